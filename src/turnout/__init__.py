@@ -1,0 +1,1 @@
+"""Run background tasks on one orchestrator or another, and move between them."""
