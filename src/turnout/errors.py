@@ -252,13 +252,13 @@ class StepFailed(TaskError):
         self.attempts = attempts
 
 
-class NonRetryable(TaskError):  # noqa: N818 - user code raises it as a word
+class NonRetryable(TaskError):
     """Do not try this step again."""
 
     code = "non_retryable"
 
 
-class RetryAfter(TaskError):  # noqa: N818 - as above
+class RetryAfter(TaskError):
     """Try this step again, no sooner than after `delay`."""
 
     code = "retry_after"

@@ -1,11 +1,11 @@
-"""`turnout`: the table of commands, each loaded only when it is called."""
+"""`turnout`: the table of commands, each imported only when it is called."""
 
 import importlib
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("turnout.cli.audit:app", "Find every trace of a vendor, and prove it is gone."),
@@ -13,28 +13,37 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name → (module:attribute of its Typer app, the line that --help shows)."""
 
 
-class LazyGroup(TyperGroup):
+class LateCommand(TyperCommand):
+    """Stands for a command in --help, and becomes it when called."""
+
+    def __init__(self, name: str, target: str, line: str) -> None:
+        super().__init__(name, help=line, short_help=line)
+        self.target = target
+
+    def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
+        """Import the command, and let it parse its own arguments."""
+        module, _, attribute = self.target.partition(":")
+        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+        return command.make_context(info_name, *args, **kwargs)
+
+
+class Commands(TyperGroup):
     """Lists every command without importing any."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Name the commands, in the order of the table."""
         del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the one command that is called."""
+    def get_command(self, ctx: Any, cmd_name: str) -> LateCommand | None:
+        """Find a command by its name."""
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        target, line = COMMANDS[cmd_name]
-        module, _, attribute = target.partition(":")
-        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
-        command.name = cmd_name
-        command.short_help = line
-        return command
+        return LateCommand(cmd_name, *COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, help="Move background tasks between orchestrators.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="Move background tasks between orchestrators."
+)
 
 
 @app.callback()
