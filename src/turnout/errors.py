@@ -11,6 +11,7 @@ the field or the fix.
     │   ├── InvalidDefinition       a task, a schedule or a policy that cannot be
     │   │   └── PolicyRefused       a provider cannot honour it exactly
     │   ├── InvalidPayload          does not fit the task's model; names the field's path
+    │   ├── InvalidJson             not strict JSON; names the place
     │   ├── InvalidRunId
     │   ├── UnknownProvider
     │   ├── IncompatibleAdapter     speaks another version of the port
@@ -86,6 +87,17 @@ class InvalidPayload(WrongUse):
     """The payload does not fit the task."""
 
     code = "invalid_payload"
+
+
+class InvalidJson(WrongUse):
+    """The value or the text is not strict JSON."""
+
+    code = "invalid_json"
+
+    def __init__(self, message: str | None = None, *, pointer: str = "") -> None:
+        super().__init__(f"{pointer}: {message}" if pointer and message else message)
+        self.pointer = pointer
+        """The place, as a JSON Pointer; empty where the text as a whole is wrong."""
 
 
 class InvalidRunId(WrongUse):
@@ -216,6 +228,11 @@ class ArtifactInvalid(ArtifactError):
     """The artifact is not what its schema promises."""
 
     code = "artifact_invalid"
+
+    def __init__(self, message: str | None = None, *, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
+        """The place of the first fault, as a JSON Pointer; empty for the document as a whole."""
 
 
 class ProviderRefused(TurnoutError):
