@@ -1,0 +1,59 @@
+"""Events: named facts that start the tasks subscribed to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from turnout.model.time import Millis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A fact, as a caller emits it.
+
+    payload: JSON, or a pydantic model. key: makes the event unique per task for ever; a second
+    emit with it returns the first run. at: a delayed start. run_id: the caller's own id for the
+    run of the one task that subscribes.
+    """
+
+    name: str
+    payload: Any = field(default_factory=dict)
+    key: str | None = None
+    at: datetime | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    """An event as it is recorded; payload is canonical JSON."""
+
+    event_id: str
+    name: str
+    payload: bytes
+    emitted_at: Millis
+    key: str | None = None
+    caused_by: str | None = None
+    """The run whose step emitted it, as run/step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRef:
+    """One run that an event started, or had started before."""
+
+    run_id: str
+    task: str
+    duplicate: bool = False
+    """Whether the key had been used: this is the run of the first emit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emitted:
+    """What an emit did: the event's id and the runs it started."""
+
+    event_id: str
+    runs: tuple[RunRef, ...]
+
+
+Match = Mapping[str, Any]
+"""Path into a payload → the value that it must have."""

@@ -1,0 +1,85 @@
+"""Names and ids: what is allowed, and how new ones are made."""
+
+import os
+import re
+
+from turnout.errors import InvalidDefinition, InvalidRunId
+from turnout.model.time import Millis
+
+SHADOW_SUFFIX = "-dryrun"
+LONGEST_RUN_ID = 128
+_RUN_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=-]|\.(?!\.))*")
+_TASK_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
+_STEP_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_NUMBERED = re.compile(r".*:\d+")
+_EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_run_id(now: Millis) -> str:
+    """Make a run id of 26 characters; later ones sort after earlier ones."""
+    number = (now << 80) | int.from_bytes(os.urandom(10))
+    return "".join(_BASE32[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def check_run_id(run_id: str) -> str:
+    """Accept a primary's run id: one safe path segment that does not end in -dryrun."""
+    if not is_segment(run_id):
+        raise InvalidRunId(
+            f"run id {run_id[:140]!r} is not one safe path segment: at most {LONGEST_RUN_ID} of"
+            " A-Z a-z 0-9 . _ = -, starting with a letter or digit, without '..'"
+        )
+    if run_id.endswith(SHADOW_SUFFIX):
+        raise InvalidRunId(f"run id {run_id!r} ends in {SHADOW_SUFFIX}, which names a shadow")
+    return run_id
+
+
+def is_segment(text: str) -> bool:
+    """Whether a text is one safe path segment."""
+    return len(text) <= LONGEST_RUN_ID and _RUN_ID.fullmatch(text) is not None
+
+
+def is_shadow(run_id: str) -> bool:
+    """Whether a run id is a shadow's."""
+    return run_id.endswith(SHADOW_SUFFIX)
+
+
+def shadow_id(run_id: str) -> str:
+    """Name the shadow of a primary."""
+    return check_run_id(run_id) + SHADOW_SUFFIX
+
+
+def primary_id(run_id: str) -> str:
+    """Name the primary, given either of the pair."""
+    return run_id.removesuffix(SHADOW_SUFFIX)
+
+
+def check_task_id(task_id: str) -> str:
+    """Accept a task's id."""
+    if len(task_id) > 100 or _TASK_ID.fullmatch(task_id) is None:  # noqa: PLR2004
+        raise InvalidDefinition(
+            f"task id {task_id[:120]!r}: use at most 100 of A-Z a-z 0-9 . _ -, like agent-run"
+        )
+    return task_id
+
+
+def check_step_id(step_id: str) -> str:
+    """Accept a step's id; `name:2` is refused because vendors number repeated ids like that."""
+    if not isinstance(step_id, str) or _STEP_ID.fullmatch(step_id) is None:
+        raise InvalidDefinition(f"step id {step_id!r:.220}: use 1 to 200 printable characters")
+    if _NUMBERED.fullmatch(step_id):
+        raise InvalidDefinition(
+            f"step id {step_id!r} ends in ':' and digits, which vendors give to repeated ids;"
+            f" write {step_id.replace(':', '-')!r}"
+        )
+    return step_id
+
+
+def check_event_name(name: str) -> str:
+    """Accept an event's name."""
+    if len(name) > 200 or _EVENT_NAME.fullmatch(name) is None:  # noqa: PLR2004
+        raise InvalidDefinition(
+            f"event name {name[:220]!r}: use at most 200 of A-Z a-z 0-9 . _ / -,"
+            " like agent/run.requested"
+        )
+    return name

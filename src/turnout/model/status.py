@@ -1,0 +1,107 @@
+"""The states of a run, a step, an attempt, a wait and a delivery."""
+
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. A parked run is running; parked is a flag beside it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in {RunStatus.QUEUED, RunStatus.RUNNING}
+
+
+class Role(StrEnum):
+    """Whose result counts, and whose is only compared."""
+
+    PRIMARY = "primary"
+    SHADOW = "shadow"
+
+
+class StepKind(StrEnum):
+    """What a task function asked for under an id."""
+
+    STEP = "step"
+    SLEEP = "sleep"
+    EVENT = "event"
+    INVOKE = "invoke"
+    EMIT = "emit"
+
+
+class StepState(StrEnum):
+    """Where a step stands: open until it is completed or has finally failed."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def settled(self) -> bool:
+        """Whether its outcome is committed for good."""
+        return self is not StepState.OPEN
+
+
+class AttemptState(StrEnum):
+    """Where one try of a step stands."""
+
+    CLAIMED = "claimed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up one of the step's attempts; a graceful stop does not."""
+        return self is not AttemptState.INTERRUPTED
+
+
+class DeliveryState(StrEnum):
+    """Where the handing over of a run to a provider stands."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    CLAIMED = "claimed"
+    ENDED = "ended"
+    SUPERSEDED = "superseded"
+
+
+class ParkReason(StrEnum):
+    """Why a run waits."""
+
+    SLOT = "slot"
+    SLEEP = "sleep"
+    EVENT = "event"
+    CHILD = "child"
+    BACKOFF = "backoff"
+    STEP = "step"
+
+
+class Capability(StrEnum):
+    """One ability of the port: one Protocol, one group of conformance tests."""
+
+    EMIT = "emit"
+    SCHEDULE_RECURRING = "schedule_recurring"
+    CANCEL = "cancel"
+    STATUS = "status"
+    DEFINE_TASK = "define_task"
+    RETRIES = "retries"
+    CONCURRENCY = "concurrency"
+    TIMEOUTS = "timeouts"
+
+
+class Held(StrEnum):
+    """Who holds a capability's promise, or that it is refused."""
+
+    PROVIDER = "provider"
+    OURS = "ours"
+    REFUSED = "refused"

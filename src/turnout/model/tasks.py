@@ -1,0 +1,221 @@
+"""Tasks and the app that gathers them: what a service author writes."""
+
+import hashlib
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from turnout.errors import InvalidDefinition, InvalidPayload, UnknownTask
+from turnout.model.canonical import canonical_bytes
+from turnout.model.ids import check_event_name, check_step_id, check_task_id
+from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts
+from turnout.model.schedules import Schedule
+
+TaskFunction = Callable[..., Awaitable[Any]]
+ShadowMode = Literal["replay", "mock", "execute"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A named unit of work: its function, the events that start it, its policies.
+
+    shadow: how a dual run's shadow runs its steps. `replay` (the default) returns what the primary
+    recorded; `mock` calls the stand-ins of `mocks`, by step id; `execute` calls the steps, which
+    the author declares free of effects.
+    """
+
+    id: str
+    function: TaskFunction
+    on: tuple[str, ...] = ()
+    policies: Policies = field(default_factory=Policies)
+    on_failure: TaskFunction | None = None
+    shadow: ShadowMode = "replay"
+    mocks: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    open_mode: bool = False
+    """An adopted function: awaits of others than ctx are rerun at each replay, not refused."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Call the function itself, as plain code would."""
+        return self.function(*args, **kwargs)
+
+    @cached_property
+    def payload_adapter(self) -> TypeAdapter[Any]:
+        """What the payload must fit: the annotation of the function's second parameter."""
+        return TypeAdapter(_annotation_of_payload(self.function))
+
+    @cached_property
+    def code_version(self) -> str:
+        """A short digest of the function's source; a changed task has another."""
+        try:
+            source = inspect.getsource(self.function)
+        except (OSError, TypeError):
+            source = self.function.__qualname__
+        return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+    def read_payload(self, payload: Any) -> Any:
+        """Check a payload; InvalidPayload names every field that does not fit."""
+        try:
+            return self.payload_adapter.validate_python(payload)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(['payload', *map(str, fault['loc'])])}: {fault['msg']}"
+                for fault in error.errors(include_url=False, include_input=False)[:10]
+            )
+            raise InvalidPayload(f"task {self.id!r}: {faults}") from None
+
+
+def task(
+    id: str,  # noqa: A002 - the word of the field
+    *,
+    on: str | Sequence[str] = (),
+    retries: Retries | None = None,
+    concurrency: Concurrency | None = None,
+    timeouts: Timeouts | None = None,
+    cancel_on: CancelOn | Sequence[CancelOn] = (),
+    on_failure: TaskFunction | None = None,
+    shadow: ShadowMode = "replay",
+    mocks: dict[str, Callable[..., Any]] | None = None,
+) -> Callable[[TaskFunction], Task]:
+    """Make a task of an async function `(ctx, payload)`."""
+    policies = Policies(
+        retries=retries or Retries(),
+        concurrency=concurrency,
+        timeouts=timeouts or Timeouts(),
+        cancel_on=(cancel_on,) if isinstance(cancel_on, CancelOn) else tuple(cancel_on),
+    )
+
+    def decorate(function: TaskFunction) -> Task:
+        if not inspect.iscoroutinefunction(function):
+            raise InvalidDefinition(f"task {id!r}: the function is not async; write async def")
+        return Task(
+            id=check_task_id(id),
+            function=function,
+            on=tuple(map(check_event_name, (on,) if isinstance(on, str) else on)),
+            policies=policies,
+            on_failure=on_failure,
+            shadow=shadow,
+            mocks=mocks or {},
+        )
+
+    return decorate
+
+
+def define_task(
+    id: str,  # noqa: A002 - the word of the field
+    steps: Sequence[Callable[..., Any]],
+    **options: Any,
+) -> Task:
+    """Make a task of plain functions: each gets the one before's result, the first the payload.
+
+    A step's id is its function's name. Options are those of `task`.
+    """
+    names = [check_step_id(step.__name__.replace("_", "-")) for step in steps]
+    if not steps or len(set(names)) < len(names):
+        raise InvalidDefinition(f"task {id!r}: give it steps with names of their own")
+
+    async def run(ctx: Any, payload: Any) -> Any:
+        carried = payload
+        for name, step in zip(names, steps, strict=True):
+            carried = await ctx.step(name, step, carried)
+        return carried
+
+    made = task(id, **options)(run)
+    first = _parameters(steps[0])
+    if first and first[0] is not inspect.Parameter.empty:
+        made.__dict__["payload_adapter"] = TypeAdapter(first[0])
+    return made
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class App:
+    """A deployable's tasks and schedules, under one name."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    schedules: tuple[Schedule, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_task_id(self.name)
+        ids = [each.id for each in self.tasks]
+        twice = sorted({each for each in ids if ids.count(each) > 1})
+        if twice:
+            raise InvalidDefinition(f"app {self.name!r}: two tasks with the id {twice[0]!r}")
+        names = [each.id for each in self.schedules]
+        if len(set(names)) < len(names):
+            raise InvalidDefinition(f"app {self.name!r}: two schedules with one id")
+        for schedule in self.schedules:
+            self.task(schedule.task).read_payload(schedule.payload)
+
+    def task(self, task_id: str) -> Task:
+        """Find a task, the failure hooks of tasks included."""
+        found = self._by_id.get(task_id)
+        if found is None:
+            known = ", ".join(each.id for each in self.tasks)
+            raise UnknownTask(f"no task {task_id!r} in app {self.name!r}; it has: {known}")
+        return found
+
+    def subscribed(self, event: str) -> tuple[Task, ...]:
+        """Say which tasks an event starts."""
+        return self._by_event.get(event, ())
+
+    @cached_property
+    def definition(self) -> str:
+        """A sha256 over what workers must agree on: task ids, events and policies."""
+        shape = [[each.id, list(each.on), repr(each.policies)] for each in self.tasks]
+        return hashlib.sha256(canonical_bytes([self.name, shape])).hexdigest()
+
+    @cached_property
+    def _by_id(self) -> dict[str, Task]:
+        hooks = [failure_hook(each) for each in self.tasks if each.on_failure is not None]
+        return {each.id: each for each in (*self.tasks, *hooks)}
+
+    @cached_property
+    def _by_event(self) -> dict[str, tuple[Task, ...]]:
+        names = {name for each in self.tasks for name in each.on}
+        return {name: tuple(each for each in self.tasks if name in each.on) for name in names}
+
+
+def app(name: str, *tasks: Task, schedules: Sequence[Schedule] = ()) -> App:
+    """Gather tasks into an app."""
+    return App(name=name, tasks=tasks, schedules=tuple(schedules))
+
+
+FAILURE_HOOK = ".on-failure"
+"""What a failure hook's task id ends in."""
+
+
+def failure_hook(failed: Task) -> Task:
+    """Make the task that runs when another one has failed or timed out.
+
+    Its payload is `{run_id, task, state, error: {name, message}, payload}`.
+    """
+    assert failed.on_failure is not None
+    return replace(
+        failed,
+        id=failed.id + FAILURE_HOOK,
+        function=failed.on_failure,
+        on=(),
+        policies=Policies(retries=failed.policies.retries),
+        on_failure=None,
+    )
+
+
+def _annotation_of_payload(function: TaskFunction) -> Any:
+    found = _parameters(function)
+    if len(found) < 2 or found[1] is inspect.Parameter.empty:  # noqa: PLR2004 - ctx, payload
+        return Any
+    return found[1]
+
+
+def _parameters(function: Callable[..., Any]) -> list[Any]:
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
+        hints = {}
+    signature = inspect.signature(function)
+    return [hints.get(name, each.annotation) for name, each in signature.parameters.items()]

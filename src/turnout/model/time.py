@@ -1,0 +1,60 @@
+"""Moments and durations: integer milliseconds, since the epoch or long.
+
+The world's words (`"15m"`, `timedelta`, ISO 8601) become integers at the edge, and stay so.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from turnout.errors import InvalidDefinition
+
+Millis: TypeAlias = int
+"""Milliseconds: a duration, or a moment since 1970-01-01T00:00Z."""
+
+Duration: TypeAlias = str | int | float | timedelta
+"""`"250ms"`, `"5s"`, `"15m"`, `"2h"`, `"1d"`, a number of seconds, or a timedelta."""
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+LONGEST = 366 * _UNITS["d"]
+"""The longest duration a policy, a sleep or a wait may have."""
+
+
+def millis(duration: Duration, *, field: str = "duration") -> Millis:
+    """Read a duration; `field` names it in the error."""
+    if isinstance(duration, timedelta):
+        found = round(duration.total_seconds() * 1_000)
+    elif isinstance(duration, str):
+        text = _TEXT.fullmatch(duration.strip())
+        if text is None:
+            raise InvalidDefinition(
+                f"{field}: {duration!r} is not a duration; write 250ms, 5s, 15m, 2h or 1d"
+            )
+        found = round(float(text[1]) * _UNITS[text[2]])
+    elif isinstance(duration, bool) or duration != duration:  # noqa: PLR0124 - NaN
+        raise InvalidDefinition(f"{field}: {duration!r} is not a duration")
+    else:
+        found = round(min(duration, LONGEST) * 1_000)
+    if not 0 <= found <= LONGEST:
+        raise InvalidDefinition(f"{field}: {duration!r} is not between 0 and 366 days")
+    return found
+
+
+def moment(at: datetime | Millis, *, field: str = "at") -> Millis:
+    """Read an aware datetime as milliseconds since the epoch."""
+    if isinstance(at, int):
+        return at
+    if at.tzinfo is None:
+        raise InvalidDefinition(f"{field}: {at.isoformat()} has no time zone")
+    return round(at.timestamp() * 1_000)
+
+
+def iso(at: Millis) -> str:
+    """Write a moment as ISO 8601 in UTC, to the millisecond, ending in Z."""
+    return as_datetime(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_datetime(at: Millis) -> datetime:
+    """Write a moment as an aware datetime in UTC."""
+    return datetime.fromtimestamp(at // 1_000, UTC) + timedelta(milliseconds=at % 1_000)
