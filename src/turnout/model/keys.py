@@ -1,0 +1,152 @@
+"""Run ids, and where a run's artifacts lie in a store.
+
+Every key is made of segments of `[A-Za-z0-9._=-]`, so that it is the same in a folder, in a bucket
+and in a URL, and no key is a folder of another one.
+"""
+
+import re
+from typing import Final
+
+from turnout.errors import InvalidRunId
+from turnout.model.canonical import sha256_of
+
+RUNS: Final = "runs"
+STATUS: Final = "status.json"
+MANIFEST: Final = "manifest.json"
+SHADOW_ENDING: Final = "-dryrun"
+
+LONGEST_RUN_ID: Final = 128
+LONGEST_SEGMENT: Final = 255
+LONGEST_KEY: Final = 900
+"""S3 takes 1,024 bytes; the rest is left for a prefix."""
+
+_SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]{0,127}")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}")
+_STEP_FILE: Final = re.compile(r"(\d{4,9})-([A-Za-z0-9._=-]*)\.json")
+_LONGEST_NAME: Final = 200
+_SHORTENED: Final = "=="
+
+
+def valid_run_id(text: str) -> bool:
+    """Tell whether this can be a run's id.
+
+    One safe path segment of at most 128 characters that starts with a letter, a digit or `_`, has
+    no `..` in it and does not end in `-dryrun`.
+    """
+    fits = _RUN_ID.fullmatch(text) is not None
+    return fits and ".." not in text and not text.endswith(SHADOW_ENDING)
+
+
+def check_run_id(text: str) -> str:
+    """Give the id back, or raise `InvalidRunId` with what is wrong with it."""
+    if valid_run_id(text):
+        return text
+    raise InvalidRunId(
+        f"the run id {text[:80]!r} is not one of letters, digits and . _ = -, at most "
+        f"{LONGEST_RUN_ID} long, starting with a letter, a digit or _, without '..' and not ending "
+        f"in {SHADOW_ENDING}"
+    )
+
+
+def shadow_id(run_id: str) -> str:
+    """Where the shadow of this primary leaves its artifacts."""
+    return check_run_id(run_id) + SHADOW_ENDING
+
+
+def primary_id(run_id: str) -> str:
+    """The primary of this shadow; a primary is its own."""
+    return check_run_id(run_id.removesuffix(SHADOW_ENDING))
+
+
+def is_shadow_id(run_id: str) -> bool:
+    """Tell whether this names a shadow."""
+    return run_id.endswith(SHADOW_ENDING) and valid_run_id(run_id.removesuffix(SHADOW_ENDING))
+
+
+def run_folder(run_id: str) -> str:
+    """`runs/<run_id>/`, for a primary or a shadow."""
+    primary_id(run_id)
+    return f"{RUNS}/{run_id}/"
+
+
+def status_key(run_id: str) -> str:
+    """`runs/<run_id>/status.json`."""
+    return run_folder(run_id) + STATUS
+
+
+def manifest_key(run_id: str) -> str:
+    """`runs/<run_id>/manifest.json`."""
+    return run_folder(run_id) + MANIFEST
+
+
+def step_path(index: int, step_id: str) -> str:
+    """`steps/<nnnn>-<step_id>.json`, below the run's folder."""
+    return f"steps/{index:04d}-{encode_step_id(step_id)}.json"
+
+
+def step_key(run_id: str, index: int, step_id: str) -> str:
+    """`runs/<run_id>/steps/<nnnn>-<step_id>.json`."""
+    return run_folder(run_id) + step_path(index, step_id)
+
+
+def value_path(sha256: str) -> str:
+    """`values/<sha256>.json`, below the run's folder: a large value, kept by its digest."""
+    return f"values/{sha256}.json"
+
+
+def value_key(run_id: str, sha256: str) -> str:
+    """`runs/<run_id>/values/<sha256>.json`."""
+    return run_folder(run_id) + value_path(sha256)
+
+
+def encode_step_id(step_id: str) -> str:
+    """A step's id as part of a key; characters that are not safe become `=XX` of their UTF-8.
+
+    An id of more than 200 such characters is cut and ends in `==` and its digest.
+    """
+    encoded = "".join(_encode_character(character) for character in step_id)
+    if len(encoded) <= _LONGEST_NAME:
+        return encoded
+    return _cut(encoded) + _SHORTENED + sha256_of(step_id.encode())[:32]
+
+
+def decode_step_path(path: str) -> tuple[int, str | None] | None:
+    """The index and the step id of `<nnnn>-<step_id>.json`; None where it is no such name.
+
+    The id is None where it was too long to be kept in the name; the document has it.
+    """
+    found = _STEP_FILE.fullmatch(path.removeprefix("steps/"))
+    if found is None:
+        return None
+    if _SHORTENED in found[2]:
+        return int(found[1]), None
+    try:
+        raw = re.sub(rb"=([0-9A-F]{2})", lambda hit: bytes.fromhex(hit[1].decode()), _ascii(found))
+        return int(found[1]), raw.decode()
+    except ValueError:
+        return None
+
+
+def valid_key(key: str) -> bool:
+    """Tell whether this is a key: safe segments joined by `/`, none of them `.` or `..`."""
+    return len(key) <= LONGEST_KEY and all(map(_valid_segment, key.split("/")))
+
+
+def _valid_segment(segment: str) -> bool:
+    return _SEGMENT.fullmatch(segment) is not None and segment not in {".", ".."}
+
+
+def _encode_character(character: str) -> str:
+    if character in _SAFE:
+        return character
+    return "".join(f"={byte:02X}" for byte in character.encode(errors="surrogatepass"))
+
+
+def _cut(encoded: str) -> str:
+    """The first part, without half an escape at its end."""
+    return re.sub(r"=[0-9A-F]?$", "", encoded[: _LONGEST_NAME - 40])
+
+
+def _ascii(found: re.Match[str]) -> bytes:
+    return found[2].encode("ascii")
