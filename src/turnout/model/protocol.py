@@ -1,0 +1,212 @@
+"""The step protocol, version 1: the messages between a worker and the service.
+
+A provider's worker speaks them over HTTP; adapters in process make the same calls on the `Worker`
+port. Published as JSON Schema and OpenAPI; changed only with a version.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from turnout.model.status import ParkReason, RunStatus
+from turnout.model.time import Millis
+
+PROTOCOL = 1
+LARGEST_MESSAGE = 1024 * 1024
+"""Bytes; larger values travel by artifact reference."""
+
+Text = Annotated[str, Field(max_length=512)]
+
+
+class Message(BaseModel):
+    """A value on the wire: frozen, no field beyond the schema's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Call(Message):
+    """What every message of a vendor run carries: who calls, for which run and delivery."""
+
+    protocol: int = PROTOCOL
+    task: Text
+    definition: Text = ""
+    run_id: Text
+    delivery: int = Field(ge=1)
+    provider_run_id: Text
+    provider_attempt: int = Field(default=1, ge=0)
+
+
+class Advance(Call):
+    """The first message of every vendor attempt, and after any wake."""
+
+    op: Literal["advance"] = "advance"
+
+
+class Execute(Call):
+    """Run one attempt of one step; keyed by (run, step, attempt)."""
+
+    op: Literal["execute"] = "execute"
+    step: Text
+    attempt: int = Field(ge=1)
+
+
+class Park(Call):
+    """Register the token that the vendor run is about to wait on."""
+
+    op: Literal["park"] = "park"
+    seq: int = Field(ge=0)
+    token: Text
+
+
+class ReportEvent(StrEnum):
+    """What a vendor's hook saw of its own run."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+
+
+class Report(Call):
+    """A hint from the vendor's hooks: look."""
+
+    op: Literal["report"] = "report"
+    event: ReportEvent
+    at: Millis
+
+
+class Tick(Message):
+    """A schedule's slot is due at the vendor; the vendor run only claims it.
+
+    slot: the nominal time in the vendor's payload, never the clock.
+    """
+
+    op: Literal["tick"] = "tick"
+    protocol: int = PROTOCOL
+    schedule: Text
+    slot: Millis
+    provider: Text
+    provider_run_id: Text
+
+
+AnyCall = Annotated[Advance | Execute | Park | Report | Tick, Field(discriminator="op")]
+
+
+class Start(Message):
+    """One attempt to start now; several are parallel."""
+
+    step: str
+    index: int
+    attempt: int
+    timeout_ms: Millis | None = None
+    label: str
+
+
+class Parking(Message):
+    """The run waits until a time, a wake, or both."""
+
+    until: Millis | None = None
+    reasons: list[ParkReason]
+
+
+class Problem(Message):
+    """An error by name."""
+
+    name: str
+    message: str
+
+
+class Result(Message):
+    """A run's result: its digest, and the value itself where small."""
+
+    sha256: str
+    inline: Any = None
+
+
+class Progress(Message):
+    """How far a run is: steps done, and the ones at work."""
+
+    done: int
+    current: list[str]
+    told: Any = None
+    """What the task last said of itself through ctx.progress."""
+
+
+class Next(Message):
+    """What a vendor run does next; of several answers, the one with the highest seq wins."""
+
+    seq: int
+    state: RunStatus
+    run: list[Start] = Field(default_factory=list)
+    park: Parking | None = None
+    result: Result | None = None
+    error: Problem | None = None
+    progress: Progress
+
+
+class Outcome(StrEnum):
+    """How an execute ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    RETRY = "retry"
+    TIMED_OUT = "timed_out"
+    ACCEPTED = "accepted"
+    BUSY = "busy"
+
+
+class Receipt(Message):
+    """What became of one attempt.
+
+    failed: that was the last one. retry: this attempt failed, the next is due at `retry_at`.
+    timed_out: as retry or, without `retry_at`, as failed. accepted: the bound passed and the step
+    goes on under its lease. busy: another caller holds the claim.
+    """
+
+    step: str
+    attempt: int
+    outcome: Outcome
+    duration_ms: Millis = 0
+    sha256: str | None = None
+    error: Problem | None = None
+    retry_at: Millis | None = None
+
+
+class Executed(Message):
+    """The answer to execute."""
+
+    receipt: Receipt
+    next: Next
+
+
+class Parked(Message):
+    """The answer to park: go and wait, or look again first."""
+
+    go: bool
+    next: Next | None = None
+
+
+class Ticked(Message):
+    """The answer to tick: the run that the slot started, or why none."""
+
+    run_id: str | None
+    reason: Literal["started", "claimed", "not_owner", "paused", "removed"]
+
+
+class RefusalCode(StrEnum):
+    """Why a vendor run must end quietly."""
+
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    FINISHED = "finished"
+
+
+class Refusal(Message):
+    """The body of every answer that is not 2xx."""
+
+    code: str
+    message: str
+    retry_after_ms: Millis | None = None

@@ -1,0 +1,226 @@
+"""What the run store records of a run: the run, its steps, their attempts, its waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from turnout.model.events import StoredEvent
+from turnout.model.ids import SHADOW_SUFFIX
+from turnout.model.status import (
+    AttemptState,
+    DeliveryState,
+    ParkReason,
+    Role,
+    RunStatus,
+    StepKind,
+    StepState,
+)
+from turnout.model.time import Millis
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """An error as it is recorded: the name of its class, and its message (bounded)."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One execution of a task. Payload and result are canonical JSON."""
+
+    run_id: str
+    task: str
+    provider: str
+    payload: bytes
+    event: str
+    event_id: str
+    emitted_at: Millis
+    due_at: Millis
+    """When it may start: `emitted_at`, or the delayed start."""
+    state: RunStatus = RunStatus.QUEUED
+    seq: int = 0
+    """Raised by every commit: what a reader saw is current while the seq is the same."""
+    fence: int = 0
+    """Raised by cancel, deadlines and moves: an attempt of an older fence commits nothing."""
+    delivery: int = 1
+    """The number of the live delivery."""
+    definition: str = ""
+    code_version: str = ""
+    key: str | None = None
+    limit_key: str | None = None
+    """The value of the concurrency key, as canonical JSON; None without a limit."""
+    started_at: Millis | None = None
+    ended_at: Millis | None = None
+    deadline_at: Millis | None = None
+    """When the pump must time it out: the queue deadline, then the run deadline."""
+    parked: bool = False
+    parked_until: Millis | None = None
+    parked_for: tuple[ParkReason, ...] = ()
+    parent_run_id: str | None = None
+    parent_step: str | None = None
+    result: bytes | None = None
+    error: Failure | None = None
+    progress: bytes | None = None
+    emit_seq: int = 0
+    """The order of emit; given by the store."""
+
+    @property
+    def role(self) -> Role:
+        """Whether its result counts."""
+        return Role.SHADOW if self.run_id.endswith(SHADOW_SUFFIX) else Role.PRIMARY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What a task function asked for under an id, and its committed outcome.
+
+    position: where in the function it was asked, as text that sorts in the order of asking,
+    branches depth-first: `0003`, `0004.0001.0000` (fifth command, second branch, first in it).
+    due_at: when a sleep ends or a wait times out. child: the run an invoke started.
+    """
+
+    step: str
+    kind: StepKind
+    position: str
+    state: StepState = StepState.OPEN
+    asked_at: Millis
+    ended_at: Millis | None = None
+    due_at: Millis | None = None
+    child: str | None = None
+    output: bytes | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try of a step of the kind `step`.
+
+    fence: the run's when it was claimed. worker: who runs it. lease_until: when it counts as lost
+    unless renewed. retry_at: after a failure, when the next may be claimed.
+    """
+
+    step: str
+    number: int
+    state: AttemptState
+    fence: int
+    worker: str
+    claimed_at: Millis
+    lease_until: Millis
+    timeout_at: Millis | None = None
+    ended_at: Millis | None = None
+    error: Failure | None = None
+    retry_at: Millis | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """An open wait for an event: it meets the step, or cancels the run when `step` is None.
+
+    match: (path into the event's payload, canonical JSON that must stand there), or None.
+    """
+
+    run_id: str
+    step: str | None
+    event: str
+    match: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transition:
+    """One change of a run's state; append-only."""
+
+    state: RunStatus
+    at: Millis
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Journal:
+    """A run with all its steps and attempts, as one consistent read."""
+
+    run: Run
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    attempts: Mapping[str, tuple[Attempt, ...]] = field(default_factory=dict)
+    """By step id, in order of number; steps without an attempt are absent."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRun:
+    """A run to be inserted as queued, with its first delivery pending at `run.due_at`.
+
+    cancel_on: waits that cancel it. slotted: whether it queues for a slot of the run-level limit.
+    """
+
+    run: Run
+    cancel_on: tuple[Wait, ...] = ()
+    slotted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Emission:
+    """An event and the runs that it starts: one transaction."""
+
+    event: StoredEvent
+    runs: tuple[NewRun, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One commit on one run: applied whole if the run's seq is still `journal.run.seq`.
+
+    after: the run as it becomes (the store sets seq to the old one + 1). steps and attempts are
+    inserted or replaced. waits are opened; a step that settles, or a run that ends, closes its own.
+    emissions are stored with it. wake_at: when the pump must wake the parked run at the latest;
+    None leaves no alarm. The store itself does what crosses runs: on an end it frees the slot and
+    wakes the next run in line, settles the parent's invoke, starts `on_ended`, ends the delivery.
+    """
+
+    before: Run
+    after: Run
+    steps: tuple[Step, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    emissions: tuple[Emission, ...] = ()
+    wake_at: Millis | None = None
+    stop_vendor: bool = False
+    """Whether the provider's own run must be stopped: we ended the run, not its worker."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """The n-th handing over of a run to a provider."""
+
+    run_id: str
+    number: int
+    provider: str
+    task: str
+    state: DeliveryState = DeliveryState.PENDING
+    due_at: Millis = 0
+    """When the pump must act next: send it, look after it, or stop it."""
+    provider_run_id: str | None = None
+    token: str | None = None
+    """What the parked vendor run waits on, where its provider has such a thing."""
+    sent_at: Millis | None = None
+    claimed_at: Millis | None = None
+    called_at: Millis | None = None
+    """When a vendor run last called in."""
+    stopping: bool = False
+    failures: int = 0
+
+    @property
+    def key(self) -> str:
+        """The idempotency key that the provider gets; it only saves work."""
+        return f"{self.run_id}.{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wake:
+    """A sign owed to a parked run: sent again until the run has called in."""
+
+    run_id: str
+    seq: int
+    due_at: Millis
+    sent: int = 0
+    delivery: Delivery | None = None
+    """The live delivery, filled in for whoever sends it."""

@@ -1,0 +1,145 @@
+"""How a run moves: each function takes what is recorded and gives the change to commit.
+
+Nothing here reads a clock or a store. A function that finds nothing to change gives None: news
+only moves forward, and late, repeated or out-of-order news changes nothing.
+"""
+
+from dataclasses import replace
+
+from turnout.errors import TurnoutError
+from turnout.model.canonical import canonical_bytes
+from turnout.model.events import StoredEvent
+from turnout.model.policies import Timeouts, at_path
+from turnout.model.runs import Change, Failure, Journal, Run, Step, Transition, Wait
+from turnout.model.status import RunStatus, StepKind, StepState
+from turnout.model.time import Millis, millis
+
+LONGEST_MESSAGE = 8_000
+"""Characters of an error's message that are recorded."""
+
+
+def failure(error: BaseException) -> Failure:
+    """Record an error: our own by their code's class, any by name and bounded message."""
+    told = str(error) or (type(error).__doc__ or "").strip() if _ours(error) else str(error)
+    return Failure(name=type(error).__name__, message=told[:LONGEST_MESSAGE])
+
+
+def begin(journal: Journal, timeouts: Timeouts, now: Millis) -> Change | None:
+    """Start a queued run: it has been called, and holds its slot."""
+    run = journal.run
+    if run.state is not RunStatus.QUEUED:
+        return None
+    after = replace(
+        run,
+        state=RunStatus.RUNNING,
+        started_at=now,
+        deadline_at=None if timeouts.run is None else now + millis(timeouts.run),
+        parked=False,
+        parked_until=None,
+        parked_for=(),
+    )
+    return Change(
+        before=run, after=after, transitions=(Transition(state=RunStatus.RUNNING, at=now),)
+    )
+
+
+def end(
+    run: Run,
+    state: RunStatus,
+    now: Millis,
+    *,
+    result: bytes | None = None,
+    error: Failure | None = None,
+    by_us: bool = False,
+) -> Change | None:
+    """End a run. by_us: its vendor run did not bring the news, so it must be stopped."""
+    if run.state.terminal:
+        return None
+    after = replace(
+        run,
+        state=state,
+        fence=run.fence + (1 if by_us else 0),
+        ended_at=now,
+        deadline_at=None,
+        parked=False,
+        parked_until=None,
+        parked_for=(),
+        result=result,
+        error=error,
+    )
+    return Change(
+        before=run,
+        after=after,
+        transitions=(Transition(state=state, at=now),),
+        stop_vendor=by_us,
+    )
+
+
+def cancel(run: Run, now: Millis) -> Change | None:
+    """Cancel a run at our own or an event's word."""
+    return end(run, RunStatus.CANCELLED, now, by_us=True)
+
+
+def time_out(run: Run, now: Millis) -> Change | None:
+    """End a run whose queue or run deadline has passed."""
+    if run.deadline_at is None or run.deadline_at > now:
+        return None
+    which = "queue" if run.state is RunStatus.QUEUED else "run"
+    error = Failure(name="TimedOut", message=f"the {which} deadline passed")
+    return end(run, RunStatus.TIMED_OUT, now, error=error, by_us=True)
+
+
+def settle(
+    journal: Journal,
+    step_id: str,
+    now: Millis,
+    *,
+    output: bytes | None = None,
+    error: Failure | None = None,
+) -> Change | None:
+    """Settle an open step from outside its run, and wake the run for it."""
+    run, step = journal.run, journal.steps.get(step_id)
+    if run.state.terminal or step is None or step.state.settled:
+        return None
+    state = StepState.COMPLETED if error is None else StepState.FAILED
+    settled = replace(step, state=state, ended_at=now, output=output, error=error)
+    return Change(before=run, after=run, steps=(settled,), wake_at=now)
+
+
+def meet(journal: Journal, wait: Wait, event: StoredEvent, now: Millis) -> Change | None:
+    """Let an event meet an open wait: settle the step that waits, or cancel the run."""
+    if wait.step is None:
+        return cancel(journal.run, now)
+    step = journal.steps.get(wait.step)
+    if step is None or (step.due_at is not None and step.due_at <= now):
+        return None
+    return settle(journal, wait.step, now, output=event.payload)
+
+
+def child_ended(journal: Journal, child: Run, now: Millis) -> Change | None:
+    """Settle a parent's invoke with its child's result, or with its failure."""
+    step = _invoking(journal, child)
+    if step is None or not child.state.terminal:
+        return None
+    if child.state is RunStatus.COMPLETED:
+        return settle(journal, step.step, now, output=child.result or b"null")
+    told = child.error.message if child.error else f"the run {child.run_id} was {child.state}"
+    name = child.error.name if child.error else child.state.value
+    return settle(journal, step.step, now, error=Failure(name=name, message=told))
+
+
+def matches(wait: Wait, name: str, payload: object) -> bool:
+    """Whether an event meets a wait; absent is null, and 1 is not true."""
+    return wait.event == name and all(
+        canonical_bytes(at_path(path, payload)) == value for path, value in wait.match
+    )
+
+
+def _invoking(journal: Journal, child: Run) -> Step | None:
+    step = journal.steps.get(child.parent_step or "")
+    invoked = step is not None and step.kind is StepKind.INVOKE and step.child == child.run_id
+    return step if invoked else None
+
+
+def _ours(error: BaseException) -> bool:
+    return isinstance(error, TurnoutError)

@@ -1,0 +1,181 @@
+"""A durable caller: what an adapter implements for its provider.
+
+It promises to call our worker now, later or when woken, again and again until answered. All that
+makes a task mean the same everywhere is kept above it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from turnout.model.runs import Delivery, Wake
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.status import Capability, Held, RunStatus
+from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
+from turnout.ports.clock import Clock
+from turnout.ports.worker import Worker
+
+PORT_VERSION = 1
+"""The version of this port; an adapter of another one is refused by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What became of one delivery: the vendor's run, or why there is none.
+
+    provider_run_id may be None where the vendor tells it only when the run calls in. refused is
+    final and fails the run by name; without it and without an error, the delivery was accepted.
+    """
+
+    key: str
+    provider_run_id: str | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What the provider itself says of one vendor run.
+
+    state is None when it knows no such run. word is the vendor's own. evidence is JSON that is
+    kept for parity: no secrets, no payloads.
+    """
+
+    state: RunStatus | None
+    word: str
+    seen_at: Millis
+    started_at: Millis | None = None
+    ended_at: Millis | None = None
+    attempts: int | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Delivers(Protocol):
+    """Hands runs to the vendor."""
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        """Start a vendor run for each, in few requests; one answer each, in order.
+
+        Repeating a delivery's key is harmless. ProviderUnavailable: none was accepted.
+        """
+        ...
+
+    async def wake(self, wakes: Sequence[Wake]) -> None:
+        """Make the parked vendor runs call in; a hint, repeated until they do."""
+        ...
+
+
+class Stops(Protocol):
+    """Ends vendor runs."""
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Stop that vendor run and no other; True once the vendor confirms that it has ended."""
+        ...
+
+
+class Looks(Protocol):
+    """Reads the vendor's truth."""
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Say what the provider knows of the vendor run; UnmappedStatus for a word unknown."""
+        ...
+
+
+class Arms(Protocol):
+    """Keeps recurring schedules at the vendor; its tick calls `Worker.tick` with the slot."""
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Make these the active schedules of this app; others of this app are disarmed."""
+        ...
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read back what the provider's runtime will fire for this app."""
+        ...
+
+
+class Defines(Protocol):
+    """Makes tasks known to the vendor."""
+
+    def check(self, task: Task) -> None:
+        """Refuse, by name, a policy that cannot be honoured exactly (PolicyRefused)."""
+        ...
+
+    async def define(self, app: App) -> None:
+        """Register the app's tasks; ProviderRefused carries the vendor's reason."""
+        ...
+
+    async def defined(self) -> Sequence[str]:
+        """Read back which of the app's task ids the provider's runtime knows."""
+        ...
+
+
+class DurableCaller(Delivers, Stops, Looks, Arms, Defines, Protocol):
+    """All of it, with a name and a declaration of who holds which capability."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name, as in ORCHESTRATOR_PROVIDER."""
+        ...
+
+    @property
+    def capabilities(self) -> Mapping[Capability, Held]:
+        """Who holds each capability's promise; declared, never guessed."""
+        ...
+
+    @property
+    def alarm_grace(self) -> Millis:
+        """How late the vendor's own alarm may be before the pump wakes a run in its place."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to call the worker, where this process has a part in that."""
+        ...
+
+    async def close(self) -> None:
+        """Stop calling; what is under way is left for a later start."""
+        ...
+
+
+@runtime_checkable
+class Serves(Protocol):
+    """A caller that needs an endpoint in the service."""
+
+    def asgi(self) -> Any:
+        """Give the ASGI application to mount."""
+        ...
+
+    @property
+    def mount(self) -> str:
+        """The path that it is mounted at, like /api/vendor."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What an adapter is given to work with."""
+
+    settings: Mapping[str, str]
+    """The environment; the adapter reads its vendor's own names, and reports faults by name."""
+    app: App
+    worker: Worker
+    clock: Clock
+    service_url: str | None = None
+    """Where the vendor reaches this service, like http://127.0.0.1:8000."""
+
+
+class Plugin(Protocol):
+    """What the entry point `turnout.orchestrators` names."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        ...
+
+    @property
+    def port_version(self) -> int:
+        """The PORT_VERSION it was written for."""
+        ...
+
+    def open(self, surroundings: Surroundings) -> DurableCaller:
+        """Make the live caller; InvalidSettings names every setting that is missing or wrong."""
+        ...

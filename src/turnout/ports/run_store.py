@@ -1,0 +1,278 @@
+"""The run store: the truth about runs, steps, events, deliveries, schedules and routes.
+
+Every method is one transaction. Each is async; a store may group several callers' methods into
+one commit, and returns only when that commit is durable. StoreUnavailable: try again later.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from turnout.model.events import Emitted
+from turnout.model.protocol import Ticked
+from turnout.model.runs import Change, Delivery, Emission, Journal, Run, Transition, Wake
+from turnout.model.schedules import Schedule
+from turnout.model.status import RunStatus
+from turnout.model.time import Millis
+
+
+class RecordsEvents(Protocol):
+    """Events and the runs that they start."""
+
+    async def emit(
+        self, emissions: Sequence[Emission], *, connection: Any = None
+    ) -> Sequence[Emitted]:
+        """Insert events, runs, first deliveries and cancel-waits; meet the open waits.
+
+        A run whose key is taken for its task is not inserted: the first one's id is returned as a
+        duplicate. An event whose waits match settles them (`transitions.meet`) in the same
+        transaction. connection: do all of it in this transaction of the caller's (SQLAlchemy sync
+        or async connection or session, psycopg sync or async connection; on the same database).
+        """
+        ...
+
+
+class KeepsJournals(Protocol):
+    """Runs, read whole and changed whole."""
+
+    async def load(self, run_id: str) -> Journal:
+        """Read one run with its steps and attempts; UnknownRun when there is none."""
+        ...
+
+    async def apply(self, change: Change) -> bool:
+        """Commit a change if the run's seq is still `change.before.seq`; else False, and nothing.
+
+        Sets the run's seq to the old one + 1. In the same transaction: the wake alarm is replaced
+        (or removed when wake_at is None); waits of settled steps are closed; slots of attempts
+        that are no longer claimed are freed and the next in line is woken. When the run ends, its
+        slot and waits go, the next in line is woken, its parent's invoke is settled
+        (`transitions.child_ended`), its live delivery is ended, or marked stopping where
+        `change.stop_vendor` says so; emissions are recorded as by `emit`.
+        """
+        ...
+
+    async def transitions(self, run_id: str) -> Sequence[Transition]:
+        """Read a run's changes of state, in order."""
+        ...
+
+    async def children(self, run_id: str) -> Sequence[Run]:
+        """Read the runs that a run invoked."""
+        ...
+
+    async def runs(self, wanted: "RunFilter") -> Sequence[Run]:
+        """Read a page of runs, newest emit first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFilter:
+    """Which runs to read. before: an emit_seq, exclusive, for the next page."""
+
+    task: str | None = None
+    states: frozenset[RunStatus] = frozenset()
+    provider: str | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class HandsOver(Protocol):
+    """Deliveries: who may call for a run."""
+
+    async def claim_delivery(
+        self, run_id: str, number: int, provider_run_id: str, now: Millis
+    ) -> Journal:
+        """Let a vendor run call for this delivery, and read the run.
+
+        The first vendor run that calls claims the delivery; every other one gets Superseded, as
+        does any call for a delivery that is not the live one. RunEnded where the run has ended;
+        UnknownRun. The run's owed wake is withdrawn if its alarm had come; its timer stays.
+        """
+        ...
+
+    async def park_on(self, run_id: str, number: int, seq: int, token: str) -> bool:
+        """Remember the token, unless the run's seq is no longer `seq`: then False."""
+        ...
+
+    async def deliveries(self, run_id: str) -> Sequence[Delivery]:
+        """Read a run's deliveries, in order of number."""
+        ...
+
+    async def due_deliveries(self, now: Millis, *, limit: int, hold: Millis) -> Sequence[Delivery]:
+        """Take live deliveries that are due to be sent, looked after or stopped.
+
+        Each is held by this caller: its due_at becomes now + hold, so that no other pump takes it.
+        """
+        ...
+
+    async def delivered(self, number_of: Sequence["Handed"]) -> None:
+        """Record what became of sendings; never moves a delivery back from claimed."""
+        ...
+
+    async def postpone(self, run_id: str, number: int, due_at: Millis) -> None:
+        """Look after this delivery later."""
+        ...
+
+    async def redeliver(self, run_id: str, number: int, provider: str, now: Millis) -> bool:
+        """Supersede delivery `number` by number + 1, pending; False if it is not the live one."""
+        ...
+
+    async def stopped(self, run_id: str, number: int) -> None:
+        """Record that the vendor confirmed the end of its run."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handed:
+    """One delivery's sending: accepted (error None), or to be tried again at due_at."""
+
+    run_id: str
+    number: int
+    due_at: Millis
+    sent_at: Millis
+    provider_run_id: str | None = None
+    error: str | None = None
+
+
+class GrantsSlots(Protocol):
+    """Concurrency: slots in order of emit, across all providers and replicas."""
+
+    async def take_slot(self, run_id: str, step: str | None, limit: int, now: Millis) -> bool:
+        """Hold a slot of the run's (task, limit_key), or stand in line for one.
+
+        step None: the run's own slot, queued since its emit, freed when it ends. A step's slot is
+        queued when first asked for, in the order of the runs' emit, and freed when its attempt is
+        no longer claimed. True when held; asking again changes nothing. Never more than `limit`
+        are held, and nobody overtakes a run that is due and waits. When False, the run is woken
+        as its turn comes.
+        """
+        ...
+
+
+class Pumps(Protocol):
+    """What is due."""
+
+    async def due_wakes(self, now: Millis, *, limit: int, resend: Millis) -> Sequence[Wake]:
+        """Take the wakes that are due, with their live delivery; each is due again after resend."""
+        ...
+
+    async def due_deadlines(self, now: Millis, *, limit: int) -> Sequence[Run]:
+        """Read live runs whose deadline has passed."""
+        ...
+
+    async def expired_leases(self, now: Millis, *, limit: int) -> Sequence[str]:
+        """Read ids of runs that have a claimed attempt whose lease has run out."""
+        ...
+
+    async def renew(
+        self, claims: Sequence[tuple[str, str, int]], lease_until: Millis
+    ) -> Sequence[tuple[str, str, int]]:
+        """Extend leases of (run, step, attempt); returns those that are no longer ours to run.
+
+        Those: the attempt is not claimed any more, or the run has ended or moved to a new fence.
+        """
+        ...
+
+    async def unprojected(self, *, limit: int, now: Millis, hold: Millis) -> Sequence[str]:
+        """Take runs whose artifacts are behind their journal, each held for a while."""
+        ...
+
+    async def projected(self, run_id: str, seq: int) -> None:
+        """Record that the artifacts show the journal as of seq."""
+        ...
+
+    async def next_due(self) -> Millis | None:
+        """Say when the next delivery, wake or deadline is due; None when nothing is."""
+        ...
+
+
+class KeepsSchedules(Protocol):
+    """Schedules and their slots."""
+
+    async def put_schedule(self, schedule: Schedule, provider: str, now: Millis) -> None:
+        """Add a schedule, owned by a provider, or replace the one of its id."""
+        ...
+
+    async def remove_schedule(self, schedule_id: str) -> bool:
+        """Remove a schedule; False when there was none."""
+        ...
+
+    async def schedules(self) -> Sequence["OwnedSchedule"]:
+        """Read all schedules."""
+        ...
+
+    async def tick(
+        self, schedule_id: str, slot: Millis, provider: str, emission: Emission, now: Millis
+    ) -> Ticked:
+        """Claim a slot and record its emission, together; at most once a slot, for ever.
+
+        A tick of a provider that does not own the schedule is recorded and starts nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnedSchedule:
+    """A schedule, the provider that owns it, and the last slot that was claimed."""
+
+    schedule: Schedule
+    provider: str
+    since: Millis
+    last_slot: Millis | None = None
+
+
+class KeepsRoutes(Protocol):
+    """Per-task routes, and what each replica runs with."""
+
+    async def routes(self) -> Mapping[str, "Route"]:
+        """Read the routes, by task id."""
+        ...
+
+    async def put_route(self, task: str, route: "Route", now: Millis) -> None:
+        """Set a task's route."""
+        ...
+
+    async def beat(self, replica: "Replica") -> None:
+        """Publish that this replica lives, and with which settings."""
+        ...
+
+    async def replicas(self, *, since: Millis) -> Sequence["Replica"]:
+        """Read the replicas that have beaten since."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Where a task's new runs go in `dual`. percentage: of the new provider, in stage ramp."""
+
+    stage: str
+    old: str
+    new: str
+    percentage: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """One process of the service."""
+
+    replica_id: str
+    provider: str
+    definition: str
+    version: str
+    seen_at: Millis
+
+
+class RunStore(
+    RecordsEvents,
+    KeepsJournals,
+    HandsOver,
+    GrantsSlots,
+    Pumps,
+    KeepsSchedules,
+    KeepsRoutes,
+    Protocol,
+):
+    """All of it, opened and closed."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the database."""
+        ...

@@ -1,0 +1,44 @@
+"""The worker plane: what a durable caller calls."""
+
+from typing import Protocol
+
+from turnout.model.protocol import (
+    Advance,
+    Execute,
+    Executed,
+    Next,
+    Park,
+    Parked,
+    Report,
+    Tick,
+    Ticked,
+)
+
+
+class Worker(Protocol):
+    """Runs a task one call at a time; every call is idempotent.
+
+    Every method raises Superseded or RunEnded when the vendor run must end quietly,
+    DefinitionMismatch when its worker is of another protocol or definition, Unavailable when the
+    same call should be made again later.
+    """
+
+    async def advance(self, call: Advance) -> Next:
+        """Claim the delivery for this vendor run, replay, and say what to do next."""
+        ...
+
+    async def execute(self, call: Execute) -> Executed:
+        """Run one attempt of a step once, and commit its outcome with what follows."""
+        ...
+
+    async def park(self, call: Park) -> Parked:
+        """Record what the vendor run will wait on, unless there is something to do already."""
+        ...
+
+    async def report(self, call: Report) -> None:
+        """Take a hint about the vendor run; nothing is believed, it is looked at."""
+        ...
+
+    async def tick(self, call: Tick) -> Ticked:
+        """Claim a schedule's slot and start its run, in one transaction; at most once a slot."""
+        ...
