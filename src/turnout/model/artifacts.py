@@ -33,13 +33,11 @@ from turnout.model.documents import (
     Transition,
     ValueRef,
 )
+from turnout.model.ids import check_run_id, primary_id, shadow_id
 from turnout.model.keys import (
-    check_run_id,
     is_shadow_id,
     manifest_key,
-    primary_id,
     run_folder,
-    shadow_id,
     status_key,
     step_key,
     step_path,

@@ -92,7 +92,7 @@ Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RunId: TypeAlias = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._=-]{0,134}$"),
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,134}$"),
     AfterValidator(_run_id),
 ]
 DocumentPath: TypeAlias = Annotated[
@@ -222,7 +222,7 @@ class StepEntry(Document):
     kind: Annotated[StepKind, says(_OURS, _EXACT, "what was asked for")]
     branch: Annotated[
         Branch,
-        says(_OURS, _EXACT, "its parallel branch, like 0.1/2.0; empty at the top"),
+        says(_OURS, _EXACT, "its parallel branch, by position; empty at the top"),
     ]
 
 
@@ -294,7 +294,9 @@ class StepDocument(Document):
     step: Annotated[str, says(_OURS, _EXACT, "its id")]
     kind: Annotated[StepKind, says(_OURS, _EXACT, "what was asked for")]
     index: Annotated[Count, says(_OURS, _EXACT, "its place, from 0")]
-    branch: Annotated[Branch, says(_OURS, _EXACT, "its parallel branch; empty at the top")]
+    branch: Annotated[
+        Branch, says(_OURS, _EXACT, "its parallel branch, by position; empty at the top")
+    ]
     state: Annotated[StepState, says(_OURS, _EXACT, "open where the run ended before the step did")]
     attempts: Annotated[tuple[AttemptEntry, ...], says(_OURS, _EXACT, "oldest first")]
     error: Annotated[RecordedError | None, says(_OURS, _EXACT, "why it finally failed")]

@@ -1,4 +1,4 @@
-"""Run ids, and where a run's artifacts lie in a store.
+"""Where a run's artifacts lie in a store.
 
 Every key is made of segments of `[A-Za-z0-9._=-]`, so that it is the same in a folder, in a bucket
 and in a URL, and no key is a folder of another one.
@@ -7,21 +7,17 @@ and in a URL, and no key is a folder of another one.
 import re
 from typing import Final
 
-from turnout.errors import InvalidRunId
 from turnout.model.canonical import sha256_of
+from turnout.model.ids import check_run_id, is_segment, is_shadow, primary_id
 
 RUNS: Final = "runs"
 STATUS: Final = "status.json"
 MANIFEST: Final = "manifest.json"
-SHADOW_ENDING: Final = "-dryrun"
 
-LONGEST_RUN_ID: Final = 128
-LONGEST_SEGMENT: Final = 255
 LONGEST_KEY: Final = 900
 """S3 takes 1,024 bytes; the rest is left for a prefix."""
 
 _SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
-_RUN_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]{0,127}")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}")
 _STEP_FILE: Final = re.compile(r"(\d{4,9})-([A-Za-z0-9._=-]*)\.json")
 _LONGEST_NAME: Final = 200
@@ -29,44 +25,18 @@ _SHORTENED: Final = "=="
 
 
 def valid_run_id(text: str) -> bool:
-    """Tell whether this can be a run's id.
-
-    One safe path segment of at most 128 characters that starts with a letter, a digit or `_`, has
-    no `..` in it and does not end in `-dryrun`.
-    """
-    fits = _RUN_ID.fullmatch(text) is not None
-    return fits and ".." not in text and not text.endswith(SHADOW_ENDING)
+    """Tell whether this can be a primary's run id; `check_run_id` says why not."""
+    return is_segment(text) and not is_shadow(text)
 
 
-def check_run_id(text: str) -> str:
-    """Give the id back, or raise `InvalidRunId` with what is wrong with it."""
-    if valid_run_id(text):
-        return text
-    raise InvalidRunId(
-        f"the run id {text[:80]!r} is not one of letters, digits and . _ = -, at most "
-        f"{LONGEST_RUN_ID} long, starting with a letter, a digit or _, without '..' and not ending "
-        f"in {SHADOW_ENDING}"
-    )
-
-
-def shadow_id(run_id: str) -> str:
-    """Where the shadow of this primary leaves its artifacts."""
-    return check_run_id(run_id) + SHADOW_ENDING
-
-
-def primary_id(run_id: str) -> str:
-    """The primary of this shadow; a primary is its own."""
-    return check_run_id(run_id.removesuffix(SHADOW_ENDING))
-
-
-def is_shadow_id(run_id: str) -> bool:
-    """Tell whether this names a shadow."""
-    return run_id.endswith(SHADOW_ENDING) and valid_run_id(run_id.removesuffix(SHADOW_ENDING))
+def is_shadow_id(text: str) -> bool:
+    """Tell whether this is the run id of a shadow."""
+    return is_shadow(text) and valid_run_id(primary_id(text))
 
 
 def run_folder(run_id: str) -> str:
     """`runs/<run_id>/`, for a primary or a shadow."""
-    primary_id(run_id)
+    check_run_id(primary_id(run_id))
     return f"{RUNS}/{run_id}/"
 
 
