@@ -48,6 +48,8 @@ class Run:
     definition: str = ""
     code_version: str = ""
     key: str | None = None
+    shadow: str | None = None
+    """The provider that is to run its shadow, in a dual run; None without one."""
     limit_key: str | None = None
     """The value of the concurrency key, as canonical JSON; None without a limit."""
     started_at: Millis | None = None

@@ -60,18 +60,21 @@ class KeepsJournals(Protocol):
         ...
 
     async def runs(self, wanted: "RunFilter") -> Sequence[Run]:
-        """Read a page of runs, newest emit first."""
+        """Read a page of runs: newest emit first, or in order of emit where `after` is given."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFilter:
-    """Which runs to read. before: an emit_seq, exclusive, for the next page."""
+    """Which runs to read. before and after: an emit_seq, exclusive, for the next page."""
 
     task: str | None = None
     states: frozenset[RunStatus] = frozenset()
     provider: str | None = None
     before: int | None = None
+    after: int | None = None
+    shadowed: bool = False
+    """Only runs that are to have a shadow."""
     limit: int = 100
 
 
