@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
+from turnout.model.routing import Route
 from turnout.model.runs import Change, Delivery, Emission, Journal, Run, Transition, Wake
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
@@ -226,11 +227,11 @@ class OwnedSchedule:
 class KeepsRoutes(Protocol):
     """Per-task routes, and what each replica runs with."""
 
-    async def routes(self) -> Mapping[str, "Route"]:
+    async def routes(self) -> Mapping[str, Route]:
         """Read the routes, by task id."""
         ...
 
-    async def put_route(self, task: str, route: "Route", now: Millis) -> None:
+    async def put_route(self, task: str, route: Route, now: Millis) -> None:
         """Set a task's route."""
         ...
 
@@ -241,16 +242,6 @@ class KeepsRoutes(Protocol):
     async def replicas(self, *, since: Millis) -> Sequence["Replica"]:
         """Read the replicas that have beaten since."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """Where a task's new runs go in `dual`. percentage: of the new provider, in stage ramp."""
-
-    stage: str
-    old: str
-    new: str
-    percentage: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,90 @@
+"""Which provider a new run goes to: the flag first, then the routes."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from turnout.errors import InvalidSettings
+
+DUAL = "dual"
+"""The value of ORCHESTRATOR_PROVIDER that lets the routes decide."""
+
+
+class Stage(StrEnum):
+    """Where a task's move stands."""
+
+    OLD = "old"
+    DUAL = "dual"
+    RAMP = "ramp"
+    NEW = "new"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Where a task's new runs go in `dual`. percentage: the new provider's part, while ramping."""
+
+    stage: Stage
+    old: str
+    new: str
+    percentage: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The provider of a new run, and the one that runs its shadow."""
+
+    provider: str
+    shadow: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What the settings say. primary and shadow matter in `dual` only."""
+
+    provider: str
+    primary: str | None = None
+    shadow: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.provider == DUAL and (self.primary is None or self.shadow is None):
+            raise InvalidSettings(
+                "ORCHESTRATOR_PROVIDER=dual needs ORCHESTRATOR_PRIMARY, and a second adapter:"
+                " name it in ORCHESTRATOR_SHADOW where more than one could be meant"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The providers that new runs may go to."""
+        named = (self.primary, self.shadow) if self.provider == DUAL else (self.provider,)
+        return tuple(name for name in named if name is not None)
+
+
+def choose(selection: Selection, routes: Mapping[str, Route], *, task: str, sticky: str) -> Choice:
+    """Choose for one new run.
+
+    A named provider is absolute: routes are not looked at, so that the flag always rolls back.
+    sticky: runs of one key stay together while a task ramps.
+    """
+    if selection.provider != DUAL:
+        return Choice(provider=selection.provider)
+    route = routes.get(task)
+    if route is None:
+        assert selection.primary is not None
+        return Choice(provider=selection.primary, shadow=selection.shadow)
+    match route.stage:
+        case Stage.OLD:
+            return Choice(provider=route.old)
+        case Stage.DUAL:
+            return Choice(provider=route.old, shadow=route.new)
+        case Stage.RAMP:
+            ramped = _part(f"{task}/{sticky}") < route.percentage
+            return Choice(provider=route.new if ramped else route.old)
+        case Stage.NEW | Stage.DRAINED:
+            return Choice(provider=route.new)
+
+
+def _part(sticky: str) -> int:
+    """A number from 0 to 99 that a key always has."""
+    return int.from_bytes(hashlib.sha256(sticky.encode()).digest()[:8]) % 100
