@@ -1,0 +1,88 @@
+"""Fixes of an option: its name, or its value."""
+
+import re
+from typing import TYPE_CHECKING
+
+from turnout.audit.fix.case import Case, Mended, named, pairs, span, understood, upwards
+
+if TYPE_CHECKING:
+    from ast_grep_py import SgNode
+
+
+def rename(case: Case) -> Mended:
+    """Rename by `table` what was matched: a key, a method, a variable of the environment."""
+    start, end = case.finding.start, case.finding.end
+    for old, new in case.fix.table.items():
+        found = re.compile(rf"(?<![\w$]){re.escape(old)}(?![\w$])").search(case.text, start, end)
+        if found is None:
+            continue
+        node = case.node()
+        if understood(node) and _is_shorthand(case, found.start(), found.end()):
+            new = f"{new}: {old}"  # noqa: PLW2901 -- the shorthand keeps its variable
+        return [case.edit(found.start(), found.end(), new)]
+    return "written in a way that is not known"
+
+
+def _is_shorthand(case: Case, start: int, end: int) -> bool:
+    from turnout.audit.fix.case import covering
+
+    root = case.tree()
+    return understood(root) and covering(root, start, end).kind() == "shorthand_property_identifier"
+
+
+def value(case: Case) -> Mended:
+    """Put another value by `table` where the option `options.key` has one of the old ones."""
+    pair = _pair(case)
+    if isinstance(pair, str):
+        return pair
+    held = pair.field("value")
+    if held is None:
+        return "its value comes from elsewhere"
+    text = held.text().strip("'\"`")
+    if held.kind() not in ("string", "true", "false", "number") or text not in case.fix.table:
+        return "its value is not one of those known"
+    return [case.edit(*span(held), case.fix.table[text])]
+
+
+def preset(case: Case) -> Mended:
+    """Put the preset of `table` for an object of numbers: `{cpu: 1, memory: 2}` by `1 2`."""
+    pair = _pair(case)
+    if isinstance(pair, str):
+        return pair
+    held = pair.field("value")
+    if held is None or held.kind() != "object":
+        return "its value comes from elsewhere"
+    entries = pairs(held)
+    keys: list[str] = list(case.option("keys") or [])
+    if set(entries) != set(keys):
+        return f"not exactly {' and '.join(keys)}"
+    found = [entries[key].field("value") for key in keys]
+    name = " ".join("" if one is None else one.text() for one in found)
+    if name not in case.fix.table:
+        return f"no preset has {' and '.join(keys)} {name}"
+    return [case.edit(*span(held), f'"{case.fix.table[name]}"')]
+
+
+def _pair(case: Case) -> "SgNode | str":
+    node = case.node()
+    if not understood(node):
+        return str(node)
+    key = str(case.option("key"))
+    for one in (node, *node.ancestors()):
+        if one.kind() == "pair" and _key(one) == key:
+            return one
+        if one.kind() == "object" and key in pairs(one):
+            return pairs(one)[key]
+    call = upwards(node, "call_expression", "new_expression")
+    if call is not None:
+        for literal in (
+            one for one in named(call.field("arguments") or call) if one.kind() == "object"
+        ):
+            if key in pairs(literal):
+                return pairs(literal)[key]
+    return f"{key} is not written out here"
+
+
+def _key(pair: "SgNode") -> str:
+    found = pair.field("key")
+    return "" if found is None else found.text().strip("'\"")
