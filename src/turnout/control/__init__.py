@@ -1,0 +1,1 @@
+"""The control plane: emit, schedule, cancel, report, over the run store and the callers."""

@@ -1,5 +1,6 @@
 """Time, as the core sees it."""
 
+import asyncio
 from typing import Protocol
 
 from turnout.model.time import Millis
@@ -15,3 +16,15 @@ class Clock(Protocol):
     async def sleep(self, duration: Millis) -> None:
         """Return when that much time has passed on this clock."""
         ...
+
+
+async def happened(event: asyncio.Event, clock: Clock, within: Millis) -> bool:
+    """Wait for an event, or until that much time has passed on the clock; say which."""
+    waits = (asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(within)))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    return event.is_set()

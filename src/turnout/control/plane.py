@@ -1,0 +1,226 @@
+"""The live orchestrator: seven capabilities over one run store and the durable callers."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from turnout.control.emissions import Emitter
+from turnout.errors import PolicyRefused, TurnoutError, UnknownProvider
+from turnout.model.events import Emitted, Event
+from turnout.model.policies import Concurrency, Policies, Retries
+from turnout.model.protocol import Tick, Ticked
+from turnout.model.runs import Delivery, Run
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.status import Capability, DeliveryState, Held
+from turnout.model.tasks import App, Task
+from turnout.model.transitions import cancel
+from turnout.ports.caller import DurableCaller, Sighting
+from turnout.ports.clock import Clock
+from turnout.ports.orchestrator import Cancelled, RunReport
+from turnout.ports.run_store import RunStore
+
+log = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """An `Orchestrator`: records what is asked in the run store, and has the provider follow.
+
+    callers: by provider name, every one that may have runs. nudge: called after each commit that
+    leaves something due, so that the pump need not wait for its next turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        emitter: Emitter,
+        callers: Mapping[str, DurableCaller],
+        clock: Clock,
+        nudge: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._emitter = emitter
+        self._callers = callers
+        self._clock = clock
+        self._nudge = nudge
+
+    @property
+    def app(self) -> App:
+        """The app whose tasks are orchestrated."""
+        return self._emitter.app
+
+    @property
+    def capabilities(self) -> Mapping[Capability, Held]:
+        """Who holds each capability's promise for newly emitted runs."""
+        return self._caller(self._emitter.selection.names[0]).capabilities
+
+    async def emit(self, *events: Event, connection: Any = None) -> Sequence[Emitted]:
+        """Record the events and their runs, and return the runs' ids; delivery follows."""
+        now = self._clock.now()
+        emissions = [self._emitter.emission(event, now) for event in events]
+        recorded = await self._store.emit(emissions, connection=connection)
+        self._nudge()
+        return recorded
+
+    async def schedule_recurring(self, schedule: Schedule) -> None:
+        """Add the schedule or replace the one of its id; armed at the provider."""
+        self.app.task(schedule.task).read_payload(schedule.payload)
+        provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
+        await self._store.put_schedule(schedule, provider, self._clock.now())
+        await self.arm()
+
+    async def unschedule(self, schedule_id: str) -> bool:
+        """Remove it; False when there was none."""
+        removed = await self._store.remove_schedule(schedule_id)
+        await self.arm()
+        return removed
+
+    async def schedules(self) -> Sequence[Schedule]:
+        """List what we intend."""
+        return [owned.schedule for owned in await self._store.schedules()]
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """List what the providers' runtimes will fire."""
+        read = await asyncio.gather(*(self._caller(name).armed() for name in self._selected()))
+        return [each for armed in read for each in armed]
+
+    async def arm(self) -> None:
+        """Make each provider's armed schedules those that it owns."""
+        owned = await self._store.schedules()
+        for name, caller in self._callers.items():
+            await caller.arm(
+                [
+                    each.schedule
+                    for each in owned
+                    if each.provider == name and self._known(each.schedule)
+                ]
+            )
+
+    async def cancel(self, run_id: str) -> Cancelled:
+        """Cancel a run and its children; UnknownRun when there is none of that id."""
+        run, changed = await self._cancel(run_id)
+        for child in await self._store.children(run_id):
+            if not child.state.terminal:
+                await self.cancel(child.run_id)
+        self._nudge()
+        return Cancelled(
+            run_id=run_id,
+            state=run.state,
+            changed=changed,
+            confirmed=await self._confirm(run_id),
+        )
+
+    async def status(self, run_id: str, *, look: bool = False) -> RunReport:
+        """Report on a run; `look` asks the provider too. UnknownRun when there is none."""
+        journal = await self._store.load(run_id)
+        deliveries = tuple(await self._store.deliveries(run_id))
+        return RunReport(
+            journal=journal,
+            transitions=tuple(await self._store.transitions(run_id)),
+            deliveries=deliveries,
+            sighting=await self._look(deliveries[-1]) if look and deliveries else None,
+        )
+
+    async def define_task(self, task: Task) -> None:
+        """Check the task's policies with every provider that may get it."""
+        for name in self._selected():
+            self._caller(name).check(task)
+
+    async def define(self) -> None:
+        """Check all tasks, make them known to the providers, and arm the app's schedules.
+
+        A provider that does not answer is logged and tried again by the pump: runs wait for it.
+        """
+        for task in self.app.tasks:
+            await self.define_task(task)
+        for schedule in self.app.schedules:
+            await self._declare(schedule)
+
+    def check_retries(self, retries: Retries) -> Held:
+        """Say who holds the policy; PolicyRefused if nobody can."""
+        return self._check(Policies(retries=retries), Capability.RETRIES)
+
+    def check_concurrency(self, concurrency: Concurrency) -> Held:
+        """Say who holds the policy; PolicyRefused if nobody can."""
+        return self._check(Policies(concurrency=concurrency), Capability.CONCURRENCY)
+
+    async def tick(self, call: Tick) -> Ticked:
+        """Claim a schedule's slot and start its run; what the worker's `tick` does."""
+        found = {each.schedule.id: each for each in await self._store.schedules()}
+        owned = found.get(call.schedule)
+        if owned is None:
+            return Ticked(run_id=None, reason="removed")
+        if owned.schedule.paused or call.slot < owned.since:
+            return Ticked(run_id=None, reason="paused")
+        schedule = owned.schedule
+        now = self._clock.now()
+        emission = self._emitter.slot(schedule, call.slot, now)
+        ticked = await self._store.tick(schedule.id, call.slot, call.provider, emission, now)
+        self._nudge()
+        return ticked
+
+    async def _declare(self, schedule: Schedule) -> None:
+        """Put a schedule of the code, unless it is there as it is: then its slots go on."""
+        if schedule in await self.schedules():
+            return
+        provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
+        await self._store.put_schedule(schedule, provider, self._clock.now())
+
+    def _known(self, schedule: Schedule) -> bool:
+        return any(each.id == schedule.task for each in self.app.tasks)
+
+    async def _cancel(self, run_id: str) -> tuple[Run, bool]:
+        while True:
+            run = (await self._store.load(run_id)).run
+            change = cancel(run, self._clock.now())
+            if change is None:
+                return run, False
+            if await self._store.apply(change):
+                return replace(change.after, seq=run.seq + 1), True
+
+    async def _confirm(self, run_id: str) -> bool:
+        """Stop the vendor run now rather than at the pump's next turn, and say if it has ended."""
+        live = [each for each in await self._store.deliveries(run_id) if each.stopping]
+        for delivery in live:
+            try:
+                if not await self._caller(delivery.provider).stop(delivery):
+                    return False
+            except TurnoutError as error:
+                log.warning("stop not confirmed", extra={"action": "stop", "error": str(error)})
+                return False
+            await self._store.stopped(delivery.run_id, delivery.number)
+        return True
+
+    async def _look(self, delivery: Delivery) -> Sighting | None:
+        if delivery.state is DeliveryState.PENDING or delivery.provider not in self._callers:
+            return None
+        try:
+            return await self._callers[delivery.provider].look(delivery)
+        except TurnoutError as error:
+            log.warning("look failed", extra={"action": "look", "error": str(error)})
+            return None
+
+    def _check(self, policies: Policies, capability: Capability) -> Held:
+        probe = Task(id="policy-check", function=_nothing, policies=policies)
+        for name in self._selected():
+            self._caller(name).check(probe)
+        held = self.capabilities[capability]
+        if held is Held.REFUSED:
+            raise PolicyRefused(f"{self._selected()[0]} does not offer {capability}")
+        return held
+
+    def _selected(self) -> tuple[str, ...]:
+        return self._emitter.selection.names
+
+    def _caller(self, name: str) -> DurableCaller:
+        if name not in self._callers:
+            raise UnknownProvider(
+                f"no live adapter named {name!r}; live: {', '.join(self._callers)}"
+            )
+        return self._callers[name]
+
+
+async def _nothing(_ctx: Any, _payload: Any) -> None:
+    pass

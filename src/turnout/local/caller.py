@@ -1,0 +1,163 @@
+"""`local`: a durable caller in this process, made durable by the run store alone.
+
+What it was told to call is in memory only; the pump tells it again whatever is still due, in this
+process or in another one that shares the run store.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+
+from turnout.errors import Refused, TurnoutError, Unavailable
+from turnout.local.ticker import Ticker
+from turnout.model.protocol import Advance, Execute, Executed, Next, Start
+from turnout.model.runs import Delivery, Wake
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.status import Capability, Held, RunStatus
+from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
+from turnout.ports.caller import Delivered, Sighting, Surroundings
+
+log = logging.getLogger(__name__)
+
+CAPABILITIES: Mapping[Capability, Held] = dict.fromkeys(Capability, Held.OURS)
+
+
+class LocalCaller:
+    """Calls the worker in this process, at most `width` runs at once."""
+
+    def __init__(self, name: str, surroundings: Surroundings, *, width: int = 64) -> None:
+        self.name = name
+        self._app = surroundings.app
+        self._worker = surroundings.worker
+        self._clock = surroundings.clock
+        self._width = width
+        self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._under_way: set[str] = set()
+        self._called_again: dict[str, Delivery] = {}
+        self._callers: list[asyncio.Task[None]] = []
+        self._ticker = Ticker(name, surroundings)
+
+    @property
+    def capabilities(self) -> Mapping[Capability, Held]:
+        """All is kept by the core."""
+        return CAPABILITIES
+
+    @property
+    def alarm_grace(self) -> Millis:
+        """The pump is the alarm."""
+        return 0
+
+    async def start(self) -> None:
+        """Begin to call."""
+        self._callers = [asyncio.create_task(self._call_all()) for _ in range(self._width)]
+        self._ticker.start()
+
+    async def close(self) -> None:
+        """Stop calling; a call under way is cancelled, and its claim left to its lease."""
+        await self._ticker.close()
+        for each in self._callers:
+            each.cancel()
+        await asyncio.gather(*self._callers, return_exceptions=True)
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        """Call each run, soon."""
+        for each in deliveries:
+            self._enqueue(each)
+        return [Delivered(key=each.key, provider_run_id=each.key) for each in deliveries]
+
+    async def wake(self, wakes: Sequence[Wake]) -> None:
+        """Call each run again, soon."""
+        for each in wakes:
+            if each.delivery is not None:
+                self._enqueue(each.delivery)
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Confirm: a run that has ended is refused at its next call, and nothing else calls it."""
+        del delivery
+        return True
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Say that the run is known: it is, for as long as the run store has it."""
+        state = RunStatus.RUNNING
+        return Sighting(state=state, word="embedded", seen_at=self._clock.now(), evidence={})
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Tick these schedules, and no others."""
+        self._ticker.arm(schedules)
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read back what is ticking in this process."""
+        return self._ticker.armed()
+
+    def check(self, task: Task) -> None:
+        """Refuse nothing: every policy is kept by the core."""
+
+    async def define(self, app: App) -> None:
+        """Know the tasks already: they are in this process."""
+
+    async def defined(self) -> Sequence[str]:
+        """Name the tasks of this process's app."""
+        return [each.id for each in self._app.tasks]
+
+    def _enqueue(self, delivery: Delivery) -> None:
+        """Queue a call; one that is under way is followed by another, so that no wake is lost."""
+        if delivery.key in self._under_way:
+            self._called_again[delivery.key] = delivery
+        else:
+            self._under_way.add(delivery.key)
+            self._waiting.put_nowait(delivery)
+
+    async def _call_all(self) -> None:
+        while True:
+            delivery = await self._waiting.get()
+            try:
+                await self._call(delivery)
+            except Refused:
+                pass
+            except TurnoutError as error:
+                log.warning(
+                    "call failed; the pump calls again",
+                    extra={"action": "call", "run_id": delivery.run_id, "error": str(error)},
+                )
+            except Exception:
+                log.exception("call broke", extra={"action": "call", "run_id": delivery.run_id})
+            finally:
+                self._under_way.discard(delivery.key)
+                again = self._called_again.pop(delivery.key, None)
+                if again is not None:
+                    self._enqueue(again)
+
+    async def _call(self, delivery: Delivery) -> None:
+        """Do what the worker says until the run parks or ends."""
+        said = await self._advance(delivery)
+        while said.run:
+            answers = await asyncio.gather(*(self._execute(delivery, each) for each in said.run))
+            said = max((each.next for each in answers), key=lambda each: each.seq)
+
+    async def _advance(self, delivery: Delivery) -> Next:
+        call = Advance.model_construct(**_common(delivery, self._app.definition))
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await self._worker.advance(call)
+            await self._clock.sleep(500)
+
+    async def _execute(self, delivery: Delivery, start: Start) -> Executed:
+        call = Execute.model_construct(
+            **_common(delivery, self._app.definition), step=start.step, attempt=start.attempt
+        )
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await self._worker.execute(call)
+            await self._clock.sleep(500)
+
+
+def _common(delivery: Delivery, definition: str) -> dict[str, object]:
+    return {
+        "task": delivery.task,
+        "definition": definition,
+        "run_id": delivery.run_id,
+        "delivery": delivery.number,
+        "provider_run_id": delivery.key,
+    }

@@ -1,0 +1,98 @@
+"""Ticks of the embedded provider: each armed schedule, at each of its slots."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from turnout.errors import TurnoutError
+from turnout.model.protocol import Tick
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.time import Millis
+from turnout.ports.caller import Surroundings
+from turnout.ports.clock import happened
+
+log = logging.getLogger(__name__)
+
+CATCH_UP: Millis = 10 * 60 * 1_000
+"""Slots missed for at most this long are made up when the process is back."""
+
+
+class Ticker:
+    """Calls `Worker.tick` at each slot; which replica's tick counts is the run store's affair."""
+
+    def __init__(self, provider: str, surroundings: Surroundings) -> None:
+        self._provider = provider
+        self._worker = surroundings.worker
+        self._clock = surroundings.clock
+        self._armed: dict[str, Schedule] = {}
+        self._ticked: dict[str, Millis] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._task = asyncio.create_task(self._tick_all())
+
+    async def close(self) -> None:
+        """Stop ticking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Tick these, and no others."""
+        self._armed = {each.id: each for each in schedules if not each.paused}
+        self._changed.set()
+
+    def armed(self) -> list[ArmedSchedule]:
+        """Say what will be ticked next."""
+        return [
+            ArmedSchedule(
+                id=each.id,
+                task=each.task,
+                cron=each.cron,
+                zone=each.zone,
+                active=True,
+                next_at=next(each.slots(self._clock.now()), None),
+                provider_id=each.id,
+            )
+            for each in self._armed.values()
+        ]
+
+    async def _tick_all(self) -> None:
+        while True:
+            self._changed.clear()
+            now = self._clock.now()
+            for schedule in list(self._armed.values()):
+                await self._tick_due(schedule, now)
+            await self._until_next(now)
+
+    async def _tick_due(self, schedule: Schedule, now: Millis) -> None:
+        last = self._ticked.get(schedule.id, now - CATCH_UP)
+        for slot in schedule.slots(last):
+            if slot > now:
+                return
+            try:
+                await self._tick(schedule, slot)
+            except TurnoutError as error:
+                log.warning(
+                    "tick failed; it is tried again",
+                    extra={"action": "tick", "schedule": schedule.id, "error": str(error)},
+                )
+                return
+            self._ticked[schedule.id] = slot
+
+    async def _tick(self, schedule: Schedule, slot: Millis) -> None:
+        await self._worker.tick(
+            Tick(
+                schedule=schedule.id,
+                slot=slot,
+                provider=self._provider,
+                provider_run_id=f"{self._provider}-{schedule.id}-{slot}",
+            )
+        )
+
+    async def _until_next(self, now: Millis) -> None:
+        upcoming = [next(each.slots(now), now + 60_000) for each in self._armed.values()]
+        pause = min([each - now for each in upcoming] or [60_000])
+        await happened(self._changed, self._clock, min(max(pause, 1), 60_000))
