@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from turnout.errors import Refused, TurnoutError, Unavailable
 from turnout.local.ticker import Ticker
@@ -80,8 +81,8 @@ class LocalCaller:
 
     async def look(self, delivery: Delivery) -> Sighting:
         """Say that the run is known: it is, for as long as the run store has it."""
-        state = RunStatus.RUNNING
-        return Sighting(state=state, word="embedded", seen_at=self._clock.now(), evidence={})
+        del delivery
+        return Sighting(state=RunStatus.RUNNING, word="embedded", seen_at=self._clock.now())
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Tick these schedules, and no others."""
@@ -153,7 +154,7 @@ class LocalCaller:
             await self._clock.sleep(500)
 
 
-def _common(delivery: Delivery, definition: str) -> dict[str, object]:
+def _common(delivery: Delivery, definition: str) -> dict[str, Any]:
     return {
         "task": delivery.task,
         "definition": definition,
