@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "parity": ("turnout.cli.parity:app", "Compare what two providers did with the same runs."),
     "audit": ("turnout.cli.audit:app", "Find every trace of a vendor, and prove it is gone."),
 }
 """Name → (module:attribute of its Typer app, the line that --help shows)."""

@@ -1,0 +1,148 @@
+"""`turnout parity`: compare what two providers did with the same runs."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from turnout.errors import InvalidSettings, TurnoutError
+
+if TYPE_CHECKING:
+    from turnout.parity.report import Report
+
+app = typer.Typer(no_args_is_help=True, help="Compare both sides of a dual run.")
+
+
+@app.callback()
+def _root() -> None:
+    pass
+
+
+@app.command()
+def check(
+    store: Annotated[
+        str,
+        typer.Option(
+            envvar="TURNOUT_ARTIFACTS", help="A folder, or s3://bucket/prefix.", show_default=False
+        ),
+    ],
+    documents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Compare your own JSON: 'runs/{run}/**/*.json'; {task} may be captured too.",
+        ),
+    ] = None,
+    twin: Annotated[
+        str, typer.Option(metavar="NAME", help="How a shadow is named, with --documents.")
+    ] = "{run}-dryrun",
+    ignore: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Declared ignores: path, reason, owner, expires."),
+    ] = None,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGEX", help="Hide what matches in all reports."),
+    ] = None,
+    verify_all: Annotated[
+        bool, typer.Option("--verify-all", help="Read every document, whatever its digest says.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="F", help="Write one page of HTML.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="F", help="Write JUnit XML.")] = None,
+) -> None:
+    """Compare every pair of runs in a store. Exit 0 PASS, 1 FAIL, 2 INCONCLUSIVE or wrong use."""
+    try:
+        report = _check(
+            store,
+            documents=documents,
+            twin=twin,
+            ignore=ignore or [],
+            redact=redact or [],
+            verify_all=verify_all,
+        )
+        _write(report, html=html, junit=junit)
+    except (TurnoutError, OSError) as error:
+        typer.echo(f"parity: {error}", err=True)
+        raise typer.Exit(2) from None
+    _print(report, as_json=as_json)
+    raise typer.Exit(report.verdict.exit_code)
+
+
+def _check(
+    store: str,
+    *,
+    documents: str | None,
+    twin: str,
+    ignore: list[Path],
+    redact: list[str],
+    verify_all: bool,
+) -> "Report":
+    from turnout.parity.check import check as check_parity
+    from turnout.parity.documents import documents_at
+    from turnout.parity.ignores import read_ignores
+    from turnout.parity.redaction import redaction
+    from turnout.stores.artifacts import open_store
+
+    ignores = [each for path in ignore for each in read_ignores(path)]
+    which = documents_at(documents, twin=twin) if documents is not None else None
+    hidden = redaction(redact)
+
+    async def run() -> "Report":
+        opened = open_store(_existing(store), os.environ)
+        try:
+            with _progress() as tell:
+                return await check_parity(
+                    opened,
+                    ignores=ignores,
+                    documents=which,
+                    redaction=hidden,
+                    verify_all=verify_all,
+                    progress=tell,
+                    name=hidden.text(store),
+                )
+        finally:
+            await opened.aclose()
+
+    return asyncio.run(run())
+
+
+def _existing(store: str) -> str:
+    """Refuse a folder that is not there: opening a store to write would make it."""
+    if "://" not in store and not Path(store).expanduser().is_dir():
+        raise InvalidSettings(f"--store {store!r}: there is no such folder")
+    return store
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Tell on stderr how far it is, where someone looks on."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("comparing…") as status:
+        yield lambda seen: status.update(f"comparing… {seen:,} pairs")
+
+
+def _write(report: "Report", *, html: Path | None, junit: Path | None) -> None:
+    from turnout.parity.render import render_html, render_junit
+
+    if html is not None:
+        html.write_text(render_html(report), encoding="utf-8")
+    if junit is not None:
+        junit.write_text(render_junit(report), encoding="utf-8")
+
+
+def _print(report: "Report", *, as_json: bool) -> None:
+    from turnout.parity.render import render_json, render_terminal
+
+    if as_json:
+        typer.echo(render_json(report))
+        return
+    from rich.console import Console
+
+    Console().print(render_terminal(report))

@@ -1,0 +1,271 @@
+"""The parity check: a stream of pairs in, one report out."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from turnout.errors import ArtifactInvalid
+from turnout.model.keys import MANIFEST, RUNS, is_shadow_id, valid_run_id
+from turnout.model.time import as_datetime
+from turnout.parity.documents import Documents, check_documents
+from turnout.parity.heads import Bounds, slot_of
+from turnout.parity.ignores import Ignore
+from turnout.parity.overlap import Excess, Overlaps
+from turnout.parity.pair import Reading, Rules, compare_heads, settle_unread, to_read, whole
+from turnout.parity.pairing import SHADOW, Pair, pairs
+from turnout.parity.redaction import Redaction
+from turnout.parity.report import Difference, Kind, Report, Source
+from turnout.parity.sides import (
+    Fault,
+    Side,
+    faults_as_differences,
+    read_side,
+    set_aside,
+    task_of,
+)
+from turnout.parity.steps import compare_totals
+from turnout.parity.summary import summary
+from turnout.parity.tally import Compared, Tally
+from turnout.parity.window import WINDOW_KEY, Window, read_window
+from turnout.ports.artifact_store import ArtifactStore
+
+CHUNK: Final = 128
+"""Pairs whose heads are asked for in one go."""
+
+AT_ONCE: Final = 8
+"""Pairs whose further documents are read at the same time."""
+
+Progress = Callable[[int], None]
+
+
+async def check(
+    store: ArtifactStore,
+    *,
+    ignores: Sequence[Ignore] = (),
+    documents: Documents | None = None,
+    progress: Progress | None = None,
+    bounds: Bounds | None = None,
+    redaction: Redaction | None = None,
+    verify_all: bool = False,
+    now: datetime | None = None,
+    name: str = "",
+) -> Report:
+    """Compare every pair in a store, and say what was found.
+
+    With `documents`, a team's own JSON is compared instead of runs' artifacts. `progress` is told
+    the number of pairs seen so far. `name` is what the report calls the store. Memory does not grow
+    with the documents: per pair a few numbers are kept. A document that cannot be believed fails
+    its own pair. Raises `StoreUnavailable` where the store does not answer.
+    """
+    begun = time.monotonic()
+    now = now or datetime.now(UTC)
+    active = [ignore for ignore in ignores if not ignore.expired(now.date())]
+    tally = Tally(ignores=active, redaction=redaction or Redaction())
+    tell = progress or _silent
+    warnings: list[str] = []
+    if documents is not None:
+        await check_documents(store, documents, tally, tell)
+    else:
+        rules = Rules(bounds=bounds or Bounds())
+        rules = replace(rules, verify_one_in=1) if verify_all else rules
+        warnings += await _Check(store=store, rules=rules, tally=tally, progress=tell).run()
+    return summary(
+        tally,
+        store=name,
+        checked_at=now,
+        duration_ms=(time.monotonic() - begun) * 1000,
+        ignores=ignores,
+        warnings=warnings,
+    )
+
+
+def _silent(seen: int) -> None:
+    del seen
+
+
+@dataclass(slots=True, kw_only=True)
+class _Check:
+    """One pass over a store: pairs are read ahead, compared, and counted in order."""
+
+    store: ArtifactStore
+    rules: Rules
+    tally: Tally
+    progress: Progress
+    window: Window = field(default_factory=Window)
+    overlaps: Overlaps = field(default_factory=Overlaps)
+    seen: int = 0
+    waiting: deque[Compared | asyncio.Task[Compared]] = field(default_factory=deque)
+
+    async def run(self) -> list[str]:
+        """Count everything; give back what a reader should be warned of."""
+        warnings = await self._read_window()
+        try:
+            async for chunk in _chunks(pairs(self._names())):
+                await self._chunk(chunk)
+                self.progress(self.seen)
+            await self._drain(0)
+        finally:
+            for task in self.waiting:
+                if isinstance(task, asyncio.Task):
+                    task.cancel()
+        for excess in self.overlaps.excesses():
+            self.tally.add_late_finding(_overlap(excess))
+        return warnings
+
+    async def _read_window(self) -> list[str]:
+        try:
+            self.window = await read_window(self.store)
+        except ArtifactInvalid as error:
+            self.tally.totals["unusable"] += 1
+            return [f"{WINDOW_KEY} cannot be believed, so every run needs a twin: {error}"]
+        return []
+
+    async def _names(self) -> AsyncIterator[str]:
+        async for page in self.store.folders(f"{RUNS}/"):
+            for name in page:
+                if valid_run_id(name) or is_shadow_id(name):
+                    yield name
+                else:
+                    self.tally.totals["junk"] += 1
+
+    async def _chunk(self, chunk: Sequence[Pair]) -> None:
+        outcomes = self.store.get_many(_heads_of(chunk))
+        for pair in chunk:
+            sides: list[Side | None] = []
+            for side, name in (("primary", pair.primary), ("shadow", pair.shadow)):
+                if name is None:
+                    sides.append(None)
+                    continue
+                manifest = (await anext(outcomes))[1]
+                status = (await anext(outcomes))[1]
+                sides.append(read_side(side, name, manifest, status))  # type: ignore[arg-type]
+            await self._pair(pair.run_id, sides[0], sides[1])
+
+    async def _pair(self, run_id: str, primary: Side | None, shadow: Side | None) -> None:
+        if all(side is None or side.empty for side in (primary, shadow)):
+            self.tally.totals["junk"] += 1
+            return
+        self._note_slots(run_id, primary, shadow)
+        if aside := set_aside(run_id, primary, shadow, self.window):
+            self.tally.put_aside(aside)
+            return
+        if primary is None or shadow is None:
+            self._alone(run_id, primary, shadow)
+            return
+        self.seen += 1
+        await self._whole_pair(run_id, primary, shadow)
+
+    async def _whole_pair(self, run_id: str, primary: Side, shadow: Side) -> None:
+        found = compare_heads(run_id, primary, shadow, self.rules)
+        ours, theirs = whole(primary), whole(shadow)
+        if ours is None or theirs is None:
+            found.missing_twin = shadow.empty or primary.empty
+            self.waiting.append(found)
+        else:
+            verify = self.rules.verifies(run_id, self.seen)
+            steps = to_read(ours, theirs, verify=verify)
+            settle_unread(found, ours, theirs, steps)
+            reading = Reading(
+                store=self.store, rules=self.rules, found=found, primary=ours, shadow=theirs
+            )
+            same_result = ours.status.result_sha256 == theirs.status.result_sha256
+            if not steps and same_result:
+                found.tested[(Kind.OUTPUT, Source.OURS)] += 1
+                compare_totals(found, ours.status, theirs.status)
+                self.waiting.append(found)
+            else:
+                self.waiting.append(asyncio.create_task(_read(reading, steps)))
+        await self._drain(AT_ONCE)
+
+    def _alone(self, run_id: str, primary: Side | None, shadow: Side | None) -> None:
+        """Count a run without a twin: by design, or as a mismatch."""
+        side = primary or shadow
+        if side is None:
+            return
+        status = side.status
+        if primary is not None and status is not None:
+            emitted = as_datetime(status.emitted_at)
+            if not self.window.needs_twin(status.task, emitted):
+                self.tally.totals["single"] += 1
+                return
+        self.seen += 1
+        absent = "shadow" if primary is not None else "primary"
+        where = run_id + (SHADOW if absent == "shadow" else "")
+        twin = Fault(
+            side=absent,  # type: ignore[arg-type]
+            artifact=MANIFEST,
+            pointer="",
+            message=f"there is no {RUNS}/{where}/",
+            missing=True,
+        )
+        found = Compared(run_id=run_id, task=task_of(side), documents=2, fetched=2)
+        found.missing_twin = True
+        found.differences = faults_as_differences(run_id, found.task, [twin, *side.faults])
+        self.waiting.append(found)
+
+    def _note_slots(self, run_id: str, *sides: Side | None) -> None:
+        for side in sides:
+            heads = whole(side) if side is not None else None
+            slot = slot_of(heads.status, heads.manifest) if heads is not None else None
+            if side is not None and slot is not None:
+                self.overlaps.add(run_id, side.side, slot)
+
+    async def _drain(self, most: int) -> None:
+        """Count what is compared, in order, until at most `most` pairs are still being read."""
+        reading = sum(isinstance(each, asyncio.Task) for each in self.waiting)
+        while self.waiting:
+            first = self.waiting[0]
+            if isinstance(first, asyncio.Task):
+                if reading <= most and not first.done() and len(self.waiting) < CHUNK:
+                    return
+                reading -= 1
+                first = await first
+            self.waiting.popleft()
+            self.tally.add(first)
+
+
+async def _read(reading: Reading, steps: Sequence[object]) -> Compared:
+    await reading.steps(steps)  # type: ignore[arg-type]
+    await reading.result()
+    compare_totals(reading.found, reading.primary.status, reading.shadow.status)
+    return reading.found
+
+
+async def _chunks(stream: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:
+    chunk: list[Pair] = []
+    async for pair in stream:
+        chunk.append(pair)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _heads_of(chunk: Sequence[Pair]) -> Iterable[str]:
+    for pair in chunk:
+        for name in (pair.primary, pair.shadow):
+            if name is not None:
+                yield f"{RUNS}/{name}/{MANIFEST}"
+                yield f"{RUNS}/{name}/status.json"
+
+
+def _overlap(excess: Excess) -> Difference:
+    what = f"{excess.at_once} runs at once with the key {excess.key!r}"
+    detail = f"{excess.side}: {what}; the limit is {excess.limit}"
+    at_once = {excess.side: excess.at_once}
+    return Difference(
+        run_id=excess.run_id,
+        task=excess.task,
+        artifact=MANIFEST,
+        pointer="/concurrency/limit",
+        kind=Kind.OVERLAP,
+        primary=at_once.get("primary", excess.limit),
+        shadow=at_once.get("shadow", excess.limit),
+        source=Source.OURS,
+        detail=detail,
+    )

@@ -1,0 +1,172 @@
+"""Where two JSON documents differ: type-strict, keyed, bounded, as JSON Pointers.
+
+Absent is not null, `true` is not `1`, `1` is not `1.0`. Lists of objects that carry a key are
+aligned by it, others by index after their common head and tail. Nothing here recurses, so a
+deeply nested document costs memory and never the stack.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+KEYS: Final = ("step_id", "step", "id", "key", "name", "number")
+"""Fields by which a list of objects is aligned, the first that every object carries wins."""
+
+MOST_DEPTH: Final = 200
+"""Deeper than this a subtree is compared as a whole."""
+
+
+class _Absent:
+    """The one value that is no JSON value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One place where two documents differ.
+
+    `pointer` is an RFC 6901 JSON Pointer that holds in the primary's document where the value
+    exists there, and in the shadow's otherwise. A side without the value is `ABSENT`.
+    """
+
+    pointer: str
+    primary: Any
+    shadow: Any
+    reordered: bool = False
+    """The same keyed objects in another order; both values are the lists of keys."""
+
+
+def differences(
+    primary: Any, shadow: Any, *, keys: Sequence[str] = KEYS, most: int = 1000
+) -> list[Change]:
+    """Compare two parsed JSON documents; at most `most` changes, in document order."""
+    found: list[Change] = []
+    waiting: list[tuple[str, Any, Any]] = [("", primary, shadow)]
+    while waiting and len(found) < most:
+        pointer, a, b = waiting.pop()
+        deeper = _compare(pointer, a, b, keys, found)
+        waiting.extend(reversed(list(deeper)))
+    return found[:most]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two JSON values are equal in type and value, at any depth."""
+    waiting = [(a, b)]
+    while waiting:
+        left, right = waiting.pop()
+        if type(left) is not type(right):
+            return False
+        if isinstance(left, dict):
+            if left.keys() != right.keys():
+                return False
+            waiting.extend((value, right[name]) for name, value in left.items())
+        elif isinstance(left, list):
+            if len(left) != len(right):
+                return False
+            waiting.extend(zip(left, right, strict=True))
+        elif left != right or (left == 0 and str(left) != str(right)):  # -0.0 is not 0.0
+            return False
+    return True
+
+
+def escape(name: str) -> str:
+    """Write one name of a JSON Pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def resolve(document: Any, pointer: str) -> Any:
+    """Find what a JSON Pointer names, or `ABSENT`."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, Mapping):
+            document = document.get(name, ABSENT)
+        elif isinstance(document, list) and name.isdecimal() and int(name) < len(document):
+            document = document[int(name)]
+        else:
+            return ABSENT
+    return document
+
+
+_Pairs = Iterator[tuple[str, Any, Any]]
+
+
+def _compare(pointer: str, a: Any, b: Any, keys: Sequence[str], found: list[Change]) -> _Pairs:
+    if a is b:
+        return
+    if type(a) is type(b) and pointer.count("/") < MOST_DEPTH:
+        if isinstance(a, dict):
+            yield from _objects(pointer, a, b)
+            return
+        if isinstance(a, list):
+            yield from _lists(pointer, a, b, keys, found)
+            return
+    if not same(a, b):
+        found.append(Change(pointer=pointer, primary=a, shadow=b))
+
+
+def _objects(pointer: str, a: dict[str, Any], b: dict[str, Any]) -> _Pairs:
+    for name in sorted(a.keys() | b.keys()):
+        yield f"{pointer}/{escape(name)}", a.get(name, ABSENT), b.get(name, ABSENT)
+
+
+def _lists(
+    pointer: str, a: list[Any], b: list[Any], keys: Sequence[str], found: list[Change]
+) -> _Pairs:
+    key = _key_of(a, b, keys)
+    if key is None:
+        yield from _by_index(pointer, a, b)
+        return
+    ours = {item[key]: (index, item) for index, item in enumerate(a)}
+    theirs = {item[key]: (index, item) for index, item in enumerate(b)}
+    shared = [name for name in ours if name in theirs]
+    other = [name for name in theirs if name in ours]
+    if shared != other:
+        found.append(Change(pointer=pointer, primary=shared, shadow=other, reordered=True))
+    for name, (index, item) in ours.items():
+        yield f"{pointer}/{index}", item, theirs[name][1] if name in theirs else ABSENT
+    for name, (index, item) in theirs.items():
+        if name not in ours:
+            yield f"{pointer}/{index}", ABSENT, item
+
+
+def _by_index(pointer: str, a: list[Any], b: list[Any]) -> _Pairs:
+    shorter = min(len(a), len(b))
+    head = 0
+    while head < shorter and same(a[head], b[head]):
+        head += 1
+    tail = 0
+    while len(a) != len(b) and tail < shorter - head and same(a[-1 - tail], b[-1 - tail]):
+        tail += 1
+    for index in range(head, max(len(a), len(b)) - tail):
+        left = a[index] if index < len(a) - tail else ABSENT
+        right = b[index] if index < len(b) - tail else ABSENT
+        yield f"{pointer}/{index}", left, right
+
+
+def _key_of(a: list[Any], b: list[Any], keys: Sequence[str]) -> str | None:
+    """Name the field that identifies every object of both lists and has a value in common."""
+    if not a or not b:
+        return None
+    for key in keys:
+        ours = _identities(key, a)
+        if ours and ours & _identities(key, b):
+            return key
+    return None
+
+
+def _identities(key: str, items: list[Any]) -> set[str | int]:
+    """Collect the values of one field; none at all where it does not identify every item."""
+    seen: set[str | int] = set()
+    for item in items:
+        value = item.get(key) if isinstance(item, dict) else None
+        if not isinstance(value, str | int) or isinstance(value, bool) or value in seen:
+            return set()
+        seen.add(value)
+    return seen

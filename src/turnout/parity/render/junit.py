@@ -1,0 +1,58 @@
+"""A report as JUnit XML: one suite, one case per task and kind of difference, for CI servers."""
+
+import re
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from turnout.parity.report import Difference, Report, TaskCount, Verdict
+
+MOST_LINES: Final = 50
+
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render_junit(report: Report) -> str:
+    """Write one test case per task, failed where a pair is mismatched, and one for the verdict."""
+    suite = ET.Element("testsuite", name="turnout parity")
+    suite.set("timestamp", report.checked_at.isoformat(timespec="seconds"))
+    suite.set("time", f"{report.duration_ms / 1000:.3f}")
+    for name, task in report.tasks.items():
+        _task_case(suite, name, task, [d for d in report.differences if (d.task or "") == name])
+    _verdict_case(suite, report)
+    suite.set("tests", str(len(suite)))
+    suite.set("failures", str(len(suite.findall("testcase/failure"))))
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _task_case(suite: ET.Element, name: str, task: TaskCount, found: list[Difference]) -> None:
+    case = ET.SubElement(suite, "testcase", classname="turnout.parity", name=_text(name))
+    if task.mismatched:
+        summary = f"{task.mismatched} of {task.pairs} pairs mismatched"
+        failure = ET.SubElement(case, "failure", message=summary, type="mismatched")
+        lines = [_line(each) for each in found if each.ignored_by is None]
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES:] = [f"… {len(lines) - MOST_LINES} more in the report"]
+        failure.text = _text("\n".join(lines))
+    elif not task.matched:
+        ET.SubElement(case, "skipped", message="no pair was matched or mismatched")
+
+
+def _verdict_case(suite: ET.Element, report: Report) -> None:
+    case = ET.SubElement(suite, "testcase", classname="turnout.parity", name="verdict")
+    reason = _text("; ".join(report.reasons))
+    if report.verdict is Verdict.FAIL:
+        ET.SubElement(case, "failure", message=reason, type="FAIL")
+    elif report.verdict is Verdict.INCONCLUSIVE:
+        # A verdict that cannot be given blocks as well: a CI server must not show it as passed.
+        ET.SubElement(case, "failure", message=reason, type="INCONCLUSIVE")
+
+
+def _line(each: Difference) -> str:
+    place = f"{each.run_id} {each.artifact}#{each.pointer}"
+    step = f" step {each.step}" if each.step else ""
+    return f"{each.kind}{step}: {place}: {each.primary!r:.200} → {each.shadow!r:.200}"
+
+
+def _text(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

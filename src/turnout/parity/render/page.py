@@ -1,0 +1,96 @@
+"""A report as one page of HTML that needs nothing else: no network, no script."""
+
+from typing import Any, Final
+
+import orjson
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from turnout.parity.render import charts
+from turnout.parity.report import Difference, Kind, Report
+from turnout.parity.tally import UNKNOWN_TASK
+
+MOST_PER_KIND: Final = 200
+"""Differences of one kind on the page; the cut is said, and all are counted."""
+
+MOST_TASKS: Final = 200
+MOST_WORST: Final = 8
+MOST_SET_ASIDE: Final = 200
+
+
+def render_html(report: Report, *, slow_ms: float = 5_000) -> str:
+    """Draw the page. Every text of the report is escaped; the page may load nothing."""
+    environment = Environment(
+        loader=PackageLoader("turnout.parity.render", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(json=_json, ms=_ms, n=_number, visible=_visible)
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        bar=charts.outcome_bar(report, width=1000),
+        tasks=[(name, t, charts.outcome_bar(t)) for name, t in _tasks(report)],
+        tasks_cut=max(len(report.tasks) - MOST_TASKS, 0),
+        worst=_worst(report),
+        scatter=charts.scatter(report.timings, slow_ms=slow_ms),
+        histogram=charts.histogram(report.timings),
+        slow_ms=slow_ms,
+        chart=charts,
+        groups=_groups(report),
+        set_aside=report.set_aside[:MOST_SET_ASIDE],
+    )
+
+
+def _tasks(report: Report) -> list[tuple[str, Any]]:
+    return sorted(report.tasks.items(), key=lambda item: -item[1].mismatched)[:MOST_TASKS]
+
+
+def _worst(report: Report) -> list[tuple[str, Any, float]]:
+    bad = [(name, task) for name, task in _tasks(report) if task.mismatched]
+    shares = [(name, task, task.mismatched / task.pairs) for name, task in bad if task.pairs]
+    return sorted(shares, key=lambda item: (-item[2], -item[1].mismatched))[:MOST_WORST]
+
+
+def _groups(report: Report) -> list[dict[str, Any]]:
+    """Group what is listed by kind, in the order of the kinds; declared ignores come last."""
+    groups: list[dict[str, Any]] = []
+    for ignored in (False, True):
+        for kind in Kind:
+            found = [
+                each
+                for each in report.differences
+                if each.kind is kind and bool(each.ignored_by) is ignored
+            ]
+            if found:
+                shown = found[:MOST_PER_KIND]
+                groups.append(
+                    {"kind": kind, "ignored": ignored, "count": len(found), "shown": shown}
+                )
+    return groups
+
+
+def _json(difference: Difference, side: str) -> str:
+    if difference.absent == side:
+        return "(absent)"
+    value = getattr(difference, side)
+    if value is None and difference.kind in {Kind.MISSING, Kind.INVALID}:
+        return "(no value)"
+    option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+    return _visible(orjson.dumps(value, default=repr, option=option).decode())
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f} ms"
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _visible(text: str | None) -> str:
+    """Show characters that would hide or turn around the text beside them."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}"
+        for char in text or UNKNOWN_TASK
+    )

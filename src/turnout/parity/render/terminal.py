@@ -1,0 +1,105 @@
+"""A report as tables for a terminal."""
+
+from typing import Any, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from turnout.parity.report import Difference, Kind, Report, Verdict
+
+MOST_DIFFERENCES: Final = 20
+_COLOURS: Final = {
+    Verdict.PASS: "bold black on green",
+    Verdict.FAIL: "bold white on red",
+    Verdict.INCONCLUSIVE: "bold black on yellow",
+}
+_TITLES: Final = ("task", "pairs", "matched", "mismatched", "ignored", "missing", "late")
+
+
+def render_terminal(report: Report) -> RenderableType:
+    """Lay out verdict, tasks, the first differences and what was not tested."""
+    parts: list[RenderableType] = [_headline(report), _tasks(report)]
+    if report.differences:
+        parts.append(_differences(report))
+    parts.extend(Text(f"! {_plain(warning)}", style="yellow") for warning in report.warnings)
+    parts.append(_footer(report))
+    return Group(*parts)
+
+
+def _headline(report: Report) -> Text:
+    line = Text()
+    line.append(f" {report.verdict} ", style=_COLOURS[report.verdict])
+    line.append(f"  {_plain('; '.join(report.reasons))}")
+    return line
+
+
+def _tasks(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in (*_TITLES, "not comparable", "overhead ms: primary", "shadow"):
+        table.add_column(title, justify="left" if title == "task" else "right")
+    for name, task in report.tasks.items():
+        counts = task.model_dump()
+        table.add_row(
+            Text(_plain(name)),
+            *(
+                _count(counts[title], bad=title in {"mismatched", "missing"})
+                for title in _TITLES[1:]
+            ),
+            str(task.not_comparable),
+            _ms(task.overhead_primary_ms),
+            _ms(task.overhead_shadow_ms),
+        )
+    return table
+
+
+def _differences(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    shown = [d for d in report.differences if d.ignored_by is None][:MOST_DIFFERENCES]
+    table.title = f"differences: {len(shown)} of {report.differences_total}"
+    for title in ("kind", "run", "step", "where", "primary", "shadow"):
+        table.add_column(title, overflow="fold")
+    for each in shown:
+        table.add_row(*(Text(_plain(cell)) for cell in _cells(each)))
+    return table
+
+
+def _cells(each: Difference) -> tuple[str, ...]:
+    kind = f"{each.kind} ({each.label})" if each.label else str(each.kind)
+    where = f"{each.artifact}#{each.pointer}" if each.pointer else each.artifact
+    sides = (_value(each, "primary", each.primary), _value(each, "shadow", each.shadow))
+    return (kind, each.run_id, each.step or "", where, *sides)
+
+
+def _value(each: Difference, side: str, value: Any) -> str:
+    if each.absent == side:
+        return "(absent)"
+    if each.kind in {Kind.MISSING, Kind.INVALID} and value is None:
+        return ""
+    return f"{value!r:.60}"
+
+
+def _footer(report: Report) -> Text:
+    seconds = report.duration_ms / 1000
+    parts = [
+        f"{report.pairs} pairs in {seconds:.1f} s",
+        f"{report.documents} documents, {report.fetched} read, {report.verified} of them to verify",
+        f"{report.not_tested} values equal by construction count as not tested",
+    ]
+    if report.single:
+        parts.append(f"{report.single} runs without a twin by design")
+    return Text(" · ".join(parts), style="dim")
+
+
+def _count(value: int, *, bad: bool) -> Text:
+    return Text(str(value), style="red" if bad and value else "")
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _plain(text: str) -> str:
+    """Show control characters instead of obeying them: artifacts are written by others."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

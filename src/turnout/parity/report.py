@@ -1,0 +1,197 @@
+"""What a parity check found: the documented result, printed by `--json` as it stands here."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    PASS = "PASS"  # noqa: S105 (a verdict, not a password)
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+    @property
+    def exit_code(self) -> int:
+        """0 PASS, 1 FAIL, 2 INCONCLUSIVE."""
+        return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2}[self]
+
+
+class Kind(StrEnum):
+    """What differs."""
+
+    STATUS = "status"
+    """The final state, the error or the task."""
+    TRANSITIONS = "transitions"
+    """Another path to the end."""
+    STEP = "step"
+    """A step that one side does not have, or of another kind."""
+    ORDER = "order"
+    """The same steps in another order; parallel branches may come in any."""
+    ATTEMPTS = "attempts"
+    """Another number of tries of a step, or other outcomes of them."""
+    DELAY = "delay"
+    """The pause between two tries is out of tolerance."""
+    OUTPUT = "output"
+    """Another result of a step or of the run, or of a team's own document."""
+    SLOW = "slow"
+    """The shadow's overhead is above the bound."""
+    MISSING = "missing"
+    """A twin, or one of its documents, is not there."""
+    OVERLAP = "overlap"
+    """More runs of one concurrency key at once than its limit allows."""
+    INVALID = "invalid"
+    """An artifact that cannot be believed: corrupt, cut short, foreign, too large, changed."""
+
+
+class Source(StrEnum):
+    """Where a compared value comes from."""
+
+    PROVIDER = "provider"
+    """Observed at the provider: its API, its trace, or when and how it called."""
+    OURS = "ours"
+    """Recorded by the driver while it ran."""
+    CONSTRUCTION = "by construction"
+    """Handed from the primary to the shadow: equal values prove nothing."""
+
+
+class Outcome(StrEnum):
+    """What became of one pair."""
+
+    MATCHED = "matched"
+    MISMATCHED = "mismatched"
+    IGNORED = "ignored"
+
+
+class Model(BaseModel):
+    """A part of the result: frozen, and complete as declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Difference(Model):
+    """One difference of one pair."""
+
+    run_id: str
+    task: str | None = None
+    artifact: str
+    """The document's key below the run, for example `steps/0001-load.json`."""
+    step: str | None = None
+    pointer: str
+    """RFC 6901, into `artifact`."""
+    kind: Kind
+    primary: Any = None
+    shadow: Any = None
+    absent: Literal["primary", "shadow"] | None = None
+    """The side without the value: absent, which is not null."""
+    source: Source
+    label: str | None = None
+    """`noise-like` for values that look like clock times or random ids."""
+    detail: str | None = None
+    ignored_by: str | None = None
+    """The declared ignore that took this difference out of the verdict."""
+
+
+class TaskCount(Model):
+    """The pairs of one task."""
+
+    pairs: int = 0
+    matched: int = 0
+    mismatched: int = 0
+    ignored: int = 0
+    missing: int = 0
+    late: int = 0
+    not_comparable: int = 0
+    not_tested: int = 0
+    kinds: dict[Kind, int] = Field(default_factory=dict)
+    """Pairs of this task with a difference of that kind."""
+    overhead_primary_ms: float | None = None
+    """Median."""
+    overhead_shadow_ms: float | None = None
+    """Median."""
+
+
+class FieldCount(Model):
+    """How often one field was compared, and on what ground."""
+
+    source: Source
+    compared: int = 0
+    mismatched: int = 0
+    not_tested: int = 0
+
+
+class SetAside(Model):
+    """A pair that was counted and not compared."""
+
+    run_id: str
+    task: str | None = None
+    why: Literal["late", "not_comparable"]
+    reason: str
+
+
+class IgnoreUse(Model):
+    """A declared ignore, and what it did in this check."""
+
+    path: str
+    reason: str
+    owner: str
+    expires: str
+    expired: bool
+    """Expired: reported, and not applied."""
+    differences: int = 0
+    pairs: int = 0
+
+
+class Timing(Model):
+    """A sample of overheads, for charts."""
+
+    run_id: str
+    task: str
+    primary_ms: float
+    shadow_ms: float
+
+
+class Report(Model):
+    """The result of one check.
+
+    `pairs` = `matched` + `mismatched` + `ignored`; `missing` is a part of `mismatched`; `late`
+    and `not_comparable` are not in `pairs`; `not_tested` counts fields, not pairs.
+    """
+
+    format: Literal["turnout.parity/1"] = "turnout.parity/1"
+    verdict: Verdict
+    reasons: list[str]
+    """Why the verdict is what it is, the most important first."""
+    store: str
+    checked_at: datetime
+    duration_ms: float
+    pairs: int
+    matched: int
+    mismatched: int
+    ignored: int
+    missing: int
+    late: int
+    not_comparable: int
+    not_tested: int
+    single: int
+    """Runs that were never meant to have a twin; not compared."""
+    documents: int
+    """Documents whose digests or contents were compared, both sides together."""
+    fetched: int
+    """Documents that had to be read for it."""
+    verified: int
+    """Documents read although their digests agree, to see that the digests are true."""
+    fields: dict[str, FieldCount]
+    tasks: dict[str, TaskCount]
+    differences: list[Difference]
+    differences_total: int
+    """More than `differences` holds where the list was cut; the counts are never cut."""
+    set_aside: list[SetAside]
+    ignores: list[IgnoreUse]
+    timings: list[Timing]
+    junk: int
+    """Keys under `runs/` that belong to no run."""
+    warnings: list[str]

@@ -1,0 +1,209 @@
+"""Counting, in memory that does not grow with the pairs."""
+
+import heapq
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+import orjson
+
+from turnout.parity.ignores import Ignore, covering
+from turnout.parity.redaction import Redaction
+from turnout.parity.report import (
+    Difference,
+    FieldCount,
+    Kind,
+    Outcome,
+    SetAside,
+    Source,
+    TaskCount,
+    Timing,
+)
+
+MOST_PER_KIND: Final = 500
+"""Differences of one kind that are listed; all are counted."""
+
+MOST_SET_ASIDE: Final = 500
+MOST_TIMINGS: Final = 400
+MOST_VALUE: Final = 2_000
+"""Characters of a value that a report repeats."""
+
+UNKNOWN_TASK: Final = "(unknown)"
+
+
+@dataclass(slots=True, kw_only=True)
+class Compared:
+    """What the comparison of one pair saw."""
+
+    run_id: str
+    task: str | None = None
+    differences: list[Difference] = field(default_factory=list)
+    tested: Counter[tuple[str, Source]] = field(default_factory=Counter)
+    """Fields compared, by name and source; those by construction are not tested."""
+    missing_twin: bool = False
+    overhead: tuple[float, float] | None = None
+    documents: int = 0
+    fetched: int = 0
+    verified: int = 0
+
+
+@dataclass(slots=True)
+class _Task:
+    counts: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    primary_ms: array[float] = field(default_factory=lambda: array("d"))
+    shadow_ms: array[float] = field(default_factory=lambda: array("d"))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Everything counted so far."""
+
+    ignores: Sequence[Ignore] = ()
+    redaction: Redaction = field(default_factory=Redaction)
+    tasks: dict[str, _Task] = field(default_factory=dict)
+    fields: dict[tuple[str, Source], Counter[str]] = field(default_factory=dict)
+    listed: list[Difference] = field(default_factory=list)
+    per_kind: Counter[Kind] = field(default_factory=Counter)
+    set_aside: list[SetAside] = field(default_factory=list)
+    ignore_uses: Counter[tuple[str, str]] = field(default_factory=Counter)
+    timings: list[tuple[int, str, Timing]] = field(default_factory=list)
+    totals: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    """What became of the runs whose pair is not matched, so that none is counted twice."""
+
+    def add(self, pair: Compared) -> None:
+        """Count one compared pair."""
+        found = self._declare(pair.differences)
+        outcome = _outcome(found)
+        task = self._task(pair.task)
+        task.counts.update(["pairs", outcome])
+        task.counts["missing"] += pair.missing_twin
+        if outcome is not Outcome.MATCHED:
+            self.outcomes[pair.run_id] = outcome
+        self._list(task, found)
+        self._fields(pair, task, found)
+        self.totals.update(documents=pair.documents, fetched=pair.fetched, verified=pair.verified)
+        if pair.overhead is not None:
+            self._timing(pair.run_id, pair.task or UNKNOWN_TASK, task, pair.overhead)
+
+    def add_late_finding(self, difference: Difference) -> None:
+        """Count a difference that shows only when all pairs have been seen."""
+        task = self._task(difference.task)
+        before = self.outcomes.get(difference.run_id, Outcome.MATCHED)
+        if before != Outcome.MISMATCHED:
+            self.outcomes[difference.run_id] = Outcome.MISMATCHED
+            task.counts.update({before: -1, Outcome.MISMATCHED: 1})
+            task.counts["pairs"] += before not in set(Outcome)
+        self._list(task, [difference])
+
+    def put_aside(self, pair: SetAside) -> None:
+        """Count a pair that cannot be compared."""
+        self._task(pair.task).counts[pair.why] += 1
+        self.outcomes[pair.run_id] = pair.why
+        if len(self.set_aside) < MOST_SET_ASIDE:
+            self.set_aside.append(pair)
+
+    def task_counts(self) -> dict[str, TaskCount]:
+        """Report the tasks by name."""
+        return {name: _count(task) for name, task in sorted(self.tasks.items())}
+
+    def field_counts(self) -> dict[str, FieldCount]:
+        """Report the fields by name; one with two sources is listed for each."""
+        names = Counter(name for name, _ in self.fields)
+        return {
+            name if names[name] == 1 else f"{name} ({source})": FieldCount(source=source, **counts)
+            for (name, source), counts in sorted(self.fields.items())
+        }
+
+    def sample(self) -> list[Timing]:
+        """List the sampled overheads by run."""
+        return sorted((timing for *_, timing in self.timings), key=lambda each: each.run_id)
+
+    def _task(self, name: str | None) -> _Task:
+        return self.tasks.setdefault(name or UNKNOWN_TASK, _Task())
+
+    def _declare(self, differences: Iterable[Difference]) -> list[Difference]:
+        """Mark what was declared, and count each ignore's use."""
+        marked: list[Difference] = []
+        used: set[str] = set()
+        for difference in differences:
+            ignore = covering(self.ignores, difference)
+            if ignore is None:
+                marked.append(difference)
+                continue
+            used.add(ignore.path)
+            self.ignore_uses[(ignore.path, "differences")] += 1
+            marked.append(difference.model_copy(update={"ignored_by": ignore.path}))
+        self.ignore_uses.update((path, "pairs") for path in used)
+        return marked
+
+    def _list(self, task: _Task, found: list[Difference]) -> None:
+        task.kinds.update({each.kind for each in found if each.ignored_by is None})
+        for each in found:
+            self.per_kind[each.kind] += 1
+            if self.per_kind[each.kind] <= MOST_PER_KIND:
+                self.listed.append(_shortened(self.redaction.difference(each)))
+
+    def _fields(self, pair: Compared, task: _Task, found: list[Difference]) -> None:
+        for (name, source), count in pair.tested.items():
+            counts = self.fields.setdefault((name, source), Counter())
+            untested = source is Source.CONSTRUCTION
+            counts["not_tested" if untested else "compared"] += count
+            task.counts["not_tested"] += count if untested else 0
+        for each in found:
+            counts = self.fields.setdefault((str(each.kind), each.source), Counter())
+            counts["mismatched"] += 1
+
+    def _timing(self, run_id: str, name: str, task: _Task, ms: tuple[float, float]) -> None:
+        task.primary_ms.append(ms[0])
+        task.shadow_ms.append(ms[1])
+        # The smallest hashes are a fair sample, and the same one every time.
+        rank = -zlib.crc32(run_id.encode(errors="replace"))
+        if len(self.timings) < MOST_TIMINGS or rank > self.timings[0][0]:
+            sample = Timing(run_id=run_id, task=name, primary_ms=ms[0], shadow_ms=ms[1])
+            push = heapq.heappush if len(self.timings) < MOST_TIMINGS else heapq.heapreplace
+            push(self.timings, (rank, run_id, sample))
+
+
+def shortened(value: Any) -> Any:
+    """Cut a value that is too long to be repeated, and say so."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        text = value
+    else:
+        text = orjson.dumps(value, default=repr).decode(errors="replace")
+    if len(text) <= MOST_VALUE:
+        return value
+    return f"{text[:MOST_VALUE]}… (cut; {len(text)} characters)"
+
+
+def _shortened(difference: Difference) -> Difference:
+    cut = {"primary": shortened(difference.primary), "shadow": shortened(difference.shadow)}
+    return difference.model_copy(update=cut)
+
+
+def _outcome(found: list[Difference]) -> Outcome:
+    if not found:
+        return Outcome.MATCHED
+    if all(each.ignored_by for each in found):
+        return Outcome.IGNORED
+    return Outcome.MISMATCHED
+
+
+def _count(task: _Task) -> TaskCount:
+    return TaskCount(
+        **task.counts,
+        kinds=dict(sorted(task.kinds.items())),
+        overhead_primary_ms=_median(task.primary_ms),
+        overhead_shadow_ms=_median(task.shadow_ms),
+    )
+
+
+def _median(values: array[float]) -> float | None:
+    return round(median(values), 3) if values else None

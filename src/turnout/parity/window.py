@@ -1,0 +1,95 @@
+"""What a dual run says about its window: which runs have a twin, and which are not compared.
+
+`parity-window.json` lies at the store's root. Without it every run under `runs/` must have a twin.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from turnout.errors import ArtifactInvalid, ArtifactMissing, InvalidJson, TooLarge
+from turnout.model.canonical import parse
+from turnout.parity.report import SetAside
+from turnout.ports.artifact_store import Gets
+
+WINDOW_KEY: Final = "parity-window.json"
+
+
+class Span(BaseModel):
+    """From when to when runs were emitted to both sides; one task's, or every task's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str | None = None
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+
+
+class Aside(BaseModel):
+    """One run that the dual run itself put aside."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    why: Literal["late", "not_comparable"]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class WindowDocument(BaseModel):
+    """`parity-window.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_id: Annotated[Literal["turnout/parity-window@1"], Field(alias="schema")]
+    spans: tuple[Span, ...] | None = None
+    """Runs emitted outside all of them need no twin; null where every run needs one."""
+    set_aside: tuple[Aside, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The same, ready to be asked."""
+
+    spans: tuple[Span, ...] | None = None
+    set_aside: Mapping[str, SetAside] = field(default_factory=dict)
+
+    def needs_twin(self, task: str, emitted_at: datetime) -> bool:
+        """Tell whether a run was emitted to both sides."""
+        if self.spans is None:
+            return True
+        return any(
+            span.task in {None, task}
+            and span.since <= emitted_at
+            and (span.until is None or emitted_at < span.until)
+            for span in self.spans
+        )
+
+
+async def read_window(store: Gets) -> Window:
+    """Read the window; a store without one is one where every run needs a twin.
+
+    `ArtifactInvalid` names what is wrong: without the window nothing could be believed.
+    """
+    try:
+        raw = (await store.get(WINDOW_KEY)).body
+    except ArtifactMissing:
+        return Window()
+    try:
+        parse(raw)
+        document = WindowDocument.model_validate_json(raw)
+    except (InvalidJson, TooLarge) as error:
+        raise ArtifactInvalid(f"{WINDOW_KEY}: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = "/" + "/".join(map(str, first["loc"]))
+        raise ArtifactInvalid(f"{WINDOW_KEY} at {place}: {first['msg']}", pointer=place) from None
+    return Window(
+        spans=document.spans,
+        set_aside={
+            each.run_id: SetAside(run_id=each.run_id, why=each.why, reason=each.reason)
+            for each in document.set_aside
+        },
+    )
