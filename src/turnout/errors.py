@@ -149,9 +149,13 @@ class Superseded(Refused):
 
 
 class RunEnded(Refused):
-    """The run has ended."""
+    """The run has ended; `state` says how."""
 
     code = "finished"
+
+    def __init__(self, message: str | None = None, *, state: str | None = None) -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class Fenced(Refused):

@@ -1,0 +1,1 @@
+"""The ASGI side: the step endpoint, health, and what adapters serve."""

@@ -1,0 +1,108 @@
+"""The settings: environment over `.env` over `turnout.toml`; every fault is named, all at once."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+from turnout.errors import InvalidDefinition, InvalidSettings
+from turnout.model.time import Millis, millis
+
+HOME = ".turnout"
+"""The folder of a development install's own files, in the working directory."""
+
+
+def _keys(given: Any) -> Any:
+    if isinstance(given, str):
+        return tuple(key.strip() for key in given.split(",") if key.strip())
+    return given
+
+
+class Settings(BaseModel):
+    """What the environment says; the names are the aliases. Secrets are never shown."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    provider: str | None = Field(None, alias="ORCHESTRATOR_PROVIDER")
+    primary: str | None = Field(None, alias="ORCHESTRATOR_PRIMARY")
+    shadow: str | None = Field(None, alias="ORCHESTRATOR_SHADOW")
+    app: str | None = Field(None, alias="TURNOUT_APP")
+    environment: Literal["development", "production"] = Field("development", alias="TURNOUT_ENV")
+    database_url: SecretStr = Field(
+        SecretStr(f"sqlite:///{HOME}/turnout.db"), alias="TURNOUT_DATABASE_URL"
+    )
+    shadow_database_url: SecretStr | None = Field(None, alias="TURNOUT_SHADOW_DATABASE_URL")
+    artifacts: str | None = Field(f"{HOME}/artifacts", alias="TURNOUT_ARTIFACTS")
+    signing_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_keys)] = Field(
+        (), alias="TURNOUT_SIGNING_KEYS"
+    )
+    service_url: str | None = Field(None, alias="TURNOUT_SERVICE_URL")
+    dual_lag: Millis = Field(30_000, alias="TURNOUT_DUAL_LAG")
+    longest_wait: Millis = Field(10_000, alias="TURNOUT_DUAL_LONGEST_WAIT")
+    """Longer sleeps and waits of a shadow are cut to this; their timing counts as not tested."""
+    raw: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    """All of it, for adapters, which read their vendors' own names."""
+
+    @field_validator("dual_lag", "longest_wait", mode="before")
+    @classmethod
+    def _duration(cls, given: Any) -> Any:
+        try:
+            return millis(given) if isinstance(given, str) else given
+        except InvalidDefinition as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("signing_keys")
+    @classmethod
+    def _signing_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(key.get_secret_value().startswith("whsec_") for key in keys):
+            raise ValueError("each key is written whsec_ and 24 to 64 bytes in base64")
+        return keys
+
+    @property
+    def production(self) -> bool:
+        """Whether defaults for a laptop are refused."""
+        return self.environment == "production"
+
+
+def read_settings(environ: Mapping[str, str], *, folder: Path | None = None) -> Settings:
+    """Read the settings; InvalidSettings names every fault and the setting it is in.
+
+    An empty value counts as unset.
+    """
+    raw = {**_from_files(folder or Path()), **environ}
+    raw = {name: value for name, value in raw.items() if value != ""}
+    try:
+        return Settings(raw=raw, **raw)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = [
+            f"{fault['loc'][0]}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+        raise InvalidSettings("; ".join(faults)) from None
+
+
+def _from_files(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    toml = folder / "turnout.toml"
+    if toml.is_file():
+        try:
+            found.update(
+                {name: str(value) for name, value in tomllib.loads(toml.read_text()).items()}
+            )
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidSettings(f"turnout.toml: {error}") from None
+    dotenv = folder / ".env"
+    if dotenv.is_file():
+        found.update({name: value for name, value in dotenv_values(dotenv).items() if value})
+    return found

@@ -1,0 +1,51 @@
+"""The ASGI application of a service, to run by itself or to mount into another one."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from turnout.bootstrap import Turnout
+from turnout.model.protocol_schema import openapi
+from turnout.ports.caller import Serves
+from turnout.web.steps import StepEndpoint
+
+
+def asgi(turnout: Turnout) -> Starlette:
+    """Make the whole application; its lifespan starts and stops the pump and the callers."""
+    return Starlette(routes=routes(turnout), lifespan=lifespan(turnout))
+
+
+def lifespan(turnout: Turnout) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Give the lifespan for an application that mounts `routes` itself (FastAPI, Starlette)."""
+
+    @contextlib.asynccontextmanager
+    async def run(_app: Any) -> AsyncIterator[None]:
+        async with turnout:
+            yield
+
+    return run
+
+
+def routes(turnout: Turnout) -> list[BaseRoute]:
+    """List the step endpoint, health, the protocol's description, and what adapters serve."""
+    steps = StepEndpoint(turnout.worker, turnout.settings.signing_keys)
+
+    async def health(_request: Request) -> JSONResponse:
+        return JSONResponse(await turnout.health())
+
+    async def described(_request: Request) -> JSONResponse:
+        return JSONResponse(openapi())
+
+    served = [each for each in turnout.callers.values() if isinstance(each, Serves)]
+    return [
+        Route("/turnout/v1/step", steps, methods=["POST"]),
+        Route("/turnout/v1/openapi.json", described),
+        Route("/turnout/health", health),
+        *(Mount(each.mount, app=each.asgi()) for each in served),
+    ]

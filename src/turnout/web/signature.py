@@ -1,0 +1,32 @@
+"""Signatures of step calls: standard-webhooks, several keys, five minutes."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import SecretStr
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from turnout.errors import Unauthorised
+
+
+def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[SecretStr]) -> None:
+    """Accept a message that one of the keys has signed in the last five minutes.
+
+    Unauthorised says what is missing, never what was expected. Replays inside the window change
+    nothing: every operation is idempotent.
+    """
+    if not keys:
+        raise Unauthorised("this service has no TURNOUT_SIGNING_KEYS, so it takes no step calls")
+    wanted = {name: headers.get(name, "") for name in _HEADERS}
+    missing = [name for name, value in wanted.items() if not value]
+    if missing:
+        raise Unauthorised(f"the header {missing[0]} is missing")
+    for key in keys:
+        try:
+            Webhook(key.get_secret_value()).verify(body, wanted)
+        except (WebhookVerificationError, ValueError):
+            continue
+        return
+    raise Unauthorised("the signature is wrong or too old")
+
+
+_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")

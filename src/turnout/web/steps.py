@@ -1,0 +1,150 @@
+"""`POST /turnout/v1/step`: the step protocol over HTTP, the same for every provider."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from turnout.errors import (
+    DefinitionMismatch,
+    Refused,
+    RunEnded,
+    Superseded,
+    TooLarge,
+    TurnoutError,
+    Unauthorised,
+    Unavailable,
+    UnknownRun,
+    UnknownTask,
+    WrongUse,
+)
+from turnout.model.protocol import (
+    LARGEST_MESSAGE,
+    PROTOCOL,
+    Advance,
+    AnyCall,
+    Execute,
+    Park,
+    Refusal,
+    Report,
+    Tick,
+)
+from turnout.model.status import RunStatus
+from turnout.ports.worker import Worker
+from turnout.web.signature import verify
+
+log = logging.getLogger(__name__)
+
+_CALLS: TypeAdapter[AnyCall] = TypeAdapter(AnyCall)
+
+
+class StepEndpoint:
+    """Checks size, signature, version and shape, then makes the call on the worker."""
+
+    def __init__(self, worker: Worker, keys: Sequence[SecretStr]) -> None:
+        self._worker = worker
+        self._keys = keys
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one message; every refusal is a `Refusal` in JSON."""
+        try:
+            body = await _bounded(request)
+            verify(body, request.headers, self._keys)
+            return _answer(200, await self._call(_read(body)))
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except TurnoutError as error:
+            return refusal(error)
+
+    async def _call(self, call: AnyCall) -> BaseModel | None:
+        match call:
+            case Advance():
+                return await self._worker.advance(call)
+            case Execute():
+                return await self._worker.execute(call)
+            case Park():
+                return await self._worker.park(call)
+            case Tick():
+                return await self._worker.tick(call)
+            case Report():
+                await self._worker.report(call)
+                return None
+
+
+def refusal(error: TurnoutError) -> Response:
+    """Translate an error into the protocol's answer."""
+    status = _status_of(error)
+    if status >= 500:  # noqa: PLR2004 - server errors
+        log.warning("step call not answered", extra={"action": "step", "error": str(error)})
+    wait = getattr(error, "retry_after", None)
+    body = Refusal(
+        code=_code_of(error),
+        message=str(error)[:2_000],
+        retry_after_ms=round(wait.total_seconds() * 1_000) if wait else _default_wait(error),
+    )
+    return _answer(status, body)
+
+
+_STATUS: tuple[tuple[type[TurnoutError], int], ...] = (
+    (Unauthorised, 401),
+    (Refused, 409),
+    (DefinitionMismatch, 426),
+    (TooLarge, 413),
+    (Unavailable, 503),
+    (UnknownRun, 404),
+    (UnknownTask, 404),
+    (WrongUse, 400),
+)
+
+
+def _status_of(error: TurnoutError) -> int:
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def _code_of(error: TurnoutError) -> str:
+    """The protocol's word for an error: a cancelled run is told apart from a finished one."""
+    if isinstance(error, RunEnded) and error.state is RunStatus.CANCELLED:
+        return "cancelled"
+    return Superseded.code if isinstance(error, Superseded) else error.code
+
+
+def _default_wait(error: TurnoutError) -> int | None:
+    return 1_000 if isinstance(error, Unavailable) else None
+
+
+async def _bounded(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_MESSAGE:
+            raise TooLarge(f"a step call has at most {LARGEST_MESSAGE:,} bytes")
+    return bytes(body)
+
+
+def _read(body: bytes) -> AnyCall:
+    try:
+        given: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise WrongUse("the body is not JSON") from None
+    protocol = given.get("protocol") if isinstance(given, dict) else None
+    if isinstance(protocol, int) and protocol != PROTOCOL:
+        raise DefinitionMismatch(
+            f"the worker speaks step protocol {protocol}, this service {PROTOCOL}"
+        )
+    try:
+        return _CALLS.validate_json(body)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise WrongUse(f"{where}: {fault['msg']}") from None
+
+
+def _answer(status: int, body: BaseModel | None) -> Response:
+    if body is None:
+        return Response(status_code=202)
+    content = orjson.dumps(body.model_dump(mode="json"))
+    return Response(content, status_code=status, media_type="application/json")
