@@ -7,6 +7,7 @@ and in a URL, and no key is a folder of another one.
 import re
 from typing import Final
 
+from turnout.errors import WrongUse
 from turnout.model.canonical import sha256_of
 from turnout.model.ids import check_run_id, is_segment, is_shadow, primary_id
 
@@ -101,6 +102,28 @@ def decode_step_path(path: str) -> tuple[int, str | None] | None:
 def valid_key(key: str) -> bool:
     """Tell whether this is a key: safe segments joined by `/`, none of them `.` or `..`."""
     return len(key) <= LONGEST_KEY and all(map(_valid_segment, key.split("/")))
+
+
+def check_key(key: str) -> str:
+    """Give the key back, or raise `WrongUse`."""
+    if valid_key(key):
+        return key
+    raise WrongUse(
+        f"the key {key[:120]!r} is not made of segments of A-Z a-z 0-9 . _ = - joined by '/',"
+        f" none of them '.' or '..', at most {LONGEST_KEY} characters in all"
+    )
+
+
+def check_prefix(prefix: str) -> str:
+    """Give the start of keys back, or raise `WrongUse`; it may be empty, end in `/` or in between.
+
+    Whatever starts a key is such a prefix; nothing that leads out of a folder is.
+    """
+    whole, _, last = prefix.rpartition("/")
+    folders = not prefix.startswith("/") and (not whole or valid_key(whole))
+    if len(prefix) <= LONGEST_KEY and folders and (not last or _SEGMENT.fullmatch(last)):
+        return prefix
+    raise WrongUse(f"the prefix {prefix[:120]!r} is not the start of a key")
 
 
 def _valid_segment(segment: str) -> bool:

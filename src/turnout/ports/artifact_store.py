@@ -1,8 +1,11 @@
 """What we ask of an artifact store: a folder, a bucket, anything that keeps bytes under keys.
 
 A key is made of safe segments (`turnout.model.keys.valid_key`), and no key is a folder of another
-one: with `a/b` there is no `a`. A body is whole or absent, never half. An ETag is the MD5 of the
-body in lower-case hex, without quotes.
+one: with `a/b` there is no `a`; another key is refused with `WrongUse`. A body is whole or absent,
+never half. An ETag names a version of an object: the MD5 of the body in lower-case hex, without
+quotes, unless a bucket encrypts; so compare ETags, never compute them.
+
+`StoreUnavailable` and `InvalidSettings` (no such bucket, refused credentials) may come from all.
 
 Conditions are honoured by most stores and silently ignored by some; `Abilities` says which, and
 nothing that Turnout promises rests on them.
@@ -16,16 +19,17 @@ from turnout.errors import ArtifactMissing, TooLarge
 from turnout.model.canonical import MAX_BYTES
 
 PAGE: Final = 1000
-"""At most so many entries come at once."""
+"""As many entries come at once, where no less is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """An object as a listing names it."""
+    """An object without its body."""
 
     key: str
     size: int
-    etag: str
+    etag: str | None
+    """None in the listing of a store that would have to read the body for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +104,13 @@ class Puts(Protocol):
 class Lists(Protocol):
     """Lists keys, sorted, in pages."""
 
-    def pages(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Sequence[Stored]]:
-        """List the keys that start with `prefix` and sort behind `after`, in order of the keys."""
+    def pages(
+        self, prefix: str = "", *, after: str = "", most: int = PAGE
+    ) -> AsyncIterator[Sequence[Stored]]:
+        """List the keys that start with `prefix` and sort behind `after`, in order of the keys.
+
+        At most `most` come at a time (1 to 1,000); never an empty page.
+        """
         ...
 
     def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:

@@ -1,0 +1,257 @@
+"""Artifacts in a folder of a local file system.
+
+A body is written to a file of its own first and then linked or renamed into place, so a reader
+sees the old body or the new one, whatever is killed in between; what a crash leaves is in `~tmp`,
+which no key can name. After a loss of power a body may be short unless `sync` is set; artifacts
+can be rebuilt from the journal, so it is not set by default.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import md5
+from pathlib import Path
+from typing import Final
+
+from turnout.errors import (
+    ArtifactChanged,
+    ArtifactExists,
+    ArtifactMissing,
+    InvalidSettings,
+    StoreUnavailable,
+    TooLarge,
+    WrongUse,
+)
+from turnout.model.keys import valid_key
+from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+
+_NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_LOCKS: Final = 64
+
+
+class Folder:
+    """A blocking store in a folder; several processes may use it at once."""
+
+    threads = 4
+    batch = 64
+
+    def __init__(self, root: Path, *, sync: bool = False) -> None:
+        self._root = root
+        self._sync = sync
+        with _translated(str(root)):
+            for folder in (root / "~tmp", root / "~lock"):
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def __repr__(self) -> str:
+        return f"Folder({str(self._root)!r})"
+
+    def get(self, key: str, max_bytes: int) -> Found:
+        """Read a regular file; links out of the folder are not followed."""
+        with _translated(key):
+            body = _read(self._root / key, key, max_bytes)
+        return Found(body=body, etag=_etag(body))
+
+    def head(self, key: str) -> Stored:
+        """Look at a file, which means reading it for its ETag."""
+        with _translated(key):
+            body = _read(self._root / key, key, None)
+        return Stored(key=key, size=len(body), etag=_etag(body))
+
+    def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        """Write a file aside, then put it into place under the mode's condition."""
+        with _translated(key):
+            aside = self._write_aside(body)
+            try:
+                self._place(aside, key, mode)
+            finally:
+                aside.unlink(missing_ok=True)
+        return _etag(body)
+
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]:
+        """Walk the folders in the order of the keys."""
+        page: list[Stored] = []
+        start = prefix.rpartition("/")[0]
+        for key in self._keys(f"{start}/" if start else "", prefix, after):
+            with suppress(FileNotFoundError):  # removed since it was seen
+                size = (self._root / key).stat(follow_symlinks=False).st_size
+                page.append(Stored(key=key, size=size, etag=None))
+            if len(page) == most:
+                yield page
+                page = []
+        yield page
+
+    def folders(self, prefix: str) -> Iterator[Sequence[str]]:
+        """List the folders that hold a key, however deep."""
+        names = (name for name in self._entries(prefix) if name.endswith("/"))
+        page: list[str] = []
+        for name in names:
+            if next(self._keys(prefix + name, "", ""), None) is not None:
+                page.append(name.removesuffix("/"))
+            if len(page) == PAGE:
+                yield page
+                page = []
+        yield page
+
+    def delete(self, key: str) -> None:
+        """Remove a file, and the folders that it leaves empty."""
+        with _translated(key, missing_is_error=False), self._locked(key):
+            (self._root / key).unlink()
+        for parent in list((self._root / key).parents)[: key.count("/")]:
+            try:
+                parent.rmdir()
+            except OSError:
+                return
+
+    def close(self) -> None:
+        """Nothing is held between two calls."""
+
+    def _write_aside(self, body: bytes) -> Path:
+        aside = self._root / "~tmp" / secrets.token_hex(12)
+        _with_folder(aside, lambda: self._write(aside, body))
+        return aside
+
+    def _write(self, aside: Path, body: bytes) -> None:
+        with aside.open("xb") as file:
+            file.write(body)
+            if self._sync:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _place(self, aside: Path, key: str, mode: PutMode) -> None:
+        target = self._root / key
+        if target.is_dir():
+            raise WrongUse(f"the key {key!r} is a folder of other keys")
+        if mode == "create":
+            _with_folder(target, lambda: self._create(aside, target, key))
+            return
+        with self._locked(key):
+            if isinstance(mode, IfMatch):
+                _check_version(target, key, mode.etag)
+            _with_folder(target, lambda: aside.replace(target))
+        self._sync_folder(target)
+
+    def _create(self, aside: Path, target: Path, key: str) -> None:
+        try:
+            os.link(aside, target)
+        except FileExistsError:
+            raise ArtifactExists(f"{key} is there already, and it is written once") from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._create_without_links(aside, target, key)
+        self._sync_folder(target)
+
+    def _create_without_links(self, aside: Path, target: Path, key: str) -> None:
+        with self._locked(key):
+            if target.exists():
+                raise ArtifactExists(f"{key} is there already, and it is written once")
+            aside.replace(target)
+
+    def _sync_folder(self, target: Path) -> None:
+        if self._sync:
+            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Hold the lock that all conditional writers of this key share, in every process."""
+        stripe = int(_etag(key.encode())[:8], 16) % _LOCKS
+        lock = self._root / "~lock" / f"{stripe:02d}"
+        _with_folder(lock, lock.touch)
+        with lock.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _keys(self, folder: str, prefix: str, after: str) -> Iterator[str]:
+        """The keys below a folder (empty or ending in `/`), in their order."""
+        for name in self._entries(folder):
+            path = folder + name
+            if not (path.startswith(prefix) or prefix.startswith(path)):
+                continue
+            if path.endswith("/"):
+                if path > after or after.startswith(path):
+                    yield from self._keys(path, prefix, after)
+            elif path > after and path.startswith(prefix):
+                yield path
+
+    def _entries(self, folder: str) -> list[str]:
+        """The names in a folder, those of folders with `/` at the end, in the order of keys."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                names = [found for entry in entries if (found := _name(entry))]
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return []
+            raise StoreUnavailable(f"{folder or '/'}: {error.strerror}") from error
+        return sorted(names)
+
+
+def _name(entry: "os.DirEntry[str]") -> str | None:
+    if not valid_key(entry.name):
+        return None
+    if entry.is_dir(follow_symlinks=False):
+        return f"{entry.name}/"
+    return entry.name if entry.is_file(follow_symlinks=False) else None
+
+
+def _with_folder(target: Path, place: Callable[[], object]) -> None:
+    """Place a file, making its folder first where it is not there (or has just been removed)."""
+    for last in (False, False, True):
+        try:
+            place()
+        except FileNotFoundError:
+            if last:
+                raise
+        else:
+            return
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise WrongUse(f"a folder of {str(target)!r} is an object already") from None
+
+
+def _check_version(target: Path, key: str, etag: str) -> None:
+    try:
+        found = _etag(_read(target, key, None))
+    except (ArtifactMissing, FileNotFoundError):
+        raise ArtifactChanged(f"{key} is gone, so it is not the version {etag}") from None
+    if found != etag:
+        raise ArtifactChanged(f"{key} is the version {found}, not {etag}")
+
+
+def _read(path: Path, key: str, max_bytes: int | None) -> bytes:
+    """Read a regular file. Neither a link nor a pipe in its place is opened in earnest."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(opened, "rb", buffering=0) as file:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise ArtifactMissing(f"{key} is not a file")
+        if max_bytes is not None and found.st_size > max_bytes:
+            raise TooLarge(f"{key} has {found.st_size:,} bytes; at most {max_bytes:,} are read")
+        return file.readall()
+
+
+def _etag(body: bytes) -> str:
+    return md5(body, usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def _translated(key: str, *, missing_is_error: bool = True) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_FILE and not missing_is_error:
+            return
+        if error.errno in _NO_FILE:
+            raise ArtifactMissing(f"there is no {key}") from None
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise InvalidSettings(f"the artifact folder: {error.strerror}: {key}") from error
+        raise StoreUnavailable(f"{key}: {error.strerror}") from error

@@ -1,0 +1,32 @@
+"""What a store really does with conditions: some honour them, some ignore them in silence."""
+
+import secrets
+
+from turnout.errors import ArtifactChanged, ArtifactExists
+from turnout.ports.artifact_store import Abilities, ArtifactStore, IfMatch, PutMode
+
+FOLDER = "turnout-probe/"
+
+
+async def probe(store: ArtifactStore) -> Abilities:
+    """Write one small object three times, and remove it.
+
+    Raises what the store raises where it cannot be reached or written at all.
+    """
+    key = f"{FOLDER}{secrets.token_hex(8)}.json"
+    first = await store.put(key, b'{"probe":1}', mode="create")
+    try:
+        create = not await _written(store, key, b'{"probe":2}', "create")
+        await store.put(key, b'{"probe":3}', mode="overwrite")
+        if_match = not await _written(store, key, b'{"probe":4}', IfMatch(first))
+    finally:
+        await store.delete(key)
+    return Abilities(create=create, if_match=if_match)
+
+
+async def _written(store: ArtifactStore, key: str, body: bytes, mode: PutMode) -> bool:
+    try:
+        await store.put(key, body, mode=mode)
+    except (ArtifactExists, ArtifactChanged):
+        return False
+    return True

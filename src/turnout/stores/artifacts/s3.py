@@ -1,0 +1,191 @@
+"""Artifacts in an S3-compatible bucket, through boto3 with slim settings.
+
+The client computes no checksums of its own, validates no parameters and keeps ten connections:
+measured, more make it slower. Needs `turnout[s3]`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from turnout.errors import (
+    ArtifactChanged,
+    ArtifactExists,
+    ArtifactMissing,
+    InvalidSettings,
+    StoreUnavailable,
+    TooLarge,
+    TurnoutError,
+)
+from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+from turnout.stores.artifacts.s3_settings import S3Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MISSING: Final = {"404", "NoSuchKey", "NotFound"}
+_CONDITION: Final = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_REFUSED: Final = {
+    "401",
+    "403",
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+}
+
+
+class S3:
+    """A blocking store in a bucket."""
+
+    threads = 10
+    batch = 8
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self._bucket = settings.bucket
+        self._client = _client(settings)
+
+    def __repr__(self) -> str:
+        return f"S3({self._settings.shown()})"
+
+    def get(self, key: str, max_bytes: int) -> Found:
+        """Read an object; one that is too large is not read."""
+        with _translated(key, self._settings):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            with answer["Body"] as stream:
+                _check_size(key, answer["ContentLength"], max_bytes)
+                body = stream.read(max_bytes + 1)
+        _check_size(key, len(body), max_bytes)
+        return Found(body=body, etag=_etag(answer))
+
+    def head(self, key: str) -> Stored:
+        """Look at an object."""
+        with _translated(key, self._settings):
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        return Stored(key=key, size=answer["ContentLength"], etag=_etag(answer))
+
+    def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        """Write an object under the mode's condition, where the store honours it."""
+        with _translated(key, self._settings, mode):
+            answer = self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType="application/json",
+                **_condition(mode),
+            )
+        return _etag(answer)
+
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]:
+        """List objects; S3 sorts them."""
+        for page in self._listed(most, Prefix=prefix, StartAfter=after):
+            yield [
+                Stored(key=found["Key"], size=found["Size"], etag=_etag(found))
+                for found in page.get("Contents", ())
+            ]
+
+    def folders(self, prefix: str) -> Iterator[Sequence[str]]:
+        """List what lies between the prefix and the next `/`."""
+        for page in self._listed(PAGE, Prefix=prefix, Delimiter="/"):
+            common = page.get("CommonPrefixes", ())
+            yield [found["Prefix"][len(prefix) : -1] for found in common]
+
+    def delete(self, key: str) -> None:
+        """Remove an object; S3 does not mind a missing one."""
+        with _translated(key, self._settings, missing_is_error=False):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _listed(self, most: int, **wanted: str) -> Iterator[Any]:
+        asked: Any = {name: value for name, value in wanted.items() if value}
+        with _translated(asked.get("Prefix", "/"), self._settings):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, PaginationConfig={"PageSize": most}, **asked
+            )
+            yield from pages
+
+
+def _client(settings: S3Settings) -> "S3Client":
+    config = Config(
+        signature_version="s3v4",
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=S3.threads,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        parameter_validation=False,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path" if settings.endpoint else "auto"},
+    )
+    session = boto3.session.Session()
+    return session.client(
+        "s3",
+        region_name=settings.region,
+        endpoint_url=settings.endpoint,
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=settings.secret_key,
+        aws_session_token=settings.session_token,
+        config=config,
+    )
+
+
+def _condition(mode: PutMode) -> dict[str, Any]:
+    if mode == "create":
+        return {"IfNoneMatch": "*"}
+    return {"IfMatch": f'"{mode.etag}"'} if isinstance(mode, IfMatch) else {}
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+def _check_size(key: str, size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooLarge(f"{key} has {size:,} bytes; at most {max_bytes:,} are read")
+
+
+@contextmanager
+def _translated(
+    key: str, settings: S3Settings, mode: PutMode | None = None, *, missing_is_error: bool = True
+) -> Iterator[None]:
+    """Give botocore's errors in our words; theirs may quote a request, so they are not chained."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _MISSING and not missing_is_error:
+            return
+        raise _error(code, key, settings, mode) from None
+    except NoCredentialsError:
+        raise InvalidSettings(
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: not set, and no role gives credentials"
+        ) from None
+    except (BotoCoreError, OSError) as error:
+        raise StoreUnavailable(
+            f"{settings.shown()} does not answer: {type(error).__name__}"
+        ) from None
+
+
+def _error(code: str, key: str, settings: S3Settings, mode: PutMode | None) -> TurnoutError:
+    if isinstance(mode, IfMatch) and code in _MISSING | _CONDITION:
+        return ArtifactChanged(f"{key} is not the version {mode.etag}")
+    if mode == "create" and code in _CONDITION:
+        return ArtifactExists(f"{key} is there already, and it is written once")
+    if code in _MISSING:
+        return ArtifactMissing(f"there is no {key}")
+    if code == "NoSuchBucket":
+        return InvalidSettings(f"TURNOUT_ARTIFACTS: there is no bucket {settings.bucket!r}")
+    if code in _REFUSED:
+        return InvalidSettings(
+            f"{settings.shown()} refuses these credentials ({code}); look at AWS_ACCESS_KEY_ID,"
+            " AWS_SECRET_ACCESS_KEY and what they may do"
+        )
+    return StoreUnavailable(f"{settings.shown()} answers {code} for {key}")

@@ -1,0 +1,132 @@
+"""The one door from the async port to clients that block: a small pool of threads."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from turnout.errors import ArtifactMissing, TooLarge
+from turnout.model.canonical import MAX_BYTES
+from turnout.model.keys import check_key, check_prefix
+from turnout.ports.artifact_store import PAGE, Found, Outcome, PutMode, Stored
+
+_Result = TypeVar("_Result")
+
+
+class Blocking(Protocol):
+    """A store whose calls block; keys and prefixes have been checked before."""
+
+    @property
+    def threads(self) -> int:
+        """As many calls at once are worth while."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """As many objects are read for one change of threads."""
+        ...
+
+    def get(self, key: str, max_bytes: int) -> Found: ...  # noqa: D102 - as the port's
+    def head(self, key: str) -> Stored: ...  # noqa: D102
+    def put(self, key: str, body: bytes, mode: PutMode) -> str: ...  # noqa: D102
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]: ...  # noqa: D102
+    def folders(self, prefix: str) -> Iterator[Sequence[str]]: ...  # noqa: D102
+    def delete(self, key: str) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+class ThreadedStore:
+    """An `ArtifactStore` over a blocking one. May be used from one event loop."""
+
+    def __init__(self, blocking: Blocking) -> None:
+        self._blocking = blocking
+        self._pool = ThreadPoolExecutor(blocking.threads, thread_name_prefix="artifacts")
+
+    def __repr__(self) -> str:
+        return repr(self._blocking)
+
+    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
+        """Read a body."""
+        check_key(key)
+        return await self._run(lambda: self._blocking.get(key, max_bytes))
+
+    async def get_many(
+        self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
+    ) -> AsyncIterator[tuple[str, Outcome]]:
+        """Read many bodies in the order of the keys, ahead of the reader by a few batches."""
+        waiting: deque[asyncio.Future[list[tuple[str, Outcome]]]] = deque()
+        coming = iter(keys)
+        try:
+            while True:
+                while len(waiting) < self._blocking.threads and (batch := self._next(coming)):
+                    waiting.append(self._start_batch(batch, max_bytes))
+                if not waiting:
+                    return
+                for found in await waiting.popleft():
+                    yield found
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    async def head(self, key: str) -> Stored:
+        """Look at an object."""
+        check_key(key)
+        return await self._run(lambda: self._blocking.head(key))
+
+    async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
+        """Write a body."""
+        check_key(key)
+        return await self._run(lambda: self._blocking.put(key, body, mode))
+
+    async def pages(
+        self, prefix: str = "", *, after: str = "", most: int = PAGE
+    ) -> AsyncIterator[Sequence[Stored]]:
+        """List keys."""
+        check_prefix(prefix)
+        check_prefix(after)
+        async for page in self._each(self._blocking.pages(prefix, after, min(most, PAGE))):
+            yield page
+
+    async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
+        """List names directly below a prefix."""
+        check_prefix(prefix if not prefix or prefix.endswith("/") else f"//{prefix}")
+        async for page in self._each(self._blocking.folders(prefix)):
+            yield page
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        check_key(key)
+        await self._run(lambda: self._blocking.delete(key))
+
+    async def aclose(self) -> None:
+        """Close the client and end the threads."""
+        await self._run(self._blocking.close)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, call: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def _each(self, pages: Iterator[Sequence[_Result]]) -> AsyncIterator[Sequence[_Result]]:
+        while (page := await self._run(lambda: next(pages, None))) is not None:
+            if page:
+                yield page
+
+    def _next(self, coming: Iterator[str]) -> list[str]:
+        return [check_key(key) for key in islice(coming, self._blocking.batch)]
+
+    def _start_batch(
+        self, batch: list[str], max_bytes: int
+    ) -> asyncio.Future[list[tuple[str, Outcome]]]:
+        def read() -> list[tuple[str, Outcome]]:
+            return [(key, _outcome(self._blocking, key, max_bytes)) for key in batch]
+
+        return asyncio.get_running_loop().run_in_executor(self._pool, read)
+
+
+def _outcome(blocking: Blocking, key: str, max_bytes: int) -> Outcome:
+    try:
+        return blocking.get(key, max_bytes)
+    except (ArtifactMissing, TooLarge) as error:
+        return error

@@ -1,0 +1,119 @@
+"""Two narrower views of a store: below a prefix, and writing only where it is allowed."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+
+from turnout.errors import WrongUse
+from turnout.model.canonical import MAX_BYTES
+from turnout.model.keys import RUNS, check_key, check_prefix, is_shadow_id
+from turnout.ports.artifact_store import PAGE, ArtifactStore, Found, Outcome, PutMode, Stored
+
+
+class Below:
+    """A store whose keys all lie below one prefix of another store."""
+
+    def __init__(self, store: ArtifactStore, prefix: str) -> None:
+        self._store = store
+        self._prefix = check_key(prefix) + "/"
+
+    def __repr__(self) -> str:
+        return f"{self._store!r} below {self._prefix}"
+
+    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
+        """Read a body."""
+        return await self._store.get(self._key(key), max_bytes=max_bytes)
+
+    async def get_many(
+        self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
+    ) -> AsyncIterator[tuple[str, Outcome]]:
+        """Read many bodies."""
+        whole = map(self._key, keys)
+        async for key, found in self._store.get_many(whole, max_bytes=max_bytes):
+            yield key.removeprefix(self._prefix), found
+
+    async def head(self, key: str) -> Stored:
+        """Look at an object."""
+        return self._without(await self._store.head(self._key(key)))
+
+    async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
+        """Write a body."""
+        return await self._store.put(self._key(key), body, mode=mode)
+
+    async def pages(
+        self, prefix: str = "", *, after: str = "", most: int = PAGE
+    ) -> AsyncIterator[Sequence[Stored]]:
+        """List keys."""
+        below = self._prefix + check_prefix(prefix)
+        behind = self._prefix + check_prefix(after) if after else ""
+        async for page in self._store.pages(below, after=behind, most=most):
+            yield [self._without(stored) for stored in page]
+
+    async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
+        """List names directly below a prefix."""
+        async for page in self._store.folders(self._prefix + check_prefix(prefix)):
+            yield page
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        await self._store.delete(self._key(key))
+
+    async def aclose(self) -> None:
+        """Close the store beneath."""
+        await self._store.aclose()
+
+    def _key(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _without(self, stored: Stored) -> Stored:
+        return replace(stored, key=stored.key.removeprefix(self._prefix))
+
+
+class Guarded:
+    """A store that reads everything, and writes and removes only what a rule allows."""
+
+    def __init__(
+        self, store: ArtifactStore, may_write: Callable[[str], bool], *, rule: str
+    ) -> None:
+        self._store = store
+        self._may_write = may_write
+        self._rule = rule
+        self.get = store.get
+        self.get_many = store.get_many
+        self.head = store.head
+        self.pages = store.pages
+        self.folders = store.folders
+        self.aclose = store.aclose
+
+    def __repr__(self) -> str:
+        return f"{self._store!r}, {self._rule}"
+
+    async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
+        """Write a body; `WrongUse` where the rule forbids it, before the store is asked."""
+        self._check(key)
+        return await self._store.put(key, body, mode=mode)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object, where the rule allows it."""
+        self._check(key)
+        await self._store.delete(key)
+
+    def _check(self, key: str) -> None:
+        if not self._may_write(check_key(key)):
+            raise WrongUse(f"{key}: {self._rule}")
+
+
+def only_shadows(store: ArtifactStore) -> ArtifactStore:
+    """A store in which nothing but shadows' artifacts can be written."""
+    return Guarded(store, _of_a_shadow, rule="a shadow writes only below runs/<run id>-dryrun/")
+
+
+def only_primaries(store: ArtifactStore) -> ArtifactStore:
+    """A store in which no shadow's artifacts can be written."""
+    rule = "a primary writes nothing below runs/<run id>-dryrun/"
+    return Guarded(store, lambda key: not _of_a_shadow(key), rule=rule)
+
+
+def _of_a_shadow(key: str) -> bool:
+    first, _, rest = key.partition("/")
+    run_id, inside, _ = rest.partition("/")
+    return first == RUNS and bool(inside) and is_shadow_id(run_id)

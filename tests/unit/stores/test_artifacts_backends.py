@@ -1,0 +1,82 @@
+"""Every artifact store keeps the same promises."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tests.servers import S3Server
+from turnout.conformance.artifact_store import ArtifactStoreContract, listed
+from turnout.ports.artifact_store import Abilities, ArtifactStore
+from turnout.stores.artifacts import open_store
+from turnout.stores.artifacts.probe import probe
+from turnout.stores.artifacts.within import Below, Guarded
+
+IGNORES_CONDITIONS = Abilities(create=False, if_match=False)
+_number = itertools.count()
+
+
+class ProbedContract(ArtifactStoreContract):
+    """The contract, and the probe that `doctor` runs."""
+
+    async def test_the_probe_sees_what_the_backend_declares(self, store: ArtifactStore) -> None:
+        """A store shows the abilities that it is known for, and the probe leaves nothing."""
+        assert await probe(store) == self.abilities
+        assert await listed(store) == []
+
+
+class TestFolder(ProbedContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ArtifactStore:
+        return open_store(str(tmp_path / "artifacts"))
+
+
+class TestGuarded(ProbedContract):
+    """A narrower view of a store is a store."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ArtifactStore:
+        return Guarded(open_store(str(tmp_path)), bool, rule="any key")
+
+
+class BucketContract(ProbedContract):
+    """Each test has a prefix of its own in a bucket of the class's own."""
+
+    client: ClassVar[str]
+    server: ClassVar[str]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bucket(cls, request: pytest.FixtureRequest) -> Iterator[ArtifactStore]:
+        server: S3Server = request.getfixturevalue(f"{cls.server}_server")
+        settings = {**server.settings, "TURNOUT_ARTIFACTS_CLIENT": cls.client}
+        store = open_store(f"s3://{server.make_bucket()}", settings)
+        yield store
+        asyncio.run(store.aclose())
+
+    @pytest.fixture
+    def store(self, bucket: ArtifactStore) -> ArtifactStore:
+        return Below(bucket, f"test-{next(_number)}")
+
+
+class TestBoto3OnMoto(BucketContract):
+    client, server = "boto3", "moto"
+
+
+class TestBoto3OnRclone(BucketContract):
+    client, server = "boto3", "rclone"
+    abilities = IGNORES_CONDITIONS
+    replaces_whole = False
+
+
+class TestObstoreOnMoto(BucketContract):
+    client, server = "obstore", "moto"
+
+
+class TestObstoreOnRclone(BucketContract):
+    client, server = "obstore", "rclone"
+    abilities = IGNORES_CONDITIONS
+    replaces_whole = False
