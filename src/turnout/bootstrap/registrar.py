@@ -1,0 +1,61 @@
+"""Makes the app's tasks and schedules known to the providers, and keeps at it until they are."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from turnout.errors import TurnoutError
+from turnout.model.tasks import App
+from turnout.ports.caller import DurableCaller
+
+log = logging.getLogger(__name__)
+
+FIRST, LONGEST = 0.2, 10.0
+"""Seconds between tries: a provider may be down, and our own endpoint not be up yet."""
+
+
+class Registrar:
+    """Registers in the background; a provider is ready once it knows the app."""
+
+    def __init__(
+        self, app: App, callers: Mapping[str, DurableCaller], arm: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._app = app
+        self._callers = callers
+        self._arm = arm
+        self._tasks: list[asyncio.Task[None]] = []
+        self.problems: dict[str, str] = {name: "not registered yet" for name in callers}
+        """Why a provider is not ready, by name."""
+
+    def ready(self, name: str) -> bool:
+        """Whether the provider knows the app's tasks."""
+        return name in self._callers and name not in self.problems
+
+    def start(self) -> None:
+        """Begin to register with every provider, each on its own."""
+        self._tasks = [asyncio.create_task(self._register(name)) for name in self._callers]
+
+    async def close(self) -> None:
+        """Stop trying."""
+        for each in self._tasks:
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _register(self, name: str) -> None:
+        pause = FIRST
+        while True:
+            try:
+                await self._callers[name].define(self._app)
+                await self._arm()
+            except TurnoutError as error:
+                if self.problems[name] != str(error):
+                    log.warning(
+                        "not registered; tried again",
+                        extra={"action": "define", "provider": name, "error": str(error)},
+                    )
+                self.problems[name] = str(error)
+            else:
+                self.problems.pop(name, None)
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST)
