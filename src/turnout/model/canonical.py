@@ -127,7 +127,7 @@ def _may_be_deep(text: bytes) -> bool:
 def _too_deep(value: Any) -> str | None:
     """Where the nesting passes the limit, or None. Walks containers only, without recursion."""
     level: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [inner for path, outer in level for inner in _containers(path, outer)]
         if not level:
             return None
@@ -154,7 +154,7 @@ def _fault(value: Any) -> InvalidJson | None:
     todo: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while todo:
         path, here = todo.pop()
-        if len(path) > MAX_DEPTH:
+        if len(path) >= MAX_DEPTH and isinstance(here, dict | list | tuple):
             return InvalidJson(f"nests more than {MAX_DEPTH} levels deep", pointer=pointer_of(path))
         if wrong := _wrong(here):
             return InvalidJson(wrong, pointer=pointer_of(path))

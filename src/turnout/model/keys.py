@@ -94,9 +94,11 @@ def decode_step_path(path: str) -> tuple[int, str | None] | None:
         return int(found[1]), None
     try:
         raw = re.sub(rb"=([0-9A-F]{2})", lambda hit: bytes.fromhex(hit[1].decode()), _ascii(found))
-        return int(found[1]), raw.decode()
+        index, step_id = int(found[1]), raw.decode()
     except ValueError:
         return None
+    same = step_path(index, step_id) == f"steps/{found[0]}"
+    return (index, step_id) if same else None
 
 
 def valid_key(key: str) -> bool:

@@ -1,0 +1,95 @@
+"""Keys are safe and step ids can be read back from them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout.errors import InvalidRunId, WrongUse
+from turnout.model.keys import (
+    check_prefix,
+    decode_step_path,
+    encode_step_id,
+    is_shadow_id,
+    manifest_key,
+    status_key,
+    step_key,
+    step_path,
+    valid_key,
+    valid_run_id,
+    value_key,
+)
+
+step_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)
+
+
+@given(step_ids, st.integers(0, 99_999))
+def test_every_step_has_a_safe_key(step_id: str, index: int) -> None:
+    """Whatever the step is called, its key is one; a short id can be read back."""
+    assert valid_key(step_key("r1", index, step_id))
+    assert all(len(part) <= 255 for part in step_path(index, step_id).split("/"))
+    decoded = decode_step_path(step_path(index, step_id))
+    short = len(encode_step_id(step_id)) <= 200 and "==" not in encode_step_id(step_id)
+    assert decoded == (index, step_id if short else None)
+
+
+@given(step_ids, step_ids)
+def test_two_steps_never_share_a_name(a: str, b: str) -> None:
+    """The name is as telling as the id."""
+    assert (encode_step_id(a) == encode_step_id(b)) == (a == b)
+
+
+def test_keys_are_as_documented() -> None:
+    """The folder convention, with the shadow's beside the primary's."""
+    assert status_key("r1") == "runs/r1/status.json"
+    assert manifest_key("r1-dryrun") == "runs/r1-dryrun/manifest.json"
+    assert step_key("r1", 7, "load-sources") == "runs/r1/steps/0007-load-sources.json"
+    assert step_key("r1", 7, "a b/ö=") == "runs/r1/steps/0007-a=20b=2F=C3=B6=3D.json"
+    assert value_key("r1", "ab" * 32) == f"runs/r1/values/{'ab' * 32}.json"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x.json", "12-a.json", "0001-a", "0001-a=.json", "0001-=FF.json", "0001-=zz.json"]
+)
+def test_what_is_no_step_is_not_read_as_one(name: str) -> None:
+    """A foreign file among the steps is not taken for a step."""
+    assert decode_step_path(f"steps/{name}") is None
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["", "..", "a..b", "../a", "a/b", "a-dryrun", "-a", ".a", "a b", "ä", "a" * 129, "a\n", "a\0"],
+)
+def test_an_unsafe_run_id_has_no_key(run_id: str) -> None:
+    """One safe path segment that no shadow could have."""
+    assert not valid_run_id(run_id)
+    if run_id != "a-dryrun":
+        with pytest.raises(InvalidRunId):
+            status_key(run_id)
+
+
+@pytest.mark.parametrize("run_id", ["a", "0", "a.b-c_d=e", "a" * 128, "-dryrun"[1:], "a-dryrunx"])
+def test_a_safe_run_id_has_a_shadow(run_id: str) -> None:
+    """The longest one, too."""
+    assert valid_run_id(run_id)
+    assert is_shadow_id(f"{run_id}-dryrun")
+    assert valid_key(status_key(f"{run_id}-dryrun"))
+
+
+def test_a_shadow_has_no_shadow() -> None:
+    """`-dryrun` comes once."""
+    assert not is_shadow_id("a-dryrun-dryrun")
+    with pytest.raises(InvalidRunId):
+        status_key("a-dryrun-dryrun")
+
+
+@pytest.mark.parametrize("prefix", ["", "a", "a/", "runs/r1-", "runs/.", "a/b/"])
+def test_the_start_of_a_key_is_a_prefix(prefix: str) -> None:
+    """It may end anywhere."""
+    assert check_prefix(prefix) == prefix
+
+
+@pytest.mark.parametrize("prefix", ["/", "/a", "a//", "../", "a/../b", "a b", "a/./", "x" * 901])
+def test_what_leads_out_is_no_prefix(prefix: str) -> None:
+    """Nothing that starts no key."""
+    with pytest.raises(WrongUse):
+        check_prefix(prefix)
