@@ -24,7 +24,7 @@ class Registrar:
         self._callers = callers
         self._arm = arm
         self._tasks: list[asyncio.Task[None]] = []
-        self.problems: dict[str, str] = {name: "not registered yet" for name in callers}
+        self.problems: dict[str, str] = dict.fromkeys(callers, "not registered yet")
         """Why a provider is not ready, by name."""
 
     def ready(self, name: str) -> bool:

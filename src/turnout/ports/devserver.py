@@ -1,0 +1,64 @@
+"""An offline server: a double of a provider for a laptop and for CI, labelled so.
+
+It is a separate process that speaks only the vendor's own HTTP; an adapter contributes it by the
+entry point `turnout.devservers`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from turnout.model.tasks import App
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevSetup:
+    """Where an offline server runs, and the service that it serves.
+
+    data: a folder of its own, in which its state survives a restart. signing_key: of the step
+    protocol, `whsec_…`.
+    """
+
+    port: int
+    data: Path
+    app: App
+    service_url: str
+    signing_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One process to start: it is ready when `ready_url` answers 200, or at once without one."""
+
+    name: str
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ready_url: str | None = None
+
+
+class DevServer(Protocol):
+    """What the entry point names: how to start the double, and how to reach it."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What it is, to be shown wherever it is used: "double, not production"."""
+        ...
+
+    @property
+    def default_port(self) -> int:
+        """The port that the real one's dev server listens on."""
+        ...
+
+    def processes(self, setup: DevSetup) -> Sequence[Process]:
+        """List what to start, in order: the server, then a worker where the vendor needs one."""
+        ...
+
+    def environ(self, setup: DevSetup) -> Mapping[str, str]:
+        """Give the settings with which a service reaches it: the vendor's own names."""
+        ...
