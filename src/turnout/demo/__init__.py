@@ -1,0 +1,1 @@
+"""The example: the agent service of a migration, and the whole journey between two providers."""
