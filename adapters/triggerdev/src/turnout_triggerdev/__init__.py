@@ -1,0 +1,1 @@
+"""Turnout on Trigger.dev v4."""

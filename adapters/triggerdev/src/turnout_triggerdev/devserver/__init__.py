@@ -1,0 +1,1 @@
+"""An offline server that speaks Trigger.dev's own protocols: a double, not production."""

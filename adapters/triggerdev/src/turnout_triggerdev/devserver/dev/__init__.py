@@ -1,0 +1,1 @@
+"""What the CLI of the vendor and our stand-in say to the server."""

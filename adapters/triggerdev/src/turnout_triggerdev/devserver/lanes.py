@@ -1,0 +1,109 @@
+"""The order in which queued runs are handed out, and the slots that hold them back.
+
+A lane is all that wait alike: one queue, one concurrency key, one set of limits. Inside a lane the
+smallest score goes first, and so it does among lanes. A lane that lacks a slot is set aside until
+that slot is given back, so that a full queue costs nothing.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from itertools import count
+
+Lane = tuple[Hashable, ...]
+SlotKey = tuple[Hashable, ...]
+SlotLimit = tuple[SlotKey, int | None]
+
+
+class Lanes:
+    """Queued runs and held slots. `slots(lane)` tells the limits that hold now for a lane."""
+
+    def __init__(self, slots: Callable[[Lane], Iterable[SlotLimit]]) -> None:
+        self._slots = slots
+        self._waiting: dict[Lane, list[tuple[int, int, str, str]]] = {}
+        self._ready: dict[Hashable, list[tuple[int, int, Lane]]] = defaultdict(list)
+        self._blocked: dict[SlotKey, set[Lane]] = defaultdict(set)
+        self._holders: dict[SlotKey, set[str]] = defaultdict(set)
+        self._held: dict[str, list[SlotKey]] = {}
+        self._numbers = count()
+
+    def add(self, lane: Lane, score: int, run: str, ticket: str) -> None:
+        """Queue a run; `ticket` tells later whether the place in the queue still counts."""
+        waiting = self._waiting.setdefault(lane, [])
+        heapq.heappush(waiting, (score, next(self._numbers), run, ticket))
+        if waiting[0][2] == run:
+            self._offer(lane)
+
+    def take(self, world: Hashable, wanted: Callable[[str, str], bool]) -> str | None:
+        """The next run of a world (an environment, the first part of its lanes), or None.
+
+        Places for which `wanted(run, ticket)` is false are dropped. The run's slots are held.
+        """
+        ready = self._ready[world]
+        while ready:
+            score, number, lane = heapq.heappop(ready)
+            waiting = self._waiting.get(lane)
+            if not waiting or waiting[0][:2] != (score, number):
+                continue
+            _, _, run, ticket = waiting[0]
+            if not wanted(run, ticket):
+                self._leave(lane)
+                continue
+            slots = list(self._slots(lane))
+            full = self._first_full(slots)
+            if full is not None:
+                self._blocked[full].add(lane)
+                continue
+            self._leave(lane)
+            self.hold(run, [key for key, _ in slots])
+            return run
+        return None
+
+    def hold(self, run: str, keys: list[SlotKey]) -> None:
+        """Give the run its slots."""
+        self._held[run] = keys
+        for key in keys:
+            self._holders[key].add(run)
+
+    def release(self, run: str) -> bool:
+        """Take the run's slots back; True if a lane may move now."""
+        moved = False
+        for key in self._held.pop(run, ()):
+            self._holders[key].discard(run)
+            moved = self.unblock(key) or moved
+        return moved
+
+    def unblock(self, key: SlotKey) -> bool:
+        """Look again at the lanes that this slot held back; True if there are any."""
+        lanes = self._blocked.pop(key, set())
+        for lane in lanes:
+            self._offer(lane)
+        return bool(lanes)
+
+    def unblock_all(self) -> None:
+        """Look again at every lane, after limits changed."""
+        for key in list(self._blocked):
+            self.unblock(key)
+
+    def holders(self, key: SlotKey) -> int:
+        """How many runs hold this slot."""
+        return len(self._holders[key])
+
+    def _first_full(self, slots: list[SlotLimit]) -> SlotKey | None:
+        for key, limit in slots:
+            if limit is not None and len(self._holders[key]) >= limit:
+                return key
+        return None
+
+    def _offer(self, lane: Lane) -> None:
+        waiting = self._waiting.get(lane)
+        if waiting:
+            heapq.heappush(self._ready[lane[0]], (waiting[0][0], waiting[0][1], lane))
+
+    def _leave(self, lane: Lane) -> None:
+        waiting = self._waiting[lane]
+        heapq.heappop(waiting)
+        if waiting:
+            self._offer(lane)
+        else:
+            del self._waiting[lane]

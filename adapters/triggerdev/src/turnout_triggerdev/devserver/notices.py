@@ -1,0 +1,46 @@
+"""Tells waiting connections that something moved; a notice is a hint, the records are the truth."""
+
+import asyncio
+from collections import defaultdict
+
+
+class Notices:
+    """Subscriptions to changes of runs, and to the arrival of work, by environment."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, set[asyncio.Queue[str]]] = defaultdict(set)
+        self._idle: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def listen(self, env: str) -> asyncio.Queue[str]:
+        """Ids of runs that moved while someone worked on them, from now on."""
+        listener: asyncio.Queue[str] = asyncio.Queue()
+        self._listeners[env].add(listener)
+        return listener
+
+    def leave(self, env: str, listener: asyncio.Queue[str]) -> None:
+        """Stop listening."""
+        self._listeners[env].discard(listener)
+
+    def run_moved(self, env: str, run: str) -> None:
+        """A run that a worker holds has a new snapshot."""
+        for listener in self._listeners[env]:
+            listener.put_nowait(run)
+
+    def work_arrived(self, env: str) -> None:
+        """A run may be handed out now."""
+        idle, self._idle[env] = self._idle[env], set()
+        for waiter in idle:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def work(self, env: str, seconds: float) -> None:
+        """Return when work arrives, or after the time has passed."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._idle[env].add(waiter)
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter
+        except TimeoutError:
+            return
+        finally:
+            self._idle[env].discard(waiter)
