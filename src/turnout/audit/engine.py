@@ -1,0 +1,159 @@
+"""An audit: walk, search, scan what the search kept, on as many processes as it pays."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from turnout.audit import kinds, search
+from turnout.audit.model import Counted, Finding, Problem, Report, Scan
+from turnout.audit.ruleset import PathMatch, Ruleset
+from turnout.audit.scan import Scanner
+from turnout.audit.source import decode, is_binary
+from turnout.audit.walk import File, Tree, walk
+
+MAX_TEXT = 32_000_000
+"""Bytes of a file that is read as a whole; a larger one that holds a word is named."""
+PAYS = 300_000
+"""Bytes to scan from which a second process pays for its start."""
+CHUNK = 1_000_000
+"""Bytes in one piece of work."""
+Chosen = Literal["docs", "code", "config", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one piece of work gave."""
+
+    scans: list[Scan]
+    problems: list[Problem]
+    binary: int
+
+
+def audit(
+    ruleset: Ruleset,
+    paths: Sequence[str],
+    *,
+    scope: Chosen = "all",
+    engine: search.EngineName = "auto",
+    processes: int | None = None,
+) -> Report:
+    """Find every trace under paths.
+
+    Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
+    """
+    scanner = Scanner(ruleset)
+    tree = walk(paths)
+    files = [f for f in tree.files if scope == "all" or kinds.classify(f.path)[0] == scope]
+    problems = list(tree.problems)
+    kept = _kept(scanner, files, engine, problems)
+    parts = list(_parts(scanner, kept, processes))
+    return _report(ruleset, tree, files, problems, parts, len(kept))
+
+
+def _kept(
+    scanner: Scanner, files: Sequence[File], engine: search.EngineName, problems: list[Problem]
+) -> list[File]:
+    """Keep files that hold a word, and those that are found by their names alone."""
+    words = scanner.words
+    names: set[str] = set()
+    if words:
+        names = search.engine(engine).kept(files, words, problems)
+    specs = [each for each in scanner.prepared if isinstance(each.match, PathMatch)]
+    for file in files if specs else ():
+        if any(each.takes(file.path) and each.fits_name(file.path) for each in specs):
+            names.add(file.path)
+    return [file for file in files if file.path in names]
+
+
+def _parts(scanner: Scanner, kept: Sequence[File], processes: int | None) -> Iterator[_Part]:
+    wanted = processes or _processors()
+    if wanted < 2 or sum(file.size for file in kept) < PAYS:  # noqa: PLR2004 -- two is more than one
+        yield scan_files(scanner, kept)
+        return
+    with ProcessPoolExecutor(wanted, mp_context=get_context("fork")) as pool:
+        work = [(scanner.ruleset, chunk) for chunk in _chunks(kept)]
+        yield from pool.map(_scan_chunk, work)
+
+
+def _processors() -> int:
+    """Count what we may use; one where a process cannot be forked."""
+    if not hasattr(os, "sched_getaffinity"):
+        return 1
+    return min(4, len(os.sched_getaffinity(0)))
+
+
+def _scan_chunk(work: tuple[Ruleset, Sequence[File]]) -> _Part:
+    ruleset, files = work
+    return scan_files(Scanner(ruleset), files)
+
+
+def _chunks(files: Iterable[File]) -> Iterator[list[File]]:
+    chunk: list[File] = []
+    size = 0
+    for file in files:
+        chunk.append(file)
+        size += file.size
+        if size > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def scan_files(scanner: Scanner, files: Iterable[File]) -> _Part:
+    """Read and scan files, one in memory at a time."""
+    part = _Part([], [], 0)
+    binary = 0
+    for file in files:
+        try:
+            if file.size > MAX_TEXT:
+                reason = f"too large: {file.size} bytes, and it holds a word that a rule looks for"
+                part.problems.append(Problem(path=file.path, reason=reason))
+                continue
+            raw = Path(file.path).read_bytes()
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            part.problems.append(Problem(path=file.path, reason=reason))
+            continue
+        if is_binary(raw):
+            binary += 1
+            continue
+        scan = scanner.scan(file.path, decode(raw)[0])
+        if scan.findings or scan.problems or scan.exempted:
+            part.scans.append(scan)
+    return _Part(part.scans, part.problems, binary)
+
+
+def _report(
+    ruleset: Ruleset,
+    tree: Tree,
+    files: Sequence[File],
+    problems: list[Problem],
+    parts: Sequence[_Part],
+    opened: int,
+) -> Report:
+    scans = [scan for part in parts for scan in part.scans]
+    for part in parts:
+        problems.extend(part.problems)
+    problems.extend(problem for scan in scans for problem in scan.problems)
+    findings = [finding for scan in scans for finding in scan.findings]
+    return Report(
+        ruleset=ruleset.ruleset,
+        findings=tuple(sorted(findings, key=_order)),
+        problems=tuple(dict.fromkeys(sorted(problems, key=lambda p: (p.path, p.line, p.reason)))),
+        exempted=tuple(each for scan in scans for each in scan.exempted),
+        counted=Counted(
+            files=len(files),
+            opened=opened,
+            binary=sum(part.binary for part in parts),
+            links=tree.links,
+        ),
+    )
+
+
+def _order(finding: Finding) -> tuple[str, int, int, str]:
+    return finding.path, finding.start, finding.end, finding.rule

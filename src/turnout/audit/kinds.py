@@ -1,0 +1,112 @@
+"""What kind of text a file holds, told from its name alone."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from turnout.audit.model import Scope
+from turnout.audit.ruleset import Language
+
+LOCKS = frozenset(
+    "package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock poetry.lock uv.lock "
+    "pdm.lock pipfile.lock deno.lock pixi.lock".split()
+)
+_BY_SUFFIX: Mapping[str, Language] = MappingProxyType(
+    {
+        suffix: language
+        for language, suffixes in {
+            "python": "py pyi",
+            "typescript": "ts mts cts",
+            "tsx": "tsx",
+            "javascript": "js jsx mjs cjs",
+            "shell": "sh bash zsh fish ksh",
+            "json": "json jsonc json5 webmanifest",
+            "yaml": "yml yaml",
+            "toml": "toml",
+            "env": "env",
+            "dockerfile": "dockerfile containerfile",
+            "ini": "ini cfg conf properties editorconfig npmrc",
+            "lock": "lock",
+            "markdown": "md mdx markdown",
+            "text": "rst txt adoc asciidoc org",
+        }.items()
+        for suffix in suffixes.split()
+    }
+)
+_SCOPES: Mapping[Language, Scope] = MappingProxyType(
+    {
+        **dict.fromkeys(("json", "yaml", "toml", "env", "dockerfile", "ini", "lock"), "config"),
+        **dict.fromkeys(("markdown", "text"), "docs"),
+    }
+)
+_FENCES: Mapping[str, Language] = MappingProxyType(
+    {
+        "py": "python",
+        "python": "python",
+        "python3": "python",
+        "pycon": "python",
+        "ts": "typescript",
+        "mts": "typescript",
+        "typescript": "typescript",
+        "tsx": "tsx",
+        "js": "javascript",
+        "jsx": "javascript",
+        "mjs": "javascript",
+        "javascript": "javascript",
+        "sh": "shell",
+        "bash": "shell",
+        "zsh": "shell",
+        "shell": "shell",
+        "console": "shell",
+        "json": "json",
+        "jsonc": "json",
+        "json5": "json",
+        "yaml": "yaml",
+        "yml": "yaml",
+        "toml": "toml",
+        "env": "env",
+        "dotenv": "env",
+        "ini": "ini",
+        "dockerfile": "dockerfile",
+        "docker": "dockerfile",
+    }
+)
+COMPONENTS = frozenset({".vue", ".svelte", ".astro"})
+"""Files whose scripts stand between tags."""
+
+
+def classify(path: str) -> tuple[Scope, Language]:
+    """Tell a file's scope and language; what is unknown is code in plain text."""
+    name = PurePosixPath(path).name.lower()
+    language = _by_name(name)
+    if language is None:
+        language = _BY_SUFFIX.get(name.rpartition(".")[2]) if "." in name else None
+    if language is None:
+        return "code", "text"
+    return scope_of(language), language
+
+
+def scope_of(language: Language) -> Scope:
+    """Tell the scope of a language."""
+    return _SCOPES.get(language, "code")
+
+
+def of_fence(tag: str) -> Language | None:
+    """Tell the language of a Markdown fence by the word after its backticks."""
+    return _FENCES.get(tag.lower())
+
+
+def _by_name(name: str) -> Language | None:
+    if name in LOCKS:
+        return "lock"
+    if name.startswith(("dockerfile", "containerfile")):
+        return "dockerfile"
+    if name == ".env" or name.startswith(".env.") or name.endswith((".env.example", ".envrc")):
+        return "env"
+    if name in ("makefile", "gnumakefile", "justfile", "procfile"):
+        return "shell"
+    if name.startswith(("requirements", "constraints")) and name.endswith((".txt", ".in")):
+        return "ini"
+    if name == "pipfile":
+        return "toml"
+    return "json" if name in (".babelrc", ".eslintrc", ".prettierrc") else None

@@ -1,0 +1,313 @@
+"""The second stage: what one file holds, by all the rules of a set. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pathspec import GitIgnoreSpec
+
+from turnout.audit import code, configs, kinds, manifests, markdown, plain, prose, syntax
+from turnout.audit.markers import Markers
+from turnout.audit.model import Exempted, Finding, Problem, Scan, Scope
+from turnout.audit.ruleset import (
+    AstMatch,
+    CallMatch,
+    ConfigKeyMatch,
+    DecoratorMatch,
+    EnvMatch,
+    ImportMatch,
+    ManifestMatch,
+    Match,
+    MemberMatch,
+    PathMatch,
+    ProseMatch,
+    Rule,
+    Ruleset,
+    TextMatch,
+)
+from turnout.audit.names import fits
+from turnout.audit.source import Hit, Segment, Source
+from turnout.audit.view import Finder, View, distinct
+from turnout.audit.words import Needs, needs
+
+MAX_PARSED = 4_000_000
+"""Characters of a script; a larger one is named as one that could not be told."""
+_SCRIPT = re.compile(r"(?i)<script\b[^<>]*>")
+_TREES = (ImportMatch, CallMatch, MemberMatch, DecoratorMatch, AstMatch)
+_TREE_LANGUAGES = frozenset(syntax.GRAMMARS)
+_PARSED = _TREE_LANGUAGES | {"json", "yaml", "toml"}
+MOST = 20_000
+"""Findings kept of one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A match, compiled."""
+
+    rule: Rule
+    match: Match
+    needs: Needs
+    find: Any
+    files: GitIgnoreSpec | None
+    exclude: GitIgnoreSpec | None
+    imports: Any
+    unless: Any
+
+    def fits_name(self, path: str) -> bool:
+        """Say whether the match finds the file by its path."""
+        return isinstance(self.match, PathMatch) and bool(list(self.find(named_view(path))))
+
+    def takes(self, path: str) -> bool:
+        """Say whether the rule reads files of this path."""
+        if self.files is not None and not self.files.match_file(path):
+            return False
+        return self.exclude is None or not self.exclude.match_file(path)
+
+
+class Scanner:
+    """A rule set, ready to scan texts."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self.ruleset = ruleset
+        self.prepared = [_prepared(rule, match) for rule in ruleset.rules for match in rule.match]
+
+    @cached_property
+    def markers(self) -> Markers:
+        """Compile the marker words."""
+        return Markers.of(self.ruleset)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Give the words of which a file must hold one to be worth opening."""
+        sharpest = [each.needs.sharpest for each in self.prepared if each.needs.sets]
+        return frozenset().union(*sharpest)
+
+    def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
+        """Find everything in one text; `anywhere` reads it as if no rule named files."""
+        lowered = text.lower()
+        chosen = [
+            each
+            for each in self.prepared
+            if each.needs.met_by(lowered) and (anywhere or each.takes(path))
+        ]
+        if not chosen:
+            return Scan(path=path)
+        return _OneFile(self, path, text, lowered, chosen).scan()
+
+
+def _prepared(rule: Rule, match: Match) -> Prepared:
+    return Prepared(
+        rule=rule,
+        match=match,
+        needs=needs(match) or Needs(sets=()),
+        find=_finder(match),
+        files=GitIgnoreSpec.from_lines(rule.files) if rule.files else None,
+        exclude=GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None,
+        imports=fits(match.when_imports) if match.when_imports else None,
+        unless=plain.compiled(match.unless, ignore_case=False) if match.unless else None,
+    )
+
+
+def _finder(match: Match) -> Any:
+    table: dict[type[Any], Any] = {
+        TextMatch: plain.find_text,
+        ImportMatch: code.find_imports,
+        CallMatch: code.find_calls,
+        MemberMatch: code.find_members,
+        DecoratorMatch: code.find_decorators,
+        ConfigKeyMatch: configs.find_config_keys,
+        ManifestMatch: manifests.find_manifests,
+        EnvMatch: plain.find_env,
+        ProseMatch: prose.find_prose,
+        PathMatch: _find_path,
+        AstMatch: code.find_ast,
+    }
+    return table[type(match)](match)
+
+
+def _find_path(match: PathMatch) -> Finder:
+    spec = GitIgnoreSpec.from_lines(match.path)
+
+    def find(view: View) -> Iterator[Hit]:
+        if not view.segment.fenced and spec.match_file(view.path):
+            yield Hit(start=0, end=0, captured={"name": view.path})
+
+    return find
+
+
+def named_view(path: str) -> View:
+    """See a file by its name alone."""
+    return View(Segment(path, "", kinds.classify(path)[1]))
+
+
+class _OneFile:
+    """The scan of one file, while it goes on."""
+
+    def __init__(
+        self, scanner: Scanner, path: str, text: str, lowered: str, chosen: list[Prepared]
+    ) -> None:
+        self.scanner = scanner
+        self.source = Source.of(path, text)
+        self.lowered = lowered
+        self.chosen = chosen
+        self.findings: dict[tuple[str, int, int], Finding] = {}
+        self.exempted: list[Exempted] = []
+        self.problems: dict[tuple[str, int], Problem] = {}
+
+    def scan(self) -> Scan:
+        scope, language = kinds.classify(self.source.path)
+        if scope == "docs":
+            self._document()
+        else:
+            for segment in _segments(self.source, language):
+                self._segment(segment, scope, None)
+        found = sorted(self.findings.values(), key=lambda f: (f.start, f.end, f.rule))
+        return Scan(
+            path=self.source.path,
+            findings=tuple(found),
+            problems=tuple(self.problems.values()),
+            exempted=tuple(self.exempted),
+        )
+
+    def _document(self) -> None:
+        document = markdown.read(self.source, self.scanner.markers)
+        page = prose.Page(document, self.scanner.markers)
+        whole = Segment(self.source.path, self.source.text, kinds.classify(self.source.path)[1])
+        for each in self.chosen:
+            if "docs" not in each.rule.scope or not _speaks(each.rule, whole.language):
+                continue
+            if isinstance(each.match, ProseMatch):
+                for hit, reason in each.find(page):
+                    self._note(each, hit, "docs", whole.language, reason)
+            elif isinstance(each.match, TextMatch | PathMatch):
+                for hit in each.find(View(whole)):
+                    if each.unless is None or not each.unless.search(
+                        page.text[hit.start : hit.end]
+                    ):
+                        reason = document.exemption(hit.start)
+                        self._note(each, hit, "docs", whole.language, reason)
+        for segment in markdown.segments(document):
+            self._segment(segment, segment.scope, document)
+
+    def _segment(self, segment: Segment, scope: Scope, document: Any) -> None:
+        view = View(segment)
+        chosen = [
+            each
+            for each in self.chosen
+            if scope in each.rule.scope
+            and _speaks(each.rule, segment.language)
+            and each.needs.met_by(segment.lowered)
+            and not isinstance(each.match, ProseMatch)
+        ]
+        if not chosen or not self._readable(view, chosen):
+            return
+        for each in chosen:
+            try:
+                self._apply(view, each, scope, document)
+            except configs.Unparsable as error:
+                self._unparsable(view, str(error), error.line)
+        self._broken(view, chosen)
+
+    def _readable(self, view: View, chosen: Sequence[Prepared]) -> bool:
+        parsed = (*_TREES, ConfigKeyMatch, ManifestMatch, EnvMatch)
+        trees = any(isinstance(each.match, parsed) for each in chosen)
+        if trees and view.language in _PARSED and len(view.text) > MAX_PARSED:
+            self._problem(f"too large to parse: {len(view.text)} characters", 0)
+            return False
+        return True
+
+    def _apply(self, view: View, each: Prepared, scope: Scope, document: Any) -> None:
+        if isinstance(each.match, _TREES) and view.language not in _TREE_LANGUAGES:
+            return
+        if each.imports is not None:
+            tree = view.tree
+            if tree is None or not any(each.imports(module) for module in tree.modules):
+                return
+        for hit in distinct(each.find(view)):
+            if each.unless is not None and each.unless.search(view.text[hit.start : hit.end]):
+                continue
+            start = view.segment.origin(hit.start)
+            reason = document.exemption(start) if document is not None else None
+            moved = Hit(start=start, end=start + hit.end - hit.start, captured=hit.captured)
+            if "\n" in view.text[hit.start : hit.end]:
+                end = view.segment.origin(hit.end - 1) + 1
+                moved = Hit(start=start, end=end, captured=hit.captured)
+            self._note(each, moved, scope, view.language, reason)
+
+    def _note(
+        self, each: Prepared, hit: Hit, scope: Scope, language: str, reason: str | None
+    ) -> None:
+        rule, source = each.rule, self.source
+        line = source.line(hit.start)
+        if reason is None and markdown.allowed(source.text, source.starts, line, rule.id):
+            reason = "allowed"
+        if reason is not None:
+            self.exempted.append(
+                Exempted(rule=rule.id, path=source.path, line=line, reason=reason)  # type: ignore[arg-type]
+            )
+            return
+        if len(self.findings) >= MOST:
+            self._problem(f"more than {MOST} findings: only these are told", 0)
+            return
+        key = (rule.id, hit.start, hit.end)
+        self.findings[key] = Finding(
+            rule=rule.id,
+            level=rule.level,
+            path=source.path,
+            line=line,
+            column=source.column(hit.start),
+            end_line=source.line(max(hit.start, hit.end - 1)),
+            text=source.shown(line),
+            why=rule.why,
+            fix=rule.advice,
+            start=hit.start,
+            end=hit.end,
+            matched=source.text[hit.start : hit.end],
+            captured=hit.captured,
+            scope=scope,
+            language=language,
+        )
+
+    def _unparsable(self, view: View, reason: str, line: int) -> None:
+        if view.segment.fenced:  # a snippet may be cut short; what its words say was read
+            return
+        self._problem(reason, line)
+
+    def _broken(self, view: View, chosen: Iterable[Prepared]) -> None:
+        """Name a script that does not parse where a rule's word stands."""
+        tree = view.parsed
+        if tree is None or view.segment.fenced or not tree.broken:
+            return
+        words = {
+            w for each in chosen if isinstance(each.match, _TREES) for w in each.needs.sharpest
+        }
+        for start, end in tree.broken:
+            piece = view.segment.lowered[start:end]
+            if any(word in piece for word in words):
+                self._problem("does not parse", self.source.line(view.segment.origin(start)))
+                return
+
+    def _problem(self, reason: str, line: int) -> None:
+        problem = Problem(path=self.source.path, reason=reason, line=line)
+        self.problems.setdefault((reason, line), problem)
+
+
+def _speaks(rule: Rule, language: str) -> bool:
+    return not rule.languages or language in rule.languages
+
+
+def _segments(source: Source, language: kinds.Language) -> Iterator[Segment]:
+    """Give a file as one piece, or a component's scripts."""
+    suffix = source.path[source.path.rfind(".") :].lower()
+    if suffix not in kinds.COMPONENTS:
+        yield Segment(source.path, source.text, language)
+        return
+    text, at = source.text, 0
+    if text.startswith("---\n") and (end := text.find("\n---", 4)) > 0:
+        yield Segment(source.path, text[4:end], "typescript", [0], [4])
+    while opened := _SCRIPT.search(text, at):
+        end = text.find("</script>", opened.end())
+        at = end if end >= 0 else len(text)
+        yield Segment(source.path, text[opened.end() : at], "typescript", [0], [opened.end()])

@@ -1,0 +1,466 @@
+"""What a script's syntax tree says: its imports, and the names of its calls, with aliases."""
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from turnout.audit.ruleset import Language
+from turnout.errors import InvalidSettings
+
+DEEPEST = 60
+GRAMMARS: dict[str, str] = {
+    "python": "python",
+    "typescript": "typescript",
+    "tsx": "tsx",
+    "javascript": "tsx",
+}
+"""JavaScript is read as TSX, which takes JSX and type annotations alike."""
+JAVASCRIPT_IMPORTS = {
+    "rule": {
+        "any": [
+            {"kind": "import_statement"},
+            {"kind": "export_statement", "has": {"field": "source", "kind": "string"}},
+            {
+                "kind": "call_expression",
+                "has": {
+                    "field": "function",
+                    "regex": r"^(import|require|require\.resolve|(jest|vi|vitest|td)\.\w+)$",
+                },
+            },
+        ]
+    }
+}
+PYTHON_IMPORTS = {
+    "rule": {
+        "any": [
+            {"kind": "import_statement"},
+            {"kind": "import_from_statement"},
+            {
+                "kind": "call",
+                "has": {
+                    "field": "function",
+                    "regex": r"(^|\.)(import_module|__import__|patch|importorskip|find_spec)$",
+                },
+            },
+        ]
+    }
+}
+CALLS = {"python": ("call",)}
+SCRIPT_CALLS = ("call_expression", "new_expression")
+WRAPPERS = frozenset(
+    "parenthesized_expression await_expression await non_null_expression as_expression "
+    "satisfies_expression".split()
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """One module that is brought in, and where its name stands."""
+
+    modules: tuple[str, ...]
+    """As written; for `from a import b` also `a.b`, since `b` may be a module."""
+    kind: str
+    names: tuple[tuple[str, str], ...] = ()
+    """Exported name and local name; `*` is the whole module."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a local name stands for: a module, and a dotted name in it."""
+
+    module: str
+    name: str
+
+
+@dataclass
+class Tree:
+    """A parsed script."""
+
+    text: str
+    language: Language
+    root: Any
+    _types: set[str] = field(default_factory=set)
+
+    @cached_property
+    def imports(self) -> tuple[Import, ...]:
+        """List the imports in the order of the text."""
+        if self.language == "python":
+            return tuple(_python_imports(self.root))
+        return tuple(_script_imports(self.root))
+
+    @cached_property
+    def bindings(self) -> dict[str, list[Binding]]:
+        """Tell what local names stand for, imports and what their calls returned."""
+        found: dict[str, list[Binding]] = {}
+        for each in self.imports:
+            for exported, local in each.names:
+                if local:
+                    kept = found.setdefault(local, [])
+                    kept.extend(_binding(module, exported) for module in each.modules[:1])
+                    kept.extend(
+                        Binding(module, "")
+                        for module in each.modules[1:]
+                        if _last(module, exported)
+                    )
+        if found:
+            self._follow_variables(found)
+        return found
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """Name every module that is imported."""
+        return frozenset(module for each in self.imports for module in each.modules)
+
+    def _follow_variables(self, found: dict[str, list[Binding]]) -> None:
+        kinds = ("assignment",) if self.language == "python" else _VARIABLES
+        for node in self.root.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}}):
+            target = node.field("name") or node.field("left")
+            value = node.field("value") or node.field("right")
+            if target is None or value is None:
+                continue
+            value = unwrapped(value)
+            if value.kind() == "object_pattern" or target.kind() == "object_pattern":
+                self._follow_pattern(found, target, value)
+            elif value.kind() in (*SCRIPT_CALLS, "call"):
+                resolved = self._resolve(found, dotted(value))
+                if resolved:
+                    found.setdefault(dotted(target), []).extend(resolved)
+
+    def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
+        for binding in self._resolve(found, dotted(value)):
+            for exported, local in _pattern_names(target):
+                name = f"{binding.name}.{exported}" if binding.name else exported
+                found.setdefault(local, []).append(Binding(binding.module, name))
+
+    def resolve(self, name: str) -> list[Binding]:
+        """Tell what a dotted name of this file may stand for; nothing if it is not imported."""
+        return self._resolve(self.bindings, name)
+
+    @staticmethod
+    def _resolve(found: dict[str, list[Binding]], name: str) -> list[Binding]:
+        cut = len(name)
+        while cut > 0:
+            head, rest = name[:cut], name[cut:]
+            if head in found:
+                return [Binding(b.module, _joined(b.name, rest)) for b in found[head]]
+            cut = max(head.rfind("."), head.rfind("(") if head.endswith("()") else -1)
+        return []
+
+    def calls(self, expression: str | None) -> Iterator[Any]:
+        """Find calls whose callee's text fits the expression (Rust syntax)."""
+        kinds = CALLS.get(self.language, SCRIPT_CALLS)
+        rules: list[dict[str, Any]] = []
+        for kind in kinds:
+            rule: dict[str, Any] = {"kind": kind}
+            if expression is not None:
+                role = "constructor" if kind == "new_expression" else "function"
+                rule["has"] = {"field": role, "regex": expression}
+            rules.append(rule)
+        return iter(self.root.find_all({"rule": {"any": rules}}))
+
+    @cached_property
+    def comments(self) -> list[tuple[int, int]]:
+        """List where comments stand."""
+        return spans(self.root, "comment")
+
+    @cached_property
+    def strings(self) -> list[tuple[int, int]]:
+        """List where strings stand, templates included."""
+        kinds = ("string",) if self.language == "python" else ("string", "template_string")
+        return spans(self.root, *kinds)
+
+    @cached_property
+    def broken(self) -> list[tuple[int, int]]:
+        """List what could not be parsed."""
+        return spans(self.root, "ERROR")
+
+
+_VARIABLES = (
+    "variable_declarator",
+    "assignment_expression",
+    "public_field_definition",
+)
+
+
+def parse(text: str, language: Language) -> Tree | None:
+    """Parse a script; None where the language has no syntax tree here."""
+    grammar = GRAMMARS.get(language)
+    if grammar is None:
+        return None
+    try:
+        from ast_grep_py import SgRoot
+    except ImportError as error:
+        raise InvalidSettings(
+            "the audit needs ast-grep-py: install turnout with its extra, turnout[audit]"
+        ) from error
+    return Tree(text, language, SgRoot(text, grammar).root())
+
+
+def spans(root: Any, *kinds: str) -> list[tuple[int, int]]:
+    """List the places of all nodes of these kinds, nested ones joined."""
+    rule = {"rule": {"any": [{"kind": kind} for kind in kinds]}}
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(span(node) for node in root.find_all(rule)):
+        if not joined or start >= joined[-1][1]:
+            joined.append((start, end))
+    return joined
+
+
+def span(node: Any) -> tuple[int, int]:
+    """Tell a node's place in characters."""
+    place = node.range()
+    return place.start.index, place.end.index
+
+
+def inside(places: Sequence[tuple[int, int]], offset: int) -> bool:
+    """Say whether an offset stands in one of the places, which are sorted and apart."""
+    at = bisect_right(places, (offset, sys.maxsize)) - 1
+    return at >= 0 and offset < places[at][1]
+
+
+def unwrapped(node: Any) -> Any:
+    """Look through parentheses, `await`, `!` and `as`."""
+    for _ in range(DEEPEST):
+        if node.kind() not in WRAPPERS:
+            return node
+        inner = next((child for child in node.children() if child.is_named()), None)
+        if inner is None:
+            return node
+        node = inner
+    return node
+
+
+def dotted(node: Any, depth: int = 0) -> str:
+    """Give a callee's name: `a.b`, `a().b`; `?` for what has none."""
+    if depth > DEEPEST:
+        return "?"
+    node = unwrapped(node)
+    kind = node.kind()
+    if kind in ("identifier", "this", "super", "import", "property_identifier", "type_identifier"):
+        return str(node.text())
+    if kind in ("member_expression", "attribute"):
+        parent = node.field("object")
+        name = node.field("property") or node.field("attribute")
+        return f"{dotted(parent, depth + 1)}.{name.text()}" if parent and name else "?"
+    if kind in ("call_expression", "call", "new_expression"):
+        callee = node.field("function") or node.field("constructor")
+        return f"{dotted(callee, depth + 1)}()" if callee else "?"
+    if kind in ("subscript_expression", "subscript"):
+        parent = node.field("object") or node.field("value")
+        index = node.field("index") or node.field("subscript")
+        if parent and index and index.kind() == "string":
+            return f"{dotted(parent, depth + 1)}.{literal(index)[0]}"
+    return "?"
+
+
+def callee(node: Any) -> Any:
+    """Give the part of a call that is called."""
+    return node.field("function") or node.field("constructor")
+
+
+def arguments(node: Any) -> list[Any]:
+    """List a call's arguments, comments left out."""
+    listed = node.field("arguments")
+    if listed is None:
+        return []
+    return [child for child in listed.children() if child.is_named() and child.kind() != "comment"]
+
+
+def literal(node: Any) -> tuple[str, int, int]:
+    """Give a string's content as written, and its place without the quotes."""
+    start, end = span(node)
+    text = str(node.text())
+    cut = len(text) - len(text.lstrip("rbufRBUF"))
+    mark = text[cut : cut + 3] if text[cut : cut + 3] in ('"""', "'''") else text[cut : cut + 1]
+    inner = text[cut + len(mark) : len(text) - len(mark)]
+    return inner, start + cut + len(mark), end - len(mark)
+
+
+def _joined(name: str, rest: str) -> str:
+    return f"{name}{rest}" if name else rest.removeprefix(".")
+
+
+def _last(module: str, exported: str) -> bool:
+    return module.endswith(f".{exported}")
+
+
+def _binding(module: str, exported: str) -> Binding:
+    return Binding(module, "" if exported == "*" else exported)
+
+
+# -- JavaScript and TypeScript ---------------------------------------------------------------------
+
+
+def _script_imports(root: Any) -> Iterator[Import]:
+    for node in root.find_all(JAVASCRIPT_IMPORTS):
+        kind = node.kind()
+        if kind == "call_expression":
+            found = _script_call(node)
+        elif kind == "export_statement":
+            found = _made(node.field("source"), "reexport", _clause_names(node))
+        else:
+            found = _statement(node)
+        if found is not None:
+            yield found
+
+
+def _made(source: Any, kind: str, names: Iterable[tuple[str, str]]) -> Import | None:
+    if source is None or source.kind() not in ("string", "template_string"):
+        return None
+    module, start, end = literal(source)
+    return Import(modules=(module,), kind=kind, names=tuple(names), start=start, end=end)
+
+
+def _statement(node: Any) -> Import | None:
+    required = next((c for c in node.children() if c.kind() == "import_require_clause"), None)
+    if required is not None:
+        local = next((c.text() for c in required.children() if c.kind() == "identifier"), "")
+        source = next((c for c in required.children() if c.kind() == "string"), None)
+        return _made(source, "require", [("*", local)])
+    typed = any(child.kind() == "type" for child in node.children())
+    return _made(node.field("source"), "type" if typed else "static", _clause_names(node))
+
+
+def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
+    for child in node.children():
+        kind = child.kind()
+        if kind in ("import_clause", "named_imports", "export_clause"):
+            yield from _clause_names(child)
+        elif kind == "identifier" and node.kind() == "import_clause":
+            yield "default", str(child.text())
+        elif kind in ("namespace_import", "namespace_export"):
+            yield "*", str(child.children()[-1].text())
+        elif kind in ("import_specifier", "export_specifier"):
+            name, alias = child.field("name"), child.field("alias")
+            if name is not None:
+                local = alias or name
+                yield str(name.text()), str(local.text()) if kind == "import_specifier" else ""
+        elif kind == "*":
+            yield "*", ""
+
+
+def _script_call(node: Any) -> Import | None:
+    name = str(node.field("function").text())
+    given = arguments(node)
+    if not given:
+        return None
+    if name == "import":
+        return _made(given[0], "dynamic", _holder_names(node))
+    if name.startswith("require"):
+        return _made(given[0], "require", _holder_names(node) if name == "require" else ())
+    mocks = ("mock", "unmock", "doMock", "dontMock", "importActual", "importMock", "requireActual")
+    mocks += ("requireMock", "setMock", "unstable_mockModule", "replaceEsm", "doUnmock")
+    return _made(given[0], "mock", ()) if name.rpartition(".")[2] in mocks else None
+
+
+def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
+    """What a dynamic import or a require is put into."""
+    parent = node.parent()
+    while parent is not None and parent.kind() in WRAPPERS:
+        parent = parent.parent()
+    if parent is None:
+        return
+    if parent.kind() == "member_expression":
+        name = parent.field("property")
+        holder = parent.parent()
+        local = holder.field("name") if holder and holder.kind() == "variable_declarator" else None
+        simple = local is not None and local.kind() == "identifier"
+        yield str(name.text()), str(local.text()) if simple else ""
+    elif parent.kind() == "variable_declarator":
+        target = parent.field("name")
+        if target.kind() == "identifier":
+            yield "*", str(target.text())
+        else:
+            yield from _pattern_names(target)
+
+
+def _pattern_names(pattern: Any) -> Iterator[tuple[str, str]]:
+    for child in pattern.children():
+        if child.kind() == "shorthand_property_identifier_pattern":
+            yield str(child.text()), str(child.text())
+        elif child.kind() == "pair_pattern":
+            key, value = child.field("key"), child.field("value")
+            if key and value and value.kind() == "identifier":
+                yield str(key.text()), str(value.text())
+        elif child.kind() == "object_assignment_pattern":
+            left = child.field("left")
+            if left is not None:
+                yield str(left.text()), str(left.text())
+
+
+# -- Python ----------------------------------------------------------------------------------------
+
+
+def _python_imports(root: Any) -> Iterator[Import]:
+    for node in root.find_all(PYTHON_IMPORTS):
+        kind = node.kind()
+        if kind == "call":
+            found = _python_call(node)
+            if found is not None:
+                yield found
+        elif kind == "import_from_statement":
+            yield from _python_from(node)
+        else:
+            typed = _typed(node)
+            for child in node.field_children("name"):
+                name = child.field("name") if child.kind() == "aliased_import" else child
+                alias = child.field("alias") if child.kind() == "aliased_import" else None
+                start, end = span(name)
+                module = str(name.text())
+                local = str(alias.text()) if alias else module
+                yield Import(
+                    modules=(module,), kind=typed, names=(("*", local),), start=start, end=end
+                )
+
+
+def _python_from(node: Any) -> Iterator[Import]:
+    source = node.field("module_name")
+    if source is None:
+        return
+    module = str(source.text()).replace(" ", "")
+    names = []
+    for child in node.field_children("name"):
+        aliased = child.kind() == "aliased_import"
+        name = str(child.field("name").text() if aliased else child.text())
+        names.append((name, str(child.field("alias").text()) if aliased else name))
+    if not names:
+        names = [("*", "")]
+    parts = [
+        f"{module.rstrip('.') or ''}.{name}" if module.strip(".") else f"{module}{name}"
+        for name, _ in names
+    ]
+    start, end = span(source)
+    yield Import(
+        modules=(module, *parts), kind=_typed(node), names=tuple(names), start=start, end=end
+    )
+
+
+def _typed(node: Any) -> str:
+    block = node.parent()
+    holder = block.parent() if block is not None else None
+    if holder is not None and holder.kind() == "if_statement":
+        condition = holder.field("condition")
+        if condition is not None and "TYPE_CHECKING" in condition.text():
+            return "type"
+    return "static"
+
+
+def _python_call(node: Any) -> Import | None:
+    given = arguments(node)
+    if not given or given[0].kind() != "string":
+        return None
+    module, start, end = literal(given[0])
+    name = str(node.field("function").text()).rpartition(".")[2]
+    kind = "mock" if name == "patch" else "dynamic"
+    parent = node.parent()
+    names: tuple[tuple[str, str], ...] = ()
+    if kind == "dynamic" and parent is not None and parent.kind() == "assignment":
+        target = parent.field("left")
+        if target is not None and target.kind() == "identifier":
+            names = (("*", str(target.text())),)
+    return Import(modules=(module,), kind=kind, names=names, start=start, end=end)

@@ -1,0 +1,66 @@
+"""A segment as the finders see it: its text, and its syntax tree once somebody asks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+
+from turnout.audit import syntax
+from turnout.audit.source import Hit, Segment
+
+
+class View:
+    """A piece of text in one language."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self.text = segment.text
+        self.language = segment.language
+        self.path = segment.path
+
+    @cached_property
+    def tree(self) -> syntax.Tree | None:
+        """Parse, once; None where the language has no tree."""
+        return syntax.parse(self.text, self.language)
+
+    @property
+    def parsed(self) -> syntax.Tree | None:
+        """Give the tree if somebody asked for it."""
+        return self.__dict__.get("tree")
+
+
+LONG = 2000
+Finder = Callable[[View], Iterable[Hit]]
+
+
+def line_of(text: str, offset: int) -> tuple[str, int]:
+    """Give the line around an offset, and where it starts; no more than a few thousand letters."""
+    start = text.rfind("\n", max(0, offset - LONG), offset) + 1 or max(0, offset - LONG)
+    end = text.find("\n", offset, offset + LONG)
+    return text[start : end if end >= 0 else offset + LONG], start
+
+
+def unquoted_hash(line: str) -> int:
+    """Tell where a `#` comment starts in a line; its length where there is none."""
+    quote = ""
+    for at, letter in enumerate(line):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'" and (at == 0 or not line[at - 1].isalnum()):
+            quote = letter
+        elif letter == "#" and (at == 0 or line[at - 1].isspace()):
+            return at
+    return len(line)
+
+
+def groups(match: object) -> dict[str, str]:
+    """Give the named groups of a match of `re` or re2."""
+    named = match.groupdict()  # type: ignore[attr-defined]
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def distinct(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Leave out what stands at the same place as an earlier hit."""
+    seen: set[tuple[int, int]] = set()
+    for hit in hits:
+        if (hit.start, hit.end) not in seen:
+            seen.add((hit.start, hit.end))
+            yield hit

@@ -1,0 +1,202 @@
+"""Which files there are: `.gitignore` respected, links not followed, everything bounded."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
+from turnout.audit.model import Problem
+from turnout.errors import WrongUse
+
+SKIPPED = frozenset(
+    ".git .hg .svn .jj node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache "
+    ".pytest_cache .hypothesis".split()
+)
+"""Folders that are never entered: other people's code, caches, and version control's own files."""
+MAX_DEPTH = 128
+MAX_FILES = 2_000_000
+MAX_IGNORE_FILE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to look at; its path is as the caller would write it, with `/`."""
+
+    path: str
+    size: int
+
+
+@dataclass(slots=True)
+class Tree:
+    """What a walk saw."""
+
+    files: list[File] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    links: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ignore:
+    """One ignore file: its folder, as a prefix of paths, and its patterns in order."""
+
+    prefix: str
+    runs: tuple[tuple[bool, re.Pattern[str]], ...]
+
+    def verdict(self, path: str) -> bool | None:
+        """Say ignored, kept, or nothing; the last pattern that fits decides."""
+        if not path.startswith(self.prefix):
+            return None
+        inner = path[len(self.prefix) :]
+        return next((out for out, run in self.runs if run.match(inner)), None)
+
+
+def walk(paths: Iterable[str]) -> Tree:
+    """List the files under paths; a file that is named itself is listed even if ignored.
+
+    Raises WrongUse where a path does not exist.
+    """
+    tree = Tree()
+    for path in paths:
+        shown = os.path.normpath(path).replace(os.sep, "/")
+        if os.path.isdir(path):  # noqa: PTH112 -- a bare string is what is walked
+            ignores = _above(Path(path))
+            _folder(tree, shown, "" if shown == "." else f"{shown}/", ignores)
+        elif os.path.lexists(path):
+            _named(tree, shown)
+        else:
+            raise WrongUse(f"no such file or folder: {path}")
+    tree.files = list({file.path: file for file in tree.files}.values())
+    return tree
+
+
+def _named(tree: Tree, path: str) -> None:
+    try:
+        tree.files.append(File(path, os.stat(path).st_size))  # noqa: PTH116
+    except OSError as error:
+        tree.problems.append(Problem(path=path, reason=_reason(error)))
+
+
+def _folder(tree: Tree, path: str, prefix: str, ignores: list["_Rooted"]) -> None:
+    """Walk without recursion, so that depth is ours to bound."""
+    pending = [(path, prefix, ignores, 0)]
+    while pending:
+        path, prefix, ignores, depth = pending.pop()
+        entries = _entries(tree, path)
+        ignores = ignores + _own(tree, path, prefix, entries)
+        folders = []
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_symlink():
+                tree.links += 1
+            elif entry.is_dir(follow_symlinks=False):
+                if entry.name not in SKIPPED and not _ignored(ignores, f"{name}/"):
+                    folders.append((name, f"{name}/", ignores, depth + 1))
+            elif entry.is_file(follow_symlinks=False) and not _ignored(ignores, name):
+                _add(tree, entry, name)
+        if depth >= MAX_DEPTH and folders:
+            tree.problems.append(Problem(path=path, reason=f"deeper than {MAX_DEPTH} folders"))
+            continue
+        pending.extend(reversed(folders))
+
+
+def _add(tree: Tree, entry: "os.DirEntry[str]", name: str) -> None:
+    if len(tree.files) >= MAX_FILES:
+        raise WrongUse(f"more than {MAX_FILES} files: name the folders to look at")
+    try:
+        tree.files.append(File(name, entry.stat(follow_symlinks=False).st_size))
+    except OSError as error:
+        tree.problems.append(Problem(path=name, reason=_reason(error)))
+
+
+def _entries(tree: Tree, path: str) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(path) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        tree.problems.append(Problem(path=path, reason=_reason(error)))
+        return []
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or error}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rooted:
+    """An ignore file together with what turns our paths into ones under its root."""
+
+    cut: str
+    added: str
+    ignore: _Ignore
+
+    def verdict(self, path: str) -> bool | None:
+        return self.ignore.verdict(self.added + path.removeprefix(self.cut))
+
+
+def _ignored(ignores: Sequence[_Rooted], path: str) -> bool:
+    """The innermost file that says anything decides."""
+    for ignore in reversed(ignores):
+        verdict = ignore.verdict(path)
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _own(
+    tree: Tree, path: str, prefix: str, entries: "Iterable[os.DirEntry[str]]"
+) -> list[_Rooted]:
+    if not any(entry.name == ".gitignore" and not entry.is_symlink() for entry in entries):
+        return []
+    try:
+        return [_Rooted("", "", _read(Path(path, ".gitignore"), prefix))]
+    except OSError as error:
+        tree.problems.append(Problem(path=f"{prefix}.gitignore", reason=_reason(error)))
+        return []
+
+
+def _above(folder: Path) -> list[_Rooted]:
+    """Read the ignore files of the repository around a folder, outermost first."""
+    shown = os.path.normpath(folder).replace(os.sep, "/")
+    cut = "" if shown == "." else f"{shown}/"
+    here = folder.resolve()
+    root = next((up for up in (here, *here.parents) if (up / ".git").exists()), None)
+    if root is None:
+        return []
+    added = f"{here.relative_to(root).as_posix()}/" if here != root else ""
+    found = [root / ".git" / "info" / "exclude"]
+    between = [here, *here.parents]
+    found += [up / ".gitignore" for up in reversed(between[1 : between.index(root) + 1])]
+    rooted = []
+    for file in found:
+        if file.is_file():
+            inside = file.parent if file.name == ".gitignore" else root
+            prefix = f"{inside.relative_to(root).as_posix()}/" if inside != root else ""
+            rooted.append(_Rooted(cut, added, _read(file, prefix)))
+    return rooted
+
+
+def _read(path: Path, prefix: str) -> _Ignore:
+    with path.open("rb") as file:
+        lines = file.read(MAX_IGNORE_FILE).decode("utf-8", "replace").splitlines()
+    return _Ignore(prefix, tuple(_runs(lines)))
+
+
+def _runs(lines: Iterable[str]) -> Iterator[tuple[bool, re.Pattern[str]]]:
+    """Join neighbouring patterns that say the same; last first."""
+    parts: list[tuple[bool, list[str]]] = []
+    for line in lines:
+        try:
+            expression, out = GitIgnoreSpecPattern.pattern_to_regex(line)
+        except ValueError:
+            continue
+        if expression is None or out is None:
+            continue
+        expression = str(expression).replace("(?P<ps_d>/)", "/")
+        if not parts or parts[-1][0] != out:
+            parts.append((out, []))
+        parts[-1][1].append(expression)
+    for out, expressions in reversed(parts):
+        yield out, re.compile("|".join(f"(?:{expression})" for expression in expressions))
