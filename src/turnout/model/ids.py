@@ -16,9 +16,12 @@ _EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-def new_run_id(now: Millis) -> str:
-    """Make a run id of 26 characters; later ones sort after earlier ones."""
-    number = (now << 80) | int.from_bytes(os.urandom(10))
+def new_run_id(now: Millis, *, draw: bytes | None = None) -> str:
+    """Make a run id of 26 characters; later ones sort after earlier ones.
+
+    draw: ten bytes to make it of, where the same id must come out again.
+    """
+    number = (now << 80) | int.from_bytes((os.urandom(10) if draw is None else draw)[:10])
     return "".join(_BASE32[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 

@@ -1,0 +1,408 @@
+"""What a task function is given: `ctx`, and the commands that it awaits.
+
+A command does nothing by itself: awaited, it hands itself to the driver that steps the function,
+and gives what the journal has recorded under its id.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final, Generic, TypeVar, overload
+
+from turnout.errors import InvalidDefinition, ReplayError
+from turnout.model.canonical import canonical_bytes
+from turnout.model.ids import check_event_name
+from turnout.model.policies import Retries, check_path
+from turnout.model.runs import Run
+from turnout.model.status import StepKind
+from turnout.model.tasks import Task
+from turnout.model.time import Duration, Millis, as_datetime, millis, moment
+from turnout.worker.values import encode
+
+T = TypeVar("T")
+
+LARGEST_PROGRESS: Final = 64 * 1024
+"""Bytes of what a task says of itself."""
+
+_PATIENCE: Final = 100
+"""Refusals that a closing function may swallow before it is left where it is."""
+
+
+class Gate:
+    """Lets commands through while the driver steps the function, and refuses them otherwise."""
+
+    __slots__ = ("made", "open", "refused", "told")
+
+    def __init__(self) -> None:
+        self.open = True
+        self.refused = 0
+        self.made: dict[int, Command[Any]] = {}
+        self.told: bytes | None = None
+
+    def refuse(self, command: "Command[Any]") -> None:
+        """Refuse a command outside of a replay; a function that insists is left suspended."""
+        self.refused += 1
+        if self.refused <= _PATIENCE:
+            raise ReplayError(
+                f"{command} is asked for outside of a replay: ctx.* is awaited in the task function"
+                " itself, never in a step's body or while the function is being closed"
+            )
+
+
+class Command(Generic[T]):
+    """Something a task function asks for, awaited at most once."""
+
+    kind: ClassVar[StepKind | None] = None
+    __slots__ = ("gate", "id")
+
+    def __init__(self, gate: Gate, id: str) -> None:  # noqa: A002 - the word of the field
+        self.gate = gate
+        self.id = id
+        gate.made[id_of(self)] = self
+
+    def __await__(self) -> Generator["Command[T]", Any, T]:
+        gate = self.gate
+        gate.made.pop(id_of(self), None)
+        if not gate.open:
+            gate.refuse(self)
+        found: T = yield self
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.kind or 'parallel'} {self.id!r}"
+
+
+id_of = id
+"""The identity of an object, where `id` means a step's."""
+
+
+class StepCommand(Command[T]):
+    """Run a function once, and keep what it returns."""
+
+    kind = StepKind.STEP
+    __slots__ = ("args", "function", "kwargs", "retries", "timeout")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        retries: Retries | None,
+        timeout: Millis | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.retries = retries
+        self.timeout = timeout
+
+
+class SleepCommand(Command[None]):
+    """Wait for a while, or until a moment."""
+
+    kind = StepKind.SLEEP
+    __slots__ = ("duration", "until")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        duration: Millis | None,
+        until: Millis | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.duration = duration
+        self.until = until
+
+
+class EventCommand(Command[Any]):
+    """Wait for an event that matches; None when none came in time."""
+
+    kind = StepKind.EVENT
+    __slots__ = ("event", "match", "timeout")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        event: str,
+        match: str | Mapping[str, Any] | None,
+        timeout: Millis,
+    ) -> None:
+        super().__init__(gate, id)
+        self.event = event
+        self.match = match
+        self.timeout = timeout
+
+
+class InvokeCommand(Command[Any]):
+    """Start another task, and wait for its result."""
+
+    kind = StepKind.INVOKE
+    __slots__ = ("payload", "task", "timeout")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        task: str,
+        payload: Any,
+        timeout: Millis | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.task = task
+        self.payload = payload
+        self.timeout = timeout
+
+
+class EmitCommand(Command[str]):
+    """Emit an event, once."""
+
+    kind = StepKind.EMIT
+    __slots__ = ("event", "key", "payload")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        event: str,
+        payload: Any,
+        key: str | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.event = event
+        self.payload = payload
+        self.key = key
+
+
+class ParallelCommand(Command[list[Any]]):
+    """Run branches side by side; it has no id and is not recorded itself."""
+
+    __slots__ = ("branches", "return_exceptions")
+
+    def __init__(self, gate: Gate, branches: tuple[Any, ...], *, return_exceptions: bool) -> None:
+        super().__init__(gate, "")
+        self.branches = branches
+        self.return_exceptions = return_exceptions
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class StepContext:
+    """What a step's body can know of its attempt; `cancelled` and `told` change as it runs."""
+
+    run_id: str
+    step: str
+    attempt: int
+    cancelled: bool = False
+    told: bytes | None = field(default=None)
+
+
+CURRENT: Final[ContextVar[StepContext | None]] = ContextVar("turnout_step", default=None)
+"""The attempt whose body runs here."""
+
+
+class Context:
+    """The door from a task function to its run. Every method but `progress` is awaited."""
+
+    __slots__ = ("_gate", "_payload", "_run", "_task")
+
+    def __init__(self, task: Task, run: Run, payload: Any, gate: Gate) -> None:
+        self._task = task
+        self._run = run
+        self._payload = payload
+        self._gate = gate
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._run.run_id
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return self._task.id
+
+    @property
+    def event(self) -> str:
+        """The name of the event that started the run."""
+        return self._run.event
+
+    @property
+    def payload(self) -> Any:
+        """The event's payload, as the task function gets it."""
+        return self._payload
+
+    @property
+    def emitted_at(self) -> datetime:
+        """When the event was emitted; the same at every replay."""
+        return as_datetime(self._run.emitted_at)
+
+    @property
+    def idempotency_key(self) -> str:
+        """In a step's body: `run/step`, the same for all its attempts; for outside effects."""
+        here = self._here("idempotency_key")
+        return f"{here.run_id}/{here.step}"
+
+    @property
+    def attempt(self) -> int:
+        """In a step's body: which try this is; the first is 1."""
+        return self._here("attempt").attempt
+
+    @property
+    def cancelled(self) -> bool:
+        """In a step's body: whether its outcome is no longer wanted; False elsewhere."""
+        here = CURRENT.get()
+        return here is not None and here.cancelled
+
+    @overload
+    def step(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        retries: Retries | None = None,
+        timeout: Duration | None = None,  # noqa: ASYNC109
+        **kwargs: Any,
+    ) -> StepCommand[T]: ...
+
+    @overload
+    def step(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[..., T],
+        /,
+        *args: Any,
+        retries: Retries | None = None,
+        timeout: Duration | None = None,
+        **kwargs: Any,
+    ) -> StepCommand[T]: ...
+
+    def step(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        retries: Retries | None = None,
+        timeout: Duration | None = None,
+        **kwargs: Any,
+    ) -> StepCommand[Any]:
+        """Run a function, sync or async, until it succeeds once; give what was recorded of it.
+
+        What comes back has been through the journal: an instance of the return annotation where
+        that has a pydantic model or a dataclass in it, else plain JSON. StepFailed when the
+        attempts are used up.
+        """
+        if not callable(function):
+            raise InvalidDefinition(
+                f"ctx.step({id!r}, …): give it a function and its arguments, not its result"
+            )
+        bound = None if timeout is None else millis(timeout, field=f"step {id!r}: timeout")
+        return StepCommand(self._gate, id, function, args, kwargs, retries, bound)
+
+    def sleep(self, id: str, duration: Duration, /) -> SleepCommand:  # noqa: A002
+        """Wait; the run parks and costs nothing meanwhile."""
+        return SleepCommand(self._gate, id, millis(duration, field=f"sleep {id!r}"), None)
+
+    def sleep_until(self, id: str, at: datetime | Millis, /) -> SleepCommand:  # noqa: A002
+        """Wait until a moment: an aware datetime, or milliseconds since the epoch."""
+        return SleepCommand(self._gate, id, None, moment(at, field=f"sleep_until {id!r}"))
+
+    def wait_for_event(
+        self,
+        name: str,
+        /,
+        *,
+        match: str | Mapping[str, Any] | None = None,
+        timeout: Duration,
+        id: str | None = None,  # noqa: A002
+    ) -> EventCommand:
+        """Wait for an event that is emitted from now on; its payload, or None after the timeout.
+
+        match: a path like `payload.order_id`, whose value must be the same in the event and in
+        this run's own payload; or a mapping of paths to values.
+        """
+        check_event_name(name)
+        for path in (match,) if isinstance(match, str) else (match or ()):
+            check_path(path, field=f"wait for {name!r}: match")
+        bound = millis(timeout, field=f"wait for {name!r}: timeout")
+        return EventCommand(self._gate, name if id is None else id, name, match, bound)
+
+    def invoke(
+        self,
+        task: Task | str,
+        payload: Any = None,
+        /,
+        *,
+        id: str | None = None,  # noqa: A002
+        timeout: Duration | None = None,
+    ) -> InvokeCommand:
+        """Start another task of this app and wait for its result, as plain JSON.
+
+        StepFailed when that run did not complete, or not in time (it then goes on by itself).
+        """
+        name = task.id if isinstance(task, Task) else task
+        bound = None if timeout is None else millis(timeout, field=f"invoke {name!r}: timeout")
+        given = {} if payload is None else payload
+        return InvokeCommand(self._gate, name if id is None else id, name, given, bound)
+
+    def emit(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        id: str | None = None,  # noqa: A002
+        key: str | None = None,
+    ) -> EmitCommand:
+        """Emit an event once, committed with this run's progress; gives the event's id."""
+        check_event_name(name)
+        given = {} if payload is None else payload
+        return EmitCommand(self._gate, name if id is None else id, name, given, key)
+
+    def parallel(self, *branches: Any, return_exceptions: bool = False) -> ParallelCommand:
+        """Run branches side by side and give their results in order.
+
+        A branch is a coroutine of an async function that uses ctx, a command of ctx, or a function
+        without arguments that returns either. A branch that fails does not stop the others; once
+        all have settled the first one's failure, in order of branches, is raised.
+        """
+        for number, branch in enumerate(branches):
+            if not (isinstance(branch, Command) or callable(branch) or hasattr(branch, "send")):
+                raise InvalidDefinition(
+                    f"ctx.parallel: branch {number} is of type {type(branch).__name__}; give it"
+                    " commands of ctx, coroutines, or functions without arguments"
+                )
+        return ParallelCommand(self._gate, branches, return_exceptions=return_exceptions)
+
+    def progress(self, told: Any) -> None:
+        """Say how far the run is, in JSON; the last word shows in its status."""
+        raw = encode(told, what="progress")
+        if len(raw) > LARGEST_PROGRESS:
+            raise InvalidDefinition(f"progress is at most {LARGEST_PROGRESS:,} bytes of JSON")
+        here = CURRENT.get()
+        if here is not None:
+            here.told = raw
+        elif self._gate.open:
+            self._gate.told = raw
+
+    def _here(self, name: str) -> StepContext:
+        here = CURRENT.get()
+        if here is None:
+            raise ReplayError(f"ctx.{name} is known only inside a step's body")
+        return here
+
+
+def match_of(command: EventCommand, own: Callable[[str], Any]) -> tuple[tuple[str, bytes], ...]:
+    """What must stand where in an event's payload; `own` reads this run's payload at a path."""
+    wanted = command.match
+    if wanted is None:
+        return ()
+    if isinstance(wanted, str):
+        return ((wanted, canonical_bytes(own(wanted))),)
+    return tuple((path, encode(value, what=path)) for path, value in sorted(wanted.items()))
