@@ -1,0 +1,66 @@
+"""Who may go now, when only so many of a key may go at a time."""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+Slot = tuple[Hashable, int]
+"""A key, and how many may hold it at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    slots: tuple[Slot, ...]
+    go: Callable[[], bool]
+    """Called holding the slots; False says that they are not wanted any more."""
+
+
+class Capacity:
+    """Grants all of a caller's slots at once, or queues it at the first that is full.
+
+    Order is by the given rank, then by arrival. Whoever waits holds nothing, so two callers with
+    several keys cannot block each other.
+    """
+
+    def __init__(self) -> None:
+        self._held: Counter[Hashable] = Counter()
+        self._queues: dict[Hashable, list[tuple[int, int, Waiting]]] = {}
+        self._order = itertools.count()
+
+    def held(self, key: Hashable) -> int:
+        return self._held[key]
+
+    def request(self, waiting: Waiting, rank: int = 0) -> None:
+        """Call `go` now, or when every slot is free."""
+        self._try((rank, next(self._order), waiting))
+
+    def take(self, slots: tuple[Slot, ...]) -> None:
+        """Hold the slots even if that exceeds a limit: what was held before a restart."""
+        self._held.update(key for key, _ in slots)
+
+    def release(self, slots: tuple[Slot, ...]) -> None:
+        for key, _ in slots:
+            self._held[key] -= 1
+            if self._held[key] <= 0:
+                del self._held[key]
+        for key, limit in slots:
+            self._admit(key, limit)
+
+    def _admit(self, key: Hashable, limit: int) -> None:
+        while self._held[key] < limit and (queue := self._queues.get(key)):
+            entry = heapq.heappop(queue)
+            if not queue:
+                del self._queues[key]
+            self._try(entry)
+
+    def _try(self, entry: tuple[int, int, Waiting]) -> None:
+        waiting = entry[2]
+        for key, limit in waiting.slots:
+            if self._held[key] >= limit:
+                heapq.heappush(self._queues.setdefault(key, []), entry)
+                return
+        self._held.update(key for key, _ in waiting.slots)
+        if not waiting.go():
+            self.release(waiting.slots)

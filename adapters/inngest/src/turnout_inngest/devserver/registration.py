@@ -1,0 +1,103 @@
+"""Applications register their functions; addresses given at the start are asked to."""
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from turnout_inngest.devserver import ids, signing
+from turnout_inngest.devserver.engine import Engine
+from turnout_inngest.devserver.errors import RefusedBySync
+from turnout_inngest.devserver.functions import Function, parse_function
+from turnout_inngest.devserver.http_client import NoAnswer
+from turnout_inngest.devserver.replies import BadBody, engine_of, json_of, reply
+from turnout_inngest.devserver.state import App
+
+logger = logging.getLogger(__name__)
+MAX_FUNCTIONS = 2_000
+
+
+async def post_register(request: Request) -> Response:
+    """Replace the app's functions by those of the body, all or none."""
+    engine = engine_of(request)
+    try:
+        body = await json_of(request)
+    except BadBody as error:
+        return reply({"error": str(error), "status": 400}, 400)
+    if not isinstance(body, dict) or not isinstance(body.get("appname"), str):
+        return reply({"error": "no appname", "status": 400}, 400)
+    try:
+        app = read_app(body, request.headers.get("x-inngest-sdk", ""), engine.clock.now())
+    except RefusedBySync as error:
+        _note_refusal(engine, body, str(error))
+        return reply({"error": "At least one function is invalid", "status": 400}, 400)
+    modified = engine.register(app)
+    await engine.store.settled()
+    return reply(
+        {
+            "ok": True,
+            "modified": modified,
+            "sync_id": str(uuid.uuid4()),
+            "app_id": ids.name_uuid(app.id),
+        }
+    )
+
+
+def read_app(body: dict[str, Any], sdk: str, now: int) -> App:
+    """The application that a registration describes; RefusedBySync names the first fault."""
+    name = body["appname"]
+    raw = body.get("functions")
+    if not isinstance(raw, list) or len(raw) > MAX_FUNCTIONS:
+        raise RefusedBySync(f"functions is a list of at most {MAX_FUNCTIONS}")
+    functions: dict[str, Function] = {}
+    for item in raw:
+        function = parse_function(name, item if isinstance(item, dict) else {})
+        functions[function.slug] = function
+    described = {k: body.get(k) for k in ("functions", "url", "appVersion", "framework")}
+    return App(
+        id=name,
+        created_at=now,
+        url=str(body.get("url") or ""),
+        version=body.get("appVersion"),
+        framework=body.get("framework"),
+        sdk=sdk or str(body.get("sdk") or ""),
+        checksum=hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        functions=functions,
+    )
+
+
+def _note_refusal(engine: Engine, body: dict[str, Any], why: str) -> None:
+    """The functions that are there stay; the reason is shown with the app."""
+    logger.warning("sync refused: %s", why, extra={"action": "sync"})
+    name = body["appname"]
+    app = engine.world.apps.get(name) or App(id=name, created_at=engine.clock.now())
+    app.sync_error = why
+    engine.world.save_app_status(app)
+
+
+async def poll(engine: Engine) -> None:
+    """Ask the given addresses to register, again and again: they may start after us."""
+    while engine.options.sdk_urls:
+        for url in engine.options.sdk_urls:
+            await ask_to_register(engine, url)
+        await asyncio.sleep(engine.options.poll_interval_s)
+
+
+async def ask_to_register(engine: Engine, url: str) -> bool:
+    """Send the address the PUT that makes it register; whether it answered well."""
+    headers = {"x-inngest-server-kind": engine.options.kind, "User-Agent": "Inngest"}
+    if engine.options.signing_key:
+        headers["x-inngest-signature"] = signing.request_signature(
+            engine.options.signing_key, b"", engine.clock.now()
+        )
+    try:
+        answer = await engine.http.send("PUT", url, headers, b"", 30.0)
+    except NoAnswer as error:
+        logger.debug("no application at %s: %s", url, error, extra={"action": "sync"})
+        return False
+    return answer.status == 200  # noqa: PLR2004 - OK
