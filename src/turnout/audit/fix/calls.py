@@ -29,8 +29,12 @@ def rewrite_call(case: Case) -> Mended:
     """Call `options.callee` instead, imported from `options.from`.
 
     `options.result` names the part of the new result that stands for the old, awaited one;
-    `options.wrap` the key under which the third argument goes into an object.
+    `options.wrap` the key under which the third argument goes into an object; `options.names` the
+    calls, as captured, that have such a counterpart.
     """
+    names = case.option("names")
+    if names and case.finding.captured.get("name") not in names:
+        return "has no counterpart"
     root, call = case.tree(), _call(case)
     if not understood(root) or not understood(call):
         return str(root if isinstance(root, str) else call)
@@ -58,7 +62,7 @@ def _type_arguments(call: "SgNode") -> str:
 def _wrapped(call: "SgNode", key: str) -> str:
     given = [one.text() for one in arguments(call)]
     if key and len(given) == 3:  # noqa: PLR2004 -- the third is the one to wrap
-        given[2] = given[2] if given[2] == "undefined" else f"{{ {key}: {given[2]} }}"
+        given[2] = f"{{ {key} }}" if given[2] == key else f"{{ {key}: {given[2]} }}"
     return f"({', '.join(given)})"
 
 

@@ -1,6 +1,7 @@
 """Fixes of an option: its name, or its value."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from turnout.audit.fix.case import Case, Mended, named, pairs, span, understood, upwards
@@ -45,7 +46,11 @@ def value(case: Case) -> Mended:
 
 
 def preset(case: Case) -> Mended:
-    """Put the preset of `table` for an object of numbers: `{cpu: 1, memory: 2}` by `1 2`."""
+    """Put the preset of `table` for an object of numbers: `{cpu: 1, memory: 2}` by `1 2`.
+
+    `options.keys` are the object's keys, in the order of the table; an object that has nothing but
+    `options.name` is the preset itself.
+    """
     pair = _pair(case)
     if isinstance(pair, str):
         return pair
@@ -53,6 +58,9 @@ def preset(case: Case) -> Mended:
     if held is None or held.kind() != "object":
         return "its value comes from elsewhere"
     entries = pairs(held)
+    whole = entries[str(case.option("name"))].field("value") if _only(entries, case) else None
+    if whole is not None and whole.kind() == "string":
+        return [case.edit(*span(held), whole.text())]
     keys: list[str] = list(case.option("keys") or [])
     if set(entries) != set(keys):
         return f"not exactly {' and '.join(keys)}"
@@ -61,6 +69,10 @@ def preset(case: Case) -> Mended:
     if name not in case.fix.table:
         return f"no preset has {' and '.join(keys)} {name}"
     return [case.edit(*span(held), f'"{case.fix.table[name]}"')]
+
+
+def _only(entries: Mapping[str, "SgNode"], case: Case) -> bool:
+    return set(entries) == {case.option("name")}
 
 
 def _pair(case: Case) -> "SgNode | str":
