@@ -1,0 +1,71 @@
+"""`turnout emit`: record an event and start its tasks."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from turnout.cli.shared import AppName, Json, fail, opened, run, show, table
+
+app = typer.Typer()
+
+
+@app.command()
+def emit(
+    name: Annotated[str, typer.Argument(help="The event's name, like agent/run.requested.")],
+    payload: Annotated[
+        str, typer.Option(help="JSON, @FILE, or - for standard input.", show_default=True)
+    ] = "{}",
+    at: Annotated[datetime | None, typer.Option(help="A delayed start; local time.")] = None,
+    key: Annotated[str | None, typer.Option(help="Makes the event unique per task.")] = None,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """Emit an event: every subscribed task starts once."""
+    event = {"name": name, "payload": _payload(payload), "key": key, "at": at and at.astimezone()}
+    run(_emit(event, app, as_json=json))
+
+
+async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> None:
+    from turnout.model.events import Event
+
+    async with opened(app) as live:
+        (emitted,) = await live.orchestrator.emit(Event(**event))
+    runs = [
+        {"run_id": each.run_id, "task": each.task, "duplicate": each.duplicate}
+        for each in emitted.runs
+    ]
+    show(
+        {"event_id": emitted.event_id, "runs": runs},
+        as_json=as_json,
+        table=lambda: table(
+            f"event {emitted.event_id}: {len(runs)} run(s)",
+            ("run", "task", "duplicate"),
+            (each.values() for each in map(_texts, runs)),
+        ),
+    )
+
+
+def _texts(row: dict[str, Any]) -> Any:
+    return {
+        name: ("yes" if value is True else "" if value is False else value)
+        for name, value in row.items()
+    }
+
+
+def _payload(given: str) -> Any:
+    import orjson
+
+    text: bytes
+    try:
+        if given == "-":
+            text = sys.stdin.buffer.read()
+        else:
+            text = Path(given[1:]).read_bytes() if given.startswith("@") else given.encode()
+        return orjson.loads(text)
+    except OSError as error:
+        fail(f"--payload: {error}")
+    except orjson.JSONDecodeError as error:
+        fail(f"--payload is not JSON: {error}")

@@ -1,0 +1,52 @@
+"""`turnout provider`: which provider new runs go to, and who holds which promise."""
+
+import os
+from typing import Any
+
+import typer
+
+from turnout.cli.shared import Json, fail, show, table
+from turnout.errors import TurnoutError
+
+app = typer.Typer(no_args_is_help=True, help="Look at the provider that new runs go to.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("show")
+def show_provider(json: Json = False) -> None:
+    """Show what ORCHESTRATOR_PROVIDER means here."""
+    try:
+        found = _selected()
+    except TurnoutError as error:
+        fail(str(error))
+    show(
+        found,
+        as_json=json,
+        table=lambda: table(
+            "provider", ("", ""), ((name, _text(each)) for name, each in found.items())
+        ),
+    )
+
+
+def _selected() -> dict[str, Any]:
+    from turnout.bootstrap import read_settings
+    from turnout.bootstrap.adapters import installed, select
+
+    settings = read_settings(os.environ)
+    selection = select(settings)
+    return {
+        "ORCHESTRATOR_PROVIDER": settings.provider,
+        "new_runs": selection.provider,
+        "primary": selection.primary,
+        "shadow": selection.shadow,
+        "installed": list(installed()),
+        "environment": settings.environment,
+    }
+
+
+def _text(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value or "-")

@@ -1,0 +1,179 @@
+"""`turnout runs`: list, show, cancel, and rebuild artifacts."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from turnout.cli.shared import CLEAN, FOUND, AppName, Json, opened, run, show, table
+
+if TYPE_CHECKING:
+    from turnout.model.runs import Run
+    from turnout.ports.orchestrator import RunReport
+
+app = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
+
+
+@app.command("list")
+def list_runs(
+    task: Annotated[str | None, typer.Option(help="Only runs of this task.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only runs in this state; may be repeated.")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="Only runs of this provider.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    found = run(_listed(task, state or [], provider, limit, app))
+    columns = ("run", "task", "provider", "state", "emitted", "seconds")
+    show(
+        {"runs": found},
+        as_json=json,
+        table=lambda: table(f"{len(found)} run(s)", columns, (each.values() for each in found)),
+    )
+
+
+@app.command("show")
+def show_run(
+    run_id: str,
+    look: Annotated[bool, typer.Option(help="Ask the provider too.")] = False,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """Show a run: its states, steps, attempts, deliveries."""
+    report = run(_reported(run_id, app, look=look))
+    value = _report(report)
+    show(value, as_json=json, table=lambda: _page(value))
+
+
+@app.command()
+def cancel(run_id: str, app: AppName = None, json: Json = False) -> None:
+    """Cancel a run and its children. Exit 1 when it had ended before."""
+    done = run(_cancelled(run_id, app))
+    show(
+        done,
+        as_json=json,
+        table=lambda: (
+            f"{run_id}: {done['state']}"
+            f" ({'cancelled now' if done['changed'] else 'it had ended before'};"
+            f" {'confirmed' if done['confirmed'] else 'not yet confirmed by the provider'})"
+        ),
+    )
+    raise typer.Exit(CLEAN if done["changed"] or done["state"] == "cancelled" else FOUND)
+
+
+@app.command()
+def rebuild(run_ids: list[str], app: AppName = None) -> None:
+    """Write the artifacts of ended runs anew from the journal."""
+    run(_rebuilt(run_ids, app))
+
+
+async def _listed(
+    task: str | None, states: list[str], provider: str | None, limit: int, app: str | None
+) -> list[dict[str, Any]]:
+    from turnout.model.status import RunStatus
+    from turnout.ports.run_store import RunFilter
+
+    try:
+        wanted = frozenset(map(RunStatus, states))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; states: {', '.join(RunStatus)}") from None
+    async with opened(app) as live:
+        runs = await live.store.runs(
+            RunFilter(task=task, states=wanted, provider=provider, limit=limit)
+        )
+    return [_row(each) for each in runs]
+
+
+async def _reported(run_id: str, app: str | None, *, look: bool) -> "RunReport":
+    async with opened(app) as live:
+        return await live.orchestrator.status(run_id, look=look)
+
+
+async def _cancelled(run_id: str, app: str | None) -> dict[str, Any]:
+    async with opened(app) as live:
+        done = await live.orchestrator.cancel(run_id)
+    return {
+        "run_id": run_id,
+        "state": done.state.value,
+        "changed": done.changed,
+        "confirmed": done.confirmed,
+    }
+
+
+async def _rebuilt(run_ids: list[str], app: str | None) -> None:
+    async with opened(app) as live:
+        for run_id in run_ids:
+            await live.rebuild(run_id)
+            typer.echo(f"{run_id}: artifacts written", err=True)
+
+
+def _row(each: "Run") -> dict[str, Any]:
+    from turnout.model.time import iso
+
+    ended = each.ended_at
+    return {
+        "run_id": each.run_id,
+        "task": each.task,
+        "provider": each.provider,
+        "state": each.state.value + (" (parked)" if each.parked else ""),
+        "emitted_at": iso(each.emitted_at),
+        "seconds": None if ended is None else round((ended - each.emitted_at) / 1_000, 3),
+    }
+
+
+def _report(report: "RunReport") -> dict[str, Any]:
+    from turnout.model.time import iso
+
+    run_, steps = report.journal.run, report.journal.steps.values()
+    return {
+        **_row(run_),
+        "error": None if run_.error is None else f"{run_.error.name}: {run_.error.message}",
+        "transitions": [
+            {"state": each.state.value, "at": iso(each.at)} for each in report.transitions
+        ],
+        "steps": [
+            {
+                "step": each.step,
+                "kind": each.kind.value,
+                "state": each.state.value,
+                "attempts": [
+                    each_try.state.value for each_try in report.journal.attempts.get(each.step, ())
+                ],
+            }
+            for each in sorted(steps, key=lambda step: step.position)
+        ],
+        "deliveries": [
+            {
+                "number": each.number,
+                "provider": each.provider,
+                "state": each.state.value,
+                "provider_run_id": each.provider_run_id,
+            }
+            for each in report.deliveries
+        ],
+        "provider_says": None
+        if report.sighting is None
+        else {"state": report.sighting.state, "word": report.sighting.word},
+    }
+
+
+def _page(value: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    head = [(name, value[name]) for name in ("run_id", "task", "provider", "state", "error")]
+    return Group(
+        table("run", ("", ""), head),
+        table("states", ("state", "at"), (each.values() for each in value["transitions"])),
+        table(
+            "steps",
+            ("step", "kind", "state", "attempts"),
+            ((*list(each.values())[:3], ", ".join(each["attempts"])) for each in value["steps"]),
+        ),
+        table(
+            "deliveries",
+            ("number", "provider", "state", "provider's run"),
+            (each.values() for each in value["deliveries"]),
+        ),
+    )

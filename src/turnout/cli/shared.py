@@ -1,0 +1,82 @@
+"""What commands share: the live objects, errors as messages, JSON or a table."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from turnout.errors import TurnoutError
+
+if TYPE_CHECKING:
+    from turnout.bootstrap import Turnout
+
+Answer = TypeVar("Answer")
+
+CLEAN, FOUND, UNSURE = 0, 1, 2
+"""Exit codes: clean or PASS; findings or FAIL; could not tell, INCONCLUSIVE or wrong use."""
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+AppName = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE:ATTRIBUTE", help="The app; else TURNOUT_APP."),
+]
+
+
+def run(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run a command's work; an error of ours is one line on stderr and exit code 2."""
+    try:
+        return asyncio.run(work)
+    except TurnoutError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> "typer.Exit":
+    """Say what is wrong, and stop with exit code 2."""
+    typer.secho(f"turnout: {message}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(UNSURE)
+
+
+@asynccontextmanager
+async def opened(app: str | None, *, serve: bool = False) -> "AsyncIterator[Turnout]":
+    """Open the live objects of the named app; without `serve` nothing is called or pumped."""
+    from turnout.bootstrap import load_app, open_turnout, read_settings
+
+    settings = read_settings(os.environ)
+    live = open_turnout(load_app(app or settings.app), settings=settings, serve=serve)
+    async with live:
+        yield live
+
+
+def show(value: Any, *, as_json: bool, table: Callable[[], Any]) -> None:
+    """Print a value as JSON, or as the table that shows it."""
+    if as_json:
+        print_json(value)
+        return
+    from rich.console import Console
+
+    Console().print(table())
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    sys.stdout.write(orjson.dumps(value, option=options, default=str).decode() + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """Make a table; what a value holds is text, never markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        made.add_column(column)
+    for row in rows:
+        made.add_row(*(Text("" if each is None else str(each)) for each in row))
+    return made
