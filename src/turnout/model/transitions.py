@@ -103,7 +103,9 @@ def settle(
         return None
     state = StepState.COMPLETED if error is None else StepState.FAILED
     settled = replace(step, state=state, ended_at=now, output=output, error=error)
-    return Change(before=run, after=run, steps=(settled,), wake_at=now)
+    # No longer parked: the next look parks it anew, which also sets its alarm again.
+    after = replace(run, parked=False, parked_until=None, parked_for=())
+    return Change(before=run, after=after, steps=(settled,), wake_at=now)
 
 
 def meet(journal: Journal, wait: Wait, event: StoredEvent, now: Millis) -> Change | None:

@@ -261,19 +261,19 @@ class Context:
     @overload
     def step(
         self,
-        id: str,  # noqa: A002
+        id: str,
         function: Callable[..., Awaitable[T]],
         /,
         *args: Any,
         retries: Retries | None = None,
-        timeout: Duration | None = None,  # noqa: ASYNC109
+        timeout: Duration | None = None,
         **kwargs: Any,
     ) -> StepCommand[T]: ...
 
     @overload
     def step(
         self,
-        id: str,  # noqa: A002
+        id: str,
         function: Callable[..., T],
         /,
         *args: Any,

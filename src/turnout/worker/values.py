@@ -59,10 +59,7 @@ def output_adapter(function: Callable[..., Any]) -> Adapter | None:
     """What reads a function's recorded output: its return annotation, if that has a model in it."""
     while isinstance(function, functools.partial):
         function = function.func
-    annotations = getattr(function, "__annotations__", None)
-    if annotations is None:
-        annotations = getattr(getattr(type(function), "__call__", None), "__annotations__", {})
-    found = annotations.get("return")
+    found = getattr(function, "__annotations__", {}).get("return")
     if found is None:
         return None
     if isinstance(found, str):

@@ -1,0 +1,94 @@
+"""What becomes of one attempt of a step: whether it is tried again, and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from turnout.errors import InvalidDefinition
+from turnout.model.ids import primary_id
+from turnout.model.policies import Retries
+from turnout.model.runs import Attempt, Failure, Step
+from turnout.model.status import AttemptState
+from turnout.model.time import LONGEST, Millis
+from turnout.worker.effects import settled
+
+TIMED_OUT: Final = Failure(name="TimedOut", message="the step's time was up")
+LOST: Final = Failure(
+    name="Lost", message="the worker that ran this attempt was not heard of in time"
+)
+INTERRUPTED: Final = Failure(name="Interrupted", message="the worker stopped")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyOutcome:
+    """How a step's body ended: an output, or an error and what is to become of the step.
+
+    retry_after: the moment before which it is not tried again.
+    """
+
+    output: bytes | None = None
+    error: Failure | None = None
+    non_retryable: bool = False
+    retry_after: Millis | None = None
+    timed_out: bool = False
+
+
+def settle_attempt(
+    run_id: str,
+    step: Step,
+    attempts: Sequence[Attempt],
+    retries: Retries,
+    outcome: BodyOutcome,
+    now: Millis,
+) -> tuple[Attempt, Step]:
+    """Settle the last of a step's attempts, and the step with it where that was its last try."""
+    last = attempts[-1]
+    if outcome.error is None:
+        done = replace(last, state=AttemptState.COMPLETED, ended_at=now)
+        return done, settled(step, now, output=outcome.output)
+    state = AttemptState.TIMED_OUT if outcome.timed_out else AttemptState.FAILED
+    ended = replace(last, state=state, ended_at=now, error=outcome.error)
+    if outcome.non_retryable:
+        return ended, settled(step, now, error=outcome.error)
+    return _again(run_id, step, (*attempts[:-1], ended), retries, now, outcome.retry_after)
+
+
+def lose_attempt(
+    run_id: str, step: Step, attempts: Sequence[Attempt], retries: Retries, now: Millis
+) -> tuple[Attempt, Step]:
+    """Settle an attempt whose lease ran out; it counts."""
+    ended = replace(attempts[-1], state=AttemptState.LOST, ended_at=now, error=LOST)
+    return _again(run_id, step, (*attempts[:-1], ended), retries, now, None)
+
+
+def interrupt_attempt(attempt: Attempt, now: Millis) -> Attempt:
+    """Settle an attempt that a graceful stop ended; it does not count."""
+    return replace(attempt, state=AttemptState.INTERRUPTED, ended_at=now, error=INTERRUPTED)
+
+
+def counted(attempts: Sequence[Attempt]) -> int:
+    """How many of a step's attempts used up one of its tries."""
+    return sum(each.state.counts for each in attempts)
+
+
+def check_retry_after(moment: Millis, now: Millis) -> Millis:
+    """Accept a moment that user code asked to be tried again at."""
+    if moment - now > LONGEST:
+        raise InvalidDefinition("RetryAfter: the delay is longer than 366 days")
+    return max(moment, now)
+
+
+def _again(
+    run_id: str,
+    step: Step,
+    attempts: Sequence[Attempt],
+    retries: Retries,
+    now: Millis,
+    retry_after: Millis | None,
+) -> tuple[Attempt, Step]:
+    tries = counted(attempts)
+    if tries >= retries.max_attempts:
+        return attempts[-1], settled(step, now, error=attempts[-1].error)
+    if retry_after is None:
+        retry_after = now + retries.delay(tries, seed=f"{primary_id(run_id)}/{step.step}")
+    return replace(attempts[-1], retry_at=retry_after), step

@@ -1,0 +1,188 @@
+"""Runs the bodies of steps: async ones on the loop, sync ones in threads."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+
+from turnout.errors import InvalidJson, NonRetryable, ReplayError, RetryAfter, TooLarge
+from turnout.model.runs import Journal
+from turnout.model.time import Millis, millis, moment
+from turnout.model.transitions import failure
+from turnout.ports.clock import Clock
+from turnout.worker.attempts import TIMED_OUT, BodyOutcome, check_retry_after
+from turnout.worker.context import CURRENT, StepCommand, StepContext
+from turnout.worker.values import encode, faults, output_adapter
+
+THREADS: Final = 40
+"""Sync bodies at once, in one process."""
+
+_LAST_WORDS: Final = 1.0
+"""Seconds that a body whose time is up is given to unwind."""
+
+
+class Bodies(Protocol):
+    """Runs one attempt of a step, or gives what stands in its place."""
+
+    async def run(
+        self,
+        asked: StepCommand[Any],
+        here: StepContext,
+        journal: Journal,
+        limit: Millis | None,
+    ) -> BodyOutcome:
+        """Run the attempt that `here` names, within a limit; an error is an outcome, never raised.
+
+        Cancelled when its outcome is no longer wanted; `here.cancelled` is then True.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of threads; bodies that still run are left behind."""
+        ...
+
+
+class LiveBodies:
+    """Calls the functions themselves."""
+
+    def __init__(self, clock: Clock, *, threads: int = THREADS) -> None:
+        self._clock = clock
+        self._pool: Executor = ThreadPoolExecutor(threads, thread_name_prefix="turnout-step")
+
+    async def run(
+        self,
+        asked: StepCommand[Any],
+        here: StepContext,
+        journal: Journal,
+        limit: Millis | None,
+    ) -> BodyOutcome:
+        """Call the step's function and keep what it returns as canonical JSON."""
+        del journal
+        try:
+            if limit is None:
+                value = await self._call(asked, here)
+            else:
+                value = await self._in_time(asked, here, limit)
+            return BodyOutcome(output=_output(asked, value))
+        except _TimeUp:
+            return BodyOutcome(error=TIMED_OUT, timed_out=True)
+        except asyncio.CancelledError as error:
+            if here.cancelled or _cancelling():
+                raise
+            return BodyOutcome(error=failure(error))
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends the step, not us
+            return self._failed(error)
+
+    async def close(self) -> None:
+        """Let go of the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(self, asked: StepCommand[Any], here: StepContext) -> Any:
+        CURRENT.set(here)  # the attempt has a task, and so a context, of its own
+        function = asked.function
+        if _is_async(function):
+            return await function(*asked.args, **asked.kwargs)
+        context = copy_context()
+        loop = asyncio.get_running_loop()
+        value = await loop.run_in_executor(self._pool, context.run, _quietly, asked)
+        # A sync function may return an awaitable: functools.partial, a lambda around a coroutine.
+        return await value if inspect.isawaitable(value) else value
+
+    async def _in_time(self, asked: StepCommand[Any], here: StepContext, limit: Millis) -> Any:
+        body = asyncio.ensure_future(_guarded(self._call(asked, here)))
+        alarm = asyncio.ensure_future(self._clock.sleep(limit))
+        try:
+            await asyncio.wait({body, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if body.done():
+                return _unwrapped(body.result())
+            here.cancelled = True
+            body.cancel()
+            await asyncio.wait({body}, timeout=_LAST_WORDS)
+            raise _TimeUp
+        finally:
+            body.cancel()
+            alarm.cancel()
+
+    def _failed(self, error: BaseException) -> BodyOutcome:
+        recorded = failure(error)
+        if isinstance(error, RetryAfter):
+            try:
+                now = self._clock.now()
+                return BodyOutcome(error=recorded, retry_after=_moment_of(error, now))
+            except Exception as wrong:  # noqa: BLE001 - a delay that is none
+                return BodyOutcome(error=failure(wrong), non_retryable=True)
+        final = isinstance(error, NonRetryable | InvalidJson | TooLarge | ReplayError)
+        return BodyOutcome(error=recorded, non_retryable=final)
+
+
+class _TimeUp(Exception):
+    """The step's time is up."""
+
+
+class _Raised:
+    """An error on its way out of a task: SystemExit would end the loop instead."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class OutputMismatch(ValueError):
+    """A step returned what does not fit its own return annotation."""
+
+
+def _output(asked: StepCommand[Any], value: Any) -> bytes:
+    raw = encode(value, what=f"the output of step {asked.id!r}")
+    adapter = output_adapter(asked.function)
+    if adapter is not None:
+        try:
+            adapter.validate_json(raw, by_alias=True, by_name=True)
+        except ValidationError as error:
+            told = f"what step {asked.id!r} returned does not fit its annotation: {faults(error)}"
+            raise OutputMismatch(told) from None
+    return raw
+
+
+async def _guarded(body: Any) -> Any:
+    try:
+        return await body
+    except asyncio.CancelledError as error:
+        if _cancelling():
+            raise
+        return _Raised(error)
+    except BaseException as error:  # noqa: BLE001
+        return _Raised(error)
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, _Raised):
+        raise value.error
+    return value
+
+
+def _quietly(asked: StepCommand[Any]) -> Any:
+    try:
+        return asked.function(*asked.args, **asked.kwargs)
+    except StopIteration as error:  # a future cannot carry it
+        raise RuntimeError("the step raised StopIteration") from error
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
+    )
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _moment_of(error: RetryAfter, now: Millis) -> Millis:
+    delay = error.delay
+    at = moment(delay) if isinstance(delay, datetime) else now + millis(delay, field="RetryAfter")
+    return check_retry_after(at, now)

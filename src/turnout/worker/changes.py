@@ -1,0 +1,152 @@
+"""The next commit on a run, put together from all that belongs to one moment.
+
+A draft starts from a journal as it was read, takes an attempt's outcome, what the replay after it
+decided, and the run's end, and becomes one `Change`: committed whole, or not at all.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from turnout.model.runs import Attempt, Change, Emission, Journal, Run, Step, Transition, Wait
+from turnout.model.status import RunStatus
+from turnout.model.time import Millis
+from turnout.model.transitions import end
+from turnout.worker.effects import Effects
+from turnout.worker.replay import Decision
+
+
+class Draft:
+    """What is to be committed on one run, next to the journal that it was decided from."""
+
+    __slots__ = (
+        "_attempts",
+        "_emissions",
+        "_steps",
+        "_stop_vendor",
+        "_transitions",
+        "_waits",
+        "journal",
+        "run",
+    )
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.run: Run = journal.run
+        self._steps: dict[str, Step] = {}
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._transitions: list[Transition] = []
+        self._waits: list[Wait] = []
+        self._emissions: list[Emission] = []
+        self._stop_vendor = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(
+            self.run is not self.journal.run
+            or self._steps
+            or self._attempts
+            or self._emissions
+            or self._waits
+        )
+
+    def put_step(self, step: Step) -> None:
+        """Insert or replace a step."""
+        self._steps[step.step] = step
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Insert or replace an attempt."""
+        self._attempts[attempt.step, attempt.number] = attempt
+
+    def merge(self, change: Change | None) -> None:
+        """Take up a change of the run's state, decided from `run` as it stands here."""
+        if change is None:
+            return
+        self.run = change.after
+        self._transitions.extend(change.transitions)
+        self._stop_vendor = self._stop_vendor or change.stop_vendor
+
+    def record(self, decision: Decision, effects: Effects, now: Millis) -> None:
+        """Take up what a replay of `view()` decided."""
+        for asked in decision.asked:
+            self._steps[asked.step.step] = asked.step
+            if asked.wait is not None:
+                self._waits.append(asked.wait)
+            if asked.emission is not None:
+                self._emissions.append(asked.emission)
+        for step in decision.steps:
+            self._steps[step.step] = step
+        for attempt in decision.attempts:
+            self.put_attempt(attempt)
+        if decision.state is RunStatus.RUNNING:
+            self._park(decision)
+        else:
+            state, result, error = decision.state, decision.result, decision.error
+            self.finish(end(self.run, state, now, result=result, error=error), effects, now)
+
+    def finish(self, change: Change | None, effects: Effects, now: Millis) -> None:
+        """Take up the end of the run, with what follows from it."""
+        self.merge(change)
+        emission = effects.ended(self.run, now) if change is not None else None
+        if emission is not None:
+            self._emissions.append(emission)
+
+    def tell(self, told: bytes | None) -> None:
+        """Take up what the task last said of itself."""
+        if told is not None and told != self.run.progress:
+            self.run = with_values(self.run, progress=told)
+
+    def view(self) -> Journal:
+        """The journal as it would be; its seq is still the old one."""
+        return self._merged(self.run)
+
+    def committed(self) -> Journal:
+        """The journal once this has been committed."""
+        return self._merged(with_values(self.run, seq=self.journal.run.seq + 1))
+
+    def change(self, wake_at: Millis | None) -> Change:
+        """The change to apply."""
+        return Change(
+            before=self.journal.run,
+            after=self.run,
+            steps=tuple(self._steps.values()),
+            attempts=tuple(self._attempts.values()),
+            transitions=tuple(self._transitions),
+            waits=tuple(self._waits),
+            emissions=tuple(self._emissions),
+            wake_at=wake_at,
+            stop_vendor=self._stop_vendor,
+        )
+
+    def _park(self, decision: Decision) -> None:
+        run = self.run
+        if decision.ready:
+            # Whoever claims it commits that the run is no longer parked.
+            return
+        until, reasons = decision.until, decision.reasons
+        if not (run.parked and run.parked_until == until and run.parked_for == reasons):
+            self.run = with_values(run, parked=True, parked_until=until, parked_for=reasons)
+
+    def _merged(self, run: Run) -> Journal:
+        journal = self.journal
+        steps = {**journal.steps, **self._steps} if self._steps else journal.steps
+        attempts = journal.attempts
+        if self._attempts:
+            merged = dict(attempts)
+            for attempt in self._attempts.values():
+                tried = merged.get(attempt.step, ())
+                merged[attempt.step] = (*tried[: attempt.number - 1], attempt)
+            attempts = merged
+        return Journal(run=run, steps=steps, attempts=attempts)
+
+
+def with_values(run: Run, **values: Any) -> Run:
+    """The run with some of its values changed."""
+    return replace(run, **values)
+
+
+def unparked(run: Run) -> Run:
+    """The run, no longer parked."""
+    if not run.parked:
+        return run
+    return with_values(run, parked=False, parked_until=None, parked_for=())

@@ -1,0 +1,237 @@
+"""What a new command does to the world beyond its run, as data to be committed with it.
+
+`LiveEffects` is a primary's. A dual run's shadow has its own: it starts no child, emits nothing,
+and settles its waits with what the primary recorded.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import orjson
+
+from turnout.errors import InvalidDefinition, TurnoutError
+from turnout.model.admission import new_run
+from turnout.model.canonical import canonical_bytes
+from turnout.model.events import StoredEvent
+from turnout.model.ids import check_step_id, new_run_id
+from turnout.model.policies import at_path
+from turnout.model.runs import Emission, Failure, Run, Step, Wait
+from turnout.model.status import RunStatus, StepKind, StepState
+from turnout.model.tasks import FAILURE_HOOK, App, Task
+from turnout.model.time import LONGEST, Millis
+from turnout.model.transitions import failure
+from turnout.worker.context import (
+    Command,
+    EmitCommand,
+    EventCommand,
+    InvokeCommand,
+    SleepCommand,
+    match_of,
+)
+from turnout.worker.values import encode
+
+Place = Callable[[Task, StoredEvent, Run], str]
+"""Which provider gets a run that another run starts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A command as it is first recorded, with the wait and the emission that come with it."""
+
+    step: Step
+    wait: Wait | None = None
+    emission: Emission | None = None
+
+
+class Effects(Protocol):
+    """What commands do when they are first asked for, and when their time has come. Pure."""
+
+    def ask(self, run: Run, command: Command[Any], position: str, now: Millis) -> Asked:
+        """Record a new command; it may be settled at once. InvalidDefinition fails the run."""
+        ...
+
+    def due(self, run: Run, step: Step, now: Millis) -> Step:
+        """Settle a sleep, a wait or an invoke whose `due_at` has come."""
+        ...
+
+    def ended(self, run: Run, now: Millis) -> Emission | None:
+        """Say what the end of a run starts."""
+        ...
+
+
+def same_provider(task: Task, event: StoredEvent, parent: Run) -> str:
+    """Place a run where the run is that starts it."""
+    del task, event
+    return parent.provider
+
+
+class LiveEffects:
+    """The effects of a primary run: children start, events go out, hooks follow failures."""
+
+    def __init__(self, app: App, place: Place = same_provider) -> None:
+        self._app = app
+        self._place = place
+
+    def ask(self, run: Run, command: Command[Any], position: str, now: Millis) -> Asked:
+        """Record a new command."""
+        assert command.kind is not None
+        step = Step(
+            step=check_step_id(command.id), kind=command.kind, position=position, asked_at=now
+        )
+        match command:
+            case SleepCommand():
+                return Asked(step=_sleep(step, command, now))
+            case EventCommand():
+                return _wait(run, step, command, now)
+            case InvokeCommand() | EmitCommand():
+                return self._started(run, step, command, now)
+        return Asked(step=step)
+
+    def due(self, run: Run, step: Step, now: Millis) -> Step:
+        """Settle what was waited for: a sleep is over, an event never came, a child is late."""
+        del run
+        if step.kind is StepKind.INVOKE:
+            late = Failure(name="TimedOut", message=f"the run {step.child} did not end in time")
+            return settled(step, now, error=late)
+        return settled(step, now)
+
+    def ended(self, run: Run, now: Millis) -> Emission | None:
+        """Start the task's failure hook when its run has failed or timed out."""
+        if run.state not in {RunStatus.FAILED, RunStatus.TIMED_OUT}:
+            return None
+        task = self._app.task(run.task)
+        if task.on_failure is None:
+            return None
+        hook = self._app.task(task.id + FAILURE_HOOK)
+        payload = canonical_bytes(
+            {
+                "run_id": run.run_id,
+                "task": run.task,
+                "state": run.state.value,
+                "error": _problem(run),
+                "payload": orjson.loads(run.payload),
+            }
+        )
+        event = _event(run, "on-failure", "turnout/on-failure", payload, now, None)
+        return self._emission(event, (hook,), run, key=f"{run.run_id}/on-failure")
+
+    def _started(
+        self, run: Run, step: Step, command: InvokeCommand | EmitCommand, now: Millis
+    ) -> Asked:
+        try:
+            if isinstance(command, InvokeCommand):
+                return self._invoked(run, step, command, now)
+            return self._emitted(run, step, command, now)
+        except TurnoutError as error:
+            # A payload that does not fit, or a task that is not there: recorded, so that the
+            # function sees the same failure at every replay and can catch it.
+            return Asked(step=settled(step, now, error=failure(error)))
+
+    def _invoked(self, run: Run, step: Step, command: InvokeCommand, now: Millis) -> Asked:
+        task = self._app.task(command.task)
+        raw = encode(command.payload, what=f"the payload for {task.id!r}")
+        told = orjson.loads(raw)
+        task.read_payload(told)
+        event = _event(run, step.step, "turnout/invoked", raw, now, None)
+        child = new_run(
+            self._app,
+            task,
+            event,
+            run_id=_drawn(run, step.step, task.id, now),
+            provider=self._place(task, event, run),
+            payload=told,
+            parent=(run.run_id, step.step),
+        )
+        due_at = None if command.timeout is None else now + command.timeout
+        return Asked(
+            step=replace(step, child=child.run.run_id, due_at=due_at),
+            emission=Emission(event=event, runs=(child,)),
+        )
+
+    def _emitted(self, run: Run, step: Step, command: EmitCommand, now: Millis) -> Asked:
+        raw = encode(command.payload, what=f"the payload of {command.event!r}")
+        told = orjson.loads(raw)
+        tasks = self._app.subscribed(command.event)
+        for task in tasks:
+            task.read_payload(told)
+        event = _event(run, step.step, command.event, raw, now, command.key)
+        return Asked(
+            step=settled(step, now, output=canonical_bytes(event.event_id)),
+            emission=self._emission(event, tasks, run, key=command.key),
+        )
+
+    def _emission(
+        self, event: StoredEvent, tasks: tuple[Task, ...], run: Run, *, key: str | None
+    ) -> Emission:
+        told = orjson.loads(event.payload)
+        runs = tuple(
+            new_run(
+                self._app,
+                task,
+                event,
+                run_id=_drawn(run, event.event_id, task.id, event.emitted_at),
+                provider=self._place(task, event, run),
+                payload=told,
+                key=key,
+            )
+            for task in tasks
+        )
+        return Emission(event=event, runs=runs)
+
+
+def settled(
+    step: Step, now: Millis, *, output: bytes | None = None, error: Failure | None = None
+) -> Step:
+    """Settle a step with its output, or with its failure."""
+    state = StepState.COMPLETED if error is None else StepState.FAILED
+    return replace(step, state=state, ended_at=now, output=output, error=error)
+
+
+def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
+    due_at = command.until if command.duration is None else now + command.duration
+    assert due_at is not None
+    if due_at - now > LONGEST:
+        raise InvalidDefinition(f"sleep {step.step!r}: the moment is more than 366 days away")
+    asleep = replace(step, due_at=due_at)
+    return settled(asleep, now) if due_at <= now else asleep
+
+
+def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> Asked:
+    told: list[Any] = []
+
+    def own(path: str) -> Any:
+        if not told:
+            told.append(orjson.loads(run.payload))
+        return at_path(path, told[0])
+
+    wait = Wait(
+        run_id=run.run_id, step=step.step, event=command.event, match=match_of(command, own)
+    )
+    if command.timeout == 0:
+        return Asked(step=settled(replace(step, due_at=now), now))
+    return Asked(step=replace(step, due_at=now + command.timeout), wait=wait)
+
+
+def _event(
+    run: Run, step: str, name: str, payload: bytes, now: Millis, key: str | None
+) -> StoredEvent:
+    return StoredEvent(
+        event_id=_drawn(run, step, "event", now),
+        name=name,
+        payload=payload,
+        emitted_at=now,
+        key=key,
+        caused_by=f"{run.run_id}/{step}",
+    )
+
+
+def _drawn(run: Run, step: str, what: str, now: Millis) -> str:
+    """An id that is new in the world, and the same each time this is asked."""
+    seed = f"{run.run_id}\0{step}\0{what}".encode()
+    return new_run_id(now, draw=hashlib.sha256(seed).digest())
+
+
+def _problem(run: Run) -> dict[str, str] | None:
+    return None if run.error is None else {"name": run.error.name, "message": run.error.message}

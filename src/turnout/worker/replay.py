@@ -1,0 +1,399 @@
+"""The driver: steps a task function through its journal, and says what comes next.
+
+Nobody holds a continuation. The function runs from its top as far as the journal answers, is then
+closed, and what it asked for is the decision. No clock, no store and no loop are used; nothing is
+thrown into the function but the failures of its own steps.
+"""
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from turnout.errors import (
+    DuplicateStep,
+    ForeignAwait,
+    ReplayError,
+    StepChanged,
+    StepFailed,
+    TurnoutError,
+)
+from turnout.model.policies import Retries
+from turnout.model.runs import Attempt, Failure, Journal, Step
+from turnout.model.status import AttemptState, ParkReason, RunStatus, StepKind, StepState
+from turnout.model.tasks import Task
+from turnout.model.time import Millis
+from turnout.model.transitions import failure
+from turnout.worker.attempts import counted, lose_attempt
+from turnout.worker.context import Command, Context, Gate, ParallelCommand, StepCommand
+from turnout.worker.effects import Asked, Effects
+from turnout.worker.values import decode, encode, output_adapter
+
+MOST_STEPS: Final = 10_000
+"""Steps of one run; a function that asks for more is taken to be endless."""
+
+_DONE: Final = "done"
+_RAISED: Final = "raised"
+_BLOCKED: Final = "blocked"
+_Walked = tuple[Literal["done", "raised", "blocked"], Any]
+_WAITS: Final = {
+    StepKind.SLEEP: ParkReason.SLEEP,
+    StepKind.EVENT: ParkReason.EVENT,
+    StepKind.INVOKE: ParkReason.CHILD,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Ready:
+    """An attempt that can start now. index: the step's place in the order of asking."""
+
+    command: StepCommand[Any]
+    attempt: int
+    index: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Decision:
+    """What a replay found: what to record, what to run, what to wait for, or the end."""
+
+    asked: list[Asked] = field(default_factory=list)
+    """Commands that the journal does not have yet."""
+    steps: list[Step] = field(default_factory=list)
+    """Recorded steps that this replay settled, because their time had come."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """Attempts whose lease had run out, as lost."""
+    ready: list[Ready] = field(default_factory=list)
+    commands: dict[str, tuple[StepCommand[Any], int]] = field(default_factory=dict)
+    """Open steps by id, ready or not, with their place in the order of asking."""
+    until: Millis | None = None
+    """When the run must look again if nothing wakes it before."""
+    reasons: tuple[ParkReason, ...] = ()
+    """What it waits for, beside what is ready."""
+    state: RunStatus = RunStatus.RUNNING
+    result: bytes | None = None
+    error: Failure | None = None
+    told: bytes | None = None
+    """What the function last said through ctx.progress."""
+    done: int = 0
+    current: list[str] = field(default_factory=list)
+    unasked: tuple[str, ...] = ()
+    """Recorded steps that the function no longer asks for."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether there is nothing to do but wait."""
+        return not self.ready and self.state is RunStatus.RUNNING
+
+
+def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
+    """Step a task function as far as its journal goes, and close it."""
+    walk = _Replay(task, journal, now, effects)
+    whole = walk.whole()
+    try:
+        next(whole)
+    except StopIteration:
+        return walk.decision
+    raise AssertionError("a strict replay awaits nothing")
+
+
+async def replay_open(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
+    """Do as `replay` for an adopted function: other awaits than ctx's are made, each time."""
+    walk = _Replay(task, journal, now, effects)
+    await _pass_through(walk)
+    return walk.decision
+
+
+@types.coroutine
+def _pass_through(walk: "_Replay") -> Generator[Any, Any, None]:
+    yield from walk.whole()
+
+
+class _Replay:
+    """One walk through a function."""
+
+    __slots__ = (
+        "_decision_reasons",
+        "attempts",
+        "decision",
+        "effects",
+        "gate",
+        "journal",
+        "live",
+        "now",
+        "retries",
+        "seen",
+        "steps",
+        "task",
+    )
+
+    def __init__(self, task: Task, journal: Journal, now: Millis, effects: Effects) -> None:
+        self.task = task
+        self.journal = journal
+        self.steps = journal.steps
+        self.attempts = journal.attempts
+        self.now = now
+        self.effects = effects
+        self.retries = task.policies.retries
+        self.gate = Gate()
+        self.live: list[Any] = []
+        self.seen: set[str] = set()
+        self.decision = Decision()
+        self._decision_reasons: dict[ParkReason, None] = {}
+
+    def whole(self) -> Generator[Any, Any, None]:
+        try:
+            outcome, value = yield from self._walk(self._function(), "")
+            if outcome is _DONE:
+                self._check_awaited()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the replay's own: what the function raises is a value
+            outcome, value = _RAISED, error
+        finally:
+            self._close()
+        self._conclude(outcome, value)
+
+    def _function(self) -> Any:
+        run = self.journal.run
+        payload = self.task.read_payload(decode(run.payload, None, what="the payload"))
+        made = self.task.function(Context(self.task, run, payload, self.gate), payload)
+        return _coroutine(made)
+
+    def _walk(self, coroutine: Any, prefix: str) -> Generator[Any, Any, _Walked]:
+        self.live.append(coroutine)
+        index, value, error = 0, None, None
+        while True:
+            try:
+                asked = coroutine.send(value) if error is None else coroutine.throw(error)
+            except StopIteration as stop:
+                self.live.remove(coroutine)
+                return _DONE, stop.value
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:  # noqa: BLE001 - whatever it raises fails the run
+                self.live.remove(coroutine)
+                return _RAISED, raised
+            value = error = None
+            if not isinstance(asked, Command):
+                value, error = yield from self._foreign(asked)
+                continue
+            outcome, found = yield from self._answer(asked, prefix + _number(index))
+            if outcome is _BLOCKED:
+                return _BLOCKED, None
+            if outcome is _RAISED:
+                error = found
+            else:
+                value = found
+            index += 1
+
+    def _answer(self, asked: Command[Any], position: str) -> Generator[Any, Any, _Walked]:
+        if asked.gate is not self.gate:
+            raise ReplayError(f"{asked} belongs to another run's ctx")
+        if isinstance(asked, ParallelCommand):
+            return (yield from self._branches(asked, position))
+        return self._resolve(asked, position)
+
+    def _branches(self, asked: ParallelCommand, position: str) -> Generator[Any, Any, _Walked]:
+        walked: list[_Walked] = []
+        for number, branch in enumerate(asked.branches):
+            inner = f"{position}.{_number(number)}."
+            walked.append((yield from self._walk(_branch(branch), inner)))
+        if any(outcome is _BLOCKED for outcome, _ in walked):
+            return _BLOCKED, None
+        if not asked.return_exceptions:
+            for outcome, value in walked:
+                if outcome is _RAISED:
+                    return _RAISED, value
+        return _DONE, [value for _, value in walked]
+
+    def _foreign(self, awaited: Any) -> Generator[Any, Any, tuple[Any, BaseException | None]]:
+        if not self.task.open_mode:
+            if hasattr(awaited, "cancel"):
+                awaited.cancel()
+            raise ForeignAwait(
+                f"task {self.task.id!r} awaits {_told(awaited)}, which is not ctx's: put it into"
+                " a step, and use ctx.sleep and ctx.parallel in place of asyncio's"
+            )
+        try:
+            return (yield awaited), None
+        except BaseException as error:
+            if _stopping():
+                raise  # this process stops: that is not the function's to see
+            return None, error
+
+    def _resolve(self, command: Command[Any], position: str) -> _Walked:
+        name = command.id
+        if name in self.seen:
+            raise DuplicateStep(
+                f"step id {name!r} is used twice in task {self.task.id!r};"
+                " give each step an id of its own"
+            )
+        index = len(self.seen)
+        self.seen.add(name)
+        step = self.steps.get(name)
+        if step is None:
+            step = self._ask(command, position, index)
+        elif step.kind is not command.kind:
+            raise StepChanged(
+                f"step {name!r} of task {self.task.id!r} is recorded as {step.kind} and asked for"
+                f" as {command.kind}; give the new one a new id"
+            )
+        if step.state is StepState.OPEN:
+            step = self._open(command, step, index)
+        if step.state is StepState.COMPLETED:
+            self.decision.done += 1
+            return _DONE, self._output(command, step)
+        if step.state is StepState.FAILED:
+            return _RAISED, self._failure(step)
+        self.decision.current.append(name)
+        return _BLOCKED, None
+
+    def _ask(self, command: Command[Any], position: str, index: int) -> Step:
+        if index >= MOST_STEPS:
+            raise ReplayError(f"task {self.task.id!r} asks for more than {MOST_STEPS:,} steps")
+        asked = self.effects.ask(self.journal.run, command, position, self.now)
+        self.decision.asked.append(asked)
+        return asked.step
+
+    def _open(self, command: Command[Any], step: Step, index: int) -> Step:
+        """Look at a step that is not settled: is it time, may it start, or does it wait."""
+        if isinstance(command, StepCommand):
+            return self._attempt(command, step, index)
+        if step.due_at is not None and step.due_at <= self.now:
+            step = self.effects.due(self.journal.run, step, self.now)
+            self.decision.steps.append(step)
+            return step
+        self._wait(_WAITS[step.kind], step.due_at)
+        return step
+
+    def _attempt(self, command: StepCommand[Any], step: Step, index: int) -> Step:
+        decision, now = self.decision, self.now
+        tried = self.attempts.get(step.step, ())
+        last = tried[-1] if tried else None
+        if last is not None and last.state is AttemptState.CLAIMED and last.lease_until <= now:
+            retries = command.retries or self.retries
+            last, step = lose_attempt(self.journal.run.run_id, step, tried, retries, now)
+            decision.attempts.append(last)
+            if step.state is not StepState.OPEN:
+                decision.steps.append(step)
+                return step
+        decision.commands[step.step] = (command, index)
+        if last is None or last.state is AttemptState.INTERRUPTED:
+            decision.ready.append(Ready(command=command, attempt=len(tried) + 1, index=index))
+        elif last.state is AttemptState.CLAIMED:
+            # No alarm: its worker commits, or the pump sees the lease run out; both wake the run.
+            self._wait(ParkReason.STEP, None)
+        elif last.retry_at is not None and last.retry_at > now:
+            self._wait(ParkReason.BACKOFF, last.retry_at)
+        else:
+            decision.ready.append(Ready(command=command, attempt=len(tried) + 1, index=index))
+        return step
+
+    def _wait(self, reason: ParkReason, until: Millis | None) -> None:
+        self._decision_reasons[reason] = None
+        known = self.decision.until
+        if until is not None and (known is None or until < known):
+            self.decision.until = until
+
+    def _output(self, command: Command[Any], step: Step) -> Any:
+        if step.output is None:
+            return None
+        adapter = output_adapter(command.function) if isinstance(command, StepCommand) else None
+        return decode(step.output, adapter, what=f"the output of step {step.step!r}")
+
+    def _failure(self, step: Step) -> StepFailed:
+        error = step.error or Failure(name="Unknown", message="")
+        tried = counted(self._tried(step.step))
+        return StepFailed(step.step, error.name, error.message, attempts=tried or 1)
+
+    def _tried(self, step_id: str) -> tuple[Attempt, ...]:
+        return self.attempts.get(step_id, ())
+
+    def _check_awaited(self) -> None:
+        for command in self.gate.made.values():
+            raise ReplayError(
+                f"task {self.task.id!r} made {command} and never awaited it; write await"
+            )
+
+    def _close(self) -> None:
+        """Close what is suspended, innermost first; its `finally` blocks run, ctx is refused."""
+        self.gate.open = False
+        for coroutine in reversed(self.live):
+            try:
+                coroutine.close()
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # noqa: BLE001, S112 - the park stands, whatever it says in closing
+                continue
+        self.live.clear()
+
+    def _conclude(self, outcome: str, value: Any) -> None:
+        decision = self.decision
+        decision.told = self.gate.told
+        decision.unasked = tuple(name for name in self.steps if name not in self.seen)
+        if outcome is _BLOCKED:
+            decision.reasons = tuple(self._decision_reasons)
+            return
+        if outcome is _DONE:
+            try:
+                decision.result = encode(value, what=f"the result of task {self.task.id!r}")
+                decision.state = RunStatus.COMPLETED
+            except TurnoutError as error:
+                outcome, value = _RAISED, error
+        if outcome is _RAISED:
+            decision.state = RunStatus.FAILED
+            decision.error = failure(value)
+        decision.asked = [each for each in decision.asked if each.step.state.settled]
+        decision.ready, decision.commands, decision.current = [], {}, []
+        decision.until = None
+
+
+def claimed(decision: Decision, step_id: str) -> Decision:
+    """Say what stands after one of the ready attempts has been claimed, without a replay."""
+    reasons = decision.reasons
+    return replace(
+        decision,
+        asked=[],
+        steps=[],
+        attempts=[],
+        ready=[each for each in decision.ready if each.command.id != step_id],
+        reasons=reasons if ParkReason.STEP in reasons else (*reasons, ParkReason.STEP),
+    )
+
+
+def _stopping() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _number(index: int) -> str:
+    """A number as text that sorts as numbers do."""
+    return f"{index:04d}" if index < 10_000 else f"a{index:08d}"  # noqa: PLR2004 - four digits
+
+
+def _branch(branch: Any) -> Any:
+    if isinstance(branch, Command) or hasattr(branch, "send"):
+        return _coroutine(branch)
+    return _called(branch)
+
+
+async def _called(branch: Callable[[], Awaitable[Any]]) -> Any:
+    return await branch()
+
+
+def _coroutine(made: Any) -> Any:
+    return made if hasattr(made, "send") else _awaited(made)
+
+
+async def _awaited(made: Awaitable[Any]) -> Any:
+    return await made
+
+
+def _told(awaited: Any) -> str:
+    return "a bare yield, such as asyncio.sleep(0)" if awaited is None else f"{awaited!r:.200}"
+
+
+def retries_of(task: Task, command: StepCommand[Any] | None) -> Retries:
+    """The retries of a step: its own, or the task's."""
+    return task.policies.retries if command is None else command.retries or task.policies.retries
