@@ -12,6 +12,7 @@ from turnout.errors import ArtifactInvalid
 from turnout.model.keys import MANIFEST, RUNS, is_shadow_id, valid_run_id
 from turnout.model.time import as_datetime
 from turnout.parity.documents import Documents, check_documents
+from turnout.parity.explain import Explainer
 from turnout.parity.heads import Bounds, slot_of
 from turnout.parity.ignores import Ignore
 from turnout.parity.overlap import Excess, Overlaps
@@ -70,7 +71,8 @@ async def check(
     if documents is not None:
         await check_documents(store, documents, tally, tell)
     else:
-        rules = Rules(bounds=bounds or Bounds())
+        explain = Explainer(redaction=tally.redaction)
+        rules = Rules(bounds=bounds or Bounds(), explain=explain)
         rules = replace(rules, verify_one_in=1) if verify_all else rules
         warnings += await _Check(store=store, rules=rules, tally=tally, progress=tell).run()
     return summary(
@@ -190,7 +192,7 @@ class _Check:
         if primary is not None and status is not None:
             emitted = as_datetime(status.emitted_at)
             if not self.window.needs_twin(status.task, emitted):
-                self.tally.totals["single"] += 1
+                self.tally.pass_by(run_id)
                 return
         self.seen += 1
         absent = "shadow" if primary is not None else "primary"
@@ -264,8 +266,8 @@ def _overlap(excess: Excess) -> Difference:
         artifact=MANIFEST,
         pointer="/concurrency/limit",
         kind=Kind.OVERLAP,
-        primary=at_once.get("primary", excess.limit),
-        shadow=at_once.get("shadow", excess.limit),
+        primary=at_once.get("primary"),
+        shadow=at_once.get("shadow"),
         source=Source.OURS,
         detail=detail,
     )

@@ -78,7 +78,7 @@ async def check_documents(
     Equal size and ETag decide; only other documents are read. A run waits in memory until its twin
     has come by: with a suffix as twin's name that is at once, else up to the end of the listing.
     """
-    explain = Explainer()
+    explain = Explainer(redaction=tally.redaction)
     batch: list[_Waiting] = []
     seen = 0
     async for primary, shadow in _pairs(store, documents, tally):

@@ -33,9 +33,9 @@ class Excess:
 class _Line:
     """All that is kept of one key on one side: two numbers, a limit and a name per slot."""
 
-    starts: array[float] = field(default_factory=lambda: array("d"))
-    ends: array[float] = field(default_factory=lambda: array("d"))
-    limits: array[int] = field(default_factory=lambda: array("q"))
+    starts: "array[float]" = field(default_factory=lambda: array("d"))
+    ends: "array[float]" = field(default_factory=lambda: array("d"))
+    limits: "array[int]" = field(default_factory=lambda: array("q"))
     runs: list[str] = field(default_factory=list)
 
 

@@ -31,9 +31,9 @@ class Rules:
     """How a check compares; the same for all its pairs."""
 
     bounds: Bounds = field(default_factory=Bounds)
-    verify_first: int = 200
+    verify_first: int = 100
     """All documents of so many pairs are read, whatever their digests say."""
-    verify_one_in: int = 50
+    verify_one_in: int = 100
     """And of one in so many after them, chosen by run id."""
     explain: Explainer = field(default_factory=Explainer)
 

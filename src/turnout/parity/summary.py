@@ -89,7 +89,7 @@ def _details(counts: Counter[str], tasks: dict[str, TaskCount]) -> list[str]:
     if kinds:
         said.append("pairs by kind: " + ", ".join(f"{k} {n:,}" for k, n in kinds.most_common()))
     if counts["ignored"]:
-        said.append(f"{counts['ignored']:,} pairs differ only where it was declared")
+        said.append(f"only declared differences: {counts['ignored']:,} pairs, counted as ignored")
     if counts["late"] or counts["not_comparable"]:
         said.append(
             f"not compared: {counts['late']:,} late, {counts['not_comparable']:,} not comparable"

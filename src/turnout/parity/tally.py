@@ -33,6 +33,7 @@ MOST_VALUE: Final = 2_000
 """Characters of a value that a report repeats."""
 
 UNKNOWN_TASK: Final = "(unknown)"
+SINGLE: Final = "single"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,8 +56,8 @@ class Compared:
 class _Task:
     counts: Counter[str] = field(default_factory=Counter)
     kinds: Counter[Kind] = field(default_factory=Counter)
-    primary_ms: array[float] = field(default_factory=lambda: array("d"))
-    shadow_ms: array[float] = field(default_factory=lambda: array("d"))
+    primary_ms: "array[float]" = field(default_factory=lambda: array("d"))
+    shadow_ms: "array[float]" = field(default_factory=lambda: array("d"))
 
 
 @dataclass(slots=True)
@@ -97,7 +98,8 @@ class Tally:
         before = self.outcomes.get(difference.run_id, Outcome.MATCHED)
         if before != Outcome.MISMATCHED:
             self.outcomes[difference.run_id] = Outcome.MISMATCHED
-            task.counts.update({before: -1, Outcome.MISMATCHED: 1})
+            (self.totals if before == SINGLE else task.counts)[before] -= 1
+            task.counts[Outcome.MISMATCHED] += 1
             task.counts["pairs"] += before not in set(Outcome)
         self._list(task, [difference])
 
@@ -107,6 +109,11 @@ class Tally:
         self.outcomes[pair.run_id] = pair.why
         if len(self.set_aside) < MOST_SET_ASIDE:
             self.set_aside.append(pair)
+
+    def pass_by(self, run_id: str) -> None:
+        """Count a run that was never meant to have a twin."""
+        self.totals[SINGLE] += 1
+        self.outcomes[run_id] = SINGLE
 
     def task_counts(self) -> dict[str, TaskCount]:
         """Report the tasks by name."""
@@ -205,5 +212,5 @@ def _count(task: _Task) -> TaskCount:
     )
 
 
-def _median(values: array[float]) -> float | None:
+def _median(values: "array[float]") -> float | None:
     return round(median(values), 3) if values else None

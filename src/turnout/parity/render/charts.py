@@ -10,7 +10,7 @@ from turnout.parity.report import Report, TaskCount, Timing
 OUTCOMES: Final = ("matched", "mismatched", "ignored", "late", "not_comparable")
 WIDTH: Final = 640.0
 HEIGHT: Final = 320.0
-MARGIN: Final = 46.0
+MARGIN: Final = 56.0
 _BUCKETS: Final = 24
 
 
@@ -70,7 +70,7 @@ class Histogram:
 
     columns: list[Column]
     ticks: list[Tick]
-    zero: float | None
+    zero: float
 
 
 def outcome_bar(counts: Report | TaskCount, *, width: float = 100.0) -> list[Bar]:
@@ -103,21 +103,25 @@ def scatter(timings: Sequence[Timing], *, slow_ms: float) -> Scatter | None:
 
 
 def histogram(timings: Sequence[Timing]) -> Histogram | None:
-    """Count the sampled pairs by how much more overhead the shadow had."""
+    """Count the sampled pairs by how much more overhead the shadow had.
+
+    The outermost columns also hold the few pairs beyond them, which would flatten all others.
+    """
     if not timings:
         return None
     deltas = sorted(t.shadow_ms - t.primary_ms for t in timings)
-    low, high = deltas[0], deltas[-1]
+    few = len(deltas) // 50
+    low, high = min(deltas[few], 0.0), max(deltas[-1 - few], 0.0)
     span = (high - low) or 1.0
     counts = [0] * _BUCKETS
     for delta in deltas:
-        counts[min(int((delta - low) / span * _BUCKETS), _BUCKETS - 1)] += 1
+        counts[max(min(int((delta - low) / span * _BUCKETS), _BUCKETS - 1), 0)] += 1
     inner = WIDTH - 2 * MARGIN
     ticks = [low, low + span / 2, low + span]
     return Histogram(
         columns=[_column(n, count, max(counts), low, span) for n, count in enumerate(counts)],
         ticks=[Tick(at=MARGIN + (at - low) / span * inner, text=_signed(at)) for at in ticks],
-        zero=MARGIN - low / span * inner if low <= 0 <= high else None,
+        zero=MARGIN - low / span * inner,
     )
 
 
@@ -141,12 +145,15 @@ def _column(n: int, count: int, most: int, low: float, span: float) -> Column:
     width = (WIDTH - 2 * MARGIN) / _BUCKETS
     height = count / most * (HEIGHT - 2 * MARGIN)
     start, end = low + n * span / _BUCKETS, low + (n + 1) * span / _BUCKETS
+    where = f"from {_signed(start)} to {_signed(end)}"
+    if n in {0, _BUCKETS - 1}:
+        where = f"up to {_signed(end)}" if n == 0 else f"from {_signed(start)}"
     return Column(
         x=round(MARGIN + n * width, 2),
         y=round(HEIGHT - MARGIN - height, 2),
         width=round(width - 1, 2),
         height=round(height, 2),
-        title=f"{count} pairs from {_signed(start)} to {_signed(end)}",
+        title=f"{count} pairs {where}",
     )
 
 

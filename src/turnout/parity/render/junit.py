@@ -4,7 +4,8 @@ import re
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from turnout.parity.report import Difference, Report, TaskCount, Verdict
+from turnout.parity.render.plain import in_line
+from turnout.parity.report import Difference, Kind, Report, TaskCount, Verdict
 
 MOST_LINES: Final = 50
 
@@ -51,7 +52,9 @@ def _verdict_case(suite: ET.Element, report: Report) -> None:
 def _line(each: Difference) -> str:
     place = f"{each.run_id} {each.artifact}#{each.pointer}"
     step = f" step {each.step}" if each.step else ""
-    return f"{each.kind}{step}: {place}: {each.primary!r:.200} → {each.shadow!r:.200}"
+    sides = in_line(each, "primary", most=200), in_line(each, "shadow", most=200)
+    told = f" ({each.detail})" if each.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP} else ""
+    return f"{each.kind}{step}: {place}: {sides[0]} → {sides[1]}{told}"
 
 
 def _text(text: str) -> str:

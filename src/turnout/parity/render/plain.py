@@ -1,8 +1,23 @@
-"""A report as JSON."""
+"""A report as JSON, and a value in one line of it."""
 
-from turnout.parity.report import Report
+from typing import Any, Literal
+
+import orjson
+
+from turnout.parity.report import Difference, Kind, Report
 
 
 def render_json(report: Report) -> str:
-    """Write the documented result; a label or detail that says nothing is left out."""
-    return report.model_dump_json(indent=2, exclude_none=False)
+    """Write the documented result."""
+    return report.model_dump_json(indent=2)
+
+
+def in_line(each: Difference, side: Literal["primary", "shadow"], *, most: int) -> str:
+    """Write one side of a difference as JSON of at most `most` characters."""
+    if each.absent == side:
+        return "(absent)"
+    value: Any = getattr(each, side)
+    if value is None and each.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP}:
+        return ""
+    text = orjson.dumps(value, default=repr).decode()
+    return text if len(text) <= most else f"{text[: most - 1]}…"

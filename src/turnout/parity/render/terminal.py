@@ -1,12 +1,13 @@
 """A report as tables for a terminal."""
 
-from typing import Any, Final
+from typing import Final
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from turnout.parity.render.plain import in_line
 from turnout.parity.report import Difference, Kind, Report, Verdict
 
 MOST_DIFFERENCES: Final = 20
@@ -68,16 +69,10 @@ def _differences(report: Report) -> Table:
 def _cells(each: Difference) -> tuple[str, ...]:
     kind = f"{each.kind} ({each.label})" if each.label else str(each.kind)
     where = f"{each.artifact}#{each.pointer}" if each.pointer else each.artifact
-    sides = (_value(each, "primary", each.primary), _value(each, "shadow", each.shadow))
+    if each.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP}:
+        return (kind, each.run_id, each.step or "", where, (each.detail or "")[:200], "")
+    sides = (in_line(each, "primary", most=60), in_line(each, "shadow", most=60))
     return (kind, each.run_id, each.step or "", where, *sides)
-
-
-def _value(each: Difference, side: str, value: Any) -> str:
-    if each.absent == side:
-        return "(absent)"
-    if each.kind in {Kind.MISSING, Kind.INVALID} and value is None:
-        return ""
-    return f"{value!r:.60}"
 
 
 def _footer(report: Report) -> Text:
