@@ -1,14 +1,16 @@
 """Canonical JSON: one value, one sequence of bytes.
 
-Names sorted by code point, no blanks, UTF-8, types kept apart: `true` is not `1`, `1` is not `1.0`,
-`-0.0` is not `0.0`, absent is not `null`. What JSON cannot carry without loss between languages is
-refused by name: NaN, infinities, integers beyond 64 bits, lone surrogates, names that are no
-strings, one name twice in an object.
+Names sorted by code point, no blanks, UTF-8, floats as Python's `repr`; the standard library can
+write it, too. Types are kept apart: `true` is not `1`, `1` is not `1.0`, `-0.0` is not `0.0`, and
+absent is not `null`. What JSON cannot carry without loss between languages is refused by name:
+NaN, infinities, integers beyond 64 bits, lone surrogates, names that are no strings, one name
+twice in an object.
 """
 
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,6 +24,8 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 100
 """How deeply arrays and objects may nest; far below where parsers of other languages stop."""
 
+_EXPONENT: Final = re.compile(rb"e[+-][0-9]{1,3}(?:[,\]}]|\Z)")
+_CONTAINERS: Final = (dict, list, tuple)
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 _STRICT: Final = (
@@ -41,11 +45,9 @@ def canonical_bytes(value: Any) -> bytes:
         text = orjson.dumps(value, option=_STRICT | orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise _fault(value) or InvalidJson(f"not JSON: {error}") from None
-    # orjson writes NaN and infinities as null, so only a text with a null can hide one.
-    suspicious = b"null" in text or _may_be_deep(text)
-    if suspicious and (fault := _fault(value)):
+    if _suspicious(text, value) and (fault := _fault(value)):
         raise fault
-    return text
+    return _plain(text) if _has_unusual_float(text) else text
 
 
 def sha256_of(content: bytes) -> str:
@@ -70,8 +72,8 @@ def parse(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidJson(f"not JSON: {error}") from None
-    if _may_be_deep(raw) and (pointer := _too_deep(value)) is not None:
-        raise InvalidJson(f"nests more than {MAX_DEPTH} levels deep", pointer=pointer)
+    if _too_deep(raw, value):
+        raise _fault(value) or InvalidJson(f"nests more than {MAX_DEPTH} levels deep")
     if not _survives(raw, value):
         _look_closely(raw)
     return value
@@ -80,6 +82,22 @@ def parse(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
 def pointer_of(path: tuple[str | int, ...]) -> str:
     """The JSON Pointer (RFC 6901) of a path of names and indexes; empty for the whole document."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+def _has_unusual_float(text: bytes) -> bool:
+    """Whether a float may be written in a way of orjson's own; sometimes it only looks like it."""
+    exponent = (b"e-" in text or b"e+" in text) and _EXPONENT.search(text) is not None
+    return exponent or b"0.0000" in text
+
+
+def _plain(text: bytes) -> bytes:
+    """Write very large and very small floats as Python's `repr` does.
+
+    orjson writes them in its own way, which has changed between its versions.
+    """
+    value = orjson.loads(text)
+    plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return plain.encode()
 
 
 def _survives(raw: bytes, value: Any) -> bool:
@@ -119,27 +137,30 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _may_be_deep(text: bytes) -> bool:
-    """Whether the text has enough brackets to nest too deeply; brackets in strings count too."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
+def _suspicious(text: bytes, value: Any) -> bool:
+    """Whether the value may have a fault that orjson passed over.
+
+    It writes NaN and infinities as null, so a text without a null hides none, and neither does one
+    that reads back as the same value (tuples never do, and are looked at closely).
+    """
+    return _too_deep(text, value) or (b"null" in text and orjson.loads(text) != value)
 
 
-def _too_deep(value: Any) -> str | None:
-    """Where the nesting passes the limit, or None. Walks containers only, without recursion."""
-    level: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+def _too_deep(text: bytes, value: Any) -> bool:
+    """Whether the value nests beyond the limit; a text with few brackets cannot."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MAX_DEPTH):
-        level = [inner for path, outer in level for inner in _containers(path, outer)]
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, _CONTAINERS)
+        ]
         if not level:
-            return None
-    return pointer_of(level[0][0])
-
-
-def _containers(
-    path: tuple[str | int, ...], value: Any
-) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    for part, inner in _items(value):
-        if isinstance(inner, dict | list | tuple):
-            yield (*path, part), inner
+            return False
+    return True
 
 
 def _items(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -154,7 +175,7 @@ def _fault(value: Any) -> InvalidJson | None:
     todo: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while todo:
         path, here = todo.pop()
-        if len(path) >= MAX_DEPTH and isinstance(here, dict | list | tuple):
+        if len(path) >= MAX_DEPTH and isinstance(here, _CONTAINERS):
             return InvalidJson(f"nests more than {MAX_DEPTH} levels deep", pointer=pointer_of(path))
         if wrong := _wrong(here):
             return InvalidJson(wrong, pointer=pointer_of(path))

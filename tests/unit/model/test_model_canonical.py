@@ -59,6 +59,13 @@ def test_another_writer_is_read_alike(value: Any) -> None:
         assert canonical_bytes(parse(text.encode())) == canonical_bytes(value)
 
 
+@given(values)
+def test_it_can_be_written_without_us(value: Any) -> None:
+    """Canonical JSON is what the standard library writes when told so; others can make digests."""
+    theirs = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert canonical_bytes(value) == theirs.encode()
+
+
 @given(st.dictionaries(names, numbers))
 def test_the_order_of_names_does_not_matter(value: dict[str, Any]) -> None:
     """Names are sorted by code point."""
