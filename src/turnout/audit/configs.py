@@ -87,6 +87,9 @@ def _json(text: str) -> Iterator[Entry]:
             written, value_start = _json_value(value)
             yield Entry(path, start, end, written, value_start)
             pending.append((value, f"{path}."))
+        elif kind == "string" and prefix.endswith("[]."):
+            written, start, end = syntax.literal(node)
+            yield Entry(prefix[:-1], start, end, written, start)
         elif kind == "array":
             inner = f"{prefix.removesuffix('.')}[]."
             pending.extend((child, inner) for child in node.children()[::-1])
@@ -122,7 +125,10 @@ def _yaml(text: str) -> Iterator[Entry]:
         if id(node) in seen:  # an alias: what it stands for was read where it was written
             continue
         seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.ScalarNode) and prefix.endswith("[]."):
+            start, end = node.start_mark.index, node.end_mark.index
+            yield Entry(prefix[:-1], start, end, node.value, start)
+        elif isinstance(node, yaml.SequenceNode):
             inner = f"{prefix.removesuffix('.')}[]."
             pending.extend((child, inner) for child in reversed(node.value))
         elif isinstance(node, yaml.MappingNode):

@@ -226,7 +226,8 @@ class _OneFile:
             if tree is None or not any(each.imports(module) for module in tree.modules):
                 return
         for hit in distinct(each.find(view)):
-            if each.unless is not None and each.unless.search(view.text[hit.start : hit.end]):
+            said = f"{view.text[hit.start : hit.end]} {hit.captured.get('name', '')}"
+            if each.unless is not None and each.unless.search(said):
                 continue
             start = view.segment.origin(hit.start)
             reason = document.exemption(start) if document is not None else None

@@ -1,12 +1,12 @@
-"""What mends a finding: `propose` says which edits, `apply` makes them.
+"""What mends a finding: `apply` says which edits.
 
 A fixer is told by name in a rule's `fix.kind`; the rest of the `fix` table is its own. It either
 understood the whole construct, or leaves it alone and says why. Edits of two findings that meet
-are not mixed: the later finding waits for the next pass, so `propose` and `apply` are repeated on
-the new text and its findings until nothing changes. On its own result a fixer proposes nothing.
+are not mixed: the later finding waits for the next round, on the new text and its findings. On
+its own result a fixer proposes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from turnout.audit.fix.calls import declare, insert_option, move_argument, rewrite_call
 from turnout.audit.fix.case import Case, Mended, Unclear
@@ -40,16 +40,31 @@ FIXERS: Mapping[str, Fixer] = {
 
 NEEDS_A_LOOK = "the fix needs a look afterwards: ask for unsafe fixes"
 
-__all__ = ["FIXERS", "NEEDS_A_LOOK", "apply", "propose"]
+__all__ = ["FIXERS", "NEEDS_A_LOOK", "apply"]
 
 
-def propose(
-    ruleset: Ruleset, text: str, findings: Sequence[Finding], *, unsafe: bool = False
+def apply(
+    ruleset: Ruleset,
+    findings: Sequence[Finding],
+    texts: Mapping[str, str],
+    *,
+    unsafe: bool = False,
 ) -> Fixes:
-    """Say how the findings of one file would be mended; without `unsafe`, the safe ones only.
+    """Say how the findings would be mended; without `unsafe`, by the safe fixes only.
 
-    A finding whose rule has no fix is not mentioned.
+    `texts` holds the files by path. A finding whose rule has no fix is not mentioned.
     """
+    found = [
+        _of_file(ruleset, text, [one for one in findings if one.path == path], unsafe=unsafe)
+        for path, text in texts.items()
+    ]
+    return Fixes(
+        edits=tuple(edit for one in found for edit in one.edits),
+        left=tuple(left for one in found for left in one.left),
+    )
+
+
+def _of_file(ruleset: Ruleset, text: str, findings: Sequence[Finding], *, unsafe: bool) -> Fixes:
     edits: list[Edit] = []
     left: list[Left] = []
     for finding in sorted(findings, key=lambda one: (one.start, one.end, one.rule)):
@@ -68,16 +83,6 @@ def propose(
         elif not _meets(mended, edits):
             edits.extend(edit for edit in mended if edit not in edits)
     return Fixes(edits=tuple(sorted(edits, key=_order)), left=tuple(left))
-
-
-def apply(text: str, edits: Iterable[Edit]) -> str:
-    """Make the edits, which must not meet, in one text."""
-    pieces: list[str] = []
-    at = 0
-    for edit in sorted(edits, key=_order):
-        pieces += [text[at : edit.start], edit.replacement]
-        at = max(at, edit.end)
-    return "".join([*pieces, text[at:]])
 
 
 def _mended(case: Case) -> Mended:

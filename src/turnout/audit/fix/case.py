@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from turnout.audit import kinds
 from turnout.audit.model import Edit, Finding
 from turnout.audit.ruleset import Fix
 
@@ -17,7 +18,7 @@ Mended = Sequence[Edit] | str
 
 _GRAMMAR = {"typescript": "typescript", "tsx": "tsx", "javascript": "tsx", "python": "python"}
 NOT_CODE = "stands in a file of another language"
-IN_FENCE = "stands in the code of a document"
+IN_FENCE = "stands in a part of a file of another language"
 
 
 class Unclear(Exception):
@@ -52,7 +53,7 @@ class Case:
         language = _GRAMMAR.get(self.finding.language)
         if language is None:
             return NOT_CODE
-        if self.finding.scope == "docs":
+        if kinds.classify(self.finding.path)[1] != self.finding.language:
             return IN_FENCE
         root = _parsed(self.text, language)
         return "the file does not parse" if root.has(kind="ERROR") else root

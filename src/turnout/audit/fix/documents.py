@@ -51,10 +51,11 @@ def _language(text: str) -> str:
 
 
 def glossary(case: Case) -> Mended:
-    """Mark a glossary's entry with `to`, right behind the term it explains."""
+    """Mark a glossary's entry with `to`, behind the term at which the match ends."""
     text, finding = case.text, case.finding
-    line_start = text.rfind("\n", 0, finding.start) + 1
-    if not _ENTRY.match(text[line_start : finding.start]):
+    line_start = text.rfind("\n", 0, finding.end) + 1
+    term = finding.captured.get("term", finding.matched)
+    if not _ENTRY.match(text[line_start : finding.end - len(term)]):
         return "mentioned in another entry: say there what is meant"
     at = finding.end
     while at < len(text) and text[at] in _CLOSING:
