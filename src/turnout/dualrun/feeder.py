@@ -12,7 +12,7 @@ from typing import Literal
 
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.events import StoredEvent
-from turnout.model.ids import shadow_id
+from turnout.model.ids import primary_id, shadow_id
 from turnout.model.runs import Emission, Failure, Journal, NewRun, Run
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import App
@@ -89,14 +89,24 @@ class Feeder:
 
     async def _feed(self) -> None:
         """Turn for ever. Nothing that goes wrong here may reach the primary's side."""
+        resumed = False
         while True:
             try:
+                if not resumed:
+                    await self._resume()
+                    resumed = True
                 await self.turn()
             except TurnoutError as error:
                 log.warning("shadows wait", extra={"action": "feed", "error": str(error)})
             except Exception:
                 log.exception("feeding broke; it goes on", extra={"action": "feed"})
             await self._clock.sleep(self._window.idle)
+
+    async def _resume(self) -> None:
+        """Begin a little before the newest primary that has a shadow already."""
+        for shadow in await self._shadows.runs(RunFilter(limit=1)):
+            primary = (await self._primaries.load(primary_id(shadow.run_id))).run
+            self._after = max(0, primary.emit_seq - 10 * PAGE)
 
     async def _look(self, now: Millis) -> None:
         after = self._after

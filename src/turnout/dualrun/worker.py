@@ -1,0 +1,52 @@
+"""The worker that serves both sides: a run's id says whose it is."""
+
+from turnout.dualrun.recordings import Recordings
+from turnout.model.ids import is_shadow
+from turnout.model.protocol import (
+    Advance,
+    Call,
+    Execute,
+    Executed,
+    Next,
+    Park,
+    Parked,
+    Report,
+    Tick,
+    Ticked,
+)
+from turnout.ports.worker import Worker
+
+
+class DualWorker:
+    """Hands each call to the primary's worker or to the shadow's; the sides share nothing."""
+
+    def __init__(self, *, primary: Worker, shadow: Worker, recordings: Recordings) -> None:
+        self._primary = primary
+        self._shadow = shadow
+        self._recordings = recordings
+
+    async def advance(self, call: Advance) -> Next:
+        """Advance the run on its side."""
+        return await (await self._side(call)).advance(call)
+
+    async def execute(self, call: Execute) -> Executed:
+        """Run the attempt on its side."""
+        return await (await self._side(call)).execute(call)
+
+    async def park(self, call: Park) -> Parked:
+        """Park the run on its side."""
+        return await (await self._side(call)).park(call)
+
+    async def report(self, call: Report) -> None:
+        """Take the hint on its side."""
+        await (await self._side(call)).report(call)
+
+    async def tick(self, call: Tick) -> Ticked:
+        """Claim the slot: schedules are the primary's."""
+        return await self._primary.tick(call)
+
+    async def _side(self, call: Call) -> Worker:
+        if not is_shadow(call.run_id):
+            return self._primary
+        await self._recordings.fetch(call.run_id)
+        return self._shadow
