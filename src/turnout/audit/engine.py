@@ -146,6 +146,7 @@ def _report(
         findings=tuple(sorted(findings, key=_order)),
         problems=tuple(dict.fromkeys(sorted(problems, key=lambda p: (p.path, p.line, p.reason)))),
         exempted=tuple(each for scan in scans for each in scan.exempted),
+        audited=frozenset(file.path for file in files),
         counted=Counted(
             files=len(files),
             opened=opened,

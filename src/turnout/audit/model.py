@@ -125,6 +125,8 @@ class Report:
     problems: tuple[Problem, ...] = ()
     exempted: tuple[Exempted, ...] = ()
     counted: Counted = field(default_factory=Counted)
+    audited: frozenset[str] = frozenset()
+    """The files that were looked at."""
     known: tuple[Finding, ...] = ()
     """Findings that the baseline already holds."""
     gone: int = 0

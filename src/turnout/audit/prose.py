@@ -85,7 +85,7 @@ def _counts(page: Page, match: ProseMatch, start: int, end: int) -> bool:
 
 
 def _wordy(letter: str) -> bool:
-    """Latin letters and digits make words; `_` does not, so INNGEST_PLAN.md is a mention."""
+    """Latin letters and digits make words; `_` does not, so ACME_PLAN.md mentions Acme."""
     return letter.isalnum() and (letter.isascii() or "\u0400" <= letter <= "\u052f")
 
 

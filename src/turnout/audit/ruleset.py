@@ -98,9 +98,9 @@ class ImportMatch(_Match):
 class CallMatch(_Match):
     """A call by its dotted name (globs), aliases resolved when `from` is given.
 
-    With `from`, names are those that the module exports: `metadata.stream`, `Inngest` (also with
-    `new`), and `Inngest().send` for a method of a variable that holds what a call returned.
-    Without, they are as written: `inngest.send`, `*.triggerAndWait`.
+    With `from`, names are those that the module exports: `metadata.stream`, `Client` (also with
+    `new`), and `Client().send` for a method of a variable that holds what a call returned.
+    Without, they are as written: `queue.send`, `*.sendAndWait`.
     """
 
     call: Some

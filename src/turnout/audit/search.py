@@ -37,9 +37,7 @@ class Engine(Protocol):
         """Name the files that hold one; what cannot be read goes to `problems`."""
 
 
-def engine(name: MAX_WIDE = 64 << 20
-WIDE = (b"\xff\xfe", b"\xfe\xff")
-EngineName = "auto") -> Engine:
+def engine(name: EngineName = "auto") -> Engine:
     """Choose an engine; `auto` takes ripgrep where a good one is installed."""
     program = ripgrep() if name != "re2" else None
     if program:
@@ -173,5 +171,3 @@ def _batches(files: Iterable[File]) -> Iterator[list[str]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-

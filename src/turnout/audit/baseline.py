@@ -1,0 +1,134 @@
+"""The ratchet: findings that are known may stay until they are gone; new ones fail.
+
+An entry is a rule, a path and the line's text without its spaces, so that lines may move; a file
+may move as well, as long as its findings are not also at the old place.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from turnout.audit.model import Finding, Report
+from turnout.errors import InvalidSettings
+
+VERSION = 1
+MAX_FILE = 100_000_000
+K = TypeVar("K", bound=Hashable)
+Key = tuple[str, str, str]
+"""Rule, path, digest of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Known findings of one rule set, counted."""
+
+    ruleset: str
+    entries: Counter[Key]
+
+
+def fingerprint(finding: Finding) -> str:
+    """Name a finding by its rule, its path and its line's text."""
+    rule, path, text = _key(finding)
+    raw = path.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(b"\0".join((rule.encode(), raw, text.encode()))).hexdigest()
+
+
+def of_report(report: Report) -> Baseline:
+    """Take all the findings of a report as known."""
+    return Baseline(report.ruleset, Counter(_key(f) for f in (*report.findings, *report.known)))
+
+
+def compared(report: Report, baseline: Baseline) -> Report:
+    """Set known findings apart, and count the ones that are gone.
+
+    Raises InvalidSettings where the baseline is of another rule set.
+    """
+    if baseline.ruleset != report.ruleset:
+        raise InvalidSettings(
+            f"the baseline is of the rule set {baseline.ruleset!r}, not {report.ruleset!r}"
+        )
+    left = Counter(baseline.entries)
+    rest, known = _taken(report.findings, left, _key)
+    unseen = Counter({key: n for key, n in left.items() if not _was_seen(report, key[1])})
+    gone = left - unseen
+    moved = Counter[tuple[str, str]]()
+    for (rule, _, text), count in gone.items():
+        moved[rule, text] += count
+    new, carried = _taken(rest, moved, lambda finding: (finding.rule, _digest(finding)))
+    return replace(
+        report, findings=tuple(new), known=tuple(known + carried), gone=gone.total() - len(carried)
+    )
+
+
+def shrunk(report: Report, baseline: Baseline) -> Baseline:
+    """Give the baseline without what is gone; `report` is a compared one."""
+    seen = Counter(_key(finding) for finding in report.known)
+    unseen = {k: n for k, n in baseline.entries.items() if not _was_seen(report, k[1])}
+    return Baseline(baseline.ruleset, seen + Counter(unseen))
+
+
+def load(path: Path) -> Baseline:
+    """Read a baseline; raises InvalidSettings that names the file."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return _parsed(raw)
+    except FileNotFoundError as error:
+        raise InvalidSettings(f"no baseline {path}: make it with --update-baseline") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidSettings(f"{path}: not a baseline: {error}") from error
+
+
+def save(path: Path, baseline: Baseline) -> None:
+    """Write a baseline, sorted, one entry a line, so that merges are easy."""
+    files: dict[str, dict[str, dict[str, int]]] = {}
+    for (rule, name, text), count in sorted(baseline.entries.items()):
+        files.setdefault(name, {}).setdefault(rule, {})[text] = count
+    document = {"version": VERSION, "ruleset": baseline.ruleset, "files": files}
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _parsed(raw: Any) -> Baseline:
+    if raw["version"] != VERSION:
+        raise ValueError(f"version {raw['version']!r}, expected {VERSION}")
+    entries = Counter[Key]()
+    for path, rules in raw["files"].items():
+        for rule, texts in rules.items():
+            for text, count in texts.items():
+                if not isinstance(count, int) or count < 1:
+                    raise ValueError(f"{path}: {rule}: a count is a whole number from 1")
+                entries[rule, path, text] = count
+    return Baseline(str(raw["ruleset"]), entries)
+
+
+def _taken(
+    findings: Iterable[Finding], left: Counter[K], key: Callable[[Finding], K]
+) -> tuple[list[Finding], list[Finding]]:
+    """Take findings off a count; those that are not in it come first."""
+    new, known = [], []
+    for finding in findings:
+        name = key(finding)
+        if left[name] > 0:
+            left[name] -= 1
+            known.append(finding)
+        else:
+            new.append(finding)
+    return new, known
+
+
+def _was_seen(report: Report, path: str) -> bool:
+    """Only a file that was looked at, or that is no more, can have lost its findings."""
+    return path in report.audited or not Path(path).exists()
+
+
+def _key(finding: Finding) -> Key:
+    return finding.rule, finding.path, _digest(finding)
+
+
+def _digest(finding: Finding) -> str:
+    return hashlib.sha256("".join(finding.text.split()).encode()).hexdigest()[:16]

@@ -1,0 +1,296 @@
+"""`turnout audit`: find every trace of a vendor, mend it, and show how it goes away."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from turnout.errors import InvalidSettings, TurnoutError, WrongUse
+
+CLEAN, FOUND, UNTOLD = 0, 1, 2
+
+
+class Form(StrEnum):
+    """How a report is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    MARKDOWN = "markdown"
+
+
+class Scope(StrEnum):
+    """Which files are looked at."""
+
+    ALL = "all"
+    DOCS = "docs"
+    CODE = "code"
+    CONFIG = "config"
+
+
+class EngineChoice(StrEnum):
+    """What searches the text."""
+
+    AUTO = "auto"
+    RIPGREP = "ripgrep"
+    RE2 = "re2"
+
+
+class OneOrHistory(TyperGroup):
+    """Takes a rule set where a command is expected; only `history` is a command of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name before its arguments."""
+        return super().parse_args(ctx, args if args[:1] == ["history"] else ["find", *args])
+
+
+app = typer.Typer(cls=OneOrHistory, add_completion=False)
+
+
+@app.callback()
+def _root() -> None:
+    pass
+
+
+@app.command("find")
+def find(
+    ruleset: Annotated[
+        str, typer.Argument(help="A rule set's name, or the path of a .toml file.")
+    ] = "",
+    paths: Annotated[list[str] | None, typer.Argument(help="Folders and files.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How to report.")] = Form.TEXT,
+    scope: Annotated[Scope, typer.Option(help="Which files to look at.")] = Scope.ALL,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Known findings; new ones fail, the file shrinks.")
+    ] = None,
+    update_baseline: Annotated[
+        bool, typer.Option("--update-baseline", help="Take all findings as known.")
+    ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
+    unsafe_fixes: Annotated[
+        bool, typer.Option("--unsafe-fixes", help="Apply also those that need a look.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what fixing would change; write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    itself: Annotated[
+        bool, typer.Option("--self", help="Audit this package: its core names no vendor.")
+    ] = False,
+    engine: Annotated[
+        EngineChoice, typer.Option(help="What searches the text.")
+    ] = EngineChoice.AUTO,
+    output: Annotated[Path | None, typer.Option(help="Write the report to a file.")] = None,
+) -> None:
+    """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
+
+    `turnout audit history RULESET` shows the burndown over a repository's history.
+    """
+    chosen = Form.JSON if as_json else form
+    where = _Where(ruleset, paths or [], scope, engine)
+    code = _told(
+        lambda: _find(
+            _itself(where) if itself else where,
+            chosen,
+            baseline=baseline,
+            update=update_baseline,
+            mend=_Mend(fix or unsafe_fixes, unsafe_fixes, diff),
+            output=output,
+        )
+    )
+    raise typer.Exit(code)
+
+
+@app.command("history")
+def history(
+    ruleset: Annotated[str, typer.Argument(help="A rule set's name, or a .toml file.")],
+    repository: Annotated[str, typer.Argument(help="A git repository.")] = ".",
+    paths: Annotated[list[str] | None, typer.Argument(help="Folders in it.")] = None,
+    points: Annotated[int, typer.Option(min=2, max=500, help="How many commits.")] = 20,
+    since: Annotated[str, typer.Option(help="A date, as git understands it.")] = "",
+    svg: Annotated[Path | None, typer.Option(help="Draw the plot into this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Show the burndown over git history, as a table and a plot."""
+    raise typer.Exit(
+        _told(lambda: _history(ruleset, repository, paths or [], points, since, svg, as_json))
+    )
+
+
+class _Where:
+    def __init__(
+        self, ruleset: str, paths: Sequence[str], scope: Scope, engine: EngineChoice
+    ) -> None:
+        self.ruleset = ruleset
+        self.paths = list(paths)
+        self.scope = scope
+        self.engine = engine
+
+
+class _Mend:
+    def __init__(self, wanted: bool, unsafe: bool, diff: bool) -> None:
+        self.wanted = wanted or diff
+        self.unsafe = unsafe
+        self.diff = diff
+
+
+def _told(work: Callable[[], int]) -> int:
+    """Run; an error of ours is told in its own words."""
+    try:
+        return work()
+    except TurnoutError as error:
+        typer.echo(f"error: {error}", err=True)
+        return UNTOLD
+
+
+def _itself(where: _Where) -> _Where:
+    """Take this package's own rule set and source."""
+    import turnout
+
+    package = Path(turnout.__file__).parent
+    given = [where.ruleset, *where.paths] if where.ruleset else [str(package)]
+    return _Where(str(package / "audit" / "self.toml"), given, where.scope, where.engine)
+
+
+def _find(
+    where: _Where,
+    form: Form,
+    *,
+    baseline: Path | None,
+    update: bool,
+    mend: _Mend,
+    output: Path | None,
+) -> int:
+    _libraries()
+    from turnout.audit import engine, ruleset
+
+    if not where.ruleset or not where.paths:
+        known = ", ".join(ruleset.names())
+        raise WrongUse(f"give a rule set ({known}, or a .toml file) and the paths to look at")
+    if update and baseline is None:
+        raise WrongUse("--update-baseline needs --baseline FILE")
+    rules = ruleset.load(where.ruleset)
+
+    def audit() -> Any:
+        return engine.audit(rules, where.paths, scope=where.scope.value, engine=where.engine.value)
+
+    report = audit()
+    if mend.wanted:
+        if _mended(rules, report, mend):
+            report = audit()
+        if mend.diff:
+            return _code(report)
+    if baseline is not None:
+        report = _ratchet(report, baseline, update=update)
+    _written(report, rules, form, output)
+    return _code(report)
+
+
+def _code(report: Any) -> int:
+    if report.findings:
+        return FOUND
+    return UNTOLD if report.problems else CLEAN
+
+
+def _libraries() -> None:
+    """Refuse, naming all that is missing."""
+    from importlib.util import find_spec
+
+    needed = {"re2": "google-re2", "ast_grep_py": "ast-grep-py", "yaml": "pyyaml"}
+    missing = [package for module, package in needed.items() if find_spec(module) is None]
+    if missing:
+        raise InvalidSettings(f"the audit needs {', '.join(missing)}: pip install 'turnout[audit]'")
+
+
+def _mended(rules: Any, report: Any, mend: _Mend) -> bool:
+    """Preview or apply the fixes, and name what they left; true if files changed."""
+    from turnout.audit import patch, scan
+    from turnout.audit.render.text import plain
+
+    planned = patch.plan(scan.Scanner(rules), report.findings, unsafe=mend.unsafe)
+    problems = list(planned.problems)
+    if mend.diff:
+        for change in planned.changes:
+            sys.stdout.write(_safe(change.diff()))
+    else:
+        problems += patch.write(planned.changes)
+        count = sum(change.applied for change in planned.changes)
+        typer.echo(f"fixed {count} in {len(planned.changes)} file(s)", err=True)
+    for left in planned.left:
+        place = f"{plain(left.finding.path)}:{left.finding.line}"
+        typer.echo(f"left alone: {place}: {left.finding.rule}: {left.reason}", err=True)
+    for problem in problems:
+        typer.echo(f"{plain(problem.path)}: {problem.reason}", err=True)
+    return bool(planned.changes) and not mend.diff
+
+
+def _ratchet(report: Any, path: Path, *, update: bool) -> Any:
+    from turnout.audit import baseline
+
+    if update:
+        baseline.save(path, baseline.of_report(report))
+        typer.echo(f"{path}: {len(report.findings)} findings are known now", err=True)
+    known = baseline.load(path)
+    compared = baseline.compared(report, known)
+    smaller = baseline.shrunk(compared, known)
+    if smaller != known:
+        baseline.save(path, smaller)
+        typer.echo(f"{path}: {compared.gone} fewer; commit the file", err=True)
+    return compared
+
+
+def _written(report: Any, rules: Any, form: Form, output: Path | None) -> None:
+    from turnout.audit.render import render
+
+    text = _safe(render(report, rules, form.value))
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def _safe(text: str) -> str:
+    """Write out what has no place in UTF-8: names of files may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _history(
+    name: str,
+    repository: str,
+    paths: Sequence[str],
+    points: int,
+    since: str,
+    svg: Path | None,
+    as_json: bool,
+) -> int:
+    _libraries()
+    from turnout.audit import history, ruleset
+
+    rules = ruleset.load(name)
+    found = history.burndown(rules, repository, points=points, since=since, paths=paths)
+    if not found:
+        raise WrongUse(f"no commits in {repository}")
+    if as_json:
+        typer.echo(json.dumps([_point(point) for point in found], indent=2))
+    else:
+        sys.stdout.write(history.table(found))
+    if svg is not None:
+        svg.write_text(history.plot(found, rules.title), encoding="utf-8")
+    return FOUND if found[-1].findings else CLEAN
+
+
+def _point(point: Any) -> dict[str, Any]:
+    return {
+        "commit": point.commit,
+        "at": point.at.isoformat(),
+        "subject": point.subject,
+        "findings": point.findings,
+        "levels": point.levels,
+        "rules": point.rules,
+        "skipped": point.skipped,
+    }
