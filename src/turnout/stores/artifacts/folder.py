@@ -43,9 +43,11 @@ class Folder:
     def __init__(self, root: Path, *, sync: bool = False) -> None:
         self._root = root
         self._sync = sync
-        with _translated(str(root)):
+        try:
             for folder in (root / "~tmp", root / "~lock"):
                 folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSettings(f"TURNOUT_ARTIFACTS: {root}: {error.strerror}") from None
 
     def __repr__(self) -> str:
         return f"Folder({str(self._root)!r})"
@@ -207,7 +209,7 @@ def _with_folder(target: Path, place: Callable[[], object]) -> None:
     for last in (False, False, True):
         try:
             place()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if last:
                 raise
         else:

@@ -3,6 +3,7 @@
 Several times faster than boto3, for a tenth of the processor time.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,18 +13,14 @@ import obstore
 from obstore import exceptions
 from obstore.store import S3Store
 
-from turnout.errors import (
-    ArtifactChanged,
-    ArtifactExists,
-    ArtifactMissing,
-    InvalidSettings,
-    StoreUnavailable,
-    TooLarge,
-    TurnoutError,
-)
+from turnout.errors import TooLarge
 from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+from turnout.stores.artifacts.s3_errors import MISSING, no_answer, translated
 from turnout.stores.artifacts.s3_settings import S3Settings
 
+_CODE: Final = re.compile(
+    r"<Code>(\w{1,60})</Code>|non-2xx status code: (\d{3})\b(?!.*<Code>)", re.DOTALL
+)
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -130,33 +127,25 @@ def _translated(
     """Give obstore's errors in our words; theirs may quote a request, so they are not chained."""
     try:
         yield
-    except (exceptions.NotFoundError, FileNotFoundError) as error:
-        if missing_is_error or "NoSuchBucket" in str(error):
-            raise _missing(error, key, settings, mode) from None
-    except exceptions.AlreadyExistsError:
-        raise ArtifactExists(f"{key} is there already, and it is written once") from None
-    except exceptions.PreconditionError:
-        raise _refused_condition(key, mode) from None
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
-        raise InvalidSettings(
-            f"{settings.shown()} refuses these credentials; look at AWS_ACCESS_KEY_ID,"
-            " AWS_SECRET_ACCESS_KEY and what they may do"
-        ) from None
-    except exceptions.BaseError as error:
-        raise StoreUnavailable(
-            f"{settings.shown()} does not answer: {type(error).__name__}"
+    except (exceptions.BaseError, FileNotFoundError) as error:
+        code = _code(error)
+        if code in MISSING and not missing_is_error:
+            return
+        raise (
+            translated(code, key, settings, mode) if code else no_answer(error, settings)
         ) from None
 
 
-def _missing(
-    error: Exception, key: str, settings: S3Settings, mode: PutMode | None
-) -> TurnoutError:
-    if "NoSuchBucket" in str(error):
-        return InvalidSettings(f"TURNOUT_ARTIFACTS: there is no bucket {settings.bucket!r}")
-    return _refused_condition(key, mode) if mode else ArtifactMissing(f"there is no {key}")
-
-
-def _refused_condition(key: str, mode: PutMode | None) -> TurnoutError:
-    if isinstance(mode, IfMatch):
-        return ArtifactChanged(f"{key} is not the version {mode.etag}")
-    return ArtifactExists(f"{key} is there already, and it is written once")
+def _code(error: Exception) -> str:
+    """S3's own code, the HTTP status, or what the class says; empty where there was no answer."""
+    if found := _CODE.search(str(error)):
+        return found[1] or found[2]
+    by_class = {
+        exceptions.NotFoundError: "404",
+        FileNotFoundError: "404",
+        exceptions.AlreadyExistsError: "412",
+        exceptions.PreconditionError: "412",
+        exceptions.PermissionDeniedError: "403",
+        exceptions.UnauthenticatedError: "401",
+    }
+    return by_class.get(type(error), "")

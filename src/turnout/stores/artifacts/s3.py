@@ -6,37 +6,19 @@ measured, more make it slower. Needs `turnout[s3]`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from turnout.errors import (
-    ArtifactChanged,
-    ArtifactExists,
-    ArtifactMissing,
-    InvalidSettings,
-    StoreUnavailable,
-    TooLarge,
-    TurnoutError,
-)
+from turnout.errors import InvalidSettings, TooLarge
 from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+from turnout.stores.artifacts.s3_errors import MISSING, no_answer, translated
 from turnout.stores.artifacts.s3_settings import S3Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_MISSING: Final = {"404", "NoSuchKey", "NotFound"}
-_CONDITION: Final = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
-_REFUSED: Final = {
-    "401",
-    "403",
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-}
 
 
 class S3:
@@ -161,31 +143,12 @@ def _translated(
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
-        if code in _MISSING and not missing_is_error:
+        if code in MISSING and not missing_is_error:
             return
-        raise _error(code, key, settings, mode) from None
+        raise translated(code, key, settings, mode) from None
     except NoCredentialsError:
         raise InvalidSettings(
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: not set, and no role gives credentials"
         ) from None
     except (BotoCoreError, OSError) as error:
-        raise StoreUnavailable(
-            f"{settings.shown()} does not answer: {type(error).__name__}"
-        ) from None
-
-
-def _error(code: str, key: str, settings: S3Settings, mode: PutMode | None) -> TurnoutError:
-    if isinstance(mode, IfMatch) and code in _MISSING | _CONDITION:
-        return ArtifactChanged(f"{key} is not the version {mode.etag}")
-    if mode == "create" and code in _CONDITION:
-        return ArtifactExists(f"{key} is there already, and it is written once")
-    if code in _MISSING:
-        return ArtifactMissing(f"there is no {key}")
-    if code == "NoSuchBucket":
-        return InvalidSettings(f"TURNOUT_ARTIFACTS: there is no bucket {settings.bucket!r}")
-    if code in _REFUSED:
-        return InvalidSettings(
-            f"{settings.shown()} refuses these credentials ({code}); look at AWS_ACCESS_KEY_ID,"
-            " AWS_SECRET_ACCESS_KEY and what they may do"
-        )
-    return StoreUnavailable(f"{settings.shown()} answers {code} for {key}")
+        raise no_answer(error, settings) from None

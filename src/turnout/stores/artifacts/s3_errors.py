@@ -1,0 +1,61 @@
+"""What S3's error codes mean to us, whichever client brought them."""
+
+from typing import Final
+
+from turnout.errors import (
+    ArtifactChanged,
+    ArtifactExists,
+    ArtifactMissing,
+    InvalidSettings,
+    StoreUnavailable,
+    TurnoutError,
+)
+from turnout.ports.artifact_store import IfMatch, PutMode
+from turnout.stores.artifacts.s3_settings import S3Settings
+
+MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_CONDITION: Final = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_REFUSED: Final = {
+    "401",
+    "403",
+    "AccessDenied",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+    "ExpiredToken",
+}
+_ELSEWHERE: Final = {"301", "400", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+
+
+def translated(code: str, key: str, settings: S3Settings, mode: PutMode | None) -> TurnoutError:
+    """Give the error for an S3 error code or an HTTP status; `mode` is that of a put."""
+    if isinstance(mode, IfMatch) and code in MISSING | _CONDITION:
+        return ArtifactChanged(f"{key} is not the version {mode.etag}")
+    if mode == "create" and code in _CONDITION:
+        return ArtifactExists(f"{key} is there already, and it is written once")
+    if code in MISSING:
+        return ArtifactMissing(f"there is no {key}")
+    return _of_the_settings(code, settings) or StoreUnavailable(
+        f"{settings.shown()} answers {code} for {key}"
+    )
+
+
+def no_answer(error: Exception, settings: S3Settings) -> StoreUnavailable:
+    """Give the error for a store that cannot be reached."""
+    return StoreUnavailable(f"{settings.shown()} does not answer: {type(error).__name__}")
+
+
+def _of_the_settings(code: str, settings: S3Settings) -> InvalidSettings | None:
+    if code == "NoSuchBucket":
+        return InvalidSettings(f"TURNOUT_ARTIFACTS: there is no bucket {settings.bucket!r}")
+    if code in _REFUSED:
+        return InvalidSettings(
+            f"{settings.shown()} refuses these credentials ({code}); look at AWS_ACCESS_KEY_ID,"
+            " AWS_SECRET_ACCESS_KEY and what they may do"
+        )
+    if code in _ELSEWHERE:
+        return InvalidSettings(
+            f"{settings.shown()} answers {code}; look at AWS_REGION and AWS_ENDPOINT_URL"
+        )
+    return None

@@ -1,0 +1,182 @@
+"""A folder keeps whole bodies, whoever is killed and whatever else lies in it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from turnout.conformance.artifact_store import listed
+from turnout.errors import ArtifactExists, ArtifactMissing, InvalidSettings, WrongUse
+from turnout.ports.artifact_store import ArtifactStore, IfMatch
+from turnout.stores.artifacts import open_store
+from turnout.stores.artifacts.folder import Folder
+from turnout.stores.artifacts.threaded import ThreadedStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where the store shall be."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(root: Path) -> ArtifactStore:
+    """Open a store there."""
+    return open_store(str(root))
+
+
+async def test_files_are_where_the_keys_say(store: ArtifactStore, root: Path) -> None:
+    """Anyone can look into the folder, and write into it."""
+    await store.put("runs/r1/status.json", b"{}")
+    assert (root / "runs/r1/status.json").read_bytes() == b"{}"
+    (root / "runs/r2").mkdir()
+    (root / "runs/r2/status.json").write_bytes(b"[]")
+    assert (await store.get("runs/r2/status.json")).body == b"[]"
+
+
+async def test_two_stores_on_one_folder_agree(store: ArtifactStore, root: Path) -> None:
+    """Write-once and if-match hold between processes too."""
+    other = open_store(f"file://{root}")
+    etag = await store.put("a", b"1")
+    with pytest.raises(ArtifactExists):
+        await other.put("a", b"2")
+    await other.put("a", b"2", mode=IfMatch(etag))
+    assert (await store.get("a")).body == b"2"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from turnout.errors import ArtifactExists
+from turnout.stores.artifacts.folder import Folder
+
+store, name = Folder(Path(sys.argv[1])), sys.argv[2]
+print("ready", flush=True)
+number = 0
+while True:
+    try:
+        store.put(f"once/{number}", name.encode() * 5000, "create")
+    except ArtifactExists:
+        pass
+    store.put("status.json", name.encode() * 5000, "overwrite")
+    number += 1
+    if number == 50:
+        print("fifty", flush=True)
+"""
+
+
+def test_writers_that_are_killed_leave_whole_bodies(root: Path) -> None:
+    """Three processes write the same keys and are killed: no half file, nothing else listed."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(root), name], stdout=subprocess.PIPE, text=True
+        )
+        for name in "abc"
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout is not None
+            assert [writer.stdout.readline().strip() for _ in range(2)] == ["ready", "fifty"]
+    finally:
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+            writer.wait(timeout=10)
+            assert writer.stdout is not None
+            writer.stdout.close()
+    folder = Folder(root)
+    keys = [stored.key for page in folder.pages("", "", 1000) for stored in page]
+    assert len(keys) > 50
+    for key in keys:
+        body = folder.get(key, 10_000).body
+        assert body in {name.encode() * 5000 for name in "abc"}
+    folder.put("status.json", b"after", "overwrite")
+    assert folder.get("status.json", 10).body == b"after"
+
+
+async def test_what_is_no_key_is_not_listed(store: ArtifactStore, root: Path) -> None:
+    """Foreign names, links, pipes, empty folders and what a crash left."""
+    await store.put("runs/r1/a", b"1")
+    (root / "~tmp" / "left").write_bytes(b"x")
+    (root / "runs" / "r 2").mkdir()
+    (root / "runs" / "empty" / "deeper").mkdir(parents=True)
+    (root / "runs" / "r1" / "ä.json").write_bytes(b"x")
+    (root / "runs" / "r1" / "link").symlink_to("/etc/passwd")
+    (root / "runs" / "linked").symlink_to("/etc")
+    os.mkfifo(root / "runs" / "r1" / "pipe")
+    assert await listed(store) == ["runs/r1/a"]
+    assert [name async for page in store.folders("runs/") for name in page] == ["r1"]
+
+
+@pytest.mark.parametrize("key", ["link", "pipe", "folder"])
+async def test_what_is_no_file_is_not_read(store: ArtifactStore, root: Path, key: str) -> None:
+    """A link out of the folder is not followed, and a pipe does not hang the reader."""
+    (root / "link").symlink_to("/etc/passwd")
+    os.mkfifo(root / "pipe")
+    (root / "folder").mkdir()
+    with pytest.raises(ArtifactMissing):
+        await asyncio.wait_for(store.get(key), 5)
+
+
+async def test_no_key_is_a_folder_of_another(store: ArtifactStore) -> None:
+    """A folder cannot hold both; the message names the key."""
+    await store.put("a/b", b"1")
+    for mode in ("create", "overwrite"):
+        with pytest.raises(WrongUse, match="'a' is a folder of other keys"):
+            await store.put("a", b"2", mode=mode)  # type: ignore[arg-type]
+        with pytest.raises(WrongUse, match="is an object already"):
+            await store.put("a/b/c", b"2", mode=mode)  # type: ignore[arg-type]
+
+
+async def test_nothing_is_left_aside(store: ArtifactStore, root: Path) -> None:
+    """Refused puts, too, clean up after themselves."""
+    await store.put("a", b"1")
+    with pytest.raises(ArtifactExists):
+        await store.put("a", b"2")
+    await store.put("a", b"3", mode="overwrite")
+    assert list((root / "~tmp").iterdir()) == []
+
+
+async def test_a_folder_that_is_cleared_is_made_again(store: ArtifactStore, root: Path) -> None:
+    """Also the folders that the store keeps for itself."""
+    for name in ("~tmp", "~lock"):
+        (root / name).rmdir()
+    await store.put("x/y", b"1")
+    await store.put("x/y", b"2", mode="overwrite")
+    await store.delete("x/y")
+    assert [path.name for path in root.iterdir() if not path.name.startswith("~")] == []
+
+
+async def test_a_folder_without_links_is_served(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems have no hard links; a lock takes their place."""
+
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    store = open_store(str(root))
+    results = await asyncio.gather(
+        *(store.put("a/b", str(n).encode()) for n in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(result, str) for result in results) == 1
+    assert all(isinstance(result, str | ArtifactExists) for result in results)
+
+
+async def test_bodies_can_be_made_to_outlast_a_loss_of_power(root: Path) -> None:
+    """With `sync` the file and its folder are flushed; the promises are the same."""
+    store = ThreadedStore(Folder(root, sync=True))
+    etag = await store.put("a/b", b"1")
+    await store.put("a/b", b"2", mode=IfMatch(etag))
+    assert (await store.get("a/b")).body == b"2"
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    """The setting is named by its path."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InvalidSettings, match="file"):
+        open_store(str(tmp_path / "file"))
