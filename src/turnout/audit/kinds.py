@@ -49,6 +49,7 @@ _FENCES: Mapping[str, Language] = MappingProxyType(
         "mts": "typescript",
         "typescript": "typescript",
         "tsx": "tsx",
+        "mdx-module": "tsx",
         "js": "javascript",
         "jsx": "javascript",
         "mjs": "javascript",

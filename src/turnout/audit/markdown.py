@@ -266,7 +266,7 @@ def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
     if reason in ("glossary", "changelog"):
         document.exempt(0, len(lines), reason)
     ends = _ends(document.blocks, len(lines))
-    seconds, section = 0, len(lines)
+    seconds, section, live = 0, len(lines), False
     for index, block in enumerate(document.blocks):
         if block.kind == "heading":
             seconds += block.level > 1
@@ -275,7 +275,19 @@ def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
             if reason is not None:
                 document.exempt(block.first, section, reason)
         elif block.kind != "fence":
-            _banner(document, block, lines, markers, len(lines) if seconds == 0 else section)
+            end = section if seconds else block.last if live else len(lines)
+            _banner(document, block, lines, markers, end)
+        if block.kind in ("paragraph", "fence"):
+            # a document that first speaks of the vendor as of something alive is not all history
+            live = live or _speaks_of_it(block, lines, markers, document)
+
+
+def _speaks_of_it(
+    block: Block, lines: Sequence[str], markers: Markers, document: Document
+) -> bool:
+    text = "\n".join(lines[block.first : min(block.last, block.first + 200)])
+    exempt = document.exemption(document.offset(block.first)) is not None
+    return not exempt and markers.vendor.search(text) is not None
 
 
 def _ends(blocks: Sequence[Block], last: int) -> dict[int, int]:

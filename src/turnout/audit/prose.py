@@ -70,6 +70,8 @@ def _counts(page: Page, match: ProseMatch, start: int, end: int) -> bool:
     block = page.document.block_at(start)
     if block is not None and block.kind == "fence" and not prose_fence(block):
         return False
+    if block is not None and block.kind == "comment":
+        return False
     if not match.urls and inside(page.addresses, start):
         return False
     if not match.only:
