@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from turnout.model.artifacts import (
-    AttemptEntry,
     ManifestDocument,
     StatusDocument,
     StepDocument,
-    StepEntry,
     document_bytes,
     document_entry,
     place_value,
@@ -41,6 +39,7 @@ class StepSpec:
 
 
 def steps(*ids: str) -> list[StepSpec]:
+    """Make plain steps, each with an output of its own."""
     return [StepSpec(id=each, output={"from": each}) for each in ids]
 
 
@@ -218,6 +217,7 @@ class Shelf:
 
 @pytest.fixture
 async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
+    """Give an empty folder store."""
     root = tmp_path / "artifacts"
     store = open_store(str(root))
     yield Shelf(root=root, store=store)
@@ -226,11 +226,11 @@ async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
 
 @pytest.fixture
 def spec() -> Callable[..., StepSpec]:
+    """Give the maker of steps."""
     return StepSpec
 
 
 @pytest.fixture
 def run_spec() -> Callable[..., RunSpec]:
+    """Give the maker of runs."""
     return RunSpec
-
-
