@@ -12,6 +12,7 @@ from typing import Literal
 
 from turnout.audit import kinds
 from turnout.audit.markers import Markers
+from turnout.audit.ruleset import Language
 from turnout.audit.source import Segment, Source
 
 FAR = 400
@@ -24,8 +25,8 @@ _HEADING = re.compile(r"^[ \t]{0,3}(?P<level>#{1,6})[ \t]+(?P<title>.*?)[ \t#]*$
 _UNDERLINE = re.compile(r"^(?P<mark>=|-|~|\^|\"|\*)(?P=mark){2,}[ \t]*$")
 _COMPONENT = re.compile(
     r"^\s*<(?P<tag>Warning|Note|Info|Tip|Callout|Caution|Danger|Admonition|Aside|Alert|Banner|Deprecated|details|div|blockquote)\b",
-    re.I,
-)  # noqa: E501 -- one list
+    re.IGNORECASE,
+)
 _ADMONITION = re.compile(r"^\s*(?P<mark>:::+|!!!|\?\?\?\+?)\s*\S|^\.\. [\w-]+::")
 _BOLD = re.compile(
     r"^\s*(?:[^\w\s<>*_#|-]\ufe0f?\s*)*(?:\*\*|__|[^\w\s<>*_#|`\[\](){}\"'.,:;!?/+-])"
@@ -33,11 +34,13 @@ _BOLD = re.compile(
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
 _CLEAN = re.compile(
     r"\[!\w+\]|^\s*>+|[*_`#<>!:]+|\b(?:warning|note|caution|danger|important|callout|type|title)\b",
-    re.I | re.M,
-)  # noqa: E501 -- one list
-_MATTER = re.compile(
-    r"^(deprecated:\s*true|status:\s*['\"]?(deprecated|archived|superseded|obsolete))", re.M | re.I
+    re.IGNORECASE | re.MULTILINE,
 )
+_MATTER = re.compile(
+    r"^(deprecated:\s*true|status:\s*['\"]?(deprecated|archived|superseded|obsolete))",
+    re.MULTILINE | re.IGNORECASE,
+)
+_BEFORE_A_MARK = "([{|:/\u2014\u2013-\uff08\uff1a\u3010\u300c"
 _ALLOW = re.compile(r"turnout-audit:\s*allow\b(?P<rules>[^\n>*]*)")
 
 
@@ -118,7 +121,7 @@ def prose_fence(block: Block) -> bool:
     return block.kind == "fence" and kinds.of_fence(block.tag) is None
 
 
-def _segment(document: Document, block: Block, language: kinds.Language, path: str) -> Segment:
+def _segment(document: Document, block: Block, language: Language, path: str) -> Segment:
     """Cut a fence out, without the indent and the quote marks before its lines."""
     first, last = block.first + 1, max(block.first + 1, block.last - 1)
     if block.tag == "mdx-module":
@@ -188,7 +191,9 @@ class _Closers:
         return places[index] + 1 if near else None
 
 
-def _block(lines: Sequence[str], at: int, closers: _Closers, *, mdx: bool) -> Block:
+def _block(  # noqa: PLR0911 -- one return a kind
+    lines: Sequence[str], at: int, closers: _Closers, *, mdx: bool
+) -> Block:
     line = lines[at]
     if fence := _FENCE.match(line):
         return _fence(lines, at, fence)
@@ -206,7 +211,7 @@ def _block(lines: Sequence[str], at: int, closers: _Closers, *, mdx: bool) -> Bl
     if mdx and line.startswith(("import ", "export ")):
         return Block("fence", at, _paragraph(lines, at), tag="mdx-module")
     following = lines[at + 1] if at + 1 < len(lines) else ""
-    if _UNDERLINE.match(following) and len(following.strip()) >= 3 and not line.startswith("|"):  # noqa: PLR2004
+    if _UNDERLINE.match(following) and len(following.strip()) >= 3 and not line.startswith("|"):
         return Block("heading", at, at + 2, 1 if following[0] == "=" else 2, line.strip())
     return Block("paragraph", at, _paragraph(lines, at))
 
@@ -266,15 +271,16 @@ def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
     if reason in ("glossary", "changelog"):
         document.exempt(0, len(lines), reason)
     ends = _ends(document.blocks, len(lines))
+    marked = [document.source.line(at + 1) - 1 for at in markers.lines(document.source.text)]
     seconds, section, live = 0, len(lines), False
     for index, block in enumerate(document.blocks):
         if block.kind == "heading":
             seconds += block.level > 1
             section = ends[index]
-            reason = _marked(block.title, markers)
+            reason = _marked(block.title, markers) if _any(marked, block) else None
             if reason is not None:
                 document.exempt(block.first, section, reason)
-        elif block.kind != "fence":
+        elif block.kind == "matter" or (block.kind != "fence" and _any(marked, block)):
             end = section if seconds else block.last if live else len(lines)
             _banner(document, block, lines, markers, end)
         if block.kind in ("paragraph", "fence"):
@@ -282,12 +288,16 @@ def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
             live = live or _speaks_of_it(block, lines, markers, document)
 
 
-def _speaks_of_it(
-    block: Block, lines: Sequence[str], markers: Markers, document: Document
-) -> bool:
+def _speaks_of_it(block: Block, lines: Sequence[str], markers: Markers, document: Document) -> bool:
     text = "\n".join(lines[block.first : min(block.last, block.first + 200)])
     exempt = document.exemption(document.offset(block.first)) is not None
     return not exempt and markers.vendor.search(text) is not None
+
+
+def _any(marked: Sequence[int], block: Block) -> bool:
+    """Say whether a marker stands in the block; a word's match may start at the letter before."""
+    at = bisect_left(marked, block.first)
+    return at < len(marked) and marked[at] < block.last
 
 
 def _ends(blocks: Sequence[Block], last: int) -> dict[int, int]:
@@ -307,9 +317,18 @@ def _marked(title: str, markers: Markers) -> Reason | None:
         return "glossary"
     if markers.changelog.marks(title):
         return "changelog"
-    if markers.historical.marks(title) or markers.deprecated.marks(title):
+    if markers.historical.marks(title) or _says_deprecated(title, markers):
         return "historical"
     return None
+
+
+def _says_deprecated(title: str, markers: Markers) -> bool:
+    """Tell "Deprecated: x" and "x (deprecated)" from "How to mark what is deprecated"."""
+    at = markers.deprecated.search(title)
+    if at is None:
+        return False
+    before = title[:at].rstrip()
+    return not re.search(r"\w", before) or before[-1] in _BEFORE_A_MARK
 
 
 def _banner(
