@@ -229,6 +229,14 @@ class ArtifactStoreContract:
         assert isinstance(found[70][1], TooLarge)
         assert isinstance(found[71][1], ArtifactMissing)
 
+    async def test_many_large_bodies_are_got(self, store: ArtifactStore) -> None:
+        """More bytes than are read ahead at a time come in the same order."""
+        bodies = [bytes([48 + number]) * 1_500_000 for number in range(5)]
+        for number, body in enumerate(bodies):
+            await store.put(f"large/{number}", body)
+        found = [got async for _, got in store.get_many(f"large/{n}" for n in range(5))]
+        assert [got.body for got in found if isinstance(got, Found)] == bodies
+
     async def test_reading_many_can_be_left_early(self, store: ArtifactStore) -> None:
         """Keys are consumed as reading goes on, so an endless supply is no trouble."""
         await store.put("a", b"1")

@@ -20,6 +20,7 @@ LONGEST_KEY: Final = 900
 
 _SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}")
+_KEY: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}(?:/[A-Za-z0-9._=-]{1,255})*")
 _STEP_FILE: Final = re.compile(r"(\d{4,9})-([A-Za-z0-9._=-]*)\.json")
 _LONGEST_NAME: Final = 200
 _SHORTENED: Final = "=="
@@ -103,7 +104,9 @@ def decode_step_path(path: str) -> tuple[int, str | None] | None:
 
 def valid_key(key: str) -> bool:
     """Tell whether this is a key: safe segments joined by `/`, none of them `.` or `..`."""
-    return len(key) <= LONGEST_KEY and all(map(_valid_segment, key.split("/")))
+    if len(key) > LONGEST_KEY or _KEY.fullmatch(key) is None:
+        return False
+    return "./" not in f"{key}/" or all(map(_valid_segment, key.split("/")))
 
 
 def check_key(key: str) -> str:

@@ -31,6 +31,7 @@ from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
 
 _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LOCKS: Final = 64
 
 
@@ -38,10 +39,12 @@ class Folder:
     """A blocking store in a folder; several processes may use it at once."""
 
     threads = 4
-    batch = 64
+    batch = 128
+    ahead = 2
 
     def __init__(self, root: Path, *, sync: bool = False) -> None:
         self._root = root
+        self._prefix = f"{root}/"  # joining text is several times faster than joining paths
         self._sync = sync
         try:
             for folder in (root / "~tmp", root / "~lock"):
@@ -55,13 +58,13 @@ class Folder:
     def get(self, key: str, max_bytes: int) -> Found:
         """Read a regular file; links out of the folder are not followed."""
         with _translated(key):
-            body = _read(self._root / key, key, max_bytes)
+            body = _read(self._prefix + key, key, max_bytes)
         return Found(body=body, etag=_etag(body))
 
     def head(self, key: str) -> Stored:
         """Look at a file, which means reading it for its ETag."""
         with _translated(key):
-            body = _read(self._root / key, key, None)
+            body = _read(self._prefix + key, key, None)
         return Stored(key=key, size=len(body), etag=_etag(body))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
@@ -222,23 +225,33 @@ def _with_folder(target: Path, place: Callable[[], object]) -> None:
 
 def _check_version(target: Path, key: str, etag: str) -> None:
     try:
-        found = _etag(_read(target, key, None))
+        found = _etag(_read(str(target), key, None))
     except (ArtifactMissing, FileNotFoundError):
         raise ArtifactChanged(f"{key} is gone, so it is not the version {etag}") from None
     if found != etag:
         raise ArtifactChanged(f"{key} is the version {found}, not {etag}")
 
 
-def _read(path: Path, key: str, max_bytes: int | None) -> bytes:
+def _read(path: str, key: str, max_bytes: int | None) -> bytes:
     """Read a regular file. Neither a link nor a pipe in its place is opened in earnest."""
-    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb", buffering=0) as file:
+    opened = os.open(path, _READ)
+    try:
         found = os.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
             raise ArtifactMissing(f"{key} is not a file")
         if max_bytes is not None and found.st_size > max_bytes:
             raise TooLarge(f"{key} has {found.st_size:,} bytes; at most {max_bytes:,} are read")
-        return file.readall()
+        return _all_of(opened, found.st_size)
+    finally:
+        os.close(opened)
+
+
+def _all_of(opened: int, size: int) -> bytes:
+    """Read `size` bytes, in one call unless the file is huge or being written by someone else."""
+    parts = [os.read(opened, size)]
+    while (missing := size - sum(map(len, parts))) > 0 and (part := os.read(opened, missing)):
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _etag(body: bytes) -> str:

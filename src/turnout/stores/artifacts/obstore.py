@@ -29,6 +29,7 @@ class Obstore:
 
     threads = 10
     batch = 16
+    ahead = 10
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings

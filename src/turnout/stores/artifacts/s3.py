@@ -26,6 +26,7 @@ class S3:
 
     threads = 10
     batch = 8
+    ahead = 10
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from turnout.errors import ArtifactMissing, TooLarge
 from turnout.model.canonical import MAX_BYTES
@@ -13,6 +13,10 @@ from turnout.model.keys import check_key, check_prefix
 from turnout.ports.artifact_store import PAGE, Found, Outcome, PutMode, Stored
 
 _Result = TypeVar("_Result")
+_Batch: TypeAlias = list[tuple[str, Outcome | None]]
+
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""A batch that has read so much leaves the rest for later, so that large bodies do not pile up."""
 
 
 class Blocking(Protocol):
@@ -26,6 +30,11 @@ class Blocking(Protocol):
     @property
     def batch(self) -> int:
         """As many objects are read for one change of threads."""
+        ...
+
+    @property
+    def ahead(self) -> int:
+        """As many batches are read ahead of who asked for them."""
         ...
 
     def get(self, key: str, max_bytes: int) -> Found: ...  # noqa: D102 - as the port's
@@ -56,16 +65,16 @@ class ThreadedStore:
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
     ) -> AsyncIterator[tuple[str, Outcome]]:
         """Read many bodies in the order of the keys, ahead of the reader by a few batches."""
-        waiting: deque[asyncio.Future[list[tuple[str, Outcome]]]] = deque()
+        waiting: deque[asyncio.Future[_Batch]] = deque()
         coming = iter(keys)
         try:
             while True:
-                while len(waiting) < self._blocking.threads and (batch := self._next(coming)):
+                while len(waiting) < self._blocking.ahead and (batch := self._next(coming)):
                     waiting.append(self._start_batch(batch, max_bytes))
                 if not waiting:
                     return
-                for found in await waiting.popleft():
-                    yield found
+                for key, found in await waiting.popleft():
+                    yield key, found if found is not None else await self._later(key, max_bytes)
         finally:
             for future in waiting:
                 future.cancel()
@@ -116,17 +125,27 @@ class ThreadedStore:
     def _next(self, coming: Iterator[str]) -> list[str]:
         return [check_key(key) for key in islice(coming, self._blocking.batch)]
 
-    def _start_batch(
-        self, batch: list[str], max_bytes: int
-    ) -> asyncio.Future[list[tuple[str, Outcome]]]:
-        def read() -> list[tuple[str, Outcome]]:
-            return [(key, _outcome(self._blocking, key, max_bytes)) for key in batch]
+    def _start_batch(self, batch: list[str], max_bytes: int) -> asyncio.Future[_Batch]:
+        def read() -> _Batch:
+            return list(self._within_budget(batch, max_bytes))
 
         return asyncio.get_running_loop().run_in_executor(self._pool, read)
 
+    def _within_budget(
+        self, batch: list[str], max_bytes: int
+    ) -> Iterator[tuple[str, Outcome | None]]:
+        """Read a batch, but leave for later what comes after too many bytes."""
+        left = BATCH_BYTES
+        for key in batch:
+            found = self._outcome(key, max_bytes) if left > 0 else None
+            left -= len(found.body) if isinstance(found, Found) else 0
+            yield key, found
 
-def _outcome(blocking: Blocking, key: str, max_bytes: int) -> Outcome:
-    try:
-        return blocking.get(key, max_bytes)
-    except (ArtifactMissing, TooLarge) as error:
-        return error
+    async def _later(self, key: str, max_bytes: int) -> Outcome:
+        return await self._run(lambda: self._outcome(key, max_bytes))
+
+    def _outcome(self, key: str, max_bytes: int) -> Outcome:
+        try:
+            return self._blocking.get(key, max_bytes)
+        except (ArtifactMissing, TooLarge) as error:
+            return error
