@@ -113,6 +113,7 @@ def compare_manifests(found: Compared, primary: ManifestDocument, shadow: Manife
             mark(found, change, artifact=MANIFEST, kind=Kind.STATUS, **more)
     if primary.concurrency != shadow.concurrency:
         _limits(found, primary, shadow)
+    _mark_doubled(found, primary, shadow)
     if primary.steps != shadow.steps:
         _compare_steps(found, primary, shadow)
     if primary.unasked != shadow.unasked:
@@ -199,7 +200,6 @@ def _limits(found: Compared, primary: ManifestDocument, shadow: ManifestDocument
 
 
 def _compare_steps(found: Compared, primary: ManifestDocument, shadow: ManifestDocument) -> None:
-    _mark_doubled(found, primary, shadow)
     ours = {entry.step: (place, entry) for place, entry in enumerate(primary.steps)}
     theirs = {entry.step: (place, entry) for place, entry in enumerate(shadow.steps)}
     for step, (place, entry) in ours.items():

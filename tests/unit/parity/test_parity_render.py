@@ -1,0 +1,110 @@
+"""Reports: complete, escaped, and of bounded size."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from turnout.parity.redaction import redaction
+from turnout.parity.render import render_html, render_json, render_junit, render_terminal
+from turnout.parity.report import Report
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EVIL = "</pre></details><script>alert(1)</script>\x1b[2J\u202egnp\" onload='x'"
+
+
+@pytest.fixture
+async def report(shelf: Any, spec: Any) -> Report:
+    """Check a store with something of everything."""
+    for number in range(10):
+        shelf.pair(f"run-{number}", overhead_ms=number * 7, shadow={"overhead_ms": 60})
+    shelf.pair(
+        "evil", task=EVIL, steps=[spec(EVIL.replace("\x1b", ""), EVIL)], shadow={"result": EVIL}
+    )
+    shelf.pair("secret", shadow={"result": {"password": "hunter2", "note": "tok_12345"}})
+    shelf.pair("late", not_comparable="late")
+    hidden = redaction([r"tok_\d+"])
+    found: Report = await shelf.check(now=NOW, redaction=hidden, name="/data")
+    return found
+
+
+def test_json_holds_what_is_documented(report: Report) -> None:
+    """The names that others read."""
+    told = json.loads(render_json(report))
+    assert told["verdict"] == "FAIL"
+    assert set(told) >= {
+        *("verdict", "pairs", "matched", "mismatched", "ignored", "missing", "late"),
+        *("not_comparable", "not_tested", "tasks", "differences"),
+    }
+    assert set(told["differences"][0]) >= {
+        *("run_id", "artifact", "step", "pointer", "kind", "primary", "shadow", "source", "label"),
+    }
+    assert set(told["tasks"]["agent-run"]) >= {"pairs", "matched", "mismatched"}
+    assert Report.model_validate_json(render_json(report)) == report
+
+
+def test_the_page_needs_nothing_and_loads_nothing(report: Report) -> None:
+    """No script, no address, no file: it works offline, for ever."""
+    page = render_html(report)
+    assert not re.search(r"(?i)<script|<link|<img|<iframe|@import|url\(|\ssrc=|\shref=", page)
+    assert "default-src 'none'" in page
+    assert page.count("<svg") >= 4
+
+
+def test_hostile_texts_are_shown_and_not_obeyed(report: Report) -> None:
+    """Markup is escaped; characters that steer a terminal or turn text around are written out."""
+    page = render_html(report)
+    assert "&lt;script&gt;alert(1)" in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(render_terminal(report))
+    text = console.export_text()
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_secrets_reach_no_report(report: Report) -> None:
+    """Neither by their name nor by a declared pattern, nor through an explanation."""
+    for text in (render_json(report), render_html(report), render_junit(report)):
+        assert "hunter2" not in text
+        assert "tok_12345" not in text
+
+
+def test_every_difference_is_on_the_page(report: Report) -> None:
+    """One click each."""
+    assert render_html(report).count('<details class="difference">') == report.differences_total
+
+
+def test_junit_fails_the_task_and_the_verdict(report: Report) -> None:
+    """A CI server sees which task failed, and that the whole failed."""
+    suite = ET.fromstring(render_junit(report))
+    failed = {case.get("name") for case in suite if case.find("failure") is not None}
+    assert {"agent-run", "verdict"} <= failed
+    assert suite.get("failures") == str(len(failed))
+
+
+async def test_junit_shows_inconclusive_as_a_failure(shelf: Any) -> None:
+    """What cannot be told blocks."""
+    suite = ET.fromstring(render_junit(await shelf.check()))
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("type") == "INCONCLUSIVE"
+
+
+async def test_a_huge_report_is_cut_and_says_so(shelf: Any) -> None:
+    """The page stays small; the cut is said in words."""
+    for number in range(3):
+        values = [list(range(300)), list(range(1, 301))]
+        shelf.pair(f"r{number}", result=values[0], shadow={"result": values[1]})
+    shelf.pair("long", result="x" * 50_000, shadow={"result": "y" * 50_000})
+    report = await shelf.check()
+    page = render_html(report)
+    assert len(page) < 1_000_000
+    assert "more of this kind are in the JSON report" in page
+    assert "were counted and are not listed anywhere" in page
+    assert "(cut; 50000 characters)" in render_json(report) or report.differences_total > 500
