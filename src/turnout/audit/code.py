@@ -12,12 +12,25 @@ from turnout.audit.source import Hit
 from turnout.audit.view import Finder, View
 
 LOOPS = frozenset(
-    "for_statement for_in_statement while_statement do_statement list_comprehension "
-    "generator_expression".split()
+    [
+        "for_statement",
+        "for_in_statement",
+        "while_statement",
+        "do_statement",
+        "list_comprehension",
+        "generator_expression",
+    ]
 )
 DEEPEST = 8
 FUNCTIONS = frozenset(
-    "arrow_function function_expression function method_definition lambda generator_function".split()
+    [
+        "arrow_function",
+        "function_expression",
+        "function",
+        "method_definition",
+        "lambda",
+        "generator_function",
+    ]
 )
 
 
@@ -64,8 +77,7 @@ def find_calls(match: CallMatch) -> Finder:
             name = named.canonical(tree, syntax.dotted(called)) if called else None
             if name is not None and _surrounded(node, match.within):
                 start, end = _name_span(called)
-                for hit in narrow(node, Hit(start=start, end=end, captured={"name": name})):
-                    yield hit
+                yield from narrow(node, Hit(start=start, end=end, captured={"name": name}))
 
     return find
 

@@ -158,8 +158,8 @@ def _toml(text: str) -> Iterator[Entry]:
     try:
         tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        line = re.search(r"line (\d+)", str(error))
-        raise Unparsable("not TOML", int(line[1]) if line else 0) from error
+        place = re.search(r"line (\d+)", str(error))
+        raise Unparsable("not TOML", int(place[1]) if place else 0) from error
     table = ""
     pairs: list[tuple[str, int, int, int]] = []
     for start, line in _toml_lines(text):

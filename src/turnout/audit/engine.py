@@ -71,7 +71,7 @@ def _kept(
 
 def _parts(scanner: Scanner, kept: Sequence[File], processes: int | None) -> Iterator[_Part]:
     wanted = processes or _processors()
-    if wanted < 2 or sum(file.size for file in kept) < PAYS:  # noqa: PLR2004 -- two is more than one
+    if wanted == 1 or sum(file.size for file in kept) < PAYS:
         yield scan_files(scanner, kept)
         return
     with ProcessPoolExecutor(wanted, mp_context=get_context("fork")) as pool:

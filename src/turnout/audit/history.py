@@ -15,6 +15,8 @@ from turnout.errors import WrongUse
 MAX_BLOB = 4_000_000
 TIMEOUT = 120.0
 BAR = 40
+LINK = b"120000"
+"""The mode of a symbolic link."""
 SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off")
 """A repository that is only read must not be able to start a program."""
 
@@ -54,7 +56,7 @@ def burndown(
 def _git(repository: str, *arguments: str) -> bytes:
     try:
         return subprocess.run(  # noqa: S603 -- no shell
-            ["git", "-C", repository, "--no-optional-locks", *SAFE, *arguments],  # noqa: S607
+            ["git", "-C", repository, "--no-optional-locks", *SAFE, *arguments],  # noqa: S607 -- as found on the PATH
             capture_output=True,
             timeout=TIMEOUT,
             check=True,
@@ -113,7 +115,7 @@ class _Reader:
         for row in listed.split(b"\0"):
             about, _, path = row.partition(b"\t")
             fields = about.split()
-            if len(fields) == 4 and fields[1] == b"blob" and fields[0] != b"120000":  # noqa: PLR2004 -- mode, type, id, size
+            if fields[1:2] == [b"blob"] and fields[0] != LINK:
                 yield path.decode("utf-8", "surrogateescape"), fields[2].decode(), int(fields[3])
 
     def _read(self, files: Sequence[tuple[str, str]]) -> None:
@@ -133,7 +135,7 @@ class _Reader:
     def _contents(self, blobs: Sequence[str]) -> list[bytes]:
         given = "".join(f"{blob}\n" for blob in blobs).encode()
         out = subprocess.run(  # noqa: S603 -- no shell
-            ["git", "-C", self.repository, *SAFE, "cat-file", "--batch"],  # noqa: S607
+            ["git", "-C", self.repository, *SAFE, "cat-file", "--batch"],  # noqa: S607 -- as found on the PATH
             input=given,
             capture_output=True,
             timeout=TIMEOUT,

@@ -8,30 +8,40 @@ from turnout.audit.model import Scope
 from turnout.audit.ruleset import Language
 
 LOCKS = frozenset(
-    "package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock poetry.lock uv.lock "
-    "pdm.lock pipfile.lock deno.lock pixi.lock".split()
+    [
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "bun.lock",
+        "poetry.lock",
+        "uv.lock",
+        "pdm.lock",
+        "pipfile.lock",
+        "deno.lock",
+        "pixi.lock",
+    ]
+)
+_SUFFIXES: Mapping[Language, str] = MappingProxyType(
+    {
+        "python": "py pyi",
+        "typescript": "ts mts cts",
+        "tsx": "tsx",
+        "javascript": "js jsx mjs cjs",
+        "shell": "sh bash zsh fish ksh",
+        "json": "json jsonc json5 webmanifest",
+        "yaml": "yml yaml",
+        "toml": "toml",
+        "env": "env",
+        "dockerfile": "dockerfile containerfile",
+        "ini": "ini cfg conf properties editorconfig npmrc",
+        "lock": "lock",
+        "markdown": "md mdx markdown",
+        "text": "rst txt adoc asciidoc org",
+    }
 )
 _BY_SUFFIX: Mapping[str, Language] = MappingProxyType(
-    {
-        suffix: language
-        for language, suffixes in {
-            "python": "py pyi",
-            "typescript": "ts mts cts",
-            "tsx": "tsx",
-            "javascript": "js jsx mjs cjs",
-            "shell": "sh bash zsh fish ksh",
-            "json": "json jsonc json5 webmanifest",
-            "yaml": "yml yaml",
-            "toml": "toml",
-            "env": "env",
-            "dockerfile": "dockerfile containerfile",
-            "ini": "ini cfg conf properties editorconfig npmrc",
-            "lock": "lock",
-            "markdown": "md mdx markdown",
-            "text": "rst txt adoc asciidoc org",
-        }.items()
-        for suffix in suffixes.split()
-    }
+    {suffix: language for language, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 )
 _SCOPES: Mapping[Language, Scope] = MappingProxyType(
     {
@@ -97,7 +107,7 @@ def of_fence(tag: str) -> Language | None:
     return _FENCES.get(tag.lower())
 
 
-def _by_name(name: str) -> Language | None:
+def _by_name(name: str) -> Language | None:  # noqa: PLR0911 -- one return a kind
     if name in LOCKS:
         return "lock"
     if name.startswith(("dockerfile", "containerfile")):

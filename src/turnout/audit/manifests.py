@@ -165,7 +165,9 @@ def _required(text: str, at: int) -> Iterator[Dependency]:
 def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
     """Find entries of lock files, one a line."""
     names = "|".join(expression_of(glob, anything=r"[^\"'\s@,:]*") for glob in globs)
-    pattern = re.compile(_shape(PurePosixPath(view.path).name.lower(), names), re.M | re.I)
+    pattern = re.compile(
+        _shape(PurePosixPath(view.path).name.lower(), names), re.MULTILINE | re.IGNORECASE
+    )
     for found in pattern.finditer(view.text):
         version = found.groupdict().get("version") or ""
         yield Dependency(found["name"], version, found.start("name"), found.end("name"))

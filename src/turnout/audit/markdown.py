@@ -15,6 +15,8 @@ from turnout.audit.markers import Markers
 from turnout.audit.ruleset import Language
 from turnout.audit.source import Segment, Source
 
+LEAST_MARKS = 3
+"""Of an underline that makes a heading."""
 FAR = 400
 """Lines after which something that was opened counts as never closed."""
 Reason = Literal["banner", "glossary", "changelog", "historical", "allowed"]
@@ -211,7 +213,11 @@ def _block(  # noqa: PLR0911 -- one return a kind
     if mdx and line.startswith(("import ", "export ")):
         return Block("fence", at, _paragraph(lines, at), tag="mdx-module")
     following = lines[at + 1] if at + 1 < len(lines) else ""
-    if _UNDERLINE.match(following) and len(following.strip()) >= 3 and not line.startswith("|"):
+    if (
+        _UNDERLINE.match(following)
+        and len(following.strip()) >= LEAST_MARKS
+        and not line.startswith("|")
+    ):
         return Block("heading", at, at + 2, 1 if following[0] == "=" else 2, line.strip())
     return Block("paragraph", at, _paragraph(lines, at))
 

@@ -2,13 +2,16 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from turnout.audit.plain import compiled
 from turnout.audit.ruleset import Ruleset
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_NEVER = r"[^\s\S]"
 FIRST_WORDS = 4
 
 
@@ -16,21 +19,21 @@ FIRST_WORDS = 4
 class Words:
     """Marker words of one sort, of all languages."""
 
-    anywhere: re.Pattern[str] | None
+    anywhere: Any
     whole: frozenset[str]
 
     @classmethod
     def of(cls, words: Iterable[str]) -> "Words":
         """Compile words as `markers.toml` writes them."""
         listed = list(words)
-        parts = [_expression(word) for word in listed if not word.startswith("=")]
+        expression = _expression([word for word in listed if not word.startswith("=")])
         whole = frozenset(word[1:].lower() for word in listed if word.startswith("="))
-        return cls(re.compile("|".join(parts), re.IGNORECASE) if parts else None, whole)
+        return cls(compiled(expression, ignore_case=True) if expression else None, whole)
 
     def search(self, text: str) -> int | None:
         """Tell where the first word stands."""
         found = self.anywhere.search(text) if self.anywhere else None
-        return found.start() if found else None
+        return max(found.start(1), found.start(2)) if found else None
 
     def marks(self, title: str) -> bool:
         """Say whether a heading or a file's name is marked."""
@@ -47,6 +50,8 @@ class Markers:
     changelog: Words
     historical: Words
     vendor: Words
+    any: Any
+    """Finds a word of any sort but the vendor's."""
 
     @classmethod
     def of(cls, ruleset: Ruleset) -> "Markers":
@@ -56,7 +61,19 @@ class Markers:
         text = Path(__file__).with_name("markers.toml").read_text(encoding="utf-8")
         built_in = {} if prose.replace else tomllib.loads(text)
         sorts = {sort: Words.of([*built_in.get(sort, ()), *given[sort]]) for sort in given}
-        return cls(**sorts, vendor=Words.of(ruleset.markers))
+        every = {
+            word.lstrip("=") for sort in given for word in (*built_in.get(sort, ()), *given[sort])
+        }
+        anything = "|".join(_spaced(word) for word in sorted(every))
+        return cls(
+            **sorts,
+            vendor=Words.of(ruleset.markers),
+            any=compiled(anything or _NEVER, ignore_case=True),
+        )
+
+    def lines(self, text: str) -> list[int]:
+        """List the offsets of everything that might be a marker, in order: one fast pass."""
+        return [found.start() for found in self.any.finditer(text)]
 
     def opens(self, text: str) -> bool:
         """Say whether deprecation is said within a block's first words."""
@@ -64,9 +81,19 @@ class Markers:
         return at is not None and len(re.findall(r"[^\W_]+", text[:at])) < FIRST_WORDS
 
 
-def _expression(word: str) -> str:
-    prefix = word.endswith("*")
-    bare = re.escape(word.rstrip("*")).replace(r"\ ", r"[\s\u3000]*")
-    if _UNSPACED.search(word) or not word.rstrip("*")[:1].isalnum():
-        return bare
-    return rf"(?<![^\W_]){bare}" + ("" if prefix else r"(?![^\W_])")
+def _spaced(word: str) -> str:
+    import re2
+
+    return r"[\s\x{3000}]*".join(re2.escape(part) for part in word.rstrip("*").split(" "))
+
+
+def _expression(words: Sequence[str]) -> str:
+    """Look for words between spaces in one group, for those that need none in the other."""
+    unspaced = [w for w in words if _UNSPACED.search(w) or not w[:1].isalnum()]
+    spaced = [w for w in words if w not in unspaced]
+    ends = [_spaced(w) + ("" if w.endswith("*") else r"(?:$|[^\pL\pN])") for w in spaced]
+    parts = [
+        rf"(?:^|[^\pL\pN])({'|'.join(ends) or _NEVER})",
+        f"({'|'.join(map(_spaced, unspaced))})",
+    ]
+    return "|".join(parts if unspaced else [parts[0], f"({_NEVER})"]) if words else ""

@@ -94,7 +94,9 @@ def mended_text(
 
 def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patch:
     """Say what fixing the files of these findings would change; nothing is written."""
-    changes, left, problems = [], [], []
+    changes: list[Change] = []
+    left: list[Left] = []
+    problems: list[Problem] = []
     for path in dict.fromkeys(finding.path for finding in findings):
         raw = Path(path).read_bytes()
         text, _ = decode(raw)

@@ -10,8 +10,6 @@ from turnout.audit.ruleset import EnvMatch, TextMatch
 from turnout.audit.source import Hit
 from turnout.audit.view import Finder, View, groups, line_of, unquoted_hash
 
-MOST = 10_000
-"""Findings of one expression in one file."""
 _READ = re.compile(r"""(?:\benv\s*(?:\?\.|\.)\s*|\benviron\.)$""")
 _QUOTED = re.compile(r"""[\[(,]\s*[rbu]?["'`]$""")
 _CLOSED = re.compile(r"""["'`]\s*[\]),]""")
@@ -35,9 +33,7 @@ def find_text(match: TextMatch) -> Finder:
 
     def find(view: View) -> Iterator[Hit]:
         for pattern in patterns:
-            for count, found in enumerate(pattern.finditer(view.text)):
-                if count >= MOST:
-                    break
+            for found in pattern.finditer(view.text):
                 start, end = found.span()
                 if start < end and _where(view, start, match.where):
                     yield Hit(start=start, end=end, captured=groups(found))

@@ -8,7 +8,7 @@ from typing import Any
 
 from turnout.audit.markdown import Document, prose_fence
 from turnout.audit.markers import Markers
-from turnout.audit.plain import MOST, compiled
+from turnout.audit.plain import compiled
 from turnout.audit.ruleset import ProseMatch
 from turnout.audit.source import Hit
 from turnout.audit.syntax import inside
@@ -50,9 +50,7 @@ def find_prose(match: ProseMatch) -> Any:
     pattern = compiled(joined, ignore_case=True)
 
     def find(page: Page) -> Iterator[tuple[Hit, str | None]]:
-        for count, found in enumerate(pattern.finditer(page.text)):
-            if count >= MOST:
-                break
+        for found in pattern.finditer(page.text):
             start, end = found.span()
             if start < end and _counts(page, match, start, end):
                 hit = Hit(start=start, end=end, captured=groups(found))
@@ -118,8 +116,8 @@ def _entry(page: Page, offset: int) -> str:
     if at is None:
         return line
     block = document.blocks[at]
-    before, after = document.blocks[max(0, at - 1)], document.blocks[at + 1 : at + 2]
+    before, later = document.blocks[max(0, at - 1)], document.blocks[at + 1 : at + 2]
     first = before if before.kind == "heading" else block
-    last = after[0] if after and block.kind == "heading" else block
+    last = later[0] if later and block.kind == "heading" else block
     start, end = document.offset(first.first), document.offset(last.last)
     return page.text[start : min(end, start + ENTRY)]

@@ -311,7 +311,7 @@ class Ruleset(_Part):
     """A vendor's traces, or a change between a vendor's versions."""
 
     ruleset: Identifier
-    version: Annotated[str, BeforeValidator(lambda value: str(value))]
+    version: Annotated[str, BeforeValidator(str)]
     title: str
     markers: Some
     """The vendor's words; they tell a banner about the vendor from any other."""
@@ -394,11 +394,12 @@ def _causes(error: ValidationError) -> list[Any]:
 
 def _place(raw: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     """Name the rule, not its number, then the field."""
-    if len(loc) < 2 or loc[0] not in ("rule", "rules") or not isinstance(loc[1], int):  # noqa: PLR2004 -- a rule and its number
+    number = (*loc, "", "")[1]
+    if loc[:1] not in (("rule",), ("rules",)) or not isinstance(number, int):
         return ".".join(map(str, loc)) or "file"
     try:
-        name = raw["rule"][loc[1]]["id"]
+        name = raw["rule"][number]["id"]
     except (KeyError, IndexError, TypeError):
-        name = f"number {loc[1] + 1}"
+        name = f"number {number + 1}"
     field = ".".join(str(part) for part in loc[2:])
     return f"rule {name!r}: {field}" if field else f"rule {name!r}"

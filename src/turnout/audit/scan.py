@@ -11,6 +11,7 @@ from pathspec import GitIgnoreSpec
 from turnout.audit import code, configs, kinds, manifests, markdown, plain, prose, syntax
 from turnout.audit.markers import Markers
 from turnout.audit.model import Exempted, Finding, Problem, Scan, Scope
+from turnout.audit.names import fits
 from turnout.audit.ruleset import (
     AstMatch,
     CallMatch,
@@ -18,6 +19,7 @@ from turnout.audit.ruleset import (
     DecoratorMatch,
     EnvMatch,
     ImportMatch,
+    Language,
     ManifestMatch,
     Match,
     MemberMatch,
@@ -27,10 +29,9 @@ from turnout.audit.ruleset import (
     Ruleset,
     TextMatch,
 )
-from turnout.audit.names import fits
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
-from turnout.audit.words import Needs, needs
+from turnout.audit.words import Needs, needs, shortest
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is named as one that could not be told."""
@@ -81,8 +82,9 @@ class Scanner:
     @cached_property
     def words(self) -> frozenset[str]:
         """Give the words of which a file must hold one to be worth opening."""
-        sharpest = [each.needs.sharpest for each in self.prepared if each.needs.sets]
-        return frozenset().union(*sharpest)
+        markers = self.ruleset.markers
+        sharpest = [each.needs.sharpest(markers) for each in self.prepared if each.needs.sets]
+        return shortest(word for words in sharpest for word in words)
 
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
@@ -142,6 +144,10 @@ def named_view(path: str) -> View:
     return View(Segment(path, "", kinds.classify(path)[1]))
 
 
+class _Enough(Exception):
+    """A file holds more than anybody will read."""
+
+
 class _OneFile:
     """The scan of one file, while it goes on."""
 
@@ -157,12 +163,10 @@ class _OneFile:
         self.problems: dict[tuple[str, int], Problem] = {}
 
     def scan(self) -> Scan:
-        scope, language = kinds.classify(self.source.path)
-        if scope == "docs":
-            self._document()
-        else:
-            for segment in _segments(self.source, language):
-                self._segment(segment, scope, None)
+        try:
+            self._whole()
+        except _Enough:
+            self._problem(f"more than {MOST} findings: the rest is not told", 0)
         found = sorted(self.findings.values(), key=lambda f: (f.start, f.end, f.rule))
         return Scan(
             path=self.source.path,
@@ -170,6 +174,13 @@ class _OneFile:
             problems=tuple(self.problems.values()),
             exempted=tuple(self.exempted),
         )
+
+    def _whole(self) -> None:
+        scope, language = kinds.classify(self.source.path)
+        if scope == "docs":
+            self._document()
+        for segment in _segments(self.source, language) if scope != "docs" else ():
+            self._segment(segment, scope, None)
 
     def _document(self) -> None:
         document = markdown.read(self.source, self.scanner.markers)
@@ -244,13 +255,12 @@ class _OneFile:
         line = source.line(hit.start)
         if reason is None and markdown.allowed(source.text, source.starts, line, rule.id):
             reason = "allowed"
+        if len(self.findings) + len(self.exempted) >= MOST:
+            raise _Enough
         if reason is not None:
             self.exempted.append(
                 Exempted(rule=rule.id, path=source.path, line=line, reason=reason)  # type: ignore[arg-type]
             )
-            return
-        if len(self.findings) >= MOST:
-            self._problem(f"more than {MOST} findings: only these are told", 0)
             return
         key = (rule.id, hit.start, hit.end)
         self.findings[key] = Finding(
@@ -281,9 +291,9 @@ class _OneFile:
         tree = view.parsed
         if tree is None or view.segment.fenced or not tree.broken:
             return
-        words = {
-            w for each in chosen if isinstance(each.match, _TREES) for w in each.needs.sharpest
-        }
+        trees = [each for each in chosen if isinstance(each.match, _TREES) and each.needs.sets]
+        markers = self.scanner.ruleset.markers
+        words = {word for each in trees for word in each.needs.sharpest(markers)}
         for start, end in tree.broken:
             piece = view.segment.lowered[start:end]
             if any(word in piece for word in words):
@@ -299,7 +309,7 @@ def _speaks(rule: Rule, language: str) -> bool:
     return not rule.languages or language in rule.languages
 
 
-def _segments(source: Source, language: kinds.Language) -> Iterator[Segment]:
+def _segments(source: Source, language: Language) -> Iterator[Segment]:
     """Give a file as one piece, or a component's scripts."""
     suffix = source.path[source.path.rfind(".") :].lower()
     if suffix not in kinds.COMPONENTS:

@@ -24,7 +24,7 @@ class Source:
 
     @classmethod
     def of(cls, path: str, text: str) -> "Source":
-        """Find where the lines start; only `\\n` ends a line."""
+        """Find where the lines start; only a line feed ends one."""
         return cls(path, text, line_starts(text))
 
     def line(self, offset: int) -> int:

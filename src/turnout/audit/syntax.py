@@ -48,11 +48,21 @@ PYTHON_IMPORTS = {
         ]
     }
 }
+MOCKS = frozenset(
+    "mock unmock doMock dontMock doUnmock importActual importMock requireActual requireMock "  # noqa: SIM905 -- a table
+    "setMock unstable_mockModule replaceEsm".split()
+)
 CALLS = {"python": ("call",)}
 SCRIPT_CALLS = ("call_expression", "new_expression")
 WRAPPERS = frozenset(
-    "parenthesized_expression await_expression await non_null_expression as_expression "
-    "satisfies_expression".split()
+    [
+        "parenthesized_expression",
+        "await_expression",
+        "await",
+        "non_null_expression",
+        "as_expression",
+        "satisfies_expression",
+    ]
 )
 
 
@@ -353,9 +363,7 @@ def _script_call(node: Any) -> Import | None:
         return _made(given[0], "dynamic", _holder_names(node))
     if name.startswith("require"):
         return _made(given[0], "require", _holder_names(node) if name == "require" else ())
-    mocks = ("mock", "unmock", "doMock", "dontMock", "importActual", "importMock", "requireActual")
-    mocks += ("requireMock", "setMock", "unstable_mockModule", "replaceEsm", "doUnmock")
-    return _made(given[0], "mock", ()) if name.rpartition(".")[2] in mocks else None
+    return _made(given[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
 
 
 def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
@@ -370,7 +378,8 @@ def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
         holder = parent.parent()
         local = holder.field("name") if holder and holder.kind() == "variable_declarator" else None
         simple = local is not None and local.kind() == "identifier"
-        yield str(name.text()), str(local.text()) if simple else ""
+        if name is not None:
+            yield str(name.text()), str(local.text()) if local and simple else ""
     elif parent.kind() == "variable_declarator":
         target = parent.field("name")
         if target.kind() == "identifier":

@@ -12,8 +12,21 @@ from turnout.audit.model import Problem
 from turnout.errors import WrongUse
 
 SKIPPED = frozenset(
-    ".git .hg .svn .jj node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache "
-    ".pytest_cache .hypothesis".split()
+    [
+        ".git",
+        ".hg",
+        ".svn",
+        ".jj",
+        "node_modules",
+        "__pycache__",
+        ".venv",
+        ".tox",
+        ".nox",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".hypothesis",
+    ]
 )
 """Folders that are never entered: other people's code, caches, and version control's own files."""
 MAX_DEPTH = 128
@@ -61,7 +74,7 @@ def walk(paths: Iterable[str]) -> Tree:
     tree = Tree()
     for path in paths:
         shown = os.path.normpath(path).replace(os.sep, "/")
-        if os.path.isdir(path):  # noqa: PTH112 -- a bare string is what is walked
+        if Path(path).is_dir():
             ignores = _above(Path(path))
             _folder(tree, shown, "" if shown == "." else f"{shown}/", ignores)
         elif os.path.lexists(path):
@@ -74,7 +87,7 @@ def walk(paths: Iterable[str]) -> Tree:
 
 def _named(tree: Tree, path: str) -> None:
     try:
-        tree.files.append(File(path, os.stat(path).st_size))  # noqa: PTH116
+        tree.files.append(File(path, Path(path).stat().st_size))
     except OSError as error:
         tree.problems.append(Problem(path=path, reason=_reason(error)))
 

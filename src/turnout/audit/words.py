@@ -1,8 +1,8 @@
 """The words without which a rule cannot find anything: they let the text search drop most files."""
 
 import re
-import re._constants as sre
-import re._parser as parser
+import re._constants as sre  # type: ignore[import-not-found]  # untyped, there since 3.11
+import re._parser as parser  # type: ignore[import-not-found]  # untyped, there since 3.11
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +39,24 @@ class Needs:
         """Whether a file with this text, in lower case, can hold a finding."""
         return all(any(word in lowered for word in words) for words in self.sets)
 
-    @property
-    def sharpest(self) -> frozenset[str]:
-        """The set that keeps the fewest files."""
-        return max(self.sets, key=lambda words: (min(map(len, words)), -len(words)))
+    def sharpest(self, markers: Iterable[str]) -> frozenset[str]:
+        """Choose the set that keeps the fewest files: one of the vendor's words, or long ones."""
+        known = [marker.lower() for marker in markers]
+
+        def sharpness(words: frozenset[str]) -> tuple[bool, int, int]:
+            named = all(any(marker in word for marker in known) for word in words)
+            return named, min(map(len, words)), -len(words)
+
+        return max(self.sets, key=sharpness)
+
+
+def shortest(words: Iterable[str]) -> frozenset[str]:
+    """Leave out words that hold another one: whoever has them has that one too."""
+    kept: list[str] = []
+    for word in sorted(set(words), key=len):
+        if not any(inner in word for inner in kept):
+            kept.append(word)
+    return frozenset(kept)
 
 
 def needs(match: Match) -> Needs | None:
@@ -106,7 +120,7 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _derived(match: Match) -> list[frozenset[str]]:
+def _derived(match: Match) -> list[frozenset[str]]:  # noqa: C901, PLR0911 -- one case a kind
     match match:
         case TextMatch():
             return [_any(of_expression(expression) for expression in match.text)]
@@ -119,13 +133,14 @@ def _derived(match: Match) -> list[frozenset[str]]:
                 _any(map(_of_name, match.call)),
                 _any(map(_of_module, match.from_)),
                 _any(map(_of_name, match.key)),
+                _of_value(match.value),
             ]
         case MemberMatch():
             return [_any(map(_of_name, match.member)), _any(map(_of_module, match.from_))]
         case DecoratorMatch():
             return [_any(map(_of_name, match.decorator)), _any(map(_of_module, match.from_))]
         case ConfigKeyMatch():
-            return [_any(map(_of_name, match.config_key))]
+            return [_any(map(_of_name, match.config_key)), _of_value(match.value)]
         case ManifestMatch():
             return [_any(map(_piece, match.manifest))]
         case EnvMatch():
@@ -134,6 +149,10 @@ def _derived(match: Match) -> list[frozenset[str]]:
             return [_of_ast(match.ast)]
         case PathMatch():
             return []
+
+
+def _of_value(expression: str | None) -> frozenset[str]:
+    return of_expression(expression) if expression else frozenset()
 
 
 def _any(each: Iterable[frozenset[str]]) -> frozenset[str]:
