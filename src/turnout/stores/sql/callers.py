@@ -1,0 +1,203 @@
+"""Working in a transaction of the caller's: which connections can be, and how."""
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.sql.base import Executable
+
+from turnout.errors import StoreUnavailable, WrongUse
+from turnout.failpoints import reach
+from turnout.stores.sql.statements import Contended, Params, Row, Statements, Transaction
+
+Result = TypeVar("Result")
+
+ACCEPTED = (
+    "a SQLAlchemy Connection, Session, AsyncConnection or AsyncSession (on sqlite3, aiosqlite or"
+    " psycopg), a psycopg Connection or AsyncConnection, or a sqlite3 Connection"
+)
+
+
+class Home(Protocol):
+    """The database that the store is in, as far as callers' connections go."""
+
+    statements: Statements
+    drivers: frozenset[str]
+    """SQLAlchemy's names of the drivers whose connections can be on it."""
+    backend: str
+
+    def check(self, run: "Runs") -> None:
+        """Refuse a connection that is on another database."""
+        ...
+
+    def lock(self, run: "Runs", name: str, *, shared: bool) -> None:
+        """Hold a name until the caller's transaction ends."""
+        ...
+
+    def translated(self, error: Exception) -> Exception:
+        """Say what a driver's error means."""
+        ...
+
+
+Runs = Callable[[str, Row], tuple[Sequence[Row], int]]
+"""Runs a statement as text: its rows, and how many it changed."""
+
+
+class CallersTransaction:
+    """Runs statements in the caller's transaction."""
+
+    untouched = False
+
+    def __init__(self, home: Home, run: Runs) -> None:
+        self._home = home
+        self._run = run
+
+    def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
+        """Run a statement and read all its rows."""
+        return self._execute(statement, params)[0]
+
+    def changed(self, statement: Executable, params: Params) -> int:
+        """Run a statement and say how many rows it changed."""
+        return self._execute(statement, params)[1]
+
+    def write(self, statement: Executable, params: Params) -> None:
+        """Run a statement of which nothing needs to be known."""
+        self._execute(statement, params)
+
+    def lock(self, name: str, *, shared: bool = False) -> None:
+        """Hold a name until the caller's transaction ends."""
+        self._home.lock(self._run, name, shared=shared)
+
+    def _execute(self, statement: Executable, params: Params) -> tuple[Sequence[Row], int]:
+        known = self._home.statements[statement]
+        return self._run(known.sql, known.values(params))
+
+
+class Callers:
+    """Runs an operation in whatever transaction a caller brings; commits nothing."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    async def run(self, connection: Any, work: Callable[[Transaction], Result]) -> Result:
+        """Run an operation there; `WrongUse` names what cannot be."""
+        try:
+            return await self._dispatch(connection, work)
+        except Contended as error:
+            raise StoreUnavailable("others hold what this emit needs") from error
+
+    async def _dispatch(  # noqa: PLR0911 - one for each kind
+        self, connection: Any, work: Callable[[Transaction], Result]
+    ) -> Result:
+        if isinstance(connection, sqlite3.Connection):
+            return self._there(_of_sqlite(connection), work, "sqlite")
+        if _is_a(connection, "psycopg", "Connection"):
+            return self._there(_of_psycopg(connection), work, "postgresql")
+        if _is_a(connection, "psycopg", "AsyncConnection"):
+            run = _of_async_psycopg(connection, asyncio.get_running_loop())
+            return await asyncio.to_thread(self._there, run, work, "postgresql")
+        if _is_a(connection, "sqlalchemy.engine", "Connection"):
+            return self._with_sqlalchemy(connection, work)
+        if _is_a(connection, "sqlalchemy.orm", "Session"):
+            return self._with_session(connection, work)
+        if _is_a(connection, "sqlalchemy.ext.asyncio", "AsyncConnection"):
+            found: Result = await connection.run_sync(self._with_sqlalchemy, work)
+            return found
+        if _is_a(connection, "sqlalchemy.ext.asyncio", "AsyncSession"):
+            given: Result = await connection.run_sync(self._with_session, work)
+            return given
+        kind = type(connection)
+        raise WrongUse(
+            f"connection: a {kind.__module__}.{kind.__qualname__} cannot be used; give {ACCEPTED}"
+        )
+
+    def _with_session(self, session: Any, work: Callable[[Transaction], Result]) -> Result:
+        return self._with_sqlalchemy(session.connection(), work)
+
+    def _with_sqlalchemy(self, connection: Any, work: Callable[[Transaction], Result]) -> Result:
+        dialect = connection.dialect
+        if dialect.name == self._home.backend and dialect.driver not in self._home.drivers:
+            raise WrongUse(
+                f"connection: the driver {dialect.driver!r} cannot be used; give {ACCEPTED}"
+            )
+        if connection.get_isolation_level() == "AUTOCOMMIT":
+            raise WrongUse("connection: it commits by itself; give one with a transaction")
+        return self._there(_of_sqlalchemy(connection), work, dialect.name)
+
+    def _there(self, run: Runs, work: Callable[[Transaction], Result], backend: str) -> Result:
+        if backend != self._home.backend:
+            raise WrongUse(
+                f"connection: it is on {backend}, and the run store is on {self._home.backend}"
+            )
+        try:
+            self._home.check(run)
+            result = work(CallersTransaction(self._home, run))
+        except Exception as error:
+            # SQLAlchemy wraps the driver's error, which says what happened.
+            raise self._home.translated(getattr(error, "orig", None) or error) from error
+        reach("store.emit.before_commit")
+        return result
+
+
+def _is_a(connection: Any, module: str, name: str) -> bool:
+    """Whether it is one, without importing what the caller has not."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found is not None and isinstance(connection, found)
+
+
+def _of_sqlite(connection: sqlite3.Connection) -> Runs:
+    if connection.isolation_level is None and not connection.in_transaction:
+        raise WrongUse("connection: it commits by itself; execute BEGIN first")
+    cursor = connection.cursor()
+    cursor.row_factory = None
+
+    def run(sql: str, params: Row) -> tuple[Sequence[Row], int]:
+        cursor.execute(sql, params)
+        return cursor.fetchall(), cursor.rowcount
+
+    return run
+
+
+def _of_psycopg(connection: Any) -> Runs:
+    _check_psycopg(connection)
+    psycopg = sys.modules["psycopg"]
+    cursor = psycopg.Cursor(connection, row_factory=psycopg.rows.tuple_row)
+
+    def run(sql: str, params: Row) -> tuple[Sequence[Row], int]:
+        cursor.execute(sql, params)
+        return (cursor.fetchall() if cursor.description else ()), cursor.rowcount
+
+    return run
+
+
+def _of_async_psycopg(connection: Any, loop: asyncio.AbstractEventLoop) -> Runs:
+    """Run on the caller's loop, for an operation in a thread beside it."""
+    _check_psycopg(connection)
+    psycopg = sys.modules["psycopg"]
+    cursor = psycopg.AsyncCursor(connection, row_factory=psycopg.rows.tuple_row)
+
+    async def execute(sql: str, params: Row) -> tuple[Sequence[Row], int]:
+        await cursor.execute(sql, params)
+        return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount
+
+    def run(sql: str, params: Row) -> tuple[Sequence[Row], int]:
+        return asyncio.run_coroutine_threadsafe(execute(sql, params), loop).result()
+
+    return run
+
+
+def _check_psycopg(connection: Any) -> None:
+    idle = sys.modules["psycopg"].pq.TransactionStatus.IDLE
+    if connection.autocommit and connection.info.transaction_status == idle:
+        raise WrongUse("connection: it commits by itself; use `with connection.transaction():`")
+
+
+def _of_sqlalchemy(connection: Any) -> Runs:
+    def run(sql: str, params: Row) -> tuple[Sequence[Row], int]:
+        result = connection.exec_driver_sql(sql, params)
+        rows = [tuple(row) for row in result.fetchall()] if result.returns_rows else ()
+        return rows, result.rowcount
+
+    return run

@@ -1,0 +1,257 @@
+"""Group commit: callers on any loop wait, one thread commits for all who wait.
+
+An operation is a plain function of a transaction. A thread takes all operations that wait, runs
+them in one transaction, commits once, and tells each loop once. An operation that raises undoes
+only itself. Operations of one run go through one thread, in order.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+from zlib import crc32
+
+from turnout.errors import StoreUnavailable, TurnoutError
+from turnout.failpoints import reach
+from turnout.stores.sql.links import Link, Lost, Opens
+from turnout.stores.sql.statements import Contended, Transaction
+
+Result = TypeVar("Result")
+Work = Callable[[Transaction], Any]
+
+LARGEST_GROUP: Final = 256
+TRIES: Final = 5
+"""How often an operation that others are in the way of, or whose connection broke, is tried."""
+FIRST_PAUSE: Final = 0.02
+"""Seconds before it is tried again; doubled each time."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One caller's method: what to do, and whom to tell."""
+
+    name: str
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+
+class Committer:
+    """The threads of a store, and the way to them."""
+
+    def __init__(self, opens: Opens, *, writers: int, readers: int) -> None:
+        self._writers = [_Thread(opens, reading=False, at=at) for at in range(writers)]
+        self._readers = [_Thread(opens, reading=True, at=at) for at in range(readers)]
+        self._closed = False
+
+    async def write(self, name: str, work: Callable[[Transaction], Result], of: str) -> Result:
+        """Run an operation that writes; those with the same `of` keep their order."""
+        at = crc32(of.encode()) % len(self._writers) if len(self._writers) > 1 else 0
+        return await self._submit(self._writers[at], name, work)
+
+    async def read(self, name: str, work: Callable[[Transaction], Result]) -> Result:
+        """Run an operation that only reads, as one consistent view."""
+        thread = self._readers[0] if self._readers else self._writers[0]
+        return await self._submit(thread, name, work)
+
+    async def _submit(
+        self, thread: "_Thread", name: str, work: Callable[[Transaction], Result]
+    ) -> Result:
+        if self._closed:
+            raise StoreUnavailable("the run store is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        thread.put(Operation(name, work, loop, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what was begun, and let go of the connections."""
+        self._closed = True
+        for thread in (*self._writers, *self._readers):
+            await asyncio.to_thread(thread.stop)
+
+
+class _Thread:
+    """One thread with one connection, which it opens when it first needs it."""
+
+    def __init__(self, opens: Opens, *, reading: bool, at: int) -> None:
+        self._opens = opens
+        self._reading = reading
+        self._waiting: SimpleQueue[Operation | None] = SimpleQueue()
+        self._link: Link | None = None
+        name = f"turnout-store-{'reader' if reading else 'writer'}-{at}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._started = threading.Lock()
+
+    def put(self, operation: Operation) -> None:
+        self._waiting.put(operation)
+        if self._thread.ident is None:
+            with self._started:
+                if self._thread.ident is None:
+                    self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.ident is not None:
+            self._waiting.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            group, stopping = self._take()
+            if group:
+                self._commit(group)
+                _tell(group)
+        if self._link is not None:
+            self._link.close()
+
+    def _take(self) -> tuple[list[Operation], bool]:
+        """Wait for an operation, and take all that wait with it."""
+        group: list[Operation] = []
+        operation = self._waiting.get()
+        while operation is not None:
+            if not operation.future.cancelled():
+                group.append(operation)
+            if len(group) == LARGEST_GROUP:
+                return group, False
+            try:
+                operation = self._waiting.get_nowait()
+            except Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: list[Operation]) -> None:
+        """Run and commit a group; where it cannot be as a whole, one by one."""
+        if len(group) > 1 and self._together(group):
+            return
+        for at, operation in enumerate(group):
+            if not self._alone(operation):
+                for left in group[at + 1 :]:
+                    left.error = operation.error
+                return
+
+    def _together(self, group: list[Operation]) -> bool:
+        try:
+            self._transaction(group, patient=False)
+        except Lost:
+            self._drop()
+            return False
+        except (Contended, _Spoiled):
+            return False
+        return True
+
+    def _alone(self, operation: Operation) -> bool:
+        """Run one operation, patiently; False when the database itself does not answer."""
+        told, answered = "", True
+        for tried in range(TRIES):
+            try:
+                self._transaction([operation], patient=True)
+            except Contended:
+                told, answered = "the run store is busy: others hold what this one needs", True
+            except Lost as error:
+                told, answered = f"the run store does not answer: {error}", False
+                self._drop()
+            else:
+                return True
+            time.sleep(FIRST_PAUSE * 2**tried)
+        operation.error = StoreUnavailable(told)
+        _log.warning(told, extra={"action": "store_unavailable", "operation": operation.name})
+        return answered
+
+    def _transaction(self, group: Sequence[Operation], *, patient: bool) -> None:
+        """Run operations in one transaction and commit it."""
+        if self._link is None:
+            self._link = self._opens.open(reading=self._reading)
+        link = self._link
+        try:
+            link.begin(reading=self._reading, patient=patient)
+            for operation in group:
+                _perform(link, operation, alone=len(group) == 1)
+            if len(group) > 1 or group[0].error is None:
+                self._finish(link, group)
+        except Exception as error:
+            # The database's refusals get a name; anything else goes to the caller as it is.
+            raise _named(link, error) from error
+        finally:
+            link.rollback()
+
+    def _finish(self, link: Link, group: Sequence[Operation]) -> None:
+        if self._reading:
+            link.commit()
+            return
+        for operation in group:
+            reach(f"store.{operation.name}.before_commit")
+        try:
+            link.commit()
+        except Exception as error:
+            if not isinstance(_named(link, error), Lost):
+                raise
+            self._drop()
+            for operation in group:
+                operation.error = StoreUnavailable("the run store was lost during the commit")
+        for operation in group:
+            reach(f"store.{operation.name}.after_commit")
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+class _Spoiled(Exception):
+    """An operation failed in a way that only undoing the group undoes."""
+
+
+def _perform(link: Link, operation: Operation, *, alone: bool) -> None:
+    """Run one operation; its own failure is its outcome, the database's ends the transaction."""
+    operation.error = None
+    marked = link.savepoints and not alone
+    if marked:
+        link.mark()
+    try:
+        operation.result = operation.work(link.tx)
+    except Exception as error:
+        if isinstance(named := _named(link, error), Contended | Lost):
+            raise named from error
+        operation.error = error
+        if marked:
+            link.undo()
+        elif not alone and not (isinstance(error, TurnoutError) and link.tx.untouched):
+            raise _Spoiled from error
+    else:
+        if marked:
+            link.keep()
+
+
+def _named(link: Link, error: Exception) -> Exception:
+    return error if isinstance(error, Contended | Lost | _Spoiled) else link.translated(error)
+
+
+def _tell(group: Sequence[Operation]) -> None:
+    """Resolve the futures, waking each loop once."""
+    of_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = {}
+    for operation in group:
+        of_loop.setdefault(operation.loop, []).append(operation)
+    for loop, told in of_loop.items():
+        # A loop that was closed has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resolve, told)
+
+
+def _resolve(told: Sequence[Operation]) -> None:
+    for operation in told:
+        if operation.future.done():
+            continue  # its caller was cancelled
+        if operation.error is not None:
+            operation.future.set_exception(operation.error)
+        else:
+            operation.future.set_result(operation.result)

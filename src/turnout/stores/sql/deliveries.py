@@ -1,0 +1,195 @@
+"""Deliveries: who may call for a run, and what the pump has to do about it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, func, or_, select, update
+
+from turnout.errors import RunEnded, Superseded, UnknownRun
+from turnout.model.runs import Delivery, Journal
+from turnout.model.status import DeliveryState
+from turnout.ports.run_store import Handed
+from turnout.stores.sql.journals import read_journal, read_run
+from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE, delivery_of, delivery_values
+from turnout.stores.sql.schema import deliveries, given, insert_into, runs
+from turnout.stores.sql.statements import Transaction
+
+_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
+_ITS: Final = (
+    deliveries.c.run_id == given(deliveries.c.run_id),
+    deliveries.c.number == given(deliveries.c.number),
+)
+_IS_LIVE: Final = deliveries.c.state.in_(sorted(state.value for state in LIVE))
+_CLAIMED: Final = DeliveryState.CLAIMED.value
+_ALL: Final = (
+    select(*DELIVERY_COLUMNS)
+    .where(deliveries.c.run_id == given(deliveries.c.run_id))
+    .order_by(deliveries.c.number)
+)
+_HOLDER: Final = select(deliveries.c.provider_run_id, deliveries.c.claimed_at).where(*_ITS)
+_CLAIM: Final = (
+    update(deliveries)
+    .where(*_ITS)
+    .values(
+        state=_CLAIMED,
+        provider_run_id=bindparam("to_provider_run_id"),
+        claimed_at=bindparam("to_at"),
+        called_at=bindparam("to_at"),
+    )
+)
+_CALLED: Final = update(deliveries).where(*_ITS).values(called_at=bindparam("to_at"))
+_WITHDRAW: Final = (
+    update(runs)
+    .where(
+        _ITS_RUN,
+        runs.c.wake_at.is_not(None),
+        or_(runs.c.wake_at <= bindparam("to_at"), runs.c.wake_sent > 0),
+    )
+    .values(wake_at=None)
+)
+_PARK: Final = update(deliveries).where(*_ITS, _IS_LIVE).values(token=bindparam("to_token"))
+_DUE: Final = (
+    select(*DELIVERY_COLUMNS)
+    .where(deliveries.c.watched == 1, deliveries.c.due_at <= bindparam("now"))
+    .order_by(deliveries.c.due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_MOVE: Final = (
+    update(deliveries).where(*_ITS, deliveries.c.watched == 1).values(due_at=bindparam("to_due_at"))
+)
+_ACCEPTED: Final = (
+    update(deliveries)
+    .where(*_ITS, deliveries.c.state == DeliveryState.PENDING.value)
+    .values(
+        state=DeliveryState.SENT.value,
+        provider_run_id=bindparam("to_provider_run_id"),
+        error=None,
+    )
+)
+_SENT: Final = update(deliveries).where(*_ITS).values(sent_at=bindparam("to_sent_at"))
+_FAILED: Final = (
+    update(deliveries)
+    .where(*_ITS, deliveries.c.state == DeliveryState.PENDING.value)
+    .values(failures=deliveries.c.failures + 1, error=bindparam("to_error"))
+)
+_LOOK: Final = (
+    update(deliveries)
+    .where(*_ITS, deliveries.c.watched == 1, deliveries.c.stopping == 0)
+    .values(due_at=bindparam("to_due_at"))
+)
+_SUPERSEDE: Final = (
+    update(deliveries)
+    .where(*_ITS, _IS_LIVE)
+    .values(
+        state=DeliveryState.SUPERSEDED.value,
+        stopping=bindparam("to_stopping"),
+        watched=bindparam("to_stopping"),
+        due_at=bindparam("to_due_at"),
+    )
+)
+_REDELIVER: Final = (
+    update(runs)
+    .where(_ITS_RUN)
+    .values(
+        delivery=runs.c.delivery + 1,
+        provider=bindparam("to_provider"),
+        fence=runs.c.fence + bindparam("to_moved"),
+        seq=runs.c.seq + 1,
+        projection_at=func.coalesce(runs.c.projection_at, 0),
+    )
+)
+_INSERT: Final = insert_into(deliveries)
+_STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=0, watched=0)
+_STOPPED_LIVE: Final = (
+    update(deliveries).where(*_ITS, _IS_LIVE).values(state=DeliveryState.ENDED.value)
+)
+LONGEST_ERROR: Final = 2_000
+"""Characters of a failed sending's error that are recorded."""
+
+
+def claim_delivery(
+    tx: Transaction, run_id: str, number: int, provider_run_id: str, now: int
+) -> Journal:
+    """Let a vendor run call for a delivery, and read the run; refuse every other one."""
+    run = read_run(tx, run_id, locked=True)
+    its = _key(run_id, number)
+    if number != run.delivery:
+        raise Superseded(f"delivery {number} of run {run_id!r} is not the live one")
+    holder, claimed_at = tx.rows(_HOLDER, its)[0]
+    if claimed_at is not None and holder != provider_run_id:
+        raise Superseded(f"another vendor run holds delivery {number} of run {run_id!r}")
+    if run.state.terminal:
+        raise RunEnded(f"run {run_id!r} is {run.state.value}")
+    if claimed_at is None:
+        tx.write(_CLAIM, {**its, "to_provider_run_id": provider_run_id, "to_at": now})
+    else:
+        tx.write(_CALLED, {**its, "to_at": now})
+    tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
+    return read_journal(tx, run)
+
+
+def park_on(tx: Transaction, run_id: str, number: int, seq: int, token: str) -> bool:
+    """Remember a token while the run is as its vendor run saw it."""
+    # Locked, so that a commit that owes the run a wake comes after the token, and finds it.
+    run = read_run(tx, run_id, locked=True)
+    if run.seq != seq or run.delivery != number or run.state.terminal:
+        return False
+    return bool(tx.changed(_PARK, {**_key(run_id, number), "to_token": token}))
+
+
+def read_deliveries(tx: Transaction, run_id: str) -> Sequence[Delivery]:
+    """Read a run's deliveries, in order of number."""
+    found = tx.rows(_ALL, {"of_run_id": run_id})
+    if not found:
+        raise UnknownRun(f"no run {run_id!r} is known")
+    return [delivery_of(row) for row in found]
+
+
+def due_deliveries(tx: Transaction, now: int, limit: int, hold: int) -> Sequence[Delivery]:
+    """Take what is due; what is taken is due again after the hold."""
+    taken = [delivery_of(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
+    for each in taken:
+        tx.write(_MOVE, {**_key(each.run_id, each.number), "to_due_at": now + hold})
+    return taken
+
+
+def delivered(tx: Transaction, handed: Sequence[Handed]) -> None:
+    """Record what became of sendings."""
+    for each in handed:
+        its = _key(each.run_id, each.number)
+        tx.write(_LOOK, {**its, "to_due_at": each.due_at})
+        if each.error is not None:
+            tx.write(_FAILED, {**its, "to_error": each.error[:LONGEST_ERROR]})
+            continue
+        tx.write(_ACCEPTED, {**its, "to_provider_run_id": each.provider_run_id})
+        tx.write(_SENT, {**its, "to_sent_at": each.sent_at})
+
+
+def postpone(tx: Transaction, run_id: str, number: int, due_at: int) -> None:
+    """Look after a delivery later."""
+    tx.write(_MOVE, {**_key(run_id, number), "to_due_at": due_at})
+
+
+def redeliver(tx: Transaction, run_id: str, number: int, provider: str, now: int) -> bool:
+    """Supersede a live delivery by the next; on another provider it is a move, and fences."""
+    run = read_run(tx, run_id, locked=True)
+    if run.delivery != number or run.state.terminal:
+        return False
+    moved = int(provider != run.provider)
+    # The old provider's run is stopped; at the same provider it is gone, or ends as superseded.
+    tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": moved, "to_due_at": now})
+    tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
+    tx.write(_INSERT, delivery_values(run, number + 1, provider, max(now, run.due_at)))
+    return True
+
+
+def stopped(tx: Transaction, run_id: str, number: int) -> None:
+    """Record that the vendor confirmed the end of its run."""
+    its = _key(run_id, number)
+    tx.write(_STOPPED_LIVE, its)
+    tx.write(_STOPPED, its)
+
+
+def _key(run_id: str, number: int) -> dict[str, object]:
+    return {"of_run_id": run_id, "of_number": number}

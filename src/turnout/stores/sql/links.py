@@ -1,0 +1,61 @@
+"""One connection to one database, as the committer uses it."""
+
+from typing import Protocol
+
+from turnout.stores.sql.statements import Transaction
+
+
+class Link(Protocol):
+    """A connection: transactions are begun and ended here, statements go through `tx`."""
+
+    savepoints: bool
+    """Whether a mark costs next to nothing, so that each operation of a group has one."""
+
+    @property
+    def tx(self) -> Transaction:
+        """What runs statements in the open transaction."""
+        ...
+
+    def begin(self, *, reading: bool, patient: bool) -> None:
+        """Begin; patient: wait for locks, else give up soon with `Contended`."""
+        ...
+
+    def commit(self) -> None:
+        """Commit durably."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo the transaction, if one is open; never raises."""
+        ...
+
+    def mark(self) -> None:
+        """Mark where an operation begins."""
+        ...
+
+    def keep(self) -> None:
+        """Keep what was done since the mark."""
+        ...
+
+    def undo(self) -> None:
+        """Undo what was done since the mark."""
+        ...
+
+    def translated(self, error: Exception) -> Exception:
+        """Say what a driver's error means: `Contended`, `Lost`, or the error itself."""
+        ...
+
+    def close(self) -> None:
+        """Let go; never raises."""
+        ...
+
+
+class Lost(Exception):
+    """The connection is gone, or the database refuses to work; the text tells no secret."""
+
+
+class Opens(Protocol):
+    """Opens links to one database."""
+
+    def open(self, *, reading: bool) -> Link:
+        """Connect, or raise `Lost`."""
+        ...

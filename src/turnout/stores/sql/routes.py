@@ -1,0 +1,53 @@
+"""Routes of tasks, and the replicas of the service."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, select
+
+from turnout.model.routing import Route, Stage
+from turnout.ports.run_store import Replica
+from turnout.stores.sql.schema import put_into, replicas, routes
+from turnout.stores.sql.statements import Transaction
+
+_ROUTES: Final = select(
+    routes.c.task, routes.c.stage, routes.c.old, routes.c.new, routes.c.percentage
+).order_by(routes.c.task)
+_PUT: Final = put_into(routes)
+_BEAT: Final = put_into(replicas)
+_SEEN: Final = (
+    select(*replicas.c)
+    .where(replicas.c.seen_at >= bindparam("since"))
+    .order_by(replicas.c.replica_id)
+)
+
+
+def read_routes(tx: Transaction) -> Mapping[str, Route]:
+    """Read the routes, by task id."""
+    return {
+        task: Route(stage=Stage(stage), old=old, new=new, percentage=percentage)
+        for task, stage, old, new, percentage in tx.rows(_ROUTES, {})
+    }
+
+
+def put_route(tx: Transaction, task: str, route: Route, now: int) -> None:
+    """Set a task's route."""
+    values = {"task": task, "stage": route.stage.value, "old": route.old, "new": route.new}
+    tx.write(_PUT, {**values, "percentage": route.percentage, "at": now})
+
+
+def beat(tx: Transaction, replica: Replica) -> None:
+    """Publish that a replica lives."""
+    values = {"replica_id": replica.replica_id, "provider": replica.provider}
+    values |= {"definition": replica.definition, "version": replica.version}
+    tx.write(_BEAT, {**values, "seen_at": replica.seen_at})
+
+
+def read_replicas(tx: Transaction, since: int) -> Sequence[Replica]:
+    """Read the replicas that have beaten since."""
+    return [
+        Replica(
+            replica_id=row[0], provider=row[1], definition=row[2], version=row[3], seen_at=row[4]
+        )
+        for row in tx.rows(_SEEN, {"since": since})
+    ]

@@ -1,0 +1,117 @@
+"""Schedules, who owns them, and their slots: each claimed at most once, for ever."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, delete, select, update
+
+from turnout.model.canonical import canonical_bytes, parse
+from turnout.model.protocol import Ticked
+from turnout.model.runs import Emission
+from turnout.model.schedules import Schedule
+from turnout.ports.run_store import OwnedSchedule
+from turnout.stores.sql.crossing import emit
+from turnout.stores.sql.schema import given, insert_into, put_into, schedules, slots, ticks
+from turnout.stores.sql.statements import Row, Transaction
+
+_ITS: Final = schedules.c.schedule_id == given(schedules.c.schedule_id)
+_ALL: Final = select(*schedules.c).order_by(schedules.c.schedule_id)
+_ONE: Final = select(*schedules.c).where(_ITS).with_for_update()
+_PUT: Final = put_into(schedules)
+_REMOVE: Final = delete(schedules).where(_ITS)
+_CLAIM: Final = insert_into(slots).on_conflict_do_nothing(
+    index_elements=[slots.c.schedule_id, slots.c.slot]
+)
+_CLAIMED_BY: Final = select(slots.c.run_id).where(
+    slots.c.schedule_id == given(slots.c.schedule_id), slots.c.slot == given(slots.c.slot)
+)
+_STARTED: Final = (
+    update(slots)
+    .where(slots.c.schedule_id == given(slots.c.schedule_id), slots.c.slot == given(slots.c.slot))
+    .values(run_id=bindparam("to_run_id"))
+)
+_LAST: Final = (
+    update(schedules)
+    .where(
+        _ITS,
+        (schedules.c.last_slot.is_(None)) | (schedules.c.last_slot < bindparam("to_last_slot")),
+    )
+    .values(last_slot=bindparam("to_last_slot"))
+)
+_SKIP: Final = insert_into(ticks).on_conflict_do_nothing(
+    index_elements=[ticks.c.schedule_id, ticks.c.slot, ticks.c.provider]
+)
+
+
+def put_schedule(tx: Transaction, schedule: Schedule, provider: str, now: int) -> None:
+    """Add a schedule or replace the one of its id; what stays the same keeps its `since`."""
+    found = _find(tx, schedule.id)
+    same = found is not None and (found.schedule, found.provider) == (schedule, provider)
+    values = {
+        "schedule_id": schedule.id,
+        "task": schedule.task,
+        "cron": schedule.cron,
+        "zone": schedule.zone,
+        "payload": canonical_bytes(schedule.payload),
+        "paused": int(schedule.paused),
+        "provider": provider,
+        "since": found.since if found and same else now,
+        "last_slot": found.last_slot if found else None,
+    }
+    tx.write(_PUT, values)
+
+
+def remove_schedule(tx: Transaction, schedule_id: str) -> bool:
+    """Remove a schedule; its claimed slots stay."""
+    return bool(tx.changed(_REMOVE, {"of_schedule_id": schedule_id}))
+
+
+def read_schedules(tx: Transaction) -> Sequence[OwnedSchedule]:
+    """Read all schedules, in order of id."""
+    return [_owned(row) for row in tx.rows(_ALL, {})]
+
+
+def tick(
+    tx: Transaction, schedule_id: str, slot: int, provider: str, emission: Emission, now: int
+) -> Ticked:
+    """Claim a slot and record its emission, or record why not."""
+    at = {"schedule_id": schedule_id, "slot": slot, "provider": provider, "at": now}
+    found = _find(tx, schedule_id)
+    if found is None:
+        return _skip(tx, at, "removed")
+    if found.provider != provider:
+        return _skip(tx, at, "not_owner")
+    if found.schedule.paused:
+        return _skip(tx, at, "paused")
+    key = {"of_schedule_id": schedule_id, "of_slot": slot}
+    if not tx.changed(_CLAIM, {**at, "run_id": ""}):
+        first = tx.rows(_CLAIMED_BY, key)[0][0]
+        return Ticked(run_id=first or None, reason="claimed")
+    (emitted,) = emit(tx, [emission])
+    run_id = emitted.runs[0].run_id if emitted.runs else ""
+    tx.write(_STARTED, {**key, "to_run_id": run_id})
+    tx.write(_LAST, {"of_schedule_id": schedule_id, "to_last_slot": slot})
+    return Ticked(run_id=run_id or None, reason="started")
+
+
+def _skip(tx: Transaction, at: dict[str, object], reason: str) -> Ticked:
+    tx.write(_SKIP, {**at, "reason": reason})
+    return Ticked.model_validate({"run_id": None, "reason": reason})
+
+
+def _find(tx: Transaction, schedule_id: str) -> OwnedSchedule | None:
+    found = tx.rows(_ONE, {"of_schedule_id": schedule_id})
+    return _owned(found[0]) if found else None
+
+
+def _owned(row: Row) -> OwnedSchedule:
+    schedule_id, task, cron, zone, payload, paused, provider, since, last_slot = row
+    schedule = Schedule(
+        id=schedule_id,
+        task=task,
+        cron=cron,
+        zone=zone,
+        payload=parse(payload),
+        paused=bool(paused),
+    )
+    return OwnedSchedule(schedule=schedule, provider=provider, since=since, last_slot=last_slot)

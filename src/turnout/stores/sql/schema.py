@@ -1,0 +1,343 @@
+"""The run store's tables.
+
+Simple columns for every database: text, 64-bit integers, bytes. Times are milliseconds since the
+epoch; JSON is canonical and stored as bytes; a state is the word of its enum. Nothing is deleted
+but waits that closed and places in a concurrency line. `migrations/` makes these tables; a test
+holds both, and `migration_docs/tables.md`, together.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    text,
+)
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.dialects.postgresql import insert as _insert
+
+VERSION_TABLE: Final = "turnout_version"
+
+metadata: Final = MetaData()
+
+# SQLite gives out row ids only for a column of exactly this type.
+_Whole = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _text(name: str, comment: str, **options: Any) -> Column[Any]:
+    return Column(name, Text, nullable=options.pop("nullable", False), comment=comment, **options)
+
+
+def _whole(name: str, comment: str, **options: Any) -> Column[Any]:
+    return Column(name, _Whole, nullable=options.pop("nullable", False), comment=comment, **options)
+
+
+def _json(name: str, comment: str, **options: Any) -> Column[Any]:
+    nullable = options.pop("nullable", True)
+    return Column(name, LargeBinary, nullable=nullable, comment=comment, **options)
+
+
+def _of_run(**options: Any) -> Column[Any]:
+    return Column(
+        "run_id",
+        Text,
+        ForeignKey("turnout_runs.run_id"),
+        nullable=False,
+        comment="whose it is",
+        **options,
+    )
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+store: Final = Table(
+    "turnout_store",
+    metadata,
+    _text("store_id", "names this store, so that a caller's connection is known to be on it"),
+    comment="One row: which store this is.",
+)
+
+events: Final = Table(
+    "turnout_events",
+    metadata,
+    _text("event_id", "ours", primary_key=True),
+    _text("name", "what happened"),
+    _json("payload", "the event's payload", nullable=False),
+    _whole("emitted_at", "when"),
+    _text("key", "the caller's key", nullable=True),
+    _text("caused_by", "the run/step that emitted it", nullable=True),
+    comment="Events, as they were emitted.",
+    sqlite_with_rowid=False,
+)
+
+runs: Final = Table(
+    "turnout_runs",
+    metadata,
+    Column(
+        "emit_seq",
+        _Whole,
+        Identity(),
+        primary_key=True,
+        comment="the order of emit, given here",
+    ),
+    _text("run_id", "ours; one safe path segment", unique=True),
+    _text("task", "the task's id"),
+    _text("provider", "who calls for it"),
+    _json("payload", "what the task gets", nullable=False),
+    _text("event", "the name of the event that started it"),
+    _text("event_id", "that event"),
+    _whole("emitted_at", "when it was emitted"),
+    _whole("due_at", "when it may start"),
+    _text("state", "RunStatus"),
+    _whole("seq", "raised by every commit"),
+    _whole("fence", "raised by cancel, deadlines and moves"),
+    _whole("delivery", "the number of the live delivery"),
+    _text("definition", "the digest of the app's definition"),
+    _text("code_version", "the digest of the task's source"),
+    _text("key", "the caller's key", nullable=True),
+    _text("shadow", "the provider that is to run its shadow", nullable=True),
+    _text("limit_key", "the concurrency key's value, as JSON", nullable=True),
+    _whole("started_at", "when it started", nullable=True),
+    _whole("ended_at", "when it ended", nullable=True),
+    _whole("deadline_at", "when it times out", nullable=True),
+    _whole("parked", "1 while it waits"),
+    _whole("parked_until", "until when at most", nullable=True),
+    _text("parked_for", "ParkReasons, with commas between"),
+    _text("parent_run_id", "the run that invoked it", nullable=True),
+    _text("parent_step", "and the step", nullable=True),
+    _json("result", "what the task returned"),
+    _text("error_name", "the class of the error it failed with", nullable=True),
+    _text("error_message", "and its message", nullable=True),
+    _json("progress", "what the task last said of itself"),
+    _whole("wake_at", "when a wake is owed to it", nullable=True),
+    _whole("wake_sent", "how often that wake was sent"),
+    _whole("projected_seq", "the seq that the artifacts show"),
+    _whole("projection_at", "when the artifacts are due; null: up to date", nullable=True),
+    Index("turnout_runs_by_task", "task", "emit_seq"),
+    Index("turnout_runs_by_state", "state", "emit_seq"),
+    Index("turnout_runs_shadowed", "emit_seq", **_where("shadow IS NOT NULL")),
+    Index("turnout_runs_by_parent", "parent_run_id", **_where("parent_run_id IS NOT NULL")),
+    Index("turnout_runs_to_wake", "wake_at", **_where("wake_at IS NOT NULL")),
+    Index("turnout_runs_to_time_out", "deadline_at", **_where("deadline_at IS NOT NULL")),
+    Index("turnout_runs_to_project", "projection_at", **_where("projection_at IS NOT NULL")),
+    comment="Runs: one execution of a task each.",
+    sqlite_autoincrement=True,
+)
+
+keys: Final = Table(
+    "turnout_keys",
+    metadata,
+    _text("task", "the task's id", primary_key=True),
+    _text("key", "the caller's key", primary_key=True),
+    _text("run_id", "the first run"),
+    _text("event_id", "the first event"),
+    comment="Callers' keys: unique per task for ever.",
+    sqlite_with_rowid=False,
+)
+
+transitions: Final = Table(
+    "turnout_transitions",
+    metadata,
+    _of_run(primary_key=True),
+    _whole("seq", "the run's seq of the commit", primary_key=True),
+    _whole("place", "its place in the commit", primary_key=True),
+    _text("state", "the RunStatus it came to"),
+    _whole("at", "when"),
+    comment="Changes of runs' states; append-only.",
+    sqlite_with_rowid=False,
+)
+
+steps: Final = Table(
+    "turnout_steps",
+    metadata,
+    _of_run(primary_key=True),
+    _text("step", "the step's id", primary_key=True),
+    _text("kind", "StepKind"),
+    _text("position", "where in the function it was asked; sorts in order of asking"),
+    _text("state", "StepState"),
+    _whole("asked_at", "when it was first asked for"),
+    _whole("ended_at", "when it settled", nullable=True),
+    _whole("due_at", "when a sleep ends or a wait times out", nullable=True),
+    _text("child", "the run that an invoke started", nullable=True),
+    _json("output", "what it returned"),
+    _text("error_name", "the class of the error it failed with", nullable=True),
+    _text("error_message", "and its message", nullable=True),
+    comment="Steps: what a task function asked for, and the committed outcome.",
+    sqlite_with_rowid=False,
+)
+
+attempts: Final = Table(
+    "turnout_attempts",
+    metadata,
+    _of_run(primary_key=True),
+    _text("step", "the step's id", primary_key=True),
+    _whole("number", "from 1", primary_key=True),
+    _text("state", "AttemptState"),
+    _whole("fence", "the run's when it was claimed"),
+    _text("worker", "who runs it"),
+    _whole("claimed_at", "when it was claimed"),
+    _whole("lease_until", "when it counts as lost"),
+    _whole("timeout_at", "when it times out", nullable=True),
+    _whole("ended_at", "when it ended", nullable=True),
+    _text("error_name", "the class of the error it failed with", nullable=True),
+    _text("error_message", "and its message", nullable=True),
+    _whole("retry_at", "when the next may be claimed", nullable=True),
+    _whole("leased", "1 while it is claimed and its run lives"),
+    Index("turnout_attempts_leased", "lease_until", **_where("leased = 1")),
+    comment="Attempts: tries of steps.",
+    sqlite_with_rowid=False,
+)
+
+waits: Final = Table(
+    "turnout_waits",
+    metadata,
+    _of_run(primary_key=True),
+    _text("step", "the step that it meets; empty: it cancels the run", primary_key=True),
+    _whole("place", "tells several waits of one step apart", primary_key=True),
+    _text("event", "the event's name"),
+    _text("path", "where the first value must stand; empty: anywhere will do"),
+    _json("value", "the canonical JSON that must stand there", nullable=False),
+    _json("more", "the other paths and values, as pairs", nullable=False),
+    Index("turnout_waits_by_event", "event", "path", "value"),
+    comment="Open waits for events.",
+    sqlite_with_rowid=False,
+)
+
+deliveries: Final = Table(
+    "turnout_deliveries",
+    metadata,
+    _of_run(primary_key=True),
+    _whole("number", "from 1", primary_key=True),
+    _text("provider", "to whom"),
+    _text("task", "the task's id"),
+    _text("state", "DeliveryState"),
+    _whole("due_at", "when the pump acts next"),
+    _text("provider_run_id", "the vendor's run", nullable=True),
+    _text("token", "what the parked vendor run waits on", nullable=True),
+    _whole("sent_at", "when it was sent", nullable=True),
+    _whole("claimed_at", "when a vendor run first called", nullable=True),
+    _whole("called_at", "when it last called", nullable=True),
+    _whole("stopping", "1 while the vendor run must be stopped"),
+    _whole("failures", "sendings that failed"),
+    _text("error", "why the last sending failed", nullable=True),
+    _whole("watched", "1 while the pump has something to do with it"),
+    Index("turnout_deliveries_watched", "due_at", **_where("watched = 1")),
+    comment="Deliveries: the n-th handing over of a run to a provider.",
+    sqlite_with_rowid=False,
+)
+
+line: Final = Table(
+    "turnout_line",
+    metadata,
+    _of_run(primary_key=True),
+    _text("step", "the step; empty: the run itself", primary_key=True),
+    _text("task", "the task's id"),
+    _text("limit_key", "the concurrency key's value, as JSON"),
+    _whole("emit_seq", "the run's order of emit"),
+    _whole("due_at", "when the run may start"),
+    _text("state", "queued: not asked yet, waiting: asked in vain, held: has the slot"),
+    Index("turnout_line_by_key", "task", "limit_key", "state", "emit_seq"),
+    comment="Who holds a concurrency slot, and who stands in line for one.",
+    sqlite_with_rowid=False,
+)
+
+schedules: Final = Table(
+    "turnout_schedules",
+    metadata,
+    _text("schedule_id", "the schedule's id", primary_key=True),
+    _text("task", "the task's id"),
+    _text("cron", "five fields, or a name like @daily"),
+    _text("zone", "IANA zone"),
+    _json("payload", "what each run gets", nullable=False),
+    _whole("paused", "1 while its slots start nothing"),
+    _text("provider", "who owns it"),
+    _whole("since", "since when it is like this"),
+    _whole("last_slot", "the last slot that was claimed", nullable=True),
+    comment="Schedules and their owners.",
+    sqlite_with_rowid=False,
+)
+
+slots: Final = Table(
+    "turnout_slots",
+    metadata,
+    _text("schedule_id", "the schedule's id", primary_key=True),
+    _whole("slot", "the nominal time", primary_key=True),
+    _text("run_id", "the run that it started"),
+    _text("provider", "whose tick claimed it"),
+    _whole("at", "when"),
+    comment="Slots that were claimed: each once, for ever.",
+    sqlite_with_rowid=False,
+)
+
+ticks: Final = Table(
+    "turnout_ticks",
+    metadata,
+    _text("schedule_id", "the schedule's id", primary_key=True),
+    _whole("slot", "the nominal time", primary_key=True),
+    _text("provider", "whose tick", primary_key=True),
+    _text("reason", "why it started nothing"),
+    _whole("at", "when it first came"),
+    comment="Ticks that started nothing, and why.",
+    sqlite_with_rowid=False,
+)
+
+routes: Final = Table(
+    "turnout_routes",
+    metadata,
+    _text("task", "the task's id", primary_key=True),
+    _text("stage", "old, dual, ramp, new or drained"),
+    _text("old", "from which provider"),
+    _text("new", "to which"),
+    _whole("percentage", "of new runs that go to the new one in stage ramp"),
+    _whole("at", "when it was set"),
+    comment="Where a task's new runs go.",
+    sqlite_with_rowid=False,
+)
+
+replicas: Final = Table(
+    "turnout_replicas",
+    metadata,
+    _text("replica_id", "names a process", primary_key=True),
+    _text("provider", "what it runs with"),
+    _text("definition", "the digest of its app's definition"),
+    _text("version", "of Turnout"),
+    _whole("seen_at", "when it last said so"),
+    comment="The processes of the service.",
+    sqlite_with_rowid=False,
+)
+
+
+def insert_into(table: Table, *, without: Iterable[str] = ()) -> Insert:
+    """Insert a row, each column from the parameter of its name."""
+    left = set(without)
+    values: dict[str, Any] = {
+        each.name: bindparam(each.name) for each in table.c if each.name not in left
+    }
+    # PostgreSQL's construct compiles for SQLite too; inline: no implicit RETURNING.
+    return _insert(table).values(values).inline()
+
+
+def put_into(table: Table) -> Insert:
+    """Insert a row, or replace all of it but its primary key."""
+    made = insert_into(table)
+    keys_ = list(table.primary_key.columns)
+    rest = {each.name: made.excluded[each.name] for each in table.c if not each.primary_key}
+    return made.on_conflict_do_update(index_elements=keys_, set_=rest)
+
+
+def given(column: Column[Any]) -> BindParameter[Any]:
+    """A parameter that a row's column must equal; named apart from parameters that are written."""
+    return bindparam(f"of_{column.name}", type_=column.type)

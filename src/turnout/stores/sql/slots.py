@@ -1,0 +1,112 @@
+"""Concurrency slots: a line per (task, limit key), in order of emit.
+
+A place in the line is `queued` (it will ask by itself), `waiting` (it asked in vain and must be
+woken) or `held`. Whenever a slot may be free and the head of the line waits, the head is owed a
+wake: after a slot is freed, after a place is given up, and after one is taken while more are free.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import and_, bindparam, delete, func, select, update
+
+from turnout.errors import WrongUse
+from turnout.model.runs import Run
+from turnout.stores.sql.journals import read_run, wake
+from turnout.stores.sql.schema import given, insert_into, line
+from turnout.stores.sql.statements import Transaction
+
+_IN_LINE: Final = and_(
+    line.c.task == given(line.c.task), line.c.limit_key == given(line.c.limit_key)
+)
+_ITS_PLACE: Final = and_(line.c.run_id == given(line.c.run_id), line.c.step == given(line.c.step))
+_STATE: Final = select(line.c.state).where(_ITS_PLACE)
+_STAND: Final = insert_into(line)
+_SET: Final = update(line).where(_ITS_PLACE).values(state=bindparam("to_state"))
+_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == "held")
+_OVERTAKEN: Final = (
+    select(line.c.emit_seq)
+    .where(
+        _IN_LINE,
+        line.c.state.in_(["queued", "waiting"]),
+        line.c.emit_seq < given(line.c.emit_seq),
+        line.c.due_at <= bindparam("now"),
+    )
+    .limit(1)
+)
+_WAITING: Final = (
+    select(line.c.run_id, line.c.emit_seq)
+    .where(_IN_LINE, line.c.state == "waiting")
+    .order_by(line.c.emit_seq)
+    .limit(1)
+)
+_LEAVE: Final = delete(line).where(_ITS_PLACE)
+_LEAVE_ALL: Final = delete(line).where(line.c.run_id == given(line.c.run_id))
+
+
+def take_slot(tx: Transaction, run_id: str, step: str | None, limit: int, now: int) -> bool:
+    """Hold a slot, or stand in line for one."""
+    run = read_run(tx, run_id)
+    if run.limit_key is None:
+        raise WrongUse(f"run {run_id!r} has no limit_key; give it one, null for a task-wide limit")
+    tx.lock(_name(run))
+    run = read_run(tx, run_id)
+    if run.state.terminal:
+        return False
+    place = {"of_run_id": run_id, "of_step": step or ""}
+    state = _state(tx, run, step or "")
+    if state == "held":
+        return True
+    held = tx.rows(_HELD, _line_of(run))[0][0]
+    if held >= limit or _overtakes(tx, run, run.emit_seq, now):
+        if state != "waiting":
+            tx.write(_SET, {**place, "to_state": "waiting"})
+        return False
+    tx.write(_SET, {**place, "to_state": "held"})
+    if held + 1 < limit:
+        wake_next(tx, run, now, but=run_id)
+    return True
+
+
+def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int) -> None:
+    """Give up the places of these steps, or all of the run's, and wake the next in line."""
+    if run.limit_key is None:
+        return
+    tx.lock(_name(run))
+    if steps is None:
+        freed = tx.changed(_LEAVE_ALL, {"of_run_id": run.run_id})
+    else:
+        places = [{"of_run_id": run.run_id, "of_step": step} for step in steps]
+        freed = sum(tx.changed(_LEAVE, place) for place in places)
+    if freed:
+        wake_next(tx, run, now)
+
+
+def wake_next(tx: Transaction, run: Run, now: int, *, but: str = "") -> None:
+    """Wake the head of the line if it waits; one that has not asked yet comes by itself."""
+    waiting = tx.rows(_WAITING, _line_of(run))
+    if not waiting or waiting[0][0] == but or _overtakes(tx, run, waiting[0][1], now):
+        return
+    wake(tx, waiting[0][0], now)
+
+
+def _state(tx: Transaction, run: Run, step: str) -> str:
+    found = tx.rows(_STATE, {"of_run_id": run.run_id, "of_step": step})
+    if found:
+        return str(found[0][0])
+    stands = {"run_id": run.run_id, "step": step, "task": run.task, "limit_key": run.limit_key}
+    tx.write(_STAND, {**stands, "emit_seq": run.emit_seq, "due_at": run.due_at, "state": "queued"})
+    return "queued"
+
+
+def _overtakes(tx: Transaction, run: Run, emit_seq: int, now: int) -> bool:
+    """Whether a run that is due stands in line before this place."""
+    return bool(tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": emit_seq, "now": now}))
+
+
+def _line_of(run: Run) -> dict[str, object]:
+    return {"of_task": run.task, "of_limit_key": run.limit_key}
+
+
+def _name(run: Run) -> str:
+    return f"slot:{run.task}:{run.limit_key}"

@@ -1,0 +1,234 @@
+"""SQLite: one writer at a time, readers beside it.
+
+WAL, so that readers never wait. `synchronous=FULL`: a commit is on the disk when it returns, power
+loss included; a group of commits shares the one fsync that this costs. `BEGIN IMMEDIATE`: a
+transaction that will write never finds out half-way that another one was faster.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, NullPool, create_engine
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.base import Executable
+
+from turnout.errors import InvalidSettings, WrongUse
+from turnout.stores.sql.callers import Runs
+from turnout.stores.sql.links import Lost
+from turnout.stores.sql.migrate import check_revision, run_migrations
+from turnout.stores.sql.schema import VERSION_TABLE, metadata
+from turnout.stores.sql.statements import Contended, Params, Row, Statements
+
+BUSY_MS: Final = 5_000
+"""How long a transaction waits for another process's, each time it is tried."""
+UPGRADE_SECONDS: Final = 60
+"""How long an upgrade waits for another process's."""
+
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_BROKEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+
+
+class SqliteTransaction:
+    """Runs statements on a connection's cursor."""
+
+    untouched = False  # never asked: each operation has its savepoint
+
+    def __init__(self, cursor: sqlite3.Cursor, known: Statements) -> None:
+        self._cursor = cursor
+        self._known = known
+
+    def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
+        """Run a statement and read all its rows."""
+        known = self._known[statement]
+        return self._cursor.execute(known.sql, known.values(params)).fetchall()
+
+    def changed(self, statement: Executable, params: Params) -> int:
+        """Run a statement and say how many rows it changed."""
+        known = self._known[statement]
+        return self._cursor.execute(known.sql, known.values(params)).rowcount
+
+    def write(self, statement: Executable, params: Params) -> None:
+        """Run a statement of which nothing needs to be known."""
+        known = self._known[statement]
+        self._cursor.execute(known.sql, known.values(params))
+
+    def lock(self, name: str, *, shared: bool = False) -> None:
+        """Nothing to do: whoever writes is alone."""
+
+
+class SqliteLink:
+    """A connection of our own."""
+
+    savepoints = True
+
+    def __init__(self, connection: sqlite3.Connection, known: Statements) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self.tx = SqliteTransaction(self._cursor, known)
+
+    def begin(self, *, reading: bool, patient: bool) -> None:  # noqa: ARG002 - the port's
+        """Begin; a writer waits for its turn."""
+        self._cursor.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit; on disk when it returns."""
+        self._cursor.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction, if one is open."""
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+
+    def mark(self) -> None:
+        """Mark where an operation begins."""
+        self._cursor.execute("SAVEPOINT operation")
+
+    def keep(self) -> None:
+        """Keep what was done since the mark."""
+        self._cursor.execute("RELEASE operation")
+
+    def undo(self) -> None:
+        """Undo what was done since the mark."""
+        self._cursor.execute("ROLLBACK TO operation")
+        self._cursor.execute("RELEASE operation")
+
+    def translated(self, error: Exception) -> Exception:
+        """Say what a driver's error means."""
+        return translated(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+
+class SqliteDatabase:
+    """A file, or one database in memory."""
+
+    backend = "sqlite"
+    drivers = frozenset({"pysqlite", "aiosqlite"})
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.name = "sqlite://" if path is None else f"sqlite:///{path}"
+        self.statements = Statements(sqlite.dialect(paramstyle="qmark"))
+
+    def threads(self, _writers: int) -> tuple[int, int]:
+        """One writer, however many are asked for; memory has no second connection to read by."""
+        return (1, 0) if self.path is None else (1, 1)
+
+    def prepare(self) -> None:
+        """Make or upgrade the tables of a file; those in memory are made as it is opened."""
+        if self.path is None:
+            return
+        if not self.path.parent.is_dir():
+            raise InvalidSettings(f"{self.name}: there is no folder {self.path.parent}")
+        connection = self._connect(reading=False)
+        try:
+            if not check_revision(_revision(connection)):
+                self._upgrade()
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        finally:
+            connection.close()
+
+    def open(self, *, reading: bool) -> SqliteLink:
+        """Open it; `Lost` where it cannot be."""
+        connection = self._connect(reading=reading)
+        if self.path is None:
+            _make_tables(connection)
+        return SqliteLink(connection, self.statements)
+
+    def check(self, run: Runs) -> None:
+        """Refuse a connection that is on another file."""
+        if self.path is None:
+            raise WrongUse("connection: a run store in memory is nobody else's; give it a file")
+        files = {row[1]: row[2] for row in run("PRAGMA database_list", ())[0]}
+        theirs = files.get("main") or ":memory:"
+        if not (Path(theirs).exists() and self.path.exists() and self.path.samefile(theirs)):
+            raise WrongUse(f"connection: it is on {theirs}, and the run store is {self.path}")
+
+    def lock(self, run: Runs, name: str, *, shared: bool) -> None:
+        """Nothing to do: whoever writes is alone."""
+
+    def translated(self, error: Exception) -> Exception:
+        """Say what an error of sqlite3 means."""
+        return translated(error)
+
+    def _connect(self, *, reading: bool) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                ":memory:" if self.path is None else self.path,
+                timeout=BUSY_MS / 1_000,
+                isolation_level=None,
+                check_same_thread=False,  # may be closed by another thread than its own
+                cached_statements=512,
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if reading:
+                connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        return connection
+
+    def _upgrade(self) -> None:
+        """Run the migrations while nobody else writes."""
+        engine = create_engine(
+            URL.create("sqlite", database=str(self.path)),
+            poolclass=NullPool,
+            connect_args={"timeout": UPGRADE_SECONDS, "isolation_level": None},
+        )
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            raw = connection.connection.dbapi_connection
+            if not check_revision(_revision(raw)):  # nobody was faster
+                run_migrations(connection)
+            connection.exec_driver_sql("COMMIT")
+
+
+def _revision(connection: Any) -> str | None:
+    """Read the revision of the tables; None where there are none."""
+    there = connection.execute(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (VERSION_TABLE,)
+    ).fetchone()
+    if there is None:
+        return None
+    found = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+    return None if found is None else str(found[0])
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables at once, as the migrations would, and far sooner."""
+    dialect = sqlite.dialect()
+    for table in metadata.sorted_tables:
+        connection.execute(str(CreateTable(table).compile(dialect=dialect)))
+        for index in table.indexes:
+            connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
+
+
+def translated(error: Exception) -> Exception:
+    """Say what an error of sqlite3 means: `Contended`, `Lost`, or the error itself."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _BUSY:
+        return Contended(str(error))
+    return Lost(f"SQLite: {error}") if code in _BROKEN else error

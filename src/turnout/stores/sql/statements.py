@@ -1,0 +1,99 @@
+"""Statements, compiled once, and the transaction that runs them.
+
+SQLAlchemy writes the SQL; the driver runs it as text. Executing through SQLAlchemy would cost more
+than ten times as much, and there is nothing for it to convert: columns are text, integers, bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Protocol
+
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Params = Mapping[str, Any]
+Row = tuple[Any, ...]
+
+
+class Transaction(Protocol):
+    """What a decision may do to the database, inside a transaction that others begin and end."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was written in it yet; may be False without need."""
+        ...
+
+    def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
+        """Run a statement and read all its rows."""
+        ...
+
+    def changed(self, statement: Executable, params: Params) -> int:
+        """Run a statement and say how many rows it changed."""
+        ...
+
+    def write(self, statement: Executable, params: Params) -> None:
+        """Run a statement of which nothing needs to be known."""
+        ...
+
+    def lock(self, name: str, *, shared: bool = False) -> None:
+        """Hold a name until the transaction ends; `Contended` where waiting is not wanted."""
+        ...
+
+
+class Contended(Exception):
+    """Another transaction is in the way: run this one again, alone."""
+
+
+class Statement:
+    """One compiled statement."""
+
+    __slots__ = ("sql", "values")
+
+    def __init__(self, compiled: SQLCompiler) -> None:
+        self.sql = compiled.string
+        names = list(compiled.positiontup or ())
+        literals = {name: compiled.binds[name] for name in names}
+        self.values = _picker(
+            names, {name: each.value for name, each in literals.items() if not each.required}
+        )
+
+
+class Statements:
+    """The statements of one database, compiled as they are first asked for."""
+
+    def __init__(self, dialect: Dialect, schema: str | None = None) -> None:
+        self._dialect = dialect
+        self._schema = schema
+        self._compiled: dict[int, tuple[Executable, Statement]] = {}
+
+    def __getitem__(self, statement: Executable) -> Statement:
+        """Compile a statement, or find it compiled."""
+        # By identity: statements are values of modules, or cached by whoever builds them. The
+        # statement is kept beside its text, so that its id is not given to another.
+        found = self._compiled.get(id(statement))
+        if found is None:
+            found = self._compiled[id(statement)] = (statement, self._compile(statement))
+        return found[1]
+
+    def _compile(self, statement: Any) -> Statement:
+        if self._schema is None:
+            return Statement(statement.compile(dialect=self._dialect))
+        return Statement(
+            statement.compile(
+                dialect=self._dialect,
+                schema_translate_map={None: self._schema},
+                render_schema_translate=True,
+            )
+        )
+
+
+def _picker(names: list[str], constants: Params) -> Callable[[Params], Row]:
+    """Put parameters into the statement's order; literals of the statement are constants."""
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        (name,) = names
+        return lambda params: ({**constants, **params}[name],)
+    pick = itemgetter(*names)
+    return (lambda params: pick({**constants, **params})) if constants else pick

@@ -1,0 +1,81 @@
+"""Open waits for events: opened, closed, and found by an event that meets them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, delete, func, select
+
+from turnout.model.canonical import canonical_bytes, parse
+from turnout.model.events import StoredEvent
+from turnout.model.policies import at_path
+from turnout.model.runs import Wait
+from turnout.model.transitions import matches
+from turnout.stores.sql.rows import wait_of, wait_values
+from turnout.stores.sql.schema import given, insert_into, waits
+from turnout.stores.sql.statements import Transaction
+
+_OPEN: Final = insert_into(waits)
+_NEXT_PLACE: Final = select(func.coalesce(func.max(waits.c.place) + 1, 0)).where(
+    waits.c.run_id == given(waits.c.run_id), waits.c.step == given(waits.c.step)
+)
+_CLOSE: Final = delete(waits).where(
+    waits.c.run_id == given(waits.c.run_id), waits.c.step == given(waits.c.step)
+)
+_CLOSE_ALL: Final = delete(waits).where(waits.c.run_id == given(waits.c.run_id))
+_PATHS: Final = select(waits.c.path).where(waits.c.event == given(waits.c.event)).distinct()
+_MEETING: Final = (
+    select(*(waits.c[name] for name in ("run_id", "step", "event", "path", "value", "more")))
+    .where(
+        waits.c.event == given(waits.c.event),
+        waits.c.path == bindparam("path"),
+        waits.c.value == bindparam("value"),
+    )
+    .order_by(waits.c.run_id, waits.c.step, waits.c.place)
+)
+
+
+def open_waits(tx: Transaction, opened: Sequence[Wait]) -> None:
+    """Open waits; an event that is committed from now on meets them."""
+    # An emit holds the names of its events, shared, until it has committed: so an event is seen to
+    # be committed before the wait, or it sees the wait.
+    for name in sorted({wait.event for wait in opened}):
+        tx.lock(_event(name))
+    for wait in opened:
+        at = {"of_run_id": wait.run_id, "of_step": wait.step or ""}
+        place = tx.rows(_NEXT_PLACE, at)[0][0]
+        tx.write(_OPEN, wait_values(wait, place))
+
+
+def close_waits(tx: Transaction, run_id: str, step: str) -> None:
+    """Close the waits of a step."""
+    tx.write(_CLOSE, {"of_run_id": run_id, "of_step": step})
+
+
+def close_all_waits(tx: Transaction, run_id: str) -> None:
+    """Close all waits of a run."""
+    tx.write(_CLOSE_ALL, {"of_run_id": run_id})
+
+
+def hold_names(tx: Transaction, names: Sequence[str]) -> None:
+    """Keep waits for these events from being opened until this transaction ends."""
+    for name in sorted(set(names)):
+        tx.lock(_event(name), shared=True)
+
+
+def met_by(tx: Transaction, event: StoredEvent) -> Sequence[Wait]:
+    """Find the open waits that an event meets, in order of their runs' ids."""
+    paths = tx.rows(_PATHS, {"of_event": event.name})
+    if not paths:
+        return ()
+    payload = parse(event.payload)
+    found: list[Wait] = []
+    for (path,) in paths:
+        value = canonical_bytes(at_path(path, payload)) if path else b""
+        rows = tx.rows(_MEETING, {"of_event": event.name, "path": path, "value": value})
+        found.extend(map(wait_of, rows))
+    found = [wait for wait in found if matches(wait, event.name, payload)]
+    return sorted(found, key=lambda wait: (wait.run_id, wait.step or ""))
+
+
+def _event(name: str) -> str:
+    return f"event:{name}"
