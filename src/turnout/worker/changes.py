@@ -4,8 +4,8 @@ A draft starts from a journal as it was read, takes an attempt's outcome, what t
 decided, and the run's end, and becomes one `Change`: committed whole, or not at all.
 """
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
 from turnout.model.runs import Attempt, Change, Emission, Journal, Run, Step, Transition, Wait
 from turnout.model.status import RunStatus
@@ -13,6 +13,8 @@ from turnout.model.time import Millis
 from turnout.model.transitions import end
 from turnout.worker.effects import Effects
 from turnout.worker.replay import Decision
+
+_SLOTS: Final = tuple((each.name, getattr(Run, each.name)) for each in fields(Run))
 
 
 class Draft:
@@ -74,15 +76,28 @@ class Draft:
                 self._waits.append(asked.wait)
             if asked.emission is not None:
                 self._emissions.append(asked.emission)
+        self.record_settled(decision)
+        if decision.state is RunStatus.RUNNING:
+            self.park(decision)
+        else:
+            state, result, error = decision.state, decision.result, decision.error
+            self.finish(end(self.run, state, now, result=result, error=error), effects, now)
+
+    def park(self, decision: Decision) -> None:
+        """Take up what the run waits for, if it can do nothing else."""
+        run = self.run
+        if decision.ready:
+            return  # whoever claims it commits that the run is no longer parked
+        until, reasons = decision.until, decision.reasons
+        if not (run.parked and run.parked_until == until and run.parked_for == reasons):
+            self.run = with_values(run, parked=True, parked_until=until, parked_for=reasons)
+
+    def record_settled(self, decision: Decision) -> None:
+        """Take up only what the replay found to be over."""
         for step in decision.steps:
             self._steps[step.step] = step
         for attempt in decision.attempts:
             self.put_attempt(attempt)
-        if decision.state is RunStatus.RUNNING:
-            self._park(decision)
-        else:
-            state, result, error = decision.state, decision.result, decision.error
-            self.finish(end(self.run, state, now, result=result, error=error), effects, now)
 
     def finish(self, change: Change | None, effects: Effects, now: Millis) -> None:
         """Take up the end of the run, with what follows from it."""
@@ -118,15 +133,6 @@ class Draft:
             stop_vendor=self._stop_vendor,
         )
 
-    def _park(self, decision: Decision) -> None:
-        run = self.run
-        if decision.ready:
-            # Whoever claims it commits that the run is no longer parked.
-            return
-        until, reasons = decision.until, decision.reasons
-        if not (run.parked and run.parked_until == until and run.parked_for == reasons):
-            self.run = with_values(run, parked=True, parked_until=until, parked_for=reasons)
-
     def _merged(self, run: Run) -> Journal:
         journal = self.journal
         steps = {**journal.steps, **self._steps} if self._steps else journal.steps
@@ -141,8 +147,11 @@ class Draft:
 
 
 def with_values(run: Run, **values: Any) -> Run:
-    """The run with some of its values changed."""
-    return replace(run, **values)
+    """The run with some of its values changed; as `replace`, several times faster."""
+    made = object.__new__(Run)
+    for name, slot in _SLOTS:
+        slot.__set__(made, values[name] if name in values else slot.__get__(run))
+    return made
 
 
 def unparked(run: Run) -> Run:

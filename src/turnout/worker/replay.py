@@ -79,6 +79,8 @@ class Decision:
     current: list[str] = field(default_factory=list)
     unasked: tuple[str, ...] = ()
     """Recorded steps that the function no longer asks for."""
+    held: bool = False
+    """Whether the end has come but is left to the vendor run to bring about, which is woken."""
 
     @property
     def parked(self) -> bool:
@@ -290,6 +292,19 @@ class _Replay:
             decision.ready.append(Ready(command=command, attempt=len(tried) + 1, index=index))
         return step
 
+    def _lose_unasked(self) -> None:
+        """Settle lost attempts of steps that are no longer asked for: nobody else would."""
+        for name in self.decision.unasked:
+            step, tried = self.steps[name], self._tried(name)
+            claimed = step.state is StepState.OPEN and tried[-1:]
+            if claimed and tried[-1].state is AttemptState.CLAIMED:
+                if tried[-1].lease_until > self.now:
+                    continue
+                run_id = self.journal.run.run_id
+                lost, step = lose_attempt(run_id, step, tried, self.retries, self.now)
+                self.decision.attempts.append(lost)
+                self.decision.steps.append(step)
+
     def _wait(self, reason: ParkReason, until: Millis | None) -> None:
         self._decision_reasons[reason] = None
         known = self.decision.until
@@ -332,6 +347,7 @@ class _Replay:
         decision = self.decision
         decision.told = self.gate.told
         decision.unasked = tuple(name for name in self.steps if name not in self.seen)
+        self._lose_unasked()
         if outcome is _BLOCKED:
             decision.reasons = tuple(self._decision_reasons)
             return

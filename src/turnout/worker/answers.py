@@ -1,0 +1,170 @@
+"""What a vendor run is told: a Next from a run and its decision, a Receipt from an attempt.
+
+Our own values are not validated again: `model_construct` is the hot path's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from turnout.model.canonical import sha256_of
+from turnout.model.policies import Timeouts
+from turnout.model.protocol import (
+    Executed,
+    Next,
+    Outcome,
+    Parking,
+    Problem,
+    Progress,
+    Receipt,
+    Result,
+    Start,
+)
+from turnout.model.runs import Attempt, Failure, Journal, Run, Step
+from turnout.model.status import AttemptState, ParkReason, StepState
+from turnout.model.time import Millis, millis
+from turnout.worker.context import StepCommand
+from turnout.worker.replay import Decision, Ready
+
+
+def next_of(
+    run: Run,
+    decision: Decision,
+    ready: Sequence[Ready],
+    timeouts: Timeouts,
+    *,
+    inline: int,
+    lease_until: Millis | None = None,
+) -> Next:
+    """Tell a vendor run what to do next.
+
+    ready: the attempts that may start; those of the decision that are left out wait for a slot.
+    lease_until: when a claim that stands in the caller's way counts as lost.
+    """
+    if run.state.terminal:
+        return _ended(run, decision, inline)
+    return Next.model_construct(
+        seq=run.seq,
+        state=run.state,
+        run=[_start(each, timeouts) for each in ready],
+        park=_parking(decision, len(ready) < len(decision.ready), lease_until),
+        result=None,
+        error=None,
+        progress=_progress(run, decision),
+    )
+
+
+def next_ended(journal: Journal, *, inline: int) -> Next:
+    """Tell a vendor run how its run has ended."""
+    done = sum(each.state is StepState.COMPLETED for each in journal.steps.values())
+    return _ended(journal.run, Decision(done=done), inline)
+
+
+def step_timeout(command: StepCommand[Any], timeouts: Timeouts) -> Millis | None:
+    """How long one attempt may take: the step's own limit, or the task's."""
+    if command.timeout is not None:
+        return command.timeout
+    return None if timeouts.step is None else millis(timeouts.step)
+
+
+def receipt_of(step: Step, attempt: Attempt) -> Receipt:
+    """Tell what became of an attempt; one that is still claimed is busy."""
+    output, error = step.output, attempt.error
+    completed = attempt.state is AttemptState.COMPLETED
+    return Receipt.model_construct(
+        step=step.step,
+        attempt=attempt.number,
+        outcome=_outcome(attempt),
+        duration_ms=max((attempt.ended_at or attempt.claimed_at) - attempt.claimed_at, 0),
+        sha256=sha256_of(output) if completed and output is not None else None,
+        error=_problem(error),
+        retry_at=attempt.ended_at
+        if attempt.state is AttemptState.INTERRUPTED
+        else attempt.retry_at,
+    )
+
+
+def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
+    """Tell that an attempt is busy or accepted: there is no outcome yet."""
+    return Receipt.model_construct(
+        step=step,
+        attempt=attempt,
+        outcome=outcome,
+        duration_ms=0,
+        sha256=None,
+        error=None,
+        retry_at=None,
+    )
+
+
+def executed(receipt: Receipt, then: Next) -> Executed:
+    """Answer an execute."""
+    return Executed.model_construct(receipt=receipt, next=then)
+
+
+def _ended(run: Run, decision: Decision, inline: int) -> Next:
+    return Next.model_construct(
+        seq=run.seq,
+        state=run.state,
+        run=[],
+        park=None,
+        result=_result(run.result, inline),
+        error=_problem(run.error),
+        progress=_progress(run, decision),
+    )
+
+
+def _start(ready: Ready, timeouts: Timeouts) -> Start:
+    command = ready.command
+    return Start.model_construct(
+        step=command.id,
+        index=ready.index,
+        attempt=ready.attempt,
+        timeout_ms=step_timeout(command, timeouts),
+        label=f"{command.id} #{ready.attempt}",
+    )
+
+
+def _parking(decision: Decision, slot: bool, lease_until: Millis | None) -> Parking | None:  # noqa: FBT001
+    reasons = list(decision.reasons)
+    if slot and ParkReason.SLOT not in reasons:
+        reasons.append(ParkReason.SLOT)
+    if not reasons:
+        return None
+    until = decision.until
+    if lease_until is not None:
+        until = lease_until if until is None else min(until, lease_until)
+    return Parking.model_construct(until=until, reasons=reasons)
+
+
+def _outcome(attempt: Attempt) -> Outcome:
+    match attempt.state:
+        case AttemptState.CLAIMED:
+            return Outcome.BUSY
+        case AttemptState.COMPLETED:
+            return Outcome.COMPLETED
+        case AttemptState.TIMED_OUT:
+            return Outcome.TIMED_OUT
+        case AttemptState.INTERRUPTED:
+            return Outcome.RETRY
+        case AttemptState.FAILED | AttemptState.LOST:
+            return Outcome.FAILED if attempt.retry_at is None else Outcome.RETRY
+
+
+def _progress(run: Run, decision: Decision) -> Progress:
+    told = None if run.progress is None else orjson.loads(run.progress)
+    return Progress.model_construct(done=decision.done, current=decision.current, told=told)
+
+
+def _result(result: bytes | None, inline: int) -> Result | None:
+    if result is None:
+        return None
+    told = orjson.loads(result) if len(result) <= inline else None
+    return Result.model_construct(sha256=sha256_of(result), inline=told)
+
+
+def _problem(error: Failure | None) -> Problem | None:
+    return (
+        None if error is None else Problem.model_construct(name=error.name, message=error.message)
+    )

@@ -1,0 +1,122 @@
+"""Claims: an attempt is begun once, by whoever commits first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from turnout.errors import Overloaded
+from turnout.model.policies import Retries
+from turnout.model.protocol import Execute, Executed, Outcome
+from turnout.model.runs import Attempt, Journal
+from turnout.model.status import AttemptState
+from turnout.model.time import Millis
+from turnout.worker.answers import executed, not_run, receipt_of, step_timeout
+from turnout.worker.changes import Draft, unparked
+from turnout.worker.context import StepCommand
+from turnout.worker.replay import claimed
+from turnout.worker.runner import TRIES, Runner
+from turnout.worker.seats import Seat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """An attempt that this process has committed to run, and what its body needs."""
+
+    journal: Journal
+    attempt: Attempt
+    command: StepCommand[Any]
+    limit: Millis | None
+    retries: Retries
+
+
+async def begin_attempt(
+    runner: Runner, seat: Seat, call: Execute, *, closing: bool
+) -> Claimed | Executed:
+    """Claim the attempt that is called for, or tell why it is not begun.
+
+    Recorded: its outcome. Claimed by another: busy, until that one's lease ends. Not the one that
+    comes next: busy, with what does.
+    """
+    for _ in range(TRIES):
+        if _recorded(seat, call) is not None:
+            return await _recalled(runner, seat, call)
+        if closing:
+            raise Overloaded("this worker is stopping; send the call again")
+        if not _comes_next(runner, seat, call):
+            # What is remembered may be old, or a back-off may just have ended.
+            if not seat.fresh:
+                await runner.reload(seat)
+            then = await runner.look(seat)
+            if _recorded(seat, call) is not None:
+                continue
+            if not _comes_next(runner, seat, call):
+                return executed(not_run(call.step, call.attempt, Outcome.BUSY), then)
+        found = await _claim(runner, seat, call)
+        if found is not None:
+            return found
+        await runner.reload(seat)
+    raise runner.contended(seat)
+
+
+def _recorded(seat: Seat, call: Execute) -> Attempt | None:
+    tried = seat.known.attempts.get(call.step, ())
+    return tried[call.attempt - 1] if call.attempt <= len(tried) else None
+
+
+def _comes_next(runner: Runner, seat: Seat, call: Execute) -> bool:
+    run, decision = seat.known.run, seat.decision
+    if decision is None or run.state.terminal:
+        return False
+    if run.deadline_at is not None and run.deadline_at <= runner.clock.now():
+        return False
+    return any(
+        each.command.id == call.step and each.attempt == call.attempt for each in decision.ready
+    )
+
+
+async def _recalled(runner: Runner, seat: Seat, call: Execute) -> Executed:
+    """Answer with what is recorded of an attempt."""
+    found = _recorded(seat, call)
+    claim = (call.run_id, call.step, call.attempt)
+    unsure = found is not None and found.state is AttemptState.CLAIMED
+    if unsure and runner.flights.get(claim) is None and not seat.fresh:
+        await runner.reload(seat)
+    then = await runner.look(seat)
+    found = _recorded(seat, call)
+    if found is None:
+        return executed(not_run(call.step, call.attempt, Outcome.BUSY), then)
+    if found.state is AttemptState.CLAIMED:
+        then = await runner.next(seat, lease_until=found.lease_until)
+    return executed(receipt_of(seat.known.steps[call.step], found), then)
+
+
+async def _claim(runner: Runner, seat: Seat, call: Execute) -> Claimed | Executed | None:
+    journal, decision = seat.known, seat.decision
+    assert decision is not None
+    command, now = decision.commands[call.step][0], runner.clock.now()
+    policies = runner.app.task(journal.run.task).policies
+    if not await runner.slot(journal.run, policies, call.step, now):
+        then = await runner.next(seat)
+        return executed(not_run(call.step, call.attempt, Outcome.BUSY), then)
+    limit = step_timeout(command, policies.timeouts)
+    attempt = Attempt(
+        step=call.step,
+        number=call.attempt,
+        state=AttemptState.CLAIMED,
+        fence=journal.run.fence,
+        worker=runner.options.worker_id,
+        claimed_at=now,
+        lease_until=now + runner.options.lease,
+        timeout_at=None if limit is None else now + limit,
+    )
+    draft = Draft(journal)
+    draft.put_attempt(attempt)
+    draft.run = unparked(draft.run)
+    if not await runner.apply(seat, draft, claimed(decision, call.step), now):
+        return None
+    return Claimed(
+        journal=seat.known,
+        attempt=attempt,
+        command=command,
+        limit=limit,
+        retries=command.retries or policies.retries,
+    )

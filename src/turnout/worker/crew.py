@@ -1,0 +1,134 @@
+"""Runs claimed attempts: starts their bodies, gives signs of life, sees cancels, stops in time."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from turnout.errors import TurnoutError, Unavailable
+from turnout.model.protocol import Outcome
+from turnout.worker.answers import executed, not_run
+from turnout.worker.bodies import Bodies
+from turnout.worker.claims import Claimed
+from turnout.worker.context import StepContext
+from turnout.worker.flights import Flight
+from turnout.worker.landing import interrupt, land, tell_dropped
+from turnout.worker.runner import Runner
+from turnout.worker.seats import Seats
+
+_log = logging.getLogger("turnout.worker")
+
+
+@dataclass(slots=True, kw_only=True)
+class Crew:
+    """The bodies at work in this process, and the loop that watches over them."""
+
+    runner: Runner
+    seats: Seats
+    bodies: Bodies
+    _watching: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def start(self, claimed: Claimed) -> Flight:
+        """Run a claimed attempt; its answer comes when it has landed, or at the bound."""
+        loop = asyncio.get_running_loop()
+        run, attempt = claimed.journal.run, claimed.attempt
+        flight = Flight(
+            run_id=run.run_id,
+            provider=run.provider,
+            attempt=attempt,
+            here=StepContext(run_id=run.run_id, step=attempt.step, attempt=attempt.number),
+            answer=loop.create_future(),
+            began=loop.time(),
+        )
+        self.runner.flights.add(flight)
+        flight.task = loop.create_task(self._fly(flight, claimed))
+        if self._watching is None or self._watching.done():
+            self._watching = loop.create_task(self._watch())
+        return flight
+
+    async def once(self) -> None:
+        """Renew the leases of what has run for a while; stop what is no longer ours to run."""
+        older = [each for each in self.runner.flights if each.watched and not each.dropped]
+        for flight in self.runner.flights:
+            flight.watched += 1
+        if not older:
+            return
+        runner = self.runner
+        lease_until = runner.clock.now() + runner.options.lease
+        lost = set(await runner.store.renew([each.claim for each in older], lease_until))
+        for flight in older:
+            if flight.landing:
+                continue
+            if flight.claim in lost:
+                await tell_dropped(runner, self.seats, flight)
+            else:
+                await self._keep(flight)
+
+    async def close(self, grace: float) -> None:
+        """Wait for what runs, up to `grace` seconds, and give the rest back."""
+        flights = self.runner.flights
+        tasks = [each.task for each in flights if each.task is not None]
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        for flight in flights:
+            if not flight.landing:
+                await interrupt(self.runner, self.seats, flight)
+        landing = [each.task for each in flights if each.task is not None and each.landing]
+        if landing:
+            await asyncio.wait(landing)
+        if self._watching is not None:
+            self._watching.cancel()
+        await self.bodies.close()
+
+    async def _fly(self, flight: Flight, claimed: Claimed) -> None:
+        try:
+            outcome = await self.bodies.run(
+                claimed.command, flight.here, claimed.journal, claimed.limit
+            )
+            if not flight.dropped:
+                await land(self.runner, self.seats, flight, outcome, claimed.retries)
+        except asyncio.CancelledError:
+            if not flight.dropped:
+                flight.answered(Unavailable("this worker was stopped; send the call again"))
+                raise
+        except Exception as error:  # noqa: BLE001 - the edge of a task: nobody else would see it
+            # Its lease runs out and the attempt counts as lost: nothing is stranded.
+            _log.exception(
+                "an attempt could not be committed",
+                extra={"action": "attempt_not_committed", "attempt": flight.claim},
+            )
+            flight.answered(error if isinstance(error, TurnoutError) else Unavailable())
+        finally:
+            self.runner.flights.end(flight)
+
+    async def _watch(self) -> None:
+        options = self.runner.options
+        bounds = [each for each in (options.bound, *options.bounds.values()) if each is not None]
+        pause = min([options.watch_seconds, *(bound / 1_000 for bound in bounds)])
+        while len(self.runner.flights):
+            await asyncio.sleep(pause)
+            try:
+                await self.once()
+            except TurnoutError:
+                _log.warning(
+                    "the watch over running steps failed; it goes on",
+                    exc_info=True,
+                    extra={"action": "watch_failed"},
+                )
+
+    async def _keep(self, flight: Flight) -> None:
+        """Tell a caller who has waited long that the step goes on; show how far it says it is."""
+        bound = self.runner.options.bound_of(flight.provider)
+        waited = (asyncio.get_running_loop().time() - flight.began) * 1_000
+        late = bound is not None and waited >= bound and not flight.answer.done()
+        if not late and flight.here.told == flight.shown:
+            return
+        async with self.seats.at(flight.run_id) as seat:
+            if flight.landing or flight.dropped:
+                return
+            if seat.journal is None:
+                await self.runner.reload(seat, for_caller=False)
+            then = await self.runner.look(seat, told=flight.here.told)
+            flight.shown = flight.here.told
+            if late:
+                name, number = flight.attempt.step, flight.attempt.number
+                flight.answered(executed(not_run(name, number, Outcome.ACCEPTED), then))

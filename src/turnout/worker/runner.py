@@ -1,0 +1,262 @@
+"""Brings a run as far as it goes: reads it, decides, and commits, until the store agrees."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
+from turnout.model.policies import Policies
+from turnout.model.protocol import Call, Next
+from turnout.model.runs import Run
+from turnout.model.status import ParkReason, RunStatus
+from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
+from turnout.model.transitions import begin, time_out
+from turnout.ports.clock import Clock
+from turnout.ports.run_store import RunStore
+from turnout.worker.answers import next_ended, next_of
+from turnout.worker.changes import Draft, unparked
+from turnout.worker.effects import Effects
+from turnout.worker.flights import Flights
+from turnout.worker.replay import Decision, replay, replay_open
+from turnout.worker.seats import Seat
+
+TRIES: Final = 50
+"""Lost races on one run before the caller is asked to come again."""
+
+
+def _worker_id() -> str:
+    return f"{os.uname().nodename}-{os.getpid()}-{os.urandom(3).hex()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a worker works.
+
+    alarm_grace: by provider, how late its own alarm may be before the pump wakes a run instead.
+    bound: how long an execute is waited for before it is answered `accepted`; None: for ever;
+    bounds has those of single providers. lease: how long a claim stands without a sign of life.
+    watch_seconds: how often signs of life are given and cancels are looked for, in real time.
+    inline: bytes of a result that a vendor is given; larger ones by their digest only.
+    definitions: of other apps whose vendor workers are served too, during a deployment.
+    providers: whose runs are served; None: any.
+    """
+
+    worker_id: str = field(default_factory=_worker_id)
+    alarm_grace: Mapping[str, Millis] = field(default_factory=dict)
+    default_grace: Millis = 5_000
+    bound: Millis | None = 25_000
+    bounds: Mapping[str, Millis | None] = field(default_factory=dict)
+    lease: Millis = 15_000
+    watch_seconds: float = 1.0
+    inline: int = 64 * 1024
+    definitions: frozenset[str] = frozenset()
+    providers: frozenset[str] | None = None
+
+    def bound_of(self, provider: str) -> Millis | None:
+        """How long an execute for this provider is waited for."""
+        return self.bounds.get(provider, self.bound)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One app's runs in one store, moved on by one process."""
+
+    app: App
+    store: RunStore
+    clock: Clock
+    effects: Effects
+    options: Options
+    flights: Flights
+
+    async def claim(self, seat: Seat, call: Call) -> None:
+        """Read the run for a vendor run that holds its live delivery, or may claim it."""
+        now = self.clock.now()
+        try:
+            journal = await self.store.claim_delivery(
+                call.run_id, call.delivery, call.provider_run_id, now
+            )
+        except RunEnded:
+            # The one that holds the delivery is told how it ended; any other ends quietly.
+            if not await self._holds(call):
+                raise
+            journal = await self.store.load(call.run_id)
+        if call.task != journal.run.task:
+            raise DefinitionMismatch(
+                f"run {call.run_id!r} is of task {journal.run.task!r}, not of {call.task!r}"
+            )
+        served = self.options.providers
+        if served is not None and journal.run.provider not in served:
+            raise DefinitionMismatch(
+                f"this worker does not serve provider {journal.run.provider!r}"
+            )
+        seat.read(journal)
+        seat.caller = (call.delivery, call.provider_run_id)
+
+    async def reload(self, seat: Seat, *, for_caller: bool = True) -> None:
+        """Read the run again; Superseded when the caller that is served no longer holds it."""
+        try:
+            journal = await self.store.load(seat.run_id)
+        except BaseException:
+            seat.forget()
+            raise
+        if seat.caller is not None and seat.caller[0] != journal.run.delivery:
+            seat.forget()
+            if for_caller:
+                raise Superseded
+        seat.read(journal)
+
+    async def look(self, seat: Seat, *, hot: bool = False, told: bytes | None = None) -> Next:
+        """Bring the run as far as it goes, and say what is next.
+
+        hot: nobody reads the answer, so a run that can go on is woken. told: what a step's body
+        says of its progress.
+        """
+        for _ in range(TRIES):
+            now = self.clock.now()
+            if seat.known.run.state.terminal:
+                break
+            draft = Draft(seat.known)
+            draft.tell(told)
+            decision = await self.decide(seat, draft, now, hot=hot)
+            if decision is None:
+                continue
+            if not draft.changed:
+                seat.decision = decision
+                break
+            if await self.apply(seat, draft, decision, now, hot=hot):
+                break
+            await self.reload(seat)
+        else:
+            raise self.contended(seat)
+        return await self.next(seat)
+
+    async def decide(
+        self, seat: Seat, draft: Draft, now: Millis, *, hot: bool = False
+    ) -> Decision | None:
+        """Say what the run does now, into the draft; None when the seat had to be read again.
+
+        hot: an end is left to the vendor run, so that it ends with its run and as that did.
+        """
+        run = draft.run
+        if run.deadline_at is not None and run.deadline_at <= now:
+            draft.finish(time_out(run, now), self.effects, now)
+            return Decision(state=RunStatus.TIMED_OUT)
+        task = self.app.task(run.task)
+        if run.state is RunStatus.QUEUED:
+            waits = await self._not_admitted(run, task.policies, now)
+            if waits is not None:
+                draft.park(waits)
+                return waits
+            draft.merge(begin(draft.view(), task.policies.timeouts, now))
+        decision = await self._replay(task, draft, now)
+        if decision.attempts and await self._revived(seat, decision, now):
+            return None
+        if hot and decision.state is not RunStatus.RUNNING:
+            draft.record_settled(decision)
+            draft.run = unparked(draft.run)
+            return Decision(held=True, done=decision.done)
+        draft.record(decision, self.effects, now)
+        self._tell(seat, draft, decision)
+        return decision
+
+    async def apply(
+        self, seat: Seat, draft: Draft, decision: Decision, now: Millis, *, hot: bool = False
+    ) -> bool:
+        """Commit; False when the run has moved since it was read. The seat shows what stands."""
+        wake_at = self._wake_at(draft.run, decision, now, hot=hot)
+        try:
+            applied = await self.store.apply(draft.change(wake_at))
+        except BaseException:
+            seat.forget()  # it may have been committed, or not
+            raise
+        if applied:
+            seat.wrote(draft.committed(), decision)
+        return applied
+
+    async def next(self, seat: Seat, *, lease_until: Millis | None = None) -> Next:
+        """Say what a vendor run does next, as the seat stands."""
+        run, decision = seat.known.run, seat.decision
+        if run.state.terminal or decision is None:
+            return next_ended(seat.known, inline=self.options.inline)
+        policies = self.app.task(run.task).policies
+        ready = decision.ready
+        if ready and _counts_steps(policies):
+            now = self.clock.now()
+            ready = [each for each in ready if await self.slot(run, policies, each.command.id, now)]
+        return next_of(
+            run,
+            decision,
+            ready,
+            policies.timeouts,
+            inline=self.options.inline,
+            lease_until=lease_until,
+        )
+
+    async def slot(self, run: Run, policies: Policies, step: str, now: Millis) -> bool:
+        """Whether a step may start under the task's limit; otherwise it stands in line."""
+        if not _counts_steps(policies):
+            return True
+        assert policies.concurrency is not None
+        return await self.store.take_slot(run.run_id, step, policies.concurrency.limit, now)
+
+    def contended(self, seat: Seat) -> Overloaded:
+        """Say that a run moves faster than it can be read."""
+        return Overloaded(f"run {seat.run_id!r} changed {TRIES} times while it was being moved on")
+
+    async def _holds(self, call: Call) -> bool:
+        deliveries = await self.store.deliveries(call.run_id)
+        last = deliveries[-1] if deliveries else None
+        return (
+            last is not None
+            and last.number == call.delivery
+            and last.provider_run_id == call.provider_run_id
+        )
+
+    async def _not_admitted(self, run: Run, policies: Policies, now: Millis) -> Decision | None:
+        if run.due_at > now:
+            return Decision(until=run.due_at, reasons=(ParkReason.SLEEP,))
+        limit = policies.concurrency
+        if limit is None or limit.counts != "runs":
+            return None
+        if await self.store.take_slot(run.run_id, None, limit.limit, now):
+            return None
+        return Decision(reasons=(ParkReason.SLOT,))
+
+    async def _replay(self, task: Task, draft: Draft, now: Millis) -> Decision:
+        if task.open_mode:
+            return await replay_open(task, draft.view(), now, self.effects)
+        return replay(task, draft.view(), now, self.effects)
+
+    async def _revived(self, seat: Seat, lost: Decision, now: Millis) -> bool:
+        """Make sure that leases that look lost are: they are renewed without raising the seq."""
+        own = self.flights.own(seat.run_id, lost.attempts)
+        if own:
+            given_up = await self.store.renew(own, now + self.options.lease)
+            own = [each for each in own if each not in given_up]
+        if own or not seat.fresh:
+            await self.reload(seat)
+            return True
+        return False
+
+    def _tell(self, seat: Seat, draft: Draft, decision: Decision) -> None:
+        """Take up what the function said of itself, unless it only repeats it in this replay."""
+        if decision.told is None or decision.told == seat.told:
+            return
+        news = seat.told is not None or decision.asked or decision.state is not RunStatus.RUNNING
+        if news or draft.run.progress is None:
+            draft.tell(decision.told)
+        seat.told = decision.told
+
+    def _wake_at(self, run: Run, decision: Decision, now: Millis, *, hot: bool) -> Millis | None:
+        if decision.held or (hot and decision.ready):
+            return now
+        if run.state.terminal or decision.until is None:
+            return None
+        grace = self.options.alarm_grace.get(run.provider, self.options.default_grace)
+        return decision.until + grace
+
+
+def _counts_steps(policies: Policies) -> bool:
+    return policies.concurrency is not None and policies.concurrency.counts == "steps"

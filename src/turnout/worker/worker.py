@@ -1,0 +1,177 @@
+"""The worker plane: an app's tasks, run one call at a time over a run store."""
+
+from collections.abc import Awaitable, Callable
+
+from turnout.errors import DefinitionMismatch, Unavailable
+from turnout.model.protocol import (
+    PROTOCOL,
+    Advance,
+    Call,
+    Execute,
+    Executed,
+    Next,
+    Park,
+    Parked,
+    Report,
+    Tick,
+    Ticked,
+)
+from turnout.model.tasks import App
+from turnout.ports.clock import Clock
+from turnout.ports.run_store import RunStore
+from turnout.worker.bodies import Bodies, LiveBodies
+from turnout.worker.claims import begin_attempt
+from turnout.worker.crew import Crew
+from turnout.worker.effects import Effects, LiveEffects
+from turnout.worker.flights import Flights
+from turnout.worker.runner import TRIES, Options, Runner
+from turnout.worker.seats import Seats
+
+OnReport = Callable[[Report], Awaitable[None]]
+OnTick = Callable[[Tick], Awaitable[Ticked]]
+
+
+class TaskWorker:
+    """Runs an app's tasks for durable callers: the port `Worker`, with a close.
+
+    on_report and on_tick are the control plane's part; they may be set after it has been made.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: App,
+        store: RunStore,
+        clock: Clock,
+        bodies: Bodies | None = None,
+        effects: Effects | None = None,
+        options: Options | None = None,
+        on_report: OnReport | None = None,
+        on_tick: OnTick | None = None,
+    ) -> None:
+        self.on_report = on_report
+        self.on_tick = on_tick
+        self._seats = Seats()
+        self._runner = Runner(
+            app=app,
+            store=store,
+            clock=clock,
+            effects=effects or LiveEffects(app),
+            options=options or Options(),
+            flights=Flights(),
+        )
+        self._crew = Crew(
+            runner=self._runner, seats=self._seats, bodies=bodies or LiveBodies(clock)
+        )
+        self._closing = False
+
+    async def advance(self, call: Advance) -> Next:
+        """Claim the delivery for this vendor run, replay, and say what to do next."""
+        self._check(call)
+        async with self._seats.at(call.run_id) as seat:
+            await self._runner.claim(seat, call)
+            return await self._runner.look(seat)
+
+    async def execute(self, call: Execute) -> Executed:
+        """Run one attempt of a step once, and commit its outcome with what follows.
+
+        The Next that comes with it is all the caller needs; it need not advance before it goes on.
+        """
+        self._check(call)
+        async with self._seats.at(call.run_id) as seat:
+            if seat.journal is None or seat.caller != (call.delivery, call.provider_run_id):
+                await self._runner.claim(seat, call)
+            begun = await begin_attempt(self._runner, seat, call, closing=self._closing)
+            if isinstance(begun, Executed):
+                return begun
+            flight = self._crew.start(begun)
+        return await flight.answer
+
+    async def park(self, call: Park) -> Parked:
+        """Record what the vendor run will wait on, unless there is something to do already."""
+        self._check(call)
+        runner = self._runner
+        async with self._seats.at(call.run_id) as seat:
+            await runner.claim(seat, call)
+            for _ in range(TRIES):
+                found = await runner.look(seat)
+                if found.seq != call.seq or not self._idle(found):
+                    return Parked(go=False, next=found)
+                token = call.token
+                if await runner.store.park_on(call.run_id, call.delivery, call.seq, token):
+                    return Parked(go=True)
+                await runner.reload(seat)
+            raise runner.contended(seat)
+
+    async def report(self, call: Report) -> None:
+        """Take a hint about the vendor run; nothing is believed, it is looked at."""
+        self._check(call)
+        if self.on_report is not None:
+            await self.on_report(call)
+
+    async def tick(self, call: Tick) -> Ticked:
+        """Claim a schedule's slot and start its run, in one transaction; at most once a slot."""
+        _check_protocol(call.protocol)
+        if self.on_tick is None:
+            raise Unavailable("this worker has no schedules; start it with its control plane")
+        return await self.on_tick(call)
+
+    async def expire(self, run_id: str) -> None:
+        """Count the attempts whose lease has run out as lost, and wake the run to go on."""
+        async with self._seats.at(run_id) as seat:
+            await self._runner.reload(seat, for_caller=False)
+            if seat.known.attempts:
+                await self._runner.look(seat, hot=True)
+
+    async def time_out(self, run_id: str) -> None:
+        """End the run if its deadline has passed."""
+        async with self._seats.at(run_id) as seat:
+            await self._runner.reload(seat, for_caller=False)
+            deadline = seat.known.run.deadline_at
+            if deadline is not None and deadline <= self._runner.clock.now():
+                await self._runner.look(seat, hot=True)
+
+    async def time_out(self, run_id: str) -> None:
+        """End a run whose deadline has passed; any other is left as it is."""
+        async with self._seats.at(run_id) as seat:
+            await self._runner.reload(seat, for_caller=False)
+            deadline = seat.known.run.deadline_at
+            if deadline is not None and deadline <= self._runner.clock.now():
+                await self._runner.look(seat, hot=True)
+
+    async def watch(self) -> None:
+        """Give a sign of life for what runs here, and stop what is no longer wanted.
+
+        Done by itself every `watch_seconds` while something runs.
+        """
+        await self._crew.once()
+
+    async def close(self, grace: float = 10.0) -> None:
+        """Claim nothing more, wait for what runs up to `grace` seconds, and give the rest back."""
+        self._closing = True
+        await self._crew.close(grace)
+
+    def _idle(self, found: Next) -> bool:
+        if found.run or found.park is None:
+            return False
+        return found.park.until is None or found.park.until > self._runner.clock.now()
+
+    def _check(self, call: Call) -> None:
+        _check_protocol(call.protocol)
+        own, options = self._runner.app.definition, self._runner.options
+        if (
+            call.definition
+            and call.definition != own
+            and call.definition not in options.definitions
+        ):
+            raise DefinitionMismatch(
+                f"the caller knows definition {call.definition[:80]!r}, this worker {own!r};"
+                " deploy both from the same tasks"
+            )
+
+
+def _check_protocol(protocol: int) -> None:
+    if protocol != PROTOCOL:
+        raise DefinitionMismatch(
+            f"the caller speaks protocol {protocol}, this worker {PROTOCOL}; deploy both again"
+        )
