@@ -1,0 +1,80 @@
+"""What the two sides say to each other, as plain values read from JSON."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDED = frozenset({"completed", "failed", "cancelled", "timed_out"})
+
+
+class Unreadable(Exception):
+    """An answer that does not follow the protocol."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One attempt of a step to start now."""
+
+    step: str
+    attempt: int
+    timeout_ms: int | None
+    label: str
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from others of the run."""
+        return (self.step, self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Park:
+    """A reason to wait."""
+
+    until: int | None
+    reasons: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What to do next."""
+
+    seq: int
+    state: str
+    run: tuple[Start, ...] = ()
+    park: Park | None = None
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+def read_next(value: Any) -> Next:
+    """A Next. Raises Unreadable."""
+    try:
+        park = value.get("park")
+        return Next(
+            seq=int(value["seq"]),
+            state=str(value["state"]),
+            run=tuple(_start(each) for each in value.get("run") or ()),
+            park=None if park is None else _park(park),
+            result=value.get("result"),
+            error=value.get("error"),
+            progress=value.get("progress") or {},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"not a Next: {error!r}") from error
+
+
+def _start(value: Any) -> Start:
+    return Start(
+        step=str(value["step"]),
+        attempt=int(value["attempt"]),
+        timeout_ms=value.get("timeout_ms"),
+        label=str(value.get("label") or value["step"]),
+    )
+
+
+def _park(value: Any) -> Park:
+    until = value.get("until")
+    return Park(
+        until=None if until is None else int(until),
+        reasons=frozenset(str(reason) for reason in value.get("reasons") or ()),
+    )
