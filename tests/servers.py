@@ -9,10 +9,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -41,7 +42,19 @@ class S3Server:
     def make_bucket(self, name: str = "") -> str:
         """Make a bucket, with a name of its own where none is given."""
         bucket = name or f"bucket-{secrets.token_hex(6)}"
-        client = boto3.client(
+        with closing(self.client()) as client:
+            client.create_bucket(Bucket=bucket)
+        return bucket
+
+    def put(self, bucket: str, objects: Mapping[str, bytes]) -> None:
+        """Write objects past Turnout, under any keys."""
+        with closing(self.client()) as client:
+            for key, body in objects.items():
+                client.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def client(self) -> Any:
+        """A plain client of the vendor's; the caller closes it."""
+        return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key,
@@ -49,9 +62,6 @@ class S3Server:
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}),
         )
-        client.create_bucket(Bucket=bucket)
-        client.close()
-        return bucket
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from turnout.ports.artifact_store import (
     Stored,
 )
 
-BAD_KEYS = ("", "/", "a//b", "/a", "a/", "..", "a/../b", "./a", "a b", "a~", "ä", "a\\b", "a" * 300)
+UNREADABLE = ("", "/", "a//b", "/a", "a/", "..", "a/../b", "./a", "a\\b", "a\n", "~a", "a" * 300)
+UNSAFE = ("a b", "a~", "ä", "a:b", "a%2Fb", "a+b", "a?b")
 
 
 class ArtifactStoreContract:
@@ -218,16 +219,16 @@ class ArtifactStoreContract:
 
     async def test_many_are_got_in_the_order_of_the_keys(self, store: ArtifactStore) -> None:
         """What is missing or too large is given as that, and stops nothing."""
-        keys = [f"k/{number}" for number in range(70)]
+        keys = [f"k/{number}" for number in range(40)]
         await _fill(store, keys)
         await store.put("large", b"x" * 100)
         wanted = [*reversed(keys), "large", "missing", keys[0]]
         found = [pair async for pair in store.get_many(iter(wanted), max_bytes=50)]
         assert [key for key, _ in found] == wanted
         bodies = [result.body for _, result in found if isinstance(result, Found)]
-        assert bodies == [b"1"] * 71
-        assert isinstance(found[70][1], TooLarge)
-        assert isinstance(found[71][1], ArtifactMissing)
+        assert bodies == [b"1"] * 41
+        assert isinstance(found[40][1], TooLarge)
+        assert isinstance(found[41][1], ArtifactMissing)
 
     async def test_many_large_bodies_are_got(self, store: ArtifactStore) -> None:
         """More bytes than are read ahead at a time come in the same order."""
@@ -250,27 +251,39 @@ class ArtifactStoreContract:
         await _close(reading)
         assert (await store.get("a")).body == b"1"
 
-    @pytest.mark.parametrize("key", BAD_KEYS)
-    async def test_an_unsafe_key_is_refused(self, store: ArtifactStore, key: str) -> None:
-        """Nothing but safe segments, whatever is done with the key."""
-        with pytest.raises(WrongUse):
-            await store.put(key, b"1")
-        with pytest.raises(WrongUse):
-            await store.get(key)
-        with pytest.raises(WrongUse):
-            await store.head(key)
-        with pytest.raises(WrongUse):
-            await store.delete(key)
-        with pytest.raises(WrongUse):
-            _ = [found async for found in store.get_many([key])]
+    async def test_an_unsafe_key_is_not_written(self, store: ArtifactStore) -> None:
+        """Nothing but safe segments is put or deleted."""
+        for key in (*UNREADABLE, *UNSAFE):
+            with pytest.raises(WrongUse):
+                await store.put(key, b"1")
+            with pytest.raises(WrongUse):
+                await store.delete(key)
 
-    @pytest.mark.parametrize("prefix", ["../", "a/../", "/", "a//", "a b"])
-    async def test_an_unsafe_prefix_is_refused(self, store: ArtifactStore, prefix: str) -> None:
+    async def test_a_key_of_others_can_be_asked_for(self, store: ArtifactStore) -> None:
+        """We would not have written it, but it may be there; here it is not."""
+        for key in UNSAFE:
+            with pytest.raises(ArtifactMissing):
+                await store.get(f"x/{key}")
+            with pytest.raises(ArtifactMissing):
+                await store.head(f"x/{key}")
+
+    async def test_a_key_that_leads_out_is_not_read(self, store: ArtifactStore) -> None:
+        """Nothing outside the store, whatever is done with the key."""
+        for key in UNREADABLE:
+            with pytest.raises(WrongUse):
+                await store.get(key)
+            with pytest.raises(WrongUse):
+                await store.head(key)
+            with pytest.raises(WrongUse):
+                _ = [found async for found in store.get_many([key])]
+
+    async def test_a_prefix_that_leads_out_is_refused(self, store: ArtifactStore) -> None:
         """A listing never leaves the store."""
-        with pytest.raises(WrongUse):
-            _ = [page async for page in store.pages(prefix)]
-        with pytest.raises(WrongUse):
-            _ = [page async for page in store.folders(prefix)]
+        for prefix in ("../", "a/../", "/", "a//", "a\n", "~tmp/"):
+            with pytest.raises(WrongUse):
+                _ = [page async for page in store.pages(prefix)]
+            with pytest.raises(WrongUse):
+                _ = [page async for page in store.folders(prefix)]
 
     async def test_every_safe_character_is_kept(self, store: ArtifactStore) -> None:
         """`=XX` is no escape to a store; nothing is decoded on the way."""

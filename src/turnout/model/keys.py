@@ -119,20 +119,41 @@ def check_key(key: str) -> str:
     )
 
 
+def readable_key(key: str) -> bool:
+    """Tell whether this may be the key of a document that someone else wrote.
+
+    Segments of any printable characters, none of them `.`, `..` or empty, no backslash, and no
+    `~` at the start, which is where a folder store keeps what is its own.
+    """
+    if valid_key(key):
+        return True
+    fits = len(key.encode(errors="replace")) <= LONGEST_KEY and key.isprintable()
+    return fits and key[:1] != "~" and "\\" not in key and all(map(_named, key.split("/")))
+
+
+def check_readable(key: str) -> str:
+    """Give the key back, or raise `WrongUse`."""
+    if readable_key(key):
+        return key
+    raise WrongUse(f"the key {key[:120]!r} cannot be one: it has an empty, '.' or '..' segment, …")
+
+
 def check_prefix(prefix: str) -> str:
     """Give the start of keys back, or raise `WrongUse`; it may be empty, end in `/` or in between.
 
-    Whatever starts a key is such a prefix; nothing that leads out of a folder is.
+    Whatever starts a readable key is such a prefix; nothing that leads out of a folder is.
     """
-    whole, _, last = prefix.rpartition("/")
-    folders = not prefix.startswith("/") and (not whole or valid_key(whole))
-    if len(prefix) <= LONGEST_KEY and folders and (not last or _SEGMENT.fullmatch(last)):
+    if not prefix or readable_key(f"{prefix}0"):
         return prefix
     raise WrongUse(f"the prefix {prefix[:120]!r} is not the start of a key")
 
 
 def _valid_segment(segment: str) -> bool:
     return _SEGMENT.fullmatch(segment) is not None and segment not in {".", ".."}
+
+
+def _named(segment: str) -> bool:
+    return 0 < len(segment.encode(errors="replace")) <= 255 and segment not in {".", ".."}  # noqa: PLR2004 - what file systems take
 
 
 def _encode_character(character: str) -> str:

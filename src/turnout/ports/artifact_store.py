@@ -1,9 +1,10 @@
 """What we ask of an artifact store: a folder, a bucket, anything that keeps bytes under keys.
 
-A key is made of safe segments (`turnout.model.keys.valid_key`), and no key is a folder of another
-one: with `a/b` there is no `a`; another key is refused with `WrongUse`. A body is whole or absent,
-never half. An ETag names a version of an object: the MD5 of the body in lower-case hex, without
-quotes, unless a bucket encrypts; so compare ETags, never compute them.
+A key that we write is made of safe segments (`turnout.model.keys.valid_key`), and no key is a
+folder of another one: with `a/b` there is no `a`. What others wrote can be read and listed under
+any `readable_key`. Another key is refused with `WrongUse`, and never listed. A body is whole or
+absent, never half. An ETag names a version of an object: the MD5 of the body in lower-case hex,
+without quotes, unless a bucket encrypts; so compare ETags, never compute them.
 
 `StoreUnavailable` and `InvalidSettings` (no such bucket, refused credentials) may come from all.
 

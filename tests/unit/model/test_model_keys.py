@@ -82,7 +82,7 @@ def test_a_shadow_has_no_shadow() -> None:
         status_key("a-dryrun-dryrun")
 
 
-@pytest.mark.parametrize("prefix", ["", "a", "a/", "runs/r1-", "runs/.", "a/b/"])
+@pytest.mark.parametrize("prefix", ["", "a", "a/", "runs/r1-", "runs/.", "a/b/", "a b/ö:"])
 def test_the_start_of_a_key_is_a_prefix(prefix: str) -> None:
     """It may end anywhere."""
     assert check_prefix(prefix) == prefix

@@ -11,7 +11,7 @@ import pytest
 
 from turnout.conformance.artifact_store import listed
 from turnout.errors import ArtifactExists, ArtifactMissing, InvalidSettings, WrongUse
-from turnout.ports.artifact_store import ArtifactStore, IfMatch
+from turnout.ports.artifact_store import ArtifactStore, Found, IfMatch
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.folder import Folder
 from turnout.stores.artifacts.threaded import ThreadedStore
@@ -101,14 +101,46 @@ async def test_what_is_no_key_is_not_listed(store: ArtifactStore, root: Path) ->
     """Foreign names, links, pipes, empty folders and what a crash left."""
     await store.put("runs/r1/a", b"1")
     (root / "~tmp" / "left").write_bytes(b"x")
-    (root / "runs" / "r 2").mkdir()
     (root / "runs" / "empty" / "deeper").mkdir(parents=True)
-    (root / "runs" / "r1" / "ä.json").write_bytes(b"x")
+    (root / "runs" / "r1" / "a\\b\n").write_bytes(b"x")
     (root / "runs" / "r1" / "link").symlink_to("/etc/passwd")
     (root / "runs" / "linked").symlink_to("/etc")
     os.mkfifo(root / "runs" / "r1" / "pipe")
     assert await listed(store) == ["runs/r1/a"]
     assert [name async for page in store.folders("runs/") for name in page] == ["r1"]
+
+
+async def test_documents_of_others_are_read(store: ArtifactStore, root: Path) -> None:
+    """A team's own names may have blanks, colons and letters of any language."""
+    keys = ["звіти/a b.json", "runs/2026-01-01T00:00:00/ä%2F.json", "runs/r1/#1?.json"]
+    for key in keys:
+        (root / key).parent.mkdir(parents=True)
+        (root / key).write_bytes(key.encode())
+    assert await listed(store) == sorted(keys)
+    found = [pair async for pair in store.get_many(keys)]
+    assert [(key, getattr(got, "body", None)) for key, got in found] == [
+        (key, key.encode()) for key in keys
+    ]
+
+
+async def test_many_batches_keep_their_order(store: ArtifactStore) -> None:
+    """More keys than are read ahead."""
+    keys = [f"k/{number}" for number in range(400)]
+    for key in keys:
+        await store.put(key, key.encode())
+    found = [pair async for pair in store.get_many(keys)]
+    assert [got.body.decode() for _, got in found if isinstance(got, Found)] == keys
+
+
+async def test_what_a_crash_left_is_removed_later(root: Path) -> None:
+    """Not what another process is writing now."""
+    open_store(str(root))
+    old, new = root / "~tmp" / "old", root / "~tmp" / "new"
+    for path in (old, new):
+        path.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    open_store(str(root))
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("key", ["link", "pipe", "folder"])

@@ -93,6 +93,25 @@ async def test_a_missing_bucket_is_a_matter_of_settings(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("name", ["moto", "rclone"])
+async def test_documents_of_others_are_read(
+    client: str, name: str, request: pytest.FixtureRequest
+) -> None:
+    """A team's own names may have blanks, colons and letters of any language."""
+    server: S3Server = request.getfixturevalue(f"{name}_server")
+    bucket = server.make_bucket()
+    keys = sorted(["a/a b.json", "a/2026-01-01T00:00:00/ä%2F.json", "a/#1?+&=.json", "a/ї~.json"])
+    server.put(bucket, {key: key.encode() for key in keys})
+    settings = {**server.settings, "TURNOUT_ARTIFACTS_CLIENT": client}
+    store = open_store(f"s3://{bucket}", settings)
+    assert await listed(store, "a/") == keys
+    found = [pair async for pair in store.get_many(keys)]
+    assert [(key, getattr(got, "body", got)) for key, got in found] == [
+        (key, key.encode()) for key in keys
+    ]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_a_prefix_keeps_two_stores_apart(client: str, rclone_server: S3Server) -> None:
     """Keys are those below the prefix; nothing outside is seen."""
     bucket = rclone_server.make_bucket()

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import md5
@@ -26,12 +27,20 @@ from turnout.errors import (
     TooLarge,
     WrongUse,
 )
-from turnout.model.keys import valid_key
+from turnout.model.keys import readable_key
 from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
 
-_NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+_NO_FILE: Final = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.ENAMETOOLONG,
+}
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ABANDONED: Final = 24 * 3600
 _LOCKS: Final = 64
 
 
@@ -49,6 +58,7 @@ class Folder:
         try:
             for folder in (root / "~tmp", root / "~lock"):
                 folder.mkdir(parents=True, exist_ok=True)
+            _sweep(root / "~tmp")
         except OSError as error:
             raise InvalidSettings(f"TURNOUT_ARTIFACTS: {root}: {error.strerror}") from None
 
@@ -199,8 +209,16 @@ class Folder:
         return sorted(names)
 
 
+def _sweep(aside: Path) -> None:
+    """Remove what crashes left long ago; what is younger may be in use by another process."""
+    for path in aside.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
 def _name(entry: "os.DirEntry[str]") -> str | None:
-    if not valid_key(entry.name):
+    if not readable_key(entry.name):
         return None
     if entry.is_dir(follow_symlinks=False):
         return f"{entry.name}/"

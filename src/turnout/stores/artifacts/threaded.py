@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from turnout.errors import ArtifactMissing, TooLarge
 from turnout.model.canonical import MAX_BYTES
-from turnout.model.keys import check_key, check_prefix
+from turnout.model.keys import check_key, check_prefix, check_readable, readable_key
 from turnout.ports.artifact_store import PAGE, Found, Outcome, PutMode, Stored
 
 _Result = TypeVar("_Result")
@@ -58,7 +58,7 @@ class ThreadedStore:
 
     async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
         """Read a body."""
-        check_key(key)
+        check_readable(key)
         return await self._run(lambda: self._blocking.get(key, max_bytes))
 
     async def get_many(
@@ -81,7 +81,7 @@ class ThreadedStore:
 
     async def head(self, key: str) -> Stored:
         """Look at an object."""
-        check_key(key)
+        check_readable(key)
         return await self._run(lambda: self._blocking.head(key))
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
@@ -96,7 +96,7 @@ class ThreadedStore:
         check_prefix(prefix)
         check_prefix(after)
         async for page in self._each(self._blocking.pages(prefix, after, min(most, PAGE))):
-            yield page
+            yield [stored for stored in page if readable_key(stored.key)]
 
     async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
         """List names directly below a prefix."""
@@ -123,7 +123,7 @@ class ThreadedStore:
                 yield page
 
     def _next(self, coming: Iterator[str]) -> list[str]:
-        return [check_key(key) for key in islice(coming, self._blocking.batch)]
+        return [check_readable(key) for key in islice(coming, self._blocking.batch)]
 
     def _start_batch(self, batch: list[str], max_bytes: int) -> asyncio.Future[_Batch]:
         def read() -> _Batch:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from turnout.errors import WrongUse
 from turnout.model.canonical import MAX_BYTES
-from turnout.model.keys import RUNS, check_key, check_prefix, is_shadow_id
+from turnout.model.keys import RUNS, check_key, check_prefix, check_readable, is_shadow_id
 from turnout.ports.artifact_store import PAGE, ArtifactStore, Found, Outcome, PutMode, Stored
 
 
@@ -21,19 +21,19 @@ class Below:
 
     async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
         """Read a body."""
-        return await self._store.get(self._key(key), max_bytes=max_bytes)
+        return await self._store.get(self._readable(key), max_bytes=max_bytes)
 
     async def get_many(
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
     ) -> AsyncIterator[tuple[str, Outcome]]:
         """Read many bodies."""
-        whole = map(self._key, keys)
+        whole = map(self._readable, keys)
         async for key, found in self._store.get_many(whole, max_bytes=max_bytes):
             yield key.removeprefix(self._prefix), found
 
     async def head(self, key: str) -> Stored:
         """Look at an object."""
-        return self._without(await self._store.head(self._key(key)))
+        return self._without(await self._store.head(self._readable(key)))
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
         """Write a body."""
@@ -63,6 +63,9 @@ class Below:
 
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)
+
+    def _readable(self, key: str) -> str:
+        return self._prefix + check_readable(key)
 
     def _without(self, stored: Stored) -> Stored:
         return replace(stored, key=stored.key.removeprefix(self._prefix))
