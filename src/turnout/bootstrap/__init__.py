@@ -3,7 +3,7 @@
 Only here are concrete stores and adapters known; below it everything is passed in.
 """
 
-from turnout.bootstrap.live import Turnout, open_turnout
+from turnout.bootstrap.live import Turnout, load_app, open_turnout
 from turnout.bootstrap.settings import Settings, read_settings
 
-__all__ = ["Settings", "Turnout", "open_turnout", "read_settings"]
+__all__ = ["Settings", "Turnout", "load_app", "open_turnout", "read_settings"]

@@ -1,31 +1,235 @@
-"""The live objects of one process: stores, callers, worker, pump, orchestrator."""
+"""The live objects of one process: stores, worker, callers, pump and orchestrator."""
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from turnout import __version__
-from turnout.bootstrap.adapters import EMBEDDED, installed, load, select
+import turnout
+from turnout.bootstrap.adapters import installed, load, select
+from turnout.bootstrap.registrar import Registrar
 from turnout.bootstrap.routes import RouteBoard
 from turnout.bootstrap.settings import Settings, read_settings
+from turnout.bootstrap.sides import Side, primary_side, shadow_side
 from turnout.control.emissions import Emitter
 from turnout.control.plane import ControlPlane
-from turnout.errors import InvalidSettings, ProviderUnavailable, TurnoutError
+from turnout.dualrun.feeder import Feeder, Window
+from turnout.dualrun.recordings import Recordings
+from turnout.dualrun.worker import DualWorker
+from turnout.errors import InvalidSettings, TurnoutError
 from turnout.local.clock import SystemClock
 from turnout.model.ids import new_run_id
-from turnout.model.routing import Selection
-from turnout.model.runs import Delivery
+from turnout.model.routing import DUAL
+from turnout.model.schedules import ArmedSchedule
 from turnout.model.tasks import App
-from turnout.ports.artifact_store import ArtifactStore
-from turnout.ports.caller import DurableCaller, Sighting, Surroundings
+from turnout.ports.caller import DurableCaller, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
 from turnout.ports.worker import Worker
 
 log = logging.getLogger(__name__)
+
+BEAT = 5.0
+"""Seconds between a replica's signs of life."""
+
+
+class Turnout:
+    """What a process of a service holds; started and closed as an async context manager.
+
+    With `serve` it takes part in the work: it calls, pumps and registers. Without, it only
+    records and asks, as a command or a web process that emits does.
+    """
+
+    def __init__(self, app: App, settings: Settings, *, clock: Clock, serve: bool) -> None:
+        self.app = app
+        self.settings = settings
+        self.clock = clock
+        self.serve = serve
+        self.replica_id = new_run_id(clock.now())
+        self.selection = select(settings)
+        in_memory = self.selection.provider == "memory"
+        self.primary: Side = primary_side(app, settings, clock, memory=in_memory)
+        self._routes = RouteBoard(self.primary.store)
+        self.shadow: Side | None = None
+        self.worker: Worker = self.primary.worker
+        self._feeder: Feeder | None = None
+        if self.selection.provider == DUAL:
+            self._open_shadow()
+        self.callers = _open_callers(self)
+        self._emitter = Emitter(app=app, selection=self.selection, routes=self._routes)
+        self.orchestrator = ControlPlane(
+            store=self.primary.store,
+            emitter=self._emitter,
+            callers=self.callers,
+            clock=clock,
+            nudge=self.primary.nudge,
+        )
+        self.registrar = Registrar(app, self.callers, self.orchestrator.arm)
+        for side in self.sides:
+            side.connect(self.callers, ready=self.registrar.ready, tick=self.orchestrator.tick)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+
+    @property
+    def store(self) -> RunStore:
+        """The run store of what counts."""
+        return self.primary.store
+
+    @property
+    def sides(self) -> Sequence[Side]:
+        """The primary's side, and the shadow's in a dual run."""
+        return (self.primary,) if self.shadow is None else (self.primary, self.shadow)
+
+    async def start(self) -> None:
+        """Check the tasks with the providers, then begin to work; PolicyRefused names a policy."""
+        if self._started:
+            return
+        self._started = True
+        await self._routes.start()
+        await self.orchestrator.define()
+        if not self.serve:
+            return
+        for caller in self.callers.values():
+            await caller.start()
+        for side in self.sides:
+            side.start()
+        if self._feeder is not None:
+            self._feeder.start()
+        self.registrar.start()
+        self._tasks.append(asyncio.create_task(self._beat()))
+
+    async def close(self) -> None:
+        """Stop claiming, give running steps their grace, and let go of everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.registrar.close()
+        if self._feeder is not None:
+            await self._feeder.close()
+        for side in self.sides:
+            await side.stop()
+        for caller in self.callers.values():
+            await caller.close()
+        await self._routes.close()
+        for side in self.sides:
+            await side.close()
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read what the providers' runtimes will fire."""
+        return await self.orchestrator.armed()
+
+    async def rebuild(self, run_id: str) -> None:
+        """Write an ended run's artifacts anew from its journal."""
+        if self.primary.projector is None:
+            raise InvalidSettings("TURNOUT_ARTIFACTS is not set, so there is nowhere to write to")
+        await self.primary.projector.rebuild(run_id)
+
+    async def health(self) -> dict[str, Any]:
+        """Say what this replica is, and which providers know its tasks."""
+        return {
+            "ok": True,
+            "app": self.app.name,
+            "provider": self.selection.provider,
+            "definition": self.app.definition,
+            "replica": self.replica_id,
+            "ready": {name: self.registrar.ready(name) for name in self.callers},
+        }
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _open_shadow(self) -> None:
+        recordings = Recordings(self.primary.store)
+        self.shadow = shadow_side(self.app, self.settings, self.clock, recordings)
+        self.worker = DualWorker(
+            primary=self.primary.worker, shadow=self.shadow.worker, recordings=recordings
+        )
+        self._feeder = Feeder(
+            primaries=self.primary.store,
+            shadows=self.shadow.store,
+            app=self.app,
+            clock=self.clock,
+            window=Window(lag=self.settings.dual_lag),
+            nudge=self.shadow.nudge,
+        )
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self.store.beat(
+                    Replica(
+                        replica_id=self.replica_id,
+                        provider=self.selection.provider,
+                        definition=self.app.definition,
+                        version=turnout.__version__,
+                        seen_at=self.clock.now(),
+                    )
+                )
+            except TurnoutError as error:
+                log.warning("no beat", extra={"action": "beat", "error": str(error)})
+            await asyncio.sleep(BEAT)
+
+
+def open_turnout(
+    app: App,
+    environ: Mapping[str, str] | None = None,
+    *,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    serve: bool = True,
+) -> Turnout:
+    """Open the live objects of an app from the environment; nothing runs until it is started."""
+    read = settings or read_settings(os.environ if environ is None else environ)
+    return Turnout(app, read, clock=clock or SystemClock(), serve=serve)
+
+
+def load_app(name: str | None) -> App:
+    """Import the app that `module:attribute` names, from the working folder or installed."""
+    if name is None:
+        raise InvalidSettings("name the app: --app module:attribute, or TURNOUT_APP")
+    module, _, attribute = name.partition(":")
+    sys.path[:0] = [] if str(Path.cwd()) in sys.path else [str(Path.cwd())]
+    try:
+        found = getattr(importlib.import_module(module), attribute or "app")
+    except (ImportError, AttributeError) as error:
+        raise InvalidSettings(f"the app {name!r} cannot be loaded: {error}") from None
+    if not isinstance(found, App):
+        raise InvalidSettings(f"{name!r} is of type {type(found).__name__}, not a turnout.App")
+    return found
+
+
+def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
+    """Open the selected adapters, and every other one that is set up: its runs are to finish."""
+    surroundings = Surroundings(
+        settings=live.settings.raw,
+        app=live.app,
+        worker=live.worker,
+        clock=live.clock,
+        service_url=live.settings.service_url,
+    )
+    callers: dict[str, DurableCaller] = {}
+    for name in installed():
+        selected = name in live.selection.names
+        if not selected and (name == "memory" or "memory" in live.selection.names):
+            continue
+        try:
+            callers[name] = load(name).open(surroundings)
+        except (InvalidSettings, ImportError) as error:
+            if selected:
+                raise
+            log.debug("adapter left out", extra={"provider": name, "error": str(error)})
+    return callers

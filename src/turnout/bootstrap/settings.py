@@ -83,7 +83,7 @@ def read_settings(environ: Mapping[str, str], *, folder: Path | None = None) -> 
     raw = {**_from_files(folder or Path()), **environ}
     raw = {name: value for name, value in raw.items() if value != ""}
     try:
-        return Settings(raw=raw, **raw)  # type: ignore[arg-type]
+        return Settings(raw=raw, **raw)
     except ValidationError as error:
         faults = [
             f"{fault['loc'][0]}: {fault['msg']}"

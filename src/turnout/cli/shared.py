@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -34,7 +34,7 @@ def run(work: Coroutine[Any, Any, Answer]) -> Answer:
         fail(str(error))
 
 
-def fail(message: str) -> "typer.Exit":
+def fail(message: str) -> NoReturn:
     """Say what is wrong, and stop with exit code 2."""
     typer.secho(f"turnout: {message}", err=True, fg=typer.colors.RED)
     raise typer.Exit(UNSURE)
@@ -69,7 +69,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(orjson.dumps(value, option=options, default=str).decode() + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Any:
     """Make a table; what a value holds is text, never markup."""
     from rich.table import Table
     from rich.text import Text

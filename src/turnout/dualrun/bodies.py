@@ -83,7 +83,7 @@ def _mocked(task: Task, asked: StepCommand[Any]) -> StepCommand[Any]:
 
 
 def _with(asked: StepCommand[Any], function: Callable[..., Any]) -> StepCommand[Any]:
-    made = StepCommand(
+    made: StepCommand[Any] = StepCommand(
         asked.gate, asked.id, function, asked.args, asked.kwargs, asked.retries, asked.timeout
     )
     asked.gate.made.clear()

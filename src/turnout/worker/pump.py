@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from turnout.errors import TurnoutError, Unavailable, UnknownRun
+from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable, UnknownRun
 from turnout.model.runs import Delivery, Journal, Wake
 from turnout.model.status import AttemptState, DeliveryState
 from turnout.model.time import Millis
@@ -67,6 +67,7 @@ class Pump:
         upkeep: Upkeep,
         clock: Clock,
         project: Callable[[str], Awaitable[None]] | None = None,
+        ready: Callable[[str], bool] = lambda _name: True,
         pace: Pace | None = None,
     ) -> None:
         self._store = store
@@ -74,6 +75,7 @@ class Pump:
         self._upkeep = upkeep
         self._clock = clock
         self._project = project
+        self._ready = ready
         self._pace = pace or Pace()
         self._due = asyncio.Event()
         self._closed = False
@@ -91,12 +93,15 @@ class Pump:
         """Turn until closed. A store that does not answer is tried again after a pause."""
         while not self._closed:
             try:
-                moved = await self.turn()
+                if await self.turn() < self._pace.batch:
+                    await self._pause()
             except Unavailable as error:
                 log.warning("store unavailable", extra={"action": "pump", "error": str(error)})
-                moved = 0
-            if moved < self._pace.batch:
-                await self._pause()
+                await self._clock.sleep(self._pace.idle)
+            except Exception:
+                # The outermost edge: one turn may break, the pump may not.
+                log.exception("a turn broke", extra={"action": "pump"})
+                await self._clock.sleep(self._pace.idle)
 
     async def turn(self) -> int:
         """Move everything that is due now, once; returns how much was moved."""
@@ -134,6 +139,8 @@ class Pump:
     async def _send(self, name: str, deliveries: Sequence[Delivery]) -> None:
         caller = self._callers[name]
         try:
+            if not self._ready(name):
+                raise ProviderUnavailable(f"{name} does not know the tasks yet")
             answers = await caller.deliver(deliveries)
         except TurnoutError as error:
             answers = [Delivered(key=each.key, error=error) for each in deliveries]

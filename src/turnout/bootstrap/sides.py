@@ -1,0 +1,185 @@
+"""One side of the work: a run store with its worker, its pump and its artifacts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from turnout.bootstrap.adapters import EMBEDDED
+from turnout.bootstrap.settings import Settings
+from turnout.dualrun.bodies import ShadowBodies
+from turnout.dualrun.effects import ShadowEffects
+from turnout.dualrun.feeder import reason_of
+from turnout.dualrun.recordings import Recordings
+from turnout.errors import TurnoutError
+from turnout.model.protocol import Tick, Ticked
+from turnout.model.runs import Delivery, Journal
+from turnout.model.status import DeliveryState
+from turnout.model.tasks import App
+from turnout.ports.artifact_store import ArtifactStore
+from turnout.ports.caller import DurableCaller, Sighting
+from turnout.ports.clock import Clock
+from turnout.ports.run_store import RunStore
+from turnout.stores.artifacts import open_store
+from turnout.stores.sql import open_run_store
+from turnout.worker.bodies import Bodies, LiveBodies
+from turnout.worker.effects import Effects, LiveEffects
+from turnout.worker.projection import Projector, Reason
+from turnout.worker.pump import Pump
+from turnout.worker.replay import replay
+from turnout.worker.runner import Options
+from turnout.worker.worker import TaskWorker
+
+
+class Side:
+    """A run store and all that works on it; two sides share nothing but callers."""
+
+    def __init__(
+        self,
+        *,
+        app: App,
+        store: RunStore,
+        artifacts: ArtifactStore | None,
+        clock: Clock,
+        bodies: Bodies | None = None,
+        effects: Effects | None = None,
+        mark: Callable[[Journal], Reason | None] = lambda _journal: None,
+    ) -> None:
+        self.app = app
+        self.store = store
+        self._effects = effects or LiveEffects(app)
+        self.worker = TaskWorker(
+            app=app,
+            store=store,
+            clock=clock,
+            bodies=bodies,
+            effects=self._effects,
+            options=Options(alarm_grace=dict.fromkeys(EMBEDDED, 0)),
+        )
+        self.artifacts = artifacts
+        self.clock = clock
+        self._mark = mark
+        self.projector: Projector | None = None
+        self._callers: Mapping[str, DurableCaller] = {}
+        self._pump: Pump | None = None
+        self._pumping: asyncio.Task[None] | None = None
+
+    def nudge(self) -> None:
+        """Have the pump turn now."""
+        if self._pump is not None:
+            self._pump.nudge()
+
+    def connect(
+        self,
+        callers: Mapping[str, DurableCaller],
+        *,
+        ready: Callable[[str], bool],
+        tick: Callable[[Tick], Awaitable[Ticked]],
+    ) -> None:
+        """Give the side its callers, which were made for its worker, and the schedules' ticks."""
+        self._callers = callers
+        self.worker.on_tick = tick
+        if self.artifacts is not None:
+            self.projector = Projector(
+                store=self.store,
+                artifacts=self.artifacts,
+                app=self.app,
+                clock=self.clock,
+                look=self._look,
+                mark=self._mark,
+                unasked=self._unasked,
+            )
+        self._pump = Pump(
+            store=self.store,
+            callers=callers,
+            upkeep=self.worker,
+            clock=self.clock,
+            project=self.projector,
+            ready=ready,
+        )
+
+    def start(self) -> None:
+        """Begin to pump."""
+        if self._pump is not None:
+            self._pumping = asyncio.create_task(self._pump.run())
+
+    async def stop(self) -> None:
+        """Stop pumping, and end running attempts after their grace."""
+        if self._pump is not None and self._pumping is not None:
+            self._pump.close()
+            await asyncio.gather(self._pumping, return_exceptions=True)
+        await self.worker.close()
+
+    async def close(self) -> None:
+        """Let go of the stores."""
+        await self.store.close()
+        if self.artifacts is not None:
+            await self.artifacts.aclose()
+
+    def _unasked(self, journal: Journal) -> tuple[str, ...]:
+        """The recorded steps that the code no longer asks for."""
+        run = journal.run
+        if run.ended_at is None or all(each.id != run.task for each in self.app.tasks):
+            return ()
+        task = self.app.task(run.task)
+        return () if task.open_mode else replay(task, journal, run.ended_at, self._effects).unasked
+
+    async def _look(self, delivery: Delivery) -> Sighting | None:
+        """Ask the provider about its run; None where there is nobody to ask."""
+        caller = self._callers.get(delivery.provider)
+        unsent = delivery.state is DeliveryState.PENDING or delivery.provider_run_id is None
+        if caller is None or delivery.provider in EMBEDDED or unsent:
+            return None
+        try:
+            return await caller.look(delivery)
+        except TurnoutError as error:
+            return Sighting(state=None, word=f"no answer: {error}", seen_at=self.clock.now())
+
+
+def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) -> Side:
+    """Open the side that counts."""
+    url = "sqlite://" if memory else _ready(settings.database_url.get_secret_value())
+    store = open_run_store(url)
+    return Side(
+        app=app,
+        store=store,
+        artifacts=_artifacts(settings),
+        clock=clock,
+    )
+
+
+def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordings) -> Side:
+    """Open the shadow's side: a file or schema of its own, and only -dryrun below runs/."""
+    store = _shadow_store(settings)
+    bodies = ShadowBodies(app=app, recordings=recordings, clock=clock, live=LiveBodies(clock))
+    effects = ShadowEffects(recordings, longest=settings.longest_wait)
+    return Side(
+        app=app,
+        store=store,
+        artifacts=_artifacts(settings),
+        clock=clock,
+        bodies=bodies,
+        effects=effects,
+        mark=lambda journal: reason_of(journal.run),
+    )
+
+
+def _artifacts(settings: Settings) -> ArtifactStore | None:
+    return None if settings.artifacts is None else open_store(settings.artifacts, settings.raw)
+
+
+def _shadow_store(settings: Settings) -> RunStore:
+    """Name the shadow's own database: as set, or beside the primary's."""
+    if settings.shadow_database_url is not None:
+        return open_run_store(_ready(settings.shadow_database_url.get_secret_value()))
+    url = settings.database_url.get_secret_value()
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        return open_run_store(_ready(f"sqlite:///{path.with_name(path.stem + '-shadow.db')}"))
+    return open_run_store(url, schema="turnout_shadow")
+
+
+def _ready(url: str) -> str:
+    """Make the folder of a database file."""
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return url
