@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -80,3 +82,17 @@ class TestObstoreOnRclone(BucketContract):
     client, server = "obstore", "rclone"
     abilities = IGNORES_CONDITIONS
     replaces_whole = False
+
+
+@pytest.mark.real
+@pytest.mark.skipif(
+    "TURNOUT_REAL_S3" not in os.environ,
+    reason="TURNOUT_REAL_S3=s3://bucket/prefix (and AWS_…) names no real bucket",
+)
+class TestRealBucket(ProbedContract):
+    """A bucket that is given by the environment; each test writes below a prefix of its own."""
+
+    @pytest.fixture
+    def store(self) -> ArtifactStore:
+        bucket = open_store(os.environ["TURNOUT_REAL_S3"], os.environ)
+        return Below(bucket, f"turnout-test-{secrets.token_hex(8)}")
