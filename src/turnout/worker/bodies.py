@@ -35,6 +35,7 @@ class Bodies(Protocol):
         here: StepContext,
         journal: Journal,
         limit: Millis | None,
+        /,
     ) -> BodyOutcome:
         """Run the attempt that `here` names, within a limit; an error is an outcome, never raised.
 

@@ -1,0 +1,68 @@
+"""A clock that tests turn."""
+
+import asyncio
+import heapq
+from itertools import count
+
+from turnout.model.time import Duration, Millis, millis
+
+
+class TurnableClock:
+    """Stands still until it is turned; whoever sleeps on it wakes in order of time.
+
+    It satisfies the port `Clock`. It belongs to one event loop.
+    """
+
+    def __init__(self, now: Millis = 1_767_225_600_000) -> None:
+        self._now = now
+        self._sleepers: list[tuple[Millis, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    def now(self) -> Millis:
+        """Tell the time that it was last turned to."""
+        return self._now
+
+    async def sleep(self, duration: Millis) -> None:
+        """Return when it has been turned that far; at once for nothing."""
+        if duration <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + duration, next(self._order), woken))
+        await woken
+
+    async def advance(self, duration: Duration) -> None:
+        """Turn it on, and let everyone who wakes do what it does."""
+        await self.turn_to(self._now + millis(duration))
+
+    async def turn_to(self, moment: Millis) -> None:
+        """Turn it on to a moment; it never goes back."""
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= moment:
+            at, _, woken = heapq.heappop(self._sleepers)
+            self._now = max(self._now, at)
+            if not woken.done():
+                woken.set_result(None)
+                await settle()
+        self._now = max(self._now, moment)
+        await settle()
+
+    def next_sleeper(self) -> Millis | None:
+        """Say when the first one that sleeps on it would wake; None when nobody does."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
+    async def skip(self) -> bool:
+        """Turn it to the next sleeper's moment; False when nobody sleeps on it."""
+        at = self.next_sleeper()
+        if at is None:
+            return False
+        await self.turn_to(at)
+        return True
+
+
+async def settle(rounds: int = 10) -> None:
+    """Let the loop's other tasks go on until they wait for something."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)

@@ -1,0 +1,165 @@
+"""Whatever a task function looks like, its replay keeps its promises."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worker_parts import PureRun, bad, ok, positions
+
+from turnout.errors import StepFailed
+from turnout.model.events import StoredEvent
+from turnout.model.policies import Retries
+from turnout.model.runs import Journal
+from turnout.model.status import ParkReason, RunStatus
+from turnout.model.tasks import Task
+from turnout.worker.replay import Decision, replay
+
+Node = tuple[Any, ...]
+
+leaves = st.one_of(
+    st.tuples(st.just("step"), st.booleans()),
+    st.tuples(st.just("sleep"), st.integers(0, 5)),
+    st.tuples(st.just("event"), st.integers(0, 5)),
+    st.tuples(st.just("emit")),
+)
+programs = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.tuples(st.just("seq"), st.lists(inner, max_size=4)),
+        st.tuples(st.just("parallel"), st.lists(inner, max_size=3), st.booleans()),
+        st.tuples(st.just("tidy"), inner),
+    ),
+    max_leaves=10,
+)
+
+
+def task_of(program: Node) -> Task:
+    """A task function that does what the program says, with ids by place."""
+
+    async def function(ctx: Any, payload: Any) -> Any:
+        return await perform(ctx, program, "r")
+
+    return Task(id="t", function=function)
+
+
+async def perform(ctx: Any, node: Node, name: str) -> Any:  # noqa: PLR0911 - one a kind of node
+    """Do one node of a program."""
+    match node:
+        case ("step", careful):
+            try:
+                return await ctx.step(name, len, [], retries=Retries(max_attempts=2))
+            except StepFailed as failed:
+                if careful:
+                    return failed.name
+                raise
+        case ("sleep", seconds):
+            return await ctx.sleep(name, seconds)
+        case ("event", seconds):
+            return await ctx.wait_for_event("e", timeout=seconds, id=name)
+        case ("emit",):
+            return await ctx.emit("told", id=name)
+        case ("seq", nodes):
+            return [await perform(ctx, each, f"{name}.{at}") for at, each in enumerate(nodes)]
+        case ("parallel", nodes, values):
+            branches = [perform(ctx, each, f"{name}/{at}") for at, each in enumerate(nodes)]
+            found = await ctx.parallel(*branches, return_exceptions=values)
+            return [str(each) for each in found]
+        case ("tidy", inner):
+            try:
+                return await perform(ctx, inner, name + "+")
+            finally:
+                await ctx.step(name + "-", len, [])
+    raise AssertionError(node)
+
+
+def shape(decision: Decision) -> Any:
+    """What a decision says, without the commands' identities."""
+    return (
+        decision.asked,
+        decision.steps,
+        [(each.command.id, each.attempt, each.index) for each in decision.ready],
+        decision.until,
+        decision.reasons,
+        decision.state,
+        decision.result,
+        decision.error,
+        decision.current,
+        decision.unasked,
+    )
+
+
+def finish(run: PureRun, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
+    """Take a run to its end in an order that is drawn, checking every step of the way."""
+    done: set[tuple[str, int]] = set()
+    for _ in range(200):
+        check(run)
+        if run.decision.state is not RunStatus.RUNNING:
+            return
+        before = dict(positions(run.journal))
+        if run.decision.ready:
+            chosen = draw(st.sampled_from([each.command.id for each in run.decision.ready]))
+            run.execute(chosen, draw(st.sampled_from([ok(1), ok(1), bad()])))
+            assert run.executed[-1] not in done
+            done.add(run.executed[-1])
+        elif ParkReason.EVENT in run.decision.reasons and draw(st.booleans()):
+            meet_first(run)
+        else:
+            assert run.decision.until is not None
+            run.now = max(run.now + 1, run.decision.until)
+            run.look()
+        after = positions(run.journal)
+        assert {step: after[step] for step in before} == before
+    raise AssertionError("the program did not end")
+
+
+def meet_first(run: PureRun) -> None:
+    """Let an event meet every open wait, one after another."""
+    event = StoredEvent(event_id="e", name="e", payload=b"1", emitted_at=run.now)
+    open_waits = [each for each in run.waits if each.step in run.decision.current]
+    run.waits = open_waits
+    run.meet(event)
+
+
+def check(run: PureRun) -> None:
+    """Replay is deterministic, and never asks for what is committed."""
+    if run.decision.state is not RunStatus.RUNNING:
+        return
+    again = [replay(run.task, run.journal, run.now, run.effects) for _ in range(2)]
+    assert shape(again[0]) == shape(again[1])
+    assert again[0].asked == []
+    settled = {name for name, each in run.journal.steps.items() if each.state.settled}
+    assert settled.isdisjoint(each.command.id for each in again[0].ready)
+    assert settled.isdisjoint(again[0].current)
+    assert again[0].ready or again[0].reasons
+
+
+@settings(max_examples=150, deadline=None)
+@given(program=programs, data=st.data())
+def test_every_program_ends_and_repeats_nothing(program: Node, data: st.DataObject) -> None:
+    """Replays agree, positions stay, no committed attempt runs again, and the run ends."""
+    run = PureRun(task_of(program))
+    finish(run, data.draw)
+    assert run.decision.result is not None or run.decision.error is not None
+    assert len(set(positions(run.journal).values())) == len(run.journal.steps)
+    assert all(each.state.settled for each in run.journal.steps.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(program=programs, data=st.data())
+def test_the_order_of_events_does_not_change_positions(program: Node, data: st.DataObject) -> None:
+    """A step's position depends on the function alone, whatever finished first."""
+    runs = [PureRun(task_of(program)) for _ in range(2)]
+    for run in runs:
+        finish(run, data.draw)
+    one, other = (positions(run.journal) for run in runs)
+    shared = set(one) & set(other)
+    assert {step: one[step] for step in shared} == {step: other[step] for step in shared}
+
+
+def test_a_journal_is_not_changed_by_replay() -> None:
+    """Replay reads: the journal it was given is as before."""
+    run = PureRun(task_of(("seq", [("step", True), ("emit",)])))
+    before = Journal(run=run.journal.run, steps=dict(run.journal.steps))
+    replay(run.task, run.journal, run.now, run.effects)
+    assert run.journal.steps == before.steps
