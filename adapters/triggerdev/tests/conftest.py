@@ -14,11 +14,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 import uvicorn
 from standardwebhooks.webhooks import Webhook
 from starlette.applications import Starlette
@@ -38,6 +40,7 @@ DIGEST = "d" * 64
 
 
 def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -60,6 +63,7 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
 async def serving(
     app: Starlette, port: int, stop: Callable[[], None] = lambda: None
 ) -> AsyncIterator[str]:
+    """The application on a real port, in this process; yields its origin."""
     config = uvicorn.Config(
         app, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
@@ -286,6 +290,7 @@ class Started:
 
 @contextmanager
 def started(*argv: str, env: dict[str, str] | None = None) -> Iterator[Started]:
+    """A Python process that ends with the block."""
     process = subprocess.Popen([sys.executable, *argv], env={**os.environ, **(env or {})})
     running = Started(process=process)
     try:
@@ -295,11 +300,14 @@ def started(*argv: str, env: dict[str, str] | None = None) -> Iterator[Started]:
 
 
 def start_server(port: int, data: Path, *more: str) -> Any:
+    """The offline server as a process."""
     argv = ["-m", "turnout_triggerdev.devserver", "--port", str(port), "--data", str(data), *more]
     return started(*argv)
 
 
 async def server_is_up(url: str) -> None:
+    """Return once the server answers."""
+
     async def look() -> bool:
         try:
             async with httpx.AsyncClient() as client:
@@ -310,12 +318,13 @@ async def server_is_up(url: str) -> None:
     await until(look)
 
 
-def write_definition(folder: Path, service: str, tasks: list[dict[str, Any]] | None = None) -> Path:
+def write_definition(folder: Path, service: str) -> Path:
+    """A definition file of two tasks."""
     value = {
         "protocol": 1,
         "definition": DIGEST,
         "service": service,
-        "tasks": tasks or [{"id": "work"}, {"id": "tick", "schedule": True}],
+        "tasks": [{"id": "work"}, {"id": "tick", "schedule": True}],
     }
     path = folder / "turnout.definition.json"
     path.write_text(json.dumps(value))
@@ -323,6 +332,7 @@ def write_definition(folder: Path, service: str, tasks: list[dict[str, Any]] | N
 
 
 def start_standin(url: str, definition: Path, *more: str) -> Any:
+    """The stand-in as a process."""
     env = {
         "TRIGGER_API_URL": url,
         "TRIGGER_SECRET_KEY": KEYS["dev"],
@@ -334,23 +344,14 @@ def start_standin(url: str, definition: Path, *more: str) -> Any:
 
 
 async def worker_is_registered(api: Api) -> None:
+    """Return once a worker has registered and keeps its presence."""
+
     async def look() -> bool:
         found = await api.call("GET", f"/api/v1/projects/{PROJECT_REF}/dev/workers/current")
         status = await api.get(f"/api/v1/projects/{PROJECT_REF}/dev-status")
         return found.status_code == 200 and status["isConnected"]
 
     await until(look)
-
-
-@pytest.fixture
-async def peer() -> AsyncIterator[Peer]:
-    yield Peer()
-
-
-@pytest.fixture
-async def service(peer: Peer) -> AsyncIterator[str]:
-    async with serving(peer.app(), free_port()) as url:
-        yield url
 
 
 @dataclass(kw_only=True)
@@ -363,28 +364,57 @@ class Rig:
     standin: Started
     port: int
     data: Path
-    definition: Path
+
+    @asynccontextmanager
+    async def another_server(self) -> AsyncIterator[None]:
+        """The server again, on the same port and data."""
+        with start_server(self.port, self.data):
+            await server_is_up(self.api.url)
+            yield
+
+
+@asynccontextmanager
+async def rigged(folder: Path) -> AsyncIterator[Rig]:
+    """A whole rig in this folder."""
+    peer, port, data = Peer(), free_port(), folder / "data"
+    async with serving(peer.app(), free_port()) as service:
+        definition = write_definition(folder, service)
+        url = f"http://127.0.0.1:{port}"
+        with start_server(port, data) as server, start_standin(url, definition) as standin:
+            await server_is_up(url)
+            api = Api(url)
+            await worker_is_registered(api)
+            yield Rig(api=api, peer=peer, server=server, standin=standin, port=port, data=data)
+            await api.client.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    async with rigged(tmp_path_factory.mktemp("rig")) as running:
+        yield running
 
 
 @pytest.fixture
-async def rig(peer: Peer, service: str, tmp_path: Path) -> AsyncIterator[Rig]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    definition = write_definition(tmp_path, service)
-    with start_server(port, tmp_path / "data") as server, start_standin(url, definition) as standin:
-        await server_is_up(url)
-        api = Api(url)
-        await worker_is_registered(api)
-        yield Rig(
-            api=api,
-            peer=peer,
-            server=server,
-            standin=standin,
-            port=port,
-            data=tmp_path / "data",
-            definition=definition,
-        )
-        await api.client.aclose()
+def rig(shared_rig: Rig) -> Rig:
+    """The module's rig, its peer with nothing said yet."""
+    shared_rig.peer.__init__()  # type: ignore[misc]
+    return shared_rig
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A rig that the test may break."""
+    async with rigged(tmp_path) as running:
+        yield running
+
+
+_names = count(1)
+
+
+@pytest.fixture
+def rid() -> str:
+    """A run id that no other test uses."""
+    return f"r{next(_names)}"
 
 
 # The offline server in this process, with a clock that tests turn
@@ -433,7 +463,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(data: Path | None = None, limit: str = "off", **more: Any) -> AsyncIterator[Served]:
+async def served(
+    data: Path | None = None, limit: str = "off", **more: Any
+) -> AsyncIterator[Served]:
     port = free_port()
     world = new_world(
         url=f"http://127.0.0.1:{port}",
@@ -448,7 +480,8 @@ async def served(data: Path | None = None, limit: str = "off", **more: Any) -> A
         await api.client.aclose()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture
 async def offline() -> AsyncIterator[Served]:
+    """A server under a frozen clock."""
     async with served() as running:
         yield running
