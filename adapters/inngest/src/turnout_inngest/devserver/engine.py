@@ -77,7 +77,8 @@ class Engine:
         }
         if raw.get("v"):
             payload["v"] = raw["v"]
-        self._publish(payload, internal_id)
+        due_at = self.clock.received(raw["ts"]) if raw.get("ts") else now
+        self.intake.publish(self._event(payload, internal_id, due_at), payload)
 
     def register(self, app: App) -> bool:
         """Replace the app's functions; whether anything is new."""
@@ -113,17 +114,14 @@ class Engine:
 
     # -- what the server itself says ------------------------------------------------------------
 
-    def _event(self, payload: Payload, internal_id: str) -> Event:
+    def _event(self, payload: Payload, internal_id: str, due_at: int = 0) -> Event:
         return Event(
             internal_id=internal_id,
             name=payload["name"],
-            ts=payload["ts"],
+            due_at=due_at,
             payload=orjson.dumps(payload),
             received_at=self.clock.now(),
         )
-
-    def _publish(self, payload: Payload, internal_id: str) -> None:
-        self.intake.publish(self._event(payload, internal_id), payload)
 
     def _tick(self, function: Function, cron: str, slot: int) -> None:
         moment = ids.iso_seconds(slot)

@@ -197,7 +197,7 @@ class Intake:
             app=function.app,
             events=[event.internal_id for event in events],
             queued_at=now,
-            due_at=max(now, self._clock.received(events[0].ts)) if not cron else now,
+            due_at=now if cron else max(now, events[0].due_at),
             is_batch=is_batch,
             cron=cron,
             parent=parent,

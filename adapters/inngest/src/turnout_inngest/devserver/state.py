@@ -22,7 +22,8 @@ class Event:
 
     internal_id: str
     name: str
-    ts: int
+    due_at: int
+    """The event's time on our clock: runs start no sooner."""
     payload: bytes
     """The event as the application gets it: data, id, name, ts, user."""
     received_at: int
@@ -31,7 +32,7 @@ class Event:
         return {
             "internal_id": self.internal_id,
             "name": self.name,
-            "ts": self.ts,
+            "due_at": self.due_at,
             "payload": orjson.Fragment(self.payload),
             "received_at": self.received_at,
         }

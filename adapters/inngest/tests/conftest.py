@@ -1,0 +1,45 @@
+"""Fixtures: a lab, and a lab in self-hosted mode."""
+
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from turnout_inngest.devserver.options import Options
+
+# Test modules are imported by path, so what they share is put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from inngest_lab import Lab, free_port  # noqa: E402
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    return Options(port=free_port(), data=tmp_path / "server", test_clock=True)
+
+
+@pytest.fixture
+async def bare_lab(options: Options) -> AsyncIterator[Lab]:
+    """A lab whose server a test starts and stops itself."""
+    lab = Lab(options)
+    yield lab
+    await lab.api.aclose()
+
+
+@pytest.fixture
+async def lab(bare_lab: Lab) -> AsyncIterator[Lab]:
+    async with bare_lab.server():
+        yield bare_lab
+
+
+@pytest.fixture
+async def keyed_lab(options: Options) -> AsyncIterator[Lab]:
+    """A lab in self-hosted mode."""
+    keyed = replace(options, signing_key="ab" * 16, event_keys=("key",))
+    lab = Lab(keyed)
+    lab.client = lab.sdk("lab", is_production=True, signing_key="ab" * 16, event_key="key")
+    async with lab.server():
+        yield lab
+    await lab.api.aclose()
