@@ -19,7 +19,7 @@ from turnout.stores.sql.journals import (
     write_change,
 )
 from turnout.stores.sql.rows import LIVE
-from turnout.stores.sql.schema import deliveries, given
+from turnout.stores.sql.schema import among, deliveries, given
 from turnout.stores.sql.slots import free_slots
 from turnout.stores.sql.statements import Transaction
 from turnout.stores.sql.waits import close_all_waits, close_waits, hold_names, met_by, open_waits
@@ -27,7 +27,7 @@ from turnout.stores.sql.waits import close_all_waits, close_waits, hold_names, m
 _LIVE_DELIVERY: Final = (
     deliveries.c.run_id == given(deliveries.c.run_id),
     deliveries.c.number == given(deliveries.c.number),
-    deliveries.c.state.in_(sorted(state.value for state in LIVE)),
+    among(deliveries.c.state, (state.value for state in LIVE)),
 )
 _END: Final = (
     update(deliveries)

@@ -11,7 +11,7 @@ from turnout.model.status import DeliveryState
 from turnout.ports.run_store import Handed
 from turnout.stores.sql.journals import read_journal, read_run
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE, delivery_of, delivery_values
-from turnout.stores.sql.schema import deliveries, given, insert_into, runs
+from turnout.stores.sql.schema import among, deliveries, given, insert_into, runs
 from turnout.stores.sql.statements import Transaction
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
@@ -19,7 +19,7 @@ _ITS: Final = (
     deliveries.c.run_id == given(deliveries.c.run_id),
     deliveries.c.number == given(deliveries.c.number),
 )
-_IS_LIVE: Final = deliveries.c.state.in_(sorted(state.value for state in LIVE))
+_IS_LIVE: Final = among(deliveries.c.state, (state.value for state in LIVE))
 _CLAIMED: Final = DeliveryState.CLAIMED.value
 _ALL: Final = (
     select(*DELIVERY_COLUMNS)

@@ -22,6 +22,7 @@ from turnout.stores.sql.rows import (
     transition_of,
 )
 from turnout.stores.sql.schema import (
+    among,
     attempts,
     given,
     insert_into,
@@ -187,7 +188,7 @@ def _page(given_: frozenset[str], states: int, *, shadowed: bool) -> Any:
     conditions = [made for name, made in _CONDITIONS.items() if name in given_]
     if states:
         words: list[Any] = [bindparam(f"state_{at}") for at in range(states)]
-        conditions.append(runs.c.state.in_(words))
+        conditions.append(among(runs.c.state, words))
     if shadowed:
         conditions.append(runs.c.shadow.is_not(None))
     order = runs.c.emit_seq.asc() if "of_after" in given_ else runs.c.emit_seq.desc()

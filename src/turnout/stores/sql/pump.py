@@ -8,13 +8,11 @@ from sqlalchemy import and_, bindparam, case, func, select, update
 from turnout.model.runs import Run, Wake
 from turnout.model.status import AttemptState, RunStatus
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, RUN_COLUMNS, delivery_of, run_of
-from turnout.stores.sql.schema import attempts, deliveries, given, runs
+from turnout.stores.sql.schema import among, attempts, deliveries, given, runs
 from turnout.stores.sql.statements import Transaction
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
-_LIVE_RUN: Final = runs.c.state.in_(
-    sorted(state.value for state in RunStatus if not state.terminal)
-)
+_LIVE_RUN: Final = among(runs.c.state, (state.value for state in RunStatus if not state.terminal))
 _WAKES: Final = (
     select(runs.c.run_id, runs.c.seq, runs.c.wake_at, runs.c.wake_sent, *DELIVERY_COLUMNS)
     .join(

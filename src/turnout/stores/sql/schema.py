@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     Column,
+    ColumnElement,
     ForeignKey,
     Identity,
     Index,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    or_,
     text,
 )
 from sqlalchemy.dialects.postgresql import Insert
@@ -336,6 +338,11 @@ def put_into(table: Table) -> Insert:
     keys_ = list(table.primary_key.columns)
     rest = {each.name: made.excluded[each.name] for each in table.c if not each.primary_key}
     return made.on_conflict_do_update(index_elements=keys_, set_=rest)
+
+
+def among(column: Column[str], words: Iterable[Any]) -> ColumnElement[bool]:
+    """Whether a column has one of these words; IN would be written out only at execution."""
+    return or_(*(column == word for word in words))
 
 
 def given(column: Column[Any]) -> BindParameter[Any]:

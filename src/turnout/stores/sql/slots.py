@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, delete, func, select, update
 from turnout.errors import WrongUse
 from turnout.model.runs import Run
 from turnout.stores.sql.journals import read_run, wake
-from turnout.stores.sql.schema import given, insert_into, line
+from turnout.stores.sql.schema import among, given, insert_into, line
 from turnout.stores.sql.statements import Transaction
 
 _IN_LINE: Final = and_(
@@ -28,7 +28,7 @@ _OVERTAKEN: Final = (
     select(line.c.emit_seq)
     .where(
         _IN_LINE,
-        line.c.state.in_(["queued", "waiting"]),
+        among(line.c.state, ["queued", "waiting"]),
         line.c.emit_seq < given(line.c.emit_seq),
         line.c.due_at <= bindparam("now"),
     )
