@@ -34,7 +34,7 @@ from turnout.model.artifacts import (
 from turnout.model.protocol import PROTOCOL
 from turnout.model.runs import Attempt, Delivery, Failure, Journal, Step
 from turnout.model.runs import Transition as StateChange
-from turnout.model.status import AttemptState, Role
+from turnout.model.status import AttemptState, Role, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
@@ -129,7 +129,7 @@ class Projector:
         ended = journal.run.state.terminal
         return Facts(
             journal=journal,
-            transitions=await self._store.transitions(run_id),
+            transitions=_until(await self._store.transitions(run_id), journal.run.state),
             deliveries=deliveries,
             sighting=await self._look(deliveries[-1]) if ended and deliveries else None,
             unasked=self._unasked(journal) if ended else (),
@@ -186,6 +186,12 @@ def status(facts: Facts) -> StatusDocument:
         result_sha256=result.sha256 if result else None,
         emitted_at=run.emitted_at,
     )
+
+
+def _until(transitions: Sequence[StateChange], state: RunStatus) -> Sequence[StateChange]:
+    """Leave out what was committed after the journal was read."""
+    states = [each.state for each in transitions]
+    return transitions[: states.index(state) + 1]
 
 
 def _settled(sighting: Sighting | None) -> bool:

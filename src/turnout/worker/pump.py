@@ -304,3 +304,5 @@ def _logged(action: str, what: str) -> Iterator[None]:
             "failed; tried again later",
             extra={"action": action, "what": what, "error": str(error)},
         )
+    except Exception:
+        log.exception("broke; tried again later", extra={"action": action, "what": what})
