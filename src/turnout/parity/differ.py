@@ -43,16 +43,23 @@ class Change:
     """The same keyed objects in another order; both values are the lists of keys."""
 
 
+_Pairs = Iterator[tuple[str, Any, Any]]
+
+
 def differences(
     primary: Any, shadow: Any, *, keys: Sequence[str] = KEYS, most: int = 1000
 ) -> list[Change]:
     """Compare two parsed JSON documents; at most `most` changes, in document order."""
     found: list[Change] = []
-    waiting: list[tuple[str, Any, Any]] = [("", primary, shadow)]
+    # Iterators, not lists: what is never looked at takes no memory.
+    waiting: list[_Pairs] = [iter([("", primary, shadow)])]
     while waiting and len(found) < most:
-        pointer, a, b = waiting.pop()
-        deeper = _compare(pointer, a, b, keys, found)
-        waiting.extend(reversed(list(deeper)))
+        following = next(waiting[-1], None)
+        if following is None:
+            waiting.pop()
+        else:
+            pointer, a, b = following
+            waiting.append(_compare(pointer, a, b, keys, found))
     return found[:most]
 
 
@@ -92,9 +99,6 @@ def resolve(document: Any, pointer: str) -> Any:
         else:
             return ABSENT
     return document
-
-
-_Pairs = Iterator[tuple[str, Any, Any]]
 
 
 def _compare(pointer: str, a: Any, b: Any, keys: Sequence[str], found: list[Change]) -> _Pairs:

@@ -46,6 +46,7 @@ def summary(
     warnings: Sequence[str],
 ) -> Report:
     """Write the report of everything that was counted."""
+    tally.fold()
     tasks = tally.task_counts()
     counts = _sum(tasks)
     found, reasons = verdict(counts, unusable=bool(tally.totals["unusable"]))

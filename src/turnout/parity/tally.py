@@ -32,6 +32,9 @@ MOST_TIMINGS: Final = 400
 MOST_VALUE: Final = 2_000
 """Characters of a value that a report repeats."""
 
+EQUAL_READS: Final = 4
+"""Documents that are read of a pair whose digests agree: both manifests, both status documents."""
+
 UNKNOWN_TASK: Final = "(unknown)"
 SINGLE: Final = "single"
 
@@ -58,6 +61,8 @@ class _Task:
     kinds: Counter[Kind] = field(default_factory=Counter)
     primary_ms: "array[float]" = field(default_factory=lambda: array("d"))
     shadow_ms: "array[float]" = field(default_factory=lambda: array("d"))
+    equal: dict[int, tuple["Counter[tuple[str, Source]]", int, int]] = field(default_factory=dict)
+    """Equal pairs by what was compared in them: that, how many, and the documents of each."""
 
 
 @dataclass(slots=True)
@@ -91,6 +96,30 @@ class Tally:
         self.totals.update(documents=pair.documents, fetched=pair.fetched, verified=pair.verified)
         if pair.overhead is not None:
             self._timing(pair.run_id, pair.task or UNKNOWN_TASK, task, pair.overhead)
+
+    def add_equal(
+        self,
+        run_id: str,
+        task: str,
+        tested: "Counter[tuple[str, Source]]",
+        overhead: tuple[float, float],
+        *,
+        documents: int,
+    ) -> None:
+        """Count a pair that is equal throughout; `tested` is shared and is folded in at the end."""
+        counts = self._task(task)
+        again = counts.equal.get(id(tested))
+        counts.equal[id(tested)] = (tested, again[1] + 1 if again else 1, documents)
+        self._timing(run_id, task, counts, overhead)
+
+    def fold(self) -> None:
+        """Fold in the equal pairs; called once, before anything is reported."""
+        for task in self.tasks.values():
+            for tested, pairs, documents in task.equal.values():
+                task.counts.update({"pairs": pairs, Outcome.MATCHED: pairs})
+                self.totals.update(documents=pairs * documents, fetched=pairs * EQUAL_READS)
+                self._count_fields(tested, task, pairs)
+            task.equal.clear()
 
     def add_late_finding(self, difference: Difference) -> None:
         """Count a difference that shows only when all pairs have been seen."""
@@ -157,14 +186,17 @@ class Tally:
                 self.listed.append(_shortened(self.redaction.difference(each)))
 
     def _fields(self, pair: Compared, task: _Task, found: list[Difference]) -> None:
-        for (name, source), count in pair.tested.items():
-            counts = self.fields.setdefault((name, source), Counter())
-            untested = source is Source.CONSTRUCTION
-            counts["not_tested" if untested else "compared"] += count
-            task.counts["not_tested"] += count if untested else 0
+        self._count_fields(pair.tested, task, 1)
         for each in found:
             counts = self.fields.setdefault((str(each.kind), each.source), Counter())
             counts["mismatched"] += 1
+
+    def _count_fields(self, tested: "Counter[tuple[str, Source]]", task: _Task, pairs: int) -> None:
+        for (name, source), count in tested.items():
+            counts = self.fields.setdefault((name, source), Counter())
+            untested = source is Source.CONSTRUCTION
+            counts["not_tested" if untested else "compared"] += count * pairs
+            task.counts["not_tested"] += count * pairs if untested else 0
 
     def _timing(self, run_id: str, name: str, task: _Task, ms: tuple[float, float]) -> None:
         task.primary_ms.append(ms[0])
