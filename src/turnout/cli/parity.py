@@ -85,6 +85,7 @@ def _check(
     from turnout.parity.check import check as check_parity
     from turnout.parity.documents import documents_at
     from turnout.parity.ignores import read_ignores
+    from turnout.parity.pair import Rules
     from turnout.parity.redaction import redaction
     from turnout.stores.artifacts import open_store
 
@@ -101,7 +102,7 @@ def _check(
                     ignores=ignores,
                     documents=which,
                     redaction=hidden,
-                    verify_all=verify_all,
+                    rules=Rules(verify_one_in=1) if verify_all else None,
                     progress=tell,
                     name=hidden.text(store),
                 )

@@ -13,7 +13,7 @@ from turnout.model.keys import MANIFEST, RUNS, is_shadow_id, valid_run_id
 from turnout.model.time import as_datetime
 from turnout.parity.documents import Documents, check_documents
 from turnout.parity.explain import Explainer
-from turnout.parity.heads import Bounds, slot_of
+from turnout.parity.heads import slot_of
 from turnout.parity.ignores import Ignore
 from turnout.parity.overlap import Excess, Overlaps
 from turnout.parity.pair import Reading, Rules, compare_heads, settle_unread, to_read, whole
@@ -51,18 +51,18 @@ async def check(
     ignores: Sequence[Ignore] = (),
     documents: Documents | None = None,
     progress: Progress | None = None,
-    bounds: Bounds | None = None,
+    rules: Rules | None = None,
     redaction: Redaction | None = None,
-    verify_all: bool = False,
     now: datetime | None = None,
     name: str = "",
 ) -> Report:
     """Compare every pair in a store, and say what was found.
 
     With `documents`, a team's own JSON is compared instead of runs' artifacts. `progress` is told
-    the number of pairs seen so far. `name` is what the report calls the store. Memory does not grow
-    with the documents: per pair a few numbers are kept. A document that cannot be believed fails
-    its own pair. Raises `StoreUnavailable` where the store does not answer.
+    the number of pairs seen so far; `rules` hold the bounds, and how many digests are verified;
+    `name` is what the report calls the store. Memory does not grow with the documents: per pair a
+    few numbers are kept. A document that cannot be believed fails its own pair. Raises
+    `StoreUnavailable` where the store does not answer.
     """
     begun = time.monotonic()
     now = now or datetime.now(UTC)
@@ -73,9 +73,7 @@ async def check(
     if documents is not None:
         await check_documents(store, documents, tally, tell)
     else:
-        explain = Explainer(redaction=tally.redaction)
-        rules = Rules(bounds=bounds or Bounds(), explain=explain)
-        rules = replace(rules, verify_one_in=1) if verify_all else rules
+        rules = replace(rules or Rules(), explain=Explainer(redaction=tally.redaction))
         warnings += await _Check(store=store, rules=rules, tally=tally, progress=tell).run()
     return summary(
         tally,

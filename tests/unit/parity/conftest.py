@@ -234,3 +234,9 @@ def spec() -> Callable[..., StepSpec]:
 def run_spec() -> Callable[..., RunSpec]:
     """Give the maker of runs."""
     return RunSpec
+
+
+@pytest.fixture
+def documents() -> Callable[[RunSpec], dict[str, bytes]]:
+    """Give the writer of a run's documents."""
+    return documents_of

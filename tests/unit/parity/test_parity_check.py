@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from turnout.parity.heads import Bounds
+from turnout.parity.pair import Rules
 from turnout.parity.report import Kind, Report, Source, Verdict
 from turnout.parity.tally import MOST_PER_KIND
 
@@ -395,4 +396,4 @@ async def test_bounds_can_be_set(shelf: Any) -> None:
     """The bound on overhead is a value, not a law."""
     shelf.pair("a", shadow={"overhead_ms": 1_500})
     assert (await shelf.check()).verdict is Verdict.PASS
-    assert (await shelf.check(bounds=Bounds(slow_ms=1_000))).verdict is Verdict.FAIL
+    assert (await shelf.check(rules=Rules(bounds=Bounds(slow_ms=1_000)))).verdict is Verdict.FAIL
