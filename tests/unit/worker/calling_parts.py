@@ -1,0 +1,158 @@
+"""A vendor run as tests need it: calls the worker the way the step protocol says."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from turnout.model.admission import new_run
+from turnout.model.canonical import canonical_bytes
+from turnout.model.events import StoredEvent
+from turnout.model.ids import new_run_id
+from turnout.model.protocol import Advance, Execute, Executed, Next, Park, Parked
+from turnout.model.runs import Emission, Journal, Run
+from turnout.model.status import RunStatus
+from turnout.model.tasks import App, Task, app
+from turnout.model.transitions import cancel
+from turnout.stores.sql import open_run_store
+from turnout.testing.clock import TurnableClock
+from turnout.worker.runner import Options
+from turnout.worker.worker import TaskWorker
+
+
+@dataclass
+class World:
+    """A store in memory, a clock, an app and its workers."""
+
+    app: App
+    clock: TurnableClock = field(default_factory=TurnableClock)
+    store: Any = field(default_factory=lambda: open_run_store("sqlite://"))
+    workers: list[TaskWorker] = field(default_factory=list)
+
+    def worker(self, **options: Any) -> TaskWorker:
+        """Start one more worker over the same store."""
+        made = TaskWorker(
+            app=self.app,
+            store=self.store,
+            clock=self.clock,
+            options=Options(**{"watch_seconds": 0.02, **options}),
+        )
+        self.workers.append(made)
+        return made
+
+    async def emit(self, task: str, payload: Any = None, **values: Any) -> str:
+        """Record a run of a task."""
+        now = self.clock.now()
+        event = StoredEvent(
+            event_id=new_run_id(now),
+            name=values.pop("name", "go"),
+            payload=canonical_bytes({} if payload is None else payload),
+            emitted_at=now,
+        )
+        found = self.app.task(task)
+        made = new_run(self.app, found, event, run_id=new_run_id(now), provider="local", **values)
+        await self.store.emit([Emission(event=event, runs=(made,))])
+        return made.run.run_id
+
+    async def tell(self, name: str, payload: Any = None) -> None:
+        """Emit an event that starts nothing."""
+        now = self.clock.now()
+        raw = canonical_bytes({} if payload is None else payload)
+        event = StoredEvent(event_id=new_run_id(now), name=name, payload=raw, emitted_at=now)
+        await self.store.emit([Emission(event=event)])
+
+    async def cancel(self, run_id: str) -> None:
+        """Cancel a run, as the control plane does."""
+        journal = await self.store.load(run_id)
+        change = cancel(journal.run, self.clock.now())
+        assert change is not None
+        assert await self.store.apply(change)
+
+    async def journal(self, run_id: str) -> Journal:
+        """Read a run."""
+        found: Journal = await self.store.load(run_id)
+        return found
+
+    async def run(self, run_id: str) -> Run:
+        """Read a run's own row."""
+        return (await self.journal(run_id)).run
+
+    async def close(self) -> None:
+        """Stop it all."""
+        for worker in self.workers:
+            await worker.close(0)
+        await self.store.close()
+
+
+@dataclass
+class VendorRun:
+    """One vendor run of one delivery."""
+
+    world: World
+    worker: TaskWorker
+    run_id: str
+    task: str
+    delivery: int = 1
+    name: str = "vendor-1"
+    definition: str = ""
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every message carries."""
+        return {
+            "task": self.task,
+            "definition": self.definition,
+            "run_id": self.run_id,
+            "delivery": self.delivery,
+            "provider_run_id": self.name,
+        }
+
+    async def advance(self) -> Next:
+        """Say hello."""
+        return await self.worker.advance(Advance(**self.common))
+
+    async def execute(self, step: str, attempt: int = 1) -> Executed:
+        """Have one attempt run."""
+        return await self.worker.execute(Execute(**self.common, step=step, attempt=attempt))
+
+    async def park(self, seq: int, token: str = "token") -> Parked:
+        """Register a token."""
+        return await self.worker.park(Park(**self.common, seq=seq, token=token))
+
+    def by(self, worker: TaskWorker, **values: Any) -> "VendorRun":
+        """The same vendor run, calling another worker."""
+        return replace(self, worker=worker, **values)
+
+    async def to_the_end(self, limit: int = 200) -> Next:
+        """Do what each Next says, all attempts at once, with the clock turned at every park."""
+        found = await self.advance()
+        for _ in range(limit):
+            if found.state.terminal:
+                return found
+            if found.run:
+                calls = [self.execute(each.step, each.attempt) for each in found.run]
+                answers = [each.next for each in await asyncio.gather(*calls)]
+                found = max(answers, key=lambda each: each.seq)
+                continue
+            assert found.park is not None
+            if found.park.until is not None:
+                await self.world.clock.turn_to(max(found.park.until, self.world.clock.now()))
+            found = await self.advance()
+        raise AssertionError("the run does not end")
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Let the loop go on until something holds."""
+    for _ in range(2_000):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it never held")
+
+
+def world_of(*tasks: Task) -> World:
+    """A world with these tasks."""
+    return World(app=app("test", *tasks))
+
+
+TERMINAL = frozenset(state for state in RunStatus if state.terminal)
