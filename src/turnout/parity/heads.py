@@ -10,7 +10,7 @@ from turnout.model.artifacts import (
     step_path,
 )
 from turnout.model.keys import MANIFEST, STATUS
-from turnout.model.status import StepKind
+from turnout.model.status import RunStatus, StepKind
 from turnout.parity.differ import ABSENT, Change, differences
 from turnout.parity.order import first_difference
 from turnout.parity.overlap import Slot
@@ -80,11 +80,22 @@ def compare_status(found: Compared, primary: StatusDocument, shadow: StatusDocum
     if primary.error != shadow.error:
         _compare_errors(found, primary, shadow)
     _compare_paths(found, primary, shadow)
-    if primary.provider_state is not None and shadow.provider_state is not None:
+    if asked(primary, shadow.provider_state):
         found.tested[(Kind.STATUS, Source.PROVIDER)] += 1
         if primary.provider_state is not shadow.provider_state:
-            states = (primary.provider_state.value, shadow.provider_state.value)
+            states = [
+                state and state.value for state in (primary.provider_state, shadow.provider_state)
+            ]
             _mark_status(found, "/provider_state", *states, source=Source.PROVIDER)
+
+
+def asked(primary: StatusDocument, shadow: object) -> bool:
+    """Tell whether both providers were asked for their own state, and should agree.
+
+    A run that we cancelled or timed out may end as either at a provider.
+    """
+    both = primary.provider_state is not None and shadow is not None
+    return both and primary.state in {RunStatus.COMPLETED, RunStatus.FAILED}
 
 
 def compare_overhead(

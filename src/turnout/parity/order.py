@@ -6,6 +6,9 @@ from typing import Any
 
 from turnout.model.artifacts import StepEntry
 
+_Placed = tuple[list[tuple[str, str]], str]
+"""The (place, branch) pairs of a step below a level, and its id."""
+
 Shape = tuple[Any, ...]
 """Step ids in sequence; parallel branches as one sorted tuple of shapes among them."""
 
@@ -25,26 +28,22 @@ def first_difference(primary: Sequence[StepEntry], shadow: Sequence[StepEntry]) 
     return 0
 
 
-def _shape(steps: list[tuple[list[str], str]]) -> Shape:
-    """`steps` are (branch below this level, step id), in the order of asking."""
+def _shape(steps: list[_Placed]) -> Shape:
     return tuple(_pieces(steps))
 
 
-def _pieces(steps: list[tuple[list[str], str]]) -> Iterator[Any]:
-    for fork, members in groupby(steps, key=lambda item: _fork(item[0])):
+def _pieces(steps: list[_Placed]) -> Iterator[Any]:
+    for fork, members in groupby(steps, key=lambda item: item[0][0][0] if item[0] else None):
         if fork is None:
             yield from (step for _, step in members)
         else:
-            branches: dict[str, list[tuple[list[str], str]]] = {}
-            for (branch, *deeper), step in members:
+            branches: dict[str, list[_Placed]] = {}
+            for ((_, branch), *deeper), step in members:
                 branches.setdefault(branch, []).append((deeper, step))
             yield ("parallel", *sorted((_shape(each) for each in branches.values()), key=repr))
 
 
-def _fork(branch: list[str]) -> str | None:
-    """Name the place where a branch leaves this level: `2` of `2.0`."""
-    return branch[0].partition(".")[0] if branch else None
-
-
-def _parts(branch: str) -> list[str]:
-    return branch.split("/") if branch else []
+def _parts(branch: str) -> list[tuple[str, str]]:
+    """Read `0.1/2.0`, or `0.1.2.0`: at place 0 the branch 1, at place 2 in it the branch 0."""
+    numbers = branch.replace("/", ".").split(".") if branch else []
+    return list(zip(numbers[::2], [*numbers[1::2], ""], strict=False))

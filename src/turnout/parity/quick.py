@@ -21,6 +21,7 @@ from turnout.model.artifacts import (
     step_path,
 )
 from turnout.model.status import Role, StepKind
+from turnout.parity.heads import asked
 from turnout.parity.overlap import Slot
 from turnout.parity.report import Kind, Source
 
@@ -55,7 +56,8 @@ _MANIFEST: Final = _taken_out(
 )
 _STATUS: Final = _taken_out(
     rb'"deliveries":' + _COUNT + rb',"emitted_at":' + _MOMENT + rb"(?=,)",
-    rb'"provider":' + _WORD + rb',"provider_run_id":(?:null|' + _WORD + rb")(?=,)",
+    rb'"provider":' + _WORD + rb',"provider_run_id":(?:null|' + _WORD + rb"),"
+    rb'"provider_state":(?:null|"(?:queued|running|completed|failed|cancelled|timed_out)")(?=,)',
     rb'"role":"(?:primary|shadow)",' + _RUN_ID + rb"(?=,)",
     rb'"shadow_mode":(?:null|"replay"|"mock"|"execute")(?=,)',
     rb'"timings":\{"execution_ms":'
@@ -66,6 +68,7 @@ _STATUS: Final = _taken_out(
     rb'"at":' + _MOMENT + rb"(?=,)",
 )
 _DIGESTS: Final = re.compile(rb'"parity_sha256":"([0-9a-f]{64})"')
+_PROVIDER_STATE: Final = re.compile(rb'"provider_state":(?:null|"([a-z_]+)"),"result":')
 _OVERHEAD: Final = re.compile(rb'"overhead_ms":([0-9]+)')
 _MODE: Final = re.compile(rb'"shadow_mode":"([a-z]+)"')
 _TRANSITION: Final = re.compile(rb'\{"at":"([^"]+)","state":"([a-z_]+)"\}')
@@ -106,13 +109,15 @@ class Quick:
         overhead, mode = _OVERHEAD.search(tail), _MODE.search(tail)
         if overhead is None or mode is None or status.timings.overhead_ms is None:
             return None
+        said = _PROVIDER_STATE.search(bodies[3])
+        both = asked(status, said and said[1])
+        if both and said is not None and said[1].decode() != status.provider_state:
+            return None
         return Equal(
             task=status.task,
             steps=len(manifest.steps),
             overhead=(float(status.timings.overhead_ms), float(overhead[1])),
-            tested=self._tested(
-                len(manifest.steps), mode[1] == b"execute", status.provider_state is not None
-            ),
+            tested=self._tested(len(manifest.steps), mode[1] == b"execute", both),
             slots=_slots(manifest, status, tail),
         )
 

@@ -62,6 +62,7 @@ RUNS: list[dict[str, Any]] = [
     {"result": {"at": "2026-01-01T00:00:00.000Z", "run_id": "a", "role": "primary"}},
     {"state": "failed", "error": {"name": "E", "message": 'say "at":"x" <0>'}},
     {"task": 'odd,"result":1'},
+    {"provider_state": "completed"},
 ]
 
 
@@ -87,12 +88,24 @@ def test_usual_pairs_take_the_short_way(pair: Any, both: dict[str, Any]) -> None
         {"path": ("queued", "running", "running")},
         {"role": "primary"},
         {"not_comparable": "late"},
-        {"provider_state": "failed"},
     ],
 )
 def test_what_differs_takes_the_long_way(pair: Any, shadow: dict[str, Any]) -> None:
     """Nothing that is compared, and nothing that puts a pair aside, is overlooked."""
     assert Quick().look("a", "a-dryrun", tuple(pair(RUNS[2], shadow))) is None
+
+
+@pytest.mark.parametrize(
+    ("primary", "shadow", "short"),
+    [("completed", "failed", False), (None, "failed", True), ("completed", None, True)],
+)
+def test_what_providers_say_is_compared_where_both_were_asked(
+    pair: Any, primary: str | None, shadow: str | None, short: bool
+) -> None:
+    """A provider that was not asked has said nothing."""
+    bodies = pair({"provider_state": primary}, {"provider_state": shadow})
+    assert (Quick().look("a", "a-dryrun", tuple(bodies)) is not None) is short
+    assert long_way(bodies) is short
 
 
 @settings(max_examples=400)

@@ -50,6 +50,18 @@ def test_sequences_are_sequences_at_the_top_and_within_a_branch(
     assert first_difference(entries(*one), entries(*other)) == place
 
 
+def test_both_ways_of_writing_a_branch_are_read() -> None:
+    """`0.1/2.0` and `0000.0001.0002.0000` name the same place."""
+    one = entries(("a", "0.0"), ("b", "0.0/1.0"), ("c", "0.0/1.1"), ("d", "0.0"), ("e", "0.1"))
+    other = entries(
+        *(("e", "0003.0000"), ("a", "0003.0001"), ("c", "0003.0001.0005.0000")),
+        *(("b", "0003.0001.0005.0001"), ("d", "0003.0001")),
+    )
+    assert shape(one) == shape(other)
+    moved = entries(("a", "0.0"), ("d", "0.0"), ("b", "0.0/1.0"), ("c", "0.0/1.1"), ("e", "0.1"))
+    assert shape(one) != shape(moved)
+
+
 def test_nested_forks_are_sets_too() -> None:
     """A branch inside a branch may trade places as well."""
     one = entries(("a", "0.0/0.0"), ("b", "0.0/0.1"), ("c", "0.1"))
