@@ -390,6 +390,7 @@ async def rigged(folder: Path) -> AsyncIterator[Rig]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    """One rig for all tests of a module."""
     async with rigged(tmp_path_factory.mktemp("rig")) as running:
         yield running
 
@@ -466,6 +467,7 @@ class Served:
 async def served(
     data: Path | None = None, limit: str = "off", **more: Any
 ) -> AsyncIterator[Served]:
+    """A server in this process, its clock frozen."""
     port = free_port()
     world = new_world(
         url=f"http://127.0.0.1:{port}",

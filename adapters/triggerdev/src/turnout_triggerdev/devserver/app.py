@@ -76,7 +76,11 @@ ENGINE: Paths = {
 
 RUNS: Paths = {
     "/api/v1/tasks/{task:path}/trigger": {
-        "POST": _key(triggers.trigger_task, "write:tasks", "write:tasks:{task}", "trigger:tasks")
+        "POST": Method(
+            handler=triggers.trigger_task,
+            scopes=("write:tasks", "write:tasks:{task}", "trigger:tasks"),
+            plain_405=True,
+        )
     },
     "/api/v3/runs/{run}": {"GET": _key(runs.retrieve, "read:runs", "read:runs:{run}")},
     "/api/v1/runs": {"GET": _key(listing.list_runs, "read:runs")},

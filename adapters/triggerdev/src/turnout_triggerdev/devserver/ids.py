@@ -3,23 +3,12 @@
 import secrets
 from itertools import count
 
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_LENGTH = 24
-_numbers = count(secrets.randbelow(36**3))
-
-
-def _base36(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, rest = divmod(number, 36)
-        digits.append(_DIGITS[rest])
-    return "".join(reversed(digits))
+_numbers = count(secrets.randbelow(0x10000))
 
 
 def new_id(prefix: str, now: int) -> str:
-    """A new id such as `run_cmwpbjjzg004hsb7dcdlrr9fi`, later ones sorting after earlier ones."""
-    tail = _base36(secrets.randbits(60), 11)
-    return f"{prefix}_c{_base36(now, 9)}{_base36(next(_numbers), 4)}{tail}"[: len(prefix) + 26]
+    """A new id such as `run_c01a1f3c55e20a1b2f0a91c3d`, later ones sorting after earlier ones."""
+    return f"{prefix}_c{now:012x}{next(_numbers) & 0xFFFFF:05x}{secrets.randbits(28):07x}"
 
 
 def bare(friendly_id: str) -> str:

@@ -30,9 +30,7 @@ def encoded_dates(value: Any, paths: list[str]) -> str:
 
 
 def text_of(payload: Any, kind: str) -> str:
-    """A payload from a request as it is kept: a string is taken as text already encoded."""
-    if isinstance(payload, str) and kind in {JSON, SUPERJSON}:
-        return payload
-    if isinstance(payload, str):
+    """A payload from a request as it is kept: but for JSON, a string is already encoded."""
+    if isinstance(payload, str) and kind != JSON:
         return payload
     return orjson.dumps(payload).decode()

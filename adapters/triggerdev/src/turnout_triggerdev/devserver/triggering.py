@@ -12,7 +12,7 @@ from turnout_triggerdev.devserver.errors import not_found, refused
 from turnout_triggerdev.devserver.ids import hex_id, new_id
 from turnout_triggerdev.devserver.records import Environment, Run
 from turnout_triggerdev.devserver.statuses import TERMINAL
-from turnout_triggerdev.devserver.superjson import JSON, text_of
+from turnout_triggerdev.devserver.superjson import JSON, decoded, text_of
 from turnout_triggerdev.devserver.times import duration, moment_of, write_duration
 from turnout_triggerdev.devserver.world import World
 
@@ -236,7 +236,8 @@ def replay(world: World, run: Run, changes: Mapping[str, Any]) -> Run:
     if "payload" in changes:
         body["payload"] = changes["payload"]
     elif run.payload is not None:
-        body["payload"] = run.payload
+        plain = run.payload_type == JSON
+        body["payload"] = decoded(run.payload, JSON) if plain else run.payload
     return trigger(world, env, run.task, body, Origin(replay=True))[0]
 
 

@@ -71,7 +71,8 @@ class Method:
     """How one method of a resource is answered.
 
     `who` is `key` (an environment's key), `user` (a personal access token, or a key), `anyone`.
-    `scopes` are what a public token needs; with none, public tokens are refused.
+    `scopes` are what a public token needs; with none, public tokens are refused. `plain_405` marks
+    the path whose other methods get an empty answer.
     """
 
     handler: Handler
@@ -80,6 +81,7 @@ class Method:
     limited: bool = True
     most: int = MAX_BODY
     complaint: str = "Invalid API key"
+    plain_405: bool = False
 
 
 class Resource:
@@ -152,8 +154,8 @@ def _refusal(refusal: Refusal) -> Response:
 
 
 def _not_allowed(method: str, known: Mapping[str, Method]) -> Refusal:
-    """What the real server says: an odd body for reads, and nothing at all on a trigger."""
-    if method == "GET" and "POST" in known and known["POST"].scopes:
+    """What the real server says: nothing at all on a trigger, elsewhere an odd body."""
+    if any(each.plain_405 for each in known.values()):
         return Refusal(405, "", headers={"allow": ", ".join(known)})
     status = 400 if method == "GET" else 405
     return Refusal(status, {"message": "Unexpected Server Error"})
