@@ -44,6 +44,7 @@ class Settings(BaseModel):
     )
     shadow_database_url: SecretStr | None = Field(None, alias="TURNOUT_SHADOW_DATABASE_URL")
     artifacts: str | None = Field(f"{HOME}/artifacts", alias="TURNOUT_ARTIFACTS")
+    """A folder or s3://bucket/prefix; `none` writes no artifacts."""
     signing_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_keys)] = Field(
         (), alias="TURNOUT_SIGNING_KEYS"
     )
@@ -61,6 +62,11 @@ class Settings(BaseModel):
             return millis(given) if isinstance(given, str) else given
         except InvalidDefinition as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("artifacts")
+    @classmethod
+    def _artifacts(cls, given: str | None) -> str | None:
+        return None if given == "none" else given
 
     @field_validator("signing_keys")
     @classmethod

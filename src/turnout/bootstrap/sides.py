@@ -20,6 +20,7 @@ from turnout.ports.caller import DurableCaller, Sighting
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.stores.artifacts import open_store
+from turnout.stores.artifacts.within import only_primaries, only_shadows
 from turnout.stores.sql import open_run_store
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.effects import Effects, LiveEffects
@@ -142,7 +143,7 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
     return Side(
         app=app,
         store=store,
-        artifacts=_artifacts(settings),
+        artifacts=_artifacts(settings, only_primaries),
         clock=clock,
     )
 
@@ -155,7 +156,7 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
     return Side(
         app=app,
         store=store,
-        artifacts=_artifacts(settings),
+        artifacts=_artifacts(settings, only_shadows),
         clock=clock,
         bodies=bodies,
         effects=effects,
@@ -163,8 +164,12 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
     )
 
 
-def _artifacts(settings: Settings) -> ArtifactStore | None:
-    return None if settings.artifacts is None else open_store(settings.artifacts, settings.raw)
+def _artifacts(
+    settings: Settings, guard: Callable[[ArtifactStore], ArtifactStore]
+) -> ArtifactStore | None:
+    return (
+        None if settings.artifacts is None else guard(open_store(settings.artifacts, settings.raw))
+    )
 
 
 def _shadow_store(settings: Settings) -> RunStore:
