@@ -7,7 +7,14 @@ from typing import Any
 from turnout.audit import syntax
 from turnout.audit.names import Fits, expression_of, fits
 from turnout.audit.plain import compiled
-from turnout.audit.ruleset import AstMatch, CallMatch, DecoratorMatch, ImportMatch, MemberMatch
+from turnout.audit.ruleset import (
+    AstMatch,
+    CallMatch,
+    DecoratorMatch,
+    ImportMatch,
+    Match,
+    MemberMatch,
+)
 from turnout.audit.source import Hit
 from turnout.audit.view import Finder, View
 
@@ -72,9 +79,8 @@ def find_calls(match: CallMatch) -> Finder:
         tree = view.tree
         if tree is None:
             return
-        for node in tree.calls(named.last_names(tree)):
-            called = syntax.callee(node)
-            name = named.canonical(tree, syntax.dotted(called)) if called else None
+        for node, called, written in tree.calls:
+            name = named.canonical(tree, written)
             if name is not None and _surrounded(node, match.within):
                 start, end = _name_span(called)
                 yield from narrow(node, Hit(start=start, end=end, captured={"name": name}))
@@ -85,18 +91,11 @@ def find_calls(match: CallMatch) -> Finder:
 def find_members(match: MemberMatch) -> Finder:
     """Find dotted names that are read."""
     named = _Named(match.member, match.from_)
-    kinds = ["member_expression", "attribute", "subscript_expression"]
-    kinds += ["identifier"] if any("." not in name for name in match.member) else []
 
     def find(view: View) -> Iterator[Hit]:
         tree = view.tree
-        last = named.last_names(tree) if tree else None
-        rules = [_kind_rule(kind, last) for kind in kinds]
-        rules = [rule for rule in rules if tree and _known(tree, rule["kind"])]
-        if tree is None:
-            return
-        for node in tree.root.find_all({"rule": {"any": rules}}):
-            name = named.canonical(tree, syntax.dotted(node))
+        for node, written in tree.members if tree else ():
+            name = named.canonical(tree, written) if tree else None
             if name is not None and _surrounded(node, match.within) and not _in_import(node):
                 start, end = syntax.span(node)
                 yield Hit(start=start, end=end, captured={"name": name})
@@ -110,7 +109,7 @@ def find_decorators(match: DecoratorMatch) -> Finder:
 
     def find(view: View) -> Iterator[Hit]:
         tree = view.tree
-        for node in tree.root.find_all({"rule": {"kind": "decorator"}}) if tree else ():
+        for node in tree.decorators if tree else ():
             inner = next((child for child in node.children() if child.is_named()), None)
             if inner is None or tree is None:
                 continue
@@ -149,24 +148,8 @@ class _Named:
     """Dotted names to look for, as written or as their modules export them."""
 
     def __init__(self, globs: Iterable[str], modules: Iterable[str]) -> None:
-        self.globs = tuple(globs)
-        self.fits = fits(self.globs)
+        self.fits = fits(globs)
         self.module_fits: Fits | None = fits(modules) if modules else None
-        self.lasts = [glob.rpartition(".")[2].removesuffix("()") for glob in self.globs]
-
-    def last_names(self, tree: syntax.Tree) -> str | None:
-        """Make an expression that callees must fit, so that most are dropped early."""
-        if any(last in ("", "*", "default") for last in self.lasts):
-            return None
-        words = {expression_of(last, anything=r"[\w$]*") for last in self.lasts}
-        if self.module_fits is not None:
-            words |= {
-                re.escape(local)
-                for local, bindings in tree.bindings.items()
-                for binding in bindings
-                if self.module_fits(binding.module) and "." not in local and "(" not in local
-            }
-        return rf"(^|[.?!\s])({'|'.join(sorted(words))})[!)\s]*$|['\"]\]$"
 
     def canonical(self, tree: syntax.Tree, name: str) -> str | None:
         """Give the name that fits, or None."""
@@ -178,15 +161,31 @@ class _Named:
         return None
 
 
-def _kind_rule(kind: str, last: str | None) -> dict[str, Any]:
-    return {"kind": kind, "regex": last} if last else {"kind": kind}
-
-
-def _known(tree: syntax.Tree, kind: str) -> bool:
-    """A grammar refuses the kinds of another one."""
-    return (
-        (kind in ("attribute", "identifier")) if tree.language == "python" else kind != "attribute"
+def wanted(matches: Iterable[Match]) -> syntax.Wanted:
+    """Sum up what matches ask of a tree."""
+    named = [m for m in matches if isinstance(m, CallMatch | MemberMatch | DecoratorMatch)]
+    modules = [glob for match in named for glob in match.from_]
+    calls = [glob for match in named if isinstance(match, CallMatch) for glob in match.call]
+    members = [glob for match in named if isinstance(match, MemberMatch) for glob in match.member]
+    globs = [
+        *calls,
+        *members,
+        *(g for m in named if isinstance(m, DecoratorMatch) for g in m.decorator),
+    ]
+    return syntax.Wanted(
+        modules=fits(modules) if modules else lambda _: False,
+        calls=_lasts(calls),
+        members=_lasts(members),
+        variables=bool(modules) and any("(" in glob or "." in glob for glob in globs),
     )
+
+
+def _lasts(globs: Iterable[str]) -> frozenset[str] | None:
+    """Take the last parts of names; None where one of them may be anything."""
+    lasts = {glob.rpartition(".")[2].removesuffix("()") for glob in globs}
+    if any(not last.strip("*?") for last in lasts):
+        return None
+    return frozenset(expression_of(last, anything=r"[\w$]*") for last in lasts)
 
 
 def _in_import(node: Any) -> bool:

@@ -12,6 +12,8 @@ from turnout.audit.ruleset import Ruleset
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _NEVER = r"[^\s\S]"
+_LETTER = "0-9A-Za-z\u00c0-\u052f"
+"""A particle in Hangul or Kana right behind a Latin word does not make it another word."""
 FIRST_WORDS = 4
 
 
@@ -91,9 +93,9 @@ def _expression(words: Sequence[str]) -> str:
     """Look for words between spaces in one group, for those that need none in the other."""
     unspaced = [w for w in words if _UNSPACED.search(w) or not w[:1].isalnum()]
     spaced = [w for w in words if w not in unspaced]
-    ends = [_spaced(w) + ("" if w.endswith("*") else r"(?:$|[^\pL\pN])") for w in spaced]
+    ends = [_spaced(w) + ("" if w.endswith("*") else rf"(?:$|[^{_LETTER}])") for w in spaced]
     parts = [
-        rf"(?:^|[^\pL\pN])({'|'.join(ends) or _NEVER})",
+        rf"(?:^|[^{_LETTER}])({'|'.join(ends) or _NEVER})",
         f"({'|'.join(map(_spaced, unspaced))})",
     ]
     return "|".join(parts if unspaced else [parts[0], f"({_NEVER})"]) if words else ""

@@ -31,7 +31,7 @@ from turnout.audit.ruleset import (
 )
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
-from turnout.audit.words import Needs, needs, shortest
+from turnout.audit.words import Needs, Present, needs, shortest
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is named as one that could not be told."""
@@ -47,6 +47,7 @@ MOST = 20_000
 class Prepared:
     """A match, compiled."""
 
+    number: int
     rule: Rule
     match: Match
     needs: Needs
@@ -72,12 +73,21 @@ class Scanner:
 
     def __init__(self, ruleset: Ruleset) -> None:
         self.ruleset = ruleset
-        self.prepared = [_prepared(rule, match) for rule in ruleset.rules for match in rule.match]
+        pairs = ((rule, match) for rule in ruleset.rules for match in rule.match)
+        self.prepared = [_prepared(n, rule, match) for n, (rule, match) in enumerate(pairs)]
+        self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
 
     @cached_property
     def markers(self) -> Markers:
         """Compile the marker words."""
         return Markers.of(self.ruleset)
+
+    def wanted(self, chosen: Sequence[Prepared]) -> syntax.Wanted:
+        """Sum up what matches ask of a syntax tree; remembered, since files are alike."""
+        key = tuple(each.number for each in chosen)
+        if key not in self._wanted:
+            self._wanted[key] = code.wanted(each.match for each in chosen)
+        return self._wanted[key]
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -88,19 +98,20 @@ class Scanner:
 
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
-        lowered = text.lower()
+        present = Present(text.lower())
         chosen = [
             each
             for each in self.prepared
-            if each.needs.met_by(lowered) and (anywhere or each.takes(path))
+            if each.needs.met_by(present) and (anywhere or each.takes(path))
         ]
         if not chosen:
             return Scan(path=path)
-        return _OneFile(self, path, text, lowered, chosen).scan()
+        return _OneFile(self, path, text, chosen).scan()
 
 
-def _prepared(rule: Rule, match: Match) -> Prepared:
+def _prepared(number: int, rule: Rule, match: Match) -> Prepared:
     return Prepared(
+        number=number,
         rule=rule,
         match=match,
         needs=needs(match) or Needs(sets=()),
@@ -151,12 +162,9 @@ class _Enough(Exception):
 class _OneFile:
     """The scan of one file, while it goes on."""
 
-    def __init__(
-        self, scanner: Scanner, path: str, text: str, lowered: str, chosen: list[Prepared]
-    ) -> None:
+    def __init__(self, scanner: Scanner, path: str, text: str, chosen: list[Prepared]) -> None:
         self.scanner = scanner
-        self.source = Source.of(path, text)
-        self.lowered = lowered
+        self.source = Source(path, text)
         self.chosen = chosen
         self.findings: dict[tuple[str, int, int], Finding] = {}
         self.exempted: list[Exempted] = []
@@ -203,15 +211,8 @@ class _OneFile:
             self._segment(segment, segment.scope, document)
 
     def _segment(self, segment: Segment, scope: Scope, document: Any) -> None:
-        view = View(segment)
-        chosen = [
-            each
-            for each in self.chosen
-            if scope in each.rule.scope
-            and _speaks(each.rule, segment.language)
-            and each.needs.met_by(segment.lowered)
-            and not isinstance(each.match, ProseMatch)
-        ]
+        chosen = self._chosen(segment, scope)
+        view = View(segment, self.scanner.wanted(chosen))
         if not chosen or not self._readable(view, chosen):
             return
         for each in chosen:
@@ -220,6 +221,18 @@ class _OneFile:
             except configs.Unparsable as error:
                 self._unparsable(view, str(error), error.line)
         self._broken(view, chosen)
+
+    def _chosen(self, segment: Segment, scope: Scope) -> list[Prepared]:
+        """Choose what can be found in a segment; in a fence its own words decide once more."""
+        present = Present(segment.lowered) if segment.fenced else None
+        return [
+            each
+            for each in self.chosen
+            if scope in each.rule.scope
+            and _speaks(each.rule, segment.language)
+            and (present is None or each.needs.met_by(present))
+            and not isinstance(each.match, ProseMatch)
+        ]
 
     def _readable(self, view: View, chosen: Sequence[Prepared]) -> bool:
         parsed = (*_TREES, ConfigKeyMatch, ManifestMatch, EnvMatch)

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 from turnout.audit.kinds import scope_of
@@ -14,18 +15,17 @@ SHOWN = 300
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """A file's text, with the places of its lines."""
+    """A file's text, with the places of its lines; only a line feed ends a line."""
 
     path: str
     text: str
-    starts: Sequence[int] = field(default=())
 
-    @classmethod
-    def of(cls, path: str, text: str) -> "Source":
-        """Find where the lines start; only a line feed ends one."""
-        return cls(path, text, line_starts(text))
+    @cached_property
+    def starts(self) -> Sequence[int]:
+        """Tell where the lines start."""
+        return line_starts(self.text)
 
     def line(self, offset: int) -> int:
         """Tell the line of an offset, from 1."""
@@ -44,12 +44,8 @@ class Source:
 
 def line_starts(text: str) -> list[int]:
     """List the offsets at which lines start."""
-    starts = [0]
-    at = text.find("\n")
-    while at >= 0:
-        starts.append(at + 1)
-        at = text.find("\n", at + 1)
-    return starts
+    lengths = (len(line) + 1 for line in text.split("\n"))
+    return list(accumulate(lengths, initial=0))[:-1]
 
 
 @dataclass(frozen=True)

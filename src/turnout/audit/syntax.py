@@ -1,9 +1,10 @@
 """What a script's syntax tree says: its imports, and the names of its calls, with aliases."""
 
+import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,8 @@ from turnout.audit.ruleset import Language
 from turnout.errors import InvalidSettings
 
 DEEPEST = 60
+CHAINED = 3
+"""How far variables are followed: client, function, run."""
 GRAMMARS: dict[str, str] = {
     "python": "python",
     "typescript": "typescript",
@@ -18,7 +21,7 @@ GRAMMARS: dict[str, str] = {
     "javascript": "tsx",
 }
 """JavaScript is read as TSX, which takes JSX and type annotations alike."""
-JAVASCRIPT_IMPORTS = {
+JAVASCRIPT_IMPORTS: dict[str, Any] = {
     "rule": {
         "any": [
             {"kind": "import_statement"},
@@ -33,7 +36,7 @@ JAVASCRIPT_IMPORTS = {
         ]
     }
 }
-PYTHON_IMPORTS = {
+PYTHON_IMPORTS: dict[str, Any] = {
     "rule": {
         "any": [
             {"kind": "import_statement"},
@@ -54,6 +57,7 @@ MOCKS = frozenset(
 )
 CALLS = {"python": ("call",)}
 SCRIPT_CALLS = ("call_expression", "new_expression")
+MEMBERS = ("member_expression", "subscript_expression")
 WRAPPERS = frozenset(
     [
         "parenthesized_expression",
@@ -87,69 +91,105 @@ class Binding:
     name: str
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the rules ask of a tree, so that it is walked once for all of them."""
+
+    modules: Callable[[str], bool]
+    """Whether some rule resolves names of this module."""
+    calls: frozenset[str] | None
+    """The last names of calls, as expressions (Rust syntax); None for all calls."""
+    members: frozenset[str] | None = frozenset()
+    """The last names of members; None for all."""
+    variables: bool = False
+    """Whether variables that hold what a call returned are followed."""
+
+
+EVERYTHING = Wanted(lambda _: True, None, None, variables=True)
+
+
 class Tree:
     """A parsed script."""
 
-    text: str
-    language: Language
-    root: Any
-    _types: set[str] = field(default_factory=set)
+    def __init__(self, text: str, language: Language, root: Any, wanted: Wanted) -> None:
+        self.text = text
+        self.language = language
+        self.root = root
+        self.wanted = wanted
+
+    @cached_property
+    def _outline(self) -> list[Any]:
+        """List imports and what could not be parsed, in one walk."""
+        rules = (PYTHON_IMPORTS if self.language == "python" else JAVASCRIPT_IMPORTS)["rule"]
+        return list(self.root.find_all({"rule": {"any": [*rules["any"], {"kind": "ERROR"}]}}))
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
-        if self.language == "python":
-            return tuple(_python_imports(self.root))
-        return tuple(_script_imports(self.root))
+        nodes = [node for node in self._outline if node.kind() != "ERROR"]
+        read = _python_imports if self.language == "python" else _script_imports
+        return tuple(read(nodes))
 
     @cached_property
-    def bindings(self) -> dict[str, list[Binding]]:
-        """Tell what local names stand for, imports and what their calls returned."""
-        found: dict[str, list[Binding]] = {}
-        for each in self.imports:
-            for exported, local in each.names:
-                if local:
-                    kept = found.setdefault(local, [])
-                    kept.extend(_binding(module, exported) for module in each.modules[:1])
-                    kept.extend(
-                        Binding(module, "")
-                        for module in each.modules[1:]
-                        if _last(module, exported)
-                    )
-        if found:
-            self._follow_variables(found)
-        return found
+    def broken(self) -> list[tuple[int, int]]:
+        """List what could not be parsed."""
+        return [span(node) for node in self._outline if node.kind() == "ERROR"]
 
     @cached_property
     def modules(self) -> frozenset[str]:
         """Name every module that is imported."""
         return frozenset(module for each in self.imports for module in each.modules)
 
-    def _follow_variables(self, found: dict[str, list[Binding]]) -> None:
+    @cached_property
+    def bindings(self) -> dict[str, list[Binding]]:
+        """Tell what local names stand for: what is imported, and what its calls returned."""
+        found: dict[str, list[Binding]] = {}
+        for each in self.imports:
+            for exported, local in each.names:
+                meant = _meant(each.modules, exported)
+                kept = [binding for binding in meant if self.wanted.modules(binding.module)]
+                if local and kept:
+                    found.setdefault(local, []).extend(kept)
+        if self.wanted.variables:
+            fresh = set(found)
+            for _ in range(CHAINED):
+                fresh = self._follow_variables(found, fresh) if fresh else fresh
+        return found
+
+    def _follow_variables(self, found: dict[str, list[Binding]], roots: set[str]) -> set[str]:
+        """Bind what is assigned from calls on these names; give the new names."""
         kinds = ("assignment",) if self.language == "python" else _VARIABLES
-        for node in self.root.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}}):
+        names = "|".join(sorted(re.escape(root) for root in roots))
+        start = {"regex": rf"^(await\s+|new\s+|\()*({names})\b"}
+        rules = [
+            {"kind": kind, "has": {"field": field, **start}}
+            for kind in kinds
+            for field in (["right"] if "assignment" in kind else ["value"])
+        ]
+        before = set(found)
+        for node in self.root.find_all({"rule": {"any": rules}}):
             target = node.field("name") or node.field("left")
-            value = node.field("value") or node.field("right")
-            if target is None or value is None:
+            value = unwrapped(node.field("value") or node.field("right"))
+            if target is None:
                 continue
-            value = unwrapped(value)
-            if value.kind() == "object_pattern" or target.kind() == "object_pattern":
+            if target.kind() == "object_pattern":
                 self._follow_pattern(found, target, value)
             elif value.kind() in (*SCRIPT_CALLS, "call"):
                 resolved = self._resolve(found, dotted(value))
-                if resolved:
-                    found.setdefault(dotted(target), []).extend(resolved)
+                name = dotted(target)
+                if resolved and name not in found:
+                    found[name] = resolved
+        return set(found) - before
 
     def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
         for binding in self._resolve(found, dotted(value)):
             for exported, local in _pattern_names(target):
                 name = f"{binding.name}.{exported}" if binding.name else exported
-                found.setdefault(local, []).append(Binding(binding.module, name))
+                found.setdefault(local, [Binding(binding.module, name)])
 
     def resolve(self, name: str) -> list[Binding]:
         """Tell what a dotted name of this file may stand for; nothing if it is not imported."""
-        return self._resolve(self.bindings, name)
+        return self._resolve(self.bindings, name) if self.bindings else []
 
     @staticmethod
     def _resolve(found: dict[str, list[Binding]], name: str) -> list[Binding]:
@@ -161,17 +201,43 @@ class Tree:
             cut = max(head.rfind("."), head.rfind("(") if head.endswith("()") else -1)
         return []
 
-    def calls(self, expression: str | None) -> Iterator[Any]:
-        """Find calls whose callee's text fits the expression (Rust syntax)."""
+    @cached_property
+    def calls(self) -> list[tuple[Any, Any, str]]:
+        """List the calls that some rule may want: call, what is called, its dotted name."""
         kinds = CALLS.get(self.language, SCRIPT_CALLS)
+        regex = self._last(self.wanted.calls)
         rules: list[dict[str, Any]] = []
         for kind in kinds:
-            rule: dict[str, Any] = {"kind": kind}
-            if expression is not None:
-                role = "constructor" if kind == "new_expression" else "function"
-                rule["has"] = {"field": role, "regex": expression}
-            rules.append(rule)
-        return iter(self.root.find_all({"rule": {"any": rules}}))
+            field = "constructor" if kind == "new_expression" else "function"
+            rules.append(
+                {"kind": kind, **({"has": {"field": field, "regex": regex}} if regex else {})}
+            )
+        nodes = self.root.find_all({"rule": {"any": rules}})
+        called = ((node, callee(node)) for node in nodes)
+        return [(node, inner, dotted(inner)) for node, inner in called if inner is not None]
+
+    @cached_property
+    def members(self) -> list[tuple[Any, str]]:
+        """List the dotted names, and plain ones, that some rule may want."""
+        regex = self._last(self.wanted.members)
+        kinds = ["attribute"] if self.language == "python" else MEMBERS
+        rules = [
+            {"kind": kind, **({"regex": regex} if regex else {})} for kind in (*kinds, "identifier")
+        ]
+        nodes = self.root.find_all({"rule": {"any": rules}})
+        return [(node, dotted(node)) for node in nodes]
+
+    @cached_property
+    def decorators(self) -> list[Any]:
+        """List the decorators."""
+        return list(self.root.find_all({"rule": {"kind": "decorator"}}))
+
+    def _last(self, names: frozenset[str] | None) -> str | None:
+        """Make an expression of the last names, and of what imports are called here."""
+        if names is None:
+            return None
+        local = {re.escape(name) for name in self.bindings if name.isidentifier()}
+        return rf"(^|[.?!\s])({'|'.join(sorted(names | local))})[!)\s]*$|['\"]\]$"
 
     @cached_property
     def comments(self) -> list[tuple[int, int]]:
@@ -184,11 +250,6 @@ class Tree:
         kinds = ("string",) if self.language == "python" else ("string", "template_string")
         return spans(self.root, *kinds)
 
-    @cached_property
-    def broken(self) -> list[tuple[int, int]]:
-        """List what could not be parsed."""
-        return spans(self.root, "ERROR")
-
 
 _VARIABLES = (
     "variable_declarator",
@@ -197,7 +258,7 @@ _VARIABLES = (
 )
 
 
-def parse(text: str, language: Language) -> Tree | None:
+def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree | None:
     """Parse a script; None where the language has no syntax tree here."""
     grammar = GRAMMARS.get(language)
     if grammar is None:
@@ -208,7 +269,7 @@ def parse(text: str, language: Language) -> Tree | None:
         raise InvalidSettings(
             "the audit needs ast-grep-py: install turnout with its extra, turnout[audit]"
         ) from error
-    return Tree(text, language, SgRoot(text, grammar).root())
+    return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
 
 
 def spans(root: Any, *kinds: str) -> list[tuple[int, int]]:
@@ -299,15 +360,17 @@ def _last(module: str, exported: str) -> bool:
     return module.endswith(f".{exported}")
 
 
-def _binding(module: str, exported: str) -> Binding:
-    return Binding(module, "" if exported == "*" else exported)
+def _meant(modules: tuple[str, ...], exported: str) -> list[Binding]:
+    """What a name may stand for: a thing of the module, or, in Python, a module itself."""
+    inner = [Binding(module, "") for module in modules[1:] if _last(module, exported)]
+    return [Binding(modules[0], "" if exported == "*" else exported), *inner]
 
 
 # -- JavaScript and TypeScript ---------------------------------------------------------------------
 
 
-def _script_imports(root: Any) -> Iterator[Import]:
-    for node in root.find_all(JAVASCRIPT_IMPORTS):
+def _script_imports(nodes: Iterable[Any]) -> Iterator[Import]:
+    for node in nodes:
         kind = node.kind()
         if kind == "call_expression":
             found = _script_call(node)
@@ -405,8 +468,8 @@ def _pattern_names(pattern: Any) -> Iterator[tuple[str, str]]:
 # -- Python ----------------------------------------------------------------------------------------
 
 
-def _python_imports(root: Any) -> Iterator[Import]:
-    for node in root.find_all(PYTHON_IMPORTS):
+def _python_imports(nodes: Iterable[Any]) -> Iterator[Import]:
+    for node in nodes:
         kind = node.kind()
         if kind == "call":
             found = _python_call(node)

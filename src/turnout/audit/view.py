@@ -10,7 +10,8 @@ from turnout.audit.source import Hit, Segment
 class View:
     """A piece of text in one language."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, wanted: syntax.Wanted | None = None) -> None:
+        self.wanted = wanted
         self.segment = segment
         self.text = segment.text
         self.language = segment.language
@@ -19,7 +20,7 @@ class View:
     @cached_property
     def tree(self) -> syntax.Tree | None:
         """Parse, once; None where the language has no tree."""
-        return syntax.parse(self.text, self.language)
+        return syntax.parse(self.text, self.language, self.wanted)
 
     @property
     def parsed(self) -> syntax.Tree | None:

@@ -29,15 +29,27 @@ _PIECE = re.compile(r"[^*?]+")
 _TOKEN = re.compile(r"(?<![$\w])[\w@./-]{3,}")
 
 
+class Present(dict[str, bool]):
+    """Which words a text in lower case holds; each is looked for once."""
+
+    def __init__(self, lowered: str) -> None:
+        super().__init__()
+        self.lowered = lowered
+
+    def __missing__(self, word: str) -> bool:
+        found = self[word] = word in self.lowered
+        return found
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
     """Every set must have a word in the file, in lower case; no set: any file will do."""
 
     sets: tuple[frozenset[str], ...]
 
-    def met_by(self, lowered: str) -> bool:
-        """Whether a file with this text, in lower case, can hold a finding."""
-        return all(any(word in lowered for word in words) for words in self.sets)
+    def met_by(self, present: "Present") -> bool:
+        """Whether a file with these words can hold a finding."""
+        return all(any(map(present.__getitem__, words)) for words in self.sets)
 
     def sharpest(self, markers: Iterable[str]) -> frozenset[str]:
         """Choose the set that keeps the fewest files: one of the vendor's words, or long ones."""

@@ -1,0 +1,168 @@
+"""Measure the audit on a generated tree the size of a large monorepo.
+
+    python scripts/bench/audit.py [--files 5900] [--megabytes 38] [--runs 5] [--keep DIR]
+
+It reports the median of the runs: ripgrep alone with the text rules' expressions, the audit of
+the same rules, the whole audit of each rule set that ships, and the peak memory of each.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+EXPRESSIONS = [
+    *(r"@trigger\.dev/sdk/v3", r"metadata\.stream\(", r"useRealtimeRunWithStreams", r"\btoolTask\b"),
+    *(r"handleError\b", r"triggerDirectories", r"additionalPackages", r"dependenciesToBundle"),
+    *(r"ctx\.attempt\.(id|status)", r"client\.defineJob", r"eventTrigger\(", r"io\.runTask\("),
+    *(r"experimental_processKeepAlive", r"resetConcurrencyLimit", r"overrideConcurrencyLimit"),
+    *(r"WAITING_FOR_DEPLOY", r"REATTEMPTING", r"/api/v1/tasks/[\w-]+/batch", r"prismaExtension\("),
+    *(r"from ['\"]inngest['\"]", r"inngest\.createFunction\(", r"INNGEST_EVENT_KEY"),
+]
+WORDS = (
+    "const let await async return function export import from type interface string number user "
+    "order payload result queue batch worker server client request response error logger config "
+    "context value index length filter map reduce promise resolve reject stream buffer schema "
+    "project environment deployment run attempt schedule token organisation member session"
+).split()
+TRACES = {
+    ".ts": 'import { task } from "@trigger.dev/sdk/v3";\nexport const t = task({ id: "a", run: async (payload: P, { ctx }) => { await metadata.stream("x", s); } });\n',
+    ".tsx": 'import { useRealtimeRunWithStreams } from "@trigger.dev/react-hooks";\n',
+    ".py": "import inngest\nclient = inngest.Inngest(app_id='x')\n",
+    ".md": "Run it on Inngest, see `@trigger.dev/sdk/v3`.\n",
+    ".json": '{"dependencies": {"@trigger.dev/sdk": "3.3.17", "inngest": "^3.0.0"}}\n',
+    ".yml": "env:\n  INNGEST_EVENT_KEY: ${{ secrets.INNGEST_EVENT_KEY }}\n",
+}
+SHARES = {".ts": 48, ".tsx": 22, ".md": 14, ".json": 8, ".yml": 4, ".py": 4}
+
+
+def main() -> None:
+    """Generate, measure, print."""
+    options = _options()
+    folder = Path(options.keep or tempfile.mkdtemp(prefix="turnout-bench-"))
+    try:
+        size = generate(folder, files=options.files, total=options.megabytes * 1_000_000)
+        print(f"tree: {options.files} files, {size / 1e6:.1f} MB, a trace in every sixth")
+        rules = _text_rules(folder.parent / "turnout-bench-rules.toml")
+        _row("ripgrep alone, the text rules' expressions", _ripgrep(folder), options.runs)
+        for engine in ("ripgrep", "re2"):
+            for name in (str(rules), "triggerdev-v4", "inngest"):
+                label = f"turnout audit {Path(name).stem} ({engine})"
+                _row(label, _audit(name, folder, engine), options.runs)
+                _inside(label, name, folder, engine, options.runs)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder)
+
+
+def generate(folder: Path, *, files: int, total: int, seed: int = 7) -> int:
+    """Write a tree of the given number of files and bytes; the same seed gives the same tree."""
+    chance = random.Random(seed)
+    weights = [chance.lognormvariate(0, 1.1) for _ in range(files)]
+    written = 0
+    for number, weight in enumerate(weights):
+        suffix = chance.choices(list(SHARES), list(SHARES.values()))[0]
+        path = folder / f"p{number % 40}" / f"m{number % 7}" / f"file{number}{suffix}"
+        if suffix == ".json" and number % 6 == 0:
+            path = path.with_name(f"x{number}") / "package.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = _text(chance, suffix, int(total * weight / sum(weights)), trace=number % 6 == 0)
+        written += path.write_text(text, encoding="utf-8")
+    return written
+
+
+def _text(chance: random.Random, suffix: str, size: int, *, trace: bool) -> str:
+    if suffix == ".json":
+        rows = {f"{chance.choice(WORDS)}{n}": chance.choice(WORDS) for n in range(size // 24)}
+        return TRACES[suffix] if trace else json.dumps(rows, indent=1)
+    lines = [TRACES[suffix]] if trace else []
+    length = 0
+    while length < size:
+        lines.append(_line(chance, suffix))
+        length += len(lines[-1])
+    return "".join(lines)
+
+
+def _line(chance: random.Random, suffix: str) -> str:
+    a, b, c, d = chance.choices(WORDS[11:], k=4)
+    number = chance.randrange(1000)
+    if suffix == ".md":
+        return f"The {a} of a {b} waits for the {c}, and `{d}` says {number} times so.\n\n"
+    if suffix == ".py":
+        return f"{a}_{number} = {b}({c}={number}, {d}='{a}')\n"
+    if suffix == ".yml":
+        return f"{a}{number}: {b}\n"
+    return f"export const {a}{number} = await {b}.{c}({{ {d}: {number}, id: '{a}' }}); // {b}\n"
+
+
+def _text_rules(path: Path) -> Path:
+    rules = "".join(
+        f'[[rule]]\nid = "text.{number}"\nwhy = "w"\nlevel = "warn"\n'
+        f'scope = ["code", "config", "docs"]\nmatch = {{ text = {json.dumps(expression)} }}\n'
+        for number, expression in enumerate(EXPRESSIONS)
+    )
+    head = 'ruleset = "text"\nversion = "1"\ntitle = "Text"\nmarkers = ["trigger"]\n'
+    path.write_text(head + rules, encoding="utf-8")
+    return path
+
+
+def _ripgrep(folder: Path) -> list[str]:
+    given = [part for expression in EXPRESSIONS for part in ("-e", expression)]
+    return ["rg", "--no-config", "--hidden", "-n", *given, str(folder)]
+
+
+def _audit(name: str, folder: Path, engine: str) -> list[str]:
+    command = ["turnout", "audit", name, str(folder), "--engine", engine]
+    return [*command, "--json"]
+
+
+def _row(label: str, command: list[str], runs: int) -> None:
+    times, memory = [], 0
+    for _ in range(runs):
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, _, usage = os.wait4(process.pid, 0)
+        times.append(time.perf_counter() - start)
+        memory = max(memory, usage.ru_maxrss)
+    print(f"{label:<55} {statistics.median(times):6.3f} s  peak {memory / 1024:5.0f} MB")
+
+
+def _inside(label: str, name: str, folder: Path, engine: str, runs: int) -> None:
+    """Measure without the interpreter's start."""
+    code = (
+        "import sys, time\n"
+        "from turnout.audit.engine import audit\nfrom turnout.audit.ruleset import load\n"
+        "r = load(sys.argv[1])\n"
+        "for _ in range(int(sys.argv[4])):\n"
+        " t = time.perf_counter(); x = audit(r, [sys.argv[2]], engine=sys.argv[3])\n"
+        " print(time.perf_counter() - t, len(x.findings), x.counted.opened)\n"
+    )
+    command = [sys.executable, "-c", code, name, str(folder), engine, str(runs)]
+    rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
+    times = [float(row.split()[0]) for row in rows if row]
+    _, findings, opened = rows[0].split()
+    shown = f"  the same, after the interpreter's start: {statistics.median(times):.3f} s"
+    print(f"{shown}; {findings} findings, {opened} files opened")
+    del label
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=5900)
+    parser.add_argument("--megabytes", type=int, default=38)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--keep", help="generate into this folder, and leave it there")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    main()
