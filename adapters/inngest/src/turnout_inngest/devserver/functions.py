@@ -123,7 +123,7 @@ def parse_function(app: str, raw: Mapping[str, Any]) -> Function:
         return _parse(app, slug, raw)
     except RefusedBySync as error:
         raise RefusedBySync(f"function {slug!r}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise RefusedBySync(f"function {slug!r} is malformed: {error}") from error
 
 
