@@ -71,7 +71,12 @@ class Turnout:
         )
         self.registrar = Registrar(app, self.callers, self.orchestrator.arm)
         for side in self.sides:
-            side.connect(self.callers, ready=self.registrar.ready, tick=self.orchestrator.tick)
+            side.connect(
+                self.callers,
+                ready=self.registrar.ready,
+                tick=self.orchestrator.tick,
+                emitter=self._emitter,
+            )
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
 

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from turnout.bootstrap.adapters import EMBEDDED
 from turnout.bootstrap.settings import Settings
+from turnout.control.emissions import Emitter
 from turnout.dualrun.bodies import ShadowBodies
 from turnout.dualrun.effects import ShadowEffects
 from turnout.dualrun.feeder import reason_of
 from turnout.dualrun.recordings import Recordings
 from turnout.errors import TurnoutError
+from turnout.model.events import StoredEvent
 from turnout.model.protocol import Tick, Ticked
-from turnout.model.runs import Delivery, Journal
+from turnout.model.routing import Choice
+from turnout.model.runs import Delivery, Journal, Run
 from turnout.model.status import DeliveryState
-from turnout.model.tasks import App
+from turnout.model.tasks import App, Task
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.caller import DurableCaller, Sighting
 from turnout.ports.clock import Clock
@@ -23,7 +26,7 @@ from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.within import only_primaries, only_shadows
 from turnout.stores.sql import open_run_store
 from turnout.worker.bodies import Bodies, LiveBodies
-from turnout.worker.effects import Effects, LiveEffects
+from turnout.worker.effects import Effects, LiveEffects, same_provider
 from turnout.worker.projection import Projector, Reason
 from turnout.worker.pump import Pump
 from turnout.worker.replay import replay
@@ -47,7 +50,8 @@ class Side:
     ) -> None:
         self.app = app
         self.store = store
-        self._effects = effects or LiveEffects(app)
+        self._effects = effects or LiveEffects(app, self._place)
+        self._emitter: Emitter | None = None
         self.worker = TaskWorker(
             app=app,
             store=store,
@@ -75,9 +79,11 @@ class Side:
         *,
         ready: Callable[[str], bool],
         tick: Callable[[Tick], Awaitable[Ticked]],
+        emitter: Emitter,
     ) -> None:
         """Give the side its callers, which were made for its worker, and the schedules' ticks."""
         self._callers = callers
+        self._emitter = emitter
         self.worker.on_tick = tick
         if self.artifacts is not None:
             self.projector = Projector(
@@ -115,6 +121,12 @@ class Side:
         await self.store.close()
         if self.artifacts is not None:
             await self.artifacts.aclose()
+
+    def _place(self, task: Task, event: StoredEvent, parent: Run) -> Choice:
+        """Choose for a run that another one starts as for any new run."""
+        if self._emitter is None:
+            return same_provider(task, event, parent)
+        return self._emitter.choice(task.id, sticky=event.key or parent.run_id)
 
     def _unasked(self, journal: Journal) -> tuple[str, ...]:
         """The recorded steps that the code no longer asks for."""

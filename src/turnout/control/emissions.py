@@ -1,7 +1,7 @@
 """How an event becomes an emission: checked, given ids, and routed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -90,17 +90,17 @@ class Emitter:
         given = event.run_id
         run_id = new_run_id(stored.emitted_at) if given is None else check_run_id(given)
         choice = self.choice(task.id, sticky=event.key or run_id)
-        made = new_run(
+        return new_run(
             self.app,
             task,
             stored,
             run_id=run_id,
             provider=choice.provider,
+            shadow=choice.shadow,
             payload=payload,
             due_at=due_at,
             key=event.key,
         )
-        return replace(made, run=replace(made.run, shadow=choice.shadow))
 
     def choice(self, task_id: str, *, sticky: str) -> Choice:
         """Choose the provider of a new run."""

@@ -6,7 +6,7 @@ and settles its waits with what the primary recorded.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -17,7 +17,8 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.events import StoredEvent
 from turnout.model.ids import check_step_id, new_run_id
 from turnout.model.policies import at_path
-from turnout.model.runs import Emission, Failure, Run, Step, Wait
+from turnout.model.routing import Choice
+from turnout.model.runs import Emission, Failure, NewRun, Run, Step, Wait
 from turnout.model.status import RunStatus, StepKind, StepState
 from turnout.model.tasks import FAILURE_HOOK, App, Task
 from turnout.model.time import LONGEST, Millis
@@ -30,10 +31,11 @@ from turnout.worker.context import (
     SleepCommand,
     match_of,
 )
+from turnout.worker.copying import changed
 from turnout.worker.values import encode
 
-Place = Callable[[Task, StoredEvent, Run], str]
-"""Which provider gets a run that another run starts."""
+Place = Callable[[Task, StoredEvent, Run], Choice]
+"""Which provider gets a run that another run starts, and which one its shadow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +63,10 @@ class Effects(Protocol):
         ...
 
 
-def same_provider(task: Task, event: StoredEvent, parent: Run) -> str:
+def same_provider(task: Task, event: StoredEvent, parent: Run) -> Choice:
     """Place a run where the run is that starts it."""
     del task, event
-    return parent.provider
+    return Choice(provider=parent.provider, shadow=parent.shadow)
 
 
 class LiveEffects:
@@ -135,18 +137,20 @@ class LiveEffects:
         told = orjson.loads(raw)
         task.read_payload(told)
         event = _event(run, step.step, "turnout/invoked", raw, now, None)
+        choice = self._place(task, event, run)
         child = new_run(
             self._app,
             task,
             event,
             run_id=_drawn(run, step.step, task.id, now),
-            provider=self._place(task, event, run),
+            provider=choice.provider,
+            shadow=choice.shadow,
             payload=told,
             parent=(run.run_id, step.step),
         )
         due_at = None if command.timeout is None else now + command.timeout
         return Asked(
-            step=replace(step, child=child.run.run_id, due_at=due_at),
+            step=changed(step, child=child.run.run_id, due_at=due_at),
             emission=Emission(event=event, runs=(child,)),
         )
 
@@ -166,19 +170,21 @@ class LiveEffects:
         self, event: StoredEvent, tasks: tuple[Task, ...], run: Run, *, key: str | None
     ) -> Emission:
         told = orjson.loads(event.payload)
-        runs = tuple(
-            new_run(
-                self._app,
-                task,
-                event,
-                run_id=_drawn(run, event.event_id, task.id, event.emitted_at),
-                provider=self._place(task, event, run),
-                payload=told,
-                key=key,
-            )
-            for task in tasks
-        )
+        runs = tuple(self._run(event, task, run, told, key) for task in tasks)
         return Emission(event=event, runs=runs)
+
+    def _run(self, event: StoredEvent, task: Task, run: Run, told: Any, key: str | None) -> NewRun:
+        choice = self._place(task, event, run)
+        return new_run(
+            self._app,
+            task,
+            event,
+            run_id=_drawn(run, event.event_id, task.id, event.emitted_at),
+            provider=choice.provider,
+            shadow=choice.shadow,
+            payload=told,
+            key=key,
+        )
 
 
 def settled(
@@ -186,7 +192,7 @@ def settled(
 ) -> Step:
     """Settle a step with its output, or with its failure."""
     state = StepState.COMPLETED if error is None else StepState.FAILED
-    return replace(step, state=state, ended_at=now, output=output, error=error)
+    return changed(step, state=state, ended_at=now, output=output, error=error)
 
 
 def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
@@ -194,7 +200,7 @@ def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
     assert due_at is not None
     if due_at - now > LONGEST:
         raise InvalidDefinition(f"sleep {step.step!r}: the moment is more than 366 days away")
-    asleep = replace(step, due_at=due_at)
+    asleep = changed(step, due_at=due_at)
     return settled(asleep, now) if due_at <= now else asleep
 
 
@@ -210,8 +216,8 @@ def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> Asked:
         run_id=run.run_id, step=step.step, event=command.event, match=match_of(command, own)
     )
     if command.timeout == 0:
-        return Asked(step=settled(replace(step, due_at=now), now))
-    return Asked(step=replace(step, due_at=now + command.timeout), wait=wait)
+        return Asked(step=settled(changed(step, due_at=now), now))
+    return Asked(step=changed(step, due_at=now + command.timeout), wait=wait)
 
 
 def _event(
