@@ -1,6 +1,6 @@
 """What a vendor run is told: a Next from a run and its decision, a Receipt from an attempt.
 
-Our own values are not validated again: `model_construct` is the hot path's.
+Our own values are not validated again: this is the hot path.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from turnout.model.runs import Attempt, Failure, Journal, Run, Step
 from turnout.model.status import AttemptState, ParkReason, StepState
 from turnout.model.time import Millis, millis
 from turnout.worker.context import StepCommand
+from turnout.worker.copying import message
 from turnout.worker.replay import Decision, Ready
 
 
@@ -44,7 +45,8 @@ def next_of(
     """
     if run.state.terminal:
         return _ended(run, decision, inline)
-    return Next.model_construct(
+    return message(
+        Next,
         seq=run.seq,
         state=run.state,
         run=[_start(each, timeouts) for each in ready],
@@ -72,7 +74,8 @@ def receipt_of(step: Step, attempt: Attempt) -> Receipt:
     """Tell what became of an attempt; one that is still claimed is busy."""
     output, error = step.output, attempt.error
     completed = attempt.state is AttemptState.COMPLETED
-    return Receipt.model_construct(
+    return message(
+        Receipt,
         step=step.step,
         attempt=attempt.number,
         outcome=_outcome(attempt),
@@ -87,7 +90,8 @@ def receipt_of(step: Step, attempt: Attempt) -> Receipt:
 
 def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
     """Tell that an attempt is busy or accepted: there is no outcome yet."""
-    return Receipt.model_construct(
+    return message(
+        Receipt,
         step=step,
         attempt=attempt,
         outcome=outcome,
@@ -100,11 +104,12 @@ def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
 
 def executed(receipt: Receipt, then: Next) -> Executed:
     """Answer an execute."""
-    return Executed.model_construct(receipt=receipt, next=then)
+    return message(Executed, receipt=receipt, next=then)
 
 
 def _ended(run: Run, decision: Decision, inline: int) -> Next:
-    return Next.model_construct(
+    return message(
+        Next,
         seq=run.seq,
         state=run.state,
         run=[],
@@ -117,7 +122,8 @@ def _ended(run: Run, decision: Decision, inline: int) -> Next:
 
 def _start(ready: Ready, timeouts: Timeouts) -> Start:
     command = ready.command
-    return Start.model_construct(
+    return message(
+        Start,
         step=command.id,
         index=ready.index,
         attempt=ready.attempt,
@@ -135,7 +141,7 @@ def _parking(decision: Decision, slot: bool, lease_until: Millis | None) -> Park
     until = decision.until
     if lease_until is not None:
         until = lease_until if until is None else min(until, lease_until)
-    return Parking.model_construct(until=until, reasons=reasons)
+    return message(Parking, until=until, reasons=reasons)
 
 
 def _outcome(attempt: Attempt) -> Outcome:
@@ -154,17 +160,15 @@ def _outcome(attempt: Attempt) -> Outcome:
 
 def _progress(run: Run, decision: Decision) -> Progress:
     told = None if run.progress is None else orjson.loads(run.progress)
-    return Progress.model_construct(done=decision.done, current=decision.current, told=told)
+    return message(Progress, done=decision.done, current=decision.current, told=told)
 
 
 def _result(result: bytes | None, inline: int) -> Result | None:
     if result is None:
         return None
     told = orjson.loads(result) if len(result) <= inline else None
-    return Result.model_construct(sha256=sha256_of(result), inline=told)
+    return message(Result, sha256=sha256_of(result), inline=told)
 
 
 def _problem(error: Failure | None) -> Problem | None:
-    return (
-        None if error is None else Problem.model_construct(name=error.name, message=error.message)
-    )
+    return None if error is None else message(Problem, name=error.name, message=error.message)

@@ -4,17 +4,13 @@ A draft starts from a journal as it was read, takes an attempt's outcome, what t
 decided, and the run's end, and becomes one `Change`: committed whole, or not at all.
 """
 
-from dataclasses import fields
-from typing import Any, Final
-
 from turnout.model.runs import Attempt, Change, Emission, Journal, Run, Step, Transition, Wait
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
 from turnout.model.transitions import end
+from turnout.worker.copying import changed
 from turnout.worker.effects import Effects
 from turnout.worker.replay import Decision
-
-_SLOTS: Final = tuple((each.name, getattr(Run, each.name)) for each in fields(Run))
 
 
 class Draft:
@@ -42,7 +38,7 @@ class Draft:
         self._stop_vendor = False
 
     @property
-    def changed(self) -> bool:
+    def dirty(self) -> bool:
         """Whether there is anything to commit."""
         return bool(
             self.run is not self.journal.run
@@ -90,7 +86,7 @@ class Draft:
             return  # whoever claims it commits that the run is no longer parked
         until, reasons = decision.until, decision.reasons
         if not (run.parked and run.parked_until == until and run.parked_for == reasons):
-            self.run = with_values(run, parked=True, parked_until=until, parked_for=reasons)
+            self.run = changed(run, parked=True, parked_until=until, parked_for=reasons)
 
     def record_settled(self, decision: Decision) -> None:
         """Take up only what the replay found to be over."""
@@ -109,7 +105,7 @@ class Draft:
     def tell(self, told: bytes | None) -> None:
         """Take up what the task last said of itself."""
         if told is not None and told != self.run.progress:
-            self.run = with_values(self.run, progress=told)
+            self.run = changed(self.run, progress=told)
 
     def view(self) -> Journal:
         """The journal as it would be; its seq is still the old one."""
@@ -117,7 +113,7 @@ class Draft:
 
     def committed(self) -> Journal:
         """The journal once this has been committed."""
-        return self._merged(with_values(self.run, seq=self.journal.run.seq + 1))
+        return self._merged(changed(self.run, seq=self.journal.run.seq + 1))
 
     def change(self, wake_at: Millis | None) -> Change:
         """The change to apply."""
@@ -146,16 +142,8 @@ class Draft:
         return Journal(run=run, steps=steps, attempts=attempts)
 
 
-def with_values(run: Run, **values: Any) -> Run:
-    """The run with some of its values changed; as `replace`, several times faster."""
-    made = object.__new__(Run)
-    for name, slot in _SLOTS:
-        slot.__set__(made, values[name] if name in values else slot.__get__(run))
-    return made
-
-
 def unparked(run: Run) -> Run:
     """The run, no longer parked."""
     if not run.parked:
         return run
-    return with_values(run, parked=False, parked_until=None, parked_for=())
+    return changed(run, parked=False, parked_until=None, parked_for=())

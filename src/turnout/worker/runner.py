@@ -122,7 +122,7 @@ class Runner:
             decision = await self.decide(seat, draft, now, hot=hot)
             if decision is None:
                 continue
-            if not draft.changed:
+            if not draft.dirty:
                 seat.decision = decision
                 break
             if await self.apply(seat, draft, decision, now, hot=hot):
