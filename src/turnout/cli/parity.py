@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from turnout.cli.shared import fail
 from turnout.errors import InvalidSettings, TurnoutError
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ def _root() -> None:
 @app.command()
 def check(
     store: Annotated[
-        str,
+        str | None,
         typer.Option(
-            envvar="TURNOUT_ARTIFACTS", help="A folder, or s3://bucket/prefix.", show_default=False
+            metavar="URL", help="A folder, or s3://bucket/prefix; else TURNOUT_ARTIFACTS."
         ),
-    ],
+    ] = None,
     documents: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +59,7 @@ def check(
     """Compare every pair of runs in a store. Exit 0 PASS, 1 FAIL, 2 INCONCLUSIVE or wrong use."""
     try:
         report = _check(
-            store,
+            *_where(store),
             documents=documents,
             twin=twin,
             ignore=ignore or [],
@@ -67,14 +68,26 @@ def check(
         )
         _write(report, html=html, junit=junit)
     except (TurnoutError, OSError) as error:
-        typer.echo(f"parity: {error}", err=True)
-        raise typer.Exit(2) from None
+        fail(str(error))
     _print(report, as_json=as_json)
     raise typer.Exit(report.verdict.exit_code)
 
 
+def _where(store: str | None) -> tuple[str, Mapping[str, str]]:
+    """Name the store, and what is needed to open it; settings are read only if they must be."""
+    if store is None:
+        from turnout.bootstrap import read_settings
+
+        settings = read_settings(os.environ)
+        if settings.artifacts is None:
+            raise InvalidSettings("no artifacts are written here (TURNOUT_ARTIFACTS); give --store")
+        return _existing(settings.artifacts), settings.raw
+    return _existing(store), os.environ
+
+
 def _check(
     store: str,
+    environment: Mapping[str, str],
     *,
     documents: str | None,
     twin: str,
@@ -94,7 +107,7 @@ def _check(
     hidden = redaction(redact)
 
     async def run() -> "Report":
-        opened = open_store(_existing(store), os.environ)
+        opened = open_store(store, environment)
         try:
             with _progress() as tell:
                 return await check_parity(
@@ -115,7 +128,7 @@ def _check(
 def _existing(store: str) -> str:
     """Refuse a folder that is not there: opening a store to write would make it."""
     if "://" not in store and not Path(store).expanduser().is_dir():
-        raise InvalidSettings(f"--store {store!r}: there is no such folder")
+        raise InvalidSettings(f"the artifact store {store!r}: there is no such folder")
     return store
 
 

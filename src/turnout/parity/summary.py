@@ -33,7 +33,16 @@ def verdict(counts: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]
         return Verdict.INCONCLUSIVE, [
             "every pair differs where differences are declared as ignored"
         ]
-    return Verdict.PASS, [f"{counts['matched']:,} of {counts['pairs']:,} pairs match"]
+    shown = f"{shown_rate(counts['matched']):.1%}"
+    return Verdict.PASS, [
+        f"{counts['matched']:,} of {counts['pairs']:,} pairs match",
+        f"so many clean pairs show a match rate of at least {shown} (one-sided, 95 %)",
+    ]
+
+
+def shown_rate(clean: int) -> float:
+    """Give the lowest match rate at which so many clean pairs still come up one time in 20."""
+    return float(0.05 ** (1 / clean))
 
 
 def summary(

@@ -12,7 +12,7 @@ from turnout.cli.parity import app
 
 def run(*arguments: str) -> Any:
     """Call the command."""
-    return CliRunner().invoke(app, ["check", *arguments], env={"TURNOUT_ARTIFACTS": ""})
+    return CliRunner().invoke(app, ["check", *arguments])
 
 
 async def test_exit_codes_are_those_of_the_verdict(shelf: Any, run_spec: Any) -> None:
@@ -40,6 +40,18 @@ async def test_reports_are_written_where_asked(shelf: Any, tmp_path: Path) -> No
     )
     assert "PASS" in page.read_text()
     assert "testsuite" in xml.read_text()
+
+
+async def test_without_a_store_the_settings_name_it(
+    shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`TURNOUT_ARTIFACTS` is where runs are recorded anyway."""
+    shelf.pair("a")
+    monkeypatch.chdir(shelf.root)
+    monkeypatch.setenv("TURNOUT_ARTIFACTS", str(shelf.root))
+    await _in_thread(lambda: _expect(run(), 0))
+    monkeypatch.setenv("TURNOUT_ARTIFACTS", "none")
+    await _in_thread(lambda: _expect(run(), 2))
 
 
 async def test_own_documents_are_compared(shelf: Any) -> None:
