@@ -117,12 +117,17 @@ def _annotation(function: "SgNode", types: Sequence[str | None]) -> str:
         return ": { " + "; ".join(written) + " }"
     if _payload_is_known(function):
         return ""
-    raise Unclear("only some parameters have a type: give all or none")
+    raise Unclear("only some parameters have a type: give all, or none behind run")
 
 
 def _payload_is_known(function: "SgNode") -> bool:
-    """Whether the types follow from the task's own `run`, so that none need be written."""
+    """Whether the types follow from the task's own `run`.
+
+    It must stand before: TypeScript learns a payload's type from the first function that it reads.
+    """
     literal = upwards(function, "object")
     run = pairs(literal).get("run") if literal is not None else None
-    first = None if run is None else run.find(kind="required_parameter")
+    if run is None or span(run)[0] > span(function)[0]:
+        return False
+    first = run.find(kind="required_parameter")
     return first is not None and first.field("type") is not None
