@@ -8,7 +8,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "parity": ("turnout.cli.parity:app", "Compare what two providers did with the same runs."),
+    "demo": ("turnout.cli.demo:app", "See the whole journey between two providers, offline."),
+    "dev": ("turnout.cli.dev:app", "Start the offline servers of the installed providers."),
+    "serve": ("turnout.cli.serve:app", "Serve an app: step endpoint, provider endpoints, pump."),
+    "work": ("turnout.cli.work:app", "Run steps and the pump, without an endpoint."),
+    "emit": ("turnout.cli.emit:app", "Emit an event: every subscribed task starts once."),
+    "runs": ("turnout.cli.runs:app", "List, show and cancel runs; rebuild their artifacts."),
+    "schedules": ("turnout.cli.schedules:app", "List schedules, and what is armed."),
+    "provider": ("turnout.cli.provider:app", "Show which provider new runs go to."),
+    "parity": ("turnout.cli.parity:app", "Compare runs with their shadows."),
+    "doctor": ("turnout.cli.doctor:app", "Check everything, and name the next command."),
     "audit": ("turnout.cli.audit:app", "Find every trace of a vendor, and prove it is gone."),
 }
 """Name → (module:attribute of its Typer app, the line that --help shows)."""

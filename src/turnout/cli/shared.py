@@ -76,7 +76,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> 
 
     made = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        made.add_column(column)
+        made.add_column(column, overflow="fold")
     for row in rows:
         made.add_row(*(Text("" if each is None else str(each)) for each in row))
     return made

@@ -1,0 +1,208 @@
+"""What is configured, reachable, registered and agreed among replicas, and what to do next."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from turnout.bootstrap.adapters import EMBEDDED, installed, select
+from turnout.bootstrap.live import Turnout, load_app, open_turnout
+from turnout.bootstrap.settings import Settings, read_settings
+from turnout.errors import TurnoutError
+from turnout.model.routing import DUAL
+from turnout.ports.caller import DurableCaller
+from turnout.stores.artifacts.probe import probe
+
+Found = TypeVar("Found")
+
+FRESH = 15_000
+"""Milliseconds in which a living replica has given a sign."""
+
+PATIENCE = 5.0
+"""Seconds that one check may take."""
+
+
+class Health(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at: what was found, and what to do about it."""
+
+    name: str
+    health: Health
+    text: str
+    fix: str = ""
+
+
+async def examine(environ: Mapping[str, str], app: str | None = None) -> list[Check]:
+    """Look at everything that can be looked at; nothing is changed."""
+    found: list[Check] = []
+    settings = _attempt(found, "settings", lambda: read_settings(environ))
+    if settings is None:
+        return found
+    selection = _attempt(found, "provider", lambda: select(settings))
+    named = app or settings.app
+    if named is None:
+        found.append(
+            Check(
+                name="app",
+                health=Health.FAIL,
+                text="no app is named",
+                fix="set TURNOUT_APP=module:attribute, or give --app",
+            )
+        )
+    loaded = None if named is None else _attempt(found, "app", lambda: load_app(named))
+    if selection is None or loaded is None:
+        return found
+    found.append(_selected(settings, selection.names))
+    live = _attempt(found, "adapters", lambda: open_turnout(loaded, settings=settings, serve=False))
+    if live is None:
+        return found
+    try:
+        found.extend([each async for each in _looked(live)])
+    finally:
+        await live.close()
+    return found
+
+
+def advice(checks: list[Check]) -> str:
+    """Name the next command, or the first fix."""
+    for health in (Health.FAIL, Health.WARN):
+        for each in checks:
+            if each.health is health and each.fix:
+                return each.fix
+    return "turnout emit NAME --payload '{…}', then turnout runs list"
+
+
+async def _looked(live: Turnout) -> AsyncIterator[Check]:
+    yield Check(name="app", health=Health.OK, text=f"{live.app.name}: {_tasks(live)}")
+    yield await _bounded("run store", _run_store(live))
+    yield await _bounded("artifacts", _artifacts(live))
+    yield _keys(live)
+    for name, caller in live.callers.items():
+        yield await _bounded(f"provider {name}", _provider(live, name, caller))
+    yield await _bounded("replicas", _replicas(live))
+
+
+async def _run_store(live: Turnout) -> Check:
+    routes = await live.store.routes()
+    text = f"{live.store!r} answers"
+    if live.selection.provider == DUAL and not routes:
+        text += "; no routes: every task is dual"
+    return Check(name="run store", health=Health.OK, text=text)
+
+
+async def _artifacts(live: Turnout) -> Check:
+    store = live.primary.artifacts
+    if store is None:
+        return Check(name="artifacts", health=Health.WARN, text="none are written")
+    abilities = await probe(store)
+    kept = [name for name in ("create", "if_match") if getattr(abilities, name)]
+    return Check(
+        name="artifacts",
+        health=Health.OK,
+        text=f"{live.settings.artifacts} can be written; it keeps: {', '.join(kept) or 'nothing'}",
+    )
+
+
+def _keys(live: Turnout) -> Check:
+    count = len(live.settings.signing_keys)
+    if count or all(name in EMBEDDED for name in live.selection.names):
+        text = f"{count} set" if count else "none, and none needed: no worker is remote"
+        return Check(name="signing keys", health=Health.OK, text=text)
+    return Check(
+        name="signing keys",
+        health=Health.FAIL if live.settings.production else Health.WARN,
+        text="none: the step endpoint refuses every call of a remote worker",
+        fix="set TURNOUT_SIGNING_KEYS=whsec_… (24 to 64 random bytes in base64)",
+    )
+
+
+async def _provider(live: Turnout, name: str, caller: DurableCaller) -> Check:
+    known = set(await caller.defined())
+    missing = [each.id for each in live.app.tasks if each.id not in known]
+    armed = {each.id for each in await caller.armed()}
+    owned = {each.schedule.id for each in await live.store.schedules() if each.provider == name}
+    title = f"provider {name}"
+    if missing and name in live.selection.names:
+        return Check(
+            name=title,
+            health=Health.FAIL,
+            text=f"reachable; not registered: {', '.join(missing)}",
+            fix="start the service: turnout serve",
+        )
+    late = sorted(owned - armed) if name in live.selection.names else []
+    if late:
+        return Check(
+            name=title,
+            health=Health.WARN,
+            text=f"reachable; schedules not armed: {', '.join(late)}",
+            fix="start the service: turnout serve",
+        )
+    return Check(
+        name=title,
+        health=Health.OK,
+        text=f"reachable; {len(known)} task(s) registered, {len(armed)} schedule(s) armed",
+    )
+
+
+async def _replicas(live: Turnout) -> Check:
+    alive = await live.store.replicas(since=live.clock.now() - FRESH)
+    if not alive:
+        return Check(
+            name="replicas",
+            health=Health.WARN,
+            text="no replica of the service is running",
+            fix="start the service: turnout serve",
+        )
+    for what in ("provider", "definition", "version"):
+        values = {getattr(each, what) for each in alive}
+        if len(values) > 1:
+            return Check(
+                name="replicas",
+                health=Health.FAIL,
+                text=f"{len(alive)} replicas disagree on the {what}: {', '.join(sorted(values))}",
+                fix="restart the replicas with the same settings and code",
+            )
+    return Check(name="replicas", health=Health.OK, text=f"{len(alive)} alive, all agreed")
+
+
+def _selected(settings: Settings, names: tuple[str, ...]) -> Check:
+    text = (
+        f"ORCHESTRATOR_PROVIDER={settings.provider or '(unset: local)'}; new runs go to {names[0]}"
+    )
+    if len(names) > 1:
+        text += f", shadows to {names[1]}"
+    return Check(
+        name="provider", health=Health.OK, text=f"{text}; installed: {', '.join(installed())}"
+    )
+
+
+def _tasks(live: Turnout) -> str:
+    tasks, schedules = len(live.app.tasks), len(live.app.schedules)
+    return f"{tasks} task(s), {schedules} schedule(s), definition {live.app.definition[:12]}"
+
+
+async def _bounded(name: str, check: Awaitable[Check]) -> Check:
+    try:
+        return await asyncio.wait_for(check, PATIENCE)
+    except TurnoutError as error:
+        return Check(name=name, health=Health.FAIL, text=str(error))
+    except TimeoutError:
+        return Check(name=name, health=Health.FAIL, text=f"no answer in {PATIENCE:.0f} s")
+
+
+def _attempt(found: list[Check], name: str, work: Callable[[], Found]) -> Found | None:
+    """Do what the next checks need; an error of ours is the check's finding."""
+    try:
+        return work()
+    except TurnoutError as error:
+        found.append(Check(name=name, health=Health.FAIL, text=str(error)))
+        return None

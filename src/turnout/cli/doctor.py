@@ -1,0 +1,32 @@
+"""`turnout doctor`: one screen that says what is right, what is not, and what to do next."""
+
+import os
+from typing import Any
+
+import typer
+
+from turnout.cli.shared import CLEAN, FOUND, AppName, Json, run, show, table
+
+app = typer.Typer()
+
+MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
+
+
+@app.command()
+def doctor(app: AppName = None, json: Json = False) -> None:
+    """Check settings, stores, providers and replicas. Exit 1 when something is wrong."""
+    from turnout.bootstrap.doctor import Health, advice, examine
+
+    checks = run(examine(os.environ, app))
+    value: dict[str, Any] = {
+        "checks": [
+            {"name": each.name, "health": each.health, "text": each.text, "fix": each.fix}
+            for each in checks
+        ],
+        "next": advice(checks),
+    }
+    rows = ((MARKS[each.health], each.name, each.text) for each in checks)
+    show(value, as_json=json, table=lambda: table("doctor", ("", "what", "found"), rows))
+    if not json:
+        typer.echo(f"next: {value['next']}")
+    raise typer.Exit(FOUND if any(each.health is Health.FAIL for each in checks) else CLEAN)

@@ -1,0 +1,33 @@
+"""`turnout work`: the pump and the embedded provider's runs, without an endpoint."""
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from turnout.cli.shared import opened, run
+
+app = typer.Typer()
+
+
+@app.command()
+def work(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[MODULE:APP]", help="The app; else TURNOUT_APP.")
+    ] = None,
+) -> None:
+    """Move what is due and run steps, until stopped; several processes share a run store."""
+    run(_work(target))
+
+
+async def _work(target: str | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    async with opened(target, serve=True) as live:
+        typer.echo(
+            f"working for {live.app.name} ({live.selection.provider}); stop with ^C", err=True
+        )
+        await stop.wait()
