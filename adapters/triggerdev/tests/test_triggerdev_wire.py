@@ -263,7 +263,10 @@ async def test_a_run_looks_alike_at_every_stage(server: Any) -> None:
         begun,
         output=json.dumps({"json": output}),
         outputType="application/super+json",
-        flushedMetadata={"data": '{"k":1,"attempt":1}', "dataType": "application/json"},
+        flushedMetadata={
+            "data": '{"metadata":{"k":1,"attempt":1}}',
+            "dataType": "application/json",
+        },
     )
     same("retrieve-COMPLETED-all-options", await see(server, run))
     listed = await server.api.call("GET", "/api/v1/runs?filter[tag]=user_1")
@@ -313,7 +316,10 @@ async def test_failures_and_their_errors_look_alike(server: Any) -> None:
     boom["message"] = "failing on purpose, attempt 3"
     for attempt in (1, 2, 3):
         retry = {"timestamp": 0, "delay": 1000}
-        flushed = {"data": f'{{"attempt":{attempt}}}', "dataType": "application/json"}
+        flushed = {
+            "data": f'{{"metadata":{{"attempt":{attempt}}}}}',
+            "dataType": "application/json",
+        }
         ended = await server.complete(
             begun, ok=False, error=boom, retry=retry, flushedMetadata=flushed
         )
@@ -353,7 +359,7 @@ async def test_payloads_come_back_as_they_were_meant(server: Any) -> None:
     for name, body in bodies.items():
         run = await trigger(server, **body)
         begun = await server.begin()
-        flushed = {"data": '{"attempt":1}', "dataType": "application/json"}
+        flushed = {"data": '{"metadata":{"attempt":1}}', "dataType": "application/json"}
         await server.complete(
             begun, output=output, outputType="application/json", flushedMetadata=flushed
         )
@@ -382,7 +388,7 @@ async def test_cancelled_and_expired_runs_look_alike(server: Any) -> None:
     seen = await see(server, held)
     same("retrieve-executing-canceled-1-CANCELED-a1", seen, ignoring=("taskIdentifier",))
     cancelled = {"type": "INTERNAL_ERROR", "code": "TASK_RUN_CANCELLED"}
-    flushed = {"data": '{"attempt":1}', "dataType": "application/json"}
+    flushed = {"data": '{"metadata":{"attempt":1}}', "dataType": "application/json"}
     await server.complete(begun, ok=False, error=cancelled, flushedMetadata=flushed)
     seen = await see(server, held)
     same("retrieve-executing-canceled-later", seen, ignoring=("taskIdentifier",))

@@ -11,10 +11,11 @@ import orjson
 from turnout_triggerdev.devserver import waiting
 from turnout_triggerdev.devserver.errors import StaleSnapshot
 from turnout_triggerdev.devserver.ids import new_id
+from turnout_triggerdev.devserver.metadata import take_flush
 from turnout_triggerdev.devserver.records import Run, Worker
 from turnout_triggerdev.devserver.snapshots import enter
 from turnout_triggerdev.devserver.statuses import RETRIED_BY_SERVER, TERMINAL, status_of_error
-from turnout_triggerdev.devserver.superjson import JSON
+from turnout_triggerdev.devserver.superjson import JSON, decoded
 from turnout_triggerdev.devserver.times import duration
 from turnout_triggerdev.devserver.world import World
 
@@ -167,7 +168,7 @@ def complete_attempt(
     """The worker ends an attempt; returns the word for what follows. Raises StaleSnapshot."""
     if snapshot != run.snapshot_id or run.execution_status not in _HELD:
         raise StaleSnapshot(run.id)
-    _take_flushed_metadata(run, completion)
+    _take_flushed_metadata(world, run, completion)
     run.duration_ms += int((completion.get("usage") or {}).get("durationMs") or 0)
     if run.execution_status == "PENDING_CANCEL":
         finish(world, run, "CANCELED", error=run.error)
@@ -227,10 +228,11 @@ def task_settings(world: World, run: Run) -> dict[str, Any]:
     return worker.tasks.get(run.task, {}) if worker else {}
 
 
-def _take_flushed_metadata(run: Run, completion: dict[str, Any]) -> None:
+def _take_flushed_metadata(world: World, run: Run, completion: dict[str, Any]) -> None:
     flushed = completion.get("flushedMetadata") or {}
-    if flushed.get("data"):
-        run.metadata = flushed["data"]
+    flush = decoded(flushed.get("data"), flushed.get("dataType"))
+    if isinstance(flush, dict):
+        take_flush(world, run, flush)
 
 
 # To an end

@@ -4,9 +4,45 @@ import copy
 import re
 from typing import Any
 
-from turnout_triggerdev.devserver.errors import refused
+import orjson
 
+from turnout_triggerdev.devserver.errors import refused
+from turnout_triggerdev.devserver.records import Run
+from turnout_triggerdev.devserver.superjson import JSON, decoded
+from turnout_triggerdev.devserver.world import World
+
+MAX_METADATA = 256 * 1024
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def metadata_of(run: Run) -> dict[str, Any]:
+    """The run's metadata; empty when it has none."""
+    value = decoded(run.metadata, JSON)
+    return value if isinstance(value, dict) else {}
+
+
+def take_flush(world: World, run: Run, flush: dict[str, Any]) -> None:
+    """Take `{metadata?, operations?, parentOperations?, rootOperations?}` for a run's family."""
+    if flush.get("metadata") is not None:
+        _keep(world, run, flush["metadata"])
+    parent = world.runs.get(run.parent or "", run)
+    root = world.runs.get(run.root or "", parent)
+    for target, name in (
+        (run, "operations"),
+        (parent, "parentOperations"),
+        (root, "rootOperations"),
+    ):
+        if flush.get(name):
+            _keep(world, target, apply_operations(metadata_of(target), flush[name]))
+
+
+def _keep(world: World, run: Run, value: Any) -> None:
+    text = orjson.dumps(value).decode()
+    if len(text) > MAX_METADATA:
+        raise refused(413, f"Metadata exceeds limit of {MAX_METADATA} bytes")
+    run.metadata = text
+    run.updated_at = world.now()
+    world.store.put(run)
 
 
 def apply_operations(document: dict[str, Any], operations: Any) -> dict[str, Any]:

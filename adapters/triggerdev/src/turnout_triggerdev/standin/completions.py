@@ -78,5 +78,5 @@ def with_metadata(completion: Completion, metadata: dict[str, Any]) -> Completio
     """The completion with what the run shows of itself."""
     if not metadata:
         return completion
-    text = orjson.dumps(metadata).decode()
+    text = orjson.dumps({"metadata": metadata}).decode()
     return completion | {"flushedMetadata": {"data": text, "dataType": "application/json"}}

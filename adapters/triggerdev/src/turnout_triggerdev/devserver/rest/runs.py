@@ -1,21 +1,16 @@
 """Runs: read, cancelled, replayed, rescheduled, tagged."""
 
-from typing import Any
-
-import orjson
 from starlette.responses import Response
 
 from turnout_triggerdev.devserver import engine
 from turnout_triggerdev.devserver.answers import run_answer
 from turnout_triggerdev.devserver.errors import refused
-from turnout_triggerdev.devserver.metadata import apply_operations
+from turnout_triggerdev.devserver.metadata import metadata_of, take_flush
 from turnout_triggerdev.devserver.records import Run
-from turnout_triggerdev.devserver.superjson import JSON, decoded
+from turnout_triggerdev.devserver.superjson import JSON
 from turnout_triggerdev.devserver.times import moment_of
 from turnout_triggerdev.devserver.triggering import MAX_TAGS, replay, run_of
 from turnout_triggerdev.devserver.wiring import Call, answer
-
-MAX_METADATA = 256 * 1024
 
 
 def retrieve(call: Call) -> Response:
@@ -96,32 +91,8 @@ def read_metadata(call: Call) -> Response:
 def write_metadata(call: Call) -> Response:
     """`PUT /api/v1/runs/{run}/metadata`: a new document, or operations on it and its family's."""
     run = _run(call, "Task Run not found")
-    body = call.fields()
-    if body.get("metadata") is not None:
-        _set_metadata(call, run, body["metadata"])
-    _operate(call, run, body.get("operations"))
-    parent = call.world.runs.get(run.parent or "", run)
-    _operate(call, parent, body.get("parentOperations"))
-    _operate(call, call.world.runs.get(run.root or "", parent), body.get("rootOperations"))
-    return answer({"metadata": _metadata(run)})
-
-
-def _metadata(run: Run) -> dict[str, Any]:
-    value = decoded(run.metadata, JSON)
-    return value if isinstance(value, dict) else {}
-
-
-def _operate(call: Call, run: Run, operations: Any) -> None:
-    if operations:
-        _set_metadata(call, run, apply_operations(_metadata(run), operations))
-
-
-def _set_metadata(call: Call, run: Run, value: Any) -> None:
-    text = orjson.dumps(value).decode()
-    if len(text) > MAX_METADATA:
-        raise refused(413, f"Metadata exceeds limit of {MAX_METADATA} bytes")
-    run.metadata = text
-    _touch(call, run)
+    take_flush(call.world, run, call.fields())
+    return answer({"metadata": metadata_of(run)})
 
 
 def _touch(call: Call, run: Run) -> None:
