@@ -2,8 +2,9 @@
 
     python scripts/bench/parity.py [--pairs 10000] [--loop-pairs 1000] [--stores folder,s3]
 
-Prints JSON: seconds, pairs a second, peak memory of both, and their ratio. The loop takes the same
-time for every pair, so it may run on a part (`--loop-pairs`) and is then scaled; both are printed.
+Prints JSON: seconds, CPU seconds, peak memory of both, and their ratios; and our peak memory on a
+tenth of the pairs, which shows whether it grows. The loop takes the same time for every pair, so it
+may run on a part (`--loop-pairs`) and is then scaled; both are printed.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +174,9 @@ def _status(run_id: str, *, shadow: bool) -> Any:
     )
 
 
-def fill_folder(root: Path, pairs: int) -> None:
-    """Write the pairs into a folder."""
-    for number in range(pairs):
+def fill_folder(root: Path, numbers: range) -> None:
+    """Write pairs into a folder."""
+    for number in numbers:
         for shadow in (False, True):
             run_id = f"{number:06d}{'-dryrun' if shadow else ''}"
             for path, body in documents(run_id, shadow=shadow).items():
@@ -183,8 +185,8 @@ def fill_folder(root: Path, pairs: int) -> None:
                 target.write_bytes(body)
 
 
-async def fill_bucket(url: str, environment: dict[str, str], pairs: int) -> None:
-    """Write the pairs into a bucket."""
+async def fill_bucket(url: str, environment: dict[str, str], numbers: range) -> None:
+    """Write pairs into a bucket."""
     from turnout.stores.artifacts import open_store
 
     store = open_store(url, environment)
@@ -194,9 +196,9 @@ async def fill_bucket(url: str, environment: dict[str, str], pairs: int) -> None
         async with gate:
             await store.put(key, body, mode="overwrite")
 
-    for first in range(0, pairs, 100):
+    for first in range(0, len(numbers), 100):
         work = []
-        for number in range(first, min(first + 100, pairs)):
+        for number in numbers[first : first + 100]:
             for shadow in (False, True):
                 run_id = f"{number:06d}{'-dryrun' if shadow else ''}"
                 found = documents(run_id, shadow=shadow)
@@ -250,20 +252,33 @@ def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def compare(url: str, environment: dict[str, str], loop_pairs: int) -> dict[str, Any]:
-    """Measure both on one store."""
+def check(url: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Measure `turnout parity check` on a store."""
     turnout = str(Path(sys.executable).with_name("turnout"))
     ours = timed([turnout, "parity", "check", "--store", url, "--json"], environment)
     report = ours.pop("said")
     ours |= {name: report[name] for name in ("verdict", "pairs", "matched", "fetched", "verified")}
-    ours["pairs_a_second"] = round(report["pairs"] / ours["seconds"])
-    loop = timed([sys.executable, "-c", LOOP, url, str(loop_pairs)], environment)
+    return {**ours, "pairs_a_second": round(report["pairs"] / ours["seconds"])}
+
+
+def compare(
+    url: str, environment: dict[str, str], given: argparse.Namespace, fill: Callable[[range], None]
+) -> dict[str, Any]:
+    """Fill a store, a tenth of it first, and measure both."""
+    tenth = given.pairs // 10
+    fill(range(tenth))
+    small = check(url, environment)
+    fill(range(tenth, given.pairs))
+    ours = check(url, environment)
+    loop = timed([sys.executable, "-c", LOOP, url, str(given.loop_pairs)], environment)
     loop["pairs"] = loop.pop("said")["pairs"]
-    scaled = loop["seconds"] / loop["pairs"] * report["pairs"]
+    scale = ours["pairs"] / loop["pairs"]
     return {
         "turnout": ours,
-        "loop": {**loop, "seconds_for_all": round(scaled, 1)},
-        "times_faster": round(scaled / ours["seconds"], 1),
+        "turnout_on_a_tenth": {name: small[name] for name in ("pairs", "seconds", "peak_mb")},
+        "loop": {**loop, "seconds_for_all": round(loop["seconds"] * scale, 1)},
+        "times_faster": round(loop["seconds"] * scale / ours["seconds"], 1),
+        "times_less_cpu": round(loop["cpu_seconds"] * scale / ours["cpu_seconds"], 1),
     }
 
 
@@ -278,14 +293,17 @@ def main() -> None:
     for kind in given.stores.split(","):
         if kind == "folder":
             with tempfile.TemporaryDirectory() as root:
-                fill_folder(Path(root), given.pairs)
-                results[kind] = compare(root, {}, given.loop_pairs)
+                results[kind] = compare(root, {}, given, partial(fill_folder, Path(root)))
         else:
             with rclone() as endpoint:
                 environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint}
                 _make_bucket(environment)
-                asyncio.run(fill_bucket("s3://bench", environment, given.pairs))
-                results[kind] = compare("s3://bench", environment, given.loop_pairs)
+                url = "s3://bench"
+
+                def fill(numbers: range, where: dict[str, str] = environment) -> None:
+                    asyncio.run(fill_bucket("s3://bench", where, numbers))
+
+                results[kind] = compare(url, environment, given, fill)
     print(json.dumps(results, indent=2))
 
 
