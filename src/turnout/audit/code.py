@@ -11,9 +11,11 @@ from turnout.audit.ruleset import (
     AstMatch,
     CallMatch,
     DecoratorMatch,
+    EnvMatch,
     ImportMatch,
     Match,
     MemberMatch,
+    TextMatch,
 )
 from turnout.audit.source import Hit
 from turnout.audit.view import Finder, View
@@ -79,7 +81,7 @@ def find_calls(match: CallMatch) -> Finder:
         tree = view.tree
         if tree is None:
             return
-        for node, called, written in tree.calls:
+        for node, called, written in tree.called(named.lasts):
             name = named.canonical(tree, written)
             if name is not None and _surrounded(node, match.within):
                 start, end = _name_span(called)
@@ -94,7 +96,7 @@ def find_members(match: MemberMatch) -> Finder:
 
     def find(view: View) -> Iterator[Hit]:
         tree = view.tree
-        for node, written in tree.members if tree else ():
+        for node, written in tree.read(named.lasts) if tree else ():
             name = named.canonical(tree, written) if tree else None
             if name is not None and _surrounded(node, match.within) and not _in_import(node):
                 start, end = syntax.span(node)
@@ -148,7 +150,10 @@ class _Named:
     """Dotted names to look for, as written or as their modules export them."""
 
     def __init__(self, globs: Iterable[str], modules: Iterable[str]) -> None:
+        globs = tuple(globs)
+        lasts = frozenset(glob.rpartition(".")[2].removesuffix("()") for glob in globs)
         self.fits = fits(globs)
+        self.lasts = None if any(set("*?") & set(last) for last in lasts) else lasts
         self.module_fits: Fits | None = fits(modules) if modules else None
 
     def canonical(self, tree: syntax.Tree, name: str) -> str | None:
@@ -163,7 +168,8 @@ class _Named:
 
 def wanted(matches: Iterable[Match]) -> syntax.Wanted:
     """Sum up what matches ask of a tree."""
-    named = [m for m in matches if isinstance(m, CallMatch | MemberMatch | DecoratorMatch)]
+    every = list(matches)
+    named = [m for m in every if isinstance(m, CallMatch | MemberMatch | DecoratorMatch)]
     modules = [glob for match in named for glob in match.from_]
     calls = [glob for match in named if isinstance(match, CallMatch) for glob in match.call]
     members = [glob for match in named if isinstance(match, MemberMatch) for glob in match.member]
@@ -176,7 +182,11 @@ def wanted(matches: Iterable[Match]) -> syntax.Wanted:
         modules=fits(modules) if modules else lambda _: False,
         calls=_lasts(calls),
         members=_lasts(members),
-        variables=bool(modules) and any("(" in glob or "." in glob for glob in globs),
+        plain=any("." not in glob for glob in members),
+        depth=max((glob.count("()") or "." in glob for glob in globs), default=0) if modules else 0,
+        places=any(
+            isinstance(m, EnvMatch) or (isinstance(m, TextMatch) and m.where) for m in every
+        ),
     )
 
 

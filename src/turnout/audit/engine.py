@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Literal
 
 from turnout.audit import kinds, search
@@ -114,7 +113,8 @@ def scan_files(scanner: Scanner, files: Iterable[File]) -> _Part:
                 reason = f"too large: {file.size} bytes, and it holds a word that a rule looks for"
                 part.problems.append(Problem(path=file.path, reason=reason))
                 continue
-            raw = Path(file.path).read_bytes()
+            with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
+                raw = opened.read()
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
             part.problems.append(Problem(path=file.path, reason=reason))

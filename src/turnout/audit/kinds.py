@@ -1,7 +1,6 @@
 """What kind of text a file holds, told from its name alone."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from turnout.audit.model import Scope
@@ -88,7 +87,7 @@ COMPONENTS = frozenset({".vue", ".svelte", ".astro"})
 
 def classify(path: str) -> tuple[Scope, Language]:
     """Tell a file's scope and language; what is unknown is code in plain text."""
-    name = PurePosixPath(path).name.lower()
+    name = path.rpartition("/")[2].lower()
     language = _by_name(name)
     if language is None:
         language = _BY_SUFFIX.get(name.rpartition(".")[2]) if "." in name else None

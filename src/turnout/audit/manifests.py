@@ -164,7 +164,7 @@ def _required(text: str, at: int) -> Iterator[Dependency]:
 
 def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
     """Find entries of lock files, one a line."""
-    names = "|".join(expression_of(glob, anything=r"[^\"'\s@,:]*") for glob in globs)
+    names = "|".join(expression_of(glob, anything=r"[^\"'\s@,:/]*") for glob in globs)
     pattern = re.compile(
         _shape(PurePosixPath(view.path).name.lower(), names), re.MULTILINE | re.IGNORECASE
     )
@@ -175,7 +175,8 @@ def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
 
 def _shape(name: str, names: str) -> str:
     if name in ("poetry.lock", "uv.lock", "pdm.lock", "pixi.lock"):
-        return rf"""^(?:- )?name\s*[=:]\s*"?(?P<name>{names})"?\s*$(?:\nversion = "(?P<version>[^"]*)")?"""
+        version = r"""(?:\nversion = "(?P<version>[^"]*)")?"""
+        return rf"""^(?:- )?name\s*[=:]\s*"?(?P<name>{names})"?\s*${version}"""
     if name == "yarn.lock":
         return rf"""^"?(?P<name>{names})@(?:npm:)?(?P<version>[^"\s,:]*)"""
     if name == "pnpm-lock.yaml":

@@ -21,7 +21,8 @@ FAR = 400
 """Lines after which something that was opened counts as never closed."""
 Reason = Literal["banner", "glossary", "changelog", "historical", "allowed"]
 _FENCE = re.compile(
-    r"^(?P<indent>[ \t]*(?:>[ \t]?)*(?:[-*+][ \t]+|\d+[.)][ \t]+)?[ \t]*)(?P<mark>`{3,}|~{3,})(?P<tag>[^`]*)$"
+    r"^(?P<indent>[ \t]*(?:>[ \t]?)*(?:[-*+][ \t]+|\d+[.)][ \t]+)?[ \t]*)"
+    r"(?P<mark>`{3,}|~{3,})(?P<tag>[^`]*)$"
 )
 _HEADING = re.compile(r"^[ \t]{0,3}(?P<level>#{1,6})[ \t]+(?P<title>.*?)[ \t#]*$")
 _UNDERLINE = re.compile(r"^(?P<mark>=|-|~|\^|\"|\*)(?P=mark){2,}[ \t]*$")
@@ -42,6 +43,11 @@ _MATTER = re.compile(
     r"^(deprecated:\s*true|status:\s*['\"]?(deprecated|archived|superseded|obsolete))",
     re.MULTILINE | re.IGNORECASE,
 )
+_NO_CHANGELOG = re.compile(
+    r"(?:changelog|release notes)s?[\s-]+(?:generat|agent|bot|writer|tool|app\b|service|template)",
+    re.IGNORECASE,
+)
+"""Programs that write changelogs have documents, too."""
 _BEFORE_A_MARK = "([{|:/\u2014\u2013-\uff08\uff1a\u3010\u300c"
 _ALLOW = re.compile(r"turnout-audit:\s*allow\b(?P<rules>[^\n>*]*)")
 
@@ -321,7 +327,7 @@ def _ends(blocks: Sequence[Block], last: int) -> dict[int, int]:
 def _marked(title: str, markers: Markers) -> Reason | None:
     if markers.glossary.marks(title):
         return "glossary"
-    if markers.changelog.marks(title):
+    if markers.changelog.marks(title) and not _NO_CHANGELOG.search(title):
         return "changelog"
     if markers.historical.marks(title) or _says_deprecated(title, markers):
         return "historical"
@@ -355,16 +361,15 @@ def _banner(
         document.exempt(block.first, block.last, "banner")
 
 
-def allowed(text: str, starts: Sequence[int], line: int, rule: str) -> bool:
+def allowed(text: str, offset: int, rule: str) -> bool:
     """Say whether a comment on the line, or on the line above, allows a finding."""
-    for number in (line, line - 1):
-        if number < 1:
-            continue
-        start = starts[number - 1]
-        end = starts[number] if number < len(starts) else len(text)
-        found = _ALLOW.search(text, start, min(end, start + 2000))
-        if found:
-            rules = re.findall(r"[a-z0-9][a-z0-9._-]*", found["rules"].replace("--", " "))
-            if not rules or rule in rules:
-                return True
+    this = text.rfind("\n", 0, offset)
+    above = text.rfind("\n", 0, max(0, this)) + 1
+    end = text.find("\n", offset)
+    for found in _ALLOW.finditer(
+        text[max(above, offset - FAR * 10) : end if end >= 0 else offset + FAR * 10]
+    ):
+        rules = re.findall(r"[a-z0-9][a-z0-9._-]*", found["rules"].replace("--", " "))
+        if not rules or rule in rules:
+            return True
     return False

@@ -266,7 +266,7 @@ class _OneFile:
     ) -> None:
         rule, source = each.rule, self.source
         line = source.line(hit.start)
-        if reason is None and markdown.allowed(source.text, source.starts, line, rule.id):
+        if reason is None and markdown.allowed(source.text, hit.start, rule.id):
             reason = "allowed"
         if len(self.findings) + len(self.exempted) >= MOST:
             raise _Enough
@@ -283,7 +283,7 @@ class _OneFile:
             line=line,
             column=source.column(hit.start),
             end_line=source.line(max(hit.start, hit.end - 1)),
-            text=source.shown(line),
+            text=source.shown(hit.start),
             why=rule.why,
             fix=rule.advice,
             start=hit.start,

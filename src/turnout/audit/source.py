@@ -12,6 +12,8 @@ from turnout.audit.model import Scope
 from turnout.audit.ruleset import Language
 
 SHOWN = 300
+SHORT = 20_000
+"""Characters up to which counting lines is quicker than listing them."""
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -29,15 +31,17 @@ class Source:
 
     def line(self, offset: int) -> int:
         """Tell the line of an offset, from 1."""
+        if len(self.text) < SHORT:
+            return self.text.count("\n", 0, offset) + 1
         return bisect_right(self.starts, offset)
 
     def column(self, offset: int) -> int:
         """Tell the column of an offset, from 1."""
-        return offset - self.starts[self.line(offset) - 1] + 1
+        return offset - self.text.rfind("\n", 0, offset)
 
-    def shown(self, line: int) -> str:
-        """Show a line without its indent, cut where it is very long."""
-        start = self.starts[line - 1]
+    def shown(self, offset: int) -> str:
+        """Show the line around an offset without its indent, cut where it is very long."""
+        start = self.text.rfind("\n", 0, offset) + 1
         end = self.text.find("\n", start, start + 4 * SHOWN)
         return self.text[start : end if end >= 0 else start + 4 * SHOWN].strip()[:SHOWN]
 

@@ -12,8 +12,6 @@ from turnout.audit.ruleset import Language
 from turnout.errors import InvalidSettings
 
 DEEPEST = 60
-CHAINED = 3
-"""How far variables are followed: client, function, run."""
 GRAMMARS: dict[str, str] = {
     "python": "python",
     "typescript": "typescript",
@@ -55,9 +53,12 @@ MOCKS = frozenset(
     "mock unmock doMock dontMock doUnmock importActual importMock requireActual requireMock "  # noqa: SIM905 -- a table
     "setMock unstable_mockModule replaceEsm".split()
 )
-CALLS = {"python": ("call",)}
 SCRIPT_CALLS = ("call_expression", "new_expression")
-MEMBERS = ("member_expression", "subscript_expression")
+STRINGS: dict[str, tuple[str, ...]] = {
+    "python": ("string",),
+    **dict.fromkeys(("typescript", "tsx", "javascript"), ("string", "template_string")),
+}
+MEMBERS = ["member_expression", "subscript_expression"]
 WRAPPERS = frozenset(
     [
         "parenthesized_expression",
@@ -101,11 +102,15 @@ class Wanted:
     """The last names of calls, as expressions (Rust syntax); None for all calls."""
     members: frozenset[str] | None = frozenset()
     """The last names of members; None for all."""
-    variables: bool = False
-    """Whether variables that hold what a call returned are followed."""
+    plain: bool = False
+    """Whether members without a dot are wanted."""
+    depth: int = 0
+    """How many calls deep variables that hold what a call returned are followed."""
+    places: bool = False
+    """Whether somebody asks where comments and strings stand."""
 
 
-EVERYTHING = Wanted(lambda _: True, None, None, variables=True)
+EVERYTHING = Wanted(lambda _: True, None, None, plain=True, depth=9, places=True)
 
 
 class Tree:
@@ -118,22 +123,38 @@ class Tree:
         self.wanted = wanted
 
     @cached_property
-    def _outline(self) -> list[Any]:
-        """List imports and what could not be parsed, in one walk."""
-        rules = (PYTHON_IMPORTS if self.language == "python" else JAVASCRIPT_IMPORTS)["rule"]
-        return list(self.root.find_all({"rule": {"any": [*rules["any"], {"kind": "ERROR"}]}}))
+    def _outline(self) -> dict[str, list[Any]]:
+        """List imports, what could not be parsed, and comments and strings, in one walk."""
+        rules = (PYTHON_IMPORTS if self.language == "python" else JAVASCRIPT_IMPORTS)["rule"]["any"]
+        kinds = ["ERROR", *(["comment", *STRINGS[self.language]] if self.wanted.places else [])]
+        rule = {"any": [*rules, *({"kind": kind} for kind in kinds)]}
+        found: dict[str, list[Any]] = {"import": []}
+        for node in self.root.find_all({"rule": rule}):
+            kind = node.kind()
+            found.setdefault(kind if kind in kinds else "import", []).append(node)
+        return found
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
-        nodes = [node for node in self._outline if node.kind() != "ERROR"]
         read = _python_imports if self.language == "python" else _script_imports
-        return tuple(read(nodes))
+        return tuple(read(self._outline["import"]))
 
     @cached_property
     def broken(self) -> list[tuple[int, int]]:
         """List what could not be parsed."""
-        return [span(node) for node in self._outline if node.kind() == "ERROR"]
+        return [span(node) for node in self._outline.get("ERROR", ())]
+
+    @cached_property
+    def comments(self) -> list[tuple[int, int]]:
+        """List where comments stand."""
+        return joined(self._outline.get("comment", ()))
+
+    @cached_property
+    def strings(self) -> list[tuple[int, int]]:
+        """List where strings stand, templates included."""
+        kinds = STRINGS[self.language]
+        return joined([node for kind in kinds for node in self._outline.get(kind, ())])
 
     @cached_property
     def modules(self) -> frozenset[str]:
@@ -141,8 +162,8 @@ class Tree:
         return frozenset(module for each in self.imports for module in each.modules)
 
     @cached_property
-    def bindings(self) -> dict[str, list[Binding]]:
-        """Tell what local names stand for: what is imported, and what its calls returned."""
+    def imported(self) -> dict[str, list[Binding]]:
+        """Tell what the names of imports stand for."""
         found: dict[str, list[Binding]] = {}
         for each in self.imports:
             for exported, local in each.names:
@@ -150,24 +171,13 @@ class Tree:
                 kept = [binding for binding in meant if self.wanted.modules(binding.module)]
                 if local and kept:
                     found.setdefault(local, []).extend(kept)
-        if self.wanted.variables:
-            fresh = set(found)
-            for _ in range(CHAINED):
-                fresh = self._follow_variables(found, fresh) if fresh else fresh
         return found
 
-    def _follow_variables(self, found: dict[str, list[Binding]], roots: set[str]) -> set[str]:
-        """Bind what is assigned from calls on these names; give the new names."""
-        kinds = ("assignment",) if self.language == "python" else _VARIABLES
-        names = "|".join(sorted(re.escape(root) for root in roots))
-        start = {"regex": rf"^(await\s+|new\s+|\()*({names})\b"}
-        rules = [
-            {"kind": kind, "has": {"field": field, **start}}
-            for kind in kinds
-            for field in (["right"] if "assignment" in kind else ["value"])
-        ]
-        before = set(found)
-        for node in self.root.find_all({"rule": {"any": rules}}):
+    @cached_property
+    def bindings(self) -> dict[str, list[Binding]]:
+        """Tell what local names stand for: what is imported, and what its calls returned."""
+        found = dict(self.imported)
+        for node in self._named["variable"] if found else ():
             target = node.field("name") or node.field("left")
             value = unwrapped(node.field("value") or node.field("right"))
             if target is None:
@@ -176,10 +186,43 @@ class Tree:
                 self._follow_pattern(found, target, value)
             elif value.kind() in (*SCRIPT_CALLS, "call"):
                 resolved = self._resolve(found, dotted(value))
-                name = dotted(target)
-                if resolved and name not in found:
-                    found[name] = resolved
-        return set(found) - before
+                if resolved:
+                    found.setdefault(dotted(target), resolved)
+        return found
+
+    @cached_property
+    def _named(self) -> dict[str, list[Any]]:
+        """List calls, members and variables that some rule may want, in one walk."""
+        found: dict[str, list[Any]] = {"call": [], "member": [], "variable": []}
+        sorts: dict[str, str] = {}
+        rules: list[dict[str, Any]] = []
+        for sort, kind, rule in self._rules():
+            sorts[kind] = sort
+            rules.append({"kind": kind, **rule})
+        for node in self.root.find_all({"rule": {"any": rules}}) if rules else ():
+            found[sorts[node.kind()]].append(node)
+        return found
+
+    def _rules(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        python = self.language == "python"
+        if self.wanted.calls != frozenset():
+            regex = self._last(self.wanted.calls)
+            for kind in ("call",) if python else SCRIPT_CALLS:
+                field = "constructor" if kind == "new_expression" else "function"
+                yield "call", kind, {"has": {"field": field, "regex": regex}} if regex else {}
+        if self.wanted.members != frozenset():
+            regex = self._last(self.wanted.members)
+            kinds = ["attribute"] if python else MEMBERS
+            for kind in [*kinds, "identifier"] if self.wanted.plain else kinds:
+                yield "member", kind, {"regex": regex} if regex else {}
+        if self.wanted.depth and self.imported:
+            names = "|".join(sorted(re.escape(name) for name in self.imported))
+            value = (
+                {"regex": rf"^(await\s+|new\s+|\()*({names})\b"} if self.wanted.depth == 1 else {}
+            )
+            for kind in ("assignment",) if python else _VARIABLES:
+                field = "right" if "assignment" in kind else "value"
+                yield "variable", kind, {"has": {"field": field, **(value or {"regex": "."})}}
 
     def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
         for binding in self._resolve(found, dotted(value)):
@@ -189,7 +232,13 @@ class Tree:
 
     def resolve(self, name: str) -> list[Binding]:
         """Tell what a dotted name of this file may stand for; nothing if it is not imported."""
-        return self._resolve(self.bindings, name) if self.bindings else []
+        if re.split(r"[.(]", name, maxsplit=1)[0] not in self._roots:
+            return []
+        return self._resolve(self.bindings, name)
+
+    @cached_property
+    def _roots(self) -> frozenset[str]:
+        return frozenset(re.split(r"[.(]", name, maxsplit=1)[0] for name in self.bindings)
 
     @staticmethod
     def _resolve(found: dict[str, list[Binding]], name: str) -> list[Binding]:
@@ -197,35 +246,35 @@ class Tree:
         while cut > 0:
             head, rest = name[:cut], name[cut:]
             if head in found:
-                return [Binding(b.module, _joined(b.name, rest)) for b in found[head]]
+                return [Binding(b.module, _appended(b.name, rest)) for b in found[head]]
             cut = max(head.rfind("."), head.rfind("(") if head.endswith("()") else -1)
         return []
 
     @cached_property
     def calls(self) -> list[tuple[Any, Any, str]]:
         """List the calls that some rule may want: call, what is called, its dotted name."""
-        kinds = CALLS.get(self.language, SCRIPT_CALLS)
-        regex = self._last(self.wanted.calls)
-        rules: list[dict[str, Any]] = []
-        for kind in kinds:
-            field = "constructor" if kind == "new_expression" else "function"
-            rules.append(
-                {"kind": kind, **({"has": {"field": field, "regex": regex}} if regex else {})}
-            )
-        nodes = self.root.find_all({"rule": {"any": rules}})
-        called = ((node, callee(node)) for node in nodes)
+        called = ((node, callee(node)) for node in self._named["call"])
         return [(node, inner, dotted(inner)) for node, inner in called if inner is not None]
 
     @cached_property
     def members(self) -> list[tuple[Any, str]]:
         """List the dotted names, and plain ones, that some rule may want."""
-        regex = self._last(self.wanted.members)
-        kinds = ["attribute"] if self.language == "python" else MEMBERS
-        rules = [
-            {"kind": kind, **({"regex": regex} if regex else {})} for kind in (*kinds, "identifier")
-        ]
-        nodes = self.root.find_all({"rule": {"any": rules}})
-        return [(node, dotted(node)) for node in nodes]
+        return [(node, dotted(node)) for node in self._named["member"]]
+
+    def called(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, Any, str]]:
+        """Give the calls whose last name is one of these or an import's own; None for all."""
+        if lasts is None:
+            return self.calls
+        return [each for each in self.calls if self._ends(each[2], lasts)]
+
+    def read(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, str]]:
+        """Give the members whose last name is one of these or an import's own; None for all."""
+        if lasts is None:
+            return self.members
+        return [each for each in self.members if self._ends(each[1], lasts)]
+
+    def _ends(self, name: str, lasts: frozenset[str]) -> bool:
+        return name.rpartition(".")[2] in lasts or name in self.bindings
 
     @cached_property
     def decorators(self) -> list[Any]:
@@ -236,19 +285,8 @@ class Tree:
         """Make an expression of the last names, and of what imports are called here."""
         if names is None:
             return None
-        local = {re.escape(name) for name in self.bindings if name.isidentifier()}
+        local = {re.escape(name) for name in self.imported if name.isidentifier()}
         return rf"(^|[.?!\s])({'|'.join(sorted(names | local))})[!)\s]*$|['\"]\]$"
-
-    @cached_property
-    def comments(self) -> list[tuple[int, int]]:
-        """List where comments stand."""
-        return spans(self.root, "comment")
-
-    @cached_property
-    def strings(self) -> list[tuple[int, int]]:
-        """List where strings stand, templates included."""
-        kinds = ("string",) if self.language == "python" else ("string", "template_string")
-        return spans(self.root, *kinds)
 
 
 _VARIABLES = (
@@ -272,14 +310,13 @@ def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree |
     return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
 
 
-def spans(root: Any, *kinds: str) -> list[tuple[int, int]]:
-    """List the places of all nodes of these kinds, nested ones joined."""
-    rule = {"rule": {"any": [{"kind": kind} for kind in kinds]}}
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(span(node) for node in root.find_all(rule)):
-        if not joined or start >= joined[-1][1]:
-            joined.append((start, end))
-    return joined
+def joined(nodes: Iterable[Any]) -> list[tuple[int, int]]:
+    """List the places of nodes, sorted, those within others left out."""
+    places: list[tuple[int, int]] = []
+    for start, end in sorted(map(span, nodes)):
+        if not places or start >= places[-1][1]:
+            places.append((start, end))
+    return places
 
 
 def span(node: Any) -> tuple[int, int]:
@@ -352,7 +389,7 @@ def literal(node: Any) -> tuple[str, int, int]:
     return inner, start + cut + len(mark), end - len(mark)
 
 
-def _joined(name: str, rest: str) -> str:
+def _appended(name: str, rest: str) -> str:
     return f"{name}{rest}" if name else rest.removeprefix(".")
 
 
