@@ -7,10 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from turnout.errors import StoreUnavailable
-from turnout_inngest.devserver import api_events, api_v1, api_v2, gql, registration, signing
+from turnout_inngest.devserver import (
+    api_connect,
+    api_events,
+    api_v1,
+    api_v2,
+    gql,
+    registration,
+    signing,
+)
 from turnout_inngest.devserver.clock import Clock
 from turnout_inngest.devserver.engine import Engine
 from turnout_inngest.devserver.options import Options
@@ -43,13 +51,14 @@ def create_app(options: Options, clock: Clock | None = None) -> Starlette:
     )
 
 
-def _routes(options: Options) -> list[Route]:
+def _routes(options: Options) -> list[BaseRoute]:
     routes = [*_open_routes(), *_v1_routes()]
     for prefix in ("/v2", "/api/v2"):
         routes += _v2_routes(prefix)
     if options.test_clock:
         routes.append(_route("POST", "/test/clock", api_v1.move_clock))
-    return [_with_kind(route, options) for route in routes]
+    marked = [_with_kind(route, options) for route in routes]
+    return [*marked, WebSocketRoute(api_connect.PATH, api_connect.gateway)]
 
 
 def _open_routes() -> list[Route]:
@@ -66,6 +75,8 @@ def _open_routes() -> list[Route]:
 def _v1_routes() -> list[Route]:
     return [
         _keyed("POST", "/fn/register", registration.post_register),
+        _keyed("POST", "/v0/connect/start", api_connect.start),
+        _keyed("POST", "/v0/connect/flush", api_connect.flush),
         _keyed("GET", "/v0/runs/{run}/batch", api_v1.get_batch),
         _keyed("GET", "/v0/runs/{run}/actions", api_v1.get_actions),
         _keyed("GET", "/v1/runs/{run}", api_v1.get_run),

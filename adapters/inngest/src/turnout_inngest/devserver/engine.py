@@ -5,15 +5,19 @@ from typing import Any
 import orjson
 
 from turnout_inngest.devserver import ids
+from turnout_inngest.devserver.app_reader import read_app
 from turnout_inngest.devserver.clock import Clock
 from turnout_inngest.devserver.cron_runner import CronRunner
+from turnout_inngest.devserver.connect_wire import Hello
 from turnout_inngest.devserver.functions import Function
+from turnout_inngest.devserver.gateway import Gateway, described
 from turnout_inngest.devserver.http_client import HttpClient
 from turnout_inngest.devserver.intake import Intake
 from turnout_inngest.devserver.limits import Limits
 from turnout_inngest.devserver.options import Options
 from turnout_inngest.devserver.runner import Runner
 from turnout_inngest.devserver.scheduler import Scheduler
+from turnout_inngest.devserver.sdk_call import Caller
 from turnout_inngest.devserver.state import App, Event, Parent, Run
 from turnout_inngest.devserver.store import Store
 from turnout_inngest.devserver.world import Payload, World
@@ -36,7 +40,9 @@ class Engine:
         self.world = World(self.store, options.keep_runs)
         self.scheduler = Scheduler(clock)
         self.http = HttpClient()
-        self.runner = Runner(self.world, clock, self.scheduler, self.http, options)
+        self.gateway = Gateway(clock, self.scheduler, self._connected)
+        caller = Caller(self.http, self.gateway, options, clock)
+        self.runner = Runner(self.world, clock, self.scheduler, caller, options)
         limits = Limits(self.store)
         self.intake = Intake(self.world, self.runner, clock, self.scheduler, self.store, limits)
         self.crons = CronRunner(
@@ -56,7 +62,9 @@ class Engine:
         self.crons.arm_all()
 
     async def close(self) -> None:
+        """Stop; what is under way goes on after the next `open`."""
         self.scheduler.close()
+        await self.gateway.close()
         await self.runner.close()
         self.http.close()
         await self.store.close()
@@ -88,6 +96,14 @@ class Engine:
         self.world.save_app(app)
         self.crons.arm_all()
         return True
+
+    def _connected(self, hello: Hello) -> None:
+        """A worker introduced itself: its applications are registered, all or none."""
+        now = self.clock.now()
+        apps = [read_app(described(hello, *app), hello.sdk, now) for app in hello.apps]
+        for app in apps:
+            app.method = "CONNECT"
+            self.register(app)
 
     def invoke(
         self,

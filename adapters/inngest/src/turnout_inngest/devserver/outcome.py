@@ -64,6 +64,13 @@ def unreachable(why: str) -> Failed:
     return Failed(error=error, label="Unable to reach SDK URL")
 
 
+def no_worker(why: str) -> Failed:
+    """No worker is connected that could be asked."""
+    label = "connect_no_healthy_connection"
+    error = {"code": label, "error": label, "message": why, "name": "Error"}
+    return Failed(error=error, label=label)
+
+
 def read(reply: Reply) -> Outcome:
     """What the application's reply means."""
     if reply.status == _STREAMED:

@@ -1,25 +1,22 @@
 """Applications register their functions; addresses given at the start are asked to."""
 
 import asyncio
-import hashlib
 import logging
 import uuid
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from turnout_inngest.devserver import ids, signing
+from turnout_inngest.devserver.app_reader import read_app
 from turnout_inngest.devserver.engine import Engine
 from turnout_inngest.devserver.errors import RefusedBySync
-from turnout_inngest.devserver.functions import Function, parse_function
 from turnout_inngest.devserver.http_client import NoAnswer
 from turnout_inngest.devserver.replies import BadBody, engine_of, json_of, reply
 from turnout_inngest.devserver.state import App
 
 logger = logging.getLogger(__name__)
-MAX_FUNCTIONS = 2_000
 
 
 async def post_register(request: Request) -> Response:
@@ -45,29 +42,6 @@ async def post_register(request: Request) -> Response:
             "sync_id": str(uuid.uuid4()),
             "app_id": ids.name_uuid(app.id),
         }
-    )
-
-
-def read_app(body: dict[str, Any], sdk: str, now: int) -> App:
-    """The application that a registration describes; RefusedBySync names the first fault."""
-    name = body["appname"]
-    raw = body.get("functions")
-    if not isinstance(raw, list) or len(raw) > MAX_FUNCTIONS:
-        raise RefusedBySync(f"functions is a list of at most {MAX_FUNCTIONS}")
-    functions: dict[str, Function] = {}
-    for item in raw:
-        function = parse_function(name, item if isinstance(item, dict) else {})
-        functions[function.slug] = function
-    described = {k: body.get(k) for k in ("functions", "url", "appVersion", "framework")}
-    return App(
-        id=name,
-        created_at=now,
-        url=str(body.get("url") or ""),
-        version=body.get("appVersion"),
-        framework=body.get("framework"),
-        sdk=sdk or str(body.get("sdk") or ""),
-        checksum=hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-        functions=functions,
     )
 
 

@@ -3,18 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
 
-from turnout_inngest.devserver import backoff, ids, sdk_call, slots
+from turnout_inngest.devserver import backoff, ids, outcome, sdk_call, slots
 from turnout_inngest.devserver.capacity import Capacity, Slot, Waiting
 from turnout_inngest.devserver.clock import Clock
 from turnout_inngest.devserver.functions import Function
-from turnout_inngest.devserver.http_client import HttpClient
 from turnout_inngest.devserver.options import Options
 from turnout_inngest.devserver.outcome import Completed, Failed, Outcome
 from turnout_inngest.devserver.scheduler import Scheduler
+from turnout_inngest.devserver.sdk_call import Caller
 from turnout_inngest.devserver.state import ROOT_STEP, Event, Job, Parent, Run, RunStatus, Span
 from turnout_inngest.devserver.steps import Steps
 from turnout_inngest.devserver.world import World
@@ -45,13 +46,13 @@ class Runner:
         world: World,
         clock: Clock,
         scheduler: Scheduler,
-        http: HttpClient,
+        caller: Caller,
         options: Options,
     ) -> None:
         self.world = world
         self.clock = clock
         self.scheduler = scheduler
-        self.http = http
+        self.caller = caller
         self._options = options
         self._capacity = Capacity()
         self._held: dict[str, tuple[Slot, ...]] = {}
@@ -184,13 +185,13 @@ class Runner:
         run.spans.append(span)
         try:
             call = sdk_call.build(self.world, self.function_of(run), run, job, self.clock.now())
-            answer = await sdk_call.send(self.http, self._options, call, self.clock.now())
+            answer = await self.caller.send(call)
         except asyncio.CancelledError:
             raise
         except Exception:
             # The outermost edge of a run: a fault of the server itself fails the attempt, loudly.
             logger.exception("a call broke", extra={"action": "call", "run_id": run.id})
-            answer = sdk_call.outcome.unreachable("the offline server failed; see its log")
+            answer = outcome.unreachable("the offline server failed; see its log")
         finally:
             self._capacity.release(held)
         span.ended_at = self.clock.now()
@@ -273,7 +274,7 @@ class Runner:
         self._held[run.id] = held
         self._arm_finish(run)
         for job in list(run.jobs.values()):
-            self.scheduler.at(job.at, lambda job=job: self._await_turn(run, job))
+            self.scheduler.at(job.at, partial(self._await_turn, run, job))
         for wait in list(run.waits.values()):
             self._steps.arm(run, wait)
 

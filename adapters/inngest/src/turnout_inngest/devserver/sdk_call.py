@@ -6,9 +6,12 @@ from typing import Any
 
 import orjson
 
+from turnout_inngest.devserver import connect_wire as wire
 from turnout_inngest.devserver import ids, outcome, signing
+from turnout_inngest.devserver.clock import Clock
 from turnout_inngest.devserver.functions import Function
-from turnout_inngest.devserver.http_client import HttpClient, NoAnswer
+from turnout_inngest.devserver.gateway import Gateway, NoWorker
+from turnout_inngest.devserver.http_client import HttpClient, NoAnswer, Reply
 from turnout_inngest.devserver.options import Options
 from turnout_inngest.devserver.state import ROOT_STEP, Job, Run
 from turnout_inngest.devserver.world import World, batch_payloads
@@ -23,6 +26,8 @@ class Call:
     url: str
     headers: dict[str, str]
     body: bytes
+    request: wire.Request
+    """The same for a worker that holds a socket."""
 
 
 def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> Call:
@@ -39,7 +44,18 @@ def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> 
         "use_api": is_large,
         "version": run.version,
     }
+    payload = orjson.dumps(body)
     return Call(
+        request=wire.Request(
+            request_id=body["ctx"]["request_id"],
+            app=run.app,
+            slug=function.slug,
+            step=job.step,
+            run_id=run.id,
+            job_id=job.id,
+            lease=ids.ulid(now_ms),
+            payload=payload,
+        ),
         url=function.url.replace(f"stepId={ROOT_STEP}", f"stepId={job.step}"),
         headers={
             "Content-Type": "application/json",
@@ -50,7 +66,7 @@ def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> 
             "x-request-id": body["ctx"]["request_id"],
             "x-run-id": run.id,
         },
-        body=orjson.dumps(body),
+        body=payload,
     )
 
 
@@ -74,22 +90,39 @@ def _context(
     }
 
 
-async def send(http: HttpClient, options: Options, call: Call, now_ms: int) -> outcome.Outcome:
-    """What came back; an application that cannot be reached is a failed attempt."""
-    headers = {**call.headers, "x-inngest-server-kind": options.kind}
-    if options.signing_key:
+class Caller:
+    """Sends calls by HTTP, or down the socket of a connected worker."""
+
+    def __init__(self, http: HttpClient, gateway: Gateway, options: Options, clock: Clock) -> None:
+        self.http = http
+        self._gateway = gateway
+        self._options = options
+        self._clock = clock
+
+    async def send(self, call: Call) -> outcome.Outcome:
+        """What came back; an application that cannot be reached is a failed attempt."""
+        try:
+            if call.url.startswith(("ws://", "wss://")):
+                return outcome.read(await self._gateway.send(call.request))
+            return outcome.read(await self._post(call))
+        except NoWorker as error:
+            return outcome.no_worker(str(error))
+        except NoAnswer as error:
+            return outcome.unreachable(str(error))
+
+    async def _post(self, call: Call) -> Reply:
+        headers = {**call.headers, "x-inngest-server-kind": self._options.kind}
+        key = self._options.signing_key
+        if key is None:
+            return await self.http.send("POST", call.url, headers, call.body, TIMEOUT_S)
         headers["x-inngest-signature"] = signing.request_signature(
-            options.signing_key, call.body, now_ms
+            key, call.body, self._clock.now()
         )
-    try:
-        reply = await http.send("POST", call.url, headers, call.body, TIMEOUT_S)
-    except NoAnswer as error:
-        return outcome.unreachable(str(error))
-    signature = reply.headers.get("x-inngest-signature")
-    if options.signing_key and signature is not None:  # noqa: SIM102 - two questions
-        if not signing.is_signed(options.signing_key, reply.body, signature):
-            return outcome.unreachable("the reply's signature is wrong")
-    return outcome.read(reply)
+        reply = await self.http.send("POST", call.url, headers, call.body, TIMEOUT_S)
+        signature = reply.headers.get("x-inngest-signature")
+        if signature is not None and not signing.is_signed(key, reply.body, signature):
+            raise NoAnswer("the reply's signature is wrong")
+        return reply
 
 
 def new_trace() -> str:

@@ -5,7 +5,7 @@ import hmac
 import re
 from urllib.parse import parse_qs
 
-import jcs
+import jcs  # type: ignore[import-untyped]
 import orjson
 
 _PREFIX = re.compile(r"^signkey-\w+-")

@@ -220,7 +220,7 @@ class Steps:
             self._refuse(run, wait, f"could not find function with ID: {slug}")
             return
         sent = wait.options.get("payload") or {}
-        marks = {"correlation_id": f"{run.id}.{wait.step}", "fn_id": slug}
+        marks: dict[str, Any] = {"correlation_id": f"{run.id}.{wait.step}", "fn_id": slug}
         marks |= {"expire": wait.at, "source_fn_id": self._runner.function_of(run).uuid}
         child = self._runner.invoke(
             function,
@@ -259,7 +259,7 @@ class Steps:
         self.settle(parent, wait, memo, failed=True)
 
     async def _infer(self, run: Run, wait: Wait) -> None:
-        result = await ai_gateway.infer(self._runner.http, wait.options)
+        result = await ai_gateway.infer(self._runner.caller.http, wait.options)
         failed = "error" in result
         self.settle(run, wait, orjson.dumps(result), failed=failed)
 

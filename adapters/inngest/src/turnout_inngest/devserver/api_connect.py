@@ -1,0 +1,34 @@
+"""`/v0/connect/…`: how workers find and use the gateway."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from turnout_inngest.devserver.engine import Engine
+from turnout_inngest.devserver.replies import body_of, engine_of, reply
+
+PATH = "/v0/connect/gateway"
+
+
+async def start(request: Request) -> Response:
+    """Where to connect to, and the token to show there."""
+    url = request.url
+    scheme = "wss" if url.scheme == "https" else "ws"
+    answer = engine_of(request).gateway.admit(f"{scheme}://{url.netloc}{PATH}")
+    return Response(answer, media_type="application/protobuf")
+
+
+async def flush(request: Request) -> Response:
+    """Take in a reply that did not get through the worker's socket."""
+    try:
+        answer = engine_of(request).gateway.flush(await body_of(request))
+    except ValueError as error:
+        return reply({"error": str(error), "status": 400}, 400)
+    return Response(answer, media_type="application/protobuf")
+
+
+async def gateway(socket: WebSocket) -> None:
+    """One worker's socket."""
+    engine = socket.app.state.engine
+    assert isinstance(engine, Engine)
+    await engine.gateway.serve(socket)

@@ -1,0 +1,35 @@
+"""An application as it describes itself when it registers. Pure."""
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from turnout_inngest.devserver.errors import RefusedBySync
+from turnout_inngest.devserver.functions import Function, parse_function
+from turnout_inngest.devserver.state import App
+
+MAX_FUNCTIONS = 2_000
+
+
+def read_app(body: dict[str, Any], sdk: str, now: int) -> App:
+    """The application that a registration describes; RefusedBySync names the first fault."""
+    name = body["appname"]
+    raw = body.get("functions")
+    if not isinstance(raw, list) or len(raw) > MAX_FUNCTIONS:
+        raise RefusedBySync(f"functions is a list of at most {MAX_FUNCTIONS}")
+    functions: dict[str, Function] = {}
+    for item in raw:
+        function = parse_function(name, item if isinstance(item, dict) else {})
+        functions[function.slug] = function
+    described = {k: body.get(k) for k in ("functions", "url", "appVersion", "framework")}
+    return App(
+        id=name,
+        created_at=now,
+        url=str(body.get("url") or ""),
+        version=body.get("appVersion"),
+        framework=body.get("framework"),
+        sdk=sdk or str(body.get("sdk") or ""),
+        checksum=hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        functions=functions,
+    )
