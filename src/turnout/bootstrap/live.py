@@ -20,6 +20,7 @@ from turnout.control.emissions import Emitter
 from turnout.control.plane import ControlPlane
 from turnout.dualrun.feeder import Feeder, Window
 from turnout.dualrun.recordings import Recordings
+from turnout.dualrun.window import close_window, open_window
 from turnout.dualrun.worker import DualWorker
 from turnout.errors import InvalidSettings, TurnoutError
 from turnout.local.clock import SystemClock
@@ -99,6 +100,7 @@ class Turnout:
         await self.orchestrator.define()
         if not self.serve:
             return
+        await self._mark_window()
         for caller in self.callers.values():
             await caller.start()
         for side in self.sides:
@@ -171,6 +173,16 @@ class Turnout:
             window=Window(lag=self.settings.dual_lag),
             nudge=self.shadow.nudge,
         )
+
+    async def _mark_window(self) -> None:
+        """Write down whether runs that are emitted from now on get a shadow."""
+        if self.primary.artifacts is None:
+            return
+        mark = close_window if self.shadow is None else open_window
+        try:
+            await mark(self.primary.artifacts, self.clock.now())
+        except (TurnoutError, ValueError) as error:
+            log.warning("window not marked", extra={"action": "window", "error": str(error)})
 
     async def _beat(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from turnout.model.routing import Choice
 from turnout.model.runs import Delivery, Journal, Run
 from turnout.model.status import DeliveryState
 from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.caller import DurableCaller, Sighting
 from turnout.ports.clock import Clock
@@ -44,6 +45,7 @@ class Side:
         store: RunStore,
         artifacts: ArtifactStore | None,
         clock: Clock,
+        lease: Millis,
         bodies: Bodies | None = None,
         effects: Effects | None = None,
         mark: Callable[[Journal], Reason | None] = lambda _journal: None,
@@ -58,7 +60,7 @@ class Side:
             clock=clock,
             bodies=bodies,
             effects=self._effects,
-            options=Options(alarm_grace=dict.fromkeys(EMBEDDED, 0)),
+            options=Options(alarm_grace=dict.fromkeys(EMBEDDED, 0), lease=lease),
         )
         self.artifacts = artifacts
         self.clock = clock
@@ -157,6 +159,7 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
         store=store,
         artifacts=_artifacts(settings, only_primaries),
         clock=clock,
+        lease=settings.lease,
     )
 
 
@@ -170,6 +173,7 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
         store=store,
         artifacts=_artifacts(settings, only_shadows),
         clock=clock,
+        lease=settings.lease,
         bodies=bodies,
         effects=effects,
         mark=lambda journal: reason_of(journal.run),

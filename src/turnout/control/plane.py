@@ -152,7 +152,8 @@ class ControlPlane:
         owned = found.get(call.schedule)
         if owned is None:
             return Ticked(run_id=None, reason="removed")
-        if owned.schedule.paused or call.slot < owned.since:
+        before = call.provider == owned.provider and call.slot < owned.since
+        if owned.schedule.paused or before:
             return Ticked(run_id=None, reason="paused")
         schedule = owned.schedule
         now = self._clock.now()
@@ -163,9 +164,10 @@ class ControlPlane:
 
     async def _declare(self, schedule: Schedule) -> None:
         """Put a schedule of the code, unless it is there as it is: then its slots go on."""
-        if schedule in await self.schedules():
-            return
         provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
+        for owned in await self._store.schedules():
+            if owned.schedule == schedule and owned.provider == provider:
+                return
         await self._store.put_schedule(schedule, provider, self._clock.now())
 
     def _known(self, schedule: Schedule) -> bool:

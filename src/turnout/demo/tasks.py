@@ -158,6 +158,11 @@ agents = App(
     name="agents",
     tasks=(agent_run, index_notebook, daily_report, stamp),
     schedules=(
-        Schedule(id="daily-report", task="daily-report", cron="0 6 * * *", zone="Europe/Kyiv"),
+        Schedule(
+            id="daily-report",
+            task="daily-report",
+            cron=os.environ.get("DAILY_REPORT_CRON", "0 6 * * *"),
+            zone="Europe/Kyiv",
+        ),
     ),
 )

@@ -79,7 +79,8 @@ def tick(
     found = _find(tx, schedule_id)
     if found is None:
         return _skip(tx, at, "removed")
-    if found.provider != provider:
+    if found.provider != provider and slot >= found.since:
+        # A slot from before the owner changed is still the old owner's to tick.
         return _skip(tx, at, "not_owner")
     if found.schedule.paused:
         return _skip(tx, at, "paused")

@@ -1,0 +1,129 @@
+"""The demo's stage: ports, folders, keys, and the processes that speak only HTTP."""
+
+import base64
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from turnout.demo.processes import free_port
+from turnout.demo.tasks import agents
+from turnout.errors import UnknownProvider
+from turnout.ports.devserver import DevServer, DevSetup, Process
+
+GROUP = "turnout.devservers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Everything that the journey's processes need to know of each other."""
+
+    out: Path
+    old: DevServer
+    new: DevServer
+    lag: str
+    seed: int
+    ports: dict[str, int] = field(default_factory=dict)
+    signing_key: str = field(repr=False)
+
+    @property
+    def service_url(self) -> str:
+        """Where the example service listens."""
+        return f"http://127.0.0.1:{self.ports['service']}"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that artifacts are written to."""
+        return self.out / "artifacts"
+
+    @property
+    def database_url(self) -> str:
+        """The run store."""
+        return f"sqlite:///{self.out}/run-store.db"
+
+    def setup(self, server: DevServer) -> DevSetup:
+        """Say where an offline server runs."""
+        return DevSetup(
+            port=self.ports[server.name],
+            data=self.out / server.name,
+            app=agents,
+            service_url=self.service_url,
+            signing_key=self.signing_key,
+        )
+
+    def servers(self) -> Sequence[Process]:
+        """List the offline servers, their workers, and the language service."""
+        nlm = self.ports["nlm"]
+        language = Process(
+            name="nlm",
+            argv=_uvicorn("turnout.demo.nlm:app", nlm),
+            environ={"NLM_SEED": str(self.seed)},
+            ready_url=f"http://127.0.0.1:{nlm}/health",
+        )
+        doubles = [
+            each for server in (self.old, self.new) for each in server.processes(self.setup(server))
+        ]
+        return [language, *doubles]
+
+    def service(self, provider: str, *, store_seconds: float = 0) -> Process:
+        """Describe the example service under a provider; only the flag differs."""
+        environ = {
+            **self.old.environ(self.setup(self.old)),
+            **self.new.environ(self.setup(self.new)),
+            "ORCHESTRATOR_PROVIDER": provider,
+            "ORCHESTRATOR_PRIMARY": self.old.name,
+            "ORCHESTRATOR_SHADOW": self.new.name,
+            "TURNOUT_DATABASE_URL": self.database_url,
+            "TURNOUT_ARTIFACTS": str(self.artifacts),
+            "TURNOUT_SIGNING_KEYS": self.signing_key,
+            "TURNOUT_SERVICE_URL": self.service_url,
+            "TURNOUT_DUAL_LAG": self.lag,
+            "TURNOUT_LEASE": "4s",
+            "NLM_URL": f"http://127.0.0.1:{self.ports['nlm']}",
+            "RESULTS": str(self.out / "results"),
+            "DOCUMENTS": os.environ.get("DOCUMENTS", str(Path.cwd())),
+            "DAILY_REPORT_CRON": "* * * * *",
+            "STORE_SECONDS": str(store_seconds),
+        }
+        return Process(
+            name="service",
+            argv=(*_uvicorn("turnout.demo.service:service", self.ports["service"]), "--factory"),
+            environ=environ,
+            ready_url=f"{self.service_url}/turnout/health",
+        )
+
+
+def devservers() -> dict[str, DevServer]:
+    """Load the offline servers that the installed adapters contribute, by provider name."""
+    found = sorted(entry_points(group=GROUP), key=lambda each: each.name)
+    return {each.name: each.load() for each in found}
+
+
+def stage(out: Path, *, seed: int, lag: str) -> Stage:
+    """Set the stage for a move from the first provider to the second one."""
+    servers = list(devservers().values())
+    if len(servers) < 2:  # noqa: PLR2004 - from one to another
+        names = ", ".join(each.name for each in servers) or "none"
+        raise UnknownProvider(f"the demo moves between two offline servers; installed: {names}")
+    old, new = servers[:2]
+    names_ = ("service", "nlm", old.name, new.name)
+    key = "whsec_" + base64.b64encode(os.urandom(32)).decode()
+    return Stage(
+        out=out.resolve(),
+        old=old,
+        new=new,
+        lag=lag,
+        seed=seed,
+        ports={name: free_port() for name in names_},
+        signing_key=key,
+    )
+
+
+def _uvicorn(target: str, port: int) -> tuple[str, ...]:
+    return (
+        sys.executable,
+        *("-m", "uvicorn", target, "--host", "127.0.0.1", "--port", str(port)),
+        *("--log-level", "warning", "--timeout-graceful-shutdown", "5"),
+    )
