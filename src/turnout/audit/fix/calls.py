@@ -126,12 +126,10 @@ def _with_entry(case: Case, literal: "SgNode", entry: str, *, first: bool = True
         return case.edit(start, end, f"{{ {entry} }}")
     text = case.text
     beside = span(entries[0 if first else -1])
-    if first:
-        gap = text[start + 1 : beside[0]]
-        gap = gap if "\n" in gap and not gap.strip() else " "
-        return case.edit(beside[0], beside[0], f"{entry},{gap}")
     line = text[text.rfind("\n", 0, beside[0]) + 1 : beside[0]]
     gap = f"\n{line}" if not line.strip() and "\n" in literal.text() else " "
+    if first:
+        return case.edit(beside[0], beside[0], f"{entry},{gap}")
     return case.edit(beside[1], beside[1], f",{gap}{entry}")
 
 
