@@ -16,7 +16,8 @@ _COLOURS: Final = {
     Verdict.FAIL: "bold white on red",
     Verdict.INCONCLUSIVE: "bold black on yellow",
 }
-_TITLES: Final = ("task", "pairs", "matched", "mismatched", "ignored", "missing", "late")
+_COUNTS: Final = ["pairs", "matched", "mismatched", "missing", "ignored", "late", "not_comparable"]
+_ALWAYS: Final = {"pairs", "matched", "mismatched"}
 
 
 def render_terminal(report: Report) -> RenderableType:
@@ -37,18 +38,17 @@ def _headline(report: Report) -> Text:
 
 
 def _tasks(report: Report) -> Table:
+    """Lay out the tasks; counts that are zero throughout take no column."""
+    shown = [name for name in _COUNTS if name in _ALWAYS or getattr(report, name)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in (*_TITLES, "not comparable", "overhead ms: primary", "shadow"):
-        table.add_column(title, justify="left" if title == "task" else "right")
+    table.add_column("task", overflow="fold")
+    for title in (*shown, "overhead", "of shadow"):
+        table.add_column(title.replace("_", " "), justify="right")
     for name, task in report.tasks.items():
         counts = task.model_dump()
         table.add_row(
             Text(_plain(name)),
-            *(
-                _count(counts[title], bad=title in {"mismatched", "missing"})
-                for title in _TITLES[1:]
-            ),
-            str(task.not_comparable),
+            *(_count(counts[each], bad=each in {"mismatched", "missing"}) for each in shown),
             _ms(task.overhead_primary_ms),
             _ms(task.overhead_shadow_ms),
         )
@@ -92,7 +92,7 @@ def _count(value: int, *, bad: bool) -> Text:
 
 
 def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
+    return "" if value is None else f"{value:,.0f} ms"
 
 
 def _plain(text: str) -> str:
