@@ -71,13 +71,23 @@ class Crew:
             await asyncio.wait(tasks, timeout=grace)
         for flight in flights:
             if not flight.landing:
-                await interrupt(self.runner, self.seats, flight)
+                await self._give_back(flight)
         landing = [each.task for each in flights if each.task is not None and each.landing]
         if landing:
             await asyncio.wait(landing)
         if self._watching is not None:
             self._watching.cancel()
         await self.bodies.close()
+
+    async def _give_back(self, flight: Flight) -> None:
+        try:
+            await interrupt(self.runner, self.seats, flight)
+        except TurnoutError:
+            _log.warning(
+                "an attempt could not be given back; it counts as lost when its lease runs out",
+                exc_info=True,
+                extra={"action": "interrupt_failed", "attempt": flight.claim},
+            )
 
     async def _fly(self, flight: Flight, claimed: Claimed) -> None:
         try:
@@ -108,7 +118,7 @@ class Crew:
             await asyncio.sleep(pause)
             try:
                 await self.once()
-            except TurnoutError:
+            except Exception:  # noqa: BLE001 - the edge of a task: it goes on whatever one turn ran into
                 _log.warning(
                     "the watch over running steps failed; it goes on",
                     exc_info=True,
@@ -127,7 +137,8 @@ class Crew:
                 return
             if seat.journal is None:
                 await self.runner.reload(seat, for_caller=False)
-            then = await self.runner.look(seat, told=flight.here.told)
+            # Nobody but a late caller reads what is next: hot, so that nothing is left lying.
+            then = await self.runner.look(seat, hot=not late, told=flight.here.told)
             flight.shown = flight.here.told
             if late:
                 name, number = flight.attempt.step, flight.attempt.number

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from turnout.errors import Overloaded, Unavailable
+from turnout.errors import Overloaded, Refused, TurnoutError, Unavailable
 from turnout.model.policies import Retries
 from turnout.model.protocol import Executed, Outcome
 from turnout.model.runs import Attempt, Journal, Step
@@ -71,7 +71,9 @@ async def tell_dropped(runner: Runner, seats: Seats, flight: Flight) -> None:
         async with seats.at(flight.run_id) as seat:
             await runner.reload(seat)
             flight.answered(await _standing(runner, seat, flight))
-    except Exception as error:
+    except Refused as error:
+        flight.answered(error)
+    except TurnoutError as error:
         flight.answered(error)
         raise
 

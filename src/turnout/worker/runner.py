@@ -195,8 +195,11 @@ class Runner:
         )
 
     async def slot(self, run: Run, policies: Policies, step: str, now: Millis) -> bool:
-        """Whether a step may start under the task's limit; otherwise it stands in line."""
-        if not _counts_steps(policies):
+        """Whether a step may start under the task's limit; otherwise it stands in line.
+
+        A run that was emitted before the task had a limit has no key to be counted by, and none.
+        """
+        if not _counts_steps(policies) or run.limit_key is None:
             return True
         assert policies.concurrency is not None
         return await self.store.take_slot(run.run_id, step, policies.concurrency.limit, now)
@@ -218,7 +221,7 @@ class Runner:
         if run.due_at > now:
             return Decision(until=run.due_at, reasons=(ParkReason.SLEEP,))
         limit = policies.concurrency
-        if limit is None or limit.counts != "runs":
+        if limit is None or limit.counts != "runs" or run.limit_key is None:
             return None
         if await self.store.take_slot(run.run_id, None, limit.limit, now):
             return None

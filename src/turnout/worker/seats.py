@@ -14,7 +14,7 @@ from turnout.model.runs import Journal
 from turnout.worker.replay import Decision
 
 MOST_SEATS: Final = 2_000
-LARGEST_JOURNAL: Final = 256 * 1024
+LARGEST_JOURNAL: Final = 64 * 1024
 """Bytes of outputs; a larger journal is read each time."""
 
 

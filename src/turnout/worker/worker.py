@@ -131,14 +131,6 @@ class TaskWorker:
             if deadline is not None and deadline <= self._runner.clock.now():
                 await self._runner.look(seat, hot=True)
 
-    async def time_out(self, run_id: str) -> None:
-        """End a run whose deadline has passed; any other is left as it is."""
-        async with self._seats.at(run_id) as seat:
-            await self._runner.reload(seat, for_caller=False)
-            deadline = seat.known.run.deadline_at
-            if deadline is not None and deadline <= self._runner.clock.now():
-                await self._runner.look(seat, hot=True)
-
     async def watch(self) -> None:
         """Give a sign of life for what runs here, and stop what is no longer wanted.
 

@@ -934,3 +934,125 @@ async def test_a_store_that_is_away_delays_an_outcome(make: Callable[..., World]
     assert answer.receipt.outcome is Outcome.COMPLETED
     assert answer.next.state is RunStatus.COMPLETED
     assert calls == [1]
+
+
+async def test_a_limit_that_came_later_does_not_strand_a_run(make: Callable[..., World]) -> None:
+    """A run emitted before its task had a limit is not counted by it, and goes on."""
+
+    async def limited(ctx: Any, payload: Any) -> Any:
+        return await ctx.step("a", double, 1)
+
+    before = make(task("t", on="go")(limited))
+    vendor = await started(before)
+    for counts in ("runs", "steps"):
+        after = task("t", on="go", concurrency=Concurrency(limit=1, counts=counts))(limited)  # type: ignore[arg-type]
+        world = World(app=world_of(after).app, clock=before.clock, store=before.store)
+        worker = world.worker(definitions=frozenset({""}))
+        assert (await vendor.by(worker).advance()).state is RunStatus.RUNNING
+        await worker.close(0)
+
+
+async def test_what_the_watch_finds_is_not_left_lying(make: Callable[..., World]) -> None:
+    """A branch that becomes ready while another one's body tells its progress is woken for."""
+    gate = asyncio.Event()
+    begun = asyncio.Event()
+
+    @task("t", on="go")
+    async def wide(ctx: Any, payload: Any) -> Any:
+        async def body() -> None:
+            begun.set()
+            await gate.wait()
+
+        async def napping() -> None:
+            await ctx.sleep("nap", "1m")
+            await ctx.step("after", double, 1)
+
+        async def telling() -> None:
+            await begun.wait()
+            ctx.progress(1)
+            await gate.wait()
+
+        await ctx.parallel(ctx.step("body", body), ctx.step("tells", telling), napping())
+
+    world = make(wide)
+    vendor = await started(world, watch_seconds=60)
+    await vendor.advance()
+    calls = [asyncio.create_task(vendor.execute(each)) for each in ("body", "tells")]
+    await begun.wait()
+    await world.clock.advance("2m")
+    await vendor.worker.watch()
+    await vendor.worker.watch()
+    await wakes(world, vendor)
+    found = await vendor.advance()
+    assert "after" in [each.step for each in found.run]
+    gate.set()
+    await asyncio.gather(*calls)
+
+
+async def test_a_redelivered_runs_old_caller_is_superseded(make: Callable[..., World]) -> None:
+    """A run that is handed over anew is finished by its new vendor run, resumed, not restarted."""
+    calls: list[int] = []
+
+    @task("t", on="go")
+    async def counts(ctx: Any, payload: Any) -> Any:
+        await ctx.step("a", lambda: calls.append(1))
+        await ctx.step("b", lambda: None)
+
+    world = make(counts)
+    vendor = await started(world)
+    await vendor.advance()
+    await vendor.execute("a")
+    assert await world.store.redeliver(vendor.run_id, 1, "elsewhere", world.clock.now())
+    with pytest.raises(Superseded):
+        await vendor.execute("b")
+    again = vendor.by(vendor.worker, delivery=2, name="vendor-2")
+    assert (await again.to_the_end()).state is RunStatus.COMPLETED
+    assert calls == [1]
+
+
+async def test_an_adopted_functions_own_awaits_are_made_each_time(
+    make: Callable[..., World],
+) -> None:
+    """In open mode other awaits rerun at each replay, in branches too, and errors are its own."""
+    seen: list[str] = []
+
+    async def look_up(name: str) -> str:
+        await asyncio.sleep(0.001)
+        seen.append(name)
+        return name
+
+    async def adopted(ctx: Any, payload: Any) -> Any:
+        first = await look_up("top")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.001)
+
+        async def branch() -> Any:
+            return [await look_up("branch"), await ctx.step("a", double, 1)]
+
+        return [first, *await ctx.parallel(branch(), ctx.step("b", double, 2))]
+
+    world = make(Task(id="t", function=adopted, on=("go",), open_mode=True))
+    vendor = await started(world)
+    found = await vendor.to_the_end()
+    assert found.result is not None
+    assert found.result.inline == ["top", ["branch", 2], 4]
+    assert seen == ["top", "branch"] * 3
+
+
+async def test_many_runs_side_by_side_all_end(make: Callable[..., World]) -> None:
+    """Hundreds of runs on three workers, each call on another one, end once each."""
+    world = make(two_steps)
+    workers = [world.worker() for _ in range(3)]
+    ids = [await world.emit("t") for _ in range(100)]
+
+    async def whole(at: int, run_id: str) -> RunStatus:
+        vendor = VendorRun(world, workers[at % 3], run_id, "t")
+        found = await vendor.advance()
+        while found.run:
+            at += 1
+            vendor = vendor.by(workers[at % 3])
+            found = (await vendor.execute(found.run[0].step, found.run[0].attempt)).next
+        return found.state
+
+    states = await asyncio.gather(*(whole(at, each) for at, each in enumerate(ids)))
+    assert set(states) == {RunStatus.COMPLETED}
