@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from turnout.errors import StoreUnavailable, TurnoutError
-from turnout.failpoints import reach
+from turnout.failpoints import armed, reach
 from turnout.stores.sql.links import Link, Lost, Opens
 from turnout.stores.sql.statements import Contended, Transaction
 
@@ -188,8 +188,7 @@ class _Thread:
         if self._reading:
             link.commit()
             return
-        for operation in group:
-            reach(f"store.{operation.name}.before_commit")
+        _reach(group, "before_commit")
         try:
             link.commit()
         except Exception as error:
@@ -198,8 +197,7 @@ class _Thread:
             self._drop()
             for operation in group:
                 operation.error = StoreUnavailable("the run store was lost during the commit")
-        for operation in group:
-            reach(f"store.{operation.name}.after_commit")
+        _reach(group, "after_commit")
 
     def _drop(self) -> None:
         if self._link is not None:
@@ -230,6 +228,12 @@ def _perform(link: Link, operation: Operation, *, alone: bool) -> None:
     else:
         if marked:
             link.keep()
+
+
+def _reach(group: Sequence[Operation], when: str) -> None:
+    if armed():
+        for operation in group:
+            reach(f"store.{operation.name}.{when}")
 
 
 def _named(link: Link, error: Exception) -> Exception:

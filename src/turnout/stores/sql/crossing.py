@@ -19,7 +19,7 @@ from turnout.stores.sql.journals import (
     write_change,
 )
 from turnout.stores.sql.rows import LIVE
-from turnout.stores.sql.schema import among, deliveries, given
+from turnout.stores.sql.schema import among, deliveries, fixed, given
 from turnout.stores.sql.slots import free_slots
 from turnout.stores.sql.statements import Transaction
 from turnout.stores.sql.waits import close_all_waits, close_waits, hold_names, met_by, open_waits
@@ -32,10 +32,12 @@ _LIVE_DELIVERY: Final = (
 _END: Final = (
     update(deliveries)
     .where(*_LIVE_DELIVERY)
-    .values(state=DeliveryState.ENDED.value, watched=0, stopping=0)
+    .values(state=fixed(DeliveryState.ENDED.value), watched=fixed(0), stopping=fixed(0))
 )
 _STOP: Final = (
-    update(deliveries).where(*_LIVE_DELIVERY).values(stopping=1, due_at=bindparam("to_due_at"))
+    update(deliveries)
+    .where(*_LIVE_DELIVERY)
+    .values(stopping=fixed(1), due_at=bindparam("to_due_at"))
 )
 
 
@@ -55,7 +57,6 @@ def apply(tx: Transaction, change: Change) -> bool:
     """Write a change, and what follows from it elsewhere; False and nothing if it is stale."""
     if not write_change(tx, change):
         return False
-    now = moment(change)
     for step in change.steps:
         if step.kind is StepKind.EVENT and step.state.settled:
             close_waits(tx, change.before.run_id, step.step)
@@ -63,12 +64,12 @@ def apply(tx: Transaction, change: Change) -> bool:
         open_waits(tx, change.waits)
     left = [each.step for each in change.attempts if each.state is not AttemptState.CLAIMED]
     ended = change.after.state.terminal and not change.before.state.terminal
-    if left and not ended:
-        free_slots(tx, change.after, left, now)
+    if left and not ended and change.after.limit_key is not None:
+        free_slots(tx, change.after, left, moment(change))
     if change.emissions:
         emit(tx, change.emissions)
     if ended:
-        _end(tx, change, now)
+        _end(tx, change, moment(change))
     return True
 
 

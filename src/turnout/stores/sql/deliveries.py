@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, func, null, or_, select, update
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
 from turnout.model.runs import Delivery, Journal
@@ -11,7 +11,7 @@ from turnout.model.status import DeliveryState
 from turnout.ports.run_store import Handed
 from turnout.stores.sql.journals import read_journal, read_run
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE, delivery_of, delivery_values
-from turnout.stores.sql.schema import among, deliveries, given, insert_into, runs
+from turnout.stores.sql.schema import among, deliveries, fixed, given, insert_into, runs
 from turnout.stores.sql.statements import Transaction
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
@@ -20,7 +20,7 @@ _ITS: Final = (
     deliveries.c.number == given(deliveries.c.number),
 )
 _IS_LIVE: Final = among(deliveries.c.state, (state.value for state in LIVE))
-_CLAIMED: Final = DeliveryState.CLAIMED.value
+_CLAIMED: Final = fixed(DeliveryState.CLAIMED.value)
 _ALL: Final = (
     select(*DELIVERY_COLUMNS)
     .where(deliveries.c.run_id == given(deliveries.c.run_id))
@@ -43,46 +43,48 @@ _WITHDRAW: Final = (
     .where(
         _ITS_RUN,
         runs.c.wake_at.is_not(None),
-        or_(runs.c.wake_at <= bindparam("to_at"), runs.c.wake_sent > 0),
+        or_(runs.c.wake_at <= bindparam("to_at"), runs.c.wake_sent > fixed(0)),
     )
-    .values(wake_at=None)
+    .values(wake_at=null())
 )
 _PARK: Final = update(deliveries).where(*_ITS, _IS_LIVE).values(token=bindparam("to_token"))
 _DUE: Final = (
     select(*DELIVERY_COLUMNS)
-    .where(deliveries.c.watched == 1, deliveries.c.due_at <= bindparam("now"))
+    .where(deliveries.c.watched == fixed(1), deliveries.c.due_at <= bindparam("now"))
     .order_by(deliveries.c.due_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
 _MOVE: Final = (
-    update(deliveries).where(*_ITS, deliveries.c.watched == 1).values(due_at=bindparam("to_due_at"))
+    update(deliveries)
+    .where(*_ITS, deliveries.c.watched == fixed(1))
+    .values(due_at=bindparam("to_due_at"))
 )
 _ACCEPTED: Final = (
     update(deliveries)
-    .where(*_ITS, deliveries.c.state == DeliveryState.PENDING.value)
+    .where(*_ITS, deliveries.c.state == fixed(DeliveryState.PENDING.value))
     .values(
-        state=DeliveryState.SENT.value,
+        state=fixed(DeliveryState.SENT.value),
         provider_run_id=bindparam("to_provider_run_id"),
-        error=None,
+        error=null(),
     )
 )
 _SENT: Final = update(deliveries).where(*_ITS).values(sent_at=bindparam("to_sent_at"))
 _FAILED: Final = (
     update(deliveries)
-    .where(*_ITS, deliveries.c.state == DeliveryState.PENDING.value)
-    .values(failures=deliveries.c.failures + 1, error=bindparam("to_error"))
+    .where(*_ITS, deliveries.c.state == fixed(DeliveryState.PENDING.value))
+    .values(failures=deliveries.c.failures + fixed(1), error=bindparam("to_error"))
 )
 _LOOK: Final = (
     update(deliveries)
-    .where(*_ITS, deliveries.c.watched == 1, deliveries.c.stopping == 0)
+    .where(*_ITS, deliveries.c.watched == fixed(1), deliveries.c.stopping == fixed(0))
     .values(due_at=bindparam("to_due_at"))
 )
 _SUPERSEDE: Final = (
     update(deliveries)
     .where(*_ITS, _IS_LIVE)
     .values(
-        state=DeliveryState.SUPERSEDED.value,
+        state=fixed(DeliveryState.SUPERSEDED.value),
         stopping=bindparam("to_stopping"),
         watched=bindparam("to_stopping"),
         due_at=bindparam("to_due_at"),
@@ -92,17 +94,17 @@ _REDELIVER: Final = (
     update(runs)
     .where(_ITS_RUN)
     .values(
-        delivery=runs.c.delivery + 1,
+        delivery=runs.c.delivery + fixed(1),
         provider=bindparam("to_provider"),
         fence=runs.c.fence + bindparam("to_moved"),
-        seq=runs.c.seq + 1,
-        projection_at=func.coalesce(runs.c.projection_at, 0),
+        seq=runs.c.seq + fixed(1),
+        projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
     )
 )
 _INSERT: Final = insert_into(deliveries)
-_STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=0, watched=0)
+_STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=fixed(0), watched=fixed(0))
 _STOPPED_LIVE: Final = (
-    update(deliveries).where(*_ITS, _IS_LIVE).values(state=DeliveryState.ENDED.value)
+    update(deliveries).where(*_ITS, _IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
 )
 LONGEST_ERROR: Final = 2_000
 """Characters of a failed sending's error that are recorded."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import insert, literal, select
+from sqlalchemy import insert, select
 
 from turnout.errors import InvalidRunId, WrongUse
 from turnout.model.events import Emitted, RunRef, StoredEvent
@@ -12,6 +12,7 @@ from turnout.stores.sql.rows import delivery_values, event_values, new_run_value
 from turnout.stores.sql.schema import (
     deliveries,
     events,
+    fixed,
     given,
     insert_into,
     keys,
@@ -37,12 +38,12 @@ _QUEUE: Final = insert(line).from_select(
     ["run_id", "step", "task", "limit_key", "emit_seq", "due_at", "state"],
     select(
         runs.c.run_id,
-        literal(""),
+        fixed(""),
         runs.c.task,
         runs.c.limit_key,
         runs.c.emit_seq,
         runs.c.due_at,
-        literal("queued"),
+        fixed("queued"),
     ).where(runs.c.run_id == given(runs.c.run_id)),
 )
 

@@ -8,6 +8,7 @@ from sqlalchemy import Update, bindparam, func, select, update
 
 from turnout.errors import UnknownRun
 from turnout.model.runs import Change, Journal, Run, Step, Transition
+from turnout.model.status import RunStatus
 from turnout.ports.run_store import RunFilter
 from turnout.stores.sql.rows import (
     ATTEMPT_COLUMNS,
@@ -24,6 +25,7 @@ from turnout.stores.sql.rows import (
 from turnout.stores.sql.schema import (
     among,
     attempts,
+    fixed,
     given,
     insert_into,
     put_into,
@@ -70,17 +72,17 @@ _PUT_ATTEMPT: Final = put_into(attempts)
 _TRANSITION: Final = insert_into(transitions)
 _RELEASE: Final = (
     update(attempts)
-    .where(attempts.c.run_id == given(attempts.c.run_id), attempts.c.leased == 1)
-    .values(leased=0)
+    .where(attempts.c.run_id == given(attempts.c.run_id), attempts.c.leased == fixed(1))
+    .values(leased=fixed(0))
 )
 _WAKE: Final = (
     update(runs)
     .where(_ITS_RUN, runs.c.ended_at.is_(None))
     .values(
-        seq=runs.c.seq + 1,
+        seq=runs.c.seq + fixed(1),
         wake_at=bindparam("to_wake_at"),
-        wake_sent=0,
-        projection_at=func.coalesce(runs.c.projection_at, 0),
+        wake_sent=fixed(0),
+        projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
     )
 )
 
@@ -131,9 +133,8 @@ def read_runs(tx: Transaction, wanted: RunFilter) -> Sequence[Run]:
     """Read a page of runs, newest emit first; in order of emit where `after` is given."""
     asked = {name: getattr(wanted, name) for name in ("task", "provider", "before", "after")}
     given_ = {f"of_{name}": value for name, value in asked.items() if value is not None}
-    states = {f"state_{at}": each.value for at, each in enumerate(sorted(wanted.states))}
-    statement = _page(frozenset(given_), len(states), shadowed=wanted.shadowed)
-    return [run_of(row) for row in tx.rows(statement, {**given_, **states, "limit": wanted.limit})]
+    statement = _page(frozenset(given_), wanted.states, shadowed=wanted.shadowed)
+    return [run_of(row) for row in tx.rows(statement, {**given_, "limit": wanted.limit})]
 
 
 def write_change(tx: Transaction, change: Change) -> bool:
@@ -173,22 +174,24 @@ def _update(changed: tuple[str, ...]) -> Update:
         .values(
             {name: bindparam(f"to_{name}", type_=runs.c[name].type) for name in changed}
             | {
-                "seq": runs.c.seq + 1,
+                "seq": runs.c.seq + fixed(1),
                 "wake_at": bindparam("to_wake_at", type_=runs.c.wake_at.type),
-                "wake_sent": 0,
-                "projection_at": func.coalesce(runs.c.projection_at, 0),
+                "wake_sent": fixed(0),
+                "projection_at": func.coalesce(runs.c.projection_at, fixed(0)),
             }
         )
     )
 
 
 @cache
-def _page(given_: frozenset[str], states: int, *, shadowed: bool) -> Any:
+def _page(given_: frozenset[str], states: frozenset[RunStatus], *, shadowed: bool) -> Any:
     """The query for a page under these conditions."""
-    conditions = [made for name, made in _CONDITIONS.items() if name in given_]
+    conditions: list[Any] = [made for name, made in _CONDITIONS.items() if name in given_]
     if states:
-        words: list[Any] = [bindparam(f"state_{at}") for at in range(states)]
-        conditions.append(among(runs.c.state, words))
+        conditions.append(among(runs.c.state, sorted(state.value for state in states)))
+        if not any(state.terminal for state in states):
+            # Says what the states say, in the words of an index.
+            conditions.append(runs.c.ended_at.is_(None))
     if shadowed:
         conditions.append(runs.c.shadow.is_not(None))
     order = runs.c.emit_seq.asc() if "of_after" in given_ else runs.c.emit_seq.desc()

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, case, func, select, update
+from sqlalchemy import and_, bindparam, case, func, null, select, update
 
 from turnout.model.runs import Run, Wake
 from turnout.model.status import AttemptState, RunStatus
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, RUN_COLUMNS, delivery_of, run_of
-from turnout.stores.sql.schema import among, attempts, deliveries, given, runs
+from turnout.stores.sql.schema import among, attempts, deliveries, fixed, given, runs
 from turnout.stores.sql.statements import Transaction
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
@@ -27,7 +27,7 @@ _WAKES: Final = (
 _RESEND: Final = (
     update(runs)
     .where(_ITS_RUN)
-    .values(wake_at=bindparam("to_wake_at"), wake_sent=runs.c.wake_sent + 1)
+    .values(wake_at=bindparam("to_wake_at"), wake_sent=runs.c.wake_sent + fixed(1))
 )
 _DEADLINES: Final = (
     select(*RUN_COLUMNS)
@@ -37,7 +37,7 @@ _DEADLINES: Final = (
 )
 _EXPIRED: Final = (
     select(attempts.c.run_id)
-    .where(attempts.c.leased == 1, attempts.c.lease_until <= bindparam("now"))
+    .where(attempts.c.leased == fixed(1), attempts.c.lease_until <= bindparam("now"))
     .order_by(attempts.c.lease_until)
     .limit(bindparam("limit"))
 )
@@ -47,7 +47,7 @@ _RENEW: Final = (
         attempts.c.run_id == given(attempts.c.run_id),
         attempts.c.step == given(attempts.c.step),
         attempts.c.number == given(attempts.c.number),
-        attempts.c.state == AttemptState.CLAIMED.value,
+        attempts.c.state == fixed(AttemptState.CLAIMED.value),
         attempts.c.fence == select(runs.c.fence).where(_ITS_RUN, _LIVE_RUN).scalar_subquery(),
     )
     .values(lease_until=bindparam("to_lease_until"))
@@ -64,10 +64,10 @@ _SHOWN: Final = bindparam("to_projected_seq", type_=runs.c.seq.type)
 _PROJECTED: Final = (
     update(runs)
     .where(_ITS_RUN, runs.c.projected_seq <= _SHOWN)
-    .values(projected_seq=_SHOWN, projection_at=case((runs.c.seq > _SHOWN, 0), else_=None))
+    .values(projected_seq=_SHOWN, projection_at=case((runs.c.seq > _SHOWN, fixed(0)), else_=null()))
 )
 _NEXT: Final = select(
-    select(func.min(deliveries.c.due_at)).where(deliveries.c.watched == 1).scalar_subquery(),
+    select(func.min(deliveries.c.due_at)).where(deliveries.c.watched == fixed(1)).scalar_subquery(),
     select(func.min(runs.c.wake_at)).where(runs.c.wake_at.is_not(None)).scalar_subquery(),
     select(func.min(runs.c.deadline_at)).where(runs.c.deadline_at.is_not(None)).scalar_subquery(),
 )

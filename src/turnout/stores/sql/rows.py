@@ -1,6 +1,7 @@
 """Rows of the tables and the values of the model, both ways."""
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -92,7 +93,10 @@ def new_run_values(new: NewRun) -> dict[str, Any]:
     """Write a run that is emitted."""
     run = new.run
     return {
-        **{name: write(getattr(run, name)) for name, write in _PLAIN.items()},
+        **{
+            name: write(value)
+            for (name, write), value in zip(_PLAIN.items(), _ALL(run), strict=True)
+        },
         **_error(run.error),
         "wake_at": None,
         "wake_sent": 0,
@@ -103,14 +107,15 @@ def new_run_values(new: NewRun) -> dict[str, Any]:
 
 def changed_values(before: Run, after: Run) -> dict[str, Any]:
     """Write the columns of a run in which it differs from before; seq and emit_seq are ours."""
-    changed: dict[str, Any] = {}
-    for name, write in _CHANGING.items():
-        now = getattr(after, name)
-        if now != getattr(before, name):
-            changed[name] = write(now)
-    if after.error != before.error:
-        changed.update(_error(after.error))
-    return changed
+    if before is after:
+        return {}
+    was, now = _FIELDS(before), _FIELDS(after)
+    changed = {
+        name: write(new)
+        for (name, write), old, new in zip(_CHANGING, was, now, strict=True)
+        if new != old
+    }
+    return changed if after.error == before.error else changed | _error(after.error)
 
 
 def step_of(row: Row) -> Step:
@@ -299,6 +304,8 @@ _PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
     for each in RUN_COLUMNS
     if each.name not in _WRITTEN_APART
 }
-_CHANGING: Final = {
-    name: write for name, write in _PLAIN.items() if name not in {"run_id", "seq", "payload"}
-}
+_ALL: Final = attrgetter(*_PLAIN)
+_CHANGING: Final = tuple(
+    each for each in _PLAIN.items() if each[0] not in {"run_id", "seq", "payload"}
+)
+_FIELDS: Final = attrgetter(*(name for name, _ in _CHANGING))

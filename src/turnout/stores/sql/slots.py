@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, delete, func, select, update
 from turnout.errors import WrongUse
 from turnout.model.runs import Run
 from turnout.stores.sql.journals import read_run, wake
-from turnout.stores.sql.schema import among, given, insert_into, line
+from turnout.stores.sql.schema import among, fixed, given, insert_into, line
 from turnout.stores.sql.statements import Transaction
 
 _IN_LINE: Final = and_(
@@ -23,7 +23,7 @@ _ITS_PLACE: Final = and_(line.c.run_id == given(line.c.run_id), line.c.step == g
 _STATE: Final = select(line.c.state).where(_ITS_PLACE)
 _STAND: Final = insert_into(line)
 _SET: Final = update(line).where(_ITS_PLACE).values(state=bindparam("to_state"))
-_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == "held")
+_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("held"))
 _OVERTAKEN: Final = (
     select(line.c.emit_seq)
     .where(
@@ -36,7 +36,7 @@ _OVERTAKEN: Final = (
 )
 _WAITING: Final = (
     select(line.c.run_id, line.c.emit_seq)
-    .where(_IN_LINE, line.c.state == "waiting")
+    .where(_IN_LINE, line.c.state == fixed("waiting"))
     .order_by(line.c.emit_seq)
     .limit(1)
 )

@@ -175,8 +175,15 @@ def _runs() -> None:
         sqlite_where=sa.text("parent_run_id IS NOT NULL"),
         postgresql_where=sa.text("parent_run_id IS NOT NULL"),
     )
-    op.create_index("turnout_runs_by_state", "turnout_runs", ["state", "emit_seq"], unique=False)
     op.create_index("turnout_runs_by_task", "turnout_runs", ["task", "emit_seq"], unique=False)
+    op.create_index(
+        "turnout_runs_live",
+        "turnout_runs",
+        ["emit_seq"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     op.create_index(
         "turnout_runs_shadowed",
         "turnout_runs",
