@@ -16,6 +16,8 @@ _SCRIPTS = {
 _ENOUGH = 10
 """So many letters of a script make a document one of that language."""
 _CLOSING = "*_`\"'»”\u2019)」』"
+_LINK_TEXT = re.compile(r"\[[^\[\]]*$")
+_LINK_END = re.compile(r"^[^\[\]]*\][(\[]")
 _ENTRY = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|\|\s*|#{1,6}\s+)?[*_`\"'«“\u2018「『]*$")
 
 
@@ -75,6 +77,8 @@ def prose(case: Case) -> Mended:
     at, end = case.finding.start - start, case.finding.end - start
     for found, new in _concepts(line, case.fix.table):
         if found.start() <= at and end <= found.end():
+            if _LINK_TEXT.search(line[: found.start()]) and _LINK_END.search(line[found.end() :]):
+                return "the text of a link: say where it leads"
             return [case.edit(start + found.start(), start + found.end(), new)]
     return _bare(case, line, at, end)
 
