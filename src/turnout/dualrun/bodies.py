@@ -12,7 +12,8 @@ from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.worker.attempts import BodyOutcome
 from turnout.worker.bodies import Bodies
-from turnout.worker.context import StepCommand, StepContext
+from turnout.worker.commands import StepCommand
+from turnout.worker.context import StepContext
 
 NOT_RECORDED = Failure(name="NotRecorded", message="the primary made no such attempt")
 

@@ -11,7 +11,7 @@ from turnout.model.ids import check_step_id
 from turnout.model.runs import Failure, Run, Step
 from turnout.model.status import StepKind
 from turnout.model.time import Millis
-from turnout.worker.context import Command, SleepCommand
+from turnout.worker.commands import Command, SleepCommand
 from turnout.worker.effects import Asked, settled
 
 NOT_RECORDED = Failure(name="NotRecorded", message="the primary did not ask for this")

@@ -19,7 +19,7 @@ from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store
 from turnout.testing.clock import TurnableClock
 from turnout.testing.stubs import StubBodies
-from turnout.worker.context import Command, EmitCommand, EventCommand
+from turnout.worker.commands import Command, EmitCommand, EventCommand
 from turnout.worker.effects import Asked, LiveEffects
 from turnout.worker.runner import Options
 from turnout.worker.values import encode

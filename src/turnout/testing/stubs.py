@@ -9,7 +9,8 @@ from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.worker.attempts import BodyOutcome
 from turnout.worker.bodies import LiveBodies
-from turnout.worker.context import StepCommand, StepContext
+from turnout.worker.commands import StepCommand
+from turnout.worker.context import StepContext
 
 
 class InTurn:

@@ -24,9 +24,9 @@ from turnout.model.protocol import (
 from turnout.model.runs import Attempt, Failure, Journal, Run, Step
 from turnout.model.status import AttemptState, ParkReason, StepState
 from turnout.model.time import Millis, millis
-from turnout.worker.context import StepCommand
+from turnout.worker.commands import StepCommand
 from turnout.worker.copying import message
-from turnout.worker.replay import Decision, Ready
+from turnout.worker.decision import Decision, Ready
 
 
 def next_of(

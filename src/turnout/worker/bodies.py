@@ -16,7 +16,8 @@ from turnout.model.time import Millis, millis, moment
 from turnout.model.transitions import failure
 from turnout.ports.clock import Clock
 from turnout.worker.attempts import TIMED_OUT, BodyOutcome, check_retry_after
-from turnout.worker.context import CURRENT, StepCommand, StepContext
+from turnout.worker.commands import StepCommand
+from turnout.worker.context import CURRENT, StepContext
 from turnout.worker.values import encode, faults, output_adapter
 
 THREADS: Final = 40

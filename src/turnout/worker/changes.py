@@ -9,8 +9,8 @@ from turnout.model.status import RunStatus
 from turnout.model.time import Millis
 from turnout.model.transitions import end
 from turnout.worker.copying import changed
+from turnout.worker.decision import Decision
 from turnout.worker.effects import Effects
-from turnout.worker.replay import Decision
 
 
 class Draft:

@@ -11,8 +11,8 @@ from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.answers import executed, not_run, receipt_of, step_timeout
 from turnout.worker.changes import Draft, unparked
-from turnout.worker.context import StepCommand
-from turnout.worker.replay import claimed
+from turnout.worker.commands import StepCommand
+from turnout.worker.decision import claimed
 from turnout.worker.runner import TRIES, Runner
 from turnout.worker.seats import Seat
 

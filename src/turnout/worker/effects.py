@@ -23,7 +23,7 @@ from turnout.model.status import RunStatus, StepKind, StepState
 from turnout.model.tasks import FAILURE_HOOK, App, Task
 from turnout.model.time import LONGEST, Millis
 from turnout.model.transitions import failure
-from turnout.worker.context import (
+from turnout.worker.commands import (
     Command,
     EmitCommand,
     EventCommand,

@@ -8,7 +8,6 @@ thrown into the function but the failures of its own steps.
 import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from turnout.errors import (
@@ -19,15 +18,16 @@ from turnout.errors import (
     StepFailed,
     TurnoutError,
 )
-from turnout.model.policies import Retries
 from turnout.model.runs import Attempt, Failure, Journal, Step
 from turnout.model.status import AttemptState, ParkReason, RunStatus, StepKind, StepState
 from turnout.model.tasks import Task
 from turnout.model.time import Millis
 from turnout.model.transitions import failure
 from turnout.worker.attempts import counted, lose_attempt
-from turnout.worker.context import Command, Context, Gate, ParallelCommand, StepCommand
-from turnout.worker.effects import Asked, Effects
+from turnout.worker.commands import Command, Gate, ParallelCommand, StepCommand
+from turnout.worker.context import Context
+from turnout.worker.decision import Decision, Ready
+from turnout.worker.effects import Effects
 from turnout.worker.values import decode, encode, output_adapter
 
 MOST_STEPS: Final = 10_000
@@ -42,50 +42,6 @@ _WAITS: Final = {
     StepKind.EVENT: ParkReason.EVENT,
     StepKind.INVOKE: ParkReason.CHILD,
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class Ready:
-    """An attempt that can start now. index: the step's place in the order of asking."""
-
-    command: StepCommand[Any]
-    attempt: int
-    index: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Decision:
-    """What a replay found: what to record, what to run, what to wait for, or the end."""
-
-    asked: list[Asked] = field(default_factory=list)
-    """Commands that the journal does not have yet."""
-    steps: list[Step] = field(default_factory=list)
-    """Recorded steps that this replay settled, because their time had come."""
-    attempts: list[Attempt] = field(default_factory=list)
-    """Attempts whose lease had run out, as lost."""
-    ready: list[Ready] = field(default_factory=list)
-    commands: dict[str, tuple[StepCommand[Any], int]] = field(default_factory=dict)
-    """Open steps by id, ready or not, with their place in the order of asking."""
-    until: Millis | None = None
-    """When the run must look again if nothing wakes it before."""
-    reasons: tuple[ParkReason, ...] = ()
-    """What it waits for, beside what is ready."""
-    state: RunStatus = RunStatus.RUNNING
-    result: bytes | None = None
-    error: Failure | None = None
-    told: bytes | None = None
-    """What the function last said through ctx.progress."""
-    done: int = 0
-    current: list[str] = field(default_factory=list)
-    unasked: tuple[str, ...] = ()
-    """Recorded steps that the function no longer asks for."""
-    held: bool = False
-    """Whether the end has come but is left to the vendor run to bring about, which is woken."""
-
-    @property
-    def parked(self) -> bool:
-        """Whether there is nothing to do but wait."""
-        return not self.ready and self.state is RunStatus.RUNNING
 
 
 def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
@@ -365,19 +321,6 @@ class _Replay:
         decision.until = None
 
 
-def claimed(decision: Decision, step_id: str) -> Decision:
-    """Say what stands after one of the ready attempts has been claimed, without a replay."""
-    reasons = decision.reasons
-    return replace(
-        decision,
-        asked=[],
-        steps=[],
-        attempts=[],
-        ready=[each for each in decision.ready if each.command.id != step_id],
-        reasons=reasons if ParkReason.STEP in reasons else (*reasons, ParkReason.STEP),
-    )
-
-
 def _stopping() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
@@ -408,8 +351,3 @@ async def _awaited(made: Awaitable[Any]) -> Any:
 
 def _told(awaited: Any) -> str:
     return "a bare yield, such as asyncio.sleep(0)" if awaited is None else f"{awaited!r:.200}"
-
-
-def retries_of(task: Task, command: StepCommand[Any] | None) -> Retries:
-    """The retries of a step: its own, or the task's."""
-    return task.policies.retries if command is None else command.retries or task.policies.retries

@@ -17,9 +17,10 @@ from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.worker.answers import next_ended, next_of
 from turnout.worker.changes import Draft, unparked
+from turnout.worker.decision import Decision
 from turnout.worker.effects import Effects
 from turnout.worker.flights import Flights
-from turnout.worker.replay import Decision, replay, replay_open
+from turnout.worker.replay import replay, replay_open
 from turnout.worker.seats import Seat
 
 TRIES: Final = 50

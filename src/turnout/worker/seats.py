@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from turnout.model.runs import Journal
-from turnout.worker.replay import Decision
+from turnout.worker.decision import Decision
 
 MOST_SEATS: Final = 2_000
 LARGEST_JOURNAL: Final = 64 * 1024

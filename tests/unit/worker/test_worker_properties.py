@@ -13,7 +13,8 @@ from turnout.model.policies import Retries
 from turnout.model.runs import Journal
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.tasks import Task
-from turnout.worker.replay import Decision, replay
+from turnout.worker.decision import Decision
+from turnout.worker.replay import replay
 
 Node = tuple[Any, ...]
 

@@ -12,8 +12,9 @@ from turnout.model.time import Millis
 from turnout.model.transitions import meet
 from turnout.worker.attempts import BodyOutcome, settle_attempt
 from turnout.worker.changes import Draft
+from turnout.worker.decision import Decision
 from turnout.worker.effects import LiveEffects
-from turnout.worker.replay import Decision, replay, retries_of
+from turnout.worker.replay import replay
 
 NOW = 1_800_000_000_000
 
@@ -66,7 +67,7 @@ class PureRun:
             "run-1",
             self.journal.steps[step],
             self.journal.attempts[step],
-            retries_of(self.task, ready.command),
+            ready.command.retries or self.task.policies.retries,
             outcome,
             self.now,
         )

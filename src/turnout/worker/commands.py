@@ -1,0 +1,191 @@
+"""What a task function can ask for. A command does nothing by itself.
+
+Awaited, it hands itself to the driver that steps the function, and gives what the journal has
+recorded under its id.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+from turnout.errors import ReplayError
+from turnout.model.canonical import canonical_bytes
+from turnout.model.policies import Retries
+from turnout.model.status import StepKind
+from turnout.model.time import Millis
+from turnout.worker.values import encode
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 100
+"""Refusals that a closing function may swallow before it is left where it is."""
+
+
+class Gate:
+    """Lets commands through while the driver steps the function, and refuses them otherwise."""
+
+    __slots__ = ("made", "open", "refused", "told")
+
+    def __init__(self) -> None:
+        self.open = True
+        self.refused = 0
+        self.made: dict[int, Command[Any]] = {}
+        self.told: bytes | None = None
+
+    def refuse(self, command: "Command[Any]") -> None:
+        """Refuse a command outside of a replay; a function that insists is left suspended."""
+        self.refused += 1
+        if self.refused <= _PATIENCE:
+            raise ReplayError(
+                f"{command} is asked for outside of a replay: ctx.* is awaited in the task function"
+                " itself, never in a step's body or while the function is being closed"
+            )
+
+
+class Command(Generic[T]):
+    """Something a task function asks for, awaited at most once."""
+
+    kind: ClassVar[StepKind | None] = None
+    __slots__ = ("gate", "id")
+
+    def __init__(self, gate: Gate, id: str) -> None:  # noqa: A002 - the word of the field
+        self.gate = gate
+        self.id = id
+        gate.made[id_of(self)] = self
+
+    def __await__(self) -> Generator["Command[T]", Any, T]:
+        gate = self.gate
+        gate.made.pop(id_of(self), None)
+        if not gate.open:
+            gate.refuse(self)
+        found: T = yield self
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.kind or 'parallel'} {self.id!r}"
+
+
+id_of = id
+"""The identity of an object, where `id` means a step's."""
+
+
+class StepCommand(Command[T]):
+    """Run a function once, and keep what it returns."""
+
+    kind = StepKind.STEP
+    __slots__ = ("args", "function", "kwargs", "retries", "timeout")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        retries: Retries | None,
+        timeout: Millis | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.retries = retries
+        self.timeout = timeout
+
+
+class SleepCommand(Command[None]):
+    """Wait for a while, or until a moment."""
+
+    kind = StepKind.SLEEP
+    __slots__ = ("duration", "until")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        duration: Millis | None,
+        until: Millis | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.duration = duration
+        self.until = until
+
+
+class EventCommand(Command[Any]):
+    """Wait for an event that matches; None when none came in time."""
+
+    kind = StepKind.EVENT
+    __slots__ = ("event", "match", "timeout")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        event: str,
+        match: str | Mapping[str, Any] | None,
+        timeout: Millis,
+    ) -> None:
+        super().__init__(gate, id)
+        self.event = event
+        self.match = match
+        self.timeout = timeout
+
+
+class InvokeCommand(Command[Any]):
+    """Start another task, and wait for its result."""
+
+    kind = StepKind.INVOKE
+    __slots__ = ("payload", "task", "timeout")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        task: str,
+        payload: Any,
+        timeout: Millis | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.task = task
+        self.payload = payload
+        self.timeout = timeout
+
+
+class EmitCommand(Command[str]):
+    """Emit an event, once."""
+
+    kind = StepKind.EMIT
+    __slots__ = ("event", "key", "payload")
+
+    def __init__(
+        self,
+        gate: Gate,
+        id: str,  # noqa: A002
+        event: str,
+        payload: Any,
+        key: str | None,
+    ) -> None:
+        super().__init__(gate, id)
+        self.event = event
+        self.payload = payload
+        self.key = key
+
+
+class ParallelCommand(Command[list[Any]]):
+    """Run branches side by side; it has no id and is not recorded itself."""
+
+    __slots__ = ("branches", "return_exceptions")
+
+    def __init__(self, gate: Gate, branches: tuple[Any, ...], *, return_exceptions: bool) -> None:
+        super().__init__(gate, "")
+        self.branches = branches
+        self.return_exceptions = return_exceptions
+
+
+def match_of(command: EventCommand, own: Callable[[str], Any]) -> tuple[tuple[str, bytes], ...]:
+    """What must stand where in an event's payload; `own` reads this run's payload at a path."""
+    wanted = command.match
+    if wanted is None:
+        return ()
+    if isinstance(wanted, str):
+        return ((wanted, canonical_bytes(own(wanted))),)
+    return tuple((path, encode(value, what=path)) for path, value in sorted(wanted.items()))

@@ -1,0 +1,67 @@
+"""What a replay finds: what to record, what to run, what to wait for, or the end."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from turnout.model.runs import Attempt, Failure, Step
+from turnout.model.status import ParkReason, RunStatus
+from turnout.model.time import Millis
+from turnout.worker.commands import StepCommand
+from turnout.worker.effects import Asked
+
+
+@dataclass(slots=True, kw_only=True)
+class Ready:
+    """An attempt that can start now. index: the step's place in the order of asking."""
+
+    command: StepCommand[Any]
+    attempt: int
+    index: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Decision:
+    """What a replay found: what to record, what to run, what to wait for, or the end."""
+
+    asked: list[Asked] = field(default_factory=list)
+    """Commands that the journal does not have yet."""
+    steps: list[Step] = field(default_factory=list)
+    """Recorded steps that this replay settled, because their time had come."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """Attempts whose lease had run out, as lost."""
+    ready: list[Ready] = field(default_factory=list)
+    commands: dict[str, tuple[StepCommand[Any], int]] = field(default_factory=dict)
+    """Open steps by id, ready or not, with their place in the order of asking."""
+    until: Millis | None = None
+    """When the run must look again if nothing wakes it before."""
+    reasons: tuple[ParkReason, ...] = ()
+    """What it waits for, beside what is ready."""
+    state: RunStatus = RunStatus.RUNNING
+    result: bytes | None = None
+    error: Failure | None = None
+    told: bytes | None = None
+    """What the function last said through ctx.progress."""
+    done: int = 0
+    current: list[str] = field(default_factory=list)
+    unasked: tuple[str, ...] = ()
+    """Recorded steps that the function no longer asks for."""
+    held: bool = False
+    """Whether the end has come but is left to the vendor run to bring about, which is woken."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether there is nothing to do but wait."""
+        return not self.ready and self.state is RunStatus.RUNNING
+
+
+def claimed(decision: Decision, step_id: str) -> Decision:
+    """Say what stands after one of the ready attempts has been claimed, without a replay."""
+    reasons = decision.reasons
+    return replace(
+        decision,
+        asked=[],
+        steps=[],
+        attempts=[],
+        ready=[each for each in decision.ready if each.command.id != step_id],
+        reasons=reasons if ParkReason.STEP in reasons else (*reasons, ParkReason.STEP),
+    )
