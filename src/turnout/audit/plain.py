@@ -68,7 +68,9 @@ def _used(view: View, start: int, end: int) -> bool:
     line, at = line_of(view.text, start)
     if view.language in ("python", "typescript", "tsx", "javascript"):
         return _read_in_code(view, start, end)
-    return view.language == "json" or start - at < unquoted_hash(line)
+    if view.language == "json":
+        return not line.lstrip().startswith("//")
+    return start - at < unquoted_hash(line)
 
 
 def _read_in_code(view: View, start: int, end: int) -> bool:
