@@ -37,6 +37,7 @@ from turnout_triggerdev.devserver.world import World
 SIGNING_KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 VERSION = {"x-trigger-api-version": "2025-07-16"}
 DIGEST = "d" * 64
+NOW = 1_795_199_580_000
 
 
 def free_port() -> int:
@@ -61,7 +62,7 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 @asynccontextmanager
 async def serving(
-    app: Starlette, port: int, stop: Callable[[], None] = lambda: None
+    app: Any, port: int, stop: Callable[[], None] = lambda: None
 ) -> AsyncIterator[str]:
     """The application on a real port, in this process; yields its origin."""
     config = uvicorn.Config(
@@ -472,7 +473,7 @@ async def served(
     world = new_world(
         url=f"http://127.0.0.1:{port}",
         data=data,
-        clock=FrozenClock(1_795_199_580_000),
+        clock=FrozenClock(NOW),
         **more,
     )
     app = build(world, Rates(rate(limit)), turnable=True)
@@ -482,8 +483,43 @@ async def served(
         await api.client.aclose()
 
 
-@pytest_asyncio.fixture
-async def offline() -> AsyncIterator[Served]:
-    """A server under a frozen clock."""
-    async with served() as running:
-        yield running
+class Switch:
+    """One listening port for many worlds: each test puts its own application in."""
+
+    def __init__(self) -> None:
+        self.app: Starlette | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand over to the test's application."""
+        if scope["type"] == "lifespan":
+            await Starlette()(scope, receive, send)
+        else:
+            assert self.app is not None
+            await self.app(scope, receive, send)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house() -> AsyncIterator[tuple[Switch, str]]:
+    """A port that listens for all tests of a module."""
+    switch = Switch()
+    async with serving(switch, free_port()) as url:
+        yield switch, url
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def offline(house: tuple[Switch, str]) -> AsyncIterator[Served]:
+    """A fresh server under a frozen clock."""
+    switch, url = house
+    world = new_world(url=url, clock=FrozenClock(NOW))
+    app = build(world, Rates(rate("off")), turnable=True)
+    switch.app = app
+    async with app.router.lifespan_context(app):
+        api = Api(url)
+        yield Served(world=world, api=api, url=url)
+        await api.client.aclose()
+
+
+@pytest.fixture
+def served_with() -> Any:
+    """Makes servers with settings of their own."""
+    return served

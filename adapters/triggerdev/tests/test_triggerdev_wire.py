@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 KNOWN = {
     each["name"]: each
     for each in map(
@@ -86,7 +88,7 @@ def same(name: str, answer: httpx.Response, *, ignoring: tuple[str, ...] = ()) -
     assert seen == wanted, name
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(offline: Any) -> Any:
     """A server that knows the tasks."""
     queues = [{"name": "one-at-a-time", "concurrencyLimit": 1}]

@@ -2,11 +2,10 @@
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -17,6 +16,9 @@ from turnout_triggerdev.devserver.records import Environment
 from turnout_triggerdev.devserver.store import Store
 from turnout_triggerdev.devserver.world import Project, World
 
+if TYPE_CHECKING:
+    from turnout_triggerdev.devserver.description import TriggerdevServer
+
 PROJECT_REF = "proj_turnoutoffline00000"
 ACCESS_TOKEN = "tr_pat_" + "offline".ljust(40, "0")
 KEYS = {"dev": "tr_dev_offline", "stg": "tr_stg_offline", "prod": "tr_prod_offline"}
@@ -25,40 +27,12 @@ PORT = 3040
 LABEL = "double, not production"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DevServer:
-    """An offline server that `turnout dev` can start."""
+def devserver() -> "TriggerdevServer":
+    """The offline Trigger.dev server, as the entry point names it."""
+    # Late: the server's own process needs nothing of Turnout.
+    from turnout_triggerdev.devserver.description import TriggerdevServer
 
-    name: str
-    label: str
-    port: int
-    module: str
-    health: str
-
-    def argv(self, *, port: int | None = None, data: Path) -> tuple[str, ...]:
-        """The command that starts it."""
-        number = str(self.port if port is None else port)
-        return (sys.executable, "-m", self.module, "--port", number, "--data", str(data))
-
-    def settings(self, *, port: int | None = None) -> Mapping[str, str]:
-        """The environment that makes this provider's adapter, CLI and SDK use it."""
-        return {
-            "TRIGGER_API_URL": f"http://127.0.0.1:{self.port if port is None else port}",
-            "TRIGGER_SECRET_KEY": KEYS["dev"],
-            "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
-            "TRIGGER_PROJECT_REF": PROJECT_REF,
-        }
-
-
-def devserver() -> DevServer:
-    """The offline Trigger.dev server."""
-    return DevServer(
-        name="triggerdev",
-        label=LABEL,
-        port=PORT,
-        module="turnout_triggerdev.devserver",
-        health="/double/health",
-    )
+    return TriggerdevServer()
 
 
 def new_world(

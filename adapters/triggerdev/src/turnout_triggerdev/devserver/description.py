@@ -1,0 +1,53 @@
+"""How `turnout dev` starts the offline server and the stand-in."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from turnout.ports.devserver import DevSetup, Process
+
+from turnout_triggerdev.definition import write_definition
+from turnout_triggerdev.devserver.main import (
+    ACCESS_TOKEN,
+    KEYS,
+    LABEL,
+    PORT,
+    PROJECT_REF,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerdevServer:
+    """The double of Trigger.dev: a server, and the stand-in as its worker."""
+
+    name: str = "triggerdev"
+    label: str = LABEL
+    default_port: int = PORT
+
+    def processes(self, setup: DevSetup) -> Sequence[Process]:
+        """The server, then the stand-in, whose definition file is written here."""
+        definition = write_definition(setup.data, setup.app, setup.service_url)
+        origin = f"http://127.0.0.1:{setup.port}"
+        server = (sys.executable, "-m", "turnout_triggerdev.devserver")
+        worker = (sys.executable, "-m", "turnout_triggerdev.standin")
+        return (
+            Process(
+                name="triggerdev",
+                argv=(*server, "--port", str(setup.port), "--data", str(setup.data)),
+                ready_url=f"{origin}/double/health",
+            ),
+            Process(
+                name="triggerdev-worker",
+                argv=(*worker, "--definition", str(definition)),
+                environ={**self.environ(setup), "TURNOUT_SIGNING_KEYS": setup.signing_key},
+            ),
+        )
+
+    def environ(self, setup: DevSetup) -> Mapping[str, str]:
+        """The vendor's own names, for the adapter, the CLI and the SDK alike."""
+        return {
+            "TRIGGER_API_URL": f"http://127.0.0.1:{setup.port}",
+            "TRIGGER_SECRET_KEY": KEYS["dev"],
+            "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
+            "TRIGGER_PROJECT_REF": PROJECT_REF,
+        }

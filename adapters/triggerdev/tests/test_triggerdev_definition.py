@@ -1,0 +1,138 @@
+"""The definition file, what the stand-in may import, and how `turnout dev` starts both."""
+
+import ast
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from turnout.model.tasks import app, task
+from turnout.ports.devserver import DevServer, DevSetup
+
+import turnout_triggerdev.standin
+from turnout_triggerdev.definition import definition_of
+from turnout_triggerdev.standin.definition import WrongDefinition, definition, read_definition
+
+FOLDER = Path(turnout_triggerdev.standin.__file__).parent
+SCHEMA = json.loads((FOLDER / "definition.schema.json").read_text())
+GOOD = {
+    "protocol": 1,
+    "definition": "a" * 64,
+    "service": "http://127.0.0.1:8000",
+    "tasks": [
+        {"id": "one", "queue": "q", "concurrency": {"perKey": 1, "total": 5}, "maxAttempts": 2},
+        {"id": "tick", "schedule": True, "ttl": "10m", "maxDuration": 60},
+    ],
+}
+BAD = {
+    "protocol": GOOD | {"protocol": 2},
+    "definition": GOOD | {"definition": "abc"},
+    "service": GOOD | {"service": "ftp://x"},
+    "tasks": GOOD | {"tasks": []},
+    "definition: has no field 'more'": GOOD | {"more": 1},
+    "tasks[0]: has no field 'color'": GOOD | {"tasks": [{"id": "a", "color": "red"}]},
+    "tasks[0].id": GOOD | {"tasks": [{"id": ""}]},
+    "tasks[0].maxDuration": GOOD | {"tasks": [{"id": "a", "maxDuration": True}]},
+    "tasks[0].queue": GOOD | {"tasks": [{"id": "a", "queue": "no spaces"}]},
+    "tasks[0].concurrency.total": GOOD | {"tasks": [{"id": "a", "concurrency": {"total": 0}}]},
+}
+
+
+@task("report", on="report/wanted")
+async def report(ctx: Any, payload: Any) -> None:
+    """A task."""
+
+
+def test_a_good_definition_is_read() -> None:
+    """All fields arrive, and the schema agrees."""
+    jsonschema.validate(GOOD, SCHEMA)
+    read = definition(GOOD)
+    assert [each.id for each in read.tasks] == ["one", "tick"]
+    assert (read.tasks[0].per_key, read.tasks[0].total, read.tasks[0].max_attempts) == (1, 5, 2)
+    assert read.tasks[1].schedule
+
+
+@pytest.mark.parametrize("field", BAD)
+def test_a_wrong_definition_names_its_field(field: str) -> None:
+    """The reader refuses what the schema refuses, and says where."""
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(BAD[field], SCHEMA)
+    with pytest.raises(WrongDefinition) as refused:
+        definition(BAD[field])
+    assert field.split(":", maxsplit=1)[0] in str(refused.value)
+
+
+def test_two_tasks_with_one_id_are_refused() -> None:
+    """An id names one task."""
+    with pytest.raises(WrongDefinition, match="two have the id 'a'"):
+        definition(GOOD | {"tasks": [{"id": "a"}, {"id": "a"}]})
+
+
+def test_a_file_that_is_no_json_or_not_there_is_refused(tmp_path: Path) -> None:
+    """The text names the file."""
+    (tmp_path / "bad.json").write_text("{")
+    for name in ("bad.json", "missing.json"):
+        with pytest.raises(WrongDefinition, match=name):
+            read_definition(tmp_path / name)
+
+
+def test_what_the_adapter_writes_is_what_the_worker_reads() -> None:
+    """An app's definition fits the schema and has a task for ticks."""
+    made = definition_of(app("demo", report), "http://127.0.0.1:8000/")
+    jsonschema.validate(made, SCHEMA)
+    read = definition(made)
+    assert [each.id for each in read.tasks] == ["report", "turnout-tick"]
+    assert read.service == "http://127.0.0.1:8000"
+
+
+def test_the_stand_in_imports_nothing_of_turnout() -> None:
+    """Neither in its source nor in a running process is there a module of the core."""
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not any(each.split(".")[0] == "turnout" for each in names), path
+            assert not any("devserver" in each for each in names), path
+    code = (
+        "import sys, turnout_triggerdev.standin.main;"
+        "print([m for m in sys.modules if m == 'turnout' or m.startswith('turnout.')])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:
+    """The stand-in ends with 2 and names what is missing; no secret is shown."""
+    argv = [sys.executable, "-m", "turnout_triggerdev.standin", "--definition", str(tmp_path / "x")]
+    env = {"PATH": "/usr/bin", "TURNOUT_SIGNING_KEYS": "secret-value"}
+    ended = subprocess.run(argv, capture_output=True, check=False, text=True, env=env)
+    assert ended.returncode == 2
+    for name in ("TRIGGER_API_URL", "TRIGGER_SECRET_KEY", "TURNOUT_SIGNING_KEYS"):
+        assert name in ended.stderr
+    assert "secret-value" not in ended.stderr
+
+
+def test_the_entry_point_describes_both_processes(tmp_path: Path) -> None:
+    """A server with its health address, then the stand-in with its keys; labelled as a double."""
+    (found,) = [
+        each for each in entry_points(group="turnout.devservers") if each.name == "triggerdev"
+    ]
+    server: DevServer = found.load()()
+    setup = DevSetup(
+        port=4321,
+        data=tmp_path,
+        app=app("demo", report),
+        service_url="http://127.0.0.1:8000",
+        signing_key="whsec_x",
+    )
+    first, second = server.processes(setup)
+    assert (server.label, server.default_port) == ("double, not production", 3040)
+    assert first.ready_url == "http://127.0.0.1:4321/double/health"
+    assert second.environ["TURNOUT_SIGNING_KEYS"] == "whsec_x"
+    assert server.environ(setup)["TRIGGER_API_URL"] == "http://127.0.0.1:4321"
+    assert read_definition(tmp_path / "turnout.definition.json").tasks
