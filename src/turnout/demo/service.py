@@ -6,12 +6,14 @@ with `--factory`.
 
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, HTTPException
 
 import turnout
 from turnout.demo.tasks import AgentRequest, agents
 from turnout.errors import UnknownRun, WrongUse
 from turnout.model.events import Event
+from turnout.model.status import StepKind
 
 
 def service() -> FastAPI:
@@ -42,12 +44,14 @@ def service() -> FastAPI:
             report = await live.orchestrator.status(run_id)
         except UnknownRun as error:
             raise HTTPException(404, str(error)) from None
-        run = report.journal.run
+        run, steps = report.journal.run, report.journal.steps.values()
+        waits = [each.step for each in steps if each.kind is StepKind.EVENT and not each.ended_at]
         return {
             "run_id": run_id,
             "state": run.state,
             "provider": run.provider,
-            "parked": run.parked,
+            "agent_id": orjson.loads(run.payload).get("agent_id"),
+            "waits_for": waits[0] if waits and run.parked else None,
         }
 
     api.router.routes.extend(turnout.routes(live))

@@ -33,7 +33,7 @@ async def _read(artifacts: ArtifactStore) -> WindowDocument:
     try:
         body = (await artifacts.get(WINDOW_KEY)).body
     except ArtifactMissing:
-        return WindowDocument(schema="turnout/parity-window@1", spans=())
+        return WindowDocument.model_validate({"schema": "turnout/parity-window@1", "spans": ()})
     return WindowDocument.model_validate_json(body)
 
 

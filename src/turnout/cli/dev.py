@@ -1,0 +1,142 @@
+"""`turnout dev`: the offline servers of the installed providers, on loopback."""
+
+import asyncio
+import base64
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from turnout.cli.shared import AppName, fail, run
+
+if TYPE_CHECKING:
+    from turnout.demo.processes import Supervisor
+    from turnout.ports.devserver import DevServer, DevSetup
+
+app = typer.Typer()
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def dev(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="Where their state is kept.")] = Path(".turnout/dev"),
+    service: Annotated[str, typer.Option(help="Where your service listens.")] = (
+        "http://127.0.0.1:8000"
+    ),
+    reload: Annotated[bool, typer.Option(help="Start them again when the app's code changes.")] = (
+        False
+    ),
+    app: AppName = None,
+) -> None:
+    """Start every installed provider's offline server: doubles, not production.
+
+    Each has a --<provider>-port option. With an app, workers that a provider needs start too.
+    """
+    from turnout.demo.setting import devservers
+
+    servers = devservers()
+    if not servers:
+        fail("no installed adapter brings an offline server; install one, like turnout-<provider>")
+    ports = _ports(context.args, servers)
+    run(_serve(list(servers.values()), ports, data, service, app, reload=reload))
+
+
+def _ports(extra: list[str], servers: "dict[str, DevServer]") -> dict[str, int]:
+    """Read the --<provider>-port options."""
+    ports = {name: each.default_port for name, each in servers.items()}
+    words = [part for word in extra for part in word.split("=", 1)]
+    if len(words) % 2:
+        fail(f"{words[-1]}: not an option, or one without its value")
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        name = option.removeprefix("--").removesuffix("-port")
+        if option != f"--{name}-port" or name not in ports or not value.isdigit():
+            known = ", ".join(f"--{each}-port N" for each in ports)
+            fail(f"{option} {value}: not an option; ports are set by {known}")
+        ports[name] = int(value)
+    return ports
+
+
+async def _serve(
+    servers: "list[DevServer]",
+    ports: dict[str, int],
+    data: Path,
+    service: str,
+    app: str | None,
+    *,
+    reload: bool,
+) -> None:
+    from turnout.bootstrap import load_app, read_settings
+    from turnout.demo.processes import Supervisor
+    from turnout.model.tasks import App
+    from turnout.ports.devserver import DevSetup
+
+    settings = read_settings(os.environ)
+    named = app or settings.app
+    keys = settings.signing_keys
+    key = keys[0].get_secret_value() if keys else _kept_key(data)
+    async with Supervisor(data / "logs") as processes:
+        for server in servers:
+            setup = DevSetup(
+                port=ports[server.name],
+                data=data / server.name,
+                app=App(name="dev", tasks=()) if named is None else load_app(named),
+                service_url=service,
+                signing_key=key,
+            )
+            await _start(processes, server, setup, workers=named is not None)
+        typer.echo(f"export TURNOUT_SIGNING_KEYS={key}")
+        typer.echo(f"export TURNOUT_SERVICE_URL={service}")
+        typer.echo(f"logs: {data / 'logs'}; stop with ^C", err=True)
+        changed = await _stopped(reload=reload and named is not None)
+    if changed:
+        typer.echo("the code changed; starting again", err=True)
+        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - ourselves
+
+
+async def _start(
+    processes: "Supervisor", server: "DevServer", setup: "DevSetup", *, workers: bool
+) -> None:
+    """Start a provider's server and, where there is an app for it, its worker."""
+    setup.data.mkdir(parents=True, exist_ok=True)
+    first, *others = server.processes(setup)
+    for process in (first, *(others if workers else ())):
+        await processes.start(process)
+    typer.echo(f"# {server.name}: {server.label}", err=True)
+    for name, value in server.environ(setup).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _kept_key(data: Path) -> str:
+    """Make a signing key for development once, and keep it where only its owner reads it."""
+    path = data / "signing-key"
+    if not path.exists():
+        data.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text("whsec_" + base64.b64encode(os.urandom(32)).decode())
+    return path.read_text().strip()
+
+
+async def _stopped(*, reload: bool) -> bool:
+    """Wait to be stopped, or for the code below the working folder to change: then True."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    seen = _code() if reload else None
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.5)
+        if reload and not stop.is_set() and _code() != seen:
+            return True
+    return False
+
+
+def _code() -> dict[str, float]:
+    """Say when each module below the working folder was last changed."""
+    found = (path for path in Path().rglob("*.py") if not path.parts[0].startswith("."))
+    return {str(path): path.stat().st_mtime for path in found}

@@ -1,0 +1,92 @@
+"""The ledger: what was emitted against what the run store says became of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from turnout.model.ids import is_shadow
+from turnout.model.runs import Run
+from turnout.model.schedules import Schedule
+from turnout.model.status import RunStatus
+from turnout.model.time import Millis
+from turnout.ports.run_store import RunFilter, RunStore
+
+PAGE = 500
+SCHEDULED = "turnout/schedule."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """The schedule's due times: how many there were, fired, were missed, fired twice."""
+
+    due: int = 0
+    fired: int = 0
+    missed: int = 0
+    doubled: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """emitted: runs that were asked for, children and scheduled ones apart."""
+
+    emitted: int
+    completed: int
+    lost: int
+    doubled: int
+    by_provider: dict[str, int] = field(default_factory=dict)
+    slots: Slots = field(default_factory=Slots)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether everything that was asked for happened once."""
+        whole = self.emitted == self.completed and not self.lost and not self.doubled
+        return whole and not self.slots.missed and not self.slots.doubled
+
+    def as_json(self) -> dict[str, object]:
+        """Give the ledger as JSON."""
+        return asdict(self)
+
+
+async def ledger(
+    store: RunStore, asked: Sequence[str], schedule: Schedule, since: Millis, until: Millis
+) -> Ledger:
+    """Balance the ids that callers were given against the run store."""
+    runs = [each for each in await _all(store) if not is_shadow(each.run_id)]
+    known = {each.run_id: each for each in runs}
+    wanted = [known.get(run_id) for run_id in asked]
+    done = [each for each in wanted if each is not None and each.state is RunStatus.COMPLETED]
+    starts = Counter((each.task, each.key) for each in runs if each.key is not None)
+    return Ledger(
+        emitted=len(asked),
+        completed=len(done),
+        lost=sum(each is None or not each.state.terminal for each in wanted),
+        doubled=sum(count - 1 for count in starts.values()) + len(asked) - len(set(asked)),
+        by_provider=dict(Counter(each.provider for each in wanted if each is not None)),
+        slots=_slots(runs, schedule, since, until),
+    )
+
+
+def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis) -> Slots:
+    fired = Counter(each.key for each in runs if each.event == SCHEDULED + schedule.id)
+    due = []
+    for slot in schedule.slots(since):
+        if slot >= until:
+            break
+        due.append(f"{schedule.id}@{slot}")
+    return Slots(
+        due=len(due),
+        fired=sum(fired[key] > 0 for key in due),
+        missed=sum(fired[key] == 0 for key in due),
+        doubled=sum(count - 1 for count in fired.values()),
+    )
+
+
+async def _all(store: RunStore) -> list[Run]:
+    found: list[Run] = []
+    after = 0
+    while True:
+        page = await store.runs(RunFilter(after=after, limit=PAGE))
+        found.extend(page)
+        if len(page) < PAGE:
+            return found
+        after = page[-1].emit_seq

@@ -1,0 +1,212 @@
+"""Plants one fault in one shadow's artifacts, so that the parity check can be seen to find it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnout.errors import Unavailable
+from turnout.model.artifacts import (
+    AnyDocument,
+    AttemptEntry,
+    ManifestDocument,
+    RecordedError,
+    StatusDocument,
+    StepDocument,
+    StepEntry,
+    Transition,
+    document_bytes,
+    document_entry,
+    place_value,
+    read_manifest,
+    read_status,
+    read_step,
+    step_path,
+)
+from turnout.model.ids import SHADOW_SUFFIX, primary_id
+from turnout.model.status import AttemptState, RunStatus, StepKind
+
+NOISE = "noise"
+"""Not planted in artifacts: a task that executes in its shadow, and whose output is noise."""
+
+
+@dataclass(kw_only=True)
+class Shadow:
+    """A shadow's documents, as they are read and written back."""
+
+    folder: Path
+    status: StatusDocument
+    manifest: ManifestDocument
+    steps: list[StepDocument]
+
+    def write(self) -> None:
+        """Write everything back, with a manifest that tells the new story."""
+        shutil.rmtree(self.folder / "steps", ignore_errors=True)
+        documents: dict[str, AnyDocument] = {"status.json": self.status}
+        documents.update((step_path(each.index, each.step), each) for each in self.steps)
+        for path, document in documents.items():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(document_bytes(document))
+        kept = [each for each in self.manifest.documents if each.path.startswith("values/")]
+        entries = [document_entry(path, document) for path, document in documents.items()]
+        manifest = self.manifest.model_copy(
+            update={
+                "steps": tuple(
+                    StepEntry(index=each.index, step=each.step, kind=each.kind, branch=each.branch)
+                    for each in self.steps
+                ),
+                "documents": tuple(sorted([*entries, *kept], key=lambda each: each.path)),
+            }
+        )
+        (self.folder / "manifest.json").write_bytes(document_bytes(manifest))
+
+
+def plant(kind: str, artifacts: Path) -> str:
+    """Plant a fault in the first shadow that it fits; the id of its primary."""
+    if kind == "missing":
+        folder = next(_folders(artifacts))
+        shutil.rmtree(folder)
+        return primary_id(folder.name)
+    for folder in _folders(artifacts):
+        shadow = _read(folder)
+        if PLANTS[kind](shadow, artifacts):
+            shadow.write()
+            return primary_id(folder.name)
+    raise Unavailable(f"no shadow is fit for a fault of the kind {kind!r}; ask for more --runs")
+
+
+def _status(shadow: Shadow, _artifacts: Path) -> bool:
+    error = RecordedError(name="Planted", message="a planted failure")
+    last = shadow.status.transitions[-1]
+    failed = Transition(state=RunStatus.FAILED, at=last.at)
+    shadow.status = shadow.status.model_copy(
+        update={
+            "state": RunStatus.FAILED,
+            "transitions": (*shadow.status.transitions[:-1], failed),
+            "error": error,
+            "result": None,
+            "result_ref": None,
+            "result_sha256": None,
+        }
+    )
+    return True
+
+
+def _step(shadow: Shadow, _artifacts: Path) -> bool:
+    shadow.steps = _numbered(shadow.steps[:-1])
+    return True
+
+
+def _order(shadow: Shadow, _artifacts: Path) -> bool:
+    if any(each.branch for each in shadow.steps[:2]) or len(shadow.steps) < 2:  # noqa: PLR2004
+        return False
+    first, second, *rest = shadow.steps
+    shadow.steps = _numbered([second, first, *rest])
+    return True
+
+
+def _attempts(shadow: Shadow, _artifacts: Path) -> bool:
+    at, step = _a_step(shadow)
+    first = step.attempts[0]
+    failed = AttemptEntry(
+        number=first.number,
+        started_at=first.started_at,
+        duration_ms=1,
+        outcome=AttemptState.FAILED,
+        error=RecordedError(name="Planted", message="a planted failure"),
+        retry_at=first.started_at + 300,
+    )
+    later = [each.model_copy(update={"number": each.number + 1}) for each in step.attempts]
+    shadow.steps[at] = step.model_copy(update={"attempts": (failed, *later)})
+    shadow.status = shadow.status.model_copy(update={"attempts": shadow.status.attempts + 1})
+    return True
+
+
+def _output(shadow: Shadow, _artifacts: Path) -> bool:
+    at, step = _a_step(shadow)
+    placed = place_value({"planted": True})
+    shadow.steps[at] = step.model_copy(
+        update={"output": placed.inline, "output_ref": None, "output_sha256": placed.sha256}
+    )
+    return True
+
+
+def _slow(shadow: Shadow, _artifacts: Path) -> bool:
+    more = 10_000
+    timings = shadow.status.timings
+    last = shadow.status.transitions[-1]
+    later = last.model_copy(update={"at": last.at + more})
+    shadow.status = shadow.status.model_copy(
+        update={
+            "transitions": (*shadow.status.transitions[:-1], later),
+            "timings": timings.model_copy(
+                update={
+                    "total_ms": (timings.total_ms or 0) + more,
+                    "overhead_ms": (timings.overhead_ms or 0) + more,
+                }
+            ),
+        }
+    )
+    return True
+
+
+def _overlap(shadow: Shadow, artifacts: Path) -> bool:
+    """Move a run into the middle of another one of its key."""
+    for folder in _folders(artifacts):
+        other = _read(folder)
+        if folder != shadow.folder and other.status.key == shadow.status.key is not None:
+            began, ended = _span(other.status)
+            shadow.status = _moved(shadow.status, (began + ended) // 2)
+            return True
+    return False
+
+
+def _span(status: StatusDocument) -> tuple[int, int]:
+    running = [each.at for each in status.transitions if each.state is RunStatus.RUNNING]
+    return running[0], status.transitions[-1].at
+
+
+def _moved(status: StatusDocument, to: int) -> StatusDocument:
+    by = to - _span(status)[0]
+    moved = tuple(each.model_copy(update={"at": each.at + by}) for each in status.transitions)
+    return status.model_copy(update={"transitions": moved, "emitted_at": status.emitted_at + by})
+
+
+PLANTS: dict[str, Callable[[Shadow, Path], bool]] = {
+    "status": _status,
+    "step": _step,
+    "order": _order,
+    "attempts": _attempts,
+    "output": _output,
+    "slow": _slow,
+    "overlap": _overlap,
+}
+KINDS = (*PLANTS, "missing", NOISE)
+
+
+def _a_step(shadow: Shadow) -> tuple[int, StepDocument]:
+    """The first ordinary step of a shadow; every task of the example has one."""
+    return next(
+        (at, each)
+        for at, each in enumerate(shadow.steps)
+        if each.kind is StepKind.STEP and each.attempts
+    )
+
+
+def _numbered(steps: list[StepDocument]) -> list[StepDocument]:
+    return [each.model_copy(update={"index": index}) for index, each in enumerate(steps)]
+
+
+def _folders(artifacts: Path) -> Iterator[Path]:
+    return iter(sorted((artifacts / "runs").glob(f"*{SHADOW_SUFFIX}")))
+
+
+def _read(folder: Path) -> Shadow:
+    manifest = read_manifest((folder / "manifest.json").read_bytes())
+    paths = [step_path(each.index, each.step) for each in manifest.steps]
+    return Shadow(
+        folder=folder,
+        status=read_status((folder / "status.json").read_bytes()),
+        manifest=manifest,
+        steps=[read_step((folder / path).read_bytes()) for path in paths],
+    )
