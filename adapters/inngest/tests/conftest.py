@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from turnout_inngest.devserver.options import Options
 
 # Test modules are imported by path, so what they share is put on the path by hand.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from inngest_lab import Lab, free_port  # noqa: E402
+from inngest_lab import Lab, free_port
 
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
+    """A server on a free port, with a folder of its own and a clock to turn."""
     return Options(port=free_port(), data=tmp_path / "server", test_clock=True)
 
 
@@ -30,6 +30,7 @@ async def bare_lab(options: Options) -> AsyncIterator[Lab]:
 
 @pytest.fixture
 async def lab(bare_lab: Lab) -> AsyncIterator[Lab]:
+    """A lab whose server is up."""
     async with bare_lab.server():
         yield bare_lab
 

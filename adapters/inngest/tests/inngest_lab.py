@@ -11,7 +11,6 @@ import httpx
 import inngest
 import inngest.fast_api
 import uvicorn
-
 from turnout_inngest.devserver.app import create_app
 from turnout_inngest.devserver.options import Options
 
@@ -36,6 +35,7 @@ async def serving(app: Any, port: int) -> AsyncIterator[None]:
 
 
 def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

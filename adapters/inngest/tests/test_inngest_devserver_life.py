@@ -10,9 +10,9 @@ import httpx
 import inngest
 import pytest
 from inngest_lab import HOUR_MS, Lab, until
+from turnout_inngest.devserver import main
 
 from turnout.errors import InvalidSettings
-from turnout_inngest.devserver import main
 
 
 async def test_a_restart_loses_nothing(bare_lab: Lab) -> None:

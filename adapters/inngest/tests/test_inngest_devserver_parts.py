@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from turnout_inngest.devserver import cel, crons, ids, outcome, signing
 from turnout_inngest.devserver.capacity import Capacity, Slot, Waiting
 from turnout_inngest.devserver.errors import InvalidExpression, RefusedBySync

@@ -1,7 +1,7 @@
 """What the offline server does with functions of the unmodified SDK."""
 
 import asyncio
-import datetime
+import datetime as dt
 from typing import Any
 
 import inngest
@@ -60,8 +60,8 @@ async def test_a_failed_step_is_tried_again_after_the_vendors_delay(lab: Lab) ->
         event = await lab.emit("lab/flaky")
         run = await until(lambda: _failed_once(lab, event))
         job = (await lab.api.get(f"/v1/runs/{run['id']}/jobs")).json()["data"][0]
-        at = datetime.datetime.fromisoformat(job["at"]).timestamp()
-        queued = datetime.datetime.fromisoformat(run["queuedAt"]).timestamp()
+        at = dt.datetime.fromisoformat(job["at"]).timestamp()
+        queued = dt.datetime.fromisoformat(run["queuedAt"]).timestamp()
         assert 15 <= at - queued <= 50
         await lab.advance(60_000)
         run = await lab.run_in(event, "COMPLETED")
@@ -374,7 +374,7 @@ async def test_a_future_event_starts_then(lab: Lab) -> None:
     async def later(ctx: inngest.Context) -> None: ...
 
     async with lab.application():
-        due = int(datetime.datetime.now().timestamp() * 1000) + HOUR_MS
+        due = int(dt.datetime.now(dt.UTC).timestamp() * 1000) + HOUR_MS
         event = await lab.emit("lab/later", ts=due)
         assert (await lab.run(event))["status"] == "QUEUED"
         await lab.advance(HOUR_MS + 1_000)
@@ -415,7 +415,7 @@ async def test_crons_fire_at_their_slots_until_they_are_gone(lab: Lab) -> None:
         await lab.advance(24 * HOUR_MS)
         await until(lambda: _first(slots))
         assert len(slots) == 1
-        moment = datetime.datetime.fromisoformat(slots[0])
+        moment = dt.datetime.fromisoformat(slots[0])
         assert (moment.minute, moment.second) == (30, 0)
         await _register(lab, address)
         await lab.advance(48 * HOUR_MS)

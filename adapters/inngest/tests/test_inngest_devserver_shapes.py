@@ -74,7 +74,7 @@ async def answers(lab: Lab) -> AsyncIterator[dict[str, tuple[int, Any]]]:
 
 async def _has_jobs(lab: Lab, run_id: str) -> Any:
     jobs = (await lab.api.get(f"/v1/runs/{run_id}/jobs")).json()["data"]
-    return jobs and jobs[0]["kind"] == "sleep" or None
+    return (jobs and jobs[0]["kind"] == "sleep") or None
 
 
 async def _collect(lab: Lab, done: Any, running: Any, sleeping: Any) -> dict[str, Any]:

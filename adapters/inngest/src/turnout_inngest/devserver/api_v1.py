@@ -4,6 +4,7 @@ Unlike the vendor's, answers are not cached: what was just sent is seen at once.
 on GET come with HTTP 200 and the status in the body, and so do ours.
 """
 
+import itertools
 from typing import Any
 
 import orjson
@@ -13,11 +14,15 @@ from starlette.responses import Response
 from turnout_inngest.devserver import ids
 from turnout_inngest.devserver.engine import INVOKED, Engine
 from turnout_inngest.devserver.replies import engine_of, json_of, reply
+from turnout_inngest.devserver.state import Event
 from turnout_inngest.devserver.views import config, function_v1, jobs_v1, run_v1
 from turnout_inngest.devserver.world import batch_payloads
 
+MAX_EVENTS = 100
+
 
 async def get_run(request: Request) -> Response:
+    """The run, or the vendor's error with HTTP 200."""
     engine = engine_of(request)
     run_id = request.path_params["run"]
     run = engine.world.runs.get(run_id)
@@ -38,22 +43,39 @@ async def delete_run(request: Request) -> Response:
 
 
 async def list_jobs(request: Request) -> Response:
+    """What the run waits for, each with its moment."""
     engine = engine_of(request)
     run = engine.world.runs.get(request.path_params["run"])
     return _found(engine, [] if run is None else jobs_v1(run))
 
 
 async def get_event(request: Request) -> Response:
+    """One event by its internal id."""
     engine = engine_of(request)
     event = engine.world.events.get(request.path_params["event"])
     if event is None:
         return _error(404, "Event not found")
-    payload = orjson.loads(event.payload)
-    shown = {**payload, "internal_id": event.internal_id}
-    return _found(engine, {**shown, "received_at": ids.iso(event.received_at)})
+    return _found(engine, _event(event))
+
+
+async def list_events(request: Request) -> Response:
+    """The latest events, of one name if given; one that came in twice is listed twice."""
+    engine = engine_of(request)
+    name = request.query_params.get("name")
+    latest = reversed(list(engine.world.events.values()))
+    named = (event for event in latest if name is None or event.name == name)
+    each_receipt = (_event(event) for event in named for _ in range(event.receipts))
+    return _found(engine, list(itertools.islice(each_receipt, MAX_EVENTS)))
+
+
+def _event(event: Event) -> dict[str, Any]:
+    payload: dict[str, Any] = orjson.loads(event.payload)
+    received = ids.iso(event.received_at)
+    return {**payload, "internal_id": event.internal_id, "received_at": received}
 
 
 async def list_event_runs(request: Request) -> Response:
+    """The runs that the event started."""
     engine = engine_of(request)
     known = engine.world.runs_of_event.get(request.path_params["event"], [])
     runs = [engine.world.runs[run] for run in known]
@@ -61,6 +83,7 @@ async def list_event_runs(request: Request) -> Response:
 
 
 async def list_functions(request: Request) -> Response:
+    """The app's functions with their raw configuration."""
     app = engine_of(request).world.apps.get(request.path_params["app"])
     functions = app.functions.values() if app else ()
     return reply([function_v1(function, app) for function in functions if app])
@@ -84,6 +107,7 @@ async def get_actions(request: Request) -> Response:
 
 
 async def get_health(_request: Request) -> Response:
+    """The server is up."""
     return reply({"status": 200, "message": "OK"})
 
 

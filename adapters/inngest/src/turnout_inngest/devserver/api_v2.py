@@ -26,6 +26,7 @@ class _Invalid(Exception):
 
 
 async def get_run(request: Request) -> Response:
+    """The run; its status is right while it sleeps or retries, unlike the vendor's."""
     engine, run = _run(request)
     if run is None:
         return v2_error(404, "not_found", "Run not found")
@@ -34,6 +35,7 @@ async def get_run(request: Request) -> Response:
 
 
 async def get_trace(request: Request) -> Response:
+    """The run's trace; outputs only if asked for."""
     engine, run = _run(request)
     if run is None:
         return v2_error(404, "not_found", "Run not found")
@@ -81,6 +83,7 @@ async def rerun(request: Request) -> Response:
 
 
 async def list_runs(request: Request) -> Response:
+    """All runs, filtered and in pages."""
     engine = engine_of(request)
     query = request.query_params
     if query.get("functionId") and not query.get("appId"):
@@ -94,12 +97,14 @@ async def list_runs(request: Request) -> Response:
 
 
 async def list_event_runs(request: Request) -> Response:
+    """The runs that the event started; none for an unknown event."""
     engine = engine_of(request)
     known = engine.world.runs_of_event.get(request.path_params["event"], [])
     return _page(request, engine, [engine.world.runs[run] for run in known], MAX_EVENT_RUNS)
 
 
 async def list_function_runs(request: Request) -> Response:
+    """The function's runs; none for an unknown function."""
     engine = engine_of(request)
     slug = "{app}-{function}".format(**request.path_params)
     found = [run for run in engine.world.runs.values() if run.function == slug]
@@ -174,6 +179,7 @@ async def post_event(request: Request) -> Response:
 
 
 async def get_app(request: Request) -> Response:
+    """The app and its latest sync, with the reason if that was refused."""
     engine = engine_of(request)
     app = engine.world.apps.get(request.path_params["app"])
     if app is None:
@@ -182,11 +188,13 @@ async def get_app(request: Request) -> Response:
 
 
 async def list_apps(request: Request) -> Response:
+    """Every app."""
     engine = engine_of(request)
     return _many(engine, [app_v2(app) for app in engine.world.apps.values()], {"limit": MAX_PAGE})
 
 
 async def list_functions(request: Request) -> Response:
+    """The app's functions in pages; none for an unknown app."""
     engine = engine_of(request)
     try:
         limit = _limit(request, MAX_PAGE)
@@ -204,6 +212,7 @@ async def list_functions(request: Request) -> Response:
 
 
 async def get_function(request: Request) -> Response:
+    """One function."""
     engine = engine_of(request)
     function = _function(request)
     if function is None:
@@ -236,6 +245,7 @@ async def _started(engine: Engine, started: Run | str) -> Response:
 
 
 async def not_offered(_request: Request) -> Response:
+    """501, as the vendor's open-source server answers."""
     return v2_error(501, "not_implemented", "Not offered by the open-source server")
 
 

@@ -82,6 +82,7 @@ def _v1_routes() -> list[Route]:
         _keyed("GET", "/v1/runs/{run}", api_v1.get_run),
         _keyed("DELETE", "/v1/runs/{run}", api_v1.delete_run),
         _keyed("GET", "/v1/runs/{run}/jobs", api_v1.list_jobs),
+        _keyed("GET", "/v1/events", api_v1.list_events),
         _keyed("GET", "/v1/events/{event}", api_v1.get_event),
         _keyed("GET", "/v1/events/{event}/runs", api_v1.list_event_runs),
         _keyed("GET", "/v1/apps/{app}/functions", api_v1.list_functions),

@@ -12,6 +12,8 @@ Slot = tuple[Hashable, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
+    """Somebody who wants to go."""
+
     slots: tuple[Slot, ...]
     go: Callable[[], bool]
     """Called holding the slots; False says that they are not wanted any more."""
@@ -30,6 +32,7 @@ class Capacity:
         self._order = itertools.count()
 
     def held(self, key: Hashable) -> int:
+        """How many hold the key."""
         return self._held[key]
 
     def request(self, waiting: Waiting, rank: int = 0) -> None:
@@ -41,6 +44,7 @@ class Capacity:
         self._held.update(key for key, _ in slots)
 
     def release(self, slots: tuple[Slot, ...]) -> None:
+        """Give the slots back, and let go whoever waits for them."""
         for key, _ in slots:
             self._held[key] -= 1
             if self._held[key] <= 0:

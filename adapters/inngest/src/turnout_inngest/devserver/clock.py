@@ -14,6 +14,7 @@ class Clock:
         self._offset = 0
 
     def now(self) -> int:
+        """Milliseconds since the epoch."""
         return time.time_ns() // 1_000_000 + self._offset
 
     def received(self, ms: int) -> int:
@@ -21,4 +22,5 @@ class Clock:
         return ms + self._offset
 
     def advance(self, ms: int) -> None:
+        """Let time pass."""
         self._offset += ms

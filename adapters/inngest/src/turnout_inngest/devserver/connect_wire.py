@@ -70,10 +70,12 @@ def read_frame(message: bytes) -> tuple[Kind, bytes]:
 
 
 def start_response(connection_id: str, endpoint: str, token: str) -> bytes:
+    """Where a worker connects to, and with which token."""
     return protobuf.encode({1: connection_id, 2: endpoint, 3: "local", 4: token, 5: token})
 
 
 def read_hello(payload: bytes) -> Hello:
+    """The worker's introduction; ValueError when it is malformed."""
     fields = protobuf.decode(payload)
     apps = [protobuf.decode(raw) for raw in fields.get(5, []) if isinstance(raw, bytes)]
     language, version = protobuf.text(fields, 12), protobuf.text(fields, 11)
@@ -89,10 +91,12 @@ def read_hello(payload: bytes) -> Hello:
 
 
 def ready(heartbeat: str, extend_lease: str) -> bytes:
+    """The worker is admitted; how often it beats and extends leases."""
     return frame(Kind.READY, protobuf.encode({1: heartbeat, 2: extend_lease}))
 
 
 def request(asked: Request) -> bytes:
+    """A call as it goes over the socket."""
     payload: dict[int, str | bytes | int | bool] = {
         1: asked.request_id,
         2: ids.NIL_UUID,
@@ -123,10 +127,12 @@ def lease_ack(payload: bytes, lease: str) -> bytes:
 
 
 def reply_ack(request_id: str) -> bytes:
+    """The reply was taken in."""
     return frame(Kind.REPLY_ACK, protobuf.encode({1: request_id}))
 
 
 def flush_response(request_id: str) -> bytes:
+    """The reply was taken in, by HTTP."""
     return protobuf.encode({1: request_id})
 
 

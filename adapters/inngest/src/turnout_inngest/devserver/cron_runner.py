@@ -20,6 +20,8 @@ Tick = Callable[[Function, str, int], None]
 
 
 class CronRunner:
+    """One alarm for each cron that is registered."""
+
     def __init__(
         self, world: World, clock: Clock, scheduler: Scheduler, tick: Tick, *, every_slot: bool
     ) -> None:

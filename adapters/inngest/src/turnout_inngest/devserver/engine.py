@@ -7,8 +7,8 @@ import orjson
 from turnout_inngest.devserver import ids
 from turnout_inngest.devserver.app_reader import read_app
 from turnout_inngest.devserver.clock import Clock
-from turnout_inngest.devserver.cron_runner import CronRunner
 from turnout_inngest.devserver.connect_wire import Hello
+from turnout_inngest.devserver.cron_runner import CronRunner
 from turnout_inngest.devserver.functions import Function
 from turnout_inngest.devserver.gateway import Gateway, described
 from turnout_inngest.devserver.http_client import HttpClient
@@ -42,7 +42,7 @@ class Engine:
         self.http = HttpClient()
         self.gateway = Gateway(clock, self.scheduler, self._connected)
         caller = Caller(self.http, self.gateway, options, clock)
-        self.runner = Runner(self.world, clock, self.scheduler, caller, options)
+        self.runner = Runner(self.world, self.store, clock, self.scheduler, caller, options)
         limits = Limits(self.store)
         self.intake = Intake(self.world, self.runner, clock, self.scheduler, self.store, limits)
         self.crons = CronRunner(
@@ -72,8 +72,11 @@ class Engine:
     # -- what clients do ------------------------------------------------------------------------
 
     def accept(self, raw: dict[str, Any], internal_id: str) -> None:
-        """Take one event in. A repeated internal id is a resent request, and changes nothing."""
-        if internal_id in self.world.events:
+        """Take one event in. A repeated internal id is a resent request, and starts nothing."""
+        known = self.world.events.get(internal_id)
+        if known is not None:
+            known.receipts += 1
+            self.world.save_event(known)
             return
         now = self.clock.now()
         payload: Payload = {

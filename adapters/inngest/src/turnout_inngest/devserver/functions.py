@@ -26,6 +26,8 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
+    """An event with an optional condition, or a cron."""
+
     event: str | None = None
     expression: str | None = None
     cron: str | None = None
@@ -43,6 +45,8 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class CancelRule:
+    """An event that cancels the runs it matches, for `timeout_ms` after their start."""
+
     event: str
     condition: str | None = None
     timeout_ms: int | None = None
@@ -60,6 +64,8 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Debounce:
+    """Start once it has been quiet for the period, at the latest after the timeout."""
+
     period_ms: int
     key: str | None = None
     timeout_ms: int | None = None
@@ -67,6 +73,8 @@ class Debounce:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
+    """Gather events into one run, up to a number or a time."""
+
     max_size: int
     timeout_ms: int
     key: str | None = None
@@ -75,6 +83,8 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Singleton:
+    """One run of a key at a time: skip the newcomer, or cancel the old one."""
+
     mode: str
     key: str | None = None
 
@@ -107,10 +117,12 @@ class Function:
 
     @property
     def id(self) -> str:
+        """The id without the app's name."""
         return self.slug.removeprefix(f"{self.app}-")
 
     @property
     def uuid(self) -> str:
+        """The id that the APIs call internal."""
         return ids.name_uuid(self.slug)
 
 

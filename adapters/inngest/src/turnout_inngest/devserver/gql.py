@@ -35,7 +35,9 @@ type Run {
   queuedAt: String, startedAt: String, endedAt: String, cronSchedule: String, isBatch: Boolean
   trace: Span
 }
-type RunTrigger { eventName: String, IDs: [ID!], payloads: [String!], isBatch: Boolean, cron: String }
+type RunTrigger {
+  eventName: String, IDs: [ID!], payloads: [String!], isBatch: Boolean, cron: String
+}
 type Span {
   name: String, status: String, attempts: Int, stepID: String, stepOp: String, outputID: String
   spanID: String, runID: ID, queuedAt: String, startedAt: String, endedAt: String, duration: Int
@@ -44,11 +46,14 @@ type Span {
 type SpanOutput { data: String, error: SpanError }
 type SpanError { message: String, name: String, stack: String }
 type Function { id: ID!, slug: String, name: String, appID: String, url: String }
-type App { id: ID!, name: String, externalID: String, url: String, error: String, functionCount: Int }
+type App {
+  id: ID!, name: String, externalID: String, url: String, error: String, functionCount: Int
+}
 """
 
 
 async def post_gql(request: Request) -> Response:
+    """Answer one GraphQL request."""
     body = await json_of(request)
     query = body.get("query") if isinstance(body, dict) else None
     if not isinstance(query, str) or len(query) > MAX_QUERY:

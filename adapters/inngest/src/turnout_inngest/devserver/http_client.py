@@ -30,12 +30,16 @@ class _Stale(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
+    """What came back; names of headers in lower case."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
 class HttpClient:
+    """Sends requests; keeps connections open between them."""
+
     def __init__(self) -> None:
         self._idle: dict[Origin, list[tuple[float, _Connection]]] = {}
 
@@ -52,6 +56,7 @@ class HttpClient:
             raise NoAnswer(str(error) or type(error).__name__) from error
 
     def close(self) -> None:
+        """Close the connections that are kept."""
         for kept in self._idle.values():
             for _, (_, writer) in kept:
                 writer.close()
@@ -144,7 +149,8 @@ async def _reply(reader: asyncio.StreamReader, head: bytes) -> tuple[Reply, bool
         if colon:
             headers[name.strip().lower()] = value.strip()
     length = headers.get("content-length")
-    if "chunked" in headers.get("transfer-encoding", "").lower():
+    # HTTP/1.0 knows no chunks, whatever a proxy copied into the headers.
+    if version == "HTTP/1.1" and "chunked" in headers.get("transfer-encoding", "").lower():
         body, has_end = await _chunks(reader), True
     elif length is not None:
         body, has_end = await reader.readexactly(_bounded(int(length))), True

@@ -48,10 +48,12 @@ def name_uuid(name: str) -> str:
 
 
 def span_id() -> str:
+    """A fresh id for a span of a trace."""
     return secrets.token_hex(8)
 
 
 def job_id() -> str:
+    """A fresh id for a job."""
     return secrets.token_hex(7)
 
 
@@ -81,4 +83,5 @@ def iso(ms: int) -> str:
 
 
 def iso_seconds(ms: int) -> str:
+    """The moment with whole seconds, as crons show it."""
     return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}Z"

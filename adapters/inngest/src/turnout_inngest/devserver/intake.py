@@ -1,6 +1,5 @@
 """Decides which runs an event starts, continues or cancels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +31,13 @@ class Held:
     alarm: Alarm | None = None
 
     def doc(self) -> dict[str, Any]:
+        """What is written down."""
         return {name: value for name, value in vars(self).items() if name != "alarm"}
 
 
 class Intake:
+    """Knows flow control: deduplication, rate limits, batches, debounces, singletons."""
+
     def __init__(
         self,
         world: World,
@@ -90,21 +92,23 @@ class Intake:
                     break
 
     def _offer(self, function: Function, event: Event, payload: Payload) -> None:
-        own_id = payload["id"]
-        now = self._clock.now()
-        if own_id != event.internal_id:
-            if not self._limits.is_first(f"{function.slug}\n{own_id}", now):
-                return
-        if function.idempotency:
-            key = cel.key_of(function.idempotency, {"event": payload})
-            if not self._limits.is_first(f"{function.slug}\r{key}", now):
-                return
+        if self._is_repeated(function, event, payload):
+            return
         if function.batch and cel.matches(function.batch.condition, {"event": payload}):
             self._add_to_batch(function, function.batch, event, payload)
         elif function.debounce:
             self._debounce(function, function.debounce, event, payload)
         else:
             self.start(function, [event], payload)
+
+    def _is_repeated(self, function: Function, event: Event, payload: Payload) -> bool:
+        """Whether the sender's id, or the function's idempotency key, was seen within a day."""
+        keys = [f"{function.slug}\n{payload['id']}"] if payload["id"] != event.internal_id else []
+        if function.idempotency:
+            key = cel.key_of(function.idempotency, {"event": payload})
+            keys.append(f"{function.slug}\r{key}")
+        now = self._clock.now()
+        return not all(self._limits.is_first(key, now) for key in keys)
 
     # -- batches and debounces ------------------------------------------------------------------
 
@@ -231,6 +235,3 @@ class Intake:
         payload = self._world.payload(run.events[0])
         key = f"{function.slug}\n{cel.key_of(rate.key, {'event': payload})}"
         return self._limits.start_time(rate, key, now)
-
-
-Publish = Callable[[Event, Payload], None]

@@ -8,6 +8,8 @@ from turnout_inngest.devserver.store import Store
 
 
 class Limits:
+    """Remembers what was seen and when; forgets what has run out."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen: dict[str, int] = {}
@@ -16,6 +18,7 @@ class Limits:
         self._order: deque[tuple[int, str]] = deque()
 
     def load(self) -> None:
+        """Read back what was counted before a restart."""
         for doc in self._store.load("seen"):
             self._seen[doc["key"]] = doc["until"]
             self._order.append((doc["until"], doc["key"]))

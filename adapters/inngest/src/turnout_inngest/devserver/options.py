@@ -8,6 +8,8 @@ DEFAULT_PORT = 8288
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
+    """Everything that the command line decides."""
+
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     data: Path | None = None
@@ -27,8 +29,10 @@ class Options:
 
     @property
     def is_self_hosted(self) -> bool:
+        """Whether keys guard the server."""
         return self.signing_key is not None
 
     @property
     def kind(self) -> str:
+        """The word for the mode in `x-inngest-server-kind`."""
         return "cloud" if self.is_self_hosted else "dev"

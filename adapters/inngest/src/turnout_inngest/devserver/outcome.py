@@ -28,11 +28,14 @@ class Op:
 
     @property
     def races(self) -> bool:
+        """Whether the next discovery need not wait for the other branches."""
         return self.options.get("parallelMode") == "race"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
+    """Steps that ran, or are asked for."""
+
     ops: tuple[Op, ...]
     no_retry: bool
     version: int
@@ -40,6 +43,8 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
+    """The function returned."""
+
     output: bytes
     version: int
 
@@ -60,6 +65,7 @@ Outcome = Steps | Completed | Failed
 
 
 def unreachable(why: str) -> Failed:
+    """Nothing came back."""
     error = {"error": why, "message": "Unable to reach SDK URL", "name": "Error"}
     return Failed(error=error, label="Unable to reach SDK URL")
 

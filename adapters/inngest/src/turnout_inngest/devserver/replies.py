@@ -16,14 +16,17 @@ class BadBody(Exception):
 
 
 def reply(body: Any, status: int = 200) -> Response:
+    """A JSON answer."""
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 def v2_error(status: int, code: str, message: str) -> Response:
+    """An error in the shape of the v2 API."""
     return reply({"errors": [{"code": code, "message": message}]}, status)
 
 
 def engine_of(request: Request) -> Engine:
+    """The engine behind the application."""
     engine = request.app.state.engine
     assert isinstance(engine, Engine)
     return engine

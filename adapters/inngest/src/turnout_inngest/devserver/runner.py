@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,14 +18,18 @@ from turnout_inngest.devserver.scheduler import Scheduler
 from turnout_inngest.devserver.sdk_call import Caller
 from turnout_inngest.devserver.state import ROOT_STEP, Event, Job, Parent, Run, RunStatus, Span
 from turnout_inngest.devserver.steps import Steps
+from turnout_inngest.devserver.store import Store
 from turnout_inngest.devserver.world import World
 
 logger = logging.getLogger(__name__)
+START_PAUSE_S = 0.01
 
 Ended = Callable[[Run, dict[str, Any] | None], None]
 
 
 class Invoke(Protocol):
+    """How a function is started directly."""
+
     def __call__(
         self,
         function: Function,
@@ -44,12 +48,14 @@ class Runner:
     def __init__(
         self,
         world: World,
+        store: Store,
         clock: Clock,
         scheduler: Scheduler,
         caller: Caller,
         options: Options,
     ) -> None:
         self.world = world
+        self._store = store
         self.clock = clock
         self.scheduler = scheduler
         self.caller = caller
@@ -58,6 +64,7 @@ class Runner:
         self._held: dict[str, tuple[Slot, ...]] = {}
         self._step_slots: dict[str, tuple[Slot, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._fresh: list[Run] = []
         self._steps = Steps(self)
         self.on_ended: Ended = lambda _run, _failure: None
         self.throttled: Callable[[Function, Run], int] = lambda _function, run: run.due_at
@@ -69,7 +76,30 @@ class Runner:
         """Queue a new run; it begins when it is due and there is room."""
         run.trace = sdk_call.new_trace()
         self.world.add_run(run)
-        self._queue(run)
+        if run.parent is not None:
+            self._queue(run)
+            return
+        self._fresh.append(run)
+        if len(self._fresh) == 1:
+            self._spawn(self._queue_fresh())
+
+    async def _queue_fresh(self) -> None:
+        """Begin when the event is safe, and its sender has heard so: as on the vendor's server."""
+        await self._store.settled()
+        await asyncio.sleep(START_PAUSE_S)
+        fresh, self._fresh = self._fresh, []
+        for run in fresh:
+            self._queue(run)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a task broke", exc_info=error, extra={"action": "run"})
 
     def _queue(self, run: Run) -> None:
         function = self.function_of(run)
@@ -124,6 +154,7 @@ class Runner:
             self.enqueue(run, ROOT_STEP)
 
     def enqueue(self, run: Run, step: str) -> None:
+        """Call the application as soon as there is room, targeting the step."""
         now = self.clock.now()
         job = Job(id=ids.job_id(), step=step, at=now, queued_at=now, group=ids.span_id())
         run.jobs[job.id] = job
@@ -138,6 +169,7 @@ class Runner:
         self.scheduler.at(job.at, lambda: self._await_turn(run, job))
 
     def is_last_attempt(self, run: Run, job: Job) -> bool:
+        """Whether the job has used up its function's retries."""
         return job.attempt >= self.function_of(run).retries
 
     def _await_turn(self, run: Run, job: Job) -> None:
@@ -158,9 +190,7 @@ class Runner:
         job.running = True
         if run.status == "QUEUED":
             self._mark_started(run)
-        task = asyncio.get_running_loop().create_task(self._call(run, job, held))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(self._call(run, job, held))
         return True
 
     def _mark_started(self, run: Run) -> None:
@@ -240,6 +270,7 @@ class Runner:
         output: bytes | None,
         failure: dict[str, Any] | None = None,
     ) -> None:
+        """End the run: nothing of it goes on, and whoever waits for it hears."""
         run.status, run.output, run.ended_at = status, output, self.clock.now()
         self.world.retire(run)
         self._step_slots.pop(run.id, None)
@@ -256,6 +287,7 @@ class Runner:
     # -- the rest -------------------------------------------------------------------------------
 
     def function_of(self, run: Run) -> Function:
+        """The run's function, also when it is registered no more."""
         return self.world.functions[run.function]
 
     def resume(self) -> None:

@@ -20,6 +20,7 @@ class Alarm:
     ring: Callable[[], None] | None = field(compare=False)
 
     def cancel(self) -> None:
+        """Never ring."""
         self.ring = None
 
 
@@ -45,6 +46,7 @@ class Scheduler:
         self._arm()
 
     def close(self) -> None:
+        """Ring nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
         self._alarms.clear()

@@ -23,6 +23,8 @@ TIMEOUT_S = 7_200.0
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
+    """One request, ready to be sent."""
+
     url: str
     headers: dict[str, str]
     body: bytes
@@ -126,4 +128,5 @@ class Caller:
 
 
 def new_trace() -> str:
+    """A fresh trace id."""
     return secrets.token_hex(16)

@@ -27,18 +27,23 @@ class Event:
     payload: bytes
     """The event as the application gets it: data, id, name, ts, user."""
     received_at: int
+    receipts: int = 1
+    """How often it came in; a request that was sent again counts, and starts nothing."""
 
     def doc(self) -> dict[str, Any]:
+        """What is written down."""
         return {
             "internal_id": self.internal_id,
             "name": self.name,
             "due_at": self.due_at,
             "payload": orjson.Fragment(self.payload),
             "received_at": self.received_at,
+            "receipts": self.receipts,
         }
 
     @classmethod
     def load(cls, doc: dict[str, Any]) -> Self:
+        """What was written down."""
         return cls(**{**doc, "payload": orjson.dumps(doc["payload"])})
 
 
@@ -57,6 +62,7 @@ class Job:
     """In flight now; never written down, so that a restart asks again."""
 
     def doc(self) -> dict[str, Any]:
+        """What is written down."""
         names = ("id", "step", "attempt", "at", "queued_at", "group")
         return {name: getattr(self, name) for name in names}
 
@@ -75,6 +81,7 @@ class Wait:
     span: str = ""
 
     def doc(self) -> dict[str, Any]:
+        """What is written down."""
         return dict(vars(self))
 
 
@@ -96,11 +103,13 @@ class Span:
     output: bytes | None = None
 
     def doc(self) -> dict[str, Any]:
+        """What is written down."""
         output = None if self.output is None else orjson.Fragment(self.output)
         return {**vars(self), "output": output}
 
     @classmethod
     def load(cls, doc: dict[str, Any]) -> Self:
+        """What was written down."""
         output = doc["output"]
         has_output = doc["status"] in ENDED
         return cls(**{**doc, "output": orjson.dumps(output) if has_output else None})
@@ -116,6 +125,8 @@ class Parent:
 
 @dataclass(kw_only=True)
 class Run:
+    """One execution of a function."""
+
     id: str
     function: str
     app: str
@@ -143,6 +154,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
+        """Whether the run is terminal."""
         return self.status in ENDED
 
     def doc(self) -> dict[str, Any]:
@@ -158,6 +170,7 @@ class Run:
 
     @classmethod
     def load(cls, doc: dict[str, Any]) -> Self:
+        """What was written down."""
         parent, output = doc["parent"], doc["output"]
         return cls(
             **{
@@ -186,10 +199,12 @@ class App:
     functions: dict[str, Function] = field(default_factory=dict)
 
     def doc(self) -> dict[str, Any]:
+        """What is written down."""
         kept = {k: v for k, v in vars(self).items() if k != "functions"}
         return {**kept, "functions": [dict(fn.raw) for fn in self.functions.values()]}
 
     @classmethod
     def load(cls, doc: dict[str, Any]) -> Self:
+        """What was written down."""
         functions = [parse_function(doc["id"], raw) for raw in doc["functions"]]
         return cls(**{**doc, "functions": {fn.slug: fn for fn in functions}})

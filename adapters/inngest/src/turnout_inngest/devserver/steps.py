@@ -39,7 +39,7 @@ class Steps:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def apply(self, run: Run, job: Job, span: Span, answer: StepsAnswer) -> None:
-        """Carry out every step of the answer, then ask for more when nothing is left to wait for."""
+        """Carry out every step of the answer; ask for more when nothing is waited for."""
         if len(run.stack) + len(run.pending) + len(answer.ops) > MAX_STEPS:
             message = f"the run has more than {MAX_STEPS} steps"
             name = "InngestErrFunctionOverflowed"
@@ -104,7 +104,7 @@ class Steps:
             self._runner.enqueue(run, op.step)
             return
         try:
-            wait = self._wait(run, op)
+            wait = self._wait(op)
         except (KeyError, TypeError, ValueError, InvalidExpression) as error:
             problem = {"name": type(error).__name__, "message": str(error), "error": str(error)}
             self._runner.fail(run, problem, str(error))
@@ -127,7 +127,7 @@ class Steps:
         self._world.add_wait(run, wait)
         self.arm(run, wait)
 
-    def _wait(self, run: Run, op: Op) -> Wait:
+    def _wait(self, op: Op) -> Wait:
         now = self._clock.now()
         timeout = op.options.get("timeout")
         match op.op:

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 
 class Store:
+    """Documents by kind and key; a document is what `orjson` can write."""
+
     def __init__(self, path: Path | None) -> None:
         """Keep documents in the file; in memory when there is none."""
         self._connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
@@ -51,6 +53,7 @@ class Store:
             yield orjson.loads(body)
 
     def load_keys(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """Every key and document of the kind, the latter unparsed."""
         query = "SELECT key, body FROM documents WHERE kind = ? ORDER BY key"
         yield from self._connection.execute(query, (kind,))
 
@@ -60,6 +63,7 @@ class Store:
         self._wake()
 
     def forget(self, kind: str, key: str) -> None:
+        """The document is gone."""
         self._marked[kind, key] = None
         self._wake()
 
@@ -72,6 +76,7 @@ class Store:
         await waiter
 
     async def close(self) -> None:
+        """Write what is left and close the file."""
         await self.settled()
         self._connection.close()
 

@@ -17,6 +17,7 @@ _NOT_AN_EVENT_FIELD = "user"
 
 
 def run_trace(world: World, run: Run) -> dict[str, Any]:
+    """The root span with its children."""
     events = [world.payload(event) for event in run.events]
     shown = [{k: v for k, v in event.items() if k != _NOT_AN_EVENT_FIELD} for event in events]
     root: dict[str, Any] = {

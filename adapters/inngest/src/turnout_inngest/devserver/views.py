@@ -55,6 +55,7 @@ def _trigger(run: Run) -> dict[str, Any]:
 
 
 def run_v1(run: Run, function: Function) -> dict[str, Any]:
+    """The run as the v1 API shows it."""
     shown: dict[str, Any] = {
         "run_id": run.id,
         "run_started_at": ids.iso(run.queued_at),
@@ -103,6 +104,7 @@ def jobs_v1(run: Run) -> list[dict[str, Any]]:
 
 
 def app_v2(app: App) -> dict[str, Any]:
+    """The app as the v2 API shows it: what is empty is left out."""
     sdk = app.sdk.removeprefix("inngest-")
     language, _, version = sdk.partition(":")
     sync: dict[str, Any] = {
@@ -126,6 +128,7 @@ def app_v2(app: App) -> dict[str, Any]:
 
 
 def function_v2(function: Function) -> dict[str, Any]:
+    """The function as the v2 API shows it; timeouts are not part of that."""
     return {
         "app": {"id": function.app},
         "configuration": _configuration(function),
@@ -206,6 +209,7 @@ def config(function: Function) -> dict[str, Any]:
 
 
 def function_v1(function: Function, app: App) -> dict[str, Any]:
+    """The function as the v1 API lists it."""
     return {
         "internal_id": function.uuid,
         "env_id": ids.NIL_UUID,

@@ -47,6 +47,7 @@ class World:
         self.save_app_status(app)
 
     def save_app_status(self, app: App) -> None:
+        """Keep the app as it is; its functions are not looked at."""
         self.apps[app.id] = app
         self._store.mark("app", app.id, app.doc)
 
@@ -59,17 +60,23 @@ class World:
                         self.triggers[trigger.event].append((function.slug, trigger))
 
     def live_functions(self) -> Iterator[Function]:
+        """Every function that is registered now."""
         for app in self.apps.values():
             yield from app.functions.values()
 
     # -- events -------------------------------------------------------------------------------
 
     def add_event(self, event: Event) -> None:
+        """Keep the event; the oldest are forgotten when there are too many."""
         self.events[event.internal_id] = event
         self._event_order.append(event.internal_id)
-        self._store.mark("event", event.internal_id, event.doc)
+        self.save_event(event)
         while len(self._event_order) > 4 * self._keep:
             self._forget_oldest_event()
+
+    def save_event(self, event: Event) -> None:
+        """The event changed."""
+        self._store.mark("event", event.internal_id, event.doc)
 
     def _forget_oldest_event(self) -> None:
         oldest = self._event_order.popleft()
@@ -80,6 +87,7 @@ class World:
         self._store.forget("event", oldest)
 
     def payload(self, event_id: str) -> Payload:
+        """The event as the application gets it; empty when it is forgotten."""
         event = self.events.get(event_id)
         return {} if event is None else orjson.loads(event.payload)
 
@@ -90,6 +98,7 @@ class World:
     # -- runs ---------------------------------------------------------------------------------
 
     def add_run(self, run: Run) -> None:
+        """Keep the run and find it by its events."""
         self.runs[run.id] = run
         for event in run.events:
             self.runs_of_event[event].append(run.id)
@@ -110,12 +119,15 @@ class World:
             self.waits[wait.event][run.id, wait.step] = wait
 
     def save_run(self, run: Run) -> None:
+        """The run changed."""
         self._store.mark("run", run.id, run.doc)
 
     def save_span(self, run: Run, span: Span) -> None:
+        """The span changed."""
         self._store.mark("span", f"{run.id}/{span.id}", span.doc)
 
     def forget_span(self, run: Run, span: Span) -> None:
+        """The span is not worth showing."""
         run.spans.remove(span)
         self._store.forget("span", f"{run.id}/{span.id}")
 
@@ -127,10 +139,12 @@ class World:
         self._store.mark("memo", f"{run.id}/{step}", lambda: orjson.Fragment(memo))
 
     def add_wait(self, run: Run, wait: Wait) -> None:
+        """The run waits for this, too."""
         run.waits[wait.step] = wait
         self._index_wait(run, wait)
 
     def drop_wait(self, run: Run, step: str) -> Wait | None:
+        """The run waits no more for the step; what it waited for."""
         wait = run.waits.pop(step, None)
         if wait is not None and wait.event:
             _drop(self.waits, wait.event, (run.id, step))
