@@ -122,7 +122,7 @@ class Callers:
             raise WrongUse(
                 f"connection: the driver {dialect.driver!r} cannot be used; give {ACCEPTED}"
             )
-        if connection.get_isolation_level() == "AUTOCOMMIT":
+        if dialect.name == self._home.backend and _commits_by_itself(connection):
             raise WrongUse("connection: it commits by itself; give one with a transaction")
         return self._there(_of_sqlalchemy(connection), work, dialect.name)
 
@@ -139,6 +139,18 @@ class Callers:
             raise self._home.translated(getattr(error, "orig", None) or error) from error
         reach("store.emit.before_commit")
         return result
+
+
+def _commits_by_itself(connection: Any) -> bool:
+    """Whether a SQLAlchemy connection has no transaction that could be shared."""
+    driver = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite":
+        return bool(driver.autocommit)
+    if driver.isolation_level is not None:
+        return False
+    # It may be one whose engine writes BEGIN itself, as SQLAlchemy's documentation advises.
+    connection.exec_driver_sql("SELECT 1")
+    return not driver.in_transaction
 
 
 def _is_a(connection: Any, module: str, name: str) -> bool:
