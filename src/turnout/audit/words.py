@@ -198,7 +198,7 @@ def _of_module(glob: str) -> frozenset[str]:
 def _of_name(glob: str) -> frozenset[str]:
     """Take the longest part of a dotted name."""
     parts = [part for piece in _PIECE.findall(glob) for part in re.split(r"[.()\[\]]+", piece)]
-    return _best(parts)
+    return _best([part for part in parts if part != "default"])  # an import need not say it
 
 
 def of_expression(expression: str) -> frozenset[str]:
