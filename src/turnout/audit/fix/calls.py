@@ -43,8 +43,38 @@ def rewrite_call(case: Case) -> Mended:
     edits = _in_place(case, call, new, result)
     if isinstance(edits, str):
         return edits
-    more = imported(case, root, callee.partition(".")[0], str(case.option("from")))
+    base = _written(call).partition(".")[0]
+    more = imported(
+        case,
+        root,
+        callee.partition(".")[0],
+        str(case.option("from")),
+        without=base if _goes(case, root, base, result) else "",
+    )
     return more if isinstance(more, str) else [*edits, *more]
+
+
+def _written(call: "SgNode") -> str:
+    """Give the callee as written, without the `await` that the grammar may put there."""
+    callee = call.field("function")
+    return "" if callee is None else callee.text().removeprefix("await").strip()
+
+
+def _goes(case: Case, root: "SgNode", base: str, result: str) -> bool:
+    """Whether every use of a name is a call that is rewritten, so that its import can go."""
+    last = str((case.option("names") or [""])[0]).rpartition(".")[2]
+    calls = [
+        call
+        for call in root.find_all(kind="call_expression")
+        if _written(call) == f"{base}.{last}"
+        and not isinstance(_in_place(case, call, "", result), str)
+    ]
+    uses = [
+        use
+        for use in root.find_all(kind="identifier", regex=f"^{re.escape(base)}$")
+        if upwards(use, "import_statement") is None
+    ]
+    return bool(calls) and len(uses) == len(calls)
 
 
 def _call(case: Case) -> "SgNode | str":

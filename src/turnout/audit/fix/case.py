@@ -137,8 +137,13 @@ def has_spread(literal: "SgNode") -> bool:
     return any(entry.kind() == "spread_element" for entry in named(literal))
 
 
-def imported(case: Case, root: "SgNode", name: str, module: str) -> Sequence[Edit] | str:
-    """Make sure that `name` is imported from `module`, beside what is imported from there."""
+def imported(
+    case: Case, root: "SgNode", name: str, module: str, *, without: str = ""
+) -> Sequence[Edit] | str:
+    """Make sure that `name` is imported from `module`, beside what is imported from there.
+
+    The local name `without` is no longer imported.
+    """
     for statement in root.find_all(kind="import_statement"):
         source = statement.field("source")
         if source is None or _unquoted(source.text()) not in _family(module):
@@ -146,7 +151,8 @@ def imported(case: Case, root: "SgNode", name: str, module: str) -> Sequence[Edi
         names = statement.find(kind="named_imports")
         if names is None or re.match(r"import\s+type\b", statement.text()):
             continue
-        have = [one.text() for one in named(names)]
+        given = [one.text() for one in named(names)]
+        have = [text for text in given if text.split()[-1] != without]
         if name in have:
             return []
         start, end = span(names)
