@@ -1,12 +1,13 @@
 """What a replay finds: what to record, what to run, what to wait for, or the end."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
 from turnout.worker.commands import StepCommand
+from turnout.worker.copying import changed
 from turnout.worker.effects import Asked
 
 
@@ -57,7 +58,7 @@ class Decision:
 def claimed(decision: Decision, step_id: str) -> Decision:
     """Say what stands after one of the ready attempts has been claimed, without a replay."""
     reasons = decision.reasons
-    return replace(
+    return changed(
         decision,
         asked=[],
         steps=[],

@@ -6,8 +6,6 @@ that was wrong is read anew. One seat per run; its lock keeps this process from 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from turnout.model.runs import Journal
@@ -67,24 +65,17 @@ class Seats:
     def __init__(self) -> None:
         self._seats: OrderedDict[str, Seat] = OrderedDict()
 
-    @asynccontextmanager
-    async def at(self, run_id: str) -> AsyncIterator[Seat]:
-        """Hold a run's seat; others of this process wait."""
+    def at(self, run_id: str) -> "_Held":
+        """Hold a run's seat in an `async with`; others of this process wait."""
         seat = self._seats.get(run_id)
         if seat is None:
             seat = self._seats[run_id] = Seat(run_id)
         else:
             self._seats.move_to_end(run_id)
-        seat.users += 1
-        try:
-            async with seat.lock:
-                seat.fresh = False
-                yield seat
-        finally:
-            seat.users -= 1
-            self._leave(seat)
+        return _Held(self, seat)
 
-    def _leave(self, seat: Seat) -> None:
+    def leave(self, seat: Seat) -> None:
+        """Forget a seat that nobody holds, where it is not worth its memory."""
         if seat.users:
             return
         journal = seat.journal
@@ -95,6 +86,35 @@ class Seats:
             if oldest.users:
                 break
             self._seats.popitem(last=False)
+
+
+class _Held:
+    """A seat while it is held; a class, because a generator costs more than the rest of it."""
+
+    __slots__ = ("_seat", "_seats")
+
+    def __init__(self, seats: Seats, seat: Seat) -> None:
+        self._seats = seats
+        self._seat = seat
+
+    async def __aenter__(self) -> Seat:
+        seat = self._seat
+        seat.users += 1
+        try:
+            await seat.lock.acquire()
+        except BaseException:
+            self._left()
+            raise
+        seat.fresh = False
+        return seat
+
+    async def __aexit__(self, *_: object) -> None:
+        self._seat.lock.release()
+        self._left()
+
+    def _left(self) -> None:
+        self._seat.users -= 1
+        self._seats.leave(self._seat)
 
 
 def _weight(journal: Journal) -> int:
