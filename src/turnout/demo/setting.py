@@ -98,7 +98,7 @@ class Stage:
 def devservers() -> dict[str, DevServer]:
     """Load the offline servers that the installed adapters contribute, by provider name."""
     found = sorted(entry_points(group=GROUP), key=lambda each: each.name)
-    return {each.name: each.load() for each in found}
+    return {each.name: each.load()() for each in found}
 
 
 def stage(out: Path, *, seed: int, lag: str) -> Stage:

@@ -38,7 +38,7 @@ class Process:
 
 
 class DevServer(Protocol):
-    """What the entry point names: how to start the double, and how to reach it."""
+    """How to start the double and how to reach it; the entry point names a function giving it."""
 
     @property
     def name(self) -> str:

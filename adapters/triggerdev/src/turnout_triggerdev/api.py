@@ -1,0 +1,144 @@
+"""The management API over HTTP: one seam, and the only place where httpx is known.
+
+Source of the error shapes: exchanges recorded on a self-hosted 4.5.12 server.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from turnout.errors import ProviderRefused, ProviderUnavailable
+from turnout_triggerdev.settings import Settings
+
+API_VERSION: Final = "2025-07-16"
+"""Without it the server answers in its older words."""
+
+TIMEOUT: Final = 15.0
+AT_ONCE: Final = 10
+"""Requests under way at the same time."""
+
+_NOT_FOUND, _TOO_MANY, _SERVER = 404, 429, 500
+_RETRY: Final = {408, 409}
+
+
+class Api:
+    """Speaks to one environment of one project."""
+
+    def __init__(self, settings: Settings) -> None:
+        headers = {"x-trigger-api-version": API_VERSION, "accept": "application/json"}
+        if settings.branch:
+            headers["x-trigger-branch"] = settings.branch
+        self._secret = {"authorization": f"Bearer {settings.secret_key}"}
+        self._token = {"authorization": f"Bearer {settings.access_token}"}
+        self._http = httpx.AsyncClient(
+            base_url=settings.api_url, headers=headers, timeout=TIMEOUT, follow_redirects=False
+        )
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    async def get(
+        self, path: str, *, params: Mapping[str, Any] | None = None, token: bool = False
+    ) -> Any:
+        """Read; None where there is nothing. token: as the owner of the access token."""
+        return await self._call("GET", path, params=params, headers=self._auth(token=token))
+
+    async def post(self, path: str, body: Any = None) -> Any:
+        """Send JSON; None for a 404."""
+        content = orjson.dumps({} if body is None else body)
+        headers = {**self._auth(), "content-type": "application/json"}
+        return await self._call("POST", path, content=content, headers=headers)
+
+    async def post_lines(self, path: str, lines: list[Any]) -> Any:
+        """Send newline-delimited JSON."""
+        content = b"".join(orjson.dumps(each) + b"\n" for each in lines)
+        headers = {**self._auth(), "content-type": "application/x-ndjson"}
+        return await self._call("POST", path, content=content, headers=headers)
+
+    async def delete(self, path: str) -> None:
+        """Remove; what is not there is fine."""
+        await self._call("DELETE", path, headers=self._auth())
+
+    async def pages(self, path: str) -> AsyncIterator[Any]:
+        """Read all pages of a list that is paged by number."""
+        page, last = 1, 1
+        while page <= last:
+            found = await self.get(path, params={"page": page, "perPage": 100}) or {}
+            for each in found.get("data", []):
+                yield each
+            last = int(found.get("pagination", {}).get("totalPages", 1))
+            page += 1
+
+    def _auth(self, *, token: bool = False) -> dict[str, str]:
+        return self._token if token else self._secret
+
+    async def _call(self, method: str, path: str, **options: Any) -> Any:
+        async with self._places:
+            with _translated():
+                answer = await self._http.request(method, path, **options)
+        return _read(answer)
+
+
+def _read(answer: httpx.Response) -> Any:
+    status = answer.status_code
+    if answer.is_success:
+        return _json(answer)
+    if status == _NOT_FOUND:
+        return None
+    reason = _reason(answer)
+    if status == _TOO_MANY:
+        raise ProviderUnavailable(f"triggerdev: {reason}", retry_after=_retry_after(answer))
+    if status >= _SERVER or status in _RETRY:
+        raise ProviderUnavailable(f"triggerdev answered {status}: {reason}")
+    raise ProviderRefused(f"triggerdev answered {status}: {reason}")
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        raise ProviderRefused(
+            "triggerdev answered something that is not JSON; is TRIGGER_API_URL its origin?"
+        ) from None
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        body = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        return answer.reason_phrase
+    if not isinstance(body, dict):
+        return answer.reason_phrase
+    told = str(body.get("error") or body.get("detail") or body.get("title") or "")
+    issues = body.get("issues") or body.get("details") or []
+    faults = "; ".join(
+        f"{'.'.join(map(str, each.get('path', [])))}: {each.get('message')}"
+        for each in issues[:5]
+        if isinstance(each, dict)
+    )
+    return f"{told} ({faults})" if faults else told or answer.reason_phrase
+
+
+def _retry_after(answer: httpx.Response) -> timedelta:
+    """There is no Retry-After header: the body has the seconds."""
+    try:
+        seconds = float(orjson.loads(answer.content)["secondsUntilReset"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        seconds = 5.0
+    return timedelta(seconds=min(max(seconds, 0.2), 60.0))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Let nothing of httpx cross the port."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise ProviderUnavailable(f"triggerdev does not answer: {type(error).__name__}") from error

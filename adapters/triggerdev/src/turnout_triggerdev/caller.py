@@ -1,0 +1,194 @@
+"""Trigger.dev as a durable caller: its runs call our step endpoint through its worker.
+
+What it holds is the calling: delivery, waiting on tokens, schedules. Steps, retries, limits and
+deadlines are kept by the run store; the vendor's own are ceilings in the definition file.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
+from turnout.model.protocol import PROTOCOL
+from turnout.model.runs import Delivery, Wake
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.status import Capability, Held
+from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
+from turnout.ports.caller import Delivered, Sighting, Surroundings
+from turnout_triggerdev.api import Api
+from turnout_triggerdev.moments import moment_of
+from turnout_triggerdev.schedules import Schedules
+from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.statuses import status_of
+
+CAPABILITIES: Final[Mapping[Capability, Held]] = {
+    **dict.fromkeys(Capability, Held.OURS),
+    Capability.SCHEDULE_RECURRING: Held.PROVIDER,
+    Capability.DEFINE_TASK: Held.PROVIDER,
+}
+BATCH: Final = 500
+"""Items of one batch: what a server takes by default."""
+FEW: Final = 4
+"""Up to so many deliveries are sent one by one, which tells their run ids at once."""
+CANCEL_IN: Final = 2.0
+"""Seconds in which a cancel is waited for: it is asynchronous."""
+
+
+class TriggerdevCaller:
+    """A `DurableCaller` over the REST API of one environment."""
+
+    name = "triggerdev"
+    alarm_grace: Millis = 5_000
+
+    def __init__(self, surroundings: Surroundings, settings: Settings) -> None:
+        self._app = surroundings.app
+        self._clock = surroundings.clock
+        self._settings = settings
+        self._api = Api(settings)
+        self._schedules = Schedules(self._api, settings, surroundings.app.name)
+
+    @property
+    def capabilities(self) -> Mapping[Capability, Held]:
+        """Who holds each capability's promise."""
+        return CAPABILITIES
+
+    async def start(self) -> None:
+        """Nothing to begin: the vendor's worker calls our endpoint."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._api.close()
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        """Start a vendor run for each: few by single triggers, many as batches."""
+        if len(deliveries) <= FEW:
+            return await asyncio.gather(*(self._trigger(each) for each in deliveries))
+        pages = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
+        return [each for page in pages for each in await self._batch(page)]
+
+    async def wake(self, wakes: Sequence[Wake]) -> None:
+        """Complete the tokens that the parked runs wait on; others look again by themselves."""
+        await asyncio.gather(*(self._complete(each) for each in wakes))
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Cancel the vendor run and wait a little for the vendor to say that it has ended."""
+        run_id = delivery.provider_run_id or await self._find(delivery)
+        if run_id is None or await self._api.post(f"/api/v2/runs/{run_id}/cancel") is None:
+            return True
+        until = time.monotonic() + CANCEL_IN
+        while time.monotonic() < until:
+            found = await self._api.get(f"/api/v3/runs/{run_id}")
+            if found is None or status_of(str(found["status"])).terminal:
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Read the vendor run; by its tag where its id is not known yet."""
+        now = self._clock.now()
+        run_id = delivery.provider_run_id or await self._find(delivery)
+        found = None if run_id is None else await self._api.get(f"/api/v3/runs/{run_id}")
+        if found is None:
+            return Sighting(state=None, word="not found", seen_at=now)
+        kept = ("id", "status", "version", "attemptCount", "durationMs", "createdAt", "updatedAt")
+        return Sighting(
+            state=status_of(str(found["status"])),
+            word=str(found["status"]),
+            seen_at=now,
+            started_at=moment_of(found.get("startedAt")),
+            ended_at=moment_of(found.get("finishedAt")),
+            attempts=found.get("attemptCount"),
+            evidence={name: found[name] for name in kept if name in found},
+        )
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Make these the app's schedules at the server, exact to the minute."""
+        await self._schedules.arm(schedules)
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read the app's schedules back from the server."""
+        return await self._schedules.armed()
+
+    def check(self, task: Task) -> None:
+        """Refuse nothing: every policy is kept by the run store, the vendor's are ceilings."""
+
+    async def define(self, app: App) -> None:
+        """Wait for the worker to register: tasks cannot be registered over REST."""
+        known = set(await self.defined())
+        missing = [each.id for each in app.tasks if each.id not in known]
+        if missing:
+            raise ProviderUnavailable(
+                f"triggerdev has no worker that knows {', '.join(missing)}; build the definition"
+                " file and start or deploy the worker"
+            )
+
+    async def defined(self) -> Sequence[str]:
+        """Read which of the app's tasks the environment's current worker has.
+
+        Without TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN this cannot be read, and all are
+        taken to be there: a run of a task that is not stays PENDING_VERSION until it is.
+        """
+        settings = self._settings
+        if settings.project_ref is None or settings.access_token is None:
+            await self._api.get("/api/v1/queues", params={"perPage": 1})
+            return [each.id for each in self._app.tasks]
+        path = f"/api/v1/projects/{settings.project_ref}/{settings.environment}/workers/current"
+        found = await self._api.get(path, token=True)
+        if found is None:
+            return []
+        tasks = (found.get("worker") or found).get("tasks", [])
+        known = {str(each.get("slug") or each.get("id")) for each in tasks}
+        return [each.id for each in self._app.tasks if each.id in known]
+
+    async def _trigger(self, delivery: Delivery) -> Delivered:
+        item = self._item(delivery)
+        try:
+            found = await self._api.post(f"/api/v1/tasks/{delivery.task}/trigger", item)
+            if not isinstance(found, dict) or "id" not in found:
+                raise ProviderRefused(f"triggerdev knows no task {delivery.task!r}")
+        except TurnoutError as error:
+            return Delivered(key=delivery.key, error=error)
+        return Delivered(key=delivery.key, provider_run_id=str(found["id"]))
+
+    async def _batch(self, page: Sequence[Delivery]) -> list[Delivered]:
+        """One batch; repeating it is harmless, because every item has its own key."""
+        try:
+            made = await self._api.post("/api/v3/batches", {"runCount": len(page)})
+            if made is None:
+                raise ProviderRefused("triggerdev has no /api/v3/batches; it is older than 4.3")
+            lines = [
+                {"index": at, "task": each.task, **self._item(each)} for at, each in enumerate(page)
+            ]
+            sent = await self._api.post_lines(f"/api/v3/batches/{made['id']}/items", lines)
+            if not sent or not sent.get("sealed"):
+                raise ProviderUnavailable("triggerdev did not take the whole batch")
+        except TurnoutError as error:
+            return [Delivered(key=each.key, error=error) for each in page]
+        return [Delivered(key=each.key) for each in page]
+
+    def _item(self, delivery: Delivery) -> dict[str, Any]:
+        payload = {
+            "run_id": delivery.run_id,
+            "delivery": delivery.number,
+            "task": delivery.task,
+            "protocol": PROTOCOL,
+        }
+        tags = [f"turnout:{delivery.key}"[:128]]
+        return {
+            "payload": payload,
+            "options": {"idempotencyKey": delivery.key, "tags": tags},
+        }
+
+    async def _complete(self, wake: Wake) -> None:
+        token = wake.delivery.token if wake.delivery else None
+        if token is not None:
+            await self._api.post(f"/api/v1/waitpoints/tokens/{token}/complete", {"data": wake.seq})
+
+    async def _find(self, delivery: Delivery) -> str | None:
+        """Find a vendor run by the tag that its delivery gave it."""
+        params = {"filter[tag]": f"turnout:{delivery.key}"[:128], "page[size]": 10}
+        found = await self._api.get("/api/v1/runs", params=params) or {}
+        runs = found.get("data", [])
+        return str(runs[0]["id"]) if runs else None

@@ -1,0 +1,15 @@
+"""The vendor's clock times."""
+
+from datetime import datetime
+
+from turnout.model.time import Millis
+
+
+def moment_of(text: object) -> Millis | None:
+    """Read an ISO time; None where there is none, as `finishedAt` of some cancelled runs."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1_000)
+    except ValueError:
+        return None

@@ -1,0 +1,91 @@
+"""Schedules at the server: imperative, exact, one for each of ours.
+
+A deduplication key is per project, so it carries the environment; the external id carries ours.
+The server's default window spreads firing over an hour; `0m` is exact. Runs may be made up to
+half a minute early, so the worker sends the nominal time and the run store claims it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from turnout.errors import InvalidDefinition, ProviderRefused
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout_triggerdev.api import Api
+from turnout_triggerdev.definition import TICK_TASK
+from turnout_triggerdev.moments import moment_of
+from turnout_triggerdev.settings import Settings
+
+PATH = "/api/v1/schedules"
+
+
+class Schedules:
+    """The schedules of one app in one environment."""
+
+    def __init__(self, api: Api, settings: Settings, app: str) -> None:
+        self._api = api
+        self._prefix = f"turnout:{settings.environment}:{app}:"
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Create or update these, and remove the app's others; nothing is sent that stands."""
+        standing = {str(each["deduplicationKey"]): each for each in await self._ours()}
+        for schedule in schedules:
+            found = standing.pop(self._prefix + schedule.id, None)
+            if found is None and schedule.paused:
+                continue
+            if found is None or not _stands(found, schedule):
+                await self._put(schedule)
+            await self._activate(found, active=not schedule.paused)
+        for each in standing.values():
+            await self._api.delete(f"{PATH}/{each['id']}")
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read back what the server will fire."""
+        return [
+            ArmedSchedule(
+                id=str(each["deduplicationKey"]).removeprefix(self._prefix),
+                task=None,
+                cron=str(each["generator"]["expression"]),
+                zone=str(each.get("timezone", "UTC")),
+                active=bool(each.get("active")),
+                next_at=moment_of(each.get("nextRun")),
+                provider_id=str(each["id"]),
+            )
+            for each in await self._ours()
+        ]
+
+    async def _ours(self) -> list[dict[str, Any]]:
+        return [
+            each
+            async for each in self._api.pages(PATH)
+            if str(each.get("deduplicationKey", "")).startswith(self._prefix)
+        ]
+
+    async def _put(self, schedule: Schedule) -> None:
+        body = {
+            "task": TICK_TASK,
+            "cron": schedule.five_fields,
+            "timezone": schedule.zone,
+            "externalId": schedule.id,
+            "deduplicationKey": self._prefix + schedule.id,
+            "window": "0m",
+        }
+        try:
+            await self._api.post(PATH, body)
+        except ProviderRefused as error:
+            raise InvalidDefinition(f"schedule {schedule.id!r}: {error}") from error
+
+    async def _activate(self, found: dict[str, Any] | None, *, active: bool) -> None:
+        """Pause or resume; a new one is active, and so is one that was only updated."""
+        if found is not None and bool(found.get("active")) is not active:
+            word = "activate" if active else "deactivate"
+            await self._api.post(f"{PATH}/{found['id']}/{word}")
+
+
+def _stands(found: dict[str, Any], schedule: Schedule) -> bool:
+    wanted = (TICK_TASK, schedule.five_fields, schedule.zone, schedule.id)
+    return wanted == (
+        found.get("task"),
+        found["generator"]["expression"],
+        found.get("timezone", "UTC"),
+        found.get("externalId"),
+    )

@@ -1,0 +1,63 @@
+"""The vendor's own settings.
+
+TRIGGER_API_URL and TRIGGER_SECRET_KEY; to read back what is registered, TRIGGER_PROJECT_REF with
+TRIGGER_ACCESS_TOKEN.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from turnout.errors import InvalidSettings
+
+CLOUD: Final = "https://api.trigger.dev"
+SLUGS: Final = ("dev", "stg", "prod", "preview")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the server is, and who we are there; secrets are never shown."""
+
+    api_url: str
+    secret_key: str = field(repr=False)
+    project_ref: str | None = None
+    access_token: str | None = field(default=None, repr=False)
+    environment: str = "dev"
+    """The environment's slug: dev, stg, prod or preview."""
+    branch: str | None = None
+    """A preview branch."""
+
+
+def read_settings(given: Mapping[str, str]) -> Settings:
+    """Read the settings; every fault is named, all at once."""
+    faults = []
+    secret = given.get("TRIGGER_SECRET_KEY", "")
+    if not secret:
+        faults.append("TRIGGER_SECRET_KEY is not set")
+    url = given.get("TRIGGER_API_URL", CLOUD).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        faults.append("TRIGGER_API_URL is not an http(s) URL")
+    token = given.get("TRIGGER_ACCESS_TOKEN") or None
+    if token is not None and not token.startswith("tr_pat_"):
+        faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
+    slug = given.get("TRIGGER_ENVIRONMENT") or _slug_of(secret)
+    if slug not in SLUGS:
+        faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
+    if faults:
+        raise InvalidSettings("triggerdev: " + "; ".join(faults))
+    return Settings(
+        api_url=url,
+        secret_key=secret,
+        project_ref=given.get("TRIGGER_PROJECT_REF") or None,
+        access_token=token,
+        environment=slug,
+        branch=given.get("TRIGGER_PREVIEW_BRANCH") or None,
+    )
+
+
+def _slug_of(secret: str) -> str:
+    """A key names its environment: `tr_dev_…`, `tr_prod_sk_…`; one that does not is of dev."""
+    named = secret.split("_")[1] if secret.count("_") > 1 else "dev"
+    return named if named in SLUGS else "dev"
