@@ -1,12 +1,21 @@
 """Every rule's examples, which are its tests."""
 
 import re
+from functools import cache
 
 import pytest
 
 from turnout.audit.examples import faults
 from turnout.audit.fix import FIXERS
-from turnout.audit.ruleset import load, names
+from turnout.audit.ruleset import Ruleset, names
+from turnout.audit.ruleset import load as read
+
+
+@cache
+def load(ruleset: str) -> Ruleset:
+    """Load a rule set, once."""
+    return read(ruleset)
+
 
 RULES = [(ruleset, rule.id) for ruleset in names() for rule in load(ruleset).rules]
 FACTS = 29
