@@ -27,10 +27,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-
 from turnout_triggerdev.devserver.app import build
 from turnout_triggerdev.devserver.clock import FrozenClock
-from turnout_triggerdev.devserver.main import KEYS, PROJECT_REF, new_world
+from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
 from turnout_triggerdev.devserver.rates import Rates, rate
 from turnout_triggerdev.devserver.world import World
 
@@ -237,7 +236,10 @@ class Api:
     def __init__(self, url: str, key: str = KEYS["dev"]) -> None:
         self.url = url
         self.client = httpx.AsyncClient(
-            base_url=url, headers={"authorization": f"Bearer {key}", **VERSION}, timeout=20
+            base_url=url,
+            headers={"authorization": f"Bearer {key}", **VERSION},
+            timeout=20,
+            verify=False,
         )
 
     async def call(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
@@ -419,6 +421,45 @@ def rid() -> str:
     return f"r{next(_names)}"
 
 
+@dataclass(kw_only=True)
+class ServerProcess:
+    """The offline server alone, as a process."""
+
+    api: Api
+    settings: dict[str, str]
+
+    async def registered(self, seconds: float) -> None:
+        """Return once a worker has registered."""
+
+        async def look() -> bool:
+            path = f"/api/v1/projects/{PROJECT_REF}/dev/workers/current"
+            return (await self.api.call("GET", path)).status_code == 200
+
+        await until(look, seconds)
+
+
+@pytest.fixture(scope="module")
+def server_process(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Starts the offline server as a process."""
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[ServerProcess]:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        settings = {
+            "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
+            "TRIGGER_SECRET_KEY": KEYS["dev"],
+            "TRIGGER_PROJECT_REF": PROJECT_REF,
+        }
+        with start_server(port, tmp_path_factory.mktemp("server")):
+            await server_is_up(url)
+            api = Api(url)
+            yield ServerProcess(api=api, settings=settings)
+            await api.client.aclose()
+
+    return start
+
+
 # The offline server in this process, with a clock that tests turn
 
 
@@ -487,7 +528,7 @@ class Switch:
     """One listening port for many worlds: each test puts its own application in."""
 
     def __init__(self) -> None:
-        self.app: Starlette | None = None
+        self.app: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand over to the test's application."""
@@ -513,7 +554,7 @@ async def offline(house: tuple[Switch, str]) -> AsyncIterator[Served]:
     world = new_world(url=url, clock=FrozenClock(NOW))
     app = build(world, Rates(rate("off")), turnable=True)
     switch.app = app
-    async with app.router.lifespan_context(app):
+    async with app.lifespan_context(app):
         api = Api(url)
         yield Served(world=world, api=api, url=url)
         await api.client.aclose()

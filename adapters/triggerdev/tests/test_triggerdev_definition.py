@@ -10,12 +10,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from turnout.model.tasks import app, task
-from turnout.ports.devserver import DevServer, DevSetup
-
 import turnout_triggerdev.standin
 from turnout_triggerdev.definition import definition_of
 from turnout_triggerdev.standin.definition import WrongDefinition, definition, read_definition
+
+from turnout.model.tasks import app, task
+from turnout.ports.devserver import DevServer, DevSetup
 
 FOLDER = Path(turnout_triggerdev.standin.__file__).parent
 SCHEMA = json.loads((FOLDER / "definition.schema.json").read_text())

@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from turnout_triggerdev.devserver.lanes import Lane, Lanes
 
 QUEUE_LIMIT, TOTAL = 2, 3

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.responses import HTMLResponse
+from starlette.routing import Route, Router, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from turnout_triggerdev.devserver import engine, scheduler, waiting
 from turnout_triggerdev.devserver.dev import presence, protocol, sockets
@@ -179,14 +178,17 @@ PROJECTS: Paths = {
 CLOCK: Paths = {"/double/clock": {"POST": _worker(control.turn_clock)}}
 
 
-def build(world: World, rates: Rates, *, turnable: bool = False) -> Starlette:
-    """The application over this world; `turnable` lets callers turn its clock."""
+def build(world: World, rates: Rates, *, turnable: bool = False) -> Router:
+    """The application over this world; `turnable` lets callers turn its clock.
+
+    A bare router: a framework's layers around it would cost a third of every request.
+    """
     paths = {**ENGINE, **RUNS, **PROJECTS, **NOUNS, **(CLOCK if turnable else {})}
     routes = [Route(path, Resource(world, rates, methods)) for path, methods in paths.items()]
     socket = WebSocketRoute("/socket.io/", sockets.endpoint(world))
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         resume(world)
         ringing = asyncio.create_task(world.alarms.run())
         yield
@@ -196,15 +198,16 @@ def build(world: World, rates: Rates, *, turnable: bool = False) -> Starlette:
             await ringing
         world.store.close()
 
-    return Starlette(
-        routes=[*routes, socket],
-        lifespan=lifespan,
-        exception_handlers={HTTPException: _page},  # type: ignore[dict-item]
-    )
+    return Router([*routes, socket], default=_page, redirect_slashes=False, lifespan=lifespan)
 
 
-async def _page(_: Request, error: HTTPException) -> Response:
-    return HTMLResponse("<!DOCTYPE html><title>Not found</title>", error.status_code)
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    """What the real server answers on unknown paths: a page."""
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+        return
+    page = HTMLResponse("<!DOCTYPE html><title>Not found</title>", 404)
+    await page(scope, receive, send)
 
 
 def resume(world: World) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from turnout.ports.devserver import DevSetup, Process
-
 from turnout_triggerdev.definition import write_definition
 from turnout_triggerdev.devserver.main import (
     ACCESS_TOKEN,

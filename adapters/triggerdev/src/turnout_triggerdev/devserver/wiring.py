@@ -1,6 +1,7 @@
 """From an HTTP request to a handler and back: who calls, how often, with what body."""
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from turnout_triggerdev.devserver.errors import Refusal, refused
 from turnout_triggerdev.devserver.rates import Rates
 from turnout_triggerdev.devserver.records import Environment
 from turnout_triggerdev.devserver.world import World
+
+log = logging.getLogger(__name__)
 
 JSON_TYPE = "application/json; charset=utf-8"
 MAX_BODY = 3 * 1024 * 1024
@@ -102,6 +105,10 @@ class Resource:
             response = _refusal(refusal)
         except ClientDisconnect:
             return
+        except Exception:
+            # The outermost edge: one request fails, the server goes on.
+            log.exception("a request failed", extra={"action": "request", "path": request.url.path})
+            response = answer({"error": "Something went wrong"}, 500)
         for name, value in limits.items():
             response.headers.setdefault(name, value)
         await self._world.store.committed()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from turnout_triggerdev.standin.definition import WrongDefinition, read_definition
 from turnout_triggerdev.standin.runner import Runner
+from turnout_triggerdev.standin.server import ServerRefused
 from turnout_triggerdev.standin.settings import WrongSettings, settings
 
 WRONG_USE = 2
@@ -23,7 +24,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (WrongSettings, WrongDefinition, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(WRONG_USE) from None
-    asyncio.run(_until_stopped(runner))
+    try:
+        asyncio.run(_until_stopped(runner))
+    except ServerRefused as error:
+        sys.stderr.write(f"the server refuses this worker: {error}\n")
+        raise SystemExit(1) from None
 
 
 async def _until_stopped(runner: Runner) -> None:

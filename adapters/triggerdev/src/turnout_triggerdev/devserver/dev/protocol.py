@@ -69,8 +69,8 @@ async def dequeue(call: Call) -> Response:
     """
     body = call.fields()
     world, env = call.world, call.env
-    most = min(int(body.get("maxRuns") or MOST_AT_ONCE), MOST_ON_REQUEST)
-    seconds = min(float(body.get("waitMs") or 0) / 1000, LONGEST_POLL)
+    most = min(_number(body, "maxRuns", MOST_AT_ONCE), MOST_ON_REQUEST)
+    seconds = min(_number(body, "waitMs", 0) / 1000, LONGEST_POLL)
     owner = body.get("owner")
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -83,6 +83,13 @@ async def dequeue(call: Call) -> Response:
             break
         await world.notices.work(env.id, left)
     return answer({"dequeuedMessages": [_message(world, run) for run in runs]})
+
+
+def _number(body: dict[str, Any], name: str, default: int) -> int:
+    value = body.get(name, default)
+    if not isinstance(value, int) or value < 0:
+        raise refused(400, f'Validation error: Expected number at "{name}"')
+    return value
 
 
 def _message(world: World, run: Run) -> dict[str, Any]:

@@ -122,5 +122,8 @@ _CHECKS: dict[str, Callable[[Any], Complaints]] = {
     "test": _is("boolean"),
     "lockToVersion": _is("string"),
     "payloadType": _is("string"),
+    "parentRunId": _is("string"),
+    "resumeParentOnCompletion": _is("boolean"),
+    "idempotencyKeyOptions": _is("object"),
     "concurrency": _limits,
 }
