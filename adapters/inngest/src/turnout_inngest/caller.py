@@ -1,0 +1,219 @@
+"""Inngest as a durable caller: events hand runs over, its engine calls our worker step by step."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from turnout.errors import PolicyRefused, ProviderRefused, ProviderUnavailable
+from turnout.model.protocol import PROTOCOL
+from turnout.model.runs import Delivery, Wake
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.status import Capability, Held
+from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
+from turnout.ports.caller import Delivered, Sighting, Surroundings
+from turnout_inngest.api import InngestApi
+from turnout_inngest.functions import Serving, event_name, tasks_of
+from turnout_inngest.looking import Lookout
+from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
+from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
+from turnout_inngest.walk import WAKE
+
+CAPABILITIES: Final[Mapping[Capability, Held]] = {
+    Capability.EMIT: Held.OURS,
+    Capability.SCHEDULE_RECURRING: Held.PROVIDER,
+    Capability.CANCEL: Held.OURS,
+    Capability.STATUS: Held.OURS,
+    Capability.DEFINE_TASK: Held.PROVIDER,
+    Capability.RETRIES: Held.OURS,
+    Capability.CONCURRENCY: Held.OURS,
+    Capability.TIMEOUTS: Held.OURS,
+}
+LONGEST_EVENT_NAME: Final = 255
+LISTED_AFTER: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between looks whether the server lists what it has just accepted."""
+
+
+class InngestCaller:
+    """One app on one Inngest server; `DurableCaller` and `Serves`."""
+
+    def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
+        self._app = surroundings.app
+        self._settings = settings
+        self._api = InngestApi(settings)
+        self._lookout = Lookout(self._api, surroundings.app, surroundings.clock)
+        self._serving = Serving(surroundings, settings)
+        self._crons: dict[str, str] | None = None
+        self._syncing = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return "inngest"
+
+    @property
+    def capabilities(self) -> Mapping[Capability, Held]:
+        """Who holds what."""
+        return CAPABILITIES
+
+    @property
+    def alarm_grace(self) -> Millis:
+        """The vendor rounds its waits to whole seconds, and queues."""
+        return 5_000
+
+    @property
+    def mount(self) -> str:
+        """Where the application is mounted."""
+        return MOUNT
+
+    def asgi(self) -> Any:
+        """Give the application that the vendor calls."""
+        return self._serving
+
+    async def start(self) -> None:
+        """Nothing to begin: the vendor calls."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._api.close()
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        """Send one event for each; its id is the delivery's key."""
+        events = [
+            {
+                "name": event_name(self._app, each.task),
+                "id": each.key,
+                "data": {
+                    "run_id": each.run_id,
+                    "delivery": each.number,
+                    "task": each.task,
+                    "protocol": PROTOCOL,
+                    "definition": self._app.definition,
+                },
+            }
+            for each in deliveries
+        ]
+        told = await self._api.send(events)
+        return [
+            Delivered(key=each.key, error=said)
+            if isinstance(said, Exception)
+            else Delivered(key=each.key, provider_run_id=Lookout.of_event(said))
+            for each, said in zip(deliveries, told, strict=True)
+        ]
+
+    async def wake(self, wakes: Sequence[Wake]) -> None:
+        """Send one event for each to the vendor runs that wait for it."""
+        told = await self._api.send(
+            [{"name": WAKE, "data": {"run_id": each.run_id, "seq": each.seq}} for each in wakes]
+        )
+        for said in told:
+            if isinstance(said, Exception):
+                raise said
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Cancel the vendor run; True once the server itself says that it has ended."""
+        return await self._lookout.stop(delivery)
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Say what the server knows of the vendor run."""
+        return await self._lookout.look(delivery)
+
+    def check(self, task: Task) -> None:
+        """Refuse what the vendor cannot take; every policy is kept by the core."""
+        name = event_name(self._app, task.id)
+        if len(name) > LONGEST_EVENT_NAME:
+            raise PolicyRefused(
+                f"task {task.id!r}: the event {name[:60]}… is longer than Inngest's"
+                f" {LONGEST_EVENT_NAME} characters; shorten the app's name or the task's id"
+            )
+        for schedule in self._app.schedules:
+            if schedule.task == task.id:
+                check_schedule(schedule)
+
+    async def define(self, app: App) -> None:
+        """Register the tasks; the schedules stay as the server has them until they are armed."""
+        del app
+        async with self._syncing:
+            if self._crons is None:
+                await self._read_crons()
+            await self._sync(self._crons or {})
+
+    async def defined(self) -> Sequence[str]:
+        """Read back which tasks the server lists."""
+        known = {str(each.get("id")) for each in await self._api.functions(self._app.name)}
+        return [each.id for each in tasks_of(self._app) if each.id in known]
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Register the schedules, with the tasks: the vendor replaces an app's functions whole."""
+        for each in schedules:
+            check_schedule(each)
+        crons = {each.id: trigger_of(each) for each in schedules if not each.paused}
+        async with self._syncing:
+            if crons != self._crons:
+                await self._sync(crons)
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read back the schedules that the server lists."""
+        return armed_of(await self._api.functions(self._app.name))
+
+    async def _read_crons(self) -> None:
+        """Take over what is armed: a replica that starts must not disarm it, even for a moment."""
+        functions = await self._api.functions(self._app.name)
+        self._crons = {
+            str(each["id"]).removeprefix(FUNCTION): cron
+            for each in functions
+            if str(each.get("id")).startswith(FUNCTION) and (cron := cron_of(each)) is not None
+        }
+
+    async def _sync(self, crons: Mapping[str, str]) -> None:
+        """Have the SDK register everything, and wait until the server lists it."""
+        application = self._serving.registration(crons)
+        if application is None:
+            return
+        transport = httpx.ASGITransport(app=application)
+        async with httpx.AsyncClient(
+            transport=transport, base_url=self._settings.service_url
+        ) as within:
+            answer = await within.put(SERVED_AT)
+        said = _json(answer)
+        if said.get("ok") is not True:
+            raise await self._why_refused(said)
+        self._crons = dict(crons)
+        wanted = {each.id for each in tasks_of(self._app)} | {FUNCTION + each for each in crons}
+        await self._listed(wanted)
+
+    async def _listed(self, wanted: set[str]) -> None:
+        known: set[str] = set()
+        for pause in LISTED_AFTER:
+            known = {str(each.get("id")) for each in await self._api.functions(self._app.name)}
+            if known >= wanted:
+                return
+            await asyncio.sleep(pause)
+        missing = ", ".join(sorted(wanted - known))
+        raise ProviderUnavailable(f"Inngest does not list {missing[:500]} yet")
+
+    async def _why_refused(self, said: Mapping[str, Any]) -> Exception:
+        """Find out why a registration failed: the answer itself does not say."""
+        answer = await self._api.get(f"/v2/apps/{quote(self._app.name, safe='')}")
+        found = answer.data or {}
+        reason = (found.get("latestSync") or {}).get("error")
+        brief = str(said.get("error") or said.get("message") or "no reason given")[:500]
+        refused = said.get("status") == HTTPStatus.BAD_REQUEST or "invalid" in brief
+        if reason and refused:
+            return ProviderRefused(f"Inngest refused the app {self._app.name!r}: {reason}")
+        if refused:
+            return ProviderRefused(f"Inngest refused the app {self._app.name!r}: {brief}")
+        return ProviderUnavailable(f"Inngest did not register the app: {brief}")
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) else {"error": f"answer {answer.status_code}"}

@@ -1,0 +1,146 @@
+"""Reads and ends single vendor runs, from the sources that are right about them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from turnout.errors import ProviderUnavailable
+from turnout.model.runs import Delivery
+from turnout.model.tasks import App
+from turnout.model.time import Millis, moment
+from turnout.ports.caller import Sighting
+from turnout.ports.clock import Clock
+from turnout_inngest.api import Answer, InngestApi
+from turnout_inngest.statuses import state_of
+
+_EVENT: Final = "event:"
+SCHEDULED_WITHIN: Final[Millis] = 30_000
+"""By then an accepted event has its run; one without was a repetition, which never has any."""
+
+
+class Lookout:
+    """Knows a delivery's vendor run by its id or, before it has called in, by its event's id."""
+
+    def __init__(self, api: InngestApi, app: App, clock: Clock) -> None:
+        self._api = api
+        self._app = app
+        self._clock = clock
+
+    @staticmethod
+    def of_event(event_id: str) -> str:
+        """Write what a delivery is known by until its vendor run calls in."""
+        return _EVENT + event_id
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Say what the server knows of the vendor run."""
+        run, source = await self._find(delivery)
+        now = self._clock.now()
+        if run is None:
+            return Sighting(state=None, word="not found", seen_at=now, evidence={"source": source})
+        ended = _time(run, "endedAt", "ended_at")
+        return Sighting(
+            state=state_of(run),
+            word=str(run.get("status", "")),
+            seen_at=now,
+            started_at=_time(run, "startedAt", "run_started_at"),
+            ended_at=ended,
+            evidence={
+                "source": source,
+                "id": run.get("id") or run.get("run_id"),
+                "status": run.get("status"),
+                "queuedAt": run.get("queuedAt"),
+                "startedAt": run.get("startedAt") or run.get("run_started_at"),
+                "endedAt": run.get("endedAt") or run.get("ended_at"),
+            },
+        )
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Cancel the vendor run, and say whether the server says that it has ended."""
+        run, _ = await self._find(delivery)
+        if run is None:
+            return self._will_never_be(delivery)
+        if state_of(run).terminal:
+            return True
+        run_id = quote(str(run.get("id") or run.get("run_id")), safe="")
+        answer = await self._api.post(f"/v2/runs/{run_id}/cancel")
+        if _is_no_route(answer):
+            answer = await self._api.delete(f"/v1/runs/{run_id}")
+        gone = answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}
+        if not answer.is_ok and not gone:
+            self._api.check(answer)
+        found, _ = await self._by_id(str(run.get("id") or run.get("run_id")))
+        return found is None or state_of(found).terminal
+
+    def _will_never_be(self, delivery: Delivery) -> bool:
+        """Whether a vendor run that is not there is not merely late; it would end quietly."""
+        known = delivery.provider_run_id
+        if known is None or not known.startswith(_EVENT) or delivery.sent_at is None:
+            return True
+        return self._clock.now() - delivery.sent_at > SCHEDULED_WITHIN
+
+    async def _find(self, delivery: Delivery) -> tuple[Mapping[str, Any] | None, str]:
+        known = delivery.provider_run_id
+        if known is None:
+            return None, "not sent"
+        if known.startswith(_EVENT):
+            return await self._by_event(known.removeprefix(_EVENT), delivery.task)
+        return await self._by_id(known)
+
+    async def _by_event(self, event_id: str, task: str) -> tuple[Mapping[str, Any] | None, str]:
+        source = f"/v2/events/{quote(event_id, safe='')}/runs"
+        for each in await self._listed(source):
+            if (each.get("function") or {}).get("id") == task:
+                return each, source
+        return None, source
+
+    async def _by_id(self, run_id: str) -> tuple[Mapping[str, Any] | None, str]:
+        """Read a run; while it goes on, its own page may show the status of its first step."""
+        source = f"/v2/runs/{quote(run_id, safe='')}"
+        answer = await self._api.get(source)
+        if _is_no_route(answer):
+            return await self._by_old_api(run_id)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None, source
+        self._api.check(answer)
+        run = answer.data
+        if not isinstance(run, dict):
+            raise ProviderUnavailable(f"Inngest answered {source} without a run")
+        if run.get("endedAt"):
+            return run, source
+        for event_id in (run.get("trigger") or {}).get("eventIds") or ():
+            by_event = f"/v2/events/{quote(str(event_id), safe='')}/runs"
+            for each in await self._listed(by_event):
+                if each.get("id") == run_id:
+                    return each, by_event
+        return run, source
+
+    async def _by_old_api(self, run_id: str) -> tuple[Mapping[str, Any] | None, str]:
+        """Read a run where there is no API v2; its errors come with status 200."""
+        source = f"/v1/runs/{quote(run_id, safe='')}"
+        answer = await self._api.get(source)
+        self._api.check(answer)
+        return (answer.data if isinstance(answer.data, dict) else None), source
+
+    async def _listed(self, source: str) -> list[Mapping[str, Any]]:
+        answer = await self._api.get(source, limit="40")
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return []
+        self._api.check(answer)
+        return [each for each in answer.data or () if isinstance(each, dict)]
+
+
+def _is_no_route(answer: Answer) -> bool:
+    """Whether a server of an older version has no such route, as against no such run."""
+    return answer.status == HTTPStatus.NOT_FOUND and answer.code != "not_found"
+
+
+def _time(run: Mapping[str, Any], *names: str) -> Millis | None:
+    for name in names:
+        if run.get(name):
+            try:
+                return moment(datetime.fromisoformat(str(run[name])))
+            except ValueError:
+                return None
+    return None

@@ -1,0 +1,73 @@
+"""Schedules as the vendor's cron triggers: `TZ=Zone m h d m w`."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from turnout.errors import PolicyRefused
+from turnout.model.schedules import ArmedSchedule, Schedule
+
+FUNCTION = "_schedule."
+"""What the id of a schedule's function starts with; no task's id can."""
+
+_ZONED = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)")
+_FOREIGN = re.compile(r"[LW#?]")
+_NAMED = re.compile(r"[A-Za-z]{3}")
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Refuse, by name, an expression that the vendor does not take or reads otherwise."""
+    fields = schedule.five_fields.split()
+    days, weekdays = fields[2], fields[4]
+    if any(_FOREIGN.search(_NAMED.sub("", each)) for each in fields):
+        reason = "Inngest has no L, W, # or ?"
+    elif re.search(r"(?<![/\d])0*7(?!\d)", weekdays):
+        reason = "Inngest does not take 7 for Sunday; write 0"
+    elif days != "*" != weekdays and (days[0] == "*" or weekdays[0] == "*"):
+        # A day must fit both fields for us, and either of them for the vendor.
+        reason = "Inngest reads */n beside the other field of days as another set of days"
+    else:
+        return
+    raise PolicyRefused(f"schedule {schedule.id!r}: {schedule.cron!r}: {reason}")
+
+
+def trigger_of(schedule: Schedule) -> str:
+    """Write the trigger."""
+    return f"TZ={schedule.zone} {schedule.five_fields}"
+
+
+def armed_of(functions: list[Mapping[str, Any]]) -> list[ArmedSchedule]:
+    """Read the schedules among the functions that the server lists."""
+    found = []
+    for each in functions:
+        function = str(each.get("id", ""))
+        trigger = cron_of(each)
+        if not function.startswith(FUNCTION) or trigger is None:
+            continue
+        zoned = _ZONED.fullmatch(trigger)
+        found.append(
+            ArmedSchedule(
+                id=function.removeprefix(FUNCTION),
+                task=None,
+                cron=zoned[2] if zoned else trigger,
+                zone=zoned[1] if zoned else "UTC",
+                active=True,
+                provider_id=function,
+            )
+        )
+    return found
+
+
+def cron_of(function: Mapping[str, Any]) -> str | None:
+    """Read a listed function's cron trigger."""
+    for each in function.get("triggers") or ():
+        if isinstance(each, dict) and each.get("type") == "CRON":
+            return str(each.get("value", ""))
+    return None
+
+
+def slot_of(payload: Mapping[str, Any]) -> int:
+    """Read the nominal time of a tick, in milliseconds; ValueError where there is none."""
+    said = str(payload.get("scheduledAt", ""))
+    return round(datetime.fromisoformat(said).timestamp() * 1_000)

@@ -1,0 +1,129 @@
+"""The vendor's own settings, read from what the adapter is given; faults are named all at once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from turnout.errors import InvalidSettings
+
+DEV_SERVER = "http://127.0.0.1:8288"
+CLOUD_API, CLOUD_EVENTS = "https://api.inngest.com", "https://inn.gs"
+MOUNT = "/turnout/inngest"
+"""Beside, not at, the vendor's usual path: an application of the team's own may be served there."""
+SERVED_AT = "/functions"
+
+_NAMES = (
+    "INNGEST_DEV",
+    "INNGEST_BASE_URL",
+    "INNGEST_API_BASE_URL",
+    "INNGEST_EVENT_API_BASE_URL",
+    "INNGEST_EVENT_KEY",
+    "INNGEST_SIGNING_KEY",
+)
+_SIGNING_KEY = re.compile(r"(?:signkey-[\w-]+-)?(?:[0-9a-fA-F]{2})+")
+_ON, _OFF = {"1", "true", "yes"}, {"", "0", "false", "no"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InngestSettings:
+    """Where the vendor's server is, with what keys, and where it reaches this service.
+
+    production: requests are signed, on the cloud or on a server of one's own.
+    """
+
+    api: str
+    events: str
+    service_url: str
+    production: bool
+    event_key: str | None = field(default=None, repr=False)
+    signing_key: str | None = field(default=None, repr=False)
+    signing_key_fallback: str | None = field(default=None, repr=False)
+    environment: str | None = None
+
+    @property
+    def served_at(self) -> str:
+        """The path that the vendor calls."""
+        return urlsplit(self.service_url).path.rstrip("/") + MOUNT + SERVED_AT
+
+
+def read_settings(given: Mapping[str, str], service_url: str | None) -> InngestSettings:
+    """Read the settings; InvalidSettings names every one that is missing or wrong."""
+    if not any(given.get(name) for name in _NAMES):
+        raise InvalidSettings(
+            "Inngest is not set up: set INNGEST_DEV=1 for a dev server, or INNGEST_SIGNING_KEY and"
+            " INNGEST_EVENT_KEY (and, for a server of your own, INNGEST_BASE_URL)"
+        )
+    faults: list[str] = []
+    dev, dev_url = _dev(given.get("INNGEST_DEV", ""), faults)
+    api, events = _addresses(given, dev_url if dev else None, faults, cloud=not dev)
+    if not dev:
+        faults += _missing_keys(given)
+    for name in ("INNGEST_SIGNING_KEY", "INNGEST_SIGNING_KEY_FALLBACK"):
+        if given.get(name) and _SIGNING_KEY.fullmatch(given[name]) is None:
+            faults.append(f"{name}: is hex with an even number of digits, after signkey-…- if any")
+    if service_url is None:
+        faults.append("TURNOUT_SERVICE_URL: set it to where Inngest reaches this service")
+    elif not _is_url(service_url):
+        faults.append("TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org")
+    if faults:
+        raise InvalidSettings("; ".join(faults))
+    return InngestSettings(
+        api=api,
+        events=events,
+        service_url=(service_url or "").rstrip("/"),
+        production=not dev,
+        event_key=given.get("INNGEST_EVENT_KEY"),
+        signing_key=given.get("INNGEST_SIGNING_KEY"),
+        signing_key_fallback=given.get("INNGEST_SIGNING_KEY_FALLBACK"),
+        environment=given.get("INNGEST_ENV"),
+    )
+
+
+def _dev(given: str, faults: list[str]) -> tuple[bool, str]:
+    """Whether a dev server is meant, and where it is: INNGEST_DEV is a yes, a no, or a URL."""
+    if given.lower() in _OFF:
+        return False, ""
+    if given.lower() in _ON:
+        return True, DEV_SERVER
+    if not _is_url(given):
+        faults.append("INNGEST_DEV: is neither 1, nor 0, nor a URL like http://127.0.0.1:8288")
+    return True, given
+
+
+def _addresses(
+    given: Mapping[str, str], dev_url: str | None, faults: list[str], *, cloud: bool
+) -> tuple[str, str]:
+    both = given.get("INNGEST_BASE_URL")
+    api = given.get("INNGEST_API_BASE_URL") or both
+    events = given.get("INNGEST_EVENT_API_BASE_URL") or both
+    faults += [
+        f"{name}: is not a URL like https://inngest.example.org"
+        for name in ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL", "INNGEST_EVENT_API_BASE_URL")
+        if given.get(name) and not _is_url(given[name])
+    ]
+    if cloud and (api is None) != (events is None):
+        # One of the two alone would send half of the traffic to the vendor's cloud.
+        missing = "INNGEST_API_BASE_URL" if api is None else "INNGEST_EVENT_API_BASE_URL"
+        faults.append(f"{missing}: is missing beside the other; or set INNGEST_BASE_URL for both")
+    return (
+        (api or dev_url or CLOUD_API).rstrip("/"),
+        (events or dev_url or CLOUD_EVENTS).rstrip("/"),
+    )
+
+
+def _missing_keys(given: Mapping[str, str]) -> list[str]:
+    wanted = ("INNGEST_SIGNING_KEY", "INNGEST_EVENT_KEY")
+    return [
+        f"{name}: is missing; without INNGEST_DEV requests are signed"
+        for name in wanted
+        if not given.get(name)
+    ]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False

@@ -1,0 +1,39 @@
+"""The vendor's words for the state of a run, all of them, and ours."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from turnout.errors import UnmappedStatus
+from turnout.model.status import RunStatus
+
+STATUSES: Final[Mapping[str, RunStatus]] = {
+    "QUEUED": RunStatus.QUEUED,
+    "SCHEDULED": RunStatus.QUEUED,
+    "WAITING": RunStatus.QUEUED,
+    "RUNNING": RunStatus.RUNNING,
+    "COMPLETED": RunStatus.COMPLETED,
+    "FAILED": RunStatus.FAILED,
+    "OVERFLOWED": RunStatus.FAILED,
+    "CANCELLED": RunStatus.CANCELLED,
+    "SKIPPED": RunStatus.CANCELLED,
+}
+"""Of API v2 (capitals), v1 (Scheduled, Running …) and traces. There is no word for timed out: the
+vendor's own timeouts show as CANCELLED. `Unknown` says nothing, so it maps to nothing."""
+
+
+def status_of(word: str) -> RunStatus:
+    """Map a word; UnmappedStatus for one that the table lacks."""
+    found = STATUSES.get(word.upper())
+    if found is None:
+        raise UnmappedStatus(f"Inngest says {word[:80]!r} of a run, which has no counterpart")
+    return found
+
+
+def state_of(run: Mapping[str, Any]) -> RunStatus:
+    """Say where a run of API v2 or v1 stands: an end counts only with the time of it.
+
+    While a run goes on, some sources show the status of its first finished step instead.
+    """
+    found = status_of(str(run.get("status", "")))
+    has_ended = bool(run.get("endedAt") or run.get("ended_at"))
+    return found if has_ended or not found.terminal else RunStatus.RUNNING

@@ -1,0 +1,317 @@
+"""The durable caller's loop, on the vendor's SDK.
+
+The SDK calls the handler from the top again after every vendor step, with the outcomes of those
+that are done. So a walk is a pure function of what the worker said before: every answer of the
+worker is remembered as a vendor step, whose id depends on what is called for and never on where
+in the walk. Two branches may come upon the same call; the first one makes it, the other ends.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import inngest
+
+from turnout.errors import (
+    DefinitionMismatch,
+    Refused,
+    TurnoutError,
+    Unavailable,
+    UnknownRun,
+    WrongUse,
+)
+from turnout.model.protocol import Advance, Execute, Executed, Next, Report, ReportEvent
+from turnout.model.status import RunStatus
+from turnout.model.time import Millis, as_datetime
+from turnout.ports.clock import Clock
+from turnout.ports.worker import Worker
+from turnout_inngest.said import TIMED, UNDER_WAY, Said, Try, receipt_of, said_of, told
+
+WAKE: Final = "turnout/wake"
+MOST_STEPS: Final = 900
+"""Vendor steps of one vendor run; over 1,000 of them the vendor fails it."""
+LONGEST_HOLD: Final[Millis] = 1_000
+"""How long a call waits in process: the vendor's own waits are of whole seconds."""
+LONGEST_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
+
+Found: TypeAlias = tuple[Said, list["Work"]]
+Work: TypeAlias = Callable[[], Awaitable[Found]]
+"""One call, with the waits before it: what was said, and what only this branch can do next."""
+
+
+class _Over(Exception):
+    """The run has ended."""
+
+    def __init__(self, said: Said) -> None:
+        self.said = said
+
+
+class _Quiet(Exception):
+    """This vendor run must end without a failure; `why` is a word of ours."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+class _HandedOver(Exception):
+    """The vendor run is near its limit of steps; the run goes on in the next delivery."""
+
+
+class Walk:
+    """One walk through one vendor run, from its start to the first vendor step that is not done."""
+
+    def __init__(
+        self,
+        ctx: inngest.Context,
+        *,
+        worker: Worker,
+        clock: Clock,
+        definition: str,
+        most_steps: int = MOST_STEPS,
+    ) -> None:
+        self._ctx = ctx
+        self._worker = worker
+        self._clock = clock
+        self._most_steps = most_steps
+        self._run_id = str(ctx.event.data["run_id"])
+        self._common: dict[str, Any] = {
+            "task": str(ctx.event.data["task"]),
+            "definition": definition,
+            "run_id": self._run_id,
+            "delivery": int(str(ctx.event.data["delivery"])),
+            "provider_run_id": ctx.run_id,
+            "provider_attempt": ctx.attempt + 1,
+        }
+        self._asked: set[str] = set()
+        self._count = 0
+        self._depth = 0
+        self._waiting = 0
+        """Waits within a group that are not known to be over."""
+
+    async def run(self) -> dict[str, Any]:
+        """Walk; the vendor run's result, or the error that fails it."""
+        try:
+            await self._flow(partial(self._advance, "advance"))
+        except _Over as over:
+            return self._ended(over.said)
+        except _Quiet as quiet:
+            return self._result(ended=quiet.why)
+        except _HandedOver:
+            await self._report()
+            return self._result(ended="handed over")
+        raise inngest.RetryAfterError("the worker gave the run nothing to do", 1_000, quiet=True)
+
+    def _ended(self, said: Said) -> dict[str, Any]:
+        if said.state is RunStatus.COMPLETED:
+            return self._result(sha256=said.sha256)
+        if said.state is RunStatus.CANCELLED:
+            return self._result(ended=said.state.value)
+        raise inngest.NonRetriableError(said.error or said.state.value, quiet=True)
+
+    def _result(self, **more: Any) -> dict[str, Any]:
+        return {"turnout": 1, "run_id": self._run_id, **more}
+
+    # -- branches -----------------------------------------------------------------------------
+
+    async def _flow(self, work: Work) -> Said:
+        """Follow a call and all that comes of it, until nothing is left to this branch."""
+        found = [work]
+        while found:
+            if len(found) == 1:
+                said, own = await found[0]()
+            else:
+                said, own = await self._together(found), []
+                if self._depth:
+                    return said
+            if said.state.terminal:
+                raise _Over(said)
+            if self._is_last(said, own):
+                return said
+            found = [*own, *self._news(said, always=False)]
+            if not found and not self._depth:
+                found = self._onward(said)
+        return said
+
+    def _is_last(self, said: Said, own: list[Work]) -> bool:
+        """Whether the whole group is done, so that the walk goes on behind it."""
+        if not self._depth or own or self._waiting or said.parked is not None:
+            return False
+        return all(each.label not in self._asked for each in said.starts)
+
+    def _onward(self, said: Said) -> list[Work]:
+        """Find what the run's only branch does next: there is always something."""
+        found = self._news(said, always=True)
+        name = f"advance {said.seq} again"
+        if not found and self._claim(name):
+            found = [partial(self._advance, name, not_before=said.at + LONGEST_HOLD)]
+        return found
+
+    def _news(self, said: Said, *, always: bool) -> list[Work]:
+        """Find what nobody in this walk has called for yet.
+
+        always: whether to wait for whatever the run waits for; otherwise the branches of steps
+        that are under way see to these themselves.
+        """
+        found: list[Work] = [
+            partial(self._execute, each) for each in said.starts if self._claim(each.label)
+        ]
+        waits = said.parked is not None and bool(always or said.parked - UNDER_WAY)
+        if waits and self._claim(f"park {said.seq}"):
+            self._waiting += 1
+            found.append(partial(self._park, said, 0))
+        return found
+
+    async def _together(self, works: list[Work]) -> Said:
+        """Follow several at once; each has its own waits. The newest of what was said last."""
+        self._depth += 1
+        try:
+            branches = tuple(partial(self._flow, each) for each in works)
+            # Race: the vendor calls again as soon as any branch has news, not only when all have.
+            said = await self._ctx.group.parallel(branches, inngest.ParallelMode.RACE)
+        finally:
+            self._depth -= 1
+        if len(said) < len(branches):
+            # The vendor asks for one step of another branch: this one is left out of the call.
+            await self._ctx.step.run("not called for", _nothing)
+        return max(said, key=lambda each: each.seq)
+
+    def _claim(self, name: str) -> bool:
+        if name in self._asked:
+            return False
+        self._asked.add(name)
+        return True
+
+    # -- calls and waits ----------------------------------------------------------------------
+
+    async def _advance(
+        self, name: str, *, not_before: Millis | None = None, parked: tuple[int, int] | None = None
+    ) -> Found:
+        """Ask what to do. parked: the seq that was waited on, and how often before."""
+
+        async def call() -> dict[str, Any]:
+            message = Advance(**self._common)
+            return await self._said(lambda: self._worker.advance(message), not_before)
+
+        memo = await self._step(name, call)
+        said = said_of(memo)
+        if parked is not None and parked[0] == said.seq and said.parked is not None:
+            # Woken for nothing, or a part of a long wait is over: this branch waits on.
+            self._waiting += 1
+            return said, [partial(self._park, said, parked[1] + 1)]
+        return said, self._news(said, always=True)
+
+    async def _execute(self, which: Try, *, not_before: Millis | None = None) -> Found:
+        name = f"{which.label} again {which.again}" if which.again else which.label
+
+        async def call() -> dict[str, Any]:
+            message = Execute(**self._common, step=which.step, attempt=which.attempt)
+            return await self._said(lambda: self._worker.execute(message), not_before)
+
+        memo = await self._step(name, call)
+        said, receipt = said_of(memo), receipt_of(memo)
+        if receipt.is_open:
+            return said, [partial(self._call_again, which, said)]
+        following = Try(step=which.step, attempt=which.attempt + 1)
+        if receipt.retry_at is not None and self._claim(following.label):
+            return said, [partial(self._back_off, which, following, receipt.retry_at, said.at)]
+        return said, []
+
+    async def _back_off(self, failed: Try, following: Try, until: Millis, at: Millis) -> Found:
+        await self._sleep(f"{failed.label} back-off", until, at)
+        return await self._execute(following, not_before=until)
+
+    async def _call_again(self, which: Try, said: Said) -> Found:
+        """Wait for a step that goes on by itself, or that another caller holds."""
+        again = replace(which, again=which.again + 1)
+        due = await self._wait(f"{which.label} wait {again.again}", said)
+        return await self._execute(again, not_before=due)
+
+    async def _park(self, said: Said, again: int) -> Found:
+        """Wait as the worker says, then ask it."""
+        suffix = f"{said.seq} again {again}" if again else str(said.seq)
+        assert said.parked is not None
+        if said.parked <= TIMED and said.until is not None:
+            await self._sleep(f"park {suffix}", said.until, said.at)
+            due: Millis | None = said.until
+        else:
+            due = await self._wait(f"park {suffix}", said)
+        self._waiting -= 1
+        name = f"advance {suffix}"
+        return await self._advance(name, not_before=due, parked=(said.seq, again))
+
+    async def _sleep(self, name: str, until: Millis, at: Millis) -> None:
+        """Sleep at the vendor, never past `until`: it rounds to whole seconds."""
+        if until - at > LONGEST_HOLD:
+            self._spend()
+            await self._ctx.step.sleep_until(name, as_datetime(until - LONGEST_HOLD // 2))
+
+    async def _wait(self, name: str, said: Said) -> Millis | None:
+        """Wait for a wake or for a time; the time, if it was that and is not quite over."""
+        left = LONGEST_WAIT if said.until is None else min(said.until - said.at, LONGEST_WAIT)
+        seconds = left // 1_000
+        if seconds < 1:
+            return said.until
+        self._spend()
+        woken = await self._ctx.step.wait_for_event(
+            name,
+            event=WAKE,
+            if_exp=f'async.data.run_id == "{self._run_id}" && async.data.seq >= {said.seq}',
+            timeout=timedelta(seconds=seconds),
+        )
+        return said.until if woken is None else None
+
+    # -- the two sides ------------------------------------------------------------------------
+
+    def _spend(self) -> None:
+        self._count += 1
+        if self._count > self._most_steps:
+            raise _HandedOver
+
+    async def _step(
+        self, name: str, call: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Call the worker as a vendor step: what it says is remembered."""
+        self._spend()
+        memo = await self._ctx.step.run(name, call)
+        if "refused" in memo:
+            raise _Quiet(str(memo["refused"]))
+        return memo
+
+    async def _said(
+        self, call: Callable[[], Awaitable[Next | Executed]], not_before: Millis | None
+    ) -> dict[str, Any]:
+        """Make a call of the worker, once it is time, and translate what it raises."""
+        if not_before is not None:
+            left = not_before - self._clock.now()
+            await self._clock.sleep(max(0, min(left, LONGEST_HOLD)))
+        try:
+            answer = await call()
+        except (Refused, UnknownRun) as error:
+            return {"refused": error.code}
+        except Unavailable as error:
+            raise inngest.RetryAfterError(str(error), self._pause(error), quiet=True) from None
+        except DefinitionMismatch as error:
+            raise inngest.RetryAfterError(str(error), timedelta(seconds=15), quiet=True) from None
+        except WrongUse as error:
+            raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
+        return told(answer, self._clock.now())
+
+    async def _report(self) -> None:
+        """Have the run looked at soon: it is to be delivered again once this vendor run is over."""
+        at = self._clock.now()
+        with suppress(TurnoutError):
+            message = Report(**self._common, event=ReportEvent.COMPLETED, at=at)
+            await self._worker.report(message)
+
+    def _pause(self, error: Unavailable) -> timedelta:
+        """How long until the vendor calls again: longer each time, as its patience is counted."""
+        if error.retry_after is not None:
+            return max(error.retry_after, timedelta(seconds=1))
+        return timedelta(seconds=min(2**self._ctx.attempt, 60))
+
+
+async def _nothing() -> None:
+    pass
