@@ -44,7 +44,7 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
 
     served = [each for each in turnout.callers.values() if isinstance(each, Serves)]
     return [
-        Route("/turnout/v1/step", steps, methods=["POST"]),
+        Route("/turnout/v1/step", steps.answer, methods=["POST"]),
         Route("/turnout/v1/openapi.json", described),
         Route("/turnout/health", health),
         *(Mount(each.mount, app=each.asgi()) for each in served),

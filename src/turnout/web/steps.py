@@ -49,7 +49,7 @@ class StepEndpoint:
         self._worker = worker
         self._keys = keys
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer one message; every refusal is a `Refusal` in JSON."""
         try:
             body = await _bounded(request)
