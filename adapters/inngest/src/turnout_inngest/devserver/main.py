@@ -3,15 +3,22 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from turnout.errors import InvalidSettings
 from turnout_inngest.devserver import signing
 from turnout_inngest.devserver.options import DEFAULT_PORT, Options
+
+if TYPE_CHECKING:
+    from turnout.ports.devserver import DevSetup, Process
+
+RETRY_AFTER_S = 2
+"""Seconds before a call to the service is made again: on a laptop nobody waits for the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,25 @@ class DevServer:
     def command(self, *, port: int, data: Path) -> list[str]:
         """The whole command for a port and a folder to keep its state in."""
         return [*self.argv, "--port", str(port), "--data", str(data)]
+
+    def processes(self, setup: "DevSetup") -> Sequence["Process"]:
+        """The server alone: it calls the service itself."""
+        # Late: the server's own process needs nothing of Turnout's ports.
+        from turnout.ports.devserver import Process
+
+        command = self.command(port=setup.port, data=setup.data)
+        return (
+            Process(
+                name=self.name,
+                argv=(*command, "--retry-interval", str(RETRY_AFTER_S)),
+                ready_url=f"http://127.0.0.1:{setup.port}/health",
+            ),
+        )
+
+    def environ(self, setup: "DevSetup") -> Mapping[str, str]:
+        """The vendor's own names, for the adapter and for the SDK alike."""
+        origin = f"http://127.0.0.1:{setup.port}"
+        return {"INNGEST_DEV": origin, "INNGEST_BASE_URL": origin}
 
 
 def devserver() -> DevServer:
