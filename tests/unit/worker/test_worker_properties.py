@@ -5,73 +5,14 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program_parts import Node, programs, task_of
 from worker_parts import PureRun, bad, ok, positions
 
-from turnout.errors import StepFailed
 from turnout.model.events import StoredEvent
-from turnout.model.policies import Retries
 from turnout.model.runs import Journal
 from turnout.model.status import ParkReason, RunStatus
-from turnout.model.tasks import Task
 from turnout.worker.decision import Decision
 from turnout.worker.replay import replay
-
-Node = tuple[Any, ...]
-
-leaves = st.one_of(
-    st.tuples(st.just("step"), st.booleans()),
-    st.tuples(st.just("sleep"), st.integers(0, 5)),
-    st.tuples(st.just("event"), st.integers(0, 5)),
-    st.tuples(st.just("emit")),
-)
-programs = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.tuples(st.just("seq"), st.lists(inner, max_size=4)),
-        st.tuples(st.just("parallel"), st.lists(inner, max_size=3), st.booleans()),
-        st.tuples(st.just("tidy"), inner),
-    ),
-    max_leaves=10,
-)
-
-
-def task_of(program: Node) -> Task:
-    """A task function that does what the program says, with ids by place."""
-
-    async def function(ctx: Any, payload: Any) -> Any:
-        return await perform(ctx, program, "r")
-
-    return Task(id="t", function=function)
-
-
-async def perform(ctx: Any, node: Node, name: str) -> Any:  # noqa: PLR0911 - one a kind of node
-    """Do one node of a program."""
-    match node:
-        case ("step", careful):
-            try:
-                return await ctx.step(name, len, [], retries=Retries(max_attempts=2))
-            except StepFailed as failed:
-                if careful:
-                    return failed.name
-                raise
-        case ("sleep", seconds):
-            return await ctx.sleep(name, seconds)
-        case ("event", seconds):
-            return await ctx.wait_for_event("e", timeout=seconds, id=name)
-        case ("emit",):
-            return await ctx.emit("told", id=name)
-        case ("seq", nodes):
-            return [await perform(ctx, each, f"{name}.{at}") for at, each in enumerate(nodes)]
-        case ("parallel", nodes, values):
-            branches = [perform(ctx, each, f"{name}/{at}") for at, each in enumerate(nodes)]
-            found = await ctx.parallel(*branches, return_exceptions=values)
-            return [str(each) for each in found]
-        case ("tidy", inner):
-            try:
-                return await perform(ctx, inner, name + "+")
-            finally:
-                await ctx.step(name + "-", len, [])
-    raise AssertionError(node)
 
 
 def shape(decision: Decision) -> Any:
@@ -135,7 +76,7 @@ def check(run: PureRun) -> None:
     assert again[0].ready or again[0].reasons
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(program=programs, data=st.data())
 def test_every_program_ends_and_repeats_nothing(program: Node, data: st.DataObject) -> None:
     """Replays agree, positions stay, no committed attempt runs again, and the run ends."""
@@ -146,7 +87,7 @@ def test_every_program_ends_and_repeats_nothing(program: Node, data: st.DataObje
     assert all(each.state.settled for each in run.journal.steps.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(program=programs, data=st.data())
 def test_the_order_of_events_does_not_change_positions(program: Node, data: st.DataObject) -> None:
     """A step's position depends on the function alone, whatever finished first."""
