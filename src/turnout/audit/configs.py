@@ -14,6 +14,7 @@ from turnout.audit.source import Hit
 from turnout.audit.view import Finder, View
 from turnout.errors import InvalidSettings
 
+DEEPEST = 200
 MOST = 200_000
 """Entries read from one file."""
 
@@ -112,6 +113,8 @@ def _yaml(text: str) -> Iterator[Entry]:
         raise InvalidSettings(
             "the audit needs PyYAML: install turnout with its extra, turnout[audit]"
         ) from error
+    if _depth(text) > DEEPEST:
+        raise Unparsable(f"nested deeper than {DEEPEST}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         documents = [node for node in yaml.compose_all(text, Loader=loader) if node is not None]
@@ -137,6 +140,16 @@ def _yaml(text: str) -> Iterator[Entry]:
                     path = f"{prefix}{key.value}"
                     yield _yaml_entry(path, key, value)
                     pending.append((value, f"{path}."))
+
+
+def _depth(text: str) -> int:
+    """Measure how deep brackets are nested; PyYAML's time grows with the square of it."""
+    deepest = depth = 0
+    if text.count("[") + text.count("{") > DEEPEST:
+        for bracket in re.finditer(r"[\[\]{}]", text):
+            depth += 1 if bracket[0] in "[{" else -1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _yaml_entry(path: str, key: Any, value: Any) -> Entry:

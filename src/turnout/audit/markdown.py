@@ -19,6 +19,8 @@ LEAST_MARKS = 3
 """Of an underline that makes a heading."""
 FAR = 400
 """Lines after which something that was opened counts as never closed."""
+NEAR = 2000
+"""Characters in which a comment that allows a finding is looked for."""
 Reason = Literal["banner", "glossary", "changelog", "historical", "allowed"]
 _FENCE = re.compile(
     r"^(?P<indent>[ \t]*(?:>[ \t]?)*(?:[-*+][ \t]+|\d+[.)][ \t]+)?[ \t]*)"
@@ -363,12 +365,11 @@ def _banner(
 
 def allowed(text: str, offset: int, rule: str) -> bool:
     """Say whether a comment on the line, or on the line above, allows a finding."""
-    this = text.rfind("\n", 0, offset)
-    above = text.rfind("\n", 0, max(0, this)) + 1
-    end = text.find("\n", offset)
-    for found in _ALLOW.finditer(
-        text[max(above, offset - FAR * 10) : end if end >= 0 else offset + FAR * 10]
-    ):
+    first = max(0, offset - NEAR)
+    this = text.rfind("\n", first, offset)
+    above = max(first, text.rfind("\n", first, max(first, this)) + 1)
+    end = text.find("\n", offset, offset + NEAR)
+    for found in _ALLOW.finditer(text[above : end if end >= 0 else offset + NEAR]):
         rules = re.findall(r"[a-z0-9][a-z0-9._-]*", found["rules"].replace("--", " "))
         if not rules or rule in rules:
             return True

@@ -37,11 +37,17 @@ class Source:
 
     def column(self, offset: int) -> int:
         """Tell the column of an offset, from 1."""
-        return offset - self.text.rfind("\n", 0, offset)
+        return offset - self.start(offset) + 1
+
+    def start(self, offset: int) -> int:
+        """Tell where the line around an offset starts."""
+        if len(self.text) < SHORT:
+            return self.text.rfind("\n", 0, offset) + 1
+        return self.starts[bisect_right(self.starts, offset) - 1]
 
     def shown(self, offset: int) -> str:
         """Show the line around an offset without its indent, cut where it is very long."""
-        start = self.text.rfind("\n", 0, offset) + 1
+        start = self.start(offset)
         end = self.text.find("\n", start, start + 4 * SHOWN)
         return self.text[start : end if end >= 0 else start + 4 * SHOWN].strip()[:SHOWN]
 

@@ -82,8 +82,15 @@ def needs(match: Match) -> Needs | None:
 
 
 def check(ruleset: Ruleset) -> list[str]:
-    """Name what the models cannot see: expressions that do not compile, matches without words."""
+    """Name what the models cannot see: expressions, matches without words, unknown fixers."""
+    from turnout.audit.fix import FIXERS
+
+    known = ", ".join(sorted(FIXERS))
     return [
+        f"rule {rule.id!r}: fix.kind: there is no fixer {rule.fix.kind!r}; known: {known}"
+        for rule in ruleset.rules
+        if rule.fix and rule.fix.kind not in FIXERS
+    ] + [
         f"rule {rule.id!r}: match {number}: {fault}"
         for rule in ruleset.rules
         for number, match in enumerate(rule.match, start=1)

@@ -1,13 +1,16 @@
 """Syntax trees: what is an import, a call, an option; and what only looks like one."""
 
 import pytest
+
 from turnout.audit.ruleset import parse
 from turnout.audit.scan import Scanner
 
 HEAD = 'ruleset = "acme"\nversion = "1"\ntitle = "Acme"\nmarkers = ["acme"]\n'
 
 
-def found(match: str, code: str, path: str = "a.ts", scope: str = '["code", "config"]') -> list[str]:
+def found(
+    match: str, code: str, path: str = "a.ts", scope: str = '["code", "config"]'
+) -> list[str]:
     """What a match finds: `line:text`."""
     rule = f'[[rule]]\nid = "r"\nwhy = "w"\nlevel = "warn"\nscope = {scope}\n[[rule.match]]\n'
     scan = Scanner(parse(HEAD + rule + match + "\n", source="test")).scan(path, code)
@@ -39,7 +42,7 @@ IMPORT = 'import = ["acme", "acme/*", "acme.*"]'
         "const x = import(`acme`);",
     ],
 )
-def test_every_way_to_import_in_typescript_is_found(code):
+def test_every_way_to_import_in_typescript_is_found(code: str) -> None:
     """Static, dynamic, require, type-only, re-export, mocked."""
     for path in ("a.ts", "a.tsx", "a.js", "a.mjs", "a.vue"):
         text = f"<script>\n{code}\n</script>" if path == "a.vue" else code
@@ -59,7 +62,7 @@ def test_every_way_to_import_in_typescript_is_found(code):
         "import os, acme",
     ],
 )
-def test_every_way_to_import_in_python_is_found(code):
+def test_every_way_to_import_in_python_is_found(code: str) -> None:
     """Both forms, aliases, dynamic, guarded."""
     assert len(found(IMPORT, code, "a.py")) == 1
 
@@ -79,7 +82,7 @@ def test_every_way_to_import_in_python_is_found(code):
         ("import acmebolt\nfrom .acme import x", "a.py"),
     ],
 )
-def test_what_looks_like_an_import_is_none(code, path):
+def test_what_looks_like_an_import_is_none(code: str, path: str) -> None:
     """Variables, comments, strings, templates, addresses, longer names."""
     assert found(IMPORT, code, path) == []
 
@@ -98,10 +101,13 @@ CALL = 'call = ["stream.put", "Client", "Client().send", "default"]\nfrom = ["ac
         ('const a = await import("acme/x");\na.stream.put();', ["2:a.stream.put"]),
         ('import x from "acme";\nx();', ["2:x"]),
         ('import { stream } from "acme";\nconst { put } = stream;\nput();', ["3:put"]),
-        ('import { Client } from "acme";\nnew Client().send();', ["2:new Client().send", "2:Client"]),
+        (
+            'import { Client } from "acme";\nnew Client().send();',
+            ["2:new Client().send", "2:Client"],
+        ),
     ],
 )
-def test_calls_are_known_by_what_their_names_stand_for(code, names):
+def test_calls_are_known_by_what_their_names_stand_for(code: str, names: list[str]) -> None:
     """Aliases, namespaces, destructuring, and variables that hold a client."""
     assert sorted(found(CALL, code)) == sorted(names)
 
@@ -115,12 +121,12 @@ def test_calls_are_known_by_what_their_names_stand_for(code, names):
         'import { stream } from "acme";\n// stream.put()',
     ],
 )
-def test_a_call_of_the_same_name_from_elsewhere_is_none(code):
+def test_a_call_of_the_same_name_from_elsewhere_is_none(code: str) -> None:
     """A name proves nothing without its import."""
     assert found(CALL, code) == []
 
 
-def test_python_calls_are_resolved():
+def test_python_calls_are_resolved() -> None:
     """Modules, dotted modules, aliases, instances."""
     code = (
         "import acme\nimport acme.x as y\nfrom acme import Client as C, stream\n"
@@ -142,7 +148,11 @@ TASK = 'call = ["task", "*.task"]\n'
         ('key = "queue.limit"', "task({ id: 1, queue: { limit: 2 } })", ["1:limit"]),
         ('key = "queue.limit"', "task({ limit: 1 }); other({ queue: { limit: 2 } })", []),
         ('key = "on*"', "task({ onStart() {}, onDone: f, 'onX': 1 })", None),
-        ('key = "on*"\nmin_params = 2', "task({ onStart: async (p, { ctx }) => {} })", ["1:onStart"]),
+        (
+            'key = "on*"\nmin_params = 2',
+            "task({ onStart: async (p, { ctx }) => {} })",
+            ["1:onStart"],
+        ),
         ('key = "on*"\nmin_params = 2', "task({ onStart: async ({ p, ctx }) => {} })", []),
         ('key = "on*"\nmin_params = 2', "task({ onStart(p, c) {} })", ["1:onStart"]),
         ('key = "a"\nvalue = "^[0-9]"', "task({ a: 1 }); task({ a: x })", ["1:a"]),
@@ -155,36 +165,38 @@ TASK = 'call = ["task", "*.task"]\n'
         ('within = "Promise.all"', "task(); Promise.all([task()]).then(task())", ["1:task"]),
     ],
 )
-def test_options_narrow_a_call(more, code, names):
+def test_options_narrow_a_call(more: str, code: str, names: list[str] | None) -> None:
     """Keys, values, parameters, arguments, surroundings; what cannot be read is not found."""
     expected = ["1:onStart", "1:onDone", "1:onX"] if names is None else names
     assert found(TASK + more, code) == expected
 
 
-def test_python_keywords_are_options():
+def test_python_keywords_are_options() -> None:
     """Keywords, and keywords of nested calls."""
     code = "task(id=1, queue=Queue(limit=2), *rest)\ntask({'queue': {'limit': 1}})"
     assert found(TASK + 'key = "queue.limit"', code, "a.py") == ["1:limit", "2:limit"]
 
 
-def test_members_and_decorators():
+def test_members_and_decorators() -> None:
     """Names that are read, and decorators."""
     assert found('member = "ctx.attempt.id"', "log(ctx.attempt.id, ctx.attempt.no)") == [
         "1:ctx.attempt.id"
     ]
-    code = "import acme\nc = acme.Client()\n@c.task(id=1)\ndef f(): ...\n@other.task\ndef g(): ...\n"
+    code = (
+        "import acme\nc = acme.Client()\n@c.task(id=1)\ndef f(): ...\n@other.task\ndef g(): ...\n"
+    )
     match = 'decorator = "Client().task"\nfrom = "acme"'
     assert found(match, code, "a.py") == ["3:c.task"]
 
 
-def test_an_ast_grep_rule_is_taken_as_table_or_yaml():
+def test_an_ast_grep_rule_is_taken_as_table_or_yaml() -> None:
     """Both forms, with a metavariable's place."""
     code = "foo(bar); baz(bar);"
     assert found('ast = { pattern = "foo($A)" }\ncapture = "A"', code) == ["1:bar"]
     assert found("ast = '''\npattern: foo($A)\n'''", code) == ["1:foo(bar)"]
 
 
-def test_text_can_be_asked_for_in_code_strings_or_comments():
+def test_text_can_be_asked_for_in_code_strings_or_comments() -> None:
     """`where` tells them apart by the syntax tree."""
     code = 'acme(); // acme\nconst s = "acme";'
     assert found('text = "acme"\nwhere = "code"', code) == ["1:acme"]
@@ -200,10 +212,14 @@ def test_text_can_be_asked_for_in_code_strings_or_comments():
         ("ci.yml", "env:\n  ACME_KEY: ${{ secrets.ACME_KEY }} # ACME_KEY\n", [2, 2]),
         ("a.ts", 'process.env.ACME_KEY; process.env["ACME_KEY"]; x("ACME_KEY!")', [1, 1]),
         ("a.ts", "const { ACME_KEY } = process.env; // ACME_KEY", [1]),
-        ("a.py", 'os.environ["ACME_KEY"]\nos.getenv("ACME_KEY", "")\nprint("set ACME_KEY")\n', [1, 2]),
+        (
+            "a.py",
+            'os.environ["ACME_KEY"]\nos.getenv("ACME_KEY", "")\nprint("set ACME_KEY")\n',
+            [1, 2],
+        ),
     ],
 )
-def test_environment_variables_set_or_read(path, code, lines):
+def test_environment_variables_set_or_read(path: str, code: str, lines: list[int]) -> None:
     """Not in comments, not as a part of another name, not in a message."""
     assert [int(f.split(":")[0]) for f in found('env = "ACME_*"', code, path)] == lines
 
@@ -217,12 +233,12 @@ def test_environment_variables_set_or_read(path, code, lines):
         ("b.toml", '[aa]\nbb = "x"\ncc = 1\n', []),
     ],
 )
-def test_configuration_keys_by_their_path(path, code, names):
+def test_configuration_keys_by_their_path(path: str, code: str, names: list[str]) -> None:
     """JSON, YAML, TOML."""
     assert found('config_key = "aa.bb[].cc"', code, path) == names
 
 
-def test_toml_tables_and_inline_tables():
+def test_toml_tables_and_inline_tables() -> None:
     """A key's path runs through its table."""
     code = '[aa.bb]\ncc = 1\n[aa]\nbb = { cc = 2 }\n"cc" = """\ncc = 3\n"""\n'.replace(
         "[aa]", "[xx.aa]"
@@ -242,30 +258,34 @@ def test_toml_tables_and_inline_tables():
         ("pyproject.toml", '[tool.poetry.dependencies]\nacme = "^3"\n', ["2:acme"]),
         ("pnpm-workspace.yaml", "catalog:\n  acme: ^3.0.0\n", ["2:acme"]),
         ("yarn.lock", 'acme@^3.0.0:\n  version "3.0.1"\n', ["1:acme"]),
-        ("package-lock.json", '{\n "node_modules/acme": {\n  "version": "3.0.1"\n }\n}', ["2:acme"]),
+        (
+            "package-lock.json",
+            '{\n "node_modules/acme": {\n  "version": "3.0.1"\n }\n}',
+            ["2:acme"],
+        ),
         ("pnpm-lock.yaml", "packages:\n  acme@3.0.1:\n    x: 1\n", ["2:acme"]),
         ("uv.lock", '[[package]]\nname = "acme"\nversion = "3.0.1"\n', ["2:acme"]),
         ("other.json", '{"dependencies": {"acme": "3"}}', []),
     ],
 )
-def test_dependencies_below_a_version(path, code, names):
+def test_dependencies_below_a_version(path: str, code: str, names: list[str]) -> None:
     """Manifests and lock files of both worlds."""
     assert found('manifest = "acme"\nbelow = "4"', code, path) == names
 
 
-def test_mixed_versions_name_the_older_ones():
+def test_mixed_versions_name_the_older_ones() -> None:
     """One manifest asks for different versions of one family."""
     code = '{"dependencies": {"@acme/a": "4.1.0", "@acme/b": "4.0.0", "@acme/c": "4.1.0"}}'
     assert found('manifest = "@acme/*"\nmixed = true', code, "package.json") == ["1:@acme/b"]
 
 
-def test_files_are_found_by_their_names():
+def test_files_are_found_by_their_names() -> None:
     """A route's own path is a trace."""
     assert found('path = "**/api/acme/**"', "export {}", "src/api/acme/route.ts") == ["1:"]
     assert found('path = "**/api/acme/**"', "export {}", "src/api/acme.ts") == []
 
 
-def test_a_finding_that_is_allowed_is_counted_not_told():
+def test_a_finding_that_is_allowed_is_counted_not_told() -> None:
     """A comment on the line or above, for all rules or one."""
     rule = '[[rule]]\nid = "r"\nwhy = "w"\nlevel = "warn"\nscope = "code"\n'
     scanner = Scanner(parse(f"{HEAD}{rule}[[rule.match]]\n{IMPORT}\n", source="x"))
@@ -283,9 +303,13 @@ def test_a_finding_that_is_allowed_is_counted_not_told():
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("a.ts", 'const = = ;\nimport { from "acme\n(('), ("package.json", '{"acme": '), ("a.yaml", "acme: [")],
+    [
+        ("a.ts", 'const = = ;\nimport { from "acme\n(('),
+        ("package.json", '{"acme": '),
+        ("a.yaml", "acme: ["),
+    ],
 )
-def test_what_does_not_parse_is_named(path, code):
+def test_what_does_not_parse_is_named(path: str, code: str) -> None:
     """A word that could not be placed is never dropped silently."""
     rule = '[[rule]]\nid = "r"\nwhy = "w"\nlevel = "warn"\nscope = ["code", "config"]\n'
     matches = f'[[rule.match]]\n{IMPORT}\n[[rule.match]]\nconfig_key = "acme"\n'

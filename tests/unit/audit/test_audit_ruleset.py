@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from turnout.audit.ruleset import RULES, load, names, parse
 from turnout.audit.words import Needs, Present, needs, of_expression
 from turnout.errors import InvalidSettings
@@ -22,7 +23,7 @@ def sample() -> str:
     return found[1]
 
 
-def test_the_documented_sample_loads():
+def test_the_documented_sample_loads() -> None:
     """The documentation's sample is a rule file."""
     found = parse(sample(), source="sample")
     assert [rule.id for rule in found.rules] == ["import-sdk"]
@@ -36,11 +37,12 @@ def test_the_documented_sample_loads():
         ('why = "The', 'wyh = "The', "rule 'import-sdk': why"),
         ('scope = "code" ', 'scope = "coed" ', "rule 'import-sdk': scope"),
         ('title = "Traces of Acme Queue"', "", "title"),
-        ('kind = "import" ', "kind = 7 ", "fix.kind"),
+        ('kind = "module" ', "kind = 7 ", "fix.kind"),
+        ('kind = "module" ', 'kind = "magic" ', "there is no fixer 'magic'; known: banner"),
         ("expect = []", 'expect = ["x"]', "example.1.expect"),
     ],
 )
-def test_a_fault_is_named_with_its_file_rule_and_field(old, new, named):
+def test_a_fault_is_named_with_its_file_rule_and_field(old: str, new: str, named: str) -> None:
     """Whoever writes a rule file is told where it is wrong."""
     text = sample()
     assert old in text
@@ -64,27 +66,27 @@ def test_a_fault_is_named_with_its_file_rule_and_field(old, new, named):
         'manifest = "acme"\nbelow = "four"',
     ],
 )
-def test_a_match_that_cannot_work_is_refused(match):
+def test_a_match_that_cannot_work_is_refused(match: str) -> None:
     """Expressions compile, words can be derived, options have a key, prose is of documents."""
     with pytest.raises(InvalidSettings, match="rule 'one'"):
         parse(f"{HEAD}{RULE}[[rule.match]]\n{match}\n", source="x")
 
 
-def test_one_id_twice_is_refused():
+def test_one_id_twice_is_refused() -> None:
     """A rule's id names one rule."""
     rule = f'{RULE}match = {{ text = "acme" }}\n'
     with pytest.raises(InvalidSettings, match="there twice"):
         parse(f"{HEAD}{rule}{rule}", source="x")
 
 
-def test_an_unknown_rule_set_names_the_known_ones():
+def test_an_unknown_rule_set_names_the_known_ones() -> None:
     """The error says what there is."""
     with pytest.raises(InvalidSettings, match=names()[0]):
         load("nope")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RULES.glob("*.toml")))
-def test_every_rule_set_that_ships_needs_words(name):
+def test_every_rule_set_that_ships_needs_words(name: str) -> None:
     """No rule opens every file: each match but a path has words."""
     for rule in load(name).rules:
         for match in rule.match:
@@ -94,7 +96,7 @@ def test_every_rule_set_that_ships_needs_words(name):
 
 
 @given(st.from_regex(r"(acme|bolt)(\.send)?\(|queue[A-Z]{2}x+|(?i:Lift)off", fullmatch=True))
-def test_whatever_an_expression_matches_holds_one_of_its_words(text):
+def test_whatever_an_expression_matches_holds_one_of_its_words(text: str) -> None:
     """The text search drops no file that the expression would have matched."""
     words = of_expression(r"(acme|bolt)(\.send)?\(|queue[A-Z]{2}x+|(?i:Lift)off")
     assert words
@@ -105,6 +107,6 @@ def test_whatever_an_expression_matches_holds_one_of_its_words(text):
     "expression",
     [r"\w+", "a?", "(x|)", "[ab][cd]", r"\bA\b|foo", "(?:abc)*", "x{0,3}"],
 )
-def test_an_expression_without_a_sure_word_has_none(expression):
+def test_an_expression_without_a_sure_word_has_none(expression: str) -> None:
     """An optional word proves nothing."""
     assert of_expression(expression) == frozenset()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from turnout.audit.engine import audit
 from turnout.audit.ruleset import parse
 from turnout.audit.search import InProcess, Ripgrep, ripgrep
@@ -47,7 +48,7 @@ needs_ripgrep = pytest.mark.skipif(ripgrep() is None, reason="ripgrep 14 or late
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, and the place we stand in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -80,7 +81,7 @@ TREE: dict[str, str | bytes] = {
 
 
 @needs_ripgrep
-def test_both_engines_find_the_same(here):
+def test_both_engines_find_the_same(here: Path) -> None:
     """Findings, problems and counts are equal."""
     write(here, TREE)
     slow = audit(RULES, ["."], engine="re2", processes=1)
@@ -99,7 +100,18 @@ def test_both_engines_find_the_same(here):
     contents=st.lists(
         st.lists(
             st.sampled_from(
-                [b"acme", b"ACME", b"ac", b"me", b"\n", b"\xff", b"\0", "їЖ".encode(), b"\xd1", b"K"]
+                [
+                    b"acme",
+                    b"ACME",
+                    b"ac",
+                    b"me",
+                    b"\n",
+                    b"\xff",
+                    b"\0",
+                    "їЖ".encode(),
+                    b"\xd1",
+                    b"K",
+                ]
             ),
             max_size=12,
         ).map(b"".join),
@@ -108,7 +120,9 @@ def test_both_engines_find_the_same(here):
     ),
     words=st.sets(st.sampled_from(["acme", "їж", "ac", "k", "me\n"]), min_size=1),
 )
-def test_both_engines_keep_the_same_files(tmp_path_factory, contents, words):
+def test_both_engines_keep_the_same_files(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], words: set[str]
+) -> None:
     """Over any bytes, ASCII or not."""
     folder = tmp_path_factory.mktemp("tree")
     files = []
@@ -122,7 +136,7 @@ def test_both_engines_keep_the_same_files(tmp_path_factory, contents, words):
     assert InProcess().kept(files, chosen, []) == Ripgrep(program).kept(files, chosen, [])
 
 
-def test_a_word_across_two_blocks_is_found(here, monkeypatch):
+def test_a_word_across_two_blocks_is_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The in-process search reads in blocks that overlap."""
     monkeypatch.setattr("turnout.audit.search.CHUNK", 64)
     write(here, {"a": b"x" * 62 + b"acme", "b": b"x" * 500})
@@ -130,7 +144,7 @@ def test_a_word_across_two_blocks_is_found(here, monkeypatch):
     assert InProcess().kept(files, frozenset({"acme"}), []) == {"a"}
 
 
-def test_git_says_the_same_about_what_is_ignored(here):
+def test_git_says_the_same_about_what_is_ignored(here: Path) -> None:
     """Nested files, negation, folders, anchors, globs, the repository's own exclude file."""
     write(
         here,
@@ -138,8 +152,23 @@ def test_git_says_the_same_about_what_is_ignored(here):
             ".gitignore": "*.log\n!keep.log\n/build/\ndocs/**/draft\nfoo/*\n!foo/bar/\n\\#x\ntrail \n",
             "sub/.gitignore": "!*.log\nlocal\n/only\n",
             **dict.fromkeys(
-                "a.log keep.log build/x sub/build/x sub/a.log sub/local/y sub/only sub/deep/only "
-                "docs/a/b/draft/x docs/draft foo/z foo/bar/q #x info.tmp ok".split(),
+                [
+                    "a.log",
+                    "keep.log",
+                    "build/x",
+                    "sub/build/x",
+                    "sub/a.log",
+                    "sub/local/y",
+                    "sub/only",
+                    "sub/deep/only",
+                    "docs/a/b/draft/x",
+                    "docs/draft",
+                    "foo/z",
+                    "foo/bar/q",
+                    "#x",
+                    "info.tmp",
+                    "ok",
+                ],
                 "acme",
             ),
         },
@@ -155,14 +184,14 @@ def test_git_says_the_same_about_what_is_ignored(here):
     assert inner == {name for name in listed.split("\0") if name.startswith("sub/")}
 
 
-def test_a_file_that_is_named_is_read_even_if_ignored(here):
+def test_a_file_that_is_named_is_read_even_if_ignored(here: Path) -> None:
     """Whoever names it wants it."""
     write(here, {".gitignore": "a.ts\n", "a.ts": 'import "acme";'})
     assert audit(RULES, ["."]).findings == ()
     assert len(audit(RULES, ["a.ts", "./a.ts"]).findings) == 2
 
 
-def test_links_loops_pipes_and_depth_are_survived(here):
+def test_links_loops_pipes_and_depth_are_survived(here: Path) -> None:
     """No link is followed, nothing is waited for, and what is too deep is named."""
     write(here, {"a.ts": 'import "acme";', "sub/.gitmodules": "[submodule]\npath = ../\n"})
     (here / "loop").symlink_to(here)
@@ -178,15 +207,15 @@ def test_links_loops_pipes_and_depth_are_survived(here):
     assert [problem.reason for problem in report.problems] == ["deeper than 128 folders"]
 
 
-def test_a_path_that_is_not_there_is_wrong_use(here):
+def test_a_path_that_is_not_there_is_wrong_use(here: Path) -> None:
     """Auditing nothing must not look clean."""
     with pytest.raises(WrongUse, match="no such file or folder: nope"):
         audit(RULES, ["nope"])
 
 
-def test_huge_files_are_bounded_and_named(here, monkeypatch):
+def test_huge_files_are_bounded_and_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too large to parse, too large to read, more findings than anybody reads."""
-    write(here, {"million.ts": 'import "acme";\n' * 300_000, "big.md": "acme\n" * 30_000})
+    write(here, {"million.ts": 'import "acme";\n' * 300_000, "big.md": "acme\n" * 21_000})
     report = audit(RULES, ["."], processes=1)
     reasons = {problem.path: problem.reason for problem in report.problems}
     assert "too large to parse" in reasons["million.ts"]
@@ -209,14 +238,14 @@ NESTED = "(" * 50_000
         ("a.yaml", "acme: " + "[" * 20_000),
         ("a.toml", "acme = " + "[" * 20_000),
         ("a.md", "> " * 20_000 + "acme"),
-        ("b.md", "<!-- acme\n" * 20_000),
-        ("c.md", "`acme " * 50_000),
-        ("d.md", "# acme (deprecated)\n> deprecated\n" * 10_000),
+        ("b.md", "<!-- acme\n" * 4_000),
+        ("c.md", "`acme " * 8_000),
+        ("d.md", "# acme (deprecated)\n> deprecated\n" * 2_000),
         ("a.vue", "<script>" * 20_000 + "acme"),
         ("b.yaml", "acme: &a [x]\n" + "".join(f"k{n}: &b{n} [*a, *a]\n" for n in range(2000))),
     ],
 )
-def test_hostile_files_end(here, name, text):
+def test_hostile_files_end(here: Path, name: str, text: str) -> None:
     """Deep nesting, endless openings, aliases: told or named, and soon."""
     rules = RULES.model_copy(
         update={
@@ -235,11 +264,13 @@ def test_hostile_files_end(here, name, text):
     assert report.findings or report.problems or report.exempted
 
 
+DROP = "os.setgid(65534); os.setuid(65534)"
 AS_NOBODY = """
 import os, sys
-os.setgid(65534); os.setuid(65534)
 from turnout.audit.engine import audit
 from turnout.audit.ruleset import load
+audit(load(sys.argv[1]), [os.path.dirname(sys.argv[1])], engine=sys.argv[3])  # import it all
+os.setgid(65534); os.setuid(65534)
 report = audit(load(sys.argv[1]), [sys.argv[2]], engine=sys.argv[3])
 for problem in report.problems:
     print(problem.path.rpartition("/")[2], problem.reason)
@@ -247,7 +278,9 @@ for problem in report.problems:
 
 
 @pytest.mark.parametrize("engine", ["re2", pytest.param("ripgrep", marks=needs_ripgrep)])
-def test_what_cannot_be_read_is_named(tmp_path_factory, engine):
+def test_what_cannot_be_read_is_named(
+    tmp_path_factory: pytest.TempPathFactory, engine: str
+) -> None:
     """A folder and a file without permission, by either engine."""
     root = Path(f"/tmp/turnout-audit-{os.getpid()}-{engine}")  # every folder above must be open
     write(root, {"tree/shut/a.ts": "acme", "tree/b.ts": "acme", "tree/c.ts": "acme"})
@@ -261,15 +294,13 @@ def test_what_cannot_be_read_is_named(tmp_path_factory, engine):
         (root / "tree").chmod(0o755)
         (root / "tree/shut").chmod(0)
         (root / "tree/b.ts").chmod(0)
-        code = AS_NOBODY if os.geteuid() == 0 else AS_NOBODY.replace("os.setgid(65534); os.setuid(65534)", "")
+        code = AS_NOBODY if os.geteuid() == 0 else AS_NOBODY.replace(DROP, "")
         done = subprocess.run(
             [sys.executable, "-c", code, str(rules), str(root / "tree"), engine],
             capture_output=True,
             text=True,
             check=False,
         )
-        if "Permission" in done.stderr and "site-packages" in done.stderr:
-            pytest.skip("another user cannot read this interpreter")
         assert done.stdout.splitlines() == [
             "b.ts cannot be read: Permission denied",
             "shut cannot be read: Permission denied",
