@@ -5,6 +5,7 @@ What the offline server cannot honour is refused at sync, by name.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from turnout_inngest.devserver import cel, crons, ids
@@ -120,7 +121,7 @@ class Function:
         """The id without the app's name."""
         return self.slug.removeprefix(f"{self.app}-")
 
-    @property
+    @cached_property
     def uuid(self) -> str:
         """The id that the APIs call internal."""
         return ids.name_uuid(self.slug)

@@ -55,7 +55,7 @@ def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> 
             step=job.step,
             run_id=run.id,
             job_id=job.id,
-            lease=ids.ulid(now_ms),
+            lease=body["ctx"]["request_id"],
             payload=payload,
         ),
         url=function.url.replace(f"stepId={ROOT_STEP}", f"stepId={job.step}"),
