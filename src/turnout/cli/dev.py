@@ -15,7 +15,7 @@ import typer
 from turnout.cli.shared import AppName, fail, run
 
 if TYPE_CHECKING:
-    from turnout.demo.processes import Supervisor
+    from turnout.local.processes import Supervisor
     from turnout.ports.devserver import DevServer, DevSetup
 
 app = typer.Typer()
@@ -71,7 +71,7 @@ async def _serve(
     reload: bool,
 ) -> None:
     from turnout.bootstrap import load_app, read_settings
-    from turnout.demo.processes import Supervisor
+    from turnout.local.processes import Supervisor
     from turnout.model.tasks import App
     from turnout.ports.devserver import DevSetup
 

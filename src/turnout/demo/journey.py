@@ -15,7 +15,7 @@ from typing import TypeVar
 from turnout.demo.client import ServiceClient
 from turnout.demo.ledger import Ledger, ledger
 from turnout.demo.plant import NOISE, plant
-from turnout.demo.processes import Supervisor
+from turnout.local.processes import Supervisor
 from turnout.demo.setting import Stage
 from turnout.demo.tasks import AgentRequest, Mode
 from turnout.errors import Unavailable

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from turnout.demo.processes import free_port
+from turnout.local.processes import free_port
 from turnout.demo.tasks import agents
 from turnout.errors import UnknownProvider
 from turnout.ports.devserver import DevServer, DevSetup, Process
