@@ -136,7 +136,8 @@ class Context:
 
         What comes back has been through the journal: an instance of the return annotation where
         that has a pydantic model or a dataclass in it, else plain JSON. StepFailed when the
-        attempts are used up.
+        attempts are used up. A function's own arguments named `retries` or `timeout` are given by
+        functools.partial.
         """
         if not callable(function):
             raise InvalidDefinition(
@@ -145,18 +146,17 @@ class Context:
         bound = None if timeout is None else millis(timeout, field=f"step {id!r}: timeout")
         return StepCommand(self._gate, id, function, args, kwargs, retries, bound)
 
-    def sleep(self, id: str, duration: Duration, /) -> SleepCommand:  # noqa: A002
+    def sleep(self, id: str, duration: Duration) -> SleepCommand:  # noqa: A002
         """Wait; the run parks and costs nothing meanwhile."""
         return SleepCommand(self._gate, id, millis(duration, field=f"sleep {id!r}"), None)
 
-    def sleep_until(self, id: str, at: datetime | Millis, /) -> SleepCommand:  # noqa: A002
+    def sleep_until(self, id: str, at: datetime | Millis) -> SleepCommand:  # noqa: A002
         """Wait until a moment: an aware datetime, or milliseconds since the epoch."""
         return SleepCommand(self._gate, id, None, moment(at, field=f"sleep_until {id!r}"))
 
     def wait_for_event(
         self,
         name: str,
-        /,
         *,
         match: str | Mapping[str, Any] | None = None,
         timeout: Duration,
@@ -177,7 +177,6 @@ class Context:
         self,
         task: Task | str,
         payload: Any = None,
-        /,
         *,
         id: str | None = None,  # noqa: A002
         timeout: Duration | None = None,
@@ -195,7 +194,6 @@ class Context:
         self,
         name: str,
         payload: Any = None,
-        /,
         *,
         id: str | None = None,  # noqa: A002
         key: str | None = None,
