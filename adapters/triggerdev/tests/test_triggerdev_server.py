@@ -24,10 +24,11 @@ async def connected(server: Any) -> AsyncIterator[None]:
         httpx.AsyncClient(base_url=server.url, headers=headers) as client,
         client.stream("GET", "/engine/v1/dev/presence") as stream,
     ):
-        async for line in stream.aiter_lines():
-            if line.startswith("event: start"):
-                break
+        lines = stream.aiter_lines()
+        while not (await anext(lines)).startswith("event: start"):
+            pass
         yield
+        await lines.aclose()
 
 
 async def taken(server: Any) -> list[str]:

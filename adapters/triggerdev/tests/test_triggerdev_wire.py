@@ -6,6 +6,8 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -560,3 +562,99 @@ async def test_tokens_metadata_queues_and_variables_look_alike(server: Any) -> N
     await ask(server, "envvars-create", "POST", path, {"name": "FOO", "value": "bar"})
     await ask(server, "envvars-get", "GET", f"{path}/FOO")
     await ask(server, "deployments-list", "GET", "/api/v1/deployments")
+
+
+@asynccontextmanager
+async def connected(server: Any) -> AsyncIterator[None]:
+    """A worker's presence."""
+    async with server.api.client.stream("GET", "/engine/v1/dev/presence") as stream:
+        lines = stream.aiter_lines()
+        while not (await anext(lines)).startswith("event: start"):
+            pass
+        yield
+        await lines.aclose()
+
+
+async def test_a_scheduled_run_tells_its_schedule_and_its_ticks(server: Any) -> None:
+    """The payload has this tick, the last and the next ten."""
+    wanted = {
+        "task": "imperative-scheduled",
+        "cron": "* * * * *",
+        "timezone": "Europe/Paris",
+        "externalId": "ext-77",
+        "deduplicationKey": "every-minute",
+        "window": "0m",
+    }
+    made = (await server.api.post("/api/v1/schedules", wanted))["id"]
+    async with connected(server):
+        await server.turn(60)
+        await server.turn(60)
+        listed = await server.api.get(f"/api/v1/runs?filter[schedule]={made}")
+        run = listed["data"][0]["id"]
+        for message in await server.dequeue():
+            begun = await server.start(message)
+            payload = json.loads(begun["execution"]["run"]["payload"])["json"]
+            output = json.dumps({"payload": payload})
+            await server.complete(begun, output=output, outputType="application/json")
+    same("retrieve-imperative-scheduled-run", await see(server, run))
+
+
+async def test_older_clients_read_the_older_vocabulary(server: Any) -> None:
+    """Without the version header a dequeued run is EXECUTING already."""
+    run = await trigger(server, payload={"name": "base"})
+    await server.dequeue()
+    same("retrieve-base-2-EXECUTING-a0", await see(server, run, {"x-trigger-api-version": ""}))
+
+
+async def test_a_limited_call_is_refused_as_by_the_real_server(served_with: Any) -> None:
+    """429 with the bucket's numbers in the body."""
+    async with served_with(limit="1/1/10") as server:
+        await server.api.get("/api/v1/runs")
+        answer = await server.api.call("GET", "/api/v1/runs")
+        same("error-429-rate-limited", answer, ignoring=("error", "limit"))
+
+
+async def test_a_trace_and_its_events_look_alike(server: Any) -> None:
+    """The run, its attempt, the function, a log line."""
+    run = await trigger(server, payload={"name": "base"})
+    (message,) = await server.dequeue()
+    _, trace, root, _ = message["run"]["traceContext"]["traceparent"].split("-")
+    start = 1_795_199_580_000_000_000
+    mine = {"key": "ctx.run.id", "value": {"stringValue": run}}
+
+    def span(name: str, own: str, parent: str) -> dict[str, Any]:
+        return {
+            "traceId": trace,
+            "spanId": own,
+            "parentSpanId": parent,
+            "name": name,
+            "startTimeUnixNano": str(start),
+            "endTimeUnixNano": str(start + 1000),
+            "attributes": [mine],
+        }
+
+    spans = [span("Attempt 1", "a" * 16, root), span("run()", "b" * 16, "a" * 16)]
+    await server.api.post(
+        "/otel/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+    )
+    properties = {"attempt": {"intValue": "1"}, "payload.name": {"stringValue": "base"}}
+    log = {
+        "traceId": trace,
+        "spanId": "b" * 16,
+        "timeUnixNano": str(start),
+        "body": {"stringValue": "hello"},
+        "attributes": [mine, *({"key": k, "value": v} for k, v in properties.items())],
+    }
+    await server.api.post(
+        "/otel/v1/logs", {"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}
+    )
+    begun = await server.start(message)
+    await server.complete(begun)
+    same("run-trace", await server.api.call("GET", f"/api/v1/runs/{run}/trace"))
+    same("run-events", await server.api.call("GET", f"/api/v1/runs/{run}/events"))
+
+
+def test_every_recorded_exchange_is_asked_for() -> None:
+    """No recorded answer is left unproved."""
+    source = Path(__file__).read_text()
+    assert [name for name in KNOWN if f'"{name}"' not in source] == []

@@ -328,6 +328,8 @@ def _watch(world: World, run: Run, length: int) -> None:
     def look() -> None:
         if run.execution_status != snapshot_state:
             return
+        if run.owner is not None and world.owners[run.owner] > 0:
+            run.heartbeat_at = world.now()
         due = run.heartbeat_at + length
         if due > world.now():
             world.alarms.at(due, look)

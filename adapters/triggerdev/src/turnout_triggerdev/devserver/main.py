@@ -11,6 +11,7 @@ import uvicorn
 
 from turnout_triggerdev.devserver.app import build
 from turnout_triggerdev.devserver.clock import Clock, SystemClock
+from turnout_triggerdev.devserver.corked import CorkedProtocol
 from turnout_triggerdev.devserver.rates import Rates, rate
 from turnout_triggerdev.devserver.records import Environment
 from turnout_triggerdev.devserver.store import Store
@@ -118,6 +119,8 @@ def main(argv: list[str] | None = None) -> None:
         access_log=False,
         timeout_graceful_shutdown=2,
         lifespan="on",
+        http=CorkedProtocol,
+        timeout_keep_alive=75,
     )
     _Server(config, world).run()
 

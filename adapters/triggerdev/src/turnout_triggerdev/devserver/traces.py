@@ -179,8 +179,6 @@ def _node(run: Run, span: dict[str, Any]) -> dict[str, Any]:
     }
     if span["properties"]:
         shown["properties"] = span["properties"]
-    if span["attempt"] is not None:
-        shown["attemptNumber"] = span["attempt"]
     return {
         "id": span["spanId"],
         "parentId": span["parentId"],
