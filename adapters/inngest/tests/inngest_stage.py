@@ -1,0 +1,128 @@
+"""The offline server as a process, a service of Turnout's on a socket, and the runs between."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from inngest_lab import free_port, serving
+
+import turnout
+from turnout import App, Event, Turnout
+from turnout.model.status import RunStatus
+from turnout.ports.orchestrator import RunReport
+
+
+class Stage:
+    """Where the two sides are, and what starts and stops them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self.service_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = httpx.AsyncClient(base_url=self.url, timeout=10)
+        self.options: tuple[str, ...] = ("--retry-interval", "1", "--test-clock")
+        self._server: asyncio.subprocess.Process | None = None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "ORCHESTRATOR_PROVIDER": "inngest",
+            "INNGEST_DEV": self.url,
+            "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{self.service_port}",
+            "TURNOUT_DATABASE_URL": f"sqlite:///{self.folder}/runs.db",
+            "TURNOUT_ARTIFACTS": str(self.folder / "artifacts"),
+            "TURNOUT_LEASE": "2s",
+        }
+
+    async def start_server(self) -> None:
+        """Start the offline server, and wait until it answers."""
+        self._server = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "turnout_inngest.devserver", "--port", str(self.port)),
+            *("--data", str(self.folder / "server"), *self.options),
+        )
+        await until(self._answers)
+
+    async def kill_server(self) -> None:
+        """End it without a word."""
+        await kill(self._server)
+
+    @contextlib.asynccontextmanager
+    async def server(self) -> AsyncIterator[None]:
+        await self.start_server()
+        try:
+            yield
+        finally:
+            await kill(self._server)
+            await self.api.aclose()
+
+    @contextlib.asynccontextmanager
+    async def service(self, app: App, **environ: str) -> AsyncIterator[Turnout]:
+        """Serve an app from this process, and wait until the server knows it."""
+        live = turnout.open_turnout(app, {**self.environ, **environ})
+        async with serving(turnout.asgi(live), self.service_port):
+            await until(lambda: _ready(live))
+            yield live
+
+    async def advance(self, ms: int) -> None:
+        """Time passes for the server."""
+        answer = await self.api.post("/test/clock", json={"advance_ms": ms})
+        assert answer.status_code == 200
+
+    async def trace(self, report: RunReport) -> list[str]:
+        """The names of a run's vendor steps, each once, in order."""
+        run_id = report.deliveries[-1].provider_run_id
+        answer = await self.api.get(f"/v2/runs/{run_id}/trace")
+        spans = answer.json()["data"]["rootSpan"]["children"]
+        return list(dict.fromkeys(span["name"] for span in spans if span.get("stepId")))
+
+    async def _answers(self) -> bool | None:
+        with contextlib.suppress(httpx.HTTPError):
+            return (await self.api.get("/health")).status_code == 200 or None
+        return None
+
+
+async def kill(process: asyncio.subprocess.Process | None) -> None:
+    if process is not None and process.returncode is None:
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def start(live: Turnout, name: str, payload: Any = None) -> str:
+    """Emit; the id of the run that it starts."""
+    (emitted,) = await live.orchestrator.emit(Event(name=name, payload=payload or {}))
+    return str(emitted.runs[0].run_id)
+
+
+async def ended(live: Turnout, run_id: str) -> RunReport:
+    """The report of a run, once it has ended and its vendor run with it."""
+
+    async def look() -> RunReport | None:
+        report = await live.orchestrator.status(run_id)
+        if not report.journal.run.state.terminal:
+            return None
+        report = await live.orchestrator.status(run_id, look=True)
+        seen = report.sighting
+        return report if seen is not None and seen.state in _ENDS else None
+
+    return await until(look)
+
+
+async def until(look: Callable[[], Awaitable[Any]], seconds: float = 40) -> Any:
+    """What `look` finds, as soon as it finds something."""
+    async with asyncio.timeout(seconds):
+        while (found := await look()) is None:
+            await asyncio.sleep(0.03)
+    return found
+
+
+async def _ready(live: Turnout) -> bool | None:
+    return live.registrar.ready("inngest") or None
+
+
+_ENDS = {None, *(each for each in RunStatus if each.terminal)}
