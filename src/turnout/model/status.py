@@ -16,7 +16,7 @@ class RunStatus(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether nothing more will happen."""
-        return self not in {RunStatus.QUEUED, RunStatus.RUNNING}
+        return self is not RunStatus.QUEUED and self is not RunStatus.RUNNING
 
 
 class Role(StrEnum):

@@ -1,7 +1,9 @@
 """Making our own frozen values quickly: no checks, because nothing in them comes from outside."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -16,9 +18,13 @@ def changed(value: D, **values: Any) -> D:
     For dataclasses with slots that compute nothing as they are made.
     """
     kind: Any = type(value)
+    read, places, setters = _copier(kind)
+    found = list(read(value))
+    for name, new in values.items():
+        found[places[name]] = new
     made: D = object.__new__(kind)
-    for name, slot in _slots(kind):
-        slot.__set__(made, values[name] if name in values else slot.__get__(value))
+    for put, each in zip(setters, found, strict=True):
+        put(made, each)
     return made
 
 
@@ -34,5 +40,12 @@ def message(kind: type[M], **values: Any) -> M:
 
 
 @cache
-def _slots(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((each.name, getattr(kind, each.name)) for each in fields(kind))
+def _copier(
+    kind: type[Any],
+) -> tuple[
+    Callable[[Any], tuple[Any, ...]], dict[str, int], tuple[Callable[[Any, Any], None], ...]
+]:
+    """What reads all fields at once, where each stands, and what writes each."""
+    names = [each.name for each in fields(kind)]
+    setters = tuple(getattr(kind, name).__set__ for name in names)
+    return attrgetter(*names), {name: at for at, name in enumerate(names)}, setters
