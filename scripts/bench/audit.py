@@ -20,21 +20,89 @@ import time
 from pathlib import Path
 
 EXPRESSIONS = [
-    *(r"@trigger\.dev/sdk/v3", r"metadata\.stream\(", r"useRealtimeRunWithStreams", r"\btoolTask\b"),
+    *(
+        r"@trigger\.dev/sdk/v3",
+        r"metadata\.stream\(",
+        r"useRealtimeRunWithStreams",
+        r"\btoolTask\b",
+    ),
     *(r"handleError\b", r"triggerDirectories", r"additionalPackages", r"dependenciesToBundle"),
     *(r"ctx\.attempt\.(id|status)", r"client\.defineJob", r"eventTrigger\(", r"io\.runTask\("),
     *(r"experimental_processKeepAlive", r"resetConcurrencyLimit", r"overrideConcurrencyLimit"),
     *(r"WAITING_FOR_DEPLOY", r"REATTEMPTING", r"/api/v1/tasks/[\w-]+/batch", r"prismaExtension\("),
     *(r"from ['\"]inngest['\"]", r"inngest\.createFunction\(", r"INNGEST_EVENT_KEY"),
 ]
-WORDS = (
-    "const let await async return function export import from type interface string number user "
-    "order payload result queue batch worker server client request response error logger config "
-    "context value index length filter map reduce promise resolve reject stream buffer schema "
-    "project environment deployment run attempt schedule token organisation member session"
-).split()
+NOUNS = [
+    "user",
+    "order",
+    "payload",
+    "result",
+    "batch",
+    "worker",
+    "server",
+    "client",
+    "request",
+    "response",
+    "error",
+    "logger",
+    "config",
+    "context",
+    "value",
+    "index",
+    "length",
+    "filter",
+    "entry",
+    "reducer",
+    "promise",
+    "buffer",
+    "schema",
+    "project",
+    "environment",
+    "deployment",
+    "attempt",
+    "token",
+    "organisation",
+    "member",
+    "session",
+    "account",
+    "invoice",
+    "ledger",
+    "packet",
+    "socket",
+    "cursor",
+    "column",
+    "record",
+    "folder",
+    "branch",
+    "commit",
+    "label",
+    "button",
+    "dialog",
+    "layout",
+    "router",
+    "query",
+    "mutation",
+    "fixture",
+    "snapshot",
+    "metric",
+    "counter",
+    "gauge",
+    "histogram",
+    "handler",
+    "adapter",
+    "parser",
+    "printer",
+    "walker",
+    "stream",
+    "queue",
+    "schedule",
+    "machine",
+]
 TRACES = {
-    ".ts": 'import { task } from "@trigger.dev/sdk/v3";\nexport const t = task({ id: "a", run: async (payload: P, { ctx }) => { await metadata.stream("x", s); } });\n',
+    ".ts": (
+        'import { task } from "@trigger.dev/sdk/v3";\n'
+        'export const t = task({ id: "a", run: async (p, { ctx }) => { metadata.stream("x"); } });\n'
+    ),
     ".tsx": 'import { useRealtimeRunWithStreams } from "@trigger.dev/react-hooks";\n',
     ".py": "import inngest\nclient = inngest.Inngest(app_id='x')\n",
     ".md": "Run it on Inngest, see `@trigger.dev/sdk/v3`.\n",
@@ -57,7 +125,7 @@ def main() -> None:
             for name in (str(rules), "triggerdev-v4", "inngest"):
                 label = f"turnout audit {Path(name).stem} ({engine})"
                 _row(label, _audit(name, folder, engine), options.runs)
-                _inside(label, name, folder, engine, options.runs)
+                _inside(name, folder, engine, options.runs)
     finally:
         if not options.keep:
             shutil.rmtree(folder)
@@ -81,7 +149,7 @@ def generate(folder: Path, *, files: int, total: int, seed: int = 7) -> int:
 
 def _text(chance: random.Random, suffix: str, size: int, *, trace: bool) -> str:
     if suffix == ".json":
-        rows = {f"{chance.choice(WORDS)}{n}": chance.choice(WORDS) for n in range(size // 24)}
+        rows = {f"{chance.choice(NOUNS)}{n}": chance.choice(NOUNS) for n in range(size // 24)}
         return TRACES[suffix] if trace else json.dumps(rows, indent=1)
     lines = [TRACES[suffix]] if trace else []
     length = 0
@@ -92,7 +160,7 @@ def _text(chance: random.Random, suffix: str, size: int, *, trace: bool) -> str:
 
 
 def _line(chance: random.Random, suffix: str) -> str:
-    a, b, c, d = chance.choices(WORDS[11:], k=4)
+    a, b, c, d = chance.choices(NOUNS, k=4)
     number = chance.randrange(1000)
     if suffix == ".md":
         return f"The {a} of a {b} waits for the {c}, and `{d}` says {number} times so.\n\n"
@@ -125,33 +193,45 @@ def _audit(name: str, folder: Path, engine: str) -> list[str]:
 
 
 def _row(label: str, command: list[str], runs: int) -> None:
-    times, memory = [], 0
+    times, processor, memory = [], [], 0
     for _ in range(runs):
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, _, usage = os.wait4(process.pid, 0)
         times.append(time.perf_counter() - start)
+        processor.append(usage.ru_utime + usage.ru_stime)
         memory = max(memory, usage.ru_maxrss)
-    print(f"{label:<55} {statistics.median(times):6.3f} s  peak {memory / 1024:5.0f} MB")
+    wall, busy = statistics.median(times), statistics.median(processor)
+    print(f"{label:<46} {wall:6.2f} s  processor {busy:5.2f} s  peak {memory / 1024:4.0f} MB")
 
 
-def _inside(label: str, name: str, folder: Path, engine: str, runs: int) -> None:
+INSIDE = """
+import resource, sys, time
+from turnout.audit.engine import audit
+from turnout.audit.ruleset import load
+def busy():
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
+rules = load(sys.argv[1])
+for _ in range(int(sys.argv[4])):
+    before, start = busy(), time.perf_counter()
+    report = audit(rules, [sys.argv[2]], engine=sys.argv[3])
+    wall = time.perf_counter() - start
+    print(wall, busy() - before, len(report.findings), report.counted.opened)
+"""
+
+
+def _inside(name: str, folder: Path, engine: str, runs: int) -> None:
     """Measure without the interpreter's start."""
-    code = (
-        "import sys, time\n"
-        "from turnout.audit.engine import audit\nfrom turnout.audit.ruleset import load\n"
-        "r = load(sys.argv[1])\n"
-        "for _ in range(int(sys.argv[4])):\n"
-        " t = time.perf_counter(); x = audit(r, [sys.argv[2]], engine=sys.argv[3])\n"
-        " print(time.perf_counter() - t, len(x.findings), x.counted.opened)\n"
+    command = [sys.executable, "-c", INSIDE, name, str(folder), engine, str(runs)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [row.split() for row in told.splitlines()]
+    wall = statistics.median(float(row[0]) for row in rows)
+    busy = statistics.median(float(row[1]) for row in rows)
+    print(
+        f"{'  the same without the start of Python':<46} {wall:6.2f} s  processor {busy:5.2f} s  "
+        f"{rows[0][2]} findings, {rows[0][3]} files opened"
     )
-    command = [sys.executable, "-c", code, name, str(folder), engine, str(runs)]
-    rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
-    times = [float(row.split()[0]) for row in rows if row]
-    _, findings, opened = rows[0].split()
-    shown = f"  the same, after the interpreter's start: {statistics.median(times):.3f} s"
-    print(f"{shown}; {findings} findings, {opened} files opened")
-    del label
 
 
 def _options() -> argparse.Namespace:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,10 @@ def _yaml(text: str) -> Iterator[Entry]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         raise Unparsable("not YAML", mark.line + 1 if mark else 0) from error
+    yield from _yaml_nodes(documents)
+
+
+def _yaml_nodes(documents: Iterable[Any]) -> Iterator[Entry]:
     seen: set[int] = set()
     pending = [(node, "") for node in documents][::-1]
     while pending and len(seen) < MOST:
@@ -128,18 +132,18 @@ def _yaml(text: str) -> Iterator[Entry]:
         if id(node) in seen:  # an alias: what it stands for was read where it was written
             continue
         seen.add(id(node))
-        if isinstance(node, yaml.ScalarNode) and prefix.endswith("[]."):
+        if node.id == "scalar" and prefix.endswith("[]."):
             start, end = node.start_mark.index, node.end_mark.index
             yield Entry(prefix[:-1], start, end, node.value, start)
-        elif isinstance(node, yaml.SequenceNode):
+        elif node.id == "sequence":
             inner = f"{prefix.removesuffix('.')}[]."
             pending.extend((child, inner) for child in reversed(node.value))
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    path = f"{prefix}{key.value}"
-                    yield _yaml_entry(path, key, value)
-                    pending.append((value, f"{path}."))
+        elif node.id == "mapping":
+            keyed = [(key, value) for key, value in node.value if key.id == "scalar"]
+            for key, value in keyed:
+                path = f"{prefix}{key.value}"
+                yield _yaml_entry(path, key, value)
+                pending.append((value, f"{path}."))
 
 
 def _depth(text: str) -> int:
