@@ -7,14 +7,16 @@ from starlette.websockets import WebSocket
 from turnout_inngest.devserver.engine import Engine
 from turnout_inngest.devserver.replies import body_of, engine_of, reply
 
-PATH = "/v0/connect/gateway"
+PATH = "/v0/connect"
 
 
 async def start(request: Request) -> Response:
     """Where to connect to, and the token to show there."""
+    engine = engine_of(request)
     url = request.url
     scheme = "wss" if url.scheme == "https" else "ws"
-    answer = engine_of(request).gateway.admit(f"{scheme}://{url.netloc}{PATH}")
+    place = f"{url.hostname}:{engine.options.gateway_port or url.port or engine.options.port}"
+    answer = engine.gateway.admit(f"{scheme}://{place}{PATH}")
     return Response(answer, media_type="application/protobuf")
 
 

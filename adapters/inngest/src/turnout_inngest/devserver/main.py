@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Late, so that --help answers at once.
     from turnout_inngest.devserver.app import create_app
 
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(options),
         host=options.host,
         port=options.port,
@@ -87,6 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         timeout_graceful_shutdown=2,
         lifespan="on",
     )
+    uvicorn.Server(config).run(sockets=_sockets(config, options))
+
+
+def _sockets(config: uvicorn.Config, options: Options) -> list[socket.socket]:
+    """One for each port; the same application answers on all."""
+    sockets = [config.bind_socket()]
+    if options.gateway_port is not None:
+        second = uvicorn.Config(config.app, host=options.host, port=options.gateway_port)
+        sockets.append(second.bind_socket())
+    return sockets
 
 
 def options_of(parsed: argparse.Namespace) -> Options:
@@ -98,6 +109,7 @@ def options_of(parsed: argparse.Namespace) -> Options:
     return Options(
         host=parsed.host,
         port=parsed.port,
+        gateway_port=parsed.connect_gateway_port,
         data=parsed.data,
         sdk_urls=tuple(parsed.sdk_url or ()),
         poll_interval_s=parsed.poll_interval,
@@ -118,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1")
     add("--port", "-p", type=int, default=DEFAULT_PORT)
+    add("--connect-gateway-port", type=int, help="a port of its own for connect's sockets")
     add("--data", type=Path, help="folder that keeps the state; without it, memory only")
     add("--sdk-url", "-u", action="append", help="application to register; repeatable")
     add("--poll-interval", type=float, default=5.0, help="seconds between registrations")

@@ -12,6 +12,8 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
+    gateway_port: int | None = None
+    """A second port for the sockets of `connect`; None serves them on the first."""
     data: Path | None = None
     """Where the state is kept; None keeps it in memory."""
     sdk_urls: tuple[str, ...] = ()
