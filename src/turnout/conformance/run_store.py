@@ -463,6 +463,14 @@ class WaitsContract:
         assert stopping == {"r1", "r2"}
         assert [each.stopping for each in await store.deliveries("r1")] == [True]
 
+    async def test_an_event_does_not_cancel_the_run_that_it_starts(self, store: RunStore) -> None:
+        """It cancels the older run that waits for it; the new one waits for the next."""
+        for run_id in ("r1", "r2"):
+            wait = Wait(run_id=run_id, step=None, event="e")
+            await store.emit([emission(new_run(run_id), cancel_on=(wait,))])
+        assert (await store.load("r1")).run.state is RunStatus.CANCELLED
+        assert (await store.load("r2")).run.state is RunStatus.QUEUED
+
     async def test_several_waits_for_one_event_are_told_apart(self, store: RunStore) -> None:
         """One event, one run, two values: each cancels."""
         waits = tuple(

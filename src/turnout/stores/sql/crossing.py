@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, update
 
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.events import Emitted, StoredEvent
-from turnout.model.runs import Change, Emission, Journal, Run, Step
+from turnout.model.runs import Change, Emission, Journal, Run, Step, Wait
 from turnout.model.status import AttemptState, DeliveryState, StepKind
 from turnout.model.transitions import child_ended, meet
 from turnout.stores.sql.emissions import names, record
@@ -46,10 +46,12 @@ def emit(tx: Transaction, emissions: Sequence[Emission]) -> list[Emitted]:
     hold_names(tx, names(emissions))
     emitted: list[Emitted] = []
     for emission in emissions:
-        told, new = record(tx, emission)
+        # Found before its runs' own waits are open: an event does not cancel what it starts.
+        waits = met_by(tx, emission.event)
+        told, new = record(tx, emission, tell_new=bool(waits))
         emitted.append(told)
         if new:
-            _meet_waits(tx, emission.event)
+            _meet(tx, emission.event, waits)
     return emitted
 
 
@@ -82,8 +84,8 @@ def moment(change: Change) -> int:
     return max(at for at in told if at is not None)
 
 
-def _meet_waits(tx: Transaction, event: StoredEvent) -> None:
-    for wait in met_by(tx, event):
+def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> None:
+    for wait in waits:
         run = read_run(tx, wait.run_id, locked=True)
         step = None if wait.step is None else read_step(tx, wait.run_id, wait.step)
         _follow(tx, meet(_journal(run, step), wait, event, event.emitted_at))

@@ -48,8 +48,8 @@ _QUEUE: Final = insert(line).from_select(
 )
 
 
-def record(tx: Transaction, emission: Emission) -> tuple[Emitted, bool]:
-    """Insert an event and its runs; also whether the event is new.
+def record(tx: Transaction, emission: Emission, *, tell_new: bool) -> tuple[Emitted, bool]:
+    """Insert an event and its runs; where asked for, also whether the event is new.
 
     An event whose runs had all been started before, by key or by run id, is not recorded again.
     """
@@ -61,7 +61,7 @@ def record(tx: Transaction, emission: Emission) -> tuple[Emitted, bool]:
             if first is not None
         )
         return Emitted(event_id=firsts[0][1] if firsts[0] else "", runs=refs), False
-    new_event = bool(tx.changed(_EVENT, event_values(emission.event)))
+    new_event = _insert_event(tx, emission.event, tell_new=tell_new)
     refs = tuple(
         RunRef(run_id=new.run.run_id, task=new.run.task)
         if first is None
@@ -69,6 +69,13 @@ def record(tx: Transaction, emission: Emission) -> tuple[Emitted, bool]:
         for first, new in zip(firsts, emission.runs, strict=True)
     )
     return Emitted(event_id=emission.event.event_id, runs=refs), new_event
+
+
+def _insert_event(tx: Transaction, event: StoredEvent, *, tell_new: bool) -> bool:
+    if tell_new:
+        return bool(tx.changed(_EVENT, event_values(event)))
+    tx.write(_EVENT, event_values(event))
+    return False
 
 
 def _first(tx: Transaction, new: NewRun, event: StoredEvent) -> tuple[str, str] | None:

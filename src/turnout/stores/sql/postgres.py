@@ -75,14 +75,14 @@ class PostgresTransaction:
         self._tells.execute(known.sql, known.values(params))
 
     def lock(self, name: str, *, shared: bool = False) -> None:
-        """Hold a name; a group does not wait for it."""
-        kind = "_shared" if shared else ""
-        if self.patient:
-            self._connection.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", (number(name),))
+        """Hold a name; a group does not wait long for one that it shares, and not for another."""
+        if shared or self.patient:
+            # Sent, not waited for: what follows is run behind it, or fails with it.
+            kind = "_shared" if shared else ""
+            self._tells.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", (number(name),))
             return
-        try_it = f"SELECT pg_try_advisory_xact_lock{kind}(%s)"
-        found = self._connection.execute(try_it, (number(name),)).fetchone()
-        if not found or not found[0]:
+        found = self._asks.execute("SELECT pg_try_advisory_xact_lock(%s)", (number(name),))
+        if found.fetchone() != (True,):
             raise Contended(name)
 
 
