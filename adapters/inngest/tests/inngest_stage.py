@@ -61,6 +61,15 @@ class Stage:
             await kill(self._server)
             await self.api.aclose()
 
+    async def start_service(self, **environ: str) -> asyncio.subprocess.Process:
+        """Serve the tasks from a process of its own."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "uvicorn", "--factory", "inngest_tasks:service"),
+            *("--port", str(self.service_port), "--log-level", "error"),
+            cwd=Path(__file__).parent,
+            env={**os.environ, **self.environ, **environ},
+        )
+
     @contextlib.asynccontextmanager
     async def service(self, app: App, **environ: str) -> AsyncIterator[Turnout]:
         """Serve an app from this process, and wait until the server knows it."""
@@ -88,6 +97,7 @@ class Stage:
 
 
 async def kill(process: asyncio.subprocess.Process | None) -> None:
+    """End a process without a word."""
     if process is not None and process.returncode is None:
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()

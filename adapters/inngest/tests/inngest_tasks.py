@@ -1,11 +1,14 @@
 """Tasks that use all there is; what their steps did is kept in memory, or in a folder."""
 
+# ruff: noqa: D103 - a task is named by what it shows
+
 import asyncio
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import turnout
 from turnout import CancelOn, Context, Retries, app, task
 
 tried: dict[str, list[float]] = {}
@@ -157,6 +160,11 @@ async def killed(ctx: Context, payload: dict[str, Any]) -> list[int]:
     first = await ctx.step("first", note, "first")
     second = await ctx.step("second", note_slowly, "second")
     return [first, second, await ctx.step("third", note, "third")]
+
+
+def service() -> Any:
+    """Make the application of a service that runs as a process of its own."""
+    return turnout.asgi(turnout.open_turnout(everything))
 
 
 everything = app(

@@ -40,6 +40,7 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Play everything once."""
     return asyncio.run(_play(tmp_path_factory.mktemp("stage")))
 
 
@@ -55,7 +56,7 @@ async def _play(folder: Path) -> Played:
         runs |= {"stopped": stopped[0], "stopped by event": stopped[1]}
         reports = await asyncio.gather(*(ended(live, run_id) for run_id in runs.values()))
         played.reports = dict(zip(runs, reports, strict=True))
-        await until(lambda: _mourned())
+        await until(_mourned)
         for name, report in played.reports.items():
             played.traces[name] = await stage.trace(report)
     return played
