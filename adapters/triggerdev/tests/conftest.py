@@ -564,3 +564,19 @@ async def offline(house: tuple[Switch, str]) -> AsyncIterator[Served]:
 def served_with() -> Any:
     """Makes servers with settings of their own."""
     return served
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nothing listens on."""
+    return free_port()
+
+
+@pytest.fixture
+def listening() -> Any:
+    """Puts an application on a real port."""
+
+    def listen(app: Starlette, port: int | None = None) -> Any:
+        return serving(app, port or free_port())
+
+    return listen

@@ -292,3 +292,26 @@ async def test_many_runs_share_one_process_and_parked_ones_take_no_slot(rig: Any
         await wake(rig, f"w{index}")
     for run in parked_runs:
         assert (await rig.api.ended(run))["status"] == "COMPLETED"
+
+
+async def test_a_run_that_executes_too_long_is_stopped_as_timed_out(rig: Any, rid: str) -> None:
+    """The vendor's own limit ends the run; the service hears of it."""
+    rig.peer.slow["slow"] = 30.0
+    rig.peer.run(rid, ("steps", "slow"))
+    run = await rig.api.ended(await rig.api.deliver(rid, maxDuration=1))
+    assert run["status"] == "TIMED_OUT"
+    report = next(each for each in rig.peer.said if each["op"] == "report")
+    assert report["event"] == "timed_out"
+
+
+async def test_a_payload_without_a_delivery_fails_by_name(rig: Any) -> None:
+    """A run that Turnout did not send is refused, not guessed at."""
+    run = await rig.api.ended(await rig.api.trigger("work", {"hello": "world"}))
+    assert (run["status"], run["error"]["name"]) == ("FAILED", "InvalidPayload")
+
+
+async def test_progress_is_shown_in_the_runs_metadata(rig: Any, rid: str) -> None:
+    """The last progress stands in the metadata of an ended run."""
+    rig.peer.run(rid, ("steps", "a"), ("steps", "b"))
+    run = await rig.api.ended(await rig.api.deliver(rid))
+    assert run["metadata"] == {"turnout": {"done": 2, "current": []}}

@@ -654,7 +654,7 @@ async def test_a_trace_and_its_events_look_alike(server: Any) -> None:
     same("run-events", await server.api.call("GET", f"/api/v1/runs/{run}/events"))
 
 
-def test_every_recorded_exchange_is_asked_for() -> None:
+async def test_every_recorded_exchange_is_asked_for() -> None:
     """No recorded answer is left unproved."""
     source = Path(__file__).read_text()
     assert [name for name in KNOWN if f'"{name}"' not in source] == []

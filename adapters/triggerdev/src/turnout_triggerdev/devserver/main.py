@@ -25,6 +25,7 @@ ACCESS_TOKEN = "tr_pat_" + "offline".ljust(40, "0")
 KEYS = {"dev": "tr_dev_offline", "stg": "tr_stg_offline", "prod": "tr_prod_offline"}
 TYPES = {"dev": "DEVELOPMENT", "stg": "STAGING", "prod": "PRODUCTION"}
 PORT = 3040
+CONCURRENCY = 10_000
 LABEL = "double, not production"
 
 
@@ -42,7 +43,7 @@ def new_world(
     data: Path | None = None,
     clock: Clock | None = None,
     keys: Mapping[str, str] = KEYS,
-    concurrency: int = 1000,
+    concurrency: int = CONCURRENCY,
 ) -> World:
     """A world on this folder, or in memory; ids depend on nothing but the project's name."""
     project = Project(
@@ -86,7 +87,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--data", type=Path, help="the folder that keeps the state; else memory")
     parser.add_argument("--secret-key", default=KEYS["dev"], help="of the dev environment")
-    parser.add_argument("--concurrency", type=int, default=1000, help="executing runs at once")
+    parser.add_argument(
+        "--concurrency", type=int, default=CONCURRENCY, help="executing runs at once"
+    )
     parser.add_argument(
         "--rate-limit", type=rate, default="off", help="off, real, or size/refill/seconds"
     )

@@ -1,6 +1,8 @@
 """One vendor run in this process: its attempts, its waits, and what stops it."""
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ _OURS = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS", "PENDING_CANCEL"})
 _STOPS = frozenset({"PENDING_CANCEL", "FINISHED"})
 
 T = TypeVar("T")
+log = logging.getLogger("turnout_triggerdev.standin")
 
 
 class Gone(Exception):
@@ -53,6 +56,7 @@ class VendorRun:
         self._parked = parked
         self._moved = asyncio.Event()
         self._looked = asyncio.Event()
+        self._progressed = asyncio.Event()
         self._completed: set[str] = set()
         self.waiting = False
         self._waited = 0.0
@@ -72,8 +76,16 @@ class VendorRun:
             try:
                 while await self._one_attempt():
                     pass
-            except (Gone, ServerRefused):
+            except Gone:
                 return
+            except Exception:
+                # The outermost edge of a run: the server shall not believe it in good hands.
+                log.exception("a run broke off", extra={"action": "run", "run": self.id})
+                await self._let_go()
+
+    async def _let_go(self) -> None:
+        with contextlib.suppress(NoAnswer, ServerRefused):
+            await self._tools.server.disconnect([self.id])
 
     async def _one_attempt(self) -> bool:
         started = await self._insist(lambda: self._tools.server.start(self.id, self.snapshot))
@@ -221,7 +233,7 @@ class VendorRun:
         self._tools.slots.release()
         self._parked()
         try:
-            await self._insist(lambda: self._tools.server.wait_for_token(self.id, token))
+            await self._insist(lambda: self._block(token))
             self._moved.set()
             while token not in self._completed:
                 self._looked.clear()
@@ -230,6 +242,14 @@ class VendorRun:
             self.waiting = False
             await self._tools.slots.acquire()
             self._waited += loop.time() - since
+
+    async def _block(self, token: str) -> None:
+        """Ask for the wait; a run that has left EXECUTING is being stopped, as a look will tell."""
+        try:
+            await self._tools.server.wait_for_token(self.id, token)
+        except ServerRefused as error:
+            if error.status != CONFLICT:
+                raise
 
     @asynccontextmanager
     async def step_span(self, label: str, attempt: int) -> AsyncIterator[dict[str, Any]]:
@@ -243,20 +263,16 @@ class VendorRun:
     def progress(self, progress: dict[str, Any]) -> None:
         """Show the progress soon; several changes go together."""
         self._progress = progress
+        self._progressed.set()
 
     async def _tell(self) -> None:
         """Write changed progress to the run's metadata, at most once a second."""
-        told: dict[str, Any] = {}
         while True:
+            await self._progressed.wait()
+            self._progressed.clear()
             await asyncio.sleep(METADATA_EVERY)
-            metadata = self._metadata()
-            if metadata == told:
-                continue
-            try:
-                await self._tools.server.write_metadata(self.id, metadata)
-            except NoAnswer:
-                continue
-            told = metadata
+            with contextlib.suppress(NoAnswer):
+                await self._tools.server.write_metadata(self.id, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
         return {"turnout": self._progress} if self._progress else {}

@@ -127,8 +127,6 @@ class Runner:
         self._tasks.discard(task)
         self._runs.pop(run.id, None)
         self._free.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a run broke off", exc_info=error, extra={"action": "run", "run": run.id})
 
     async def _listen(self, server: Server) -> None:
         """Keep presence; after every new start of it, look at all runs."""

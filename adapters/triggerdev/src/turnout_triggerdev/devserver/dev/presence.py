@@ -14,7 +14,7 @@ from turnout_triggerdev.devserver.wiring import Call
 from turnout_triggerdev.devserver.world import World
 
 BEAT = 4.0
-GRACE = 5_000
+GRACE = 3_000
 """How long in milliseconds a worker may be away before its runs are cancelled."""
 GRACE_AFTER_START = 15_000
 

@@ -20,6 +20,8 @@ from turnout_triggerdev.devserver.world import World
 MOST_AT_ONCE = 10
 MOST_ON_REQUEST = 200
 LONGEST_POLL = 25.0
+CLI_PROCESSES = 25
+"""Runs that the CLI may have at once: each is a process of its own."""
 MACHINES = {
     "micro": (0.25, 0.25),
     "small-1x": (0.5, 0.5),
@@ -38,7 +40,7 @@ def config(call: Call) -> Response:
             "environmentId": bare(call.env.id),
             "dequeueIntervalWithRun": 50,
             "dequeueIntervalWithoutRun": 100,
-            "maxConcurrentRuns": call.env.concurrency,
+            "maxConcurrentRuns": min(call.env.concurrency, CLI_PROCESSES),
             "engineUrl": call.origin,
         }
     )

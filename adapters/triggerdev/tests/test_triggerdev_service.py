@@ -1,0 +1,136 @@
+"""How the stand-in speaks: over kept connections, signed, and again until it is answered."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from turnout_triggerdev.standin.service import EndQuietly, Service, ServiceRefused
+from turnout_triggerdev.standin.wire import NoAnswer, Wire
+
+OLD_KEY, NEW_KEY = "whsec_" + "YWFh" * 8, "whsec_" + "YmJi" * 8
+MESSAGE = {"op": "advance", "run_id": "r1"}
+
+
+class Listener:
+    """A service that remembers what it heard."""
+
+    def __init__(self, *answers: Response) -> None:
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.peers: set[Any] = set()
+        self._answers = list(answers)
+
+    async def take(self, request: Request) -> Response:
+        """Give the next answer, or a good one."""
+        self.heard.append((dict(request.headers), await request.body()))
+        self.peers.add(request.client)
+        return self._answers.pop(0) if self._answers else JSONResponse({"seq": 1})
+
+    def app(self) -> Starlette:
+        """The service as an application."""
+        return Starlette(routes=[Route("/{path:path}", self.take, methods=["GET", "POST"])])
+
+
+def refusal(status: int, **body: Any) -> Response:
+    """An answer that is not 2xx."""
+    return JSONResponse({"code": "no", "message": "because", **body}, status)
+
+
+async def test_every_key_signs_each_sending_anew(listening: Any) -> None:
+    """Keys can be rotated: the service needs to know only one of them."""
+    peer = Listener(refusal(503, retry_after_ms=10))
+    async with listening(peer.app()) as url, Wire(url) as wire:
+        assert await Service(wire, [OLD_KEY, NEW_KEY]).say(MESSAGE) == {"seq": 1}
+    assert [json.loads(body) for _, body in peer.heard] == [MESSAGE, MESSAGE]
+    assert len({headers["webhook-id"] for headers, _ in peer.heard}) == 2
+    for headers, body in peer.heard:
+        for key in (OLD_KEY, NEW_KEY):
+            Webhook(key).verify(body, headers)
+
+
+async def test_a_service_that_is_away_hears_the_message_when_it_is_back(
+    listening: Any, port: int
+) -> None:
+    """No answer is no verdict."""
+    peer = Listener()
+    async with Wire(f"http://127.0.0.1:{port}") as wire:
+        saying = asyncio.create_task(Service(wire, [OLD_KEY]).say(MESSAGE))
+        await asyncio.sleep(0.3)
+        assert not saying.done()
+        async with listening(peer.app(), port), asyncio.timeout(15):
+            assert await saying == {"seq": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "code"),
+    [
+        (refusal(409, code="superseded"), EndQuietly, "superseded"),
+        (refusal(426), ServiceRefused, "definition_mismatch"),
+        (refusal(401, code="unauthorised"), ServiceRefused, "unauthorised"),
+        (refusal(413, code="too_large"), ServiceRefused, "too_large"),
+    ],
+)
+async def test_final_answers_are_not_asked_for_again(
+    listening: Any, answer: Response, error: type[EndQuietly | ServiceRefused], code: str
+) -> None:
+    """A refusal is raised at once, with its code."""
+    peer = Listener(answer)
+    async with listening(peer.app()) as url, Wire(url) as wire:
+        with pytest.raises(error) as refused:
+            await Service(wire, [OLD_KEY]).say(MESSAGE)
+    assert (refused.value.code, len(peer.heard)) == (code, 1)
+
+
+async def test_a_message_beyond_the_protocols_size_is_not_sent(listening: Any) -> None:
+    """One mebibyte is the limit of a message."""
+    peer = Listener()
+    async with listening(peer.app()) as url, Wire(url) as wire:
+        with pytest.raises(ServiceRefused):
+            await Service(wire, [OLD_KEY]).say({"x": "y" * 1024 * 1024})
+    assert peer.heard == []
+
+
+async def test_connections_are_kept_and_bodies_may_come_in_chunks(listening: Any) -> None:
+    """Twenty calls use one connection; a chunked answer is read whole."""
+
+    async def parts() -> Any:
+        for part in (b"[1,", b"2", b"]"):
+            yield part
+
+    peer = Listener(StreamingResponse(parts()))
+    async with listening(peer.app()) as url, Wire(url) as wire:
+        assert (await wire.get("/x")).json() == [1, 2]
+        for _ in range(20):
+            assert (await wire.post("/x", {})).fields() == {"seq": 1}
+    assert len(peer.peers) == 1
+
+
+async def test_a_call_that_is_not_answered_in_time_is_told_so(port: int) -> None:
+    """Nobody listening, and somebody silent, are the same: no answer."""
+    with pytest.raises(NoAnswer):
+        await Wire(f"http://127.0.0.1:{port}").get("/", seconds=2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", port):
+        with pytest.raises(NoAnswer):
+            await Wire(f"http://127.0.0.1:{port}").get("/", seconds=0.1)
+
+
+async def test_an_answer_that_is_not_http_is_no_answer(port: int) -> None:
+    """Garbage is not believed."""
+
+    async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"hello\r\n\r\n")
+
+    async with await asyncio.start_server(garbage, "127.0.0.1", port):
+        with pytest.raises(NoAnswer):
+            await Wire(f"http://127.0.0.1:{port}").get("/", seconds=5)
