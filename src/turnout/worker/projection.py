@@ -133,7 +133,7 @@ class Projector:
             deliveries=deliveries,
             sighting=await self._look(deliveries[-1]) if ended and deliveries else None,
             unasked=self._unasked(journal) if ended else (),
-            limit=task.policies.concurrency.limit if task and task.policies.concurrency else None,
+            limit=_run_limit(task),
             shadow_mode=task.shadow if task and journal.run.role is Role.SHADOW else None,
             not_comparable=self._mark(journal),
         )
@@ -186,6 +186,12 @@ def status(facts: Facts) -> StatusDocument:
         result_sha256=result.sha256 if result else None,
         emitted_at=run.emitted_at,
     )
+
+
+def _run_limit(task: Task | None) -> int | None:
+    """The limit on whole runs; one on steps says nothing of how runs overlap."""
+    limit = None if task is None else task.policies.concurrency
+    return limit.limit if limit is not None and limit.counts == "runs" else None
 
 
 def _until(transitions: Sequence[StateChange], state: RunStatus) -> Sequence[StateChange]:

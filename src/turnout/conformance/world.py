@@ -1,0 +1,154 @@
+"""What a behaviour is tried on: a live orchestrator, its stores, and what the tasks left."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from turnout.model.events import Event
+from turnout.model.ids import new_run_id
+from turnout.model.runs import Run
+from turnout.model.status import RunStatus
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout.ports.caller import DurableCaller
+from turnout.ports.clock import Clock
+from turnout.ports.orchestrator import Orchestrator, RunReport
+from turnout.ports.run_store import RunStore
+from turnout.ports.worker import Worker
+
+PATIENCE = 90.0
+"""Real seconds that a run may take before a behaviour gives up on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Something that a step's body did: what, and when by the backend's clock."""
+
+    what: str
+    at: Millis
+
+
+@dataclass(kw_only=True)
+class Trace:
+    """What the bodies of steps did, by the id in their payload; one process runs them all."""
+
+    clock: Clock
+    marks: dict[str, list[Mark]] = field(default_factory=lambda: defaultdict(list))
+    active: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    most: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def mark(self, name: str, what: str) -> int:
+        """Note it; how often this has been noted of this name."""
+        self.marks[name].append(Mark(what=what, at=self.clock.now()))
+        return sum(each.what == what for each in self.marks[name])
+
+    def count(self, name: str, what: str) -> int:
+        """How often it was noted."""
+        return sum(each.what == what for each in self.marks[name])
+
+    def times(self, name: str, what: str) -> list[Millis]:
+        """When it was noted, in order."""
+        return [each.at for each in self.marks[name] if each.what == what]
+
+    def enter(self, group: str) -> None:
+        """Begin something of which only so many may be under way."""
+        self.active[group] += 1
+        self.most[group] = max(self.most[group], self.active[group])
+
+    def leave(self, group: str) -> None:
+        """End it."""
+        self.active[group] -= 1
+
+
+@dataclass(kw_only=True)
+class World:
+    """One backend, live.
+
+    slack: milliseconds that the backend may be late by when something is due; what is declared is
+    never undercut by more than `early`.
+    """
+
+    name: str
+    app: App
+    orchestrator: Orchestrator
+    store: RunStore
+    clock: Clock
+    caller: DurableCaller
+    worker: Worker
+    trace: Trace
+    embedded: bool = False
+    """Whether the provider is our own, which has no runs apart from ours to look at."""
+    slack: Millis = 5_000
+    early: Millis = 20
+
+    def fresh(self) -> str:
+        """Make an id that no other behaviour uses."""
+        return new_run_id(time.time_ns() // 1_000_000)
+
+    async def start(self, task: str, **payload: Any) -> str:
+        """Emit the event of a task; the id of its run."""
+        options = {name: payload.pop(name) for name in ("key", "at") if name in payload}
+        event = Event(name=f"conformance/{task}", payload=payload, **options)
+        (emitted,) = await self.orchestrator.emit(event)
+        return emitted.runs[0].run_id
+
+    async def emit(self, name: str, **payload: Any) -> Sequence[str]:
+        """Emit an event; the ids of the runs that it started."""
+        (emitted,) = await self.orchestrator.emit(Event(name=name, payload=payload))
+        return [each.run_id for each in emitted.runs]
+
+    async def report(self, run_id: str) -> RunReport:
+        """Read what is recorded of a run."""
+        return await self.orchestrator.status(run_id)
+
+    async def ended(self, run_id: str) -> RunReport:
+        """Wait for the end of a run."""
+        found: list[RunReport] = []
+
+        async def over() -> bool:
+            found[:] = [await self.report(run_id)]
+            return found[0].journal.run.state.terminal
+
+        await self.until(over, f"run {run_id} has ended")
+        return found[0]
+
+    async def until(self, true: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait for something to be true."""
+        until = time.monotonic() + PATIENCE
+        while not await true():
+            assert time.monotonic() < until, f"not in {PATIENCE:.0f} s: {what}"
+            await asyncio.sleep(0.05)
+
+    async def noted(self, name: str, what: str) -> None:
+        """Wait until a body has noted something."""
+
+        async def there() -> bool:
+            return self.trace.count(name, what) > 0
+
+        await self.until(there, f"{what!r} of {name}")
+
+    async def parked(self, run_id: str, reason: str) -> None:
+        """Wait until a run waits for this reason."""
+
+        async def there() -> bool:
+            run = (await self.report(run_id)).journal.run
+            return run.parked and reason in run.parked_for
+
+        await self.until(there, f"run {run_id} is parked for {reason}")
+
+
+def result_of(report: RunReport) -> Any:
+    """The result of a run that must have completed."""
+    run = report.journal.run
+    assert run.state is RunStatus.COMPLETED, f"{run.run_id} is {run.state}: {told(run)}"
+    return None if run.result is None else orjson.loads(run.result)
+
+
+def told(run: Run) -> str:
+    """A run's error, in words."""
+    return "no error" if run.error is None else f"{run.error.name}: {run.error.message}"
