@@ -58,6 +58,9 @@ class World:
     token_keys: dict[tuple[str, str], str] = field(default_factory=dict)
     batch_keys: dict[tuple[str, str], str] = field(default_factory=dict)
     timeline: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+    tagged: dict[tuple[str, str], list[tuple[int, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     queued: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     connected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     owners: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -85,6 +88,7 @@ class World:
             case Run():
                 self.runs[record.id] = record
                 insort(self.timeline[record.env], (record.created_at, record.id))
+                self.tag(record, record.tags)
                 if record.idempotency_key:
                     self.keys[(record.env, record.task, record.idempotency_key)] = record.id
             case Waitpoint():
@@ -112,6 +116,11 @@ class World:
                 self.limits[(record.env, record.name)] = record
             case Variable():
                 self.variables[(record.env, record.name)] = record
+
+    def tag(self, run: Run, tags: Iterable[str]) -> None:
+        """Let the run be found by these tags."""
+        for tag in tags:
+            insort(self.tagged[(run.env, tag)], (run.created_at, run.id))
 
     def stop(self) -> None:
         """Let all who wait go."""

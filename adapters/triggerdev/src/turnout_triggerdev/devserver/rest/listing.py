@@ -27,7 +27,7 @@ def list_runs(call: Call) -> Response:
     """A page of the environment's runs, newest first."""
     size = page_size(call.query)
     wanted = _filter(call)
-    timeline = call.world.timeline[call.env.id]
+    timeline = _timeline(call)
     after, before = _cursor(call.query.get("page[after]")), _cursor(call.query.get("page[before]"))
     if before is not None:
         ahead = (place for place in timeline if place > before)
@@ -41,6 +41,15 @@ def list_runs(call: Call) -> Response:
         links = _links(page, newer=after is not None, older=more)
     shown = [run_item(call.world, run, call.api_version) for run in page]
     return answer({"data": shown, "pagination": links})
+
+
+def _timeline(call: Call) -> list[tuple[int, str]]:
+    """The places to look at, in order: of a tag only those that have it."""
+    tags = (call.query.get("filter[tag]") or "").split(",")
+    if not tags[0]:
+        return call.world.timeline[call.env.id]
+    places = {each for tag in tags for each in call.world.tagged.get((call.env.id, tag), ())}
+    return sorted(places)
 
 
 def page_size(query: QueryParams) -> int:

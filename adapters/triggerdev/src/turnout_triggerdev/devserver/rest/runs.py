@@ -78,6 +78,7 @@ def add_tags(call: Call) -> Response:
             "These tags have not been set.",
         )
     run.tags = sorted([*run.tags, *new])
+    call.world.tag(run, new)
     _touch(call, run)
     return answer({"message": f"Successfully set {len(new)} new tags."})
 
