@@ -130,24 +130,23 @@ class _Thread:
         return group, True
 
     def _commit(self, group: list[Operation]) -> None:
-        """Run and commit a group; where it cannot be as a whole, one by one."""
-        if len(group) > 1 and self._together(group):
-            return
-        for at, operation in enumerate(group):
+        """Run and commit a group; what cannot be run with the others, one by one."""
+        left = self._together(group) if len(group) > 1 else group
+        for at, operation in enumerate(left):
             if not self._alone(operation):
-                for left in group[at + 1 :]:
-                    left.error = operation.error
+                for each in left[at + 1 :]:
+                    each.error = operation.error
                 return
 
-    def _together(self, group: list[Operation]) -> bool:
+    def _together(self, group: list[Operation]) -> list[Operation]:
+        """Run and commit a group; gives those that must be run alone."""
         try:
-            self._transaction(group, patient=False)
+            return self._transaction(group, patient=False)
         except Lost:
             self._drop()
-            return False
-        except (Contended, _Spoiled):
-            return False
-        return True
+        except Exception as error:  # noqa: BLE001 - whose it is shows when each runs alone
+            _log.debug("group undone", extra={"action": "group_undone", "error": repr(error)})
+        return group
 
     def _alone(self, operation: Operation) -> bool:
         """Run one operation, patiently; False when the database itself does not answer."""
@@ -160,6 +159,9 @@ class _Thread:
             except Lost as error:
                 told, answered = f"the run store does not answer: {error}", False
                 self._drop()
+            except Exception as error:  # noqa: BLE001 - its caller's, who must be told
+                operation.error = error
+                return True
             else:
                 return True
             time.sleep(FIRST_PAUSE * 2**tried)
@@ -167,17 +169,23 @@ class _Thread:
         _log.warning(told, extra={"action": "store_unavailable", "operation": operation.name})
         return answered
 
-    def _transaction(self, group: Sequence[Operation], *, patient: bool) -> None:
-        """Run operations in one transaction and commit it."""
+    def _transaction(self, group: list[Operation], *, patient: bool) -> list[Operation]:
+        """Run operations in one transaction and commit it; gives those that were put off."""
         if self._link is None:
             self._link = self._opens.open(reading=self._reading)
         link = self._link
         try:
             link.begin(reading=self._reading, patient=patient)
-            for operation in group:
-                _perform(link, operation, alone=len(group) == 1)
-            if len(group) > 1 or group[0].error is None:
-                self._finish(link, group)
+            if patient:
+                (operation,) = group
+                _alone(link, operation)
+                if operation.error is None:
+                    self._finish(link, group)
+                return []
+            put_off = [each for each in group if not _beside_others(link, each)]
+            done = [each for each in group if each not in put_off] if put_off else group
+            self._finish(link, done)
+            return put_off
         except Exception as error:
             # The database's refusals get a name; anything else goes to the caller as it is.
             raise _named(link, error) from error
@@ -209,25 +217,35 @@ class _Spoiled(Exception):
     """An operation failed in a way that only undoing the group undoes."""
 
 
-def _perform(link: Link, operation: Operation, *, alone: bool) -> None:
-    """Run one operation; its own failure is its outcome, the database's ends the transaction."""
+def _alone(link: Link, operation: Operation) -> None:
+    """Run the only operation of a transaction; its own failure is its outcome."""
     operation.error = None
-    marked = link.savepoints and not alone
-    if marked:
-        link.mark()
     try:
         operation.result = operation.work(link.tx)
     except Exception as error:
         if isinstance(named := _named(link, error), Contended | Lost):
             raise named from error
         operation.error = error
-        if marked:
+
+
+def _beside_others(link: Link, operation: Operation) -> bool:
+    """Run one operation of several; False when it has done nothing yet and must be run alone."""
+    link.mark()
+    try:
+        operation.result = operation.work(link.tx)
+    except Exception as error:
+        if isinstance(error, Contended) and link.tx.untouched:
+            return False
+        if isinstance(named := _named(link, error), Contended | Lost):
+            raise named from error
+        operation.error = error
+        if link.savepoints:
             link.undo()
-        elif not alone and not (isinstance(error, TurnoutError) and link.tx.untouched):
+        elif not (isinstance(error, TurnoutError) and link.tx.untouched):
             raise _Spoiled from error
     else:
-        if marked:
-            link.keep()
+        link.keep()
+    return True
 
 
 def _reach(group: Sequence[Operation], when: str) -> None:
