@@ -456,7 +456,8 @@ async def test_a_restart_keeps_everything_that_was_answered(
     """Queue, slots, delays, tokens, keys, schedules and variables go on in a new process."""
     async with served_with(tmp_path) as server:
         queue = {"name": "one", "concurrencyLimit": 1}
-        tasks = [{"id": "t", "queue": {"name": "one"}}, {"id": "s", "triggerSource": "schedule"}]
+        scheduled = {"id": "s", "triggerSource": "schedule"}
+        tasks = [{"id": "t", "queue": {"name": "one"}}, scheduled, {"id": "f"}]
         await server.register(*tasks, queues=[queue])
         wanted = {"task": "s", "cron": "0 4 * * *", "deduplicationKey": "d"}
         schedule = (await server.api.post("/api/v1/schedules", wanted))["id"]
@@ -466,10 +467,14 @@ async def test_a_restart_keeps_everything_that_was_answered(
         later = await server.api.trigger("t", delay="1h")
         token = (await server.api.post(TOKENS, {"timeout": "1h"}))["id"]
         await server.api.post(f"/engine/v1/runs/{held}/waitpoints/tokens/{token}/wait")
+        failed = await server.api.trigger("f", idempotencyKey="f")
+        messages = {m["run"]["friendlyId"]: m for m in await server.dequeue()}
+        await fail(server, await server.start(messages[failed]), None)
         before = await server.api.run(held)
     async with served_with(tmp_path) as server:
         assert await server.api.run(held) == before
         assert await server.api.trigger("t", idempotencyKey="k") == held
+        assert await server.api.trigger("f", idempotencyKey="f", delay="1d") != failed
         assert await taken(server) == []
         await server.api.post(f"{TOKENS}/{token}/complete", {"data": 1})
         assert (await server.latest(held))["snapshot"]["executionStatus"] == "EXECUTING"

@@ -14,7 +14,12 @@ from turnout_triggerdev.devserver.ids import new_id
 from turnout_triggerdev.devserver.metadata import take_flush
 from turnout_triggerdev.devserver.records import Run, Worker
 from turnout_triggerdev.devserver.snapshots import enter
-from turnout_triggerdev.devserver.statuses import RETRIED_BY_SERVER, TERMINAL, status_of_error
+from turnout_triggerdev.devserver.statuses import (
+    RELEASES_KEY,
+    RETRIED_BY_SERVER,
+    TERMINAL,
+    status_of_error,
+)
 from turnout_triggerdev.devserver.superjson import JSON, decoded
 from turnout_triggerdev.devserver.times import duration
 from turnout_triggerdev.devserver.world import World
@@ -251,7 +256,7 @@ def _end(world: World, run: Run, description: str) -> None:
     enter(world, run, "FINISHED", description)
     if world.lanes.release(run.id):
         world.notices.work_arrived(run.env)
-    if run.status not in {"COMPLETED_SUCCESSFULLY", "CANCELED"}:
+    if run.status in RELEASES_KEY:
         release_key(world, run)
     _tell_waiters(world, run)
     waiting.batch_moved(world, run.batch)

@@ -15,6 +15,9 @@ TERMINAL = frozenset(
     }
 )
 
+RELEASES_KEY = TERMINAL - {"COMPLETED_SUCCESSFULLY", "CANCELED"}
+"""Ends after which a run's idempotency key starts another one."""
+
 _CURRENT = {
     "PENDING_VERSION": "PENDING_VERSION",
     "WAITING_FOR_DEPLOY": "PENDING_VERSION",

@@ -80,6 +80,7 @@ def _cached(world: World, env: Environment, task: str, key: str | None) -> Run |
     if run.idempotency_expires_at is not None and run.idempotency_expires_at <= world.now():
         engine.release_key(world, run)
         run.idempotency_key = None
+        world.store.put(run)
         return None
     return run
 

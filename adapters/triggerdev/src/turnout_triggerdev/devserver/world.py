@@ -21,6 +21,7 @@ from turnout_triggerdev.devserver.records import (
     Waitpoint,
     Worker,
 )
+from turnout_triggerdev.devserver.statuses import RELEASES_KEY
 from turnout_triggerdev.devserver.store import Record, Store
 
 
@@ -89,7 +90,7 @@ class World:
                 self.runs[record.id] = record
                 insort(self.timeline[record.env], (record.created_at, record.id))
                 self.tag(record, record.tags)
-                if record.idempotency_key:
+                if record.idempotency_key and record.status not in RELEASES_KEY:
                     self.keys[(record.env, record.task, record.idempotency_key)] = record.id
             case Waitpoint():
                 self.waitpoints[record.id] = record
