@@ -136,3 +136,6 @@ def test_the_entry_point_describes_both_processes(tmp_path: Path) -> None:
     assert second.environ["TURNOUT_SIGNING_KEYS"] == "whsec_x"
     assert server.environ(setup)["TRIGGER_API_URL"] == "http://127.0.0.1:4321"
     assert read_definition(tmp_path / "turnout.definition.json").tasks
+    assert server.real({"TRIGGER_API_URL": "https://x"}) is None
+    named = {"TRIGGER_API_URL": "https://x", "TRIGGER_SECRET_KEY": "k"}
+    assert server.real({**named, "PATH": "/bin"}) == named

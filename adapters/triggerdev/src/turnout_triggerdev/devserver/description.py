@@ -14,6 +14,13 @@ from turnout_triggerdev.devserver.main import (
     PROJECT_REF,
 )
 
+SETTINGS = (
+    "TRIGGER_API_URL",
+    "TRIGGER_SECRET_KEY",
+    "TRIGGER_ACCESS_TOKEN",
+    "TRIGGER_PROJECT_REF",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerdevServer:
@@ -50,3 +57,9 @@ class TriggerdevServer:
             "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
             "TRIGGER_PROJECT_REF": PROJECT_REF,
         }
+
+    def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
+        """The real server that the environment names by its address and a key; None without."""
+        if not environ.get("TRIGGER_API_URL") or not environ.get("TRIGGER_SECRET_KEY"):
+            return None
+        return {name: environ[name] for name in SETTINGS if environ.get(name)}
