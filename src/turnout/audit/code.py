@@ -11,11 +11,9 @@ from turnout.audit.ruleset import (
     AstMatch,
     CallMatch,
     DecoratorMatch,
-    EnvMatch,
     ImportMatch,
     Match,
     MemberMatch,
-    TextMatch,
 )
 from turnout.audit.source import Hit
 from turnout.audit.view import Finder, View
@@ -168,8 +166,7 @@ class _Named:
 
 def wanted(matches: Iterable[Match]) -> syntax.Wanted:
     """Sum up what matches ask of a tree."""
-    every = list(matches)
-    named = [m for m in every if isinstance(m, CallMatch | MemberMatch | DecoratorMatch)]
+    named = [m for m in matches if isinstance(m, CallMatch | MemberMatch | DecoratorMatch)]
     modules = [glob for match in named for glob in match.from_]
     calls = [glob for match in named if isinstance(match, CallMatch) for glob in match.call]
     members = [glob for match in named if isinstance(match, MemberMatch) for glob in match.member]
@@ -184,9 +181,6 @@ def wanted(matches: Iterable[Match]) -> syntax.Wanted:
         members=_lasts(members),
         plain=any("." not in glob for glob in members),
         depth=max((glob.count("()") or "." in glob for glob in globs), default=0) if modules else 0,
-        places=any(
-            isinstance(m, EnvMatch) or (isinstance(m, TextMatch) and m.where) for m in every
-        ),
     )
 
 

@@ -54,6 +54,10 @@ MOCKS = frozenset(
     "setMock unstable_mockModule replaceEsm".split()
 )
 SCRIPT_CALLS = ("call_expression", "new_expression")
+_DYNAMIC = re.compile(
+    r"\bimport\s*\(|\brequire|[mM]ock|importActual|import_module|__import__|patch|importorskip|find_spec"
+)
+"""Without any of these no call imports anything."""
 STRINGS: dict[str, tuple[str, ...]] = {
     "python": ("string",),
     **dict.fromkeys(("typescript", "tsx", "javascript"), ("string", "template_string")),
@@ -106,11 +110,9 @@ class Wanted:
     """Whether members without a dot are wanted."""
     depth: int = 0
     """How many calls deep variables that hold what a call returned are followed."""
-    places: bool = False
-    """Whether somebody asks where comments and strings stand."""
 
 
-EVERYTHING = Wanted(lambda _: True, None, None, plain=True, depth=9, places=True)
+EVERYTHING = Wanted(lambda _: True, None, None, plain=True, depth=9)
 
 
 class Tree:
@@ -124,14 +126,13 @@ class Tree:
 
     @cached_property
     def _outline(self) -> dict[str, list[Any]]:
-        """List imports, what could not be parsed, and comments and strings, in one walk."""
+        """List imports, and what could not be parsed, in one walk."""
         rules = (PYTHON_IMPORTS if self.language == "python" else JAVASCRIPT_IMPORTS)["rule"]["any"]
-        kinds = ["ERROR", *(["comment", *STRINGS[self.language]] if self.wanted.places else [])]
-        rule = {"any": [*rules, *({"kind": kind} for kind in kinds)]}
-        found: dict[str, list[Any]] = {"import": []}
-        for node in self.root.find_all({"rule": rule}):
-            kind = node.kind()
-            found.setdefault(kind if kind in kinds else "import", []).append(node)
+        if not _DYNAMIC.search(self.text):
+            rules = rules[:-1]
+        found: dict[str, list[Any]] = {"import": [], "ERROR": []}
+        for node in self.root.find_all({"rule": {"any": [*rules, {"kind": "ERROR"}]}}):
+            found["ERROR" if node.kind() == "ERROR" else "import"].append(node)
         return found
 
     @cached_property
@@ -143,18 +144,18 @@ class Tree:
     @cached_property
     def broken(self) -> list[tuple[int, int]]:
         """List what could not be parsed."""
-        return [span(node) for node in self._outline.get("ERROR", ())]
+        return [span(node) for node in self._outline["ERROR"]]
 
     @cached_property
     def comments(self) -> list[tuple[int, int]]:
         """List where comments stand."""
-        return joined(self._outline.get("comment", ()))
+        return joined(self.root.find_all({"rule": {"kind": "comment"}}))
 
     @cached_property
     def strings(self) -> list[tuple[int, int]]:
         """List where strings stand, templates included."""
-        kinds = STRINGS[self.language]
-        return joined([node for kind in kinds for node in self._outline.get(kind, ())])
+        kinds = [{"kind": kind} for kind in STRINGS[self.language]]
+        return joined(self.root.find_all({"rule": {"any": kinds}}))
 
     @cached_property
     def modules(self) -> frozenset[str]:
@@ -206,15 +207,20 @@ class Tree:
     def _rules(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         python = self.language == "python"
         if self.wanted.calls != frozenset():
-            regex = self._last(self.wanted.calls)
+            names = self._last(self.wanted.calls)
+            members = "attribute" if python else "member_expression"
             for kind in ("call",) if python else SCRIPT_CALLS:
                 field = "constructor" if kind == "new_expression" else "function"
-                yield "call", kind, {"has": {"field": field, "regex": regex}} if regex else {}
+                yield (
+                    "call",
+                    kind,
+                    {"has": {"field": field, "any": _ending(names, members)}} if names else {},
+                )
         if self.wanted.members != frozenset():
-            regex = self._last(self.wanted.members)
-            kinds = ["attribute"] if python else MEMBERS
-            for kind in [*kinds, "identifier"] if self.wanted.plain else kinds:
-                yield "member", kind, {"regex": regex} if regex else {}
+            names = self._last(self.wanted.members)
+            kinds = ("attribute",) if python else MEMBERS
+            for kind in (*kinds, "identifier") if self.wanted.plain else kinds:
+                yield "member", kind, _named_like(kind, names) if names else {}
         if self.wanted.depth and self.imported:
             names = "|".join(sorted(re.escape(name) for name in self.imported))
             value = (
@@ -286,7 +292,25 @@ class Tree:
         if names is None:
             return None
         local = {re.escape(name) for name in self.imported if name.isidentifier()}
-        return rf"(^|[.?!\s])({'|'.join(sorted(names | local))})[!)\s]*$|['\"]\]$"
+        return "|".join(sorted(names | local))
+
+
+def _ending(names: str, members: str) -> list[dict[str, Any]]:
+    """Describe what is called: by its last name, looked for where that stands."""
+    plain = ("identifier", members)
+    wrapped = rf"(^|[.?!\s(])({names})[!)\s]*$|['\"]\]$"
+    return [
+        *({"kind": kind, **_named_like(kind, names)} for kind in plain),
+        {"regex": wrapped, "not": {"any": [{"kind": kind} for kind in plain]}},
+    ]
+
+
+def _named_like(kind: str, names: str) -> dict[str, Any]:
+    """Describe a name of a kind; a chain's text may be long, its last name is short."""
+    field = {"member_expression": "property", "attribute": "attribute"}.get(kind)
+    if field is not None:
+        return {"has": {"field": field, "regex": f"^({names})$"}}
+    return {"regex": r"['\"]\]$"} if kind == "subscript_expression" else {"regex": f"^({names})$"}
 
 
 _VARIABLES = (
