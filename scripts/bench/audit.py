@@ -101,7 +101,7 @@ NOUNS = [
 TRACES = {
     ".ts": (
         'import { task } from "@trigger.dev/sdk/v3";\n'
-        'export const t = task({ id: "a", run: async (p, { ctx }) => { metadata.stream("x"); } });\n'
+        'export const t = task({ id: "a", run: async (p, c) => { metadata.stream("x"); } });\n'
     ),
     ".tsx": 'import { useRealtimeRunWithStreams } from "@trigger.dev/react-hooks";\n',
     ".py": "import inngest\nclient = inngest.Inngest(app_id='x')\n",
