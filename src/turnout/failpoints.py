@@ -6,7 +6,9 @@ place. Without the variable a place costs one look into the environment.
 
 import os
 import signal
-from itertools import count
+import threading
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from turnout.errors import InvalidSettings
@@ -32,13 +34,16 @@ COMMITS: Final = (
 )
 """The run store's methods that commit something about runs."""
 
+POLLS: Final = frozenset({"due_deliveries", "due_wakes", "unprojected"})
+"""Those that are asked again and again; one that finds nothing to take commits nothing."""
+
 POINTS: Final = frozenset(
     f"store.{name}.{when}" for name in COMMITS for when in ("before_commit", "after_commit")
 )
 """Every place there is."""
 
-_passes: Final = count(1)
-# One process dies once, so one counter is enough: it counts the passes of the place that is armed.
+_passes: Final = Counter[str]()
+_counting: Final = threading.Lock()
 
 
 def armed() -> bool:
@@ -52,8 +57,17 @@ def reach(name: str) -> None:
     if armed is None:
         return
     place, times = _read(armed)
-    if place == name and next(_passes) >= times:
+    with _counting:
+        _passes[name] += 1
+        passes = _passes[name]
+    if place == name and passes >= times:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def passed() -> Mapping[str, int]:
+    """Say how often each place was passed while any was armed."""
+    with _counting:
+        return dict(_passes)
 
 
 def _read(armed: str) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from turnout.errors import StoreUnavailable, TurnoutError
-from turnout.failpoints import armed, reach
+from turnout.failpoints import POLLS, armed, reach
 from turnout.stores.sql.links import Link, Lost, Opens
 from turnout.stores.sql.statements import Contended, Transaction
 
@@ -251,7 +251,8 @@ def _beside_others(link: Link, operation: Operation) -> bool:
 def _reach(group: Sequence[Operation], when: str) -> None:
     if armed():
         for operation in group:
-            reach(f"store.{operation.name}.{when}")
+            if operation.result or operation.name not in POLLS:
+                reach(f"store.{operation.name}.{when}")
 
 
 def _named(link: Link, error: Exception) -> Exception:
