@@ -14,6 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from inngest_lab import Lab, free_port
 
 
+@pytest.fixture(autouse=True)
+def _no_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing here speaks TLS, and loading certificates takes longer than most tests."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
     """A server on a free port, with a folder of its own and a clock to turn."""
