@@ -101,7 +101,8 @@ class Lab:
 
     async def run_in(self, event_id: str, *statuses: str) -> dict[str, Any]:
         """The event's one run, once it has one of the statuses."""
-        return await until(lambda: self._run_in(event_id, statuses))
+        found: dict[str, Any] = await until(lambda: self._run_in(event_id, statuses))
+        return found
 
     async def _run_in(self, event_id: str, statuses: tuple[str, ...]) -> dict[str, Any] | None:
         runs = await self.runs(event_id)

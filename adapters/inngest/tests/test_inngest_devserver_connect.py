@@ -74,7 +74,13 @@ async def _greeted(socket: ClientConnection, token: str) -> None:
         b'"triggers":[{"event":"lab/f"}]}]'
     )
     app = protobuf.encode({1: "lab", 4: function})
-    hello = {1: "id", 3: protobuf.encode({1: token, 2: token}), 5: app, 11: "0.5.19", 12: "py"}
+    hello: dict[int, str | bytes | int] = {
+        1: "id",
+        3: protobuf.encode({1: token, 2: token}),
+        5: app,
+        11: "0.5.19",
+        12: "py",
+    }
     await socket.send(wire.frame(Kind.WORKER_CONNECT, protobuf.encode(hello)))
     assert wire.read_frame(await _bytes(socket))[0] is Kind.READY
 
@@ -140,7 +146,7 @@ async def test_a_worker_without_a_token_is_sent_away(lab: Lab, token: str) -> No
     endpoint, _ = await _admission(lab)
     async with _socket(endpoint) as socket:
         await _bytes(socket)
-        hello = {1: "id", 3: protobuf.encode({1: token})}
+        hello: dict[int, str | bytes | int] = {1: "id", 3: protobuf.encode({1: token})}
         await socket.send(wire.frame(Kind.WORKER_CONNECT, protobuf.encode(hello)))
         await socket.wait_closed()
         assert socket.close_code == 1008

@@ -72,6 +72,41 @@ async def _kinds(lab: Lab, ids: list[str], wanted: list[str]) -> bool | None:
     return True if found == wanted else None
 
 
+async def test_runs_of_a_function_that_was_taken_away_go_on(bare_lab: Lab) -> None:
+    """Also over a restart: they finish and are shown, but the function starts nothing."""
+    lab = bare_lab
+    rule = inngest.Cancel(event="lab/stop")
+
+    @lab.function("old", cancel=[rule])
+    async def old(ctx: inngest.Context) -> str:
+        await ctx.step.sleep("z", HOUR_MS)
+        return "done"
+
+    @lab.function("other")
+    async def other(ctx: inngest.Context) -> None: ...
+
+    async with contextlib.AsyncExitStack() as stack:
+        async with lab.server():
+            await stack.enter_async_context(lab.application())
+            event = await lab.emit("lab/old")
+            run = await lab.run(event)
+            await until(lambda: _kinds(lab, [run["id"]], ["sleep"]))
+            raw = (await lab.api.get("/v1/apps/lab/functions")).json()
+            kept = [entry["config"] for entry in raw if entry["id"] == "lab-other"]
+            step = {"id": "step", "runtime": {"type": "http", "url": kept[0]["steps"][0]["uri"]}}
+            functions = [
+                {"id": "lab-other", "triggers": kept[0]["triggers"], "steps": {"step": step}}
+            ]
+            body = {"appname": "lab", "functions": functions}
+            await lab.api.post("/fn/register", json=body)
+            assert await lab.runs(await lab.emit("lab/old")) == []
+        async with lab.server():
+            await lab.advance(HOUR_MS + 1_000)
+            found = await lab.run_in(event, "COMPLETED", "FAILED", "CANCELLED")
+            assert found["output"] == {"data": "done"}
+            await lab.emit("lab/stop")
+
+
 async def test_an_app_that_is_away_costs_an_attempt(bare_lab: Lab) -> None:
     """A refused connection is a failed attempt; the next one finds the app again."""
     lab = bare_lab

@@ -2,6 +2,7 @@
 
 import string
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -112,6 +113,7 @@ def test_capacity_never_exceeds_and_never_forgets(
 ) -> None:
     """However requests and releases interleave: within every limit, and all get their turn."""
     capacity = Capacity()
+    slots_of: tuple[Slot, ...] = tuple(enumerate(limits))
     inside: list[tuple[Slot, ...]] = []
     went: Counter[int] = Counter()
 
@@ -119,12 +121,12 @@ def test_capacity_never_exceeds_and_never_forgets(
         went[number] += 1
         inside.append(slots)
         held = Counter(key for each in inside for key, _ in each)
-        assert all(held[key] <= limits[key] for key in held)  # type: ignore[index]
+        assert all(count <= dict(slots_of)[key] for key, count in held.items())
         return True
 
     for number, keys in enumerate(wanted):
         slots = tuple((key, limits[key]) for key in keys)
-        capacity.request(Waiting(slots=slots, go=lambda n=number, s=slots: go(n, s)))
+        capacity.request(Waiting(slots=slots, go=partial(go, number, slots)))
         if inside and random.random() < 0.5:
             capacity.release(inside.pop(random.randrange(len(inside))))
     while inside:

@@ -197,9 +197,11 @@ async def test_an_invoked_function_hands_its_result_back(lab: Lab) -> None:
 
     @lab.function("child", trigger=inngest.TriggerEvent(event="never"))
     async def child(ctx: inngest.Context) -> Any:
-        if ctx.event.data["n"] == 0:
+        number = ctx.event.data["n"]
+        assert isinstance(number, int)
+        if number == 0:
             raise ValueError("zero")
-        return {"twice": ctx.event.data["n"] * 2}
+        return {"twice": number * 2}
 
     @lab.function("parent")
     async def parent(ctx: inngest.Context) -> Any:

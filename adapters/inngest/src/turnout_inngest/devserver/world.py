@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from turnout_inngest.devserver.functions import Function, Trigger
+from turnout_inngest.devserver.functions import Function, Trigger, parse_function
 from turnout_inngest.devserver.state import App, Event, Run, Span, Wait
 from turnout_inngest.devserver.store import Store
 
@@ -28,6 +28,7 @@ class World:
         self.triggers: defaultdict[str, list[tuple[str, Trigger]]] = defaultdict(list)
         self.waits: defaultdict[str, dict[tuple[str, str], Wait]] = defaultdict(dict)
         self.cancellable: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._cancel_names: dict[str, tuple[str, ...]] = {}
         self._ended: deque[str] = deque()
         self._event_order: deque[str] = deque()
 
@@ -38,13 +39,21 @@ class World:
         before = self.apps.get(app.id)
         for slug, function in self.functions.items():
             if function.app == app.id and slug not in app.functions:
-                self.functions[slug] = _archived(function)
+                self._archive(function)
+        for slug in app.functions:
+            self._store.forget("archived", slug)
         self.apps[app.id] = app
         self.functions.update(app.functions)
         self._index_triggers()
         if before is not None:
             app.created_at = before.created_at
         self.save_app_status(app)
+
+    def _archive(self, function: Function) -> None:
+        """It starts nothing any more, but its runs go on and are shown."""
+        self.functions[function.slug] = replace(function, archived=True)
+        doc = {"app": function.app, "raw": dict(function.raw)}
+        self._store.mark("archived", function.slug, lambda: doc)
 
     def save_app_status(self, app: App) -> None:
         """Keep the app as it is; its functions are not looked at."""
@@ -109,8 +118,10 @@ class World:
         if run.ended:
             self._ended.append(run.id)
             return
-        for rule in self.functions[run.function].cancels:
-            self.cancellable[rule.event][run.id] = None
+        names = tuple(rule.event for rule in self.functions[run.function].cancels)
+        self._cancel_names[run.id] = names
+        for name in names:
+            self.cancellable[name][run.id] = None
         for wait in run.waits.values():
             self._index_wait(run, wait)
 
@@ -152,8 +163,8 @@ class World:
 
     def retire(self, run: Run) -> None:
         """The run has ended: nothing can reach it, and its memos are of no use."""
-        for rule in self.functions[run.function].cancels:
-            _drop(self.cancellable, rule.event, run.id)
+        for name in self._cancel_names.pop(run.id, ()):
+            _drop(self.cancellable, name, run.id)
         for step in list(run.waits):
             self.drop_wait(run, step)
         for step in run.memos:
@@ -186,6 +197,9 @@ class World:
             app = App.load(doc)
             self.apps[app.id] = app
             self.functions.update(app.functions)
+        for doc in self._store.load("archived"):
+            function = parse_function(doc["app"], doc["raw"])
+            self.functions.setdefault(function.slug, replace(function, archived=True))
         self._index_triggers()
         for doc in self._store.load("event"):
             event = Event.load(doc)
@@ -197,9 +211,6 @@ class World:
         self._load_parts()
 
     def _load_run(self, run: Run) -> None:
-        if run.function not in self.functions and not run.ended:
-            # Its function was taken away before the restart: nobody can say how to call it.
-            run.status, run.ended_at = "CANCELLED", run.queued_at
         self.runs[run.id] = run
         for event in run.events:
             self.runs_of_event[event].append(run.id)
@@ -216,10 +227,6 @@ class World:
             run_id, _, step = key.partition("/")
             if run_id in self.runs:
                 self.runs[run_id].memos[step] = bytes(body)
-
-
-def _archived(function: Function) -> Function:
-    return replace(function, archived=True)
 
 
 def _drop(index: dict[str, Any], name: str, key: Any) -> None:
