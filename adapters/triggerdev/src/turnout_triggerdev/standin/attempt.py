@@ -58,6 +58,7 @@ class VendorRun:
         self._looked = asyncio.Event()
         self._progressed = asyncio.Event()
         self._completed: set[str] = set()
+        self.idle = False
         self.waiting = False
         self._waited = 0.0
         self._working: asyncio.Task[Completion] | None = None
@@ -227,21 +228,36 @@ class VendorRun:
         return await self._insist(lambda: self._tools.server.new_token(key, until_ms))
 
     async def wait(self, token: str) -> None:
-        """Wait on the token, without the slot."""
+        """Wait on the token, without the slot; the time does not count as execution."""
         loop = asyncio.get_running_loop()
         since, self.waiting = loop.time(), True
+        try:
+            async with self._without_slot():
+                await self._insist(lambda: self._block(token))
+                self._moved.set()
+                while token not in self._completed:
+                    self._looked.clear()
+                    await self._looked.wait()
+        finally:
+            self.waiting = False
+            self._waited += loop.time() - since
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in process, without the slot."""
+        async with self._without_slot():
+            await asyncio.sleep(seconds)
+
+    @asynccontextmanager
+    async def _without_slot(self) -> AsyncIterator[None]:
+        """Let other runs execute meanwhile."""
+        self.idle = True
         self._tools.slots.release()
         self._parked()
         try:
-            await self._insist(lambda: self._block(token))
-            self._moved.set()
-            while token not in self._completed:
-                self._looked.clear()
-                await self._looked.wait()
+            yield
         finally:
-            self.waiting = False
+            self.idle = False
             await self._tools.slots.acquire()
-            self._waited += loop.time() - since
 
     async def _block(self, token: str) -> None:
         """Ask for the wait; a run that has left EXECUTING is being stopped, as a look will tell."""

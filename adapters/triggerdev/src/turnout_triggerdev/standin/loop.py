@@ -31,6 +31,10 @@ class Host(Protocol):
         """Return when the token is completed or timed out."""
         ...
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in process."""
+        ...
+
     def step_span(self, label: str, attempt: int) -> AbstractAsyncContextManager[dict[str, Any]]:
         """A span of the trace; what is put into the dict shows on it."""
         ...
@@ -152,7 +156,7 @@ class _Loop:
         assert park is not None
         left = None if park.until is None else park.until - now_ms()
         if left is not None and left <= SHORT_SLEEP_MS and park.reasons <= TIMED:
-            await asyncio.sleep(max(SHORTEST_SLEEP_MS, left) / 1000)
+            await self._host.sleep(max(SHORTEST_SLEEP_MS, left) / 1000)
             await self._advance()
             return
         until = now_ms() + LONGEST_TOKEN_MS

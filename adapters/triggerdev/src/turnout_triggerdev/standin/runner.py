@@ -112,7 +112,7 @@ class Runner:
         return free
 
     def _executing(self) -> int:
-        return sum(not run.waiting for run in self._runs.values())
+        return sum(not run.idle for run in self._runs.values())
 
     def _begin(self, message: dict[str, Any], tools: Tools) -> None:
         run = VendorRun(message, tools, self._free.set)
