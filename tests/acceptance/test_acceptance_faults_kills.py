@@ -1,0 +1,165 @@
+"""SIGKILL at every commit point of emit, deliver, claim, commit and wake, on both databases.
+
+How the places are enumerated: an undisturbed playing of the script counts how often each failpoint
+is passed; then each failpoint kills a process at its first pass, at its second, and so on to the
+last, each time over a store of its own. So every commit on every run of the script is killed
+before it and after it: `store.apply` alone commits claims, outcomes, parks, wakes, ends, children
+and emitted events.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from shutil import copy
+from typing import Any
+
+import pytest
+
+from tests.acceptance.faults_ledger import (
+    doubled,
+    effects_of,
+    ended,
+    overlapping,
+    repeated,
+    torn,
+    unwritten,
+)
+from tests.acceptance.faults_rows import own_table, rows
+from tests.acceptance.faults_script import EXPECTED
+from tests.postgres import PostgresServer
+from turnout.failpoints import POINTS
+from turnout.stores.sql import upgrade
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMITS = {"run": 1, "step": 2}
+MOST = int(os.environ.get("TURNOUT_FAULTS_PASSES", "40"))
+"""Passes of one place that are killed at: the first, and others evenly between."""
+
+Result = Mapping[str, Any]
+
+
+class Plays:
+    """Cases over one kind of database."""
+
+    def __init__(self, folder: Path, server: PostgresServer | None, stack: ExitStack) -> None:
+        self._folder = folder
+        self._server = server
+        self._stack = stack
+        self._template = folder / "template.db"
+        if server is None:
+            upgrade(f"sqlite:///{self._template}")
+            own_table(f"sqlite:///{self._template}")
+
+    def case(self, name: str, place: str | None, slow: float = 0.0) -> dict[str, Any]:
+        """Draw up a case with a store of its own."""
+        folder = self._folder / name
+        folder.mkdir()
+        if self._server is None:
+            url = f"sqlite:///{copy(self._template, folder / 'run-store.db')}"
+        else:
+            url = self._stack.enter_context(self._server.database())
+            own_table(url)
+        slot = (int(time.time()) // 60 + 600) * 60_000
+        return {
+            "name": name,
+            "url": url,
+            "folder": str(folder),
+            "slot": slot,
+            "place": place,
+            "slow": slow,
+        }
+
+
+def played(cases: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Play cases in one go."""
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.acceptance.faults_kills"],
+        input=json.dumps(cases).encode(),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=380,
+        check=True,
+    )
+    found: list[Result] = json.loads(told.stdout)
+    return found
+
+
+def chosen(passes: int) -> list[int]:
+    """The passes to be killed at: all, or evenly as many as may be."""
+    if passes <= MOST:
+        return list(range(1, passes + 1))
+    return sorted({1 + at * passes // MOST for at in range(MOST)})
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def plays(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Plays]:
+    """Cases over each database."""
+    server: PostgresServer | None = None
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+    with ExitStack() as stack:
+        yield Plays(tmp_path_factory.mktemp(f"kills-{request.param}"), server, stack)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(plays: Plays) -> Mapping[str, int]:
+    """How often each place is passed when nobody is killed."""
+    (result,) = played([plays.case("undisturbed", None, slow=3.0)])
+    assert result["error"] == ""
+    assert faults_of(result) == []
+    passes: dict[str, int] = json.loads(Path(result["folder"], "passes").read_text())
+    return passes
+
+
+def faults_of(result: Result) -> list[str]:
+    """All that is wrong after a case."""
+    if result["error"]:
+        return [result["error"]]
+    url, folder = result["url"], Path(result["folder"])
+    effects = effects_of(folder / "effects")
+    counted = {task: many for task, many in rows(url, _COUNTED)}
+    return [
+        *result["torn"],
+        *torn(url),
+        *([] if counted == EXPECTED else [f"runs: {counted}"]),
+        *ended(url),
+        *doubled(url),
+        *repeated(url, effects),
+        *overlapping(effects, LIMITS),
+        *unwritten(url, folder / "artifacts"),
+    ]
+
+
+_COUNTED = "SELECT task, COUNT(*) FROM {runs} GROUP BY task"
+
+
+def test_every_place_is_passed(undisturbed: Mapping[str, int]) -> None:
+    """The script leaves no commit point out, so each can be killed at."""
+    assert set(undisturbed) >= POINTS
+
+
+def test_a_kill_at_any_commit_loses_and_doubles_nothing(
+    plays: Plays, undisturbed: Mapping[str, int]
+) -> None:
+    """No committed step runs again, every run ends, none is doubled, an emit is all or nothing."""
+    cases = [
+        plays.case(f"{place}.{at}", f"{place}:{at}", slow=3.0 if ".renew." in place else 0.0)
+        for place in sorted(POINTS)
+        for at in chosen(undisturbed[place])
+    ]
+    results = played(cases)
+    killed = {result["place"] for result in results if result["killed"]}
+    # How often a pump passes depends on the hour; but each place has killed.
+    assert {place.partition(":")[0] for place in killed} == POINTS
+    assert len(killed) > 0.7 * len(cases)
+    wrong = {result["name"]: faults for result in results if (faults := faults_of(result))}
+    assert wrong == {}
