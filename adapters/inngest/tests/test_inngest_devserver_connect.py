@@ -49,6 +49,8 @@ async def test_a_connected_worker_runs_functions(lab: Lab) -> None:
     async with sdk_worker(lab):
         app = (await lab.api.get("/v2/apps/lab")).json()["data"]
         assert (app["method"], app["functionCount"]) == ("CONNECT", 1)
+        workers = (await lab.api.get("/v0/connect/envs/any/conns")).json()["data"]
+        assert [(worker["apps"], worker["status"]) for worker in workers] == [(["lab"], "READY")]
         run = await lab.run_in(await lab.emit("lab/three"), "COMPLETED", "FAILED")
         assert run["output"] == {"data": ["b", "c"]}
 

@@ -20,6 +20,11 @@ async def start(request: Request) -> Response:
     return Response(answer, media_type="application/protobuf")
 
 
+async def list_workers(request: Request) -> Response:
+    """Who is connected now."""
+    return reply({"data": engine_of(request).gateway.connected()})
+
+
 async def flush(request: Request) -> Response:
     """Take in a reply that did not get through the worker's socket."""
     try:

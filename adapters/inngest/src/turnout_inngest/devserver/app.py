@@ -77,6 +77,7 @@ def _v1_routes() -> list[Route]:
         _keyed("POST", "/fn/register", registration.post_register),
         _keyed("POST", "/v0/connect/start", api_connect.start),
         _keyed("POST", "/v0/connect/flush", api_connect.flush),
+        _keyed("GET", "/v0/connect/envs/{env}/conns", api_connect.list_workers),
         _keyed("GET", "/v0/runs/{run}/batch", api_v1.get_batch),
         _keyed("GET", "/v0/runs/{run}/actions", api_v1.get_actions),
         _keyed("GET", "/v1/runs/{run}", api_v1.get_run),

@@ -36,6 +36,7 @@ class Hello:
     """A worker introduces itself: its applications, each with its functions as JSON."""
 
     connection_id: str
+    instance_id: str
     token: str
     sdk: str
     apps: tuple[tuple[str, str, bytes], ...]
@@ -81,6 +82,7 @@ def read_hello(payload: bytes) -> Hello:
     language, version = protobuf.text(fields, 12), protobuf.text(fields, 11)
     return Hello(
         connection_id=protobuf.text(fields, 1),
+        instance_id=protobuf.text(fields, 2),
         token=protobuf.text(protobuf.decode(protobuf.raw(fields, 3)), 1),
         sdk=f"inngest-{language}:v{version}",
         apps=tuple(

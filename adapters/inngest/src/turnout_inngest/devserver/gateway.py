@@ -42,14 +42,19 @@ class _Worker:
     """One connected process."""
 
     socket: WebSocket
-    apps: frozenset[str]
-    most: int
+    hello: wire.Hello
+    since: int
     busy: set[str] = field(default_factory=set)
     is_paused: bool = False
 
     @property
     def has_room(self) -> bool:
-        return not self.is_paused and (self.most <= 0 or len(self.busy) < self.most)
+        most = self.hello.most
+        return not self.is_paused and (most <= 0 or len(self.busy) < most)
+
+    @property
+    def apps(self) -> list[str]:
+        return [name for name, _, _ in self.hello.apps]
 
 
 @dataclass(kw_only=True)
@@ -123,6 +128,20 @@ class Gateway:
             del self._tokens[next(iter(self._tokens))]
         return wire.start_response(ids.ulid(self._clock.now()), endpoint, token)
 
+    def connected(self) -> list[dict[str, object]]:
+        """Who is connected, as the API shows it."""
+        return [
+            {
+                "id": worker.hello.connection_id,
+                "instance_id": worker.hello.instance_id,
+                "apps": worker.apps,
+                "status": "DRAINING" if worker.is_paused else "READY",
+                "connected_at": ids.iso(worker.since),
+                "sdk": worker.hello.sdk,
+            }
+            for worker in self._workers
+        ]
+
     async def serve(self, socket: WebSocket) -> None:
         """Talk with one worker until it goes."""
         await socket.accept(subprotocol=wire.SUBPROTOCOL)
@@ -153,8 +172,7 @@ class Gateway:
             await socket.send_bytes(wire.frame(Kind.SYNC_FAILED))
             await socket.close(_POLICY_VIOLATION)
             return None
-        names = frozenset(name for name, _, _ in hello.apps)
-        worker = _Worker(socket=socket, apps=names, most=hello.most)
+        worker = _Worker(socket=socket, hello=hello, since=self._clock.now())
         self._workers.append(worker)
         await socket.send_bytes(wire.ready(HEARTBEAT, EXTEND_LEASE))
         return worker
