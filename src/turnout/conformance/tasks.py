@@ -338,7 +338,7 @@ class Tasks:
         )
         async def stepwise(ctx: Any, payload: Payload) -> None:
             await ctx.step("hold", hold, payload["group"], payload["id"], 0.3)
-            await ctx.sleep("rest", "3s")
+            await ctx.sleep("rest", "6s")
             await ctx.step("again", hold, payload["group"], payload["id"], 0.3)
 
         @task(

@@ -152,7 +152,7 @@ class ControlPlane:
         owned = found.get(call.schedule)
         if owned is None:
             return Ticked(run_id=None, reason="removed")
-        before = call.provider == owned.provider and call.slot < owned.since
+        before = call.provider == owned.provider and call.slot <= owned.since
         if owned.schedule.paused or before:
             return Ticked(run_id=None, reason="paused")
         schedule = owned.schedule

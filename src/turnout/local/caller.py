@@ -5,14 +5,12 @@ process or in another one that shares the run store.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from turnout.errors import Refused, TurnoutError, Unavailable
+from turnout.errors import Refused, TurnoutError
+from turnout.local.call import RunCall
 from turnout.local.ticker import Ticker
-from turnout.model.protocol import Advance, Execute, Executed, Next, Start
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
@@ -35,8 +33,9 @@ class LocalCaller:
         self._clock = surroundings.clock
         self._width = width
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
-        self._under_way: set[str] = set()
-        self._called_again: dict[str, Delivery] = {}
+        self._queued: set[str] = set()
+        self._calls: dict[str, RunCall] = {}
+        self._again: dict[str, Delivery] = {}
         self._callers: list[asyncio.Task[None]] = []
         self._ticker = Ticker(name, surroundings)
 
@@ -103,62 +102,39 @@ class LocalCaller:
         return [each.id for each in self._app.tasks]
 
     def _enqueue(self, delivery: Delivery) -> None:
-        """Queue a call; one that is under way is followed by another, so that no wake is lost."""
-        if delivery.key in self._under_way:
-            self._called_again[delivery.key] = delivery
-        else:
-            self._under_way.add(delivery.key)
+        """Queue a call, or wake the one that is under way, so that no wake is lost."""
+        call = self._calls.get(delivery.key)
+        if call is not None:
+            call.wake()
+            self._again[delivery.key] = delivery
+        elif delivery.key not in self._queued:
+            self._queued.add(delivery.key)
             self._waiting.put_nowait(delivery)
 
     async def _call_all(self) -> None:
         while True:
             delivery = await self._waiting.get()
+            self._queued.discard(delivery.key)
+            call = RunCall(delivery, self._app.definition, self._worker, self._clock)
+            self._calls[delivery.key] = call
             try:
-                await self._call(delivery)
-            except Refused:
-                pass
-            except TurnoutError as error:
-                log.warning(
-                    "call failed; the pump calls again",
-                    extra={"action": "call", "run_id": delivery.run_id, "error": str(error)},
-                )
-            except Exception:
-                log.exception("call broke", extra={"action": "call", "run_id": delivery.run_id})
+                await self._guarded(call, delivery.run_id)
             finally:
-                self._under_way.discard(delivery.key)
-                again = self._called_again.pop(delivery.key, None)
+                del self._calls[delivery.key]
+                again = self._again.pop(delivery.key, None)
                 if again is not None:
                     self._enqueue(again)
 
-    async def _call(self, delivery: Delivery) -> None:
-        """Do what the worker says until the run parks or ends."""
-        said = await self._advance(delivery)
-        while said.run:
-            answers = await asyncio.gather(*(self._execute(delivery, each) for each in said.run))
-            said = max((each.next for each in answers), key=lambda each: each.seq)
-
-    async def _advance(self, delivery: Delivery) -> Next:
-        call = Advance.model_construct(**_common(delivery, self._app.definition))
-        while True:
-            with contextlib.suppress(Unavailable):
-                return await self._worker.advance(call)
-            await self._clock.sleep(500)
-
-    async def _execute(self, delivery: Delivery, start: Start) -> Executed:
-        call = Execute.model_construct(
-            **_common(delivery, self._app.definition), step=start.step, attempt=start.attempt
-        )
-        while True:
-            with contextlib.suppress(Unavailable):
-                return await self._worker.execute(call)
-            await self._clock.sleep(500)
-
-
-def _common(delivery: Delivery, definition: str) -> dict[str, Any]:
-    return {
-        "task": delivery.task,
-        "definition": definition,
-        "run_id": delivery.run_id,
-        "delivery": delivery.number,
-        "provider_run_id": delivery.key,
-    }
+    async def _guarded(self, call: RunCall, run_id: str) -> None:
+        try:
+            await call.go()
+        except Refused:
+            pass
+        except TurnoutError as error:
+            log.warning(
+                "call failed; the pump calls again",
+                extra={"action": "call", "run_id": run_id, "error": str(error)},
+            )
+        except Exception:
+            # An edge: one run's call may break, the caller may not.
+            log.exception("call broke", extra={"action": "call", "run_id": run_id})

@@ -62,3 +62,7 @@ class DevServer(Protocol):
     def environ(self, setup: DevSetup) -> Mapping[str, str]:
         """Give the settings with which a service reaches it: the vendor's own names."""
         ...
+
+    def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Give the settings of a real server that the environment names; None without one."""
+        ...

@@ -1,0 +1,37 @@
+"""Every behaviour on the backend that TURNOUT_BACKEND names; `scripts/conformance` sets it."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from turnout.bootstrap.adapters import EMBEDDED
+from turnout.conformance.contract import OrchestratorContract
+from turnout.conformance.world import World
+from turnout.testing.backends import open_backend
+
+BACKEND = os.environ.get("TURNOUT_BACKEND", "memory")
+
+
+class TestBackend(OrchestratorContract):
+    """The named backend keeps every promise."""
+
+    def open_world(self) -> AbstractAsyncContextManager[World]:
+        return open_backend(BACKEND)
+
+    def open_turned_world(self) -> AbstractAsyncContextManager[World] | None:
+        return open_backend(BACKEND, turned=True) if BACKEND in EMBEDDED else None
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def results(cls, outcomes: Mapping[str, BaseException | None]) -> None:
+        """Write down what was found, for the capability matrix."""
+        folder = os.environ.get("TURNOUT_RESULTS")
+        if folder is not None:
+            path = Path(folder)
+            path.mkdir(parents=True, exist_ok=True)
+            found = {name: wrong is None for name, wrong in outcomes.items()}
+            (path / f"{BACKEND}.json").write_text(json.dumps(found, indent=2, sort_keys=True))
