@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from turnout.audit import syntax
+from turnout.audit import nodes, syntax
 from turnout.audit.names import Fits, expression_of, fits
 from turnout.audit.plain import compiled
 from turnout.audit.ruleset import (
@@ -97,7 +97,7 @@ def find_members(match: MemberMatch) -> Finder:
         for node, written in tree.read(named.lasts) if tree else ():
             name = named.canonical(tree, written) if tree else None
             if name is not None and _surrounded(node, match.within) and not _in_import(node):
-                start, end = syntax.span(node)
+                start, end = nodes.span(node)
                 yield Hit(start=start, end=end, captured={"name": name})
 
     return find
@@ -113,10 +113,10 @@ def find_decorators(match: DecoratorMatch) -> Finder:
             inner = next((child for child in node.children() if child.is_named()), None)
             if inner is None or tree is None:
                 continue
-            called = syntax.callee(inner) if inner.kind() in ("call", "call_expression") else inner
-            name = named.canonical(tree, syntax.dotted(called))
+            called = nodes.callee(inner) if inner.kind() in ("call", "call_expression") else inner
+            name = named.canonical(tree, nodes.dotted(called))
             if name is not None:
-                start, end = syntax.span(called)
+                start, end = nodes.span(called)
                 yield Hit(start=start, end=end, captured={"name": name})
 
     return find
@@ -138,7 +138,7 @@ def find_ast(match: AstMatch) -> Finder:
                 value = node.get_match(name)
                 if value is not None:
                     captured[name] = str(value.text())
-            start, end = syntax.span(place or node)
+            start, end = nodes.span(place or node)
             yield Hit(start=start, end=end, captured=captured)
 
     return find
@@ -202,10 +202,10 @@ def _in_import(node: Any) -> bool:
 
 def _name_span(called: Any) -> tuple[int, int]:
     """A chain over several lines is shown where its last name stands."""
-    start, end = syntax.span(called)
+    start, end = nodes.span(called)
     name = called.field("property") or called.field("attribute")
     if name is not None and "\n" in called.text():
-        return syntax.span(name)
+        return nodes.span(name)
     return start, end
 
 
@@ -214,14 +214,14 @@ def _surrounded(node: Any, within: tuple[str, ...]) -> bool:
     if not within:
         return True
     name_fits = fits(within)
-    start = syntax.span(node)[0]
+    start = nodes.span(node)[0]
     for around in node.ancestors():
         kind = around.kind()
         if kind in LOOPS and name_fits("loop"):
             return True
         if kind in ("call_expression", "call", "new_expression"):
-            called = syntax.callee(around)
-            if called and syntax.span(called)[1] <= start and name_fits(syntax.dotted(called)):
+            called = nodes.callee(around)
+            if called and nodes.span(called)[1] <= start and name_fits(nodes.dotted(called)):
                 return True
     return False
 
@@ -236,7 +236,7 @@ def _narrow(match: CallMatch) -> Any:
     value = compiled(match.value, ignore_case=False) if match.value else None
 
     def narrow(node: Any, hit: Hit) -> Iterator[Hit]:
-        count = len(syntax.arguments(node))
+        count = len(nodes.arguments(node))
         if match.min_args is not None and count < match.min_args:
             return
         if match.max_args is not None and count > match.max_args:
@@ -262,7 +262,7 @@ def _value_fits(given: Any, value: Any, least: int | None) -> bool:
 
 
 def _parameters(node: Any) -> int:
-    node = syntax.unwrapped(node)
+    node = nodes.unwrapped(node)
     if node.kind() not in FUNCTIONS:
         return -1
     if node.field("parameter") is not None:
@@ -273,8 +273,8 @@ def _parameters(node: Any) -> int:
 
 def _lacks(node: Any, missing: Fits) -> bool:
     """Say whether options were given, could be read as a whole, and lack these."""
-    given = syntax.arguments(node)
-    tables = [syntax.unwrapped(a) for a in given]
+    given = nodes.arguments(node)
+    tables = [nodes.unwrapped(a) for a in given]
     if any(t.kind() in ("spread_element", "list_splat", "dictionary_splat") for t in tables):
         return False
     readable = [t for t in tables if t.kind() in ("object", "dictionary", "keyword_argument")]
@@ -288,7 +288,7 @@ def _lacks(node: Any, missing: Fits) -> bool:
 
 def options(node: Any) -> Iterator[tuple[str, Any, Any]]:
     """List a call's options: dotted path, key and value."""
-    for argument in syntax.arguments(node):
+    for argument in nodes.arguments(node):
         if argument.kind() == "keyword_argument":
             yield from _keyword(argument, "", 0)
         else:
@@ -304,7 +304,7 @@ def _keyword(node: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any, Any
 
 
 def _table(node: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any, Any]]:
-    node = syntax.unwrapped(node)
+    node = nodes.unwrapped(node)
     kind = node.kind()
     if depth > DEEPEST:
         return
@@ -313,7 +313,7 @@ def _table(node: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any, Any]]
             if item.is_named():
                 yield from _table(item, f"{prefix.removesuffix('.')}[].", depth + 1)
     elif kind == "call" and prefix:
-        for item in syntax.arguments(node):
+        for item in nodes.arguments(node):
             if item.kind() == "keyword_argument":
                 yield from _keyword(item, prefix, depth)
     elif kind in ("object", "dictionary"):
@@ -338,11 +338,11 @@ def _entry(item: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any, Any]]
 
 
 def _key_text(key: Any) -> str:
-    return syntax.literal(key)[0] if key.kind() == "string" else str(key.text())
+    return nodes.literal(key)[0] if key.kind() == "string" else str(key.text())
 
 
 def _key_span(key: Any) -> tuple[int, int]:
     if key.kind() == "string":
-        _, start, end = syntax.literal(key)
+        _, start, end = nodes.literal(key)
         return start, end
-    return syntax.span(key)
+    return nodes.span(key)

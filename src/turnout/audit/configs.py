@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from turnout.audit import syntax
+from turnout.audit import nodes
 from turnout.audit.names import fits
 from turnout.audit.plain import compiled
 from turnout.audit.ruleset import ConfigKeyMatch
@@ -83,13 +83,13 @@ def _json(text: str) -> Iterator[Entry]:
         if kind == "pair":
             count += 1
             key, value = node.field("key"), node.field("value")
-            name, start, end = syntax.literal(key)
+            name, start, end = nodes.literal(key)
             path = f"{prefix}{name}"
             written, value_start = _json_value(value)
             yield Entry(path, start, end, written, value_start)
             pending.append((value, f"{path}."))
         elif kind == "string" and prefix.endswith("[]."):
-            written, start, end = syntax.literal(node)
+            written, start, end = nodes.literal(node)
             yield Entry(prefix[:-1], start, end, written, start)
         elif kind == "array":
             inner = f"{prefix.removesuffix('.')}[]."
@@ -100,9 +100,9 @@ def _json(text: str) -> Iterator[Entry]:
 
 def _json_value(node: Any) -> tuple[str, int]:
     if node.kind() == "string":
-        value, start, _ = syntax.literal(node)
+        value, start, _ = nodes.literal(node)
         return value, start
-    start, _ = syntax.span(node)
+    start, _ = nodes.span(node)
     return ("" if node.kind() in ("object", "array") else str(node.text())), start
 
 

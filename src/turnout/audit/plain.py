@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from turnout.audit import syntax
+from turnout.audit import nodes
 from turnout.audit.names import expression_of
 from turnout.audit.ruleset import EnvMatch, TextMatch
 from turnout.audit.source import Hit
@@ -45,9 +45,9 @@ def _where(view: View, offset: int, wanted: tuple[str, ...]) -> bool:
     tree = view.tree if wanted else None
     if tree is None:
         return True
-    if syntax.inside(tree.comments, offset):
+    if nodes.inside(tree.comments, offset):
         return "comment" in wanted
-    return ("string" if syntax.inside(tree.strings, offset) else "code") in wanted
+    return ("string" if nodes.inside(tree.strings, offset) else "code") in wanted
 
 
 def find_env(match: EnvMatch) -> Finder:
@@ -77,11 +77,11 @@ def _read_in_code(view: View, start: int, end: int) -> bool:
     """`env.X`, `environ["X"]`, `getenv("X")`, and `X` as a key of a schema or a pattern."""
     before, after = view.text[max(0, start - 60) : start], view.text[end : end + 20]
     tree = view.tree
-    if tree is None or syntax.inside(tree.comments, start):
+    if tree is None or nodes.inside(tree.comments, start):
         return False
     if _READ.search(before):
         return True
     if _QUOTED.search(before) and _CLOSED.match(after):
         return True
-    in_string = syntax.inside(tree.strings, start)
+    in_string = nodes.inside(tree.strings, start)
     return not in_string and bool(_OPENED.search(before) and _KEY.match(after))

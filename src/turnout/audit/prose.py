@@ -8,10 +8,10 @@ from typing import Any
 
 from turnout.audit.markdown import Document, prose_fence
 from turnout.audit.markers import Markers
+from turnout.audit.nodes import inside
 from turnout.audit.plain import compiled
 from turnout.audit.ruleset import ProseMatch
 from turnout.audit.source import Hit
-from turnout.audit.syntax import inside
 from turnout.audit.view import groups, line_of
 
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>\"'`|\\^{}]+", re.IGNORECASE)

@@ -1,17 +1,24 @@
-"""What a script's syntax tree says: its imports, and the names of its calls, with aliases."""
+"""What a script's syntax tree says: its imports, and the names of its calls, aliases resolved."""
 
 import re
-import sys
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from turnout.audit.imports import (
+    DYNAMIC,
+    JAVASCRIPT_IMPORTS,
+    PYTHON_IMPORTS,
+    Import,
+    pattern_names,
+    python_imports,
+    script_imports,
+)
+from turnout.audit.nodes import callee, dotted, joined, span, unwrapped
 from turnout.audit.ruleset import Language
 from turnout.errors import InvalidSettings
 
-DEEPEST = 60
 GRAMMARS: dict[str, str] = {
     "python": "python",
     "typescript": "typescript",
@@ -19,72 +26,12 @@ GRAMMARS: dict[str, str] = {
     "javascript": "tsx",
 }
 """JavaScript is read as TSX, which takes JSX and type annotations alike."""
-JAVASCRIPT_IMPORTS: dict[str, Any] = {
-    "rule": {
-        "any": [
-            {"kind": "import_statement"},
-            {"kind": "export_statement", "has": {"field": "source", "kind": "string"}},
-            {
-                "kind": "call_expression",
-                "has": {
-                    "field": "function",
-                    "regex": r"^(import|require|require\.resolve|(jest|vi|vitest|td)\.\w+)$",
-                },
-            },
-        ]
-    }
-}
-PYTHON_IMPORTS: dict[str, Any] = {
-    "rule": {
-        "any": [
-            {"kind": "import_statement"},
-            {"kind": "import_from_statement"},
-            {
-                "kind": "call",
-                "has": {
-                    "field": "function",
-                    "regex": r"(^|\.)(import_module|__import__|patch|importorskip|find_spec)$",
-                },
-            },
-        ]
-    }
-}
-MOCKS = frozenset(
-    "mock unmock doMock dontMock doUnmock importActual importMock requireActual requireMock "  # noqa: SIM905 -- a table
-    "setMock unstable_mockModule replaceEsm".split()
-)
 SCRIPT_CALLS = ("call_expression", "new_expression")
-_DYNAMIC = ("import(", "require", "ock(", "ockModule", "Actual", "import_module", "__import__")
-_DYNAMIC += ("patch", "importorskip", "find_spec", "replaceEsm", "import (", "Mock")
-"""Without any of these no call imports anything."""
 STRINGS: dict[str, tuple[str, ...]] = {
     "python": ("string",),
     **dict.fromkeys(("typescript", "tsx", "javascript"), ("string", "template_string")),
 }
 MEMBERS = ["member_expression", "subscript_expression"]
-WRAPPERS = frozenset(
-    [
-        "parenthesized_expression",
-        "await_expression",
-        "await",
-        "non_null_expression",
-        "as_expression",
-        "satisfies_expression",
-    ]
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Import:
-    """One module that is brought in, and where its name stands."""
-
-    modules: tuple[str, ...]
-    """As written; for `from a import b` also `a.b`, since `b` may be a module."""
-    kind: str
-    names: tuple[tuple[str, str], ...] = ()
-    """Exported name and local name; `*` is the whole module."""
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +74,7 @@ class Tree:
     def _outline(self) -> dict[str, list[Any]]:
         """List imports, and what could not be parsed, in one walk."""
         rules = (PYTHON_IMPORTS if self.language == "python" else JAVASCRIPT_IMPORTS)["rule"]["any"]
-        if not any(word in self.text for word in _DYNAMIC):
+        if not any(word in self.text for word in DYNAMIC):
             rules = rules[:-1]
         found: dict[str, list[Any]] = {"import": [], "ERROR": []}
         for node in self.root.find_all({"rule": {"any": [*rules, {"kind": "ERROR"}]}}):
@@ -137,7 +84,7 @@ class Tree:
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
-        read = _python_imports if self.language == "python" else _script_imports
+        read = python_imports if self.language == "python" else script_imports
         return tuple(read(self._outline["import"]))
 
     @cached_property
@@ -231,7 +178,7 @@ class Tree:
 
     def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
         for binding in self._resolve(found, dotted(value)):
-            for exported, local in _pattern_names(target):
+            for exported, local in pattern_names(target):
                 name = f"{binding.name}.{exported}" if binding.name else exported
                 found.setdefault(local, [Binding(binding.module, name)])
 
@@ -333,85 +280,6 @@ def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree |
     return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
 
 
-def joined(nodes: Iterable[Any]) -> list[tuple[int, int]]:
-    """List the places of nodes, sorted, those within others left out."""
-    places: list[tuple[int, int]] = []
-    for start, end in sorted(map(span, nodes)):
-        if not places or start >= places[-1][1]:
-            places.append((start, end))
-    return places
-
-
-def span(node: Any) -> tuple[int, int]:
-    """Tell a node's place in characters."""
-    place = node.range()
-    return place.start.index, place.end.index
-
-
-def inside(places: Sequence[tuple[int, int]], offset: int) -> bool:
-    """Say whether an offset stands in one of the places, which are sorted and apart."""
-    at = bisect_right(places, (offset, sys.maxsize)) - 1
-    return at >= 0 and offset < places[at][1]
-
-
-def unwrapped(node: Any) -> Any:
-    """Look through parentheses, `await`, `!` and `as`."""
-    for _ in range(DEEPEST):
-        if node.kind() not in WRAPPERS:
-            return node
-        inner = next((child for child in node.children() if child.is_named()), None)
-        if inner is None:
-            return node
-        node = inner
-    return node
-
-
-def dotted(node: Any, depth: int = 0) -> str:
-    """Give a callee's name: `a.b`, `a().b`; `?` for what has none."""
-    if depth > DEEPEST:
-        return "?"
-    node = unwrapped(node)
-    kind = node.kind()
-    if kind in ("identifier", "this", "super", "import", "property_identifier", "type_identifier"):
-        return str(node.text())
-    if kind in ("member_expression", "attribute"):
-        parent = node.field("object")
-        name = node.field("property") or node.field("attribute")
-        return f"{dotted(parent, depth + 1)}.{name.text()}" if parent and name else "?"
-    if kind in ("call_expression", "call", "new_expression"):
-        callee = node.field("function") or node.field("constructor")
-        return f"{dotted(callee, depth + 1)}()" if callee else "?"
-    if kind in ("subscript_expression", "subscript"):
-        parent = node.field("object") or node.field("value")
-        index = node.field("index") or node.field("subscript")
-        if parent and index and index.kind() == "string":
-            return f"{dotted(parent, depth + 1)}.{literal(index)[0]}"
-    return "?"
-
-
-def callee(node: Any) -> Any:
-    """Give the part of a call that is called."""
-    return node.field("function") or node.field("constructor")
-
-
-def arguments(node: Any) -> list[Any]:
-    """List a call's arguments, comments left out."""
-    listed = node.field("arguments")
-    if listed is None:
-        return []
-    return [child for child in listed.children() if child.is_named() and child.kind() != "comment"]
-
-
-def literal(node: Any) -> tuple[str, int, int]:
-    """Give a string's content as written, and its place without the quotes."""
-    start, end = span(node)
-    text = str(node.text())
-    cut = len(text) - len(text.lstrip("rbufRBUF"))
-    mark = text[cut : cut + 3] if text[cut : cut + 3] in ('"""', "'''") else text[cut : cut + 1]
-    inner = text[cut + len(mark) : len(text) - len(mark)]
-    return inner, start + cut + len(mark), end - len(mark)
-
-
 def _appended(name: str, rest: str) -> str:
     return f"{name}{rest}" if name else rest.removeprefix(".")
 
@@ -424,175 +292,3 @@ def _meant(modules: tuple[str, ...], exported: str) -> list[Binding]:
     """What a name may stand for: a thing of the module, or, in Python, a module itself."""
     inner = [Binding(module, "") for module in modules[1:] if _last(module, exported)]
     return [Binding(modules[0], "" if exported == "*" else exported), *inner]
-
-
-# -- JavaScript and TypeScript ---------------------------------------------------------------------
-
-
-def _script_imports(nodes: Iterable[Any]) -> Iterator[Import]:
-    for node in nodes:
-        kind = node.kind()
-        if kind == "call_expression":
-            found = _script_call(node)
-        elif kind == "export_statement":
-            found = _made(node.field("source"), "reexport", _clause_names(node))
-        else:
-            found = _statement(node)
-        if found is not None:
-            yield found
-
-
-def _made(source: Any, kind: str, names: Iterable[tuple[str, str]]) -> Import | None:
-    if source is None or source.kind() not in ("string", "template_string"):
-        return None
-    module, start, end = literal(source)
-    return Import(modules=(module,), kind=kind, names=tuple(names), start=start, end=end)
-
-
-def _statement(node: Any) -> Import | None:
-    required = next((c for c in node.children() if c.kind() == "import_require_clause"), None)
-    if required is not None:
-        local = next((c.text() for c in required.children() if c.kind() == "identifier"), "")
-        source = next((c for c in required.children() if c.kind() == "string"), None)
-        return _made(source, "require", [("*", local)])
-    typed = any(child.kind() == "type" for child in node.children())
-    return _made(node.field("source"), "type" if typed else "static", _clause_names(node))
-
-
-def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
-    for child in node.children():
-        kind = child.kind()
-        if kind in ("import_clause", "named_imports", "export_clause"):
-            yield from _clause_names(child)
-        elif kind == "identifier" and node.kind() == "import_clause":
-            yield "default", str(child.text())
-        elif kind in ("namespace_import", "namespace_export"):
-            yield "*", str(child.children()[-1].text())
-        elif kind in ("import_specifier", "export_specifier"):
-            name, alias = child.field("name"), child.field("alias")
-            if name is not None:
-                local = alias or name
-                yield str(name.text()), str(local.text()) if kind == "import_specifier" else ""
-        elif kind == "*":
-            yield "*", ""
-
-
-def _script_call(node: Any) -> Import | None:
-    name = str(node.field("function").text())
-    given = arguments(node)
-    if not given:
-        return None
-    if name == "import":
-        return _made(given[0], "dynamic", _holder_names(node))
-    if name.startswith("require"):
-        return _made(given[0], "require", _holder_names(node) if name == "require" else ())
-    return _made(given[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
-
-
-def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
-    """What a dynamic import or a require is put into."""
-    parent = node.parent()
-    while parent is not None and parent.kind() in WRAPPERS:
-        parent = parent.parent()
-    if parent is None:
-        return
-    if parent.kind() == "member_expression":
-        name = parent.field("property")
-        holder = parent.parent()
-        local = holder.field("name") if holder and holder.kind() == "variable_declarator" else None
-        simple = local is not None and local.kind() == "identifier"
-        if name is not None:
-            yield str(name.text()), str(local.text()) if local and simple else ""
-    elif parent.kind() == "variable_declarator":
-        target = parent.field("name")
-        if target.kind() == "identifier":
-            yield "*", str(target.text())
-        else:
-            yield from _pattern_names(target)
-
-
-def _pattern_names(pattern: Any) -> Iterator[tuple[str, str]]:
-    for child in pattern.children():
-        if child.kind() == "shorthand_property_identifier_pattern":
-            yield str(child.text()), str(child.text())
-        elif child.kind() == "pair_pattern":
-            key, value = child.field("key"), child.field("value")
-            if key and value and value.kind() == "identifier":
-                yield str(key.text()), str(value.text())
-        elif child.kind() == "object_assignment_pattern":
-            left = child.field("left")
-            if left is not None:
-                yield str(left.text()), str(left.text())
-
-
-# -- Python ----------------------------------------------------------------------------------------
-
-
-def _python_imports(nodes: Iterable[Any]) -> Iterator[Import]:
-    for node in nodes:
-        kind = node.kind()
-        if kind == "call":
-            found = _python_call(node)
-            if found is not None:
-                yield found
-        elif kind == "import_from_statement":
-            yield from _python_from(node)
-        else:
-            typed = _typed(node)
-            for child in node.field_children("name"):
-                name = child.field("name") if child.kind() == "aliased_import" else child
-                alias = child.field("alias") if child.kind() == "aliased_import" else None
-                start, end = span(name)
-                module = str(name.text())
-                local = str(alias.text()) if alias else module
-                yield Import(
-                    modules=(module,), kind=typed, names=(("*", local),), start=start, end=end
-                )
-
-
-def _python_from(node: Any) -> Iterator[Import]:
-    source = node.field("module_name")
-    if source is None:
-        return
-    module = str(source.text()).replace(" ", "")
-    names = []
-    for child in node.field_children("name"):
-        aliased = child.kind() == "aliased_import"
-        name = str(child.field("name").text() if aliased else child.text())
-        names.append((name, str(child.field("alias").text()) if aliased else name))
-    if not names:
-        names = [("*", "")]
-    parts = [
-        f"{module.rstrip('.') or ''}.{name}" if module.strip(".") else f"{module}{name}"
-        for name, _ in names
-    ]
-    start, end = span(source)
-    yield Import(
-        modules=(module, *parts), kind=_typed(node), names=tuple(names), start=start, end=end
-    )
-
-
-def _typed(node: Any) -> str:
-    block = node.parent()
-    holder = block.parent() if block is not None else None
-    if holder is not None and holder.kind() == "if_statement":
-        condition = holder.field("condition")
-        if condition is not None and "TYPE_CHECKING" in condition.text():
-            return "type"
-    return "static"
-
-
-def _python_call(node: Any) -> Import | None:
-    given = arguments(node)
-    if not given or given[0].kind() != "string":
-        return None
-    module, start, end = literal(given[0])
-    name = str(node.field("function").text()).rpartition(".")[2]
-    kind = "mock" if name == "patch" else "dynamic"
-    parent = node.parent()
-    names: tuple[tuple[str, str], ...] = ()
-    if kind == "dynamic" and parent is not None and parent.kind() == "assignment":
-        target = parent.field("left")
-        if target is not None and target.kind() == "identifier":
-            names = (("*", str(target.text())),)
-    return Import(modules=(module,), kind=kind, names=names, start=start, end=end)
