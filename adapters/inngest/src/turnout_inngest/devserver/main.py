@@ -55,6 +55,18 @@ class DevServer:
         origin = f"http://127.0.0.1:{setup.port}"
         return {"INNGEST_DEV": origin, "INNGEST_BASE_URL": origin}
 
+    def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
+        """The settings of the real server that TURNOUT_INNGEST_URL names, with its keys.
+
+        With a signing key it is a self-hosted server, else a real dev server.
+        """
+        url = environ.get("TURNOUT_INNGEST_URL")
+        if not url:
+            return None
+        given = {name: value for name, value in environ.items() if name.startswith("INNGEST_")}
+        mode = {} if given.get("INNGEST_SIGNING_KEY") else {"INNGEST_DEV": url}
+        return {"INNGEST_BASE_URL": url, **mode, **given}
+
 
 def devserver() -> DevServer:
     """What `turnout dev` starts for this vendor."""
