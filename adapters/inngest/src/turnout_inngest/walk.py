@@ -88,8 +88,10 @@ class Walk:
         self._asked: set[str] = set()
         self._count = 0
         self._depth = 0
+        self._last: list[list[Said]] = []
+        """By group: what was said to branches that ended as the last ones."""
         self._waiting = 0
-        """Waits within a group that are not known to be over."""
+        """The vendor's waits that this walk has come upon and that are not over."""
 
     async def run(self) -> dict[str, Any]:
         """Walk; the vendor run's result, or the error that fails it."""
@@ -118,26 +120,31 @@ class Walk:
 
     async def _flow(self, work: Work) -> Said:
         """Follow a call and all that comes of it, until nothing is left to this branch."""
-        found = [work]
+        return await self._follow([work], None)
+
+    async def _follow(self, found: list[Work], said: Said | None) -> Said:
         while found:
             if len(found) == 1:
                 said, own = await found[0]()
             else:
                 said, own = await self._together(found), []
-                if self._depth:
-                    return said
             if said.state.terminal:
                 raise _Over(said)
             if self._is_last(said, own):
+                self._last[-1].append(said)
                 return said
             found = [*own, *self._news(said, always=False)]
             if not found and not self._depth:
                 found = self._onward(said)
+        assert said is not None
         return said
 
     def _is_last(self, said: Said, own: list[Work]) -> bool:
-        """Whether the whole group is done, so that the walk goes on behind it."""
-        if not self._depth or own or self._waiting or said.parked is not None:
+        """Whether nothing else of the run is under way, so that the walk goes on behind the group.
+
+        A start that this walk has called for already is another branch's, and under way.
+        """
+        if not self._depth or own or said.parked is not None:
             return False
         return all(each.label not in self._asked for each in said.starts)
 
@@ -160,23 +167,35 @@ class Walk:
         ]
         waits = said.parked is not None and bool(always or said.parked - UNDER_WAY)
         if waits and self._claim(f"park {said.seq}"):
-            self._waiting += 1
             found.append(partial(self._park, said, 0))
         return found
 
     async def _together(self, works: list[Work]) -> Said:
         """Follow several at once; each has its own waits. The newest of what was said last."""
         self._depth += 1
+        self._last.append([])
         try:
-            branches = tuple(partial(self._flow, each) for each in works)
+            branches: tuple[Callable[[], Awaitable[Said | None]], ...]
+            branches = (*(partial(self._flow, each) for each in works), self._closing)
             # Race: the vendor calls again as soon as any branch has news, not only when all have.
-            said = await self._ctx.group.parallel(branches, inngest.ParallelMode.RACE)
+            told = await self._ctx.group.parallel(branches, inngest.ParallelMode.RACE)
         finally:
+            self._last.pop()
             self._depth -= 1
-        if len(said) < len(branches):
+        if len(told) < len(branches):
             # The vendor asks for one step of another branch: this one is left out of the call.
             await self._ctx.step.run("not called for", _nothing)
-        return max(said, key=lambda each: each.seq)
+        return max((each for each in told if each is not None), key=lambda each: each.seq)
+
+    async def _closing(self) -> Said | None:
+        """Go on within the group where only waits hold it up that nothing will end in time.
+
+        What they waited for was told to another branch. Visited last, so all waits are known.
+        """
+        last = max(self._last[-1], key=lambda each: each.seq, default=None)
+        if last is None or not self._waiting:
+            return None
+        return await self._follow(self._news(last, always=False), last)
 
     def _claim(self, name: str) -> bool:
         if name in self._asked:
@@ -199,9 +218,8 @@ class Walk:
         said = said_of(memo)
         if parked is not None and parked[0] == said.seq and said.parked is not None:
             # Woken for nothing, or a part of a long wait is over: this branch waits on.
-            self._waiting += 1
             return said, [partial(self._park, said, parked[1] + 1)]
-        return said, self._news(said, always=True)
+        return said, self._news(said, always=not self._depth)
 
     async def _execute(self, which: Try, *, not_before: Millis | None = None) -> Found:
         name = f"{which.label} again {which.again}" if which.again else which.label
@@ -238,7 +256,6 @@ class Walk:
             due: Millis | None = said.until
         else:
             due = await self._wait(f"park {suffix}", said)
-        self._waiting -= 1
         name = f"advance {suffix}"
         return await self._advance(name, not_before=due, parked=(said.seq, again))
 
@@ -246,7 +263,9 @@ class Walk:
         """Sleep at the vendor, never past `until`: it rounds to whole seconds."""
         if until - at > LONGEST_HOLD:
             self._spend()
+            self._waiting += 1
             await self._ctx.step.sleep_until(name, as_datetime(until - LONGEST_HOLD // 2))
+            self._waiting -= 1
 
     async def _wait(self, name: str, said: Said) -> Millis | None:
         """Wait for a wake or for a time; the time, if it was that and is not quite over."""
@@ -255,12 +274,14 @@ class Walk:
         if seconds < 1:
             return said.until
         self._spend()
+        self._waiting += 1
         woken = await self._ctx.step.wait_for_event(
             name,
             event=WAKE,
             if_exp=f'async.data.run_id == "{self._run_id}" && async.data.seq >= {said.seq}',
             timeout=timedelta(seconds=seconds),
         )
+        self._waiting -= 1
         return said.until if woken is None else None
 
     # -- the two sides ------------------------------------------------------------------------
