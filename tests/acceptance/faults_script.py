@@ -58,7 +58,7 @@ async def play(live: Turnout, part: Part) -> None:
     while not await _turn(live):
         if time.monotonic() > end:
             raise TimeoutError(f"not done: {await _states(live)}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.15)
 
 
 async def _emit(live: Turnout, part: Part) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from turnout.bootstrap.adapters import EMBEDDED
@@ -29,7 +30,7 @@ from turnout.stores.sql import open_run_store
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.effects import Effects, LiveEffects, same_provider
 from turnout.worker.projection import Projector, Reason
-from turnout.worker.pump import Pump
+from turnout.worker.pump import Pace, Pump
 from turnout.worker.replay import replay
 from turnout.worker.runner import Options
 from turnout.worker.worker import TaskWorker
@@ -64,6 +65,7 @@ class Side:
         )
         self.artifacts = artifacts
         self.clock = clock
+        self._lease = lease
         self._mark = mark
         self.projector: Projector | None = None
         self._callers: Mapping[str, DurableCaller] = {}
@@ -104,6 +106,7 @@ class Side:
             clock=self.clock,
             project=self.projector,
             ready=ready,
+            pace=_pace(self._lease),
         )
 
     def start(self) -> None:
@@ -148,6 +151,12 @@ class Side:
             return await caller.look(delivery)
         except TurnoutError as error:
             return Sighting(state=None, word=f"no answer: {error}", seen_at=self.clock.now())
+
+
+def _pace(lease: Millis) -> Pace:
+    """Take over what a dead pump had taken, and what it had sent, no later than its steps."""
+    usual = Pace()
+    return replace(usual, hold=min(usual.hold, lease), look=min(usual.look, lease))
 
 
 def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) -> Side:
