@@ -344,7 +344,7 @@ class Tasks:
         @task(
             "queued",
             on="conformance/queued",
-            timeouts=Timeouts(queue="2s"),
+            timeouts=Timeouts(queue="5s"),
             concurrency=Concurrency(limit=1, key="payload.group"),
         )
         async def queued(ctx: Any, payload: Payload) -> None:
