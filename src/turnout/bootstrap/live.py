@@ -185,6 +185,7 @@ class Turnout:
             log.warning("window not marked", extra={"action": "window", "error": str(error)})
 
     async def _beat(self) -> None:
+        """Give signs of life, and start the slots that nobody ticked."""
         while True:
             try:
                 await self.store.beat(
@@ -196,6 +197,7 @@ class Turnout:
                         seen_at=self.clock.now(),
                     )
                 )
+                await self.orchestrator.catch_up()
             except TurnoutError as error:
                 log.warning("no beat", extra={"action": "beat", "error": str(error)})
             await asyncio.sleep(BEAT)

@@ -14,7 +14,7 @@ from turnout.dualrun.feeder import reason_of
 from turnout.dualrun.recordings import Recordings
 from turnout.errors import TurnoutError
 from turnout.model.events import StoredEvent
-from turnout.model.protocol import Tick, Ticked
+from turnout.model.protocol import Report, Tick, Ticked
 from turnout.model.routing import Choice
 from turnout.model.runs import Delivery, Journal, Run
 from turnout.model.status import DeliveryState
@@ -34,6 +34,9 @@ from turnout.worker.pump import Pace, Pump
 from turnout.worker.replay import replay
 from turnout.worker.runner import Options
 from turnout.worker.worker import TaskWorker
+
+SOON: Millis = 1_000
+"""How long a vendor run that says it is ending takes to end."""
 
 
 class Side:
@@ -89,6 +92,7 @@ class Side:
         self._callers = callers
         self._emitter = emitter
         self.worker.on_tick = tick
+        self.worker.on_report = self._look_soon
         if self.artifacts is not None:
             self.projector = Projector(
                 store=self.store,
@@ -132,6 +136,10 @@ class Side:
         if self._emitter is None:
             return same_provider(task, event, parent)
         return self._emitter.choice(task.id, sticky=event.key or parent.run_id)
+
+    async def _look_soon(self, report: Report) -> None:
+        """Have the pump look after a delivery whose vendor run says that it is ending."""
+        await self.store.postpone(report.run_id, report.delivery, self.clock.now() + SOON)
 
     def _unasked(self, journal: Journal) -> tuple[str, ...]:
         """The recorded steps that the code no longer asks for."""

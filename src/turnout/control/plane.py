@@ -15,6 +15,7 @@ from turnout.model.runs import Delivery, Run
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held
 from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
 from turnout.model.transitions import cancel
 from turnout.ports.caller import DurableCaller, Sighting
 from turnout.ports.clock import Clock
@@ -22,6 +23,12 @@ from turnout.ports.orchestrator import Cancelled, RunReport
 from turnout.ports.run_store import RunStore
 
 log = logging.getLogger(__name__)
+
+TICK_GRACE: Millis = 15_000
+"""How late a provider's tick may be before the slot is started without it."""
+
+CATCH_UP: Millis = 60 * 60 * 1_000
+"""Slots missed for longer than this are not made up."""
 
 
 class ControlPlane:
@@ -161,6 +168,30 @@ class ControlPlane:
         ticked = await self._store.tick(schedule.id, call.slot, call.provider, emission, now)
         self._nudge()
         return ticked
+
+    async def catch_up(self) -> int:
+        """Start the slots that no provider has ticked in time; each starts once all the same.
+
+        A tick can be lost while the service is down or a schedule moves. Slots older than
+        CATCH_UP are left alone: a run that late is a decision for people.
+        """
+        now, started = self._clock.now(), 0
+        for owned in await self._store.schedules():
+            if owned.schedule.paused or not self._known(owned.schedule):
+                continue
+            after = max(owned.since, owned.last_slot or 0, now - CATCH_UP)
+            for slot in owned.schedule.slots(after):
+                if slot > now - TICK_GRACE:
+                    break
+                emission = self._emitter.slot(owned.schedule, slot, now)
+                ticked = await self._store.tick(
+                    owned.schedule.id, slot, owned.provider, emission, now
+                )
+                started += ticked.reason == "started"
+        if started:
+            log.warning("slots made up", extra={"action": "catch_up", "count": started})
+            self._nudge()
+        return started
 
     async def _declare(self, schedule: Schedule) -> None:
         """Put a schedule of the code, unless it is there as it is: then its slots go on."""

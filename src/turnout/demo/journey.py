@@ -15,10 +15,10 @@ from typing import TypeVar
 from turnout.demo.client import ServiceClient
 from turnout.demo.ledger import Ledger, ledger
 from turnout.demo.plant import NOISE, plant
-from turnout.local.processes import Supervisor
 from turnout.demo.setting import Stage
 from turnout.demo.tasks import AgentRequest, Mode
 from turnout.errors import Unavailable
+from turnout.local.processes import Supervisor
 from turnout.model.ids import shadow_id
 from turnout.model.routing import DUAL
 from turnout.model.status import AttemptState

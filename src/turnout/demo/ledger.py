@@ -13,6 +13,8 @@ from turnout.ports.run_store import RunFilter, RunStore
 
 PAGE = 500
 SCHEDULED = "turnout/schedule."
+SETTLED: Millis = 25_000
+"""A slot that nobody ticked is made up by then; a younger one may still be on its way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,9 @@ def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis
     for slot in schedule.slots(since):
         if slot >= until:
             break
-        due.append(f"{schedule.id}@{slot}")
+        key = f"{schedule.id}@{slot}"
+        if slot < until - SETTLED or fired[key]:
+            due.append(key)
     return Slots(
         due=len(due),
         fired=sum(fired[key] > 0 for key in due),

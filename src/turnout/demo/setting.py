@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from turnout.local.processes import free_port
 from turnout.demo.tasks import agents
 from turnout.errors import UnknownProvider
+from turnout.local.processes import free_port
 from turnout.ports.devserver import DevServer, DevSetup, Process
 
 GROUP = "turnout.devservers"
