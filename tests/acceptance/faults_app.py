@@ -149,6 +149,19 @@ async def ordered(ctx: Context, payload: Any) -> Any:
     return await ctx.step("only", note, ctx, "begin")
 
 
+@task("unhurried", on="faults/unhurried", retries=Retries(max_attempts=1))
+async def unhurried(ctx: Context, payload: Any) -> Any:
+    """One try of a step, which outlasts every grace; the one after an interruption is quick."""
+
+    async def body() -> str:
+        note(ctx, "begin")
+        if ctx.attempt == 1:
+            await asyncio.sleep(90)
+        return note(ctx, "end")
+
+    return await ctx.step("only", body)
+
+
 faults = app(
     "faults",
     journey,
@@ -160,5 +173,6 @@ faults = app(
     sleeper,
     failing,
     ordered,
+    unhurried,
     schedules=[Schedule(id="yearly", task="beside", cron="0 0 1 1 *", payload={"slot": True})],
 )

@@ -107,7 +107,10 @@ def repeated(url: str, effects: Sequence[Effect]) -> list[str]:
 
 
 def overlapping(effects: Sequence[Effect], limits: Mapping[str, int]) -> list[str]:
-    """Lanes in which more was at work at once than their limit; a dead process's work has ended."""
+    """Lanes in which more was at work at once than their limit.
+
+    A dead process's steps have ended; its runs hold their places.
+    """
     at_work: dict[str, dict[str, int]] = defaultdict(dict)
     last: dict[int, int] = {}
     for each in effects:
@@ -120,8 +123,9 @@ def overlapping(effects: Sequence[Effect], limits: Mapping[str, int]) -> list[st
             here.pop(who, None)
             continue
         here[who] = each["pid"]
-        alive = [pid for pid in here.values() if last[pid] >= each["at"]]
-        if len(alive) > limits[lane.partition(":")[0]]:
+        kind = lane.partition(":")[0]
+        alive = [pid for pid in here.values() if kind == "run" or last[pid] >= each["at"]]
+        if len(alive) > limits[kind]:
             faults.append(f"{lane}: {sorted(here)} at once")
     return faults
 

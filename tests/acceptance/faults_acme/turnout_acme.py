@@ -1,0 +1,151 @@
+"""Acme behind Turnout's port: what anyone would write in an afternoon for a provider of their own.
+
+Acme calls our step endpoint, again and again until answered; it has no schedules, and it starts
+runs in no order, so that limits in order of emit are refused.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from turnout.errors import InvalidSettings, PolicyRefused, ProviderRefused, ProviderUnavailable
+from turnout.model.runs import Delivery, Wake
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.status import Capability, Held, RunStatus
+from turnout.model.tasks import App, Task
+from turnout.ports.caller import PORT_VERSION, Delivered, Sighting, Surroundings
+from turnout.ports.clock import Clock
+
+STATES = {
+    "waiting": RunStatus.QUEUED,
+    "calling": RunStatus.RUNNING,
+    "done": RunStatus.COMPLETED,
+    "stopped": RunStatus.CANCELLED,
+}
+"""Acme's words, all of them."""
+
+
+@dataclass(kw_only=True)
+class AcmeCaller:
+    """A `DurableCaller` over Acme's HTTP API."""
+
+    http: httpx.AsyncClient
+    service_url: str
+    clock: Clock
+    name: str = "acme"
+    alarm_grace: int = 2_000
+    capabilities: Mapping[Capability, Held] = field(
+        default_factory=lambda: {
+            **dict.fromkeys(Capability, Held.OURS),
+            Capability.CONCURRENCY: Held.REFUSED,
+        }
+    )
+
+    async def start(self) -> None:
+        """Acme calls by itself."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.http.aclose()
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        """Start Acme's runs, in one request."""
+        runs = [
+            {
+                "key": each.key,
+                "task": each.task,
+                "run_id": each.run_id,
+                "delivery": each.number,
+                "url": f"{self.service_url}/turnout/v1/step",
+            }
+            for each in deliveries
+        ]
+        await self._ask("POST", "/runs", json=runs)
+        return [Delivered(key=each.key, provider_run_id=each.key) for each in deliveries]
+
+    async def wake(self, wakes: Sequence[Wake]) -> None:
+        """Have parked runs call in."""
+        keys = [each.delivery.key for each in wakes if each.delivery is not None]
+        await self._ask("POST", "/wake", json=keys)
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Stop one run."""
+        await self._ask("POST", "/stop", json=delivery.key)
+        return True
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Ask for one run."""
+        found = await self._ask("GET", f"/runs/{quote(delivery.key)}")
+        word = found.json()["state"]
+        state = None if word == "unknown" else STATES[word]
+        return Sighting(state=state, word=word, seen_at=self.clock.now())
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Acme has no schedules."""
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """None, ever."""
+        return []
+
+    def check(self, task: Task) -> None:
+        """Refuse limits: Acme starts runs in no order."""
+        if task.policies.concurrency is not None:
+            raise PolicyRefused(
+                f"task {task.id!r}: concurrency: acme starts runs in no order; leave it out, or"
+                " run this task on another provider"
+            )
+
+    async def define(self, app: App) -> None:
+        """Tell Acme the tasks."""
+        await self._ask("PUT", "/tasks", json=[each.id for each in app.tasks])
+
+    async def defined(self) -> Sequence[str]:
+        """Ask Acme for the tasks."""
+        found: list[str] = (await self._ask("GET", "/tasks")).json()
+        return found
+
+    async def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+        async with _translated():
+            response = await self.http.request(method, path, **given)
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                raise ProviderRefused("acme refused the key; set ACME_KEY to the project's")
+            return response.raise_for_status()
+
+
+@contextlib.asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise ProviderUnavailable(f"acme does not answer: {type(error).__name__}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcmePlugin:
+    """The entry point."""
+
+    name: str = "acme"
+    port_version: int = PORT_VERSION
+
+    def open(self, surroundings: Surroundings) -> AcmeCaller:
+        """Make the caller; every missing setting is named at once."""
+        settings = surroundings.settings
+        missing = [name for name in ("ACME_URL", "ACME_KEY") if not settings.get(name)]
+        if missing:
+            raise InvalidSettings(f"acme needs {' and '.join(missing)}")
+        http = httpx.AsyncClient(
+            base_url=settings["ACME_URL"],
+            headers={"authorization": f"Bearer {settings['ACME_KEY']}"},
+            timeout=5,
+            trust_env=False,
+        )
+        return AcmeCaller(
+            http=http, service_url=surroundings.service_url or "", clock=surroundings.clock
+        )
+
+
+plugin = AcmePlugin()
