@@ -75,6 +75,7 @@ class Draft:
         self.record_settled(decision)
         if decision.state is RunStatus.RUNNING:
             self.park(decision)
+            self._unpark(decision, now)
         else:
             state, result, error = decision.state, decision.result, decision.error
             self.finish(end(self.run, state, now, result=result, error=error), effects, now)
@@ -87,6 +88,15 @@ class Draft:
         until, reasons = decision.until, decision.reasons
         if not (run.parked and run.parked_until == until and run.parked_for == reasons):
             self.run = changed(run, parked=True, parked_until=until, parked_for=reasons)
+
+    def _unpark(self, decision: Decision, now: Millis) -> None:
+        """Take up that a run that can go on does not wait, where its wait would not be over soon.
+
+        Its vendor run may die before it claims anything: its silence must not look like a wait.
+        """
+        run = self.run
+        if decision.ready and run.parked and (run.parked_until is None or run.parked_until > now):
+            self.run = unparked(run)
 
     def record_settled(self, decision: Decision) -> None:
         """Take up only what the replay found to be over."""
