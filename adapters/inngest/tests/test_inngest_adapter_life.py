@@ -7,6 +7,7 @@ import httpx
 import inngest_tasks
 import pytest
 from inngest_stage import Stage, ended, kill, start, until
+from turnout_inngest import walk
 
 import turnout
 from turnout import Event, Schedule, Turnout
@@ -55,6 +56,20 @@ async def test_a_killed_service_runs_finished_steps_once(stage: Stage) -> None:
     assert report.journal.run.result == b"[1,2,1]"
     states = [each.state.value for each in report.journal.attempts["second"]]
     assert states == ["lost", "completed"]
+
+
+async def test_a_run_of_many_steps_is_handed_over(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Near the vendor's limit of steps its run ends, and the next delivery goes on from there."""
+    monkeypatch.setattr(walk, "MOST_STEPS", 6)
+    async with stage.server(), stage.service(inngest_tasks.everything) as live:
+        report = await ended(live, await start(live, "do/wide"))
+        assert report.journal.run.result == b"3"
+        assert len(report.deliveries) > 2
+        assert all(len(tries) == 1 for tries in report.journal.attempts.values())
+        first = await live.callers["inngest"].look(report.deliveries[0])
+        assert first.state is RunStatus.COMPLETED
 
 
 async def test_a_server_with_keys(stage: Stage) -> None:

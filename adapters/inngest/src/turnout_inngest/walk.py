@@ -6,6 +6,7 @@ worker is remembered as a vendor step, whose id depends on what is called for an
 in the walk. Two branches may come upon the same call; the first one makes it, the other ends.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -30,9 +31,14 @@ from turnout.ports.clock import Clock
 from turnout.ports.worker import Worker
 from turnout_inngest.said import TIMED, UNDER_WAY, Said, Try, receipt_of, said_of, told
 
+log = logging.getLogger(__name__)
+
 WAKE: Final = "turnout/wake"
 MOST_STEPS: Final = 900
-"""Vendor steps of one vendor run; over 1,000 of them the vendor fails it."""
+"""Vendor steps of one vendor run, after which it begins no more of the task's; over 1,000 of them
+the vendor fails it."""
+SPARE_STEPS: Final = 50
+"""Further ones, for waits: best handed over is a run that does not wait, as that is seen soon."""
 LONGEST_HOLD: Final[Millis] = 1_000
 """How long a call waits in process: the vendor's own waits are of whole seconds."""
 LONGEST_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
@@ -70,12 +76,10 @@ class Walk:
         worker: Worker,
         clock: Clock,
         definition: str,
-        most_steps: int = MOST_STEPS,
     ) -> None:
         self._ctx = ctx
         self._worker = worker
         self._clock = clock
-        self._most_steps = most_steps
         self._run_id = str(ctx.event.data["run_id"])
         self._common: dict[str, Any] = {
             "task": str(ctx.event.data["task"]),
@@ -100,6 +104,10 @@ class Walk:
         except _Over as over:
             return self._ended(over.said)
         except _Quiet as quiet:
+            log.info(
+                "the vendor run ends quietly",
+                extra={"action": "walk", "run_id": self._run_id, "why": quiet.why},
+            )
             return self._result(ended=quiet.why)
         except _HandedOver:
             await self._report()
@@ -222,6 +230,8 @@ class Walk:
         return said, self._news(said, always=not self._depth)
 
     async def _execute(self, which: Try, *, not_before: Millis | None = None) -> Found:
+        if self._count >= MOST_STEPS:
+            raise _HandedOver
         name = f"{which.label} again {which.again}" if which.again else which.label
 
         async def call() -> dict[str, Any]:
@@ -288,7 +298,7 @@ class Walk:
 
     def _spend(self) -> None:
         self._count += 1
-        if self._count > self._most_steps:
+        if self._count > MOST_STEPS + SPARE_STEPS:
             raise _HandedOver
 
     async def _step(

@@ -1,0 +1,311 @@
+"""What the adapter makes of a server's answers, good and bad: a scripted server on a socket."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from inngest_lab import free_port, serving
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from turnout_inngest.caller import InngestCaller
+from turnout_inngest.plugin import plugin
+
+import turnout
+from turnout import Context
+from turnout.errors import ProviderRefused, ProviderUnavailable, UnmappedStatus
+from turnout.model.runs import Delivery, Wake
+from turnout.model.status import DeliveryState, RunStatus
+from turnout.ports.caller import Surroundings
+from turnout.testing.clock import TurnableClock
+
+
+@turnout.task("job", on="do/job")
+async def job(ctx: Context, payload: Any) -> None:
+    """Do nothing."""
+
+
+APP = turnout.app("scripted", job)
+NOT_FOUND = (404, {"errors": [{"code": "not_found", "message": "Run not found"}]})
+NO_ROUTE = (404, {"errors": [{"code": "api_error", "message": "Not Found"}]})
+ENDED = "2026-01-01T00:00:00.500Z"
+
+
+@dataclass
+class Script:
+    """Answers by method and path, and what was asked. An answer is (status, JSON or text)."""
+
+    port: int = field(default_factory=free_port)
+    answers: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    bodies: list[Any] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Response:
+        what = f"{request.method} {request.url.path}"
+        self.asked.append(what)
+        self.bodies.append(await request.json() if await request.body() else None)
+        status, body = self.answers.get(what, NO_ROUTE)
+        if isinstance(body, str):
+            return Response(body, status, headers=self.headers)
+        import orjson
+
+        return Response(
+            orjson.dumps(body), status, headers=self.headers, media_type="application/json"
+        )
+
+
+@pytest.fixture
+async def script() -> AsyncIterator[Script]:
+    """A server that answers by the book that a test writes."""
+    made = Script()
+    methods = ["GET", "POST", "DELETE", "PUT"]
+    application = Starlette(routes=[Route("/{path:path}", made.answer, methods=methods)])
+    async with serving(application, made.port):
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def opened(port: int) -> AsyncIterator[InngestCaller]:
+    """A caller for that server; its worker is never called."""
+    worker: Any = None
+    caller = plugin.open(
+        Surroundings(
+            settings={"INNGEST_DEV": f"http://127.0.0.1:{port}"},
+            app=APP,
+            worker=worker,
+            clock=TurnableClock(),
+            service_url="http://127.0.0.1:1",
+        )
+    )
+    assert isinstance(caller, InngestCaller)
+    try:
+        yield caller
+    finally:
+        await caller.close()
+
+
+@pytest.fixture
+async def caller(script: Script) -> AsyncIterator[InngestCaller]:
+    """A caller for the scripted server."""
+    async with opened(script.port) as made:
+        yield made
+
+
+def delivery(number: int = 1, known: str | None = None, **more: Any) -> Delivery:
+    """A delivery of one of our runs."""
+    return Delivery(
+        run_id=f"run-{number}",
+        number=1,
+        provider="inngest",
+        task="job",
+        state=DeliveryState.SENT,
+        provider_run_id=known,
+        **more,
+    )
+
+
+# -- deliver and wake -----------------------------------------------------------------------------
+
+
+async def test_a_batch_is_one_request(script: Script, caller: InngestCaller) -> None:
+    """Internal names, the delivery's key as id, no payload; known by the event until it calls."""
+    script.answers["POST /e/dev"] = (200, {"ids": ["A", "B"], "status": 200})
+    told = await caller.deliver([delivery(1), delivery(2)])
+    assert [each.provider_run_id for each in told] == ["event:A", "event:B"]
+    assert script.asked == ["POST /e/dev"]
+    first, second = script.bodies[0]
+    assert first["name"] == "turnout/deliver.scripted.job"
+    assert (first["id"], second["id"]) == ("run-1.1", "run-2.1")
+    assert set(first["data"]) == {"run_id", "delivery", "task", "protocol", "definition"}
+
+
+async def test_partial_acceptance(script: Script, caller: InngestCaller) -> None:
+    """What a refused batch names was accepted; the rest has the reason."""
+    script.answers["POST /e/dev"] = (400, {"ids": ["A"], "status": 400, "error": "too many"})
+    first, second = await caller.deliver([delivery(1), delivery(2)])
+    assert first.error is None
+    assert isinstance(second.error, ProviderRefused)
+    assert "too many" in str(second.error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((200, {"ids": [""], "status": 200}), ProviderUnavailable),
+        ((200, {"hello": "world"}), ProviderUnavailable),
+        ((200, {"ids": []}), ProviderUnavailable),
+        ((200, [1, 2]), ProviderUnavailable),
+        ((200, "<html>hello</html>"), ProviderUnavailable),
+        ((404, {"error": "no such page"}), ProviderRefused),
+        ((401, {"status": 401, "message": "", "error": "Event key not found"}), ProviderRefused),
+        ((500, "oops"), ProviderUnavailable),
+        ((502, ""), ProviderUnavailable),
+    ],
+)
+async def test_an_answer_that_is_no_acceptance(
+    script: Script, caller: InngestCaller, answer: Any, error: type[Exception]
+) -> None:
+    """A wrong address that answers JSON, empty ids, errors: never taken for accepted."""
+    script.answers["POST /e/dev"] = answer
+    (told,) = await caller.deliver([delivery()])
+    assert told.provider_run_id is None
+    assert isinstance(told.error, error)
+
+
+async def test_a_pause_that_is_asked_for(script: Script, caller: InngestCaller) -> None:
+    """429 says how long."""
+    script.answers["POST /e/dev"] = (429, {"error": "slow down"})
+    script.headers["retry-after"] = "7"
+    (told,) = await caller.deliver([delivery()])
+    assert isinstance(told.error, ProviderUnavailable)
+    assert told.error.retry_after == timedelta(seconds=7)
+
+
+async def test_a_server_that_is_away() -> None:
+    """Nothing of the HTTP client's comes out."""
+    async with opened(free_port()) as caller:
+        with pytest.raises(ProviderUnavailable):
+            await caller.deliver([delivery()])
+        with pytest.raises(ProviderUnavailable):
+            await caller.wake([Wake(run_id="r", seq=1, due_at=0)])
+        with pytest.raises(ProviderUnavailable):
+            await caller.look(delivery(known="R"))
+        with pytest.raises(ProviderUnavailable):
+            await caller.define(APP)
+
+
+async def test_wakes_are_one_request(script: Script, caller: InngestCaller) -> None:
+    """Each names its run and the seq."""
+    script.answers["POST /e/dev"] = (200, {"ids": ["A", "B"], "status": 200})
+    await caller.wake([Wake(run_id=f"r{n}", seq=n, due_at=0) for n in (1, 2)])
+    assert script.bodies == [
+        [{"name": "turnout/wake", "data": {"run_id": f"r{n}", "seq": n}} for n in (1, 2)]
+    ]
+
+
+# -- look and stop --------------------------------------------------------------------------------
+
+
+def run(status: str, **more: Any) -> dict[str, Any]:
+    """A run as API v2 shows it."""
+    return {"id": "R", "status": status, "function": {"id": "job"}, **more}
+
+
+@pytest.mark.parametrize("inherited", ["COMPLETED", "FAILED"])
+async def test_an_end_without_its_time_is_none(
+    script: Script, caller: InngestCaller, inherited: str
+) -> None:
+    """While a run goes on its own page shows its first step's status; the event's list is right."""
+    page = run(inherited, trigger={"eventIds": ["E"]})
+    script.answers["GET /v2/runs/R"] = (200, {"data": page})
+    script.answers["GET /v2/events/E/runs"] = (200, {"data": [run("RUNNING")]})
+    seen = await caller.look(delivery(known="R"))
+    assert (seen.state, seen.word) == (RunStatus.RUNNING, "RUNNING")
+    del script.answers["GET /v2/events/E/runs"]
+    assert (await caller.look(delivery(known="R"))).state is RunStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("COMPLETED", RunStatus.COMPLETED),
+        ("FAILED", RunStatus.FAILED),
+        ("CANCELLED", RunStatus.CANCELLED),
+        ("SKIPPED", RunStatus.CANCELLED),
+    ],
+)
+async def test_ends(script: Script, caller: InngestCaller, word: str, state: RunStatus) -> None:
+    """An end with its time is believed."""
+    script.answers["GET /v2/runs/R"] = (200, {"data": run(word, endedAt=ENDED)})
+    seen = await caller.look(delivery(known="R"))
+    assert (seen.state, seen.word, seen.ended_at) == (state, word, 1_767_225_600_500)
+
+
+async def test_a_word_that_is_new(script: Script, caller: InngestCaller) -> None:
+    """It is an error, never a guess."""
+    script.answers["GET /v2/runs/R"] = (200, {"data": run("HIBERNATING")})
+    with pytest.raises(UnmappedStatus, match="HIBERNATING"):
+        await caller.look(delivery(known="R"))
+
+
+async def test_a_run_that_nobody_knows(script: Script, caller: InngestCaller) -> None:
+    """Not found is an answer; and an event without a run of ours has none."""
+    script.answers["GET /v2/runs/R"] = NOT_FOUND
+    assert (await caller.look(delivery(known="R"))).state is None
+    script.answers["GET /v2/events/E/runs"] = (200, {"metadata": {}})
+    assert (await caller.look(delivery(known="event:E"))).state is None
+    assert (await caller.look(delivery())).state is None
+
+
+async def test_a_run_known_by_its_event(script: Script, caller: InngestCaller) -> None:
+    """The run of the task's own function is meant, not another subscriber's."""
+    other = {**run("FAILED", endedAt=ENDED), "id": "O", "function": {"id": "other"}}
+    script.answers["GET /v2/events/E/runs"] = (200, {"data": [other, run("QUEUED")]})
+    assert (await caller.look(delivery(known="event:E"))).state is RunStatus.QUEUED
+
+
+async def test_a_server_without_the_new_api(script: Script, caller: InngestCaller) -> None:
+    """Reads API v1, whose errors come with status 200, and cancels there."""
+    old = {"run_id": "R", "status": "Running", "run_started_at": "2026-01-01T00:00:00Z"}
+    script.answers["GET /v1/runs/R"] = (200, {"data": old})
+    script.answers["DELETE /v1/runs/R"] = (200, "")
+    assert (await caller.look(delivery(known="R"))).state is RunStatus.RUNNING
+    assert await caller.stop(delivery(known="R")) is False
+    assert "DELETE /v1/runs/R" in script.asked
+    script.answers["GET /v1/runs/R"] = (200, {"data": {**old, "status": "Cancelled"}})
+    assert (await caller.look(delivery(known="R"))).state is RunStatus.RUNNING
+    cancelled = {**old, "status": "Cancelled", "ended_at": ENDED}
+    script.answers["GET /v1/runs/R"] = (200, {"data": cancelled})
+    assert await caller.stop(delivery(known="R")) is True
+    script.answers["GET /v1/runs/R"] = (200, {"error": "Unable", "data": None, "status": 500})
+    assert (await caller.look(delivery(known="R"))).state is None
+
+
+@pytest.mark.parametrize("code", ["run_already_cancelled", "run_already_ended"])
+async def test_a_run_that_ended_before_its_stop(
+    script: Script, caller: InngestCaller, code: str
+) -> None:
+    """409 is no fault; reading confirms."""
+    script.answers["GET /v2/runs/R"] = (200, {"data": run("RUNNING")})
+    script.answers["POST /v2/runs/R/cancel"] = (409, {"errors": [{"code": code}]})
+    assert await caller.stop(delivery(known="R")) is False
+    script.answers["GET /v2/runs/R"] = (200, {"data": run("COMPLETED", endedAt=ENDED)})
+    assert await caller.stop(delivery(known="R")) is True
+
+
+async def test_a_stop_before_there_is_a_run(script: Script, caller: InngestCaller) -> None:
+    """An event just accepted may still start one; one of long ago will not."""
+    script.answers["GET /v2/events/E/runs"] = (200, {})
+    now = TurnableClock().now()
+    assert await caller.stop(delivery(known="event:E", sent_at=now)) is False
+    assert await caller.stop(delivery(known="event:E", sent_at=now - 60_000)) is True
+    assert await caller.stop(delivery()) is True
+
+
+# -- define ---------------------------------------------------------------------------------------
+
+
+async def test_the_reason_of_a_refused_app(script: Script, caller: InngestCaller) -> None:
+    """The answer to a registration does not say why; the app's page does."""
+    script.answers["POST /fn/register"] = (
+        400,
+        {"error": "At least one function is invalid", "status": 400},
+    )
+    script.answers["GET /v2/apps/scripted/functions"] = (200, {})
+    page = {"latestSync": {"error": "function 'job': no such zone"}}
+    script.answers["GET /v2/apps/scripted"] = (200, {"data": page})
+    with pytest.raises(ProviderRefused, match="no such zone"):
+        await caller.define(APP)
+
+
+async def test_functions_are_read_page_by_page(script: Script, caller: InngestCaller) -> None:
+    """A cursor that does not move ends the reading."""
+    page = {"data": [{"id": "job"}], "page": {"hasMore": True, "cursor": "c"}}
+    script.answers["GET /v2/apps/scripted/functions"] = (200, page)
+    assert await caller.defined() == ["job"]
+    assert len(script.asked) == 2
