@@ -136,7 +136,7 @@ async def mourn(ctx: Context, payload: Any) -> Any:
     return await ctx.step("only", note, ctx, "begin")
 
 
-@task("failing", on="faults/fail", retries=Retries(max_attempts=1), on_failure=mourn)
+@task("failing", on="faults/fail", retries=PATIENT, on_failure=mourn)
 async def failing(ctx: Context, payload: Any) -> None:
     """Fails, by its own code: no step can be lost in it."""
     await ctx.sleep("nap", "10ms")

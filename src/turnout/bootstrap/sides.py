@@ -164,7 +164,12 @@ class Side:
 def _pace(lease: Millis) -> Pace:
     """Take over what a dead pump had taken, and what it had sent, no later than its steps."""
     usual = Pace()
-    return replace(usual, hold=min(usual.hold, lease), look=min(usual.look, lease))
+    return replace(
+        usual,
+        hold=min(usual.hold, lease),
+        look=min(usual.look, lease),
+        calm_look=min(usual.calm_look, 4 * lease),
+    )
 
 
 def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) -> Side:

@@ -213,6 +213,19 @@ class SlotsContract:
         assert not await store.apply(Change(before=seen, after=parked))
         assert await store.take_slot("r1", None, 1, T0 + 10)
 
+    async def test_a_wake_for_a_slot_ends_the_parking(self, store: RunStore) -> None:
+        """Whoever is woken may die before it commits; then its silence must not look right."""
+        runs = [new_run(f"r{at}", limit_key='"k"') for at in range(2)]
+        await store.emit([emission(run, slotted=True) for run in runs])
+        assert await store.take_slot("r0", None, 1, T0)
+        assert not await store.take_slot("r1", None, 1, T0)
+        seen = (await store.load("r1")).run
+        parked = replace(seen, parked=True, parked_until=T0 + 99, parked_for=(ParkReason.SLOT,))
+        assert await store.apply(Change(before=seen, after=parked))
+        await ended(store, "r0")
+        woken = (await store.load("r1")).run
+        assert (woken.parked, woken.parked_until, woken.parked_for) == (False, None, ())
+
     async def test_keys_and_tasks_do_not_share_slots(self, store: RunStore) -> None:
         """A limit is per task and value of the key."""
         for at, (task, key) in enumerate([("a", '"x"'), ("a", '"y"'), ("b", '"x"'), ("a", '"x"')]):

@@ -147,7 +147,7 @@ class GrantsSlots(Protocol):
         queued when first asked for, in the order of the runs' emit, and freed when its attempt is
         no longer claimed. True when held; asking again changes nothing. Never more than `limit`
         are held, and nobody overtakes a run that is due and waits. When False, the run is woken
-        as its turn comes.
+        as its turn comes, and is no longer parked from then on.
         """
         ...
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Update, bindparam, func, select, update
+from sqlalchemy import Update, bindparam, func, null, select, update
 
 from turnout.errors import UnknownRun
 from turnout.model.runs import Change, Journal, Run, Step, Transition
@@ -82,6 +82,9 @@ _WAKE: Final = (
         seq=runs.c.seq + fixed(1),
         wake_at=bindparam("to_wake_at"),
         wake_sent=fixed(0),
+        parked=fixed(0),
+        parked_until=null(),
+        parked_for=fixed(""),
         projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
     )
 )
@@ -161,7 +164,10 @@ def release_leases(tx: Transaction, run_id: str) -> None:
 
 
 def wake(tx: Transaction, run_id: str, at: int) -> None:
-    """Owe a run a wake. Its seq moves too: whoever is about to park it looks again first."""
+    """Owe a run a wake. Its seq moves too: whoever is about to park it looks again first.
+
+    It is no longer parked: if whoever it wakes dies before a commit, its silence is noticed.
+    """
     tx.write(_WAKE, {"of_run_id": run_id, "to_wake_at": at})
 
 
