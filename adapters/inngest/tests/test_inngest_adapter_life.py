@@ -110,6 +110,15 @@ async def test_a_schedule_is_armed_and_ticks(stage: Stage) -> None:
         daily = Schedule(id="daily", task="plain", cron="@daily")
         await live.orchestrator.schedule_recurring(daily)
         assert {each.id for each in await live.armed()} == {"hourly", "daily"}
+        for refused in ("daily", "sundays"):
+            with pytest.raises(PolicyRefused, match=refused):
+                await live.orchestrator.schedule_recurring(
+                    Schedule(id=refused, task="plain", cron="0 0 * * 7")
+                )
+        assert {each.id: each.cron for each in await live.orchestrator.schedules()} == {
+            "hourly": "0 * * * *",
+            "daily": "@daily",
+        }
         await stage.advance(60 * MINUTE)
         run_id = await until(lambda: _ticked(live))
         report = await live.orchestrator.status(run_id)

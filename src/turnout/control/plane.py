@@ -72,11 +72,24 @@ class ControlPlane:
         return recorded
 
     async def schedule_recurring(self, schedule: Schedule) -> None:
-        """Add the schedule or replace the one of its id; armed at the provider."""
+        """Add the schedule or replace the one of its id; armed at the provider.
+
+        PolicyRefused where the provider cannot fire it exactly; all is then as it was.
+        """
         self.app.task(schedule.task).read_payload(schedule.payload)
         provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
+        owned = {each.schedule.id: each for each in await self._store.schedules()}
         await self._store.put_schedule(schedule, provider, self._clock.now())
-        await self.arm()
+        try:
+            await self.arm()
+        except PolicyRefused:
+            # Kept, it would stand in the way of arming any other.
+            before = owned.get(schedule.id)
+            if before is None:
+                await self._store.remove_schedule(schedule.id)
+            else:
+                await self._store.put_schedule(before.schedule, before.provider, before.since)
+            raise
 
     async def unschedule(self, schedule_id: str) -> bool:
         """Remove it; False when there was none."""
