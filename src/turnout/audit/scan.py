@@ -13,6 +13,7 @@ from turnout.audit.markers import Markers
 from turnout.audit.model import Exempted, Finding, Problem, Scan, Scope
 from turnout.audit.names import fits
 from turnout.audit.ruleset import (
+    SCRIPTS,
     AstMatch,
     CallMatch,
     ConfigKeyMatch,
@@ -29,6 +30,7 @@ from turnout.audit.ruleset import (
     Ruleset,
     TextMatch,
 )
+from turnout.audit.sketch import Held, compiled, sketch
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
 from turnout.audit.words import Needs, Present, needs, shortest
@@ -56,6 +58,12 @@ class Prepared:
     exclude: GitIgnoreSpec | None
     imports: Any
     unless: Any
+    sketches: tuple[tuple[Any, ...], tuple[Any, ...]]
+    """What any text, and what a text that names modules in quotes, holds if this match is there."""
+
+    def likely(self, held: Held, language: str) -> bool:
+        """Say whether a script is worth its syntax tree."""
+        return held.all(self.sketches[language in SCRIPTS])
 
     def fits_name(self, path: str) -> bool:
         """Say whether the match finds the file by its path."""
@@ -74,7 +82,8 @@ class Scanner:
     def __init__(self, ruleset: Ruleset) -> None:
         self.ruleset = ruleset
         pairs = ((rule, match) for rule in ruleset.rules for match in rule.match)
-        self.prepared = [_prepared(n, rule, match) for n, (rule, match) in enumerate(pairs)]
+        known: dict[str, Any] = {}
+        self.prepared = [_prepared(n, rule, match, known) for n, (rule, match) in enumerate(pairs)]
         self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
 
     @cached_property
@@ -109,7 +118,7 @@ class Scanner:
         return _OneFile(self, path, text, chosen).scan()
 
 
-def _prepared(number: int, rule: Rule, match: Match) -> Prepared:
+def _prepared(number: int, rule: Rule, match: Match, known: dict[str, Any]) -> Prepared:
     return Prepared(
         number=number,
         rule=rule,
@@ -120,6 +129,10 @@ def _prepared(number: int, rule: Rule, match: Match) -> Prepared:
         exclude=GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None,
         imports=fits(match.when_imports) if match.when_imports else None,
         unless=plain.compiled(match.unless, ignore_case=False) if match.unless else None,
+        sketches=(
+            compiled(sketch(match, quoted=False), known),
+            compiled(sketch(match, quoted=True), known),
+        ),
     )
 
 
@@ -225,6 +238,7 @@ class _OneFile:
     def _chosen(self, segment: Segment, scope: Scope) -> list[Prepared]:
         """Choose what can be found in a segment; in a fence its own words decide once more."""
         present = Present(segment.lowered) if segment.fenced else None
+        held = Held(segment.text)
         return [
             each
             for each in self.chosen
@@ -232,6 +246,7 @@ class _OneFile:
             and _speaks(each.rule, segment.language)
             and (present is None or each.needs.met_by(present))
             and not isinstance(each.match, ProseMatch)
+            and each.likely(held, segment.language)
         ]
 
     def _readable(self, view: View, chosen: Sequence[Prepared]) -> bool:
