@@ -19,6 +19,9 @@ from turnout.ports.devserver import Process
 READY_IN = 30.0
 """Seconds until a process must answer."""
 
+TRIES = 5
+"""How often a process that is killed as it starts is started again."""
+
 GRACE = 8.0
 """Seconds between asking a process to stop and killing it."""
 
@@ -51,6 +54,12 @@ class Child:
     def running(self) -> bool:
         """Whether it lives."""
         return self._child is not None and self._child.returncode is None
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it."""
+        code = None if self._child is None else self._child.returncode
+        return code is not None and code < 0
 
     async def ended(self) -> None:
         """Return when it has ended."""
@@ -114,7 +123,7 @@ class Supervisor:
             await self.stop(process.name)
         child = Child(process, self._folder)
         self._children[process.name] = child
-        await child.start()
+        await self._started(child)
         self._watches[process.name] = asyncio.create_task(self._watch(child))
         return child
 
@@ -127,11 +136,21 @@ class Supervisor:
         if child is not None:
             await child.stop()
 
+    async def _started(self, child: Child) -> None:
+        """Start it; one that is killed before it answers is started again."""
+        for _ in range(TRIES):
+            try:
+                return await child.start()
+            except Unavailable:
+                if not child.killed:
+                    raise
+        raise Unavailable(f"{child.process.name} was killed {TRIES} times as it started")
+
     async def _watch(self, child: Child) -> None:
         while True:
             await child.ended()
             with contextlib.suppress(Unavailable):
-                await child.start()
+                await self._started(child)
             await asyncio.sleep(0.2)
 
 
