@@ -33,6 +33,10 @@ class DualWorker:
         """Run the attempt on its side."""
         return await (await self._side(call)).execute(call)
 
+    async def run_on(self, call: Advance | Execute) -> Next:
+        """Run on, on the run's side."""
+        return await (await self._side(call)).run_on(call)
+
     async def park(self, call: Park) -> Parked:
         """Park the run on its side."""
         return await (await self._side(call)).park(call)

@@ -40,10 +40,10 @@ class RunCall:
     async def go(self) -> None:
         """Do what the worker says until nothing is left to do here."""
         try:
-            said = await self._advance()
+            said = await self._run_on(Advance.model_construct(**self._common))
             while said.run or self._flights:
                 if len(said.run) == 1 and not self._flights and said.park is None:
-                    said = await self._execute(said.run[0])
+                    said = await self._run_on(self._execution(said.run[0]))
                 else:
                     said = await self._several(said)
         finally:
@@ -78,6 +78,12 @@ class RunCall:
             await asyncio.gather(*beside, return_exceptions=True)
         return [key for key, flight in self._flights.items() if flight.done()]
 
+    async def _run_on(self, call: Advance | Execute) -> Next:
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await self._worker.run_on(call)
+            await self._clock.sleep(PAUSE)
+
     async def _advance(self) -> Next:
         call = Advance.model_construct(**self._common)
         while True:
@@ -86,8 +92,11 @@ class RunCall:
             await self._clock.sleep(PAUSE)
 
     async def _execute(self, start: Start) -> Next:
-        call = Execute.model_construct(**self._common, step=start.step, attempt=start.attempt)
+        call = self._execution(start)
         while True:
             with contextlib.suppress(Unavailable):
                 return (await self._worker.execute(call)).next
             await self._clock.sleep(PAUSE)
+
+    def _execution(self, start: Start) -> Execute:
+        return Execute.model_construct(**self._common, step=start.step, attempt=start.attempt)

@@ -31,6 +31,14 @@ class Worker(Protocol):
         """Run one attempt of a step once, and commit its outcome with what follows."""
         ...
 
+    async def run_on(self, call: Advance | Execute) -> Next:
+        """Advance or execute, and then execute what comes next while that is one attempt alone.
+
+        For a caller in the worker's own process: what it would ask for in calls, in fewer commits.
+        The Next is what is left to do.
+        """
+        ...
+
     async def park(self, call: Park) -> Parked:
         """Record what the vendor run will wait on, unless there is something to do already."""
         ...

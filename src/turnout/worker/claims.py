@@ -1,19 +1,23 @@
-"""Claims: an attempt is begun once, by whoever commits first."""
+"""Claims: an attempt is begun once, by whoever commits first.
+
+An attempt is claimed in a commit of its own, or, for a caller that goes on by itself, in the commit
+that made it the next thing to do. Either way it is claimed before its body runs.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from turnout.errors import Overloaded
-from turnout.model.policies import Retries
+from turnout.model.policies import Policies, Retries
 from turnout.model.protocol import Execute, Executed, Outcome
-from turnout.model.runs import Attempt, Journal
+from turnout.model.runs import Attempt
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.answers import executed, not_run, receipt_of, step_timeout
 from turnout.worker.changes import Draft, unparked
 from turnout.worker.commands import StepCommand
-from turnout.worker.decision import claimed
-from turnout.worker.runner import TRIES, Runner
+from turnout.worker.decision import Decision, claimed
+from turnout.worker.runner import TRIES, Runner, counts_steps
 from turnout.worker.seats import Seat
 
 
@@ -21,7 +25,6 @@ from turnout.worker.seats import Seat
 class Claimed:
     """An attempt that this process has committed to run, and what its body needs."""
 
-    journal: Journal
     attempt: Attempt
     command: StepCommand[Any]
     limit: Millis | None
@@ -55,6 +58,44 @@ async def begin_attempt(
             return found
         await runner.reload(seat)
     raise runner.contended(seat)
+
+
+async def begin_next(runner: Runner, seat: Seat) -> Claimed | None:
+    """Bring the run as far as it goes, and claim with it the only attempt that comes next.
+
+    None where it is not exactly one: the seat then shows what is.
+    """
+    for _ in range(TRIES):
+        if seat.known.run.state.terminal:
+            return None
+        now, draft = runner.clock.now(), Draft(seat.known)
+        decision = await runner.decide(seat, draft, now)
+        if decision is None:
+            continue
+        begun = put_next(runner, draft, decision, now)
+        if await runner.apply(seat, draft, standing(decision, begun), now):
+            return begun
+        await runner.reload(seat)
+    raise runner.contended(seat)
+
+
+def put_next(runner: Runner, draft: Draft, decision: Decision, now: Millis) -> Claimed | None:
+    """Claim in this draft the attempt that comes next, if that is all there is to do.
+
+    Steps that a limit counts are left to `begin_attempt`, which stands in line for a slot first.
+    """
+    if len(decision.ready) != 1 or decision.reasons:
+        return None
+    policies = runner.app.task(draft.run.task).policies
+    if counts_steps(policies):
+        return None
+    (ready,) = decision.ready
+    return _put_claim(runner, draft, ready.command, ready.attempt, policies, now)
+
+
+def standing(decision: Decision, begun: Claimed | None) -> Decision:
+    """Say what stands once a draft with this claim, or without one, has been committed."""
+    return decision if begun is None else claimed(decision, begun.attempt.step)
 
 
 def _recorded(seat: Seat, call: Execute) -> Attempt | None:
@@ -97,26 +138,33 @@ async def _claim(runner: Runner, seat: Seat, call: Execute) -> Claimed | Execute
     if not await runner.slot(journal.run, policies, call.step, now):
         then = await runner.next(seat)
         return executed(not_run(call.step, call.attempt, Outcome.BUSY), then)
+    draft = Draft(journal)
+    begun = _put_claim(runner, draft, command, call.attempt, policies, now)
+    return begun if await runner.apply(seat, draft, standing(decision, begun), now) else None
+
+
+def _put_claim(
+    runner: Runner,
+    draft: Draft,
+    command: StepCommand[Any],
+    number: int,
+    policies: Policies,
+    now: Millis,
+) -> Claimed:
+    """Put a claim into a draft; it stands once the draft has been committed."""
     limit = step_timeout(command, policies.timeouts)
     attempt = Attempt(
-        step=call.step,
-        number=call.attempt,
+        step=command.id,
+        number=number,
         state=AttemptState.CLAIMED,
-        fence=journal.run.fence,
+        fence=draft.run.fence,
         worker=runner.options.worker_id,
         claimed_at=now,
         lease_until=now + runner.options.lease,
         timeout_at=None if limit is None else now + limit,
     )
-    draft = Draft(journal)
     draft.put_attempt(attempt)
     draft.run = unparked(draft.run)
-    if not await runner.apply(seat, draft, claimed(decision, call.step), now):
-        return None
     return Claimed(
-        journal=seat.known,
-        attempt=attempt,
-        command=command,
-        limit=limit,
-        retries=command.retries or policies.retries,
+        attempt=attempt, command=command, limit=limit, retries=command.retries or policies.retries
     )

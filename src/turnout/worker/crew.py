@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from turnout.errors import TurnoutError, Unavailable
-from turnout.model.protocol import Outcome
+from turnout.model.protocol import Executed, Outcome
+from turnout.model.runs import Journal
 from turnout.worker.answers import executed, not_run
 from turnout.worker.bodies import Bodies
 from turnout.worker.claims import Claimed
@@ -25,22 +27,42 @@ class Crew:
     runner: Runner
     seats: Seats
     bodies: Bodies
+    closing: bool = field(default=False, init=False)
+    """Whether nothing more is claimed."""
     _watching: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def start(self, claimed: Claimed) -> Flight:
-        """Run a claimed attempt; its answer comes when it has landed, or at the bound."""
+    def start(self, claimed: Claimed, journal: Journal, *, onward: bool = False) -> Flight:
+        """Run a claimed attempt; its answer comes when it has landed, or at the bound.
+
+        onward: go on with what is claimed as it lands; the answer comes when the last has landed.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        return self._take_off(claimed, journal, answer, copy_context(), onward=onward)
+
+    def _take_off(
+        self,
+        claimed: Claimed,
+        journal: Journal,
+        answer: asyncio.Future[Executed],
+        context: Context,
+        *,
+        onward: bool,
+    ) -> Flight:
         loop = asyncio.get_running_loop()
-        run, attempt = claimed.journal.run, claimed.attempt
+        run, attempt = journal.run, claimed.attempt
         flight = Flight(
             run_id=run.run_id,
             provider=run.provider,
             attempt=attempt,
             here=StepContext(run_id=run.run_id, step=attempt.step, attempt=attempt.number),
-            answer=loop.create_future(),
+            answer=answer,
             began=loop.time(),
+            context=context,
+            onward=onward,
         )
         self.runner.flights.add(flight)
-        flight.task = loop.create_task(self._fly(flight, claimed))
+        # A context of its own: what one body sets in it the next one does not see.
+        flight.task = loop.create_task(self._fly(flight, claimed, journal), context=context.copy())
         if self._watching is None or self._watching.done():
             self._watching = loop.create_task(self._watch())
         return flight
@@ -64,17 +86,20 @@ class Crew:
                 await self._keep(flight)
 
     async def close(self, grace: float) -> None:
-        """Wait for what runs, up to `grace` seconds, and give the rest back."""
+        """Claim nothing more, wait for what runs up to `grace` seconds, and give the rest back."""
+        self.closing = True
         flights = self.runner.flights
         tasks = [each.task for each in flights if each.task is not None]
         if tasks and grace > 0:
             await asyncio.wait(tasks, timeout=grace)
-        for flight in flights:
-            if not flight.landing:
-                await self._give_back(flight)
-        landing = [each.task for each in flights if each.task is not None and each.landing]
-        if landing:
-            await asyncio.wait(landing)
+        # Again for what was claimed in a commit that was under way.
+        while any(not each.dropped for each in flights):
+            for flight in flights:
+                if not flight.landing and not flight.dropped:
+                    await self._give_back(flight)
+            landing = [each.task for each in flights if each.task is not None and each.landing]
+            if landing:
+                await asyncio.wait(landing)
         if self._watching is not None:
             self._watching.cancel()
         await self.bodies.close()
@@ -89,13 +114,15 @@ class Crew:
                 extra={"action": "interrupt_failed", "attempt": flight.claim},
             )
 
-    async def _fly(self, flight: Flight, claimed: Claimed) -> None:
+    async def _fly(self, flight: Flight, claimed: Claimed, journal: Journal) -> None:
+        def go_on(begun: Claimed, journal: Journal) -> None:
+            self._take_off(begun, journal, flight.answer, flight.context, onward=True)
+
         try:
-            outcome = await self.bodies.run(
-                claimed.command, flight.here, claimed.journal, claimed.limit
-            )
+            outcome = await self.bodies.run(claimed.command, flight.here, journal, claimed.limit)
             if not flight.dropped:
-                await land(self.runner, self.seats, flight, outcome, claimed.retries)
+                then = go_on if flight.onward and not self.closing else None
+                await land(self.runner, self.seats, flight, outcome, claimed.retries, go_on=then)
         except asyncio.CancelledError:
             if not flight.dropped:
                 flight.answered(Unavailable("this worker was stopped; send the call again"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from turnout.model.protocol import Executed
@@ -17,7 +18,8 @@ class Flight:
     """One attempt that runs here, from its claim to its commit.
 
     answer: what the caller waits for; done before the landing when the caller was told `accepted`,
-    or has gone. landing: its outcome is being committed. dropped: its outcome is not wanted.
+    or has gone. onward: its caller goes on with what comes next, in this context. landing: its
+    outcome is being committed. dropped: its outcome is not wanted.
     """
 
     run_id: str
@@ -26,6 +28,8 @@ class Flight:
     here: StepContext
     answer: asyncio.Future[Executed]
     began: float
+    context: Context
+    onward: bool = False
     task: asyncio.Task[None] | None = None
     watched: int = 0
     shown: bytes | None = None

@@ -13,6 +13,7 @@ from turnout.model.time import Millis
 from turnout.worker.answers import executed, not_run, receipt_of
 from turnout.worker.attempts import BodyOutcome, interrupt_attempt, settle_attempt
 from turnout.worker.changes import Draft
+from turnout.worker.claims import Claimed, put_next, standing
 from turnout.worker.flights import Flight
 from turnout.worker.runner import TRIES, Runner
 from turnout.worker.seats import Seat, Seats
@@ -20,15 +21,25 @@ from turnout.worker.seats import Seat, Seats
 PATIENCE: Final = 12
 """How often a store that does not answer is tried: for about 20 seconds."""
 
+GoOn = Callable[[Claimed, Journal], None]
+"""Starts the attempt that was claimed in the commit of the one before, in this journal."""
+
 Ending = Callable[[Journal, Millis], tuple[Attempt, Step]]
 """Settles the attempt, and perhaps its step, from the journal as it stands."""
 
 
 async def land(
-    runner: Runner, seats: Seats, flight: Flight, outcome: BodyOutcome, retries: Retries
+    runner: Runner,
+    seats: Seats,
+    flight: Flight,
+    outcome: BodyOutcome,
+    retries: Retries,
+    *,
+    go_on: GoOn | None = None,
 ) -> None:
-    """Commit an attempt's outcome and answer its caller.
+    """Commit an attempt's outcome, and answer its caller or go on in its name.
 
+    go_on: starts the only attempt that comes next, which is claimed in the same commit.
     An attempt that is no longer ours commits nothing; its caller is told what stands.
     """
 
@@ -41,7 +52,9 @@ async def land(
         try:
             async with seats.at(flight.run_id) as seat:
                 flight.landing = True
-                flight.answered(await _commit(runner, seat, flight, ending))
+                answer = await _commit(runner, seat, flight, ending, go_on)
+                if answer is not None:
+                    flight.answered(answer)
                 return
         except Unavailable:
             flight.landing = False
@@ -78,7 +91,9 @@ async def tell_dropped(runner: Runner, seats: Seats, flight: Flight) -> None:
         raise
 
 
-async def _commit(runner: Runner, seat: Seat, flight: Flight, ending: Ending) -> Executed:
+async def _commit(
+    runner: Runner, seat: Seat, flight: Flight, ending: Ending, go_on: GoOn | None = None
+) -> Executed | None:
     if seat.journal is None:
         await runner.reload(seat, for_caller=False)
     for _ in range(TRIES):
@@ -98,7 +113,13 @@ async def _commit(runner: Runner, seat: Seat, flight: Flight, ending: Ending) ->
         decision = await runner.decide(seat, draft, now, hot=hot)
         if decision is None:
             continue
-        if await runner.apply(seat, draft, decision, now, hot=hot):
+        begun = None
+        if go_on is not None and not hot:
+            begun = put_next(runner, draft, decision, now)
+        if await runner.apply(seat, draft, standing(decision, begun), now, hot=hot):
+            if go_on is not None and begun is not None:
+                go_on(begun, seat.known)
+                return None
             return executed(receipt_of(step, attempt), await runner.next(seat))
         await runner.reload(seat, for_caller=False)
     raise runner.contended(seat)

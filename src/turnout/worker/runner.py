@@ -123,9 +123,6 @@ class Runner:
             decision = await self.decide(seat, draft, now, hot=hot)
             if decision is None:
                 continue
-            if not draft.dirty:
-                seat.decision = decision
-                break
             if await self.apply(seat, draft, decision, now, hot=hot):
                 break
             await self.reload(seat)
@@ -166,6 +163,9 @@ class Runner:
         self, seat: Seat, draft: Draft, decision: Decision, now: Millis, *, hot: bool = False
     ) -> bool:
         """Commit; False when the run has moved since it was read. The seat shows what stands."""
+        if not draft.dirty:
+            seat.decision = decision
+            return True
         wake_at = self._wake_at(draft.run, decision, now, hot=hot)
         try:
             applied = await self.store.apply(draft.change(wake_at))
@@ -183,7 +183,7 @@ class Runner:
             return next_ended(seat.known, inline=self.options.inline)
         policies = self.app.task(run.task).policies
         ready = decision.ready
-        if ready and _counts_steps(policies):
+        if ready and counts_steps(policies):
             now = self.clock.now()
             ready = [each for each in ready if await self.slot(run, policies, each.command.id, now)]
         return next_of(
@@ -200,7 +200,7 @@ class Runner:
 
         A run that was emitted before the task had a limit has no key to be counted by, and none.
         """
-        if not _counts_steps(policies) or run.limit_key is None:
+        if not counts_steps(policies) or run.limit_key is None:
             return True
         assert policies.concurrency is not None
         return await self.store.take_slot(run.run_id, step, policies.concurrency.limit, now)
@@ -262,5 +262,6 @@ class Runner:
         return decision.until + grace
 
 
-def _counts_steps(policies: Policies) -> bool:
+def counts_steps(policies: Policies) -> bool:
+    """Whether each executing step of the task needs a slot."""
     return policies.concurrency is not None and policies.concurrency.counts == "steps"

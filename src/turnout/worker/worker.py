@@ -20,12 +20,12 @@ from turnout.model.tasks import App
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.worker.bodies import Bodies, LiveBodies
-from turnout.worker.claims import begin_attempt
+from turnout.worker.claims import Claimed, begin_attempt, begin_next
 from turnout.worker.crew import Crew
 from turnout.worker.effects import Effects, LiveEffects
 from turnout.worker.flights import Flights
 from turnout.worker.runner import TRIES, Options, Runner
-from turnout.worker.seats import Seats
+from turnout.worker.seats import Seat, Seats
 
 OnReport = Callable[[Report], Awaitable[None]]
 OnTick = Callable[[Tick], Awaitable[Ticked]]
@@ -63,7 +63,6 @@ class TaskWorker:
         self._crew = Crew(
             runner=self._runner, seats=self._seats, bodies=bodies or LiveBodies(clock)
         )
-        self._closing = False
 
     async def advance(self, call: Advance) -> Next:
         """Claim the delivery for this vendor run, replay, and say what to do next."""
@@ -79,13 +78,30 @@ class TaskWorker:
         """
         self._check(call)
         async with self._seats.at(call.run_id) as seat:
-            if seat.journal is None or seat.caller != (call.delivery, call.provider_run_id):
-                await self._runner.claim(seat, call)
-            begun = await begin_attempt(self._runner, seat, call, closing=self._closing)
+            begun = await self._begin(seat, call)
             if isinstance(begun, Executed):
                 return begun
-            flight = self._crew.start(begun)
+            flight = self._crew.start(begun, seat.known)
         return await flight.answer
+
+    async def run_on(self, call: Advance | Execute) -> Next:
+        """Advance or execute, and then execute what comes next while that is one attempt alone.
+
+        Each is claimed before its body runs: in the commit that ends the one before, or that
+        begins the run.
+        """
+        self._check(call)
+        async with self._seats.at(call.run_id) as seat:
+            if isinstance(call, Execute):
+                begun: Claimed | Executed | Next = await self._begin(seat, call)
+            else:
+                begun = await self._begin_next(seat, call)
+            if isinstance(begun, Executed):
+                return begun.next
+            if isinstance(begun, Next):
+                return begun
+            flight = self._crew.start(begun, seat.known, onward=True)
+        return (await flight.answer).next
 
     async def park(self, call: Park) -> Parked:
         """Record what the vendor run will wait on, unless there is something to do already."""
@@ -140,8 +156,18 @@ class TaskWorker:
 
     async def close(self, grace: float = 10.0) -> None:
         """Claim nothing more, wait for what runs up to `grace` seconds, and give the rest back."""
-        self._closing = True
         await self._crew.close(grace)
+
+    async def _begin(self, seat: Seat, call: Execute) -> Claimed | Executed:
+        if seat.journal is None or seat.caller != (call.delivery, call.provider_run_id):
+            await self._runner.claim(seat, call)
+        return await begin_attempt(self._runner, seat, call, closing=self._crew.closing)
+
+    async def _begin_next(self, seat: Seat, call: Advance) -> Claimed | Next:
+        await self._runner.claim(seat, call)
+        if self._crew.closing:
+            return await self._runner.look(seat)
+        return await begin_next(self._runner, seat) or await self._runner.next(seat)
 
     def _idle(self, found: Next) -> bool:
         if found.run or found.park is None:

@@ -111,6 +111,10 @@ class VendorRun:
         """Say hello."""
         return await self.worker.advance(Advance(**self.common))
 
+    async def run_on(self) -> Next:
+        """Have all run that comes next by itself, as a caller in process does."""
+        return await self.worker.run_on(Advance(**self.common))
+
     async def execute(self, step: str, attempt: int = 1) -> Executed:
         """Have one attempt run."""
         return await self.worker.execute(Execute(**self.common, step=step, attempt=attempt))
@@ -123,12 +127,21 @@ class VendorRun:
         """The same vendor run, calling another worker."""
         return replace(self, worker=worker, **values)
 
-    async def to_the_end(self, limit: int = 200) -> Next:
-        """Do what each Next says, all attempts at once, with the clock turned at every park."""
-        found = await self.advance()
+    async def to_the_end(self, limit: int = 200, *, onward: bool = False) -> Next:
+        """Do what each Next says, all attempts at once, with the clock turned at every park.
+
+        onward: as a caller in process, which has the worker go on by itself.
+        """
+        advance = self.run_on if onward else self.advance
+        found = await advance()
         for _ in range(limit):
             if found.state.terminal:
                 return found
+            if onward and len(found.run) == 1 and found.park is None:
+                (start,) = found.run
+                call = Execute(**self.common, step=start.step, attempt=start.attempt)
+                found = await self.worker.run_on(call)
+                continue
             if found.run:
                 calls = [self.execute(each.step, each.attempt) for each in found.run]
                 answers = [each.next for each in await asyncio.gather(*calls)]
@@ -137,7 +150,7 @@ class VendorRun:
             assert found.park is not None
             if found.park.until is not None:
                 await self.world.clock.turn_to(max(found.park.until, self.world.clock.now()))
-            found = await self.advance()
+            found = await advance()
         raise AssertionError("the run does not end")
 
 

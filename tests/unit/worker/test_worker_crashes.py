@@ -49,7 +49,9 @@ class DyingStore:
         return call
 
 
-async def crash_and_finish(at: int, *, after: bool) -> tuple[bool, World, VendorRun, Counter[str]]:
+async def crash_and_finish(
+    at: int, *, after: bool, onward: bool
+) -> tuple[bool, World, VendorRun, Counter[str]]:
     """Run until the n-th write kills the worker; then have another one finish."""
     bodies: Counter[str] = Counter()
 
@@ -66,6 +68,7 @@ async def crash_and_finish(at: int, *, after: bool) -> tuple[bool, World, Vendor
             return await ctx.step("b", body, "b")
 
         await ctx.step("a", body, "a")
+        await ctx.step("a2", body, "a2")
         await ctx.emit("told")
         await ctx.parallel(ctx.step("flaky", body, "flaky"), branch())
         return await ctx.step("c", body, "c")
@@ -83,7 +86,7 @@ async def crash_and_finish(at: int, *, after: bool) -> tuple[bool, World, Vendor
     vendor = VendorRun(world, doomed, run_id, "t")
     died = False
     try:
-        await vendor.to_the_end()
+        await vendor.to_the_end(onward=onward)
     except Exception:  # noqa: BLE001 - dead is dead
         died = True
     await asyncio.sleep(0)
@@ -92,16 +95,19 @@ async def crash_and_finish(at: int, *, after: bool) -> tuple[bool, World, Vendor
         heir = vendor.by(world.worker())
         for expired in await world.store.expired_leases(world.clock.now(), limit=9):
             await heir.worker.expire(expired)
-        await heir.to_the_end()
+        await heir.to_the_end(onward=onward)
     return died, world, vendor, bodies
 
 
+@pytest.mark.parametrize("onward", [False, True])
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_worker_may_die_at_any_write(after: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_worker_may_die_at_any_write(
+    after: bool, onward: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """For every write, before and after its commit: each step is committed once, and all end."""
     caplog.set_level(logging.CRITICAL)
     for at in range(100):
-        died, world, vendor, bodies = await crash_and_finish(at, after=after)
+        died, world, vendor, bodies = await crash_and_finish(at, after=after, onward=onward)
         journal = await world.journal(vendor.run_id)
         assert journal.run.state is RunStatus.COMPLETED, at
         for step, tried in journal.attempts.items():

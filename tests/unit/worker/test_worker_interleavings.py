@@ -53,7 +53,11 @@ async def act(
     world: World, vendor: VendorRun, found: Next, data: st.DataObject
 ) -> tuple[VendorRun, Next]:
     """Do one thing that a vendor run may do, and keep the news with the highest seq."""
-    action = data.draw(st.sampled_from(["execute", "execute", "twice", "advance", "wait", "move"]))
+    action = data.draw(
+        st.sampled_from(["execute", "execute", "twice", "advance", "on", "wait", "move"])
+    )
+    if action == "on":
+        return vendor, await vendor.run_on()
     if action in {"execute", "twice"} and found.run:
         start = data.draw(st.sampled_from(found.run))
         calls = [vendor.execute(start.step, start.attempt) for _ in range(1 + (action == "twice"))]

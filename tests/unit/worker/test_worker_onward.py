@@ -1,0 +1,121 @@
+"""A caller in the worker's own process: the worker goes on by itself, with the same claims."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from calling_parts import VendorRun, World, until, world_of
+
+from turnout.errors import Unavailable
+from turnout.model.status import AttemptState, RunStatus
+from turnout.model.tasks import Task, task
+from turnout.worker.worker import TaskWorker
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[..., World]]:
+    """Make worlds, and close them."""
+    made: list[World] = []
+
+    def new(*tasks: Task) -> World:
+        made.append(world_of(*tasks))
+        return made[-1]
+
+    yield new
+    for world in made:
+        await world.close()
+
+
+async def started(world: World) -> VendorRun:
+    """Emit a run, and start its vendor run."""
+    return VendorRun(world, world.worker(), await world.emit("t"), "t")
+
+
+async def test_a_caller_in_process_has_each_attempt_claimed_as_the_one_before_ends(
+    make: Callable[..., World],
+) -> None:
+    """A run in process takes one commit to begin and one a step; each claim precedes its body."""
+    seen: list[Any] = []
+
+    async def body(name: str) -> str:
+        journal = await world.journal(vendor.run_id)
+        seen.append((name, journal.attempts[name][-1].state, journal.run.seq))
+        return name
+
+    @task("t", on="go")
+    async def three(ctx: Any, payload: Any) -> Any:
+        return [await ctx.step(name, body, name) for name in "abc"]
+
+    world = make(three)
+    vendor = await started(world)
+    assert (await vendor.run_on()).state is RunStatus.COMPLETED
+    assert seen == [(name, AttemptState.CLAIMED, at) for at, name in enumerate("abc", 1)]
+    assert (await world.run(vendor.run_id)).seq == 4
+
+
+async def test_what_one_body_sets_in_its_context_the_next_one_does_not_see(
+    make: Callable[..., World],
+) -> None:
+    """Each attempt has a context of its own, also where the worker goes on by itself."""
+    told: ContextVar[str] = ContextVar("told", default="nothing")
+
+    async def body(name: str) -> str:
+        before = told.get()
+        told.set(name)
+        return before
+
+    @task("t", on="go")
+    async def three(ctx: Any, payload: Any) -> Any:
+        return [await ctx.step(name, body, name) for name in "ab"]
+
+    world = make(three)
+    vendor = await started(world)
+    await vendor.run_on()
+    assert (await world.run(vendor.run_id)).result == b'["nothing","nothing"]'
+
+
+async def test_a_worker_that_stops_gives_back_what_it_claimed_while_stopping(
+    make: Callable[..., World],
+) -> None:
+    """An attempt claimed in a commit that was under way as the worker closed is interrupted."""
+    gate, ran, committed = asyncio.Event(), [], []
+
+    async def body(name: str) -> str:
+        ran.append(name)
+        if ran == ["a", "b"]:
+            await asyncio.Event().wait()
+        return name
+
+    @task("t", on="go")
+    async def two(ctx: Any, payload: Any) -> Any:
+        return [await ctx.step(name, body, name) for name in "ab"]
+
+    class Slow:
+        """The store, whose commits of an outcome are slow to come back."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        async def apply(self, change: Any) -> bool:
+            applied: bool = await world.store.apply(change)
+            if ran:
+                committed.append(change)
+                await gate.wait()
+            return applied
+
+    world = make(two)
+    worker = TaskWorker(app=world.app, store=Slow(), clock=world.clock)  # type: ignore[arg-type]
+    vendor = VendorRun(world, worker, await world.emit("t"), "t")
+    call = asyncio.create_task(vendor.run_on())
+    await until(lambda: committed)
+    closing = asyncio.create_task(worker.close(0))
+    await until(lambda: worker._crew.closing)
+    gate.set()
+    await closing
+    with pytest.raises(Unavailable):
+        await call
+    tried = (await world.journal(vendor.run_id)).attempts
+    assert [each.state for each in tried["b"]] == [AttemptState.INTERRUPTED]
+    assert (await vendor.by(world.worker()).to_the_end()).state is RunStatus.COMPLETED
