@@ -1,18 +1,14 @@
-"""The documents' JSON Schemas, made from the models and kept in `schemas/`."""
+"""What is published: the artifacts' schemas and the step protocol, kept in `schemas/`."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from turnout.model.documents import ManifestDocument, StatusDocument, StepDocument
-
-PUBLISHED: Final[dict[str, type[BaseModel]]] = {
-    "status-1.json": StatusDocument,
-    "manifest-1.json": ManifestDocument,
-    "step-1.json": StepDocument,
-}
-"""File names and the models that they are made from."""
+from turnout.model.protocol_schema import json_schema, openapi
 
 _CANONICAL: Final = (
     "Digests are SHA-256 in lower-case hex. Canonical JSON is UTF-8, names sorted by code point,"
@@ -23,14 +19,24 @@ _CANONICAL: Final = (
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schema_text(name: str) -> str:
-    """Make one schema from its model, as its file should read."""
-    return json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n"
-
-
-def schema(name: str) -> dict[str, Any]:
-    """Make one schema: every field is required, because every field is written."""
-    made = PUBLISHED[name].model_json_schema(by_alias=True, mode="serialization")
+def schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Make an artifact's schema: every field is required, because every field is written."""
+    made = model.model_json_schema(by_alias=True, mode="serialization")
     title = str(made["properties"]["schema"]["const"])
     head = {"$schema": _DIALECT, "$id": f"urn:{title.replace('/', ':')}", "$comment": _CANONICAL}
     return {**head, **made, "title": title}
+
+
+PUBLISHED: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "status-1.json": partial(schema, StatusDocument),
+    "manifest-1.json": partial(schema, ManifestDocument),
+    "step-1.json": partial(schema, StepDocument),
+    "protocol-1.json": json_schema,
+    "protocol-1.openapi.json": openapi,
+}
+"""File names and what makes them."""
+
+
+def schema_text(name: str) -> str:
+    """Make one published file, as it should read."""
+    return json.dumps(PUBLISHED[name](), indent=2, ensure_ascii=False) + "\n"

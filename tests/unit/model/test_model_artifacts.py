@@ -36,7 +36,7 @@ from turnout.model.artifacts import (
     value_entry,
 )
 from turnout.model.canonical import canonical_bytes, sha256_of
-from turnout.model.publish import PUBLISHED, schema, schema_text
+from turnout.model.publish import PUBLISHED, schema_text
 from turnout.model.status import AttemptState, Role, RunStatus, StepKind, StepState
 
 T0 = 1_700_000_000_123
@@ -395,9 +395,12 @@ def test_the_published_schema_is_the_models(name: str) -> None:
     assert stored == schema_text(name), "run scripts/schemas"
 
 
-@pytest.mark.parametrize(("file", "name"), [(f, f.split("-")[0]) for f in PUBLISHED])
+ARTIFACTS = [name for name in PUBLISHED if not name.startswith("protocol")]
+
+
+@pytest.mark.parametrize(("file", "name"), [(f, f.split("-")[0]) for f in ARTIFACTS])
 def test_a_document_fits_its_published_schema(file: str, name: str) -> None:
     """So whoever has only the schema can make and check artifacts."""
-    validator = jsonschema.Draft202012Validator(schema(file))
+    validator = jsonschema.Draft202012Validator(PUBLISHED[file]())
     validator.validate(json.loads(document_bytes(DOCUMENTS[name])))
     assert not validator.is_valid({**json.loads(document_bytes(DOCUMENTS[name])), "extra": 1})
