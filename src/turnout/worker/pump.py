@@ -186,7 +186,8 @@ class Pump:
         journal = await self._store.load(delivery.run_id)
         if journal.run.state.terminal:
             return
-        if _expected(journal, now):
+        # A delivery that has never called is not silent because its run waits.
+        if delivery.state is DeliveryState.CLAIMED and _expected(journal, now):
             await self._postpone(delivery, self._pace.calm_look)
             return
         sighting = await self._callers[delivery.provider].look(delivery)
