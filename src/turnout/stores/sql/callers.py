@@ -86,7 +86,9 @@ class Callers:
         try:
             return await self._dispatch(connection, work)
         except Contended as error:
-            raise StoreUnavailable("others hold what this emit needs") from error
+            raise StoreUnavailable(
+                "others hold what this emit needs; try again (on SQLite: BEGIN IMMEDIATE)"
+            ) from error
 
     async def _dispatch(  # noqa: PLR0911 - one for each kind
         self, connection: Any, work: Callable[[Transaction], Result]
