@@ -100,6 +100,71 @@ door.close()
 """
 
 
+def test_the_printed_adapter_keeps_its_promises(tmp_path: Path) -> None:
+    """The adapter of its page, found by entry point, keeps what is quickly asked of any backend."""
+    pages.write(ROOT / "migration_docs" / "adapters.md", tmp_path)
+    known = tmp_path / "turnout_courier-1.0.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-courier\nVersion: 1.0\n")
+    points = (
+        "[turnout.orchestrators]\ncourier = turnout_courier:plugin\n"
+        "[turnout.devservers]\ncourier = double:double\n"
+    )
+    (known / "entry_points.txt").write_text(points)
+    (tmp_path / "double.py").write_text(DOUBLE)
+    told = json.loads(_in(tmp_path, TRIED, *QUICK).splitlines()[-1])
+    assert told["wrong"] == {}
+    assert told["tried"] == len(QUICK)
+
+
+DOUBLE = """
+class Double:
+    name, label, default_port = "courier", "in process", 9
+    def processes(self, setup): return ()
+    def environ(self, setup): return {}
+    def real(self, environ): return None
+
+def double():
+    return Double()
+"""
+"""Courier has no server, so that there is nothing to start."""
+
+QUICK = (
+    "a-branch-retries-while-another-runs",
+    "a-child-gives-its-result",
+    "a-failed-step-can-be-caught",
+    "a-key-is-used-once",
+    "a-step-is-tried-until-it-succeeds",
+    "a-waiting-run-is-cancelled",
+    "an-event-right-after-the-wait-is-not-lost",
+    "branches-may-branch",
+    "each-step-runs-once",
+    "models-go-in-and-come-out",
+    "one-run-of-a-key-at-a-time",
+    "parallel-steps-run-side-by-side",
+    "the-provider-agrees-in-the-end",
+    "the-provider-agrees-on-a-failure",
+    "the-provider-knows-every-task",
+)
+"""One or more of each capability, that need little time; the whole suite is for real adapters."""
+
+TRIED = """
+import asyncio, json, sys
+from turnout.conformance.behaviour import try_all
+from turnout.conformance.behaviours import BEHAVIOURS
+from turnout.testing.backends import open_backend
+
+async def main():
+    chosen = [each for each in BEHAVIOURS if each.name in sys.argv[1:]]
+    async with open_backend("courier") as world:
+        found = await try_all(world, chosen)
+    wrong = {name: repr(error) for name, error in found.items() if error is not None}
+    print(json.dumps({"tried": len(found), "wrong": wrong}))
+
+asyncio.run(main())
+"""
+
+
 def test_every_invariant_names_its_check() -> None:
     """Each row of the table of invariants names a test or an import contract that there is."""
     rows = _table(ARCHITECTURE, "invariant")
@@ -163,11 +228,10 @@ def test_generated_pages_are_up_to_date(script: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _in(folder: Path, program: str) -> str:
+def _in(folder: Path, program: str, *arguments: str) -> str:
     """Run a program in a folder; its output."""
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
