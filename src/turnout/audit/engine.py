@@ -1,13 +1,11 @@
 """An audit: walk, search, scan what the search kept, on as many processes as it pays."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Literal
 
-from turnout.audit import kinds, search
+from turnout.audit import forked, kinds, search
 from turnout.audit.model import Counted, Finding, Problem, Report, Scan
 from turnout.audit.ruleset import PathMatch, Ruleset
 from turnout.audit.scan import Scanner
@@ -18,8 +16,6 @@ MAX_TEXT = 32_000_000
 """Bytes of a file that is read as a whole; a larger one that holds a word is named."""
 PAYS = 300_000
 """Bytes to scan from which a second process pays for its start."""
-CHUNK = 1_000_000
-"""Bytes in one piece of work."""
 Chosen = Literal["docs", "code", "config", "all"]
 
 
@@ -49,7 +45,7 @@ def audit(
     files = [f for f in tree.files if scope == "all" or kinds.classify(f.path)[0] == scope]
     problems = list(tree.problems)
     kept = _kept(scanner, files, engine, problems)
-    parts = list(_parts(scanner, kept, processes))
+    parts = _parts(scanner, kept, processes)
     return _report(ruleset, tree, files, problems, parts, len(kept))
 
 
@@ -68,14 +64,14 @@ def _kept(
     return [file for file in files if file.path in names]
 
 
-def _parts(scanner: Scanner, kept: Sequence[File], processes: int | None) -> Iterator[_Part]:
-    wanted = processes or _processors()
-    if wanted == 1 or sum(file.size for file in kept) < PAYS:
-        yield scan_files(scanner, kept)
-        return
-    with ProcessPoolExecutor(wanted, mp_context=get_context("fork")) as pool:
-        work = [(scanner.ruleset, chunk) for chunk in _chunks(kept)]
-        yield from pool.map(_scan_chunk, work)
+def _parts(scanner: Scanner, kept: Sequence[File], processes: int | None) -> list[_Part]:
+    """Scan, in as many processes as it pays; the largest files are dealt out first."""
+    count = processes or _processors()
+    if count == 1 or sum(file.size for file in kept) < PAYS:
+        return [scan_files(scanner, kept)]
+    sized = sorted(kept, key=lambda file: file.size, reverse=True)
+    hands = [sized[number::count] for number in range(count)]
+    return forked.each(lambda hand: scan_files(scanner, hand), hands)
 
 
 def _processors() -> int:
@@ -83,24 +79,6 @@ def _processors() -> int:
     if not hasattr(os, "sched_getaffinity"):
         return 1
     return min(4, len(os.sched_getaffinity(0)))
-
-
-def _scan_chunk(work: tuple[Ruleset, Sequence[File]]) -> _Part:
-    ruleset, files = work
-    return scan_files(Scanner(ruleset), files)
-
-
-def _chunks(files: Iterable[File]) -> Iterator[list[File]]:
-    chunk: list[File] = []
-    size = 0
-    for file in files:
-        chunk.append(file)
-        size += file.size
-        if size > CHUNK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def scan_files(scanner: Scanner, files: Iterable[File]) -> _Part:
@@ -136,7 +114,7 @@ def _report(
     parts: Sequence[_Part],
     opened: int,
 ) -> Report:
-    scans = [scan for part in parts for scan in part.scans]
+    scans = sorted((scan for part in parts for scan in part.scans), key=lambda scan: scan.path)
     for part in parts:
         problems.extend(part.problems)
     problems.extend(problem for scan in scans for problem in scan.problems)

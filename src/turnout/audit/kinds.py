@@ -96,6 +96,11 @@ def classify(path: str) -> tuple[Scope, Language]:
     return scope_of(language), language
 
 
+def is_component(path: str) -> bool:
+    """Say whether a file's scripts stand between tags."""
+    return path[path.rfind(".") :].lower() in COMPONENTS
+
+
 def scope_of(language: Language) -> Scope:
     """Tell the scope of a language."""
     return _SCOPES.get(language, "code")

@@ -85,6 +85,7 @@ class Scanner:
         known: dict[str, Any] = {}
         self.prepared = [_prepared(n, rule, match, known) for n, (rule, match) in enumerate(pairs)]
         self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
+        self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
 
     @cached_property
     def markers(self) -> Markers:
@@ -110,12 +111,25 @@ class Scanner:
         present = Present(text.lower())
         chosen = [
             each
-            for each in self.prepared
+            for each in self._reading(path)
             if each.needs.met_by(present) and (anywhere or each.takes(path))
         ]
         if not chosen:
             return Scan(path=path)
         return _OneFile(self, path, text, chosen).scan()
+
+    def _reading(self, path: str) -> Sequence[Prepared]:
+        """Choose what may read a file of this kind; documents and components hold other texts."""
+        scope, language = kinds.classify(path)
+        if scope == "docs" or kinds.is_component(path):
+            return self.prepared
+        if (scope, language) not in self._readers:
+            self._readers[scope, language] = [
+                each
+                for each in self.prepared
+                if scope in each.rule.scope and _speaks(each.rule, language)
+            ]
+        return self._readers[scope, language]
 
 
 def _prepared(number: int, rule: Rule, match: Match, known: dict[str, Any]) -> Prepared:
@@ -339,8 +353,7 @@ def _speaks(rule: Rule, language: str) -> bool:
 
 def _segments(source: Source, language: Language) -> Iterator[Segment]:
     """Give a file as one piece, or a component's scripts."""
-    suffix = source.path[source.path.rfind(".") :].lower()
-    if suffix not in kinds.COMPONENTS:
+    if not kinds.is_component(source.path):
         yield Segment(source.path, source.text, language)
         return
     text, at = source.text, 0

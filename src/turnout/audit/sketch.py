@@ -140,7 +140,7 @@ def _option(glob: str, value: str | None) -> str:
 
 def _starts(value: str) -> bool:
     """Say whether an expression asks for a mark, and so for no name, where a value begins."""
-    if not value.startswith(("^\\{", "^`", "^\"", "^'")):
+    if not value.startswith(("^\\{", "^`", '^"', "^'")):
         return False
     try:
         parsed = parser.parse(f"\0{value[1:]}")
