@@ -63,9 +63,3 @@ class TriggerdevServer:
         if not environ.get("TRIGGER_API_URL") or not environ.get("TRIGGER_SECRET_KEY"):
             return None
         return {name: environ[name] for name in SETTINGS if environ.get(name)}
-
-    def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
-        """The settings of the real server that TRIGGER_API_URL names; its worker runs already."""
-        if not environ.get("TRIGGER_API_URL") or not environ.get("TRIGGER_SECRET_KEY"):
-            return None
-        return {name: value for name, value in environ.items() if name.startswith("TRIGGER_")}
