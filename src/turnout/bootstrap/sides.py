@@ -56,6 +56,7 @@ class Side:
     ) -> None:
         self.app = app
         self.store = store
+        self._graces: dict[str, Millis] = {}
         self._effects = effects or LiveEffects(app, self._place)
         self._emitter: Emitter | None = None
         self.worker = TaskWorker(
@@ -64,7 +65,7 @@ class Side:
             clock=clock,
             bodies=bodies,
             effects=self._effects,
-            options=Options(alarm_grace=dict.fromkeys(EMBEDDED, 0), lease=lease),
+            options=Options(alarm_grace=self._graces, lease=lease),
         )
         self.artifacts = artifacts
         self.clock = clock
@@ -90,6 +91,7 @@ class Side:
     ) -> None:
         """Give the side its callers, which were made for its worker, and the schedules' ticks."""
         self._callers = callers
+        self._graces.update((name, caller.alarm_grace) for name, caller in callers.items())
         self._emitter = emitter
         self.worker.on_tick = tick
         self.worker.on_report = self._look_soon
