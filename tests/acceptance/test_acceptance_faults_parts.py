@@ -22,7 +22,7 @@ from tests.servers import free_port, running, running_moto
 from turnout import Event, Turnout, app, open_turnout, task
 from turnout.errors import StoreUnavailable, TurnoutError
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 APP = """
 from tests.acceptance.faults_app import PATIENT, note
@@ -87,7 +87,7 @@ def acme(port: int, key: str = "right") -> Iterator[None]:
         yield
 
 
-def until(condition: Callable[[], Any], seconds: float = 40) -> None:
+def until(condition: Callable[[], Any], seconds: float = 90) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -121,7 +121,7 @@ def test_a_provider_that_is_down_delays_and_loses_nothing(tmp_path: Path) -> Non
         with acme(port):
             until(lambda: states() == [("running", 1)] * 3)
             stand.emit("parts/sign")
-            until(lambda: {row[0] for row in states()} == {"completed"}, 60)
+            until(lambda: {row[0] for row in states()} == {"completed"}, 90)
     stand.whole()
     deliveries = rows(stand.url, "SELECT MAX(number) FROM {deliveries}")
     assert deliveries[0][0] >= 2, "those that the dead vendor knew were delivered again"
@@ -171,7 +171,7 @@ def settings(folder: Path, **given: str) -> dict[str, str]:
     }
 
 
-async def completed(live: Turnout, *run_ids: str, seconds: float = 30) -> None:
+async def completed(live: Turnout, *run_ids: str, seconds: float = 60) -> None:
     """Wait until runs have completed."""
     await _until(lambda: _all_completed(live, run_ids), seconds)
 
@@ -217,7 +217,7 @@ async def test_artifacts_that_cannot_be_written_are_written_later(tmp_path: Path
         )
         assert behind == [(run_id,)]
         runs.unlink()
-        await _until(lambda: _is_file(runs / run_id / "manifest.json"), 30)
+        await _until(lambda: _is_file(runs / run_id / "manifest.json"), 60)
     names = sorted(each.name for each in (runs / run_id / "steps").iterdir())
     assert len(names) == 3
     assert json.loads((runs / run_id / "status.json").read_text())["state"] == "completed"
@@ -242,7 +242,7 @@ async def test_object_storage_that_is_down_gets_its_artifacts_later(tmp_path: Pa
             await completed(live, run_id)
         async with open_turnout(PLAIN, {**given, **server.settings}) as live:
             key = f"here/runs/{run_id}/manifest.json"
-            await _until(lambda: asyncio.to_thread(_listed, server, bucket, key), 40)
+            await _until(lambda: asyncio.to_thread(_listed, server, bucket, key), 60)
         assert port in server.endpoint
 
 
@@ -261,7 +261,7 @@ async def test_artifacts_that_were_spoilt_are_refused_and_rebuilt(tmp_path: Path
     async with open_turnout(PLAIN, given) as live:
         run_id = await emitted(live, "one")
         folder = tmp_path / "artifacts" / "runs" / run_id
-        await _until(lambda: _is_file(folder / "manifest.json"), 30)
+        await _until(lambda: _is_file(folder / "manifest.json"), 60)
     whole = {each.name: each.read_bytes() for each in folder.rglob("*.json")}
     (folder / "manifest.json").write_text('{"schema": "someone else\'s"}')
     (folder / "status.json").write_bytes(whole["status.json"][:40])
