@@ -1,11 +1,13 @@
 """The ratchet: findings that are known may stay until they are gone; new ones fail.
 
-An entry is a rule, a path and the line's text without its spaces, so that lines may move; a file
-may move as well, as long as its findings are not also at the old place.
+An entry is a rule, a path as seen from the baseline's folder, and the line's text without its
+spaces, so that lines may move; a file may move as well, as long as its findings are not also at
+the old place.
 """
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
@@ -24,22 +26,25 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Known findings of one rule set, counted."""
+    """Known findings of one rule set, counted; paths are as seen from the baseline's folder."""
 
     ruleset: str
     entries: Counter[Key]
+    folder: str = "."
 
 
 def fingerprint(finding: Finding) -> str:
     """Name a finding by its rule, its path and its line's text."""
-    rule, path, text = _key(finding)
-    raw = path.encode("utf-8", "surrogateescape")
-    return hashlib.sha256(b"\0".join((rule.encode(), raw, text.encode()))).hexdigest()
+    raw = finding.path.encode("utf-8", "surrogateescape")
+    parts = (finding.rule.encode(), raw, _digest(finding).encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def of_report(report: Report) -> Baseline:
-    """Take all the findings of a report as known."""
-    return Baseline(report.ruleset, Counter(_key(f) for f in (*report.findings, *report.known)))
+def updated(report: Report, old: Baseline) -> Baseline:
+    """Take all the findings of a report as known, and keep what was not looked at."""
+    seen = _Seen(report, old.folder)
+    found = Counter(map(seen.key, (*report.findings, *report.known)))
+    return replace(old, ruleset=report.ruleset, entries=found | seen.unseen(old.entries))
 
 
 def compared(report: Report, baseline: Baseline) -> Report:
@@ -51,10 +56,10 @@ def compared(report: Report, baseline: Baseline) -> Report:
         raise InvalidSettings(
             f"the baseline is of the rule set {baseline.ruleset!r}, not {report.ruleset!r}"
         )
+    seen = _Seen(report, baseline.folder)
     left = Counter(baseline.entries)
-    rest, known = _taken(report.findings, left, _key)
-    unseen = Counter({key: n for key, n in left.items() if not _was_seen(report, key[1])})
-    gone = left - unseen
+    rest, known = _taken(report.findings, left, seen.key)
+    gone = left - seen.unseen(left)
     moved = Counter[tuple[str, str]]()
     for (rule, _, text), count in gone.items():
         moved[rule, text] += count
@@ -66,9 +71,40 @@ def compared(report: Report, baseline: Baseline) -> Report:
 
 def shrunk(report: Report, baseline: Baseline) -> Baseline:
     """Give the baseline without what is gone; `report` is a compared one."""
-    seen = Counter(_key(finding) for finding in report.known)
-    unseen = {k: n for k, n in baseline.entries.items() if not _was_seen(report, k[1])}
-    return Baseline(baseline.ruleset, seen + Counter(unseen))
+    seen = _Seen(report, baseline.folder)
+    entries = Counter(map(seen.key, report.known)) | seen.unseen(baseline.entries)
+    return replace(baseline, entries=entries)
+
+
+class _Seen:
+    """What an audit looked at, by paths as seen from the baseline's folder."""
+
+    def __init__(self, report: Report, folder: str) -> None:
+        self.folder = os.path.realpath(folder)
+        self.here = self.folder == os.path.realpath(".")
+        self.told = {self.name(path) for path in report.audited}
+        self.told -= {self.name(problem.path) for problem in report.problems}
+        self.roots = [self.name(path) for path in report.roots]
+
+    def name(self, path: str) -> str:
+        if self.here and not path.startswith(("/", ".")):
+            return path
+        return os.path.relpath(path, self.folder).replace(os.sep, "/")
+
+    def key(self, finding: Finding) -> Key:
+        return finding.rule, self.name(finding.path), _digest(finding)
+
+    def unseen(self, entries: Counter[Key]) -> Counter[Key]:
+        """Keep the entries of files about which this audit says nothing."""
+        paths = {path: self._says(path) for _, path, _ in entries}
+        return Counter({key: count for key, count in entries.items() if not paths[key[1]]})
+
+    def _says(self, path: str) -> bool:
+        """Only a file that was told, or is no more where we looked, can have lost its findings."""
+        if path in self.told:
+            return True
+        asked = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
+        return asked and not os.path.lexists(os.path.join(self.folder, path))  # noqa: PTH118 -- as text
 
 
 def load(path: Path) -> Baseline:
@@ -77,7 +113,7 @@ def load(path: Path) -> Baseline:
         if path.stat().st_size > MAX_FILE:
             raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return _parsed(raw)
+        return replace(_parsed(raw), folder=str(path.parent))
     except FileNotFoundError as error:
         raise InvalidSettings(f"no baseline {path}: make it with --update-baseline") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -119,15 +155,6 @@ def _taken(
         else:
             new.append(finding)
     return new, known
-
-
-def _was_seen(report: Report, path: str) -> bool:
-    """Only a file that was looked at, or that is no more, can have lost its findings."""
-    return path in report.audited or not Path(path).exists()
-
-
-def _key(finding: Finding) -> Key:
-    return finding.rule, finding.path, _digest(finding)
 
 
 def _digest(finding: Finding) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from turnout.audit import forked, kinds, search
@@ -46,7 +46,8 @@ def audit(
     problems = list(tree.problems)
     kept = _kept(scanner, files, engine, problems)
     parts = _parts(scanner, kept, processes)
-    return _report(ruleset, tree, files, problems, parts, len(kept))
+    report = _report(ruleset, tree, files, problems, parts, len(kept))
+    return replace(report, roots=tuple(paths))
 
 
 def _kept(

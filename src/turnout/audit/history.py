@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from turnout.audit.model import Level
-from turnout.audit.ruleset import PathMatch, Ruleset
+from turnout.audit.model import Level, Scan
+from turnout.audit.ruleset import Ruleset
 from turnout.audit.scan import Scanner
 from turnout.audit.source import decode, is_binary
+from turnout.audit.walk import SKIPPED
 from turnout.errors import WrongUse
 
 MAX_BLOB = 4_000_000
@@ -33,6 +34,8 @@ class Point:
     rules: dict[str, int]
     skipped: int
     """Files too large to read here."""
+    problems: int
+    """Files that could not be told."""
 
 
 def burndown(
@@ -93,7 +96,7 @@ class _Reader:
         self.scanner = scanner
         self.repository = repository
         self.seen: dict[tuple[str, str], tuple[tuple[str, Level], ...]] = {}
-        self.named = [e for e in scanner.prepared if isinstance(e.match, PathMatch)]
+        self.untold: set[tuple[str, str]] = set()
 
     def point(self, commit: tuple[str, datetime, str], paths: Sequence[str]) -> Point:
         name, at, subject = commit
@@ -108,6 +111,7 @@ class _Reader:
             levels=dict(Counter(level for _, level in found)),
             rules=dict(Counter(rule for rule, _ in found)),
             skipped=sum(size > MAX_BLOB for _, _, size in files),
+            problems=sum((path, blob) in self.untold for path, blob, _ in files),
         )
 
     def _files(self, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
@@ -115,8 +119,10 @@ class _Reader:
         for row in listed.split(b"\0"):
             about, _, path = row.partition(b"\t")
             fields = about.split()
-            if fields[1:2] == [b"blob"] and fields[0] != LINK:
-                yield path.decode("utf-8", "surrogateescape"), fields[2].decode(), int(fields[3])
+            name = path.decode("utf-8", "surrogateescape")
+            walked = SKIPPED.isdisjoint(name.split("/")[:-1])
+            if fields[1:2] == [b"blob"] and fields[0] != LINK and walked:
+                yield name, fields[2].decode(), int(fields[3])
 
     def _read(self, files: Sequence[tuple[str, str]]) -> None:
         wanted = [each for each in files if each not in self.seen]
@@ -124,13 +130,16 @@ class _Reader:
             part = wanted[at : at + 200]
             contents = self._contents([blob for _, blob in part])
             for (path, blob), raw in zip(part, contents, strict=True):
-                self.seen[path, blob] = self._scan(path, raw)
+                scan = self._scan(path, raw)
+                found = tuple((finding.rule, finding.level) for finding in scan.findings)
+                self.seen[path, blob] = found
+                if scan.problems:
+                    self.untold.add((path, blob))
 
-    def _scan(self, path: str, raw: bytes) -> tuple[tuple[str, Level], ...]:
+    def _scan(self, path: str, raw: bytes) -> Scan:
         if is_binary(raw):
-            return ()
-        scan = self.scanner.scan(path, decode(raw)[0])
-        return tuple((finding.rule, finding.level) for finding in scan.findings)
+            return Scan(path=path)
+        return self.scanner.scan(path, decode(raw)[0])
 
     def _contents(self, blobs: Sequence[str]) -> list[bytes]:
         given = "".join(f"{blob}\n" for blob in blobs).encode()

@@ -127,6 +127,8 @@ class Report:
     counted: Counted = field(default_factory=Counted)
     audited: frozenset[str] = frozenset()
     """The files that were looked at."""
+    roots: tuple[str, ...] = ()
+    """The folders and files that were asked for."""
     known: tuple[Finding, ...] = ()
     """Findings that the baseline already holds."""
     gone: int = 0

@@ -60,23 +60,24 @@ class _Ignore:
 
     def verdict(self, path: str) -> bool | None:
         """Say ignored, kept, or nothing; the last pattern that fits decides."""
-        if not path.startswith(self.prefix):
+        if not path or not path.startswith(self.prefix):
             return None
         inner = path[len(self.prefix) :]
         return next((out for out, run in self.runs if run.match(inner)), None)
 
 
 def walk(paths: Iterable[str]) -> Tree:
-    """List the files under paths; a file that is named itself is listed even if ignored.
+    """List the files under paths; what is named itself is read even if ignored.
 
     Raises WrongUse where a path does not exist.
     """
     tree = Tree()
     for path in paths:
         shown = os.path.normpath(path).replace(os.sep, "/")
-        if Path(path).is_dir():
-            ignores = _above(Path(path))
-            _folder(tree, shown, "" if shown == "." else f"{shown}/", ignores)
+        if os.path.isdir(path):  # noqa: PTH112 -- a Path raises where a folder above is shut
+            prefix = "" if shown == "." else f"{shown}/"
+            ignores = _above(tree, Path(path), prefix)
+            _folder(tree, shown, prefix, [] if _ignored(ignores, prefix) else ignores)
         elif os.path.lexists(path):
             _named(tree, shown)
         else:
@@ -170,24 +171,26 @@ def _own(
         return []
 
 
-def _above(folder: Path) -> list[_Rooted]:
+def _above(tree: Tree, folder: Path, cut: str) -> list[_Rooted]:
     """Read the ignore files of the repository around a folder, outermost first."""
-    shown = os.path.normpath(folder).replace(os.sep, "/")
-    cut = "" if shown == "." else f"{shown}/"
     here = folder.resolve()
-    root = next((up for up in (here, *here.parents) if (up / ".git").exists()), None)
+    parents = (here, *here.parents)
+    root = next((up for up in parents if os.path.exists(up / ".git")), None)  # noqa: PTH110 -- as above
     if root is None:
         return []
     added = f"{here.relative_to(root).as_posix()}/" if here != root else ""
     found = [root / ".git" / "info" / "exclude"]
-    between = [here, *here.parents]
-    found += [up / ".gitignore" for up in reversed(between[1 : between.index(root) + 1])]
+    found += [up / ".gitignore" for up in reversed(parents[1 : parents.index(root) + 1])]
     rooted = []
     for file in found:
-        if file.is_file():
-            inside = file.parent if file.name == ".gitignore" else root
-            prefix = f"{inside.relative_to(root).as_posix()}/" if inside != root else ""
+        inside = file.parent if file.name == ".gitignore" else root
+        prefix = f"{inside.relative_to(root).as_posix()}/" if inside != root else ""
+        try:
             rooted.append(_Rooted(cut, added, _read(file, prefix)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            tree.problems.append(Problem(path=str(file), reason=_reason(error)))
     return rooted
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -146,6 +147,11 @@ def _told(work: Callable[[], int]) -> int:
     except TurnoutError as error:
         typer.echo(f"error: {error}", err=True)
         return UNTOLD
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        typer.echo(f"error: {error.filename}: {error.strerror or error}", err=True)
+        return UNTOLD
 
 
 def _itself(where: _Where) -> _Where:
@@ -188,6 +194,8 @@ def _find(
     if baseline is not None:
         report = _ratchet(report, baseline, update=update)
     _written(report, rules, form, output)
+    if not report.counted.files:
+        typer.echo("note: nothing was searched: no file of this kind, or all are ignored", err=True)
     return _code(report)
 
 
@@ -233,14 +241,17 @@ def _ratchet(report: Any, path: Path, *, update: bool) -> Any:
     from turnout.audit import baseline
 
     if update:
-        baseline.save(path, baseline.of_report(report))
+        none = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
+        old = baseline.load(path) if path.exists() else none
+        baseline.save(path, baseline.updated(report, old))
         typer.echo(f"{path}: {len(report.findings)} findings are known now", err=True)
     known = baseline.load(path)
     compared = baseline.compared(report, known)
     smaller = baseline.shrunk(compared, known)
     if smaller != known:
         baseline.save(path, smaller)
-        typer.echo(f"{path}: {compared.gone} fewer; commit the file", err=True)
+        change = f"{compared.gone} fewer" if compared.gone else "findings moved"
+        typer.echo(f"{path}: {change}; commit the file", err=True)
     return compared
 
 
@@ -281,7 +292,10 @@ def _history(
         sys.stdout.write(history.table(found))
     if svg is not None:
         svg.write_text(history.plot(found, rules.title), encoding="utf-8")
-    return FOUND if found[-1].findings else CLEAN
+    head = found[-1]
+    if head.findings:
+        return FOUND
+    return UNTOLD if head.skipped or head.problems else CLEAN
 
 
 def _point(point: Any) -> dict[str, Any]:
@@ -293,4 +307,5 @@ def _point(point: Any) -> dict[str, Any]:
         "levels": point.levels,
         "rules": point.rules,
         "skipped": point.skipped,
+        "problems": point.problems,
     }

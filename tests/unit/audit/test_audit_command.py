@@ -351,10 +351,44 @@ def test_the_burndown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "git" in err) == (2, True)
 
 
+def test_the_burndown_sees_what_an_audit_sees(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other people's code is left out, and what could not be told at HEAD is no clean end."""
+    _git("init", "-q")
+    (here / "node_modules").mkdir()
+    (here / "node_modules/a.ts").write_text('import "acme";\n')
+    (here / "src/a.ts").write_text('import { x from "acme";\n')
+    (here / "src/b.md").unlink()
+    _git("add", "-f", "src", "node_modules")
+    _git("commit", "-qm", "one")
+    code, out, _ = turnout("history", "rules.toml", ".", "--json", capsys=capsys)
+    assert [(point["findings"], point["problems"]) for point in json.loads(out)] == [(0, 1)]
+    assert code == 2
+
+
 def test_the_core_names_no_vendor(capsys: pytest.CaptureFixture[str]) -> None:
     """The project audits itself."""
     code, out, _ = turnout("--self", capsys=capsys)
     assert code == 0, out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("worker/a.py", "# as Inngest does\n"),
+        ("b.py", "import turnout_acme\n"),
+        ("c.md", "Trigger.dev\n"),
+    ],
+)
+def test_a_vendor_in_the_core_is_found(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    """The project's audit of itself is no formality."""
+    (here / "core" / name).parent.mkdir(parents=True)
+    (here / "core" / name).write_text(text)
+    code, out, _ = turnout("--self", "core", capsys=capsys)
+    assert (code, name in out) == (1, True)
 
 
 def test_help_imports_no_engine() -> None:

@@ -168,7 +168,8 @@ def test_fences_are_read_in_their_language() -> None:
     """Also when indented, quoted or in a list; places are those of the document."""
     text = (
         '# P\n\n```ts\nimport "acme";\n```\n\n- item\n\n  ```python\n  import acme\n  ```\n\n'
-        '> ```js\n> require("acme");\n> ```\n\n```bash\nexport X=1\n```\n\n```env\nACME_KEY=1\n```\n'
+        '> ```js\n> require("acme");\n> ```\n\n```bash\nexport X=1\n```\n'
+        "\n```env\nACME_KEY=1\n```\n"
         "\n~~~yaml\nenv:\n  ACME_KEY: 1\n~~~\n"
     )
     assert scanned(text)[0] == ["import:4", "import:10", "import:14", "env:22", "env:27"]

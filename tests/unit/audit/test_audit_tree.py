@@ -65,7 +65,7 @@ def write(root: Path, files: dict[str, str | bytes]) -> None:
 TREE: dict[str, str | bytes] = {
     "src/a.ts": 'import "acme";\n',
     "src/b.py": "x = 'ACME'\n",
-    "docs/c.md": "# Їжак\n\nЇЖАК acme\n",
+    "docs/c.md": "# Їжак\n\nЇЖак acme\n",
     ".github/ci.yml": "name: Acme\n",
     "empty.ts": "",
     "latin.py": b"# caf\xe9 acme\n",
@@ -149,7 +149,8 @@ def test_git_says_the_same_about_what_is_ignored(here: Path) -> None:
     write(
         here,
         {
-            ".gitignore": "*.log\n!keep.log\n/build/\ndocs/**/draft\nfoo/*\n!foo/bar/\n\\#x\ntrail \n",
+            ".gitignore": "*.log\n!keep.log\n/build/\ndocs/**/draft\n"
+            "foo/*\n!foo/bar/\n\\#x\ntrail \n",
             "sub/.gitignore": "!*.log\nlocal\n/only\n",
             **dict.fromkeys(
                 [
@@ -309,3 +310,13 @@ def test_what_cannot_be_read_is_named(
         for path in (root / "tree/shut", root / "tree/b.ts"):
             path.chmod(stat.S_IRWXU)
         shutil.rmtree(root)
+
+
+def test_a_folder_that_is_named_is_read_even_if_ignored(here: Path) -> None:
+    """Auditing nothing must not look clean; what the folder itself ignores stays ignored."""
+    write(here, {".gitignore": "/build/\n", "build/.gitignore": "skip.ts\n"})
+    write(here, dict.fromkeys(["build/a.ts", "build/in/b.ts", "build/skip.ts"], 'import "acme";'))
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert audit(RULES, ["."]).findings == ()
+    assert {f.path for f in audit(RULES, ["build"]).findings} == {"build/a.ts", "build/in/b.ts"}
+    assert {f.path for f in audit(RULES, ["build/in"]).findings} == {"build/in/b.ts"}
