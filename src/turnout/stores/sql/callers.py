@@ -66,6 +66,11 @@ class CallersTransaction:
         """Run a statement of which nothing needs to be known."""
         self._execute(statement, params)
 
+    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
+        """Run a statement once for each of these."""
+        for each in params:
+            self._execute(statement, each)
+
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold a name until the caller's transaction ends."""
         self._home.lock(self._run, name, shared=shared)

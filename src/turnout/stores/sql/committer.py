@@ -2,7 +2,8 @@
 
 An operation is a plain function of a transaction. A thread takes all operations that wait, runs
 them in one transaction, commits once, and tells each loop once. An operation that raises undoes
-only itself. Operations of one run go through one thread, in order.
+only itself: where it had written something the group is undone, and each runs alone. Operations of
+one run go through one thread, in order.
 """
 
 import asyncio
@@ -230,21 +231,19 @@ def _alone(link: Link, operation: Operation) -> None:
 
 def _beside_others(link: Link, operation: Operation) -> bool:
     """Run one operation of several; False when it has done nothing yet and must be run alone."""
-    link.mark()
+    tx = link.tx
+    tx.untouched = True
     try:
-        operation.result = operation.work(link.tx)
+        operation.result = operation.work(tx)
     except Exception as error:
-        if isinstance(error, Contended) and link.tx.untouched:
+        if isinstance(error, Contended) and tx.untouched:
             return False
         if isinstance(named := _named(link, error), Contended | Lost):
             raise named from error
         operation.error = error
-        if link.savepoints:
-            link.undo()
-        elif not (isinstance(error, TurnoutError) and link.tx.untouched):
+        # A savepoint for each operation would cost more than the few times that this happens.
+        if not (isinstance(error, TurnoutError) and tx.untouched):
             raise _Spoiled from error
-    else:
-        link.keep()
     return True
 
 

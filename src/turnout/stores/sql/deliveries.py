@@ -3,14 +3,21 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, null, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, null, or_, select, update
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
 from turnout.model.runs import Delivery, Journal
 from turnout.model.status import DeliveryState
 from turnout.ports.run_store import Handed
 from turnout.stores.sql.journals import read_journal, read_run
-from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE, delivery_of, delivery_values
+from turnout.stores.sql.rows import (
+    DELIVERY_COLUMNS,
+    LIVE,
+    RUN_COLUMNS,
+    delivery_of,
+    delivery_values,
+    run_of,
+)
 from turnout.stores.sql.schema import among, deliveries, fixed, given, insert_into, runs
 from turnout.stores.sql.statements import Transaction
 
@@ -26,7 +33,21 @@ _ALL: Final = (
     .where(deliveries.c.run_id == given(deliveries.c.run_id))
     .order_by(deliveries.c.number)
 )
-_HOLDER: Final = select(deliveries.c.provider_run_id, deliveries.c.claimed_at).where(*_ITS)
+_HELD_BY: Final = (
+    select(
+        *RUN_COLUMNS,
+        deliveries.c.provider_run_id,
+        deliveries.c.claimed_at,
+        runs.c.wake_at.is_not(None),
+    )
+    .join(
+        deliveries,
+        and_(deliveries.c.run_id == runs.c.run_id, deliveries.c.number == runs.c.delivery),
+    )
+    .where(_ITS_RUN)
+    # Both: what is read of a row that is not locked may be older than the wait for the other.
+    .with_for_update(of=[runs, deliveries])
+)
 _CLAIM: Final = (
     update(deliveries)
     .where(*_ITS)
@@ -60,26 +81,31 @@ _MOVE: Final = (
     .where(*_ITS, deliveries.c.watched == fixed(1))
     .values(due_at=bindparam("to_due_at"))
 )
+_IS_PENDING: Final = deliveries.c.state == fixed(DeliveryState.PENDING.value)
+_TO_LOOK: Final = and_(deliveries.c.watched == fixed(1), deliveries.c.stopping == fixed(0))
 _ACCEPTED: Final = (
     update(deliveries)
-    .where(*_ITS, deliveries.c.state == fixed(DeliveryState.PENDING.value))
+    .where(*_ITS)
     .values(
-        state=fixed(DeliveryState.SENT.value),
-        provider_run_id=bindparam("to_provider_run_id"),
-        error=null(),
+        state=case((_IS_PENDING, fixed(DeliveryState.SENT.value)), else_=deliveries.c.state),
+        provider_run_id=case(
+            (_IS_PENDING, bindparam("to_provider_run_id", type_=deliveries.c.provider_run_id.type)),
+            else_=deliveries.c.provider_run_id,
+        ),
+        error=case((_IS_PENDING, null()), else_=deliveries.c.error),
+        due_at=case(
+            (_TO_LOOK, bindparam("to_due_at", type_=deliveries.c.due_at.type)),
+            else_=deliveries.c.due_at,
+        ),
+        sent_at=bindparam("to_sent_at"),
     )
 )
-_SENT: Final = update(deliveries).where(*_ITS).values(sent_at=bindparam("to_sent_at"))
 _FAILED: Final = (
     update(deliveries)
-    .where(*_ITS, deliveries.c.state == fixed(DeliveryState.PENDING.value))
+    .where(*_ITS, _IS_PENDING)
     .values(failures=deliveries.c.failures + fixed(1), error=bindparam("to_error"))
 )
-_LOOK: Final = (
-    update(deliveries)
-    .where(*_ITS, deliveries.c.watched == fixed(1), deliveries.c.stopping == fixed(0))
-    .values(due_at=bindparam("to_due_at"))
-)
+_LOOK: Final = update(deliveries).where(*_ITS, _TO_LOOK).values(due_at=bindparam("to_due_at"))
 _SUPERSEDE: Final = (
     update(deliveries)
     .where(*_ITS, _IS_LIVE)
@@ -114,11 +140,13 @@ def claim_delivery(
     tx: Transaction, run_id: str, number: int, provider_run_id: str, now: int
 ) -> Journal:
     """Let a vendor run call for a delivery, and read the run; refuse every other one."""
-    run = read_run(tx, run_id, locked=True)
-    its = _key(run_id, number)
+    found = tx.rows(_HELD_BY, {"of_run_id": run_id})
+    if not found:
+        raise UnknownRun(f"no run {run_id!r} is known")
+    *row, holder, claimed_at, owed = found[0]
+    run, its = run_of(tuple(row)), _key(run_id, number)
     if number != run.delivery:
         raise Superseded(f"delivery {number} of run {run_id!r} is not the live one")
-    holder, claimed_at = tx.rows(_HOLDER, its)[0]
     if claimed_at is not None and holder != provider_run_id:
         raise Superseded(f"another vendor run holds delivery {number} of run {run_id!r}")
     if run.state.terminal:
@@ -127,7 +155,8 @@ def claim_delivery(
         tx.write(_CLAIM, {**its, "to_provider_run_id": provider_run_id, "to_at": now})
     else:
         tx.write(_CALLED, {**its, "to_at": now})
-    tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
+    if owed:
+        tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
     return read_journal(tx, run)
 
 
@@ -151,21 +180,22 @@ def read_deliveries(tx: Transaction, run_id: str) -> Sequence[Delivery]:
 def due_deliveries(tx: Transaction, now: int, limit: int, hold: int) -> Sequence[Delivery]:
     """Take what is due; what is taken is due again after the hold."""
     taken = [delivery_of(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
-    for each in taken:
-        tx.write(_MOVE, {**_key(each.run_id, each.number), "to_due_at": now + hold})
+    if taken:
+        moved = {"to_due_at": now + hold}
+        tx.write_all(_MOVE, [_key(each.run_id, each.number) | moved for each in taken])
     return taken
 
 
 def delivered(tx: Transaction, handed: Sequence[Handed]) -> None:
     """Record what became of sendings."""
+    accepted = [each for each in handed if each.error is None]
+    if accepted:
+        tx.write_all(_ACCEPTED, [_acceptance(each) for each in accepted])
     for each in handed:
-        its = _key(each.run_id, each.number)
-        tx.write(_LOOK, {**its, "to_due_at": each.due_at})
         if each.error is not None:
+            its = _key(each.run_id, each.number)
+            tx.write(_LOOK, {**its, "to_due_at": each.due_at})
             tx.write(_FAILED, {**its, "to_error": each.error[:LONGEST_ERROR]})
-            continue
-        tx.write(_ACCEPTED, {**its, "to_provider_run_id": each.provider_run_id})
-        tx.write(_SENT, {**its, "to_sent_at": each.sent_at})
 
 
 def postpone(tx: Transaction, run_id: str, number: int, due_at: int) -> None:
@@ -191,6 +221,15 @@ def stopped(tx: Transaction, run_id: str, number: int) -> None:
     its = _key(run_id, number)
     tx.write(_STOPPED_LIVE, its)
     tx.write(_STOPPED, its)
+
+
+def _acceptance(handed: Handed) -> dict[str, object]:
+    return {
+        **_key(handed.run_id, handed.number),
+        "to_due_at": handed.due_at,
+        "to_provider_run_id": handed.provider_run_id,
+        "to_sent_at": handed.sent_at,
+    }
 
 
 def _key(run_id: str, number: int) -> dict[str, object]:

@@ -8,9 +8,6 @@ from turnout.stores.sql.statements import Transaction
 class Link(Protocol):
     """A connection: transactions are begun and ended here, statements go through `tx`."""
 
-    savepoints: bool
-    """Whether a mark costs next to nothing, so that each operation of a group has one."""
-
     @property
     def tx(self) -> Transaction:
         """What runs statements in the open transaction."""
@@ -26,18 +23,6 @@ class Link(Protocol):
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open; never raises."""
-        ...
-
-    def mark(self) -> None:
-        """Mark where an operation begins."""
-        ...
-
-    def keep(self) -> None:
-        """Keep what was done since the mark."""
-        ...
-
-    def undo(self) -> None:
-        """Undo what was done since the mark."""
         ...
 
     def translated(self, error: Exception) -> Exception:

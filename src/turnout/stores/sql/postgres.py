@@ -74,6 +74,11 @@ class PostgresTransaction:
         known = self._known[statement]
         self._tells.execute(known.sql, known.values(params))
 
+    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
+        """Send a statement once for each of these."""
+        for each in params:
+            self.write(statement, each)
+
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold a name; a group does not wait long for one that it shares, and not for another."""
         if shared or self.patient:
@@ -88,8 +93,6 @@ class PostgresTransaction:
 
 class PostgresLink:
     """A connection of our own."""
-
-    savepoints = False  # each would be a round trip or two
 
     def __init__(self, connection: "psycopg.Connection[Row]", known: Statements) -> None:
         self._connection = connection
@@ -119,16 +122,6 @@ class PostgresLink:
         with suppress(psycopg.Error):
             if self._connection.info.transaction_status != TransactionStatus.IDLE:
                 self._connection.execute("ROLLBACK")
-
-    def mark(self) -> None:
-        """Note that an operation begins."""
-        self.tx.untouched = True
-
-    def keep(self) -> None:
-        """Nothing to do: there was no savepoint."""
-
-    def undo(self) -> None:
-        """Nothing was done since the mark; see `savepoints`."""
 
     def translated(self, error: Exception) -> Exception:
         """Say what a driver's error means."""

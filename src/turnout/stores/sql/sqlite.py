@@ -46,9 +46,8 @@ _BROKEN: Final = frozenset(
 class SqliteTransaction:
     """Runs statements on a connection's cursor."""
 
-    untouched = False  # never asked: each operation has its savepoint
-
     def __init__(self, cursor: sqlite3.Cursor, known: Statements) -> None:
+        self.untouched = True
         self._cursor = cursor
         self._known = known
 
@@ -60,12 +59,22 @@ class SqliteTransaction:
     def changed(self, statement: Executable, params: Params) -> int:
         """Run a statement and say how many rows it changed."""
         known = self._known[statement]
-        return self._cursor.execute(known.sql, known.values(params)).rowcount
+        changed = self._cursor.execute(known.sql, known.values(params)).rowcount
+        if changed:
+            self.untouched = False
+        return changed
 
     def write(self, statement: Executable, params: Params) -> None:
         """Run a statement of which nothing needs to be known."""
+        self.untouched = False
         known = self._known[statement]
         self._cursor.execute(known.sql, known.values(params))
+
+    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
+        """Run a statement once for each of these."""
+        self.untouched = False
+        known = self._known[statement]
+        self._cursor.executemany(known.sql, map(known.values, params))
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Nothing to do: whoever writes is alone."""
@@ -73,8 +82,6 @@ class SqliteTransaction:
 
 class SqliteLink:
     """A connection of our own."""
-
-    savepoints = True
 
     def __init__(self, connection: sqlite3.Connection, known: Statements) -> None:
         self._connection = connection
@@ -94,19 +101,6 @@ class SqliteLink:
         with suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._cursor.execute("ROLLBACK")
-
-    def mark(self) -> None:
-        """Mark where an operation begins."""
-        self._cursor.execute("SAVEPOINT operation")
-
-    def keep(self) -> None:
-        """Keep what was done since the mark."""
-        self._cursor.execute("RELEASE operation")
-
-    def undo(self) -> None:
-        """Undo what was done since the mark."""
-        self._cursor.execute("ROLLBACK TO operation")
-        self._cursor.execute("RELEASE operation")
 
     def translated(self, error: Exception) -> Exception:
         """Say what a driver's error means."""

@@ -19,10 +19,8 @@ Row = tuple[Any, ...]
 class Transaction(Protocol):
     """What a decision may do to the database, inside a transaction that others begin and end."""
 
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing was written in it yet; may be False without need."""
-        ...
+    untouched: bool
+    """Whether the operation under way has written nothing yet; may be False without need."""
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
         """Run a statement and read all its rows."""
@@ -34,6 +32,10 @@ class Transaction(Protocol):
 
     def write(self, statement: Executable, params: Params) -> None:
         """Run a statement of which nothing needs to be known."""
+        ...
+
+    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
+        """Run such a statement once for each of these parameters."""
         ...
 
     def lock(self, name: str, *, shared: bool = False) -> None:
