@@ -33,9 +33,7 @@ def cli(
 
 
 @contextmanager
-def service(
-    app: str, environ: Mapping[str, str], *, command: Sequence[str] = ()
-) -> Iterator[str]:
+def service(app: str, environ: Mapping[str, str], *, command: Sequence[str] = ()) -> Iterator[str]:
     """Run `turnout serve` until the end; gives its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -27,9 +27,10 @@ def torn(url: str) -> list[str]:
         faults += [f"a {kind} without its run" for (each,) in rows(url, query) if each not in runs]
     orphans = "SELECT run_id FROM {runs} WHERE event_id NOT IN (SELECT event_id FROM {events})"
     faults += [f"run {run_id} without its event" for (run_id,) in rows(url, orphans)]
-    started = Counter(row[0] for row in rows(url, "SELECT task FROM {runs} WHERE key = 'go'"))
-    if started not in ({}, {"journey": 1, "beside": 1}):
-        faults.append(f"one event started {dict(started)}")
+    both = Counter(row[0] for row in rows(url, "SELECT event_id FROM {runs} WHERE key LIKE 'go%'"))
+    faults += [
+        f"event {event} started {many} of its 2" for event, many in both.items() if many != 2
+    ]
     orders = len(rows(url, "SELECT id FROM orders"))
     ordered = len(rows(url, "SELECT run_id FROM {runs} WHERE task = 'ordered'"))
     if orders != ordered:

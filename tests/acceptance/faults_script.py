@@ -68,9 +68,16 @@ async def _emit(live: Turnout, part: Part) -> None:
         Event(name="faults/sleep", payload={}, key="sleep"),
         Event(name="faults/fail", payload={}, key="fail"),
     )
-    lanes = [Event(name="faults/limited", payload={"lane": "x"}, key=f"limited-{at}") for at in range(3)]
+    lanes = [
+        Event(name="faults/limited", payload={"lane": "x"}, key=f"limited-{at}") for at in range(3)
+    ]
     await emit(*lanes)
-    await emit(*(Event(name="faults/stepwise", payload={"lane": "y"}, key=f"steps-{at}") for at in range(2)))
+    await emit(
+        *(
+            Event(name="faults/stepwise", payload={"lane": "y"}, key=f"steps-{at}")
+            for at in range(2)
+        )
+    )
 
 
 async def _order(live: Turnout, url: str) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -246,8 +245,4 @@ def _told(answer: httpx.Response) -> tuple[int, str]:
 def _begun(vendor: Vendor, run: dict[str, Any]) -> int:
     path = Path(vendor.environ["FAULTS_EFFECTS"])
     found = effects_of(path) if path.exists() else []
-    return sum(
-        each["what"] == "begin" and each["step"].startswith(run["run_id"]) for each in found
-    )
-
-
+    return sum(each["what"] == "begin" and each["step"].startswith(run["run_id"]) for each in found)

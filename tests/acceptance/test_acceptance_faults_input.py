@@ -164,19 +164,23 @@ async def test_a_run_id_is_one_safe_segment(run_id: str, environ: dict[str, str]
 
 
 async def fine(ctx: Any) -> int:
+    """A step's body."""
     return 1
 
 
 async def one_id_twice(ctx: Any, payload: Any) -> None:
+    """Two steps with one id."""
     await ctx.step("load", fine, ctx)
     await ctx.step("load", fine, ctx)
 
 
 async def numbered(ctx: Any, payload: Any) -> None:
+    """A step's id as vendors number repeated ones."""
     await ctx.step("load:2", fine, ctx)
 
 
 async def foreign(ctx: Any, payload: Any) -> None:
+    """An await that is not ctx's."""
     import asyncio
 
     await ctx.step("load", fine, ctx)
@@ -184,10 +188,13 @@ async def foreign(ctx: Any, payload: Any) -> None:
 
 
 async def not_json(ctx: Any, payload: Any) -> None:
+    """A result that is not JSON."""
     await ctx.step("load", lambda: {1, 2})
 
 
 async def in_a_body(ctx: Any, payload: Any) -> None:
+    """ctx.* awaited in a step's body."""
+
     async def body() -> None:
         await ctx.sleep("nap", "1s")
 

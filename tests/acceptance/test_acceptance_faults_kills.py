@@ -131,7 +131,7 @@ def faults_of(result: Result) -> list[str]:
         return [result["error"]]
     url, folder = result["url"], Path(result["folder"])
     effects = effects_of(folder / "effects")
-    counted = {task: many for task, many in rows(url, _COUNTED)}
+    counted = dict(rows(url, _COUNTED))
     return [
         *result["torn"],
         *torn(url),
@@ -167,5 +167,8 @@ def test_a_kill_at_any_commit_loses_and_doubles_nothing(
     assert {place.partition(":")[0] for place in killed} == POINTS
     assert len(killed) > 0.7 * len(cases)
     wrong = {result["name"]: faults for result in results if (faults := faults_of(result))}
-    told = [f"{name}: {faults[0][-1500:]} (and {len(faults) - 1} more)" for name, faults in wrong.items()]
+    told = [
+        f"{name}: {faults[0][-1500:]} (and {len(faults) - 1} more)"
+        for name, faults in wrong.items()
+    ]
     assert not told, f"{len(told)} of {len(cases)}:\n" + "\n".join(told[:8])

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.faults_commands import ACME, ROOT, SIGNING_KEY, cli, clean, service
+from tests.acceptance.faults_commands import ACME, ROOT, SIGNING_KEY, cli, service
 from tests.acceptance.faults_ledger import doubled, effects_of, ended, repeated
 from tests.acceptance.faults_rows import rows
 from tests.postgres import PostgresServer

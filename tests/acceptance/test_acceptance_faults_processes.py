@@ -48,7 +48,11 @@ def settings(url: str, folder: Path) -> dict[str, str]:
 @contextmanager
 def workers(number: int, environ: Mapping[str, str]) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """Run `turnout work` processes; end those that are left."""
-    command = [str(Path(sys.executable).with_name("turnout")), "work", "tests.acceptance.faults_app:faults"]
+    command = [
+        str(Path(sys.executable).with_name("turnout")),
+        "work",
+        "tests.acceptance.faults_app:faults",
+    ]
     started = [
         subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}) for _ in range(number)
     ]
