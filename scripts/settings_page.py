@@ -22,8 +22,8 @@ OURS = {
     " absolute: routes are not looked at, so setting it back is the rollback. Unset: `local`, and"
     " refused in production",
     "ORCHESTRATOR_PRIMARY": "in `dual`: whose result counts, for tasks without a route",
-    "ORCHESTRATOR_SHADOW": "in `dual`: who runs shadows; may be left out where only one other vendor"
-    " is installed",
+    "ORCHESTRATOR_SHADOW": "in `dual`: who runs shadows; may be left out where only one other"
+    " vendor is installed",
     "TURNOUT_APP": "the app, as `module:attribute`; commands take `--app` instead",
     "TURNOUT_ENV": "`development` or `production`; production refuses defaults for a laptop",
     "TURNOUT_DATABASE_URL": "the run store: `sqlite:///path`, `sqlite://` (in memory) or"
@@ -141,7 +141,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(given, SecretStr):
         given = given.get_secret_value()
     if given is None or given == ():
-        return "–"
+        return "none"
     return f"`{given // 1_000}s`" if isinstance(given, int) else f"`{given}`"
 
 

@@ -1,0 +1,254 @@
+"""What a run, a step and a park cost, counted: `python scripts/bench/step_cost.py [PROVIDER …]`.
+
+For each provider one run after the other of four tasks: no step, one, four, and a sleep of seven
+seconds. Counted are the run store's operations, commits and statements (SQLite), the requests to
+and from the vendor's offline server with the bytes of their bodies, and the artifacts. A step is a
+third of the difference of four and one; a park is that of the sleep and no step. What is done
+whether or not there is a run (polls, beats) is left out by name. Prints one JSON object.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from turnout import App, Context, Event, asgi, open_turnout, read_settings, task
+from turnout.bootstrap.adapters import EMBEDDED
+from turnout.bootstrap.live import Turnout
+from turnout.failpoints import COMMITS, POLLS
+from turnout.local.processes import Supervisor, free_port
+from turnout.ports.devserver import DevSetup
+from turnout.stores.sql.committer import Committer
+from turnout.stores.sql.sqlite import SqliteTransaction
+from turnout.testing.backends import devserver
+
+COUNTED = frozenset({*COMMITS, "load", "transitions", "deliveries", "children"}) - POLLS
+"""Operations that a run causes, beside polls that took something for it; the others are the pump's
+turns and the replica's beats. The statements of polls are not counted."""
+ROUNDS = 5
+SLEEP = "7s"
+
+counts: Counter[str] = Counter()
+
+
+async def nothing() -> int:
+    """Do nothing."""
+    return 1
+
+
+@task("none", on="cost/none")
+async def none(_ctx: Context, _payload: dict[str, Any]) -> int:
+    """Run no step."""
+    return 0
+
+
+@task("one", on="cost/one")
+async def one(ctx: Context, _payload: dict[str, Any]) -> int:
+    """Run one step."""
+    return await ctx.step("step-0", nothing)
+
+
+@task("four", on="cost/four")
+async def four(ctx: Context, _payload: dict[str, Any]) -> int:
+    """Run four steps, one after the other."""
+    return sum([await ctx.step(f"step-{number}", nothing) for number in range(4)])
+
+
+@task("sleeps", on="cost/sleeps")
+async def sleeps(ctx: Context, _payload: dict[str, Any]) -> int:
+    """Park once, for longer than any worker waits in process."""
+    await ctx.sleep("rest", SLEEP)
+    return 0
+
+
+COST = App(name="cost", tasks=(none, one, four, sleeps))
+
+
+def count_the_store() -> None:
+    """Count operations by name, and the statements inside those that a run causes."""
+    inside: list[str] = []
+    for name in ("write", "read"):
+        setattr(Committer, name, _operation(getattr(Committer, name), inside))
+    for name in ("rows", "changed", "write", "write_all"):
+        setattr(SqliteTransaction, name, _statement(getattr(SqliteTransaction, name), inside))
+
+
+def _operation(original: Callable[..., Awaitable[Any]], inside: list[str]) -> Callable[..., Any]:
+    async def counted(
+        self: Committer, name: str, work: Callable[[Any], Any], *rest: Any, **more: Any
+    ) -> Any:
+        def noted(transaction: Any) -> Any:
+            inside.append(name)
+            try:
+                found = work(transaction)
+            finally:
+                inside.pop()
+            if name in COUNTED or (name in POLLS and found):
+                counts[f"operation {name}"] += 1
+                counts["operations"] += 1
+                counts["commits"] += original.__name__ == "write"
+            return found
+
+        return await original(self, name, noted, *rest, **more)
+
+    return counted
+
+
+def _statement(original: Callable[..., Any], inside: list[str]) -> Callable[..., Any]:
+    def counted(self: SqliteTransaction, *rest: Any, **more: Any) -> Any:
+        counts["statements"] += bool(inside) and inside[-1] in COUNTED
+        return original(self, *rest, **more)
+
+    return counted
+
+
+def count_requests_out() -> None:
+    """Count what adapters send, and the bytes of bodies both ways."""
+    original = httpx.AsyncClient.send
+
+    async def counted(self: httpx.AsyncClient, request: httpx.Request, **more: Any) -> Any:
+        answer = await original(self, request, **more)
+        if request.url.path != "/turnout/health":
+            counts["requests out"] += 1
+            counts["bytes out"] += len(await request.aread()) + len(await answer.aread())
+        return answer
+
+    httpx.AsyncClient.send = counted  # type: ignore[method-assign]
+
+
+def counting(application: Any) -> Any:
+    """Count what the vendor's side sends to the service, and the bytes of bodies both ways."""
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await application(scope, receive, send)
+            return
+        counts["requests in"] += 1
+
+        async def received() -> Any:
+            message = await receive()
+            counts["bytes in"] += len(message.get("body", b""))
+            return message
+
+        async def sent(message: Any) -> None:
+            counts["bytes in"] += len(message.get("body", b""))
+            await send(message)
+
+        await application(scope, received, sent)
+
+    return counted
+
+
+async def measure(provider: str) -> dict[str, Any]:
+    """Run each task some times on a provider; medians of what one run costs."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="step-cost-")))
+        live = await stack.enter_async_context(_opened(provider, folder))
+        found = {each.id: await _cost(live, each.id, folder) for each in COST.tasks}
+    names = sorted({name for cost in found.values() for name in cost})
+    return {
+        "run": {name: found["none"].get(name, 0) for name in names},
+        "step": {
+            name: round((found["four"].get(name, 0) - found["one"].get(name, 0)) / 3, 2)
+            for name in names
+        },
+        "park": {
+            name: round(found["sleeps"].get(name, 0) - found["none"].get(name, 0), 2)
+            for name in names
+        },
+    }
+
+
+async def _cost(live: Turnout, name: str, folder: Path) -> dict[str, float]:
+    rounds = [await _once(live, name, folder) for _ in range(ROUNDS)]
+    names = {each for round_ in rounds for each in round_}
+    return {
+        each: statistics.median(round_.get(each, 0) for round_ in rounds) for each in sorted(names)
+    }
+
+
+async def _once(live: Turnout, name: str, folder: Path) -> dict[str, float]:
+    """Count one run, from its emit until its artifacts are written and nothing moves."""
+    await asyncio.sleep(0.5)
+    counts.clear()
+    (emitted,) = await live.orchestrator.emit(Event(name=f"cost/{name}"))
+    run_folder = folder / "artifacts" / "runs" / emitted.runs[0].run_id
+    while not (run_folder / "manifest.json").exists():
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(1.0)
+    written = [path.stat().st_size for path in run_folder.rglob("*.json")]
+    return {**counts, "objects": len(written), "bytes of objects": sum(written)}
+
+
+@asynccontextmanager
+async def _opened(provider: str, folder: Path) -> AsyncIterator[Turnout]:
+    """Serve the tasks under a provider; a vendor's is its offline server, a double."""
+    port = free_port()
+    environ = {
+        "ORCHESTRATOR_PROVIDER": provider,
+        "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
+        "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
+        "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
+        "TURNOUT_SIGNING_KEYS": "whsec_" + base64.b64encode(os.urandom(32)).decode(),
+    }
+    async with AsyncExitStack() as stack:
+        if provider not in EMBEDDED:
+            server = devserver(provider)
+            setup = DevSetup(
+                port=free_port(),
+                data=folder / provider,
+                app=COST,
+                service_url=environ["TURNOUT_SERVICE_URL"],
+                signing_key=environ["TURNOUT_SIGNING_KEYS"],
+            )
+            setup.data.mkdir()
+            processes = await stack.enter_async_context(Supervisor(folder / "logs"))
+            for process in server.processes(setup):
+                await processes.start(process)
+            environ |= server.environ(setup)
+        live = open_turnout(COST, settings=read_settings(environ, folder=folder))
+        await stack.enter_async_context(_served(live, port))
+        while not live.registrar.ready(provider):
+            await asyncio.sleep(0.1)
+        yield live
+
+
+@asynccontextmanager
+async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
+    application = counting(asgi(live))
+    server = uvicorn.Server(
+        uvicorn.Config(application, port=port, log_level="error", timeout_graceful_shutdown=1)
+    )
+    serving = asyncio.create_task(server.serve())
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.05)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the providers that are named, and print what was counted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("providers", nargs="*", default=["local", "inngest", "triggerdev"])
+    providers = parser.parse_args(arguments).providers
+    count_the_store()
+    count_requests_out()
+    print(json.dumps({each: asyncio.run(measure(each)) for each in providers}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
