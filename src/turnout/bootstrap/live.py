@@ -70,7 +70,7 @@ class Turnout:
             clock=clock,
             nudge=self.primary.nudge,
         )
-        self.registrar = Registrar(app, self.callers, self.orchestrator.arm)
+        self.registrar = Registrar(app, self.callers, self.orchestrator.arm_at)
         for side in self.sides:
             side.connect(
                 self.callers,

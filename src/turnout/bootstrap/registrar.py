@@ -18,7 +18,7 @@ class Registrar:
     """Registers in the background; a provider is ready once it knows the app."""
 
     def __init__(
-        self, app: App, callers: Mapping[str, DurableCaller], arm: Callable[[], Awaitable[None]]
+        self, app: App, callers: Mapping[str, DurableCaller], arm: Callable[[str], Awaitable[None]]
     ) -> None:
         self._app = app
         self._callers = callers
@@ -46,7 +46,7 @@ class Registrar:
         while True:
             try:
                 await self._callers[name].define(self._app)
-                await self._arm()
+                await self._arm(name)
             except TurnoutError as error:
                 if self.problems[name] != str(error):
                     log.warning(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnout.control.emissions import Emitter
-from turnout.errors import PolicyRefused, TurnoutError, UnknownProvider
+from turnout.errors import PolicyRefused, TurnoutError, Unavailable, UnknownProvider
 from turnout.model.events import Emitted, Event
 from turnout.model.policies import Concurrency, Policies, Retries
 from turnout.model.protocol import Tick, Ticked
@@ -107,16 +107,23 @@ class ControlPlane:
         return [each for armed in read for each in armed]
 
     async def arm(self) -> None:
-        """Make each provider's armed schedules those that it owns."""
+        """Make every provider's armed schedules those that it owns.
+
+        One that new runs do not go to may be away: what it still fires is not its own, and skipped.
+        """
+        for name in self._callers:
+            try:
+                await self.arm_at(name)
+            except Unavailable as error:
+                if name in self._selected():
+                    raise
+                log.warning("not disarmed", extra={"provider": name, "error": str(error)})
+
+    async def arm_at(self, name: str) -> None:
+        """Make one provider's armed schedules those that it owns."""
         owned = await self._store.schedules()
-        for name, caller in self._callers.items():
-            await caller.arm(
-                [
-                    each.schedule
-                    for each in owned
-                    if each.provider == name and self._known(each.schedule)
-                ]
-            )
+        mine = [each.schedule for each in owned if each.provider == name]
+        await self._caller(name).arm([each for each in mine if self._known(each)])
 
     async def cancel(self, run_id: str) -> Cancelled:
         """Cancel a run and its children; UnknownRun when there is none of that id."""
