@@ -14,6 +14,7 @@ _STEP_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _NUMBERED = re.compile(r".*:\d+")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
 
 
 def new_run_id(now: Millis, *, draw: bytes | None = None) -> str:
@@ -22,7 +23,7 @@ def new_run_id(now: Millis, *, draw: bytes | None = None) -> str:
     draw: ten bytes to make it of, where the same id must come out again.
     """
     number = (now << 80) | int.from_bytes((os.urandom(10) if draw is None else draw)[:10])
-    return "".join(_BASE32[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def check_run_id(run_id: str) -> str:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from turnout.errors import InvalidDefinition
+from turnout.model.copying import changed
 from turnout.model.ids import primary_id
 from turnout.model.policies import Retries
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import AttemptState
 from turnout.model.time import LONGEST, Millis
-from turnout.worker.copying import changed
 from turnout.worker.effects import settled
 
 TIMED_OUT: Final = Failure(name="TimedOut", message="the step's time was up")

@@ -4,11 +4,11 @@ A draft starts from a journal as it was read, takes an attempt's outcome, what t
 decided, and the run's end, and becomes one `Change`: committed whole, or not at all.
 """
 
+from turnout.model.copying import changed
 from turnout.model.runs import Attempt, Change, Emission, Journal, Run, Step, Transition, Wait
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
 from turnout.model.transitions import end
-from turnout.worker.copying import changed
 from turnout.worker.decision import Decision
 from turnout.worker.effects import Effects
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from turnout.model.copying import changed
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
 from turnout.worker.commands import StepCommand
-from turnout.worker.copying import changed
 from turnout.worker.effects import Asked
 
 

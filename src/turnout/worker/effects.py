@@ -14,6 +14,7 @@ import orjson
 from turnout.errors import InvalidDefinition, TurnoutError
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
+from turnout.model.copying import changed
 from turnout.model.events import StoredEvent
 from turnout.model.ids import check_step_id, new_run_id
 from turnout.model.policies import at_path
@@ -31,7 +32,6 @@ from turnout.worker.commands import (
     SleepCommand,
     match_of,
 )
-from turnout.worker.copying import changed
 from turnout.worker.values import encode
 
 Place = Callable[[Task, StoredEvent, Run], Choice]
