@@ -52,7 +52,7 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
         for command in block.commands if block.language == "console" else ():
             for called in re.findall(r"(?:^|\s)turnout ([a-z]+)", command):
                 unknown += [] if called in COMMANDS else [command]
-            for script in re.findall(r"(?:^|\s)(scripts/\w+)", command):
+            for script in re.findall(r"(?:^|\s)(scripts/[\w/.]+)", command):
                 unknown += [] if (ROOT / script).is_file() else [command]
     assert unknown == []
 
