@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from turnout_inngest.devserver import cel, crons, ids, outcome, signing
 from turnout_inngest.devserver.capacity import Capacity, Slot, Waiting
@@ -73,6 +73,7 @@ def test_what_is_not_of_the_subset_is_refused(text: str) -> None:
         cel.check(text)
 
 
+@example("20000000000000000000")
 @given(st.text(alphabet=string.printable, max_size=60))
 def test_no_text_breaks_the_expressions(text: str) -> None:
     """Whatever comes is an expression or an InvalidExpression, and evaluates to a verdict."""

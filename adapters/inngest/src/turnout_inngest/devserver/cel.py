@@ -189,7 +189,7 @@ def _call(node: Node, roots: Roots) -> Any:
         if name == "string":
             return value if isinstance(value, str) else orjson.dumps(value).decode()
         return int(value) if name == "int" else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise _NoValue from None
 
 

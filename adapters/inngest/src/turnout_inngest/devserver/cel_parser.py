@@ -13,6 +13,8 @@ from typing import Any
 from turnout_inngest.devserver.errors import InvalidExpression
 
 MAX_LENGTH = 2_000
+LONGEST_INTEGER = 19
+"""Digits of the largest 64-bit integer."""
 MAX_DEPTH = 40
 
 Node = tuple[Any, ...]
@@ -140,11 +142,17 @@ class _Parser:
             found.append(self.ternary(depth + 1))
         return tuple(found)
 
+    def integer(self, digits: str) -> int:
+        """Read an integer: CEL's have 64 bits, sign included."""
+        if len(digits) > LONGEST_INTEGER or int(digits) >= 2**63:
+            raise self.fault(f"the integer {digits[:24]} has more than 64 bits")
+        return int(digits)
+
     def primary(self, depth: int) -> Node:
         kind, value = self.kind, self.value
         if kind == "number":
             self.advance()
-            return ("literal", float(value) if "." in value else int(value))
+            return ("literal", float(value) if "." in value else self.integer(value))
         if kind == "string":
             self.advance()
             return ("literal", self.string(value))
