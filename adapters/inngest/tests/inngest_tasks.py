@@ -94,7 +94,7 @@ async def overtaken(ctx: Context, payload: dict[str, Any]) -> Any:
         await ctx.wait_for_event("said/go", match="payload.who", timeout="1h")
         return await ctx.step("met", mark, "met")
 
-    found = await ctx.parallel(ctx.step("slow", dawdle, 1.5), branch())
+    found = await ctx.parallel(ctx.step("slow", dawdle, 6.0), branch())
     return [*found, await ctx.step("behind", mark, "behind")]
 
 
