@@ -16,7 +16,16 @@ PROTOCOL = 1
 LARGEST_MESSAGE = 1024 * 1024
 """Bytes; larger values travel by artifact reference."""
 
-Text = Annotated[str, Field(max_length=512)]
+Text = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""Without control characters: no database keeps NUL, and no log should be told a new line."""
+
+LARGEST_COUNT = 2**31 - 1
+LARGEST_SEQ = 2**63 - 1
+LARGEST_MOMENT = 253_402_300_799_999
+"""The end of the year 9999, the last that has a date."""
+
+Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+Moment = Annotated[Millis, Field(ge=0, le=LARGEST_MOMENT)]
 
 
 class Message(BaseModel):
@@ -32,9 +41,9 @@ class Call(Message):
     task: Text
     definition: Text = ""
     run_id: Text
-    delivery: int = Field(ge=1)
+    delivery: Count
     provider_run_id: Text
-    provider_attempt: int = Field(default=1, ge=0)
+    provider_attempt: int = Field(default=1, ge=0, le=LARGEST_COUNT)
 
 
 class Advance(Call):
@@ -48,14 +57,14 @@ class Execute(Call):
 
     op: Literal["execute"] = "execute"
     step: Text
-    attempt: int = Field(ge=1)
+    attempt: Count
 
 
 class Park(Call):
     """Register the token that the vendor run is about to wait on."""
 
     op: Literal["park"] = "park"
-    seq: int = Field(ge=0)
+    seq: int = Field(ge=0, le=LARGEST_SEQ)
     token: Text
 
 
@@ -75,7 +84,7 @@ class Report(Call):
 
     op: Literal["report"] = "report"
     event: ReportEvent
-    at: Millis
+    at: Moment
 
 
 class Tick(Message):
@@ -87,7 +96,7 @@ class Tick(Message):
     op: Literal["tick"] = "tick"
     protocol: int = PROTOCOL
     schedule: Text
-    slot: Millis
+    slot: Moment
     provider: Text
     provider_run_id: Text
 

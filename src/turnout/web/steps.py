@@ -59,6 +59,10 @@ class StepEndpoint:
             return Response(status_code=499)
         except TurnoutError as error:
             return refusal(error)
+        except Exception:  # the outermost edge: a worker must get an answer that it can read
+            log.exception("step call failed", extra={"action": "step"})
+            message = "the call failed inside the service; its log says why"
+            return _answer(500, Refusal(code="error", message=message))
 
     async def _call(self, call: AnyCall) -> BaseModel | None:
         match call:
