@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from traceback import extract_tb
 from types import TracebackType
 from typing import Any, Self
 
 import turnout
 from turnout.bootstrap.adapters import installed, load, select
+from turnout.bootstrap.faults import app_faults
 from turnout.bootstrap.registrar import Registrar
 from turnout.bootstrap.routes import RouteBoard
 from turnout.bootstrap.settings import Settings, read_settings
@@ -200,6 +202,9 @@ class Turnout:
                 await self.orchestrator.catch_up()
             except TurnoutError as error:
                 log.warning("no beat", extra={"action": "beat", "error": str(error)})
+            except Exception:
+                # The edge of a loop that must go on: one beat may break.
+                log.exception("a beat broke", extra={"action": "beat"})
             await asyncio.sleep(BEAT)
 
 
@@ -220,15 +225,35 @@ def load_app(name: str | None) -> App:
     """Import the app that `module:attribute` names, from the working folder or installed."""
     if name is None:
         raise InvalidSettings("name the app: --app module:attribute, or TURNOUT_APP")
+    for fault in app_faults(name):
+        raise InvalidSettings(f"the app {fault}")
     module, _, attribute = name.partition(":")
     sys.path[:0] = [] if str(Path.cwd()) in sys.path else [str(Path.cwd())]
     try:
         found = getattr(importlib.import_module(module), attribute or "app")
-    except (ImportError, AttributeError) as error:
-        raise InvalidSettings(f"the app {name!r} cannot be loaded: {error}") from None
+    except TurnoutError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a team's module may raise anything
+        raise InvalidSettings(
+            f"the app {name!r} cannot be loaded: {_told(error, module)}"
+        ) from None
     if not isinstance(found, App):
         raise InvalidSettings(f"{name!r} is of type {type(found).__name__}, not a turnout.App")
     return found
+
+
+def _told(error: BaseException, module: str) -> str:
+    """Say in one line what an import raised, and in which file and line."""
+    missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+    if missing:
+        return f"{error}; looked in {Path.cwd()} and among what is installed"
+    if isinstance(error, AttributeError) and error.obj is sys.modules.get(module):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = [each for each in extract_tb(error.__traceback__) if "importlib" not in each.filename]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{place}"
 
 
 def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
@@ -241,6 +266,7 @@ def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
         service_url=live.settings.service_url,
     )
     callers: dict[str, DurableCaller] = {}
+    faults: list[str] = []
     for name in installed():
         selected = name in live.selection.names
         if not selected and (name == "memory" or "memory" in live.selection.names):
@@ -249,6 +275,8 @@ def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
             callers[name] = load(name).open(surroundings)
         except (InvalidSettings, ImportError) as error:
             if selected:
-                raise
+                faults.append(str(error))
             log.debug("adapter left out", extra={"provider": name, "error": str(error)})
+    if faults:
+        raise InvalidSettings("; ".join(faults))
     return callers

@@ -47,15 +47,21 @@ class Registrar:
             try:
                 await self._callers[name].define(self._app)
                 await self._arm(name)
-            except TurnoutError as error:
-                if self.problems[name] != str(error):
-                    log.warning(
-                        "not registered; tried again",
-                        extra={"action": "define", "provider": name, "error": str(error)},
-                    )
-                self.problems[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - the edge of an adapter: it is tried again
+                self._note(name, error)
             else:
                 self.problems.pop(name, None)
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST)
+
+    def _note(self, name: str, error: Exception) -> None:
+        known = isinstance(error, TurnoutError)
+        problem = str(error) if known else f"{type(error).__name__}: {error}"
+        if self.problems.get(name) != problem:
+            log.warning(
+                "not registered; tried again",
+                extra={"action": "define", "provider": name, "error": problem},
+                exc_info=None if known else error,
+            )
+        self.problems[name] = problem

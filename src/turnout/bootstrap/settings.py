@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 
+from turnout.bootstrap.faults import LONGEST, SHORTEST, faults_of, key_fault
 from turnout.errors import InvalidDefinition, InvalidSettings
 from turnout.model.time import Millis, millis
 
@@ -73,8 +74,13 @@ class Settings(BaseModel):
     @field_validator("signing_keys")
     @classmethod
     def _signing_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if not all(key.get_secret_value().startswith("whsec_") for key in keys):
-            raise ValueError("each key is written whsec_ and 24 to 64 bytes in base64")
+        found = [key_fault(key.get_secret_value()) for key in keys]
+        faults = [f"key {number} {fault}" for number, fault in enumerate(found, 1) if fault]
+        if faults:
+            raise ValueError(
+                f"{', '.join(faults)}; each is written whsec_ and {SHORTEST} to {LONGEST} random"
+                " bytes in base64"
+            )
         return keys
 
     @property
@@ -90,14 +96,17 @@ def read_settings(environ: Mapping[str, str], *, folder: Path | None = None) -> 
     """
     raw = {**_from_files(folder or Path()), **environ}
     raw = {name: value for name, value in raw.items() if value != ""}
+    faults = list(faults_of(raw))
     try:
-        return Settings(raw=raw, **raw)
+        settings = Settings(raw=raw, **raw)
     except ValidationError as error:
-        faults = [
-            f"{fault['loc'][0]}: {fault['msg']}"
+        faults += [
+            f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_url=False, include_input=False)
         ]
-        raise InvalidSettings("; ".join(faults)) from None
+    if faults:
+        raise InvalidSettings("; ".join(faults))
+    return settings
 
 
 def _from_files(folder: Path) -> dict[str, str]:
@@ -108,7 +117,7 @@ def _from_files(folder: Path) -> dict[str, str]:
             found.update(
                 {name: str(value) for name, value in tomllib.loads(toml.read_text()).items()}
             )
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise InvalidSettings(f"turnout.toml: {error}") from None
     dotenv = folder / ".env"
     if dotenv.is_file():

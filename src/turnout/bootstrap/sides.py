@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from turnout.bootstrap.adapters import EMBEDDED
+from turnout.bootstrap.providers import EMBEDDED
 from turnout.bootstrap.settings import Settings
 from turnout.control.emissions import Emitter
 from turnout.dualrun.bodies import ShadowBodies
 from turnout.dualrun.effects import ShadowEffects
 from turnout.dualrun.feeder import reason_of
 from turnout.dualrun.recordings import Recordings
-from turnout.errors import TurnoutError
+from turnout.errors import InvalidSettings, TurnoutError
 from turnout.model.events import StoredEvent
 from turnout.model.protocol import Report, Tick, Ticked
 from turnout.model.routing import Choice
@@ -37,6 +37,10 @@ from turnout.worker.worker import TaskWorker
 
 SOON: Millis = 1_000
 """How long a vendor run that says it is ending takes to end."""
+ANSWERED_IN = 3.0
+"""Seconds in which a provider says what it knows of a run that has ended."""
+SILENT: Millis = 15_000
+"""For how long a provider that did not answer is not asked for the sake of artifacts."""
 
 
 class Side:
@@ -73,6 +77,7 @@ class Side:
         self._mark = mark
         self.projector: Projector | None = None
         self._callers: Mapping[str, DurableCaller] = {}
+        self._silent_until: dict[str, Millis] = {}
         self._pump: Pump | None = None
         self._pumping: asyncio.Task[None] | None = None
 
@@ -157,10 +162,16 @@ class Side:
         unsent = delivery.state is DeliveryState.PENDING or delivery.provider_run_id is None
         if caller is None or delivery.provider in EMBEDDED or unsent:
             return None
+        now = self.clock.now()
+        if self._silent_until.get(delivery.provider, 0) > now:
+            return Sighting(state=None, word="no answer: asked a moment ago", seen_at=now)
         try:
-            return await caller.look(delivery)
-        except TurnoutError as error:
-            return Sighting(state=None, word=f"no answer: {error}", seen_at=self.clock.now())
+            return await asyncio.wait_for(caller.look(delivery), ANSWERED_IN)
+        except Exception as error:  # noqa: BLE001 - whatever an adapter raises, it is no answer
+            if isinstance(error, asyncio.TimeoutError):
+                self._silent_until[delivery.provider] = now + SILENT
+            word = f"no answer: {type(error).__name__}: {error}"[:500]
+            return Sighting(state=None, word=word, seen_at=now)
 
 
 def _pace(lease: Millis) -> Pace:
@@ -215,7 +226,8 @@ def _artifacts(
 def _shadow_store(settings: Settings) -> RunStore:
     """Name the shadow's own database: as set, or beside the primary's."""
     if settings.shadow_database_url is not None:
-        return open_run_store(_ready(settings.shadow_database_url.get_secret_value()))
+        given = settings.shadow_database_url.get_secret_value()
+        return open_run_store(_ready(given, "TURNOUT_SHADOW_DATABASE_URL"))
     url = settings.database_url.get_secret_value()
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
@@ -223,8 +235,12 @@ def _shadow_store(settings: Settings) -> RunStore:
     return open_run_store(url, schema="turnout_shadow")
 
 
-def _ready(url: str) -> str:
+def _ready(url: str, setting: str = "TURNOUT_DATABASE_URL") -> str:
     """Make the folder of a database file."""
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(url.removeprefix("sqlite:///")).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSettings(f"{setting}: {folder}: {error.strerror}") from None
     return url

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnout.cli.shared import CLEAN, FOUND, Json, fail, print_json, run
+from turnout.cli.shared import CLEAN, FOUND, Json, fail, print_json, run, told
+from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
     from turnout.demo.journey import Outcome
@@ -37,15 +38,24 @@ def demo(
         from turnout.demo.plant import KINDS
         from turnout.demo.setting import stage
     except ModuleNotFoundError as error:
-        fail(f"the demo needs {error.name}: pip install 'turnout[demo]'")
+        fail(
+            f"the demo needs {error.name}: pip install 'turnout[demo]', or '.[demo]' in a checkout"
+        )
     if plant is not None and plant not in KINDS:
         fail(f"--plant {plant!r}: plant one of {', '.join(KINDS)}")
     folder = out or Path(tempfile.mkdtemp(prefix="turnout-demo-"))
     if (folder / "run-store.db").exists():
         fail(f"--out {folder}: there is a journey in it already; name an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"--out {told(error)}")
     began = time.monotonic()
-    outcome = run(_go(stage(folder, seed=seed, lag=_lag(runs)), runs, plant))
+    try:
+        set_up = stage(folder, seed=seed, lag=_lag(runs))
+    except TurnoutError as error:
+        fail(str(error))
+    outcome = run(_go(set_up, runs, plant))
     _finish(outcome, folder.resolve(), time.monotonic() - began, as_json=json)
 
 

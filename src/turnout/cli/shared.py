@@ -19,6 +19,9 @@ Answer = TypeVar("Answer")
 CLEAN, FOUND, UNSURE = 0, 1, 2
 """Exit codes: clean or PASS; findings or FAIL; could not tell, INCONCLUSIVE or wrong use."""
 
+INTERRUPTED = 130
+"""The exit code of a command that ^C ended."""
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 AppName = Annotated[
     str | None,
@@ -27,11 +30,21 @@ AppName = Annotated[
 
 
 def run(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run a command's work; an error of ours is one line on stderr and exit code 2."""
+    """Run a command's work; what goes wrong is one line on stderr and exit code 2."""
     try:
         return asyncio.run(work)
     except TurnoutError as error:
         fail(str(error))
+    except OSError as error:
+        fail(told(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def told(error: OSError) -> str:
+    """Say in one line what the system refused, and for which file."""
+    file = "" if error.filename is None else f"{error.filename}: "
+    return f"{file}{error.strerror or error}"
 
 
 def fail(message: str) -> NoReturn:

@@ -1,0 +1,150 @@
+"""What can be wrong with settings beyond their types: names, addresses, keys, the app's spelling.
+
+Each function gives the faults as sentences that begin with the setting's name, and shows no value
+that may be secret.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from turnout.bootstrap.providers import installed, selected
+from turnout.errors import TurnoutError
+
+OURS = (
+    *("ORCHESTRATOR_PROVIDER", "ORCHESTRATOR_PRIMARY", "ORCHESTRATOR_SHADOW"),
+    *("TURNOUT_APP", "TURNOUT_ENV", "TURNOUT_DATABASE_URL", "TURNOUT_SHADOW_DATABASE_URL"),
+    *("TURNOUT_ARTIFACTS", "TURNOUT_ARTIFACTS_CLIENT", "TURNOUT_SIGNING_KEYS"),
+    *("TURNOUT_SERVICE_URL", "TURNOUT_LEASE", "TURNOUT_DUAL_LAG", "TURNOUT_DUAL_LONGEST_WAIT"),
+)
+"""The settings that a user may have meant."""
+
+INTERNAL = (
+    *("TURNOUT_FAILPOINT", "TURNOUT_BACKEND", "TURNOUT_RESULTS", "TURNOUT_REAL_S3"),
+    *("TURNOUT_TSC", "TURNOUT_FAULTS_PASSES", "TURNOUT_AUDIT_DOCUMENTS"),
+)
+"""Names that tests, scripts and offline servers read elsewhere."""
+
+LINK = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_\w+)?)")
+"""What Kubernetes puts into the environment for a service named `turnout` or `orchestrator`."""
+
+DATABASES = {"sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg"}
+FORMS = "sqlite:///path/to/file, sqlite:// (in memory) or postgresql://user@host/database"
+SHORTEST, LONGEST = 24, 64
+"""Bytes of a signing key."""
+
+
+def faults_of(raw: Mapping[str, str]) -> Iterable[str]:
+    """Name every fault of the settings that their types do not show."""
+    yield from _unknown(raw)
+    yield from _provider(raw)
+    for name in ("TURNOUT_DATABASE_URL", "TURNOUT_SHADOW_DATABASE_URL"):
+        if name in raw:
+            yield from (f"{name}: {fault}" for fault in _database(raw[name]))
+    if "TURNOUT_ARTIFACTS" in raw:
+        yield from _artifacts(raw["TURNOUT_ARTIFACTS"], raw)
+    if "TURNOUT_APP" in raw:
+        yield from (f"TURNOUT_APP: {fault}" for fault in app_faults(raw["TURNOUT_APP"]))
+    if "TURNOUT_SERVICE_URL" in raw and not _web(raw["TURNOUT_SERVICE_URL"]):
+        yield "TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org"
+
+
+def app_faults(name: str) -> Iterable[str]:
+    """Say how an app's name is to be spelt."""
+    module, _, attribute = name.partition(":")
+    if "/" in module or module.endswith(".py"):
+        dotted = module.removesuffix(".py").replace("/", ".").strip(".")
+        yield f"{name!r} is a file's name; write {dotted or 'module'}:{attribute or 'attribute'}"
+    elif not all(part.isidentifier() for part in (*module.split("."), attribute or "app")):
+        yield f"{name!r} is not an app's name; write module:attribute"
+
+
+def key_fault(key: str) -> str | None:
+    """Say what is wrong with a signing key, without the key."""
+    prefix = "whsec_"
+    if not key.startswith(prefix):
+        return f"does not begin with {prefix}"
+    try:
+        size = len(b64decode(key.removeprefix(prefix), validate=True))
+    except (binascii.Error, ValueError):
+        return f"is not base64 after {prefix}"
+    if not SHORTEST <= size <= LONGEST:
+        return f"holds {size} bytes"
+    return None
+
+
+def _unknown(raw: Mapping[str, str]) -> Iterable[str]:
+    """Refuse unknown names of ours; one of the common word only where it looks misspelt."""
+    for name in sorted(raw):
+        ours = name.startswith("TURNOUT_")
+        if not ours and not name.startswith("ORCHESTRATOR_"):
+            continue
+        if name in OURS or name in INTERNAL or LINK.fullmatch(name) or _of_a_vendor(name):
+            continue
+        near = get_close_matches(name, OURS, n=1, cutoff=0.7 if ours else 0.8)
+        if near:
+            yield f"{name}: there is no such setting; did you mean {near[0]}?"
+        elif ours:
+            yield f"{name}: there is no such setting; those there are: {', '.join(OURS)}"
+
+
+def _of_a_vendor(name: str) -> bool:
+    """Whether an installed adapter's tests read it: their names follow TURNOUT_<vendor>_."""
+    _, vendor, *rest = name.lower().split("_")
+    shortest = 4
+    return (
+        bool(rest)
+        and len(vendor) >= shortest
+        and any(each.startswith(vendor) for each in installed())
+    )
+
+
+def _provider(raw: Mapping[str, str]) -> Iterable[str]:
+    try:
+        selected(
+            raw.get("ORCHESTRATOR_PROVIDER"),
+            primary=raw.get("ORCHESTRATOR_PRIMARY"),
+            shadow=raw.get("ORCHESTRATOR_SHADOW"),
+            production=raw.get("TURNOUT_ENV") == "production",
+        )
+    except TurnoutError as error:
+        told = str(error)
+        yield told if "ORCHESTRATOR_" in told else f"ORCHESTRATOR_PROVIDER: {told}"
+
+
+def _database(url: str) -> Iterable[str]:
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(r"[a-z0-9+]{1,20}", scheme):
+        # Not shown: there may be a password in it.
+        yield f"the run store's URL cannot be read; write {FORMS}"
+    elif scheme not in DATABASES:
+        yield f"no run store for {scheme!r}; write {FORMS}"
+    elif scheme.startswith("sqlite") and rest and not rest.startswith("/"):
+        yield "a file's path begins with a third slash; write sqlite:///path/to/file"
+
+
+def _artifacts(url: str, raw: Mapping[str, str]) -> Iterable[str]:
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme == "s3":
+        from turnout.stores.artifacts.s3_settings import s3_settings
+
+        try:
+            s3_settings(url, raw)
+        except TurnoutError as error:
+            yield str(error)
+    elif separator and scheme != "file":
+        yield (
+            f"TURNOUT_ARTIFACTS: {scheme[:20]!r} is not supported; give a folder or"
+            " s3://bucket/prefix"
+        )
+
+
+def _web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
