@@ -68,7 +68,8 @@ def check(
         )
         _write(report, html=html, junit=junit)
     except (TurnoutError, OSError) as error:
-        fail(str(error))
+        given = str(error)
+        fail(given if store is None else given.replace("TURNOUT_ARTIFACTS:", "--store:", 1))
     _print(report, as_json=as_json)
     raise typer.Exit(report.verdict.exit_code)
 

@@ -117,7 +117,8 @@ class Lists(Protocol):
     def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
         """List the names directly below `prefix` (empty or ending in `/`) that hold keys.
 
-        In the order of their keys, which is the order of the names with `/` at their ends.
+        In the order of their keys, which is the order of the names with `/` at their ends. A store
+        with real folders also lists those that hold nothing, or are named as no key can be.
         """
         ...
 

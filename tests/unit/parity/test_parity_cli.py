@@ -72,7 +72,7 @@ async def test_own_documents_are_compared(shelf: Any) -> None:
     ("arguments", "said"),
     [
         (["--store", "/nowhere/at/all"], "no such folder"),
-        (["--store", "gopher://x"], "not supported"),
+        (["--store", "gopher://x"], "--store: 'gopher' is not supported"),
         (["--store", "{root}", "--ignore", "/nowhere.toml"], "cannot read the ignores"),
         (["--store", "{root}", "--documents", "x"], "--documents"),
         (["--store", "{root}", "--redact", "("], "--redact"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,7 +108,31 @@ async def test_what_is_no_key_is_not_listed(store: ArtifactStore, root: Path) ->
     (root / "runs" / "linked").symlink_to("/etc")
     os.mkfifo(root / "runs" / "r1" / "pipe")
     assert await listed(store) == ["runs/r1/a"]
-    assert [name async for page in store.folders("runs/") for name in page] == ["r1"]
+
+
+async def test_folders_that_hold_nothing_are_seen(store: ArtifactStore, root: Path) -> None:
+    """One that was emptied, or has a name that is no text, is listed; a link is not."""
+    await store.put("runs/r1/a", b"1")
+    (root / "runs" / "empty" / "deeper").mkdir(parents=True)
+    (root / "runs" / "linked").symlink_to("/etc")
+    os.mkdir(os.fsencode(root / "runs") + b"/z\xff")  # noqa: PTH102 (a name that is no text)
+    names = [name async for page in store.folders("runs/") for name in page]
+    assert names == ["empty", "r1", "z\ufffd"]
+
+
+async def test_a_store_that_is_only_read_is_left_as_it_is(root: Path) -> None:
+    """Neither opening nor reading makes or removes anything."""
+    (root / "~tmp").mkdir(parents=True)
+    (root / "~tmp" / "old").write_bytes(b"x")
+    os.utime(root / "~tmp" / "old", (1, 1))
+    (root / "a").write_bytes(b"1")
+    before = sorted(root.rglob("*"))
+    reader = open_store(str(root))
+    assert await listed(reader) == ["a"]
+    assert (await reader.get("a")).body == b"1"
+    assert sorted(root.rglob("*")) == before
+    await listed(open_store(str(root / "none")))
+    assert not (root / "none").exists()
 
 
 async def test_documents_of_others_are_read(store: ArtifactStore, root: Path) -> None:
@@ -134,21 +159,21 @@ async def test_many_batches_keep_their_order(store: ArtifactStore) -> None:
 
 async def test_what_a_crash_left_is_removed_later(root: Path) -> None:
     """Not what another process is writing now."""
-    open_store(str(root))
+    await open_store(str(root)).put("a", b"1")
     old, new = root / "~tmp" / "old", root / "~tmp" / "new"
     for path in (old, new):
         path.write_bytes(b"x")
     os.utime(old, (1, 1))
-    open_store(str(root))
+    await open_store(str(root)).put("b", b"1")
     assert (old.exists(), new.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("key", ["link", "pipe", "folder"])
 async def test_what_is_no_file_is_not_read(store: ArtifactStore, root: Path, key: str) -> None:
     """A link out of the folder is not followed, and a pipe does not hang the reader."""
+    (root / "folder").mkdir(parents=True)
     (root / "link").symlink_to("/etc/passwd")
     os.mkfifo(root / "pipe")
-    (root / "folder").mkdir()
     with pytest.raises(ArtifactMissing):
         await asyncio.wait_for(store.get(key), 5)
 
@@ -174,8 +199,9 @@ async def test_nothing_is_left_aside(store: ArtifactStore, root: Path) -> None:
 
 async def test_a_folder_that_is_cleared_is_made_again(store: ArtifactStore, root: Path) -> None:
     """Also the folders that the store keeps for itself."""
-    for name in ("~tmp", "~lock"):
-        (root / name).rmdir()
+    await store.put("x/y", b"0")
+    await store.delete("x/y")
+    shutil.rmtree(root)
     await store.put("x/y", b"1")
     await store.put("x/y", b"2", mode="overwrite")
     await store.delete("x/y")

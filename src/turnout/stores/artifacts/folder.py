@@ -45,7 +45,10 @@ _LOCKS: Final = 64
 
 
 class Folder:
-    """A blocking store in a folder; several processes may use it at once."""
+    """A blocking store in a folder; several processes may use it at once.
+
+    Nothing is made or removed before the first write, so one that only reads may be read-only.
+    """
 
     threads = 4
     batch = 128
@@ -55,12 +58,9 @@ class Folder:
         self._root = root
         self._prefix = f"{root}/"  # joining text is several times faster than joining paths
         self._sync = sync
-        try:
-            for folder in (root / "~tmp", root / "~lock"):
-                folder.mkdir(parents=True, exist_ok=True)
-            _sweep(root / "~tmp")
-        except OSError as error:
-            raise InvalidSettings(f"TURNOUT_ARTIFACTS: {root}: {error.strerror}") from None
+        self._swept = False
+        if any(place.exists() and not place.is_dir() for place in (root, *root.parents)):
+            raise InvalidSettings(f"the artifact folder {root}: Not a directory")
 
     def __repr__(self) -> str:
         return f"Folder({str(self._root)!r})"
@@ -80,6 +80,7 @@ class Folder:
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         """Write a file aside, then put it into place under the mode's condition."""
         with _translated(key):
+            self._sweep_once()
             aside = self._write_aside(body)
             try:
                 self._place(aside, key, mode)
@@ -101,16 +102,13 @@ class Folder:
         yield page
 
     def folders(self, prefix: str) -> Iterator[Sequence[str]]:
-        """List the folders that hold a key, however deep."""
-        names = (name for name in self._entries(prefix) if name.endswith("/"))
-        page: list[str] = []
-        for name in names:
-            if next(self._keys(prefix + name, "", ""), None) is not None:
-                page.append(name.removesuffix("/"))
-            if len(page) == PAGE:
-                yield page
-                page = []
-        yield page
+        """List the folders, also one that was emptied by hand: a bucket could not tell of it.
+
+        A name that is no text comes with `\ufffd` in it, so that its folder is seen, if not read.
+        """
+        names = [_shown(name) for name in self._scanned(prefix, _folder_name)]
+        for start in range(0, len(names), PAGE):
+            yield names[start : start + PAGE]
 
     def delete(self, key: str) -> None:
         """Remove a file, and the folders that it leaves empty."""
@@ -124,6 +122,11 @@ class Folder:
 
     def close(self) -> None:
         """Nothing is held between two calls."""
+
+    def _sweep_once(self) -> None:
+        if not self._swept:
+            self._swept = True
+            _sweep(self._root / "~tmp")
 
     def _write_aside(self, body: bytes) -> Path:
         aside = self._root / "~tmp" / secrets.token_hex(12)
@@ -199,19 +202,27 @@ class Folder:
 
     def _entries(self, folder: str) -> list[str]:
         """The names in a folder, those of folders with `/` at the end, in the order of keys."""
+        return self._scanned(folder, _name)
+
+    def _scanned(self, folder: str, named: Callable[["os.DirEntry[str]"], str | None]) -> list[str]:
         try:
             with os.scandir(self._root / folder) as entries:
-                names = [found for entry in entries if (found := _name(entry))]
+                names = [found for entry in entries if (found := named(entry))]
         except OSError as error:
             if error.errno in _NO_FILE:
                 return []
-            raise StoreUnavailable(f"{folder or '/'}: {error.strerror}") from error
+            place = f"{self._prefix}{folder}"
+            raise StoreUnavailable(f"the artifact folder {place}: {error.strerror}") from error
         return sorted(names)
 
 
 def _sweep(aside: Path) -> None:
     """Remove what crashes left long ago; what is younger may be in use by another process."""
-    for path in aside.iterdir():
+    try:
+        left = list(aside.iterdir())
+    except FileNotFoundError:
+        return
+    for path in left:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED:
                 path.unlink()
@@ -223,6 +234,15 @@ def _name(entry: "os.DirEntry[str]") -> str | None:
     if entry.is_dir(follow_symlinks=False):
         return f"{entry.name}/"
     return entry.name if entry.is_file(follow_symlinks=False) else None
+
+
+def _folder_name(entry: "os.DirEntry[str]") -> str | None:
+    own = entry.name.startswith("~")
+    return None if own or not entry.is_dir(follow_symlinks=False) else f"{entry.name}/"
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name.removesuffix("/")).decode(errors="replace")
 
 
 def _with_folder(target: Path, place: Callable[[], object]) -> None:
@@ -286,5 +306,5 @@ def _translated(key: str, *, missing_is_error: bool = True) -> Iterator[None]:
         if error.errno in _NO_FILE:
             raise ArtifactMissing(f"there is no {key}") from None
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise InvalidSettings(f"the artifact folder: {error.strerror}: {key}") from error
+            raise InvalidSettings(f"the artifact folder: {key}: {error.strerror}") from error
         raise StoreUnavailable(f"{key}: {error.strerror}") from error

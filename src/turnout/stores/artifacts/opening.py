@@ -22,7 +22,7 @@ def open_store(url: str, settings: Mapping[str, str] | None = None) -> ArtifactS
     `settings` are the environment's: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
     `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL` (or `…_S3`), and
     `TURNOUT_ARTIFACTS_CLIENT` (`boto3` or `obstore`; else obstore where it is installed).
-    A folder is made where it is missing; a bucket is not. `InvalidSettings` says what is wrong.
+    A folder is made by its first write; a bucket is not. `InvalidSettings` says what is wrong.
     """
     scheme, separator, _ = url.partition("://")
     if not separator:
