@@ -13,7 +13,7 @@ from turnout.model.keys import MANIFEST, RUNS, is_shadow_id, valid_run_id
 from turnout.model.time import as_datetime
 from turnout.parity.documents import Documents, check_documents
 from turnout.parity.explain import Explainer
-from turnout.parity.heads import slot_of
+from turnout.parity.heads import StepPair, hollow, slot_of
 from turnout.parity.ignores import Ignore
 from turnout.parity.overlap import Excess, Overlaps
 from turnout.parity.pair import Reading, Rules, compare_heads, settle_unread, to_read, whole
@@ -29,6 +29,7 @@ from turnout.parity.sides import (
     read_side,
     set_aside,
     task_of,
+    unlisted,
 )
 from turnout.parity.steps import compare_totals
 from turnout.parity.summary import summary
@@ -41,6 +42,9 @@ CHUNK: Final = 128
 
 AT_ONCE: Final = 8
 """Pairs whose further documents are read at the same time."""
+
+MOST_UNLISTED: Final = 20
+"""Documents of one run that its manifest does not know, and that are listed one by one."""
 
 Progress = Callable[[int], None]
 
@@ -125,7 +129,9 @@ class _Check:
             self.window = await read_window(self.store)
         except ArtifactInvalid as error:
             self.tally.totals["unusable"] += 1
-            return [f"{WINDOW_KEY} cannot be believed, so every run needs a twin: {error}"]
+            self.window = Window(unknown=True)
+            unknown = "nobody can tell which runs need a twin; one without is counted as single"
+            return [f"{WINDOW_KEY} cannot be believed, so {unknown}: {error}"]
         return []
 
     async def _names(self) -> AsyncIterator[str]:
@@ -170,9 +176,6 @@ class _Check:
         return True
 
     async def _pair(self, run_id: str, primary: Side | None, shadow: Side | None) -> None:
-        if all(side is None or side.empty for side in (primary, shadow)):
-            self.tally.totals["junk"] += 1
-            return
         self._note_slots(run_id, primary, shadow)
         if aside := set_aside(run_id, primary, shadow, self.window):
             self.tally.put_aside(aside)
@@ -188,22 +191,49 @@ class _Check:
         ours, theirs = whole(primary), whole(shadow)
         if ours is None or theirs is None:
             found.missing_twin = shadow.empty or primary.empty
+            await self._unlisted(found, primary, shadow)
             self.waiting.append(found)
         else:
             verify = self.rules.verifies(run_id, self.seen)
+            look = (primary, shadow) if verify or hollow(ours) or hollow(theirs) else ()
             steps = to_read(ours, theirs, verify=verify)
             settle_unread(found, ours, theirs, steps)
             reading = Reading(
                 store=self.store, rules=self.rules, found=found, primary=ours, shadow=theirs
             )
             same_result = ours.status.result_sha256 == theirs.status.result_sha256
-            if not steps and same_result:
+            if not steps and same_result and not look:
                 found.tested[(Kind.OUTPUT, Source.OURS)] += 1
                 compare_totals(found, ours.status, theirs.status)
                 self.waiting.append(found)
             else:
-                self.waiting.append(asyncio.create_task(_read(reading, steps)))
+                self.waiting.append(asyncio.create_task(self._read(reading, steps, look)))
         await self._drain(AT_ONCE)
+
+    async def _read(
+        self, reading: Reading, steps: Sequence[StepPair], look: Sequence[Side]
+    ) -> Compared:
+        await self._unlisted(reading.found, *look)
+        await reading.steps(steps)
+        await reading.result()
+        compare_totals(reading.found, reading.primary.status, reading.shadow.status)
+        return reading.found
+
+    async def _unlisted(self, found: Compared, *sides: Side) -> None:
+        """Look for documents of steps that their own manifest does not know."""
+        for side in sides:
+            if side.manifest is None:
+                continue
+            folder, told = f"{RUNS}/{side.name}/", {each.path for each in side.manifest.documents}
+            faults: list[Fault] = []
+            async for page in self.store.pages(f"{folder}steps/"):
+                paths = [each.key.removeprefix(folder) for each in page]
+                faults += [unlisted(side.side, path) for path in paths if path not in told]
+                if len(faults) >= MOST_UNLISTED:
+                    break
+            found.differences += faults_as_differences(
+                found.run_id, found.task, faults[:MOST_UNLISTED]
+            )
 
     def _alone(self, run_id: str, primary: Side | None, shadow: Side | None) -> None:
         """Count a run without a twin: by design, or as a mismatch."""
@@ -250,13 +280,6 @@ class _Check:
                 first = await first
             self.waiting.popleft()
             self.tally.add(first)
-
-
-async def _read(reading: Reading, steps: Sequence[object]) -> Compared:
-    await reading.steps(steps)  # type: ignore[arg-type]
-    await reading.result()
-    compare_totals(reading.found, reading.primary.status, reading.shadow.status)
-    return reading.found
 
 
 async def _chunks(stream: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:

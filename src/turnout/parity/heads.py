@@ -157,6 +157,11 @@ def has_retries(heads: Heads) -> bool:
     return heads.status.attempts > tried
 
 
+def hollow(heads: Heads) -> bool:
+    """Tell whether a run tried steps and its manifest lists none."""
+    return heads.status.attempts > 0 and not heads.manifest.steps
+
+
 def slot_of(status: StatusDocument, manifest: ManifestDocument) -> Slot | None:
     """Say what a run held of its concurrency key; None without a limit, or if it never ran."""
     limit = manifest.concurrency

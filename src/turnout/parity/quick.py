@@ -20,6 +20,7 @@ from turnout.model.artifacts import (
     read_status,
     step_path,
 )
+from turnout.model.keys import STATUS
 from turnout.model.status import Role, StepKind
 from turnout.parity.heads import asked
 from turnout.parity.overlap import Slot
@@ -191,7 +192,9 @@ def _regular(raw: bytes, run_id: str) -> ManifestDocument | None:
     except ArtifactInvalid:
         return None
     paths = {entry.path for entry in manifest.documents}
-    listed = all(step_path(entry.index, entry.step) in paths for entry in manifest.steps)
+    listed = STATUS in paths and all(
+        step_path(entry.index, entry.step) in paths for entry in manifest.steps
+    )
     single = len({entry.step for entry in manifest.steps}) == len(manifest.steps)
     return manifest if listed and single else None
 

@@ -61,6 +61,7 @@ def read_side(side: SideName, name: str, manifest: Outcome, status: Outcome) -> 
     except ArtifactInvalid as error:
         found.faults.append(invalid(side, STATUS, error))
     _check_role(found)
+    _check_listing(found)
     return found
 
 
@@ -73,6 +74,12 @@ def invalid(side: SideName, artifact: str, error: Exception) -> Fault:
 def missing(side: SideName, artifact: str) -> Fault:
     """Describe a document that is not there."""
     return Fault(side=side, artifact=artifact, pointer="", message="is not there", missing=True)
+
+
+def unlisted(side: SideName, artifact: str) -> Fault:
+    """Describe a document that its run's manifest does not know."""
+    message = "is there, and the manifest does not list it"
+    return Fault(side=side, artifact=artifact, pointer="", message=message, missing=False)
 
 
 def faults_as_differences(
@@ -138,4 +145,20 @@ def _check_role(found: Side) -> None:
         message = f"says it is the {found.status.role}: primary and shadow are swapped"
         found.faults.append(
             Fault(side=found.side, artifact=STATUS, pointer="/role", message=message, missing=False)
+        )
+
+
+def _check_listing(found: Side) -> None:
+    """Hold that a manifest lists its run's status, which it always does."""
+    manifest = found.manifest
+    if manifest is not None and STATUS not in {entry.path for entry in manifest.documents}:
+        message = f"does not list {STATUS}"
+        found.faults.append(
+            Fault(
+                side=found.side,
+                artifact=MANIFEST,
+                pointer="/documents",
+                message=message,
+                missing=False,
+            )
         )

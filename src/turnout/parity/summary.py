@@ -21,14 +21,20 @@ _SUMMED = (
 
 
 def verdict(counts: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]]:
-    """Decide without gates: any mismatch fails, and nothing compared proves nothing."""
+    """Decide without gates: any mismatch fails, and nothing compared proves nothing.
+
+    A window's record that cannot be believed comes first: it may have put aside what differs.
+    """
+    if unusable:
+        return Verdict.INCONCLUSIVE, [
+            "the window's own record cannot be believed",
+            f"{counts['mismatched']:,} of {counts['pairs']:,} pairs do not match",
+        ]
     if counts["mismatched"]:
         reason = f"{counts['mismatched']:,} of {counts['pairs']:,} pairs do not match"
         return Verdict.FAIL, [reason]
     if not counts["pairs"]:
         return Verdict.INCONCLUSIVE, ["no pair was found to compare"]
-    if unusable:
-        return Verdict.INCONCLUSIVE, ["the window's own record cannot be believed"]
     if not counts["matched"]:
         return Verdict.INCONCLUSIVE, [
             "every pair differs where differences are declared as ignored"

@@ -55,9 +55,13 @@ class Window:
 
     spans: tuple[Span, ...] | None = None
     set_aside: Mapping[str, SetAside] = field(default_factory=dict)
+    unknown: bool = False
+    """The record cannot be believed, so that nobody can tell which runs need a twin."""
 
     def needs_twin(self, task: str, emitted_at: datetime) -> bool:
         """Tell whether a run was emitted to both sides."""
+        if self.unknown:
+            return False
         if self.spans is None:
             return True
         return any(
@@ -77,6 +81,8 @@ async def read_window(store: Gets) -> Window:
         raw = (await store.get(WINDOW_KEY)).body
     except ArtifactMissing:
         return Window()
+    except TooLarge as error:
+        raise ArtifactInvalid(str(error)) from None
     try:
         parse(raw)
         document = WindowDocument.model_validate_json(raw)

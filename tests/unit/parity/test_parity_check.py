@@ -1,5 +1,6 @@
 """The check over a store: every kind of difference by name, and nothing hostile stops it."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -272,13 +273,25 @@ async def test_a_window_says_which_runs_need_a_twin(shelf: Any, run_spec: Any) -
     assert report.set_aside[0].reason == "vendor outage"
 
 
-async def test_a_window_that_cannot_be_believed_passes_nothing(shelf: Any) -> None:
-    """Every run then needs a twin, and without a mismatch the verdict is INCONCLUSIVE."""
+async def test_a_window_that_cannot_be_believed_decides_nothing(shelf: Any, run_spec: Any) -> None:
+    """Nor does it fail anything: which runs need a twin, and which pairs count, is not known."""
     shelf.pair("pair")
+    shelf.pair("worse", shadow={"result": 1})
+    shelf.put(run_spec(id="alone"))
     shelf.write("parity-window.json", b'{"schema": "turnout/parity-window@1", "spans": 7}')
     report = await shelf.check()
     assert report.verdict is Verdict.INCONCLUSIVE
+    assert (report.matched, report.mismatched, report.single) == (1, 1, 1)
     assert "/spans" in report.warnings[0]
+
+
+async def test_a_window_too_large_to_be_read_is_not_believed(shelf: Any) -> None:
+    """There is a report all the same."""
+    shelf.pair("pair")
+    shelf.write("parity-window.json", b" " * 50_000_000)
+    report = await shelf.check()
+    assert (report.verdict, report.matched) == (Verdict.INCONCLUSIVE, 1)
+    assert "50,000,000 bytes" in report.warnings[0]
 
 
 HOSTILE = {
@@ -353,6 +366,49 @@ async def test_a_step_listed_twice_is_invalid(shelf: Any, spec: Any) -> None:
     assert {(d.kind, d.step) for d in report.differences} == {(Kind.INVALID, "x")}
 
 
+async def test_a_run_without_its_documents_is_a_mismatch(shelf: Any) -> None:
+    """Emptied on both sides, on one, or down to its steps: whoever named it meant a run."""
+    shelf.pair("good")
+    for name in ("both", "both-dryrun", "one", "two-dryrun"):
+        (shelf.root / "runs" / name).mkdir()
+    shelf.write("runs/only-steps/steps/0000-a.json", b"{}")
+    report = await shelf.check()
+    assert (report.verdict, report.mismatched, report.missing) == (Verdict.FAIL, 4, 4)
+    assert {d.run_id for d in report.differences} == {"both", "one", "two", "only-steps"}
+    assert {d.kind for d in report.differences} == {Kind.MISSING}
+
+
+async def test_a_name_that_is_no_text_is_junk(shelf: Any) -> None:
+    """It cannot be read, and it is counted."""
+    shelf.pair("good")
+    os.mkdir(os.fsencode(shelf.root / "runs") + b"/z\xff")  # noqa: PTH102 (a name that is no text)
+    report = await shelf.check()
+    assert (report.verdict, report.junk) == (Verdict.PASS, 1)
+
+
+async def test_a_step_that_the_manifest_does_not_list_is_seen(shelf: Any) -> None:
+    """In a pair that is verified, where it lies on disk."""
+    shelf.pair("a")
+    shelf.write("runs/a-dryrun/steps/0009-more.json", b"{}")
+    report = await shelf.check()
+    (found,) = report.differences
+    assert (found.kind, found.artifact) == (Kind.INVALID, "steps/0009-more.json")
+
+
+@pytest.mark.parametrize("first", [0, 100])
+async def test_manifests_that_were_emptied_pass_nothing(shelf: Any, first: int) -> None:
+    """Also where both sides agree on it, and the pair is in no sample."""
+    shelf.pair("a")
+    for name in ("a", "a-dryrun"):
+        path = shelf.root / "runs" / name / "manifest.json"
+        emptied = {**orjson.loads(path.read_bytes()), "steps": [], "documents": []}
+        path.write_bytes(orjson.dumps(emptied, option=orjson.OPT_SORT_KEYS))
+    report = await shelf.check(rules=Rules(verify_first=first, verify_one_in=1_000_000_007))
+    assert report.verdict is Verdict.FAIL
+    unlisted = {d.artifact for d in report.differences if d.artifact.startswith("steps/")}
+    assert len(unlisted) == 3
+
+
 async def test_junk_in_the_store_is_counted_and_passed_over(shelf: Any) -> None:
     """Thousands of strange names neither stop the check nor become pairs."""
     shelf.pair("good")
@@ -360,7 +416,6 @@ async def test_junk_in_the_store_is_counted_and_passed_over(shelf: Any) -> None:
         shelf.write(f"runs/.junk{number}/x.json", b"{}")
     for name in ("..a", "a b", "-dryrun", "<script>", "x" * 200, "é", "a-dryrun-dryrun"):
         shelf.write(f"runs/{name}/status.json", b"{}")
-    shelf.write("runs/only-steps/steps/0000-a.json", b"{}")
     shelf.write("runs/loose.json", b"{}")
     report = await shelf.check()
     assert (report.pairs, report.matched, report.verdict) == (1, 1, Verdict.PASS)
