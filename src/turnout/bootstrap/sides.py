@@ -12,7 +12,7 @@ from turnout.dualrun.bodies import ShadowBodies
 from turnout.dualrun.effects import ShadowEffects
 from turnout.dualrun.feeder import reason_of
 from turnout.dualrun.recordings import Recordings
-from turnout.errors import InvalidSettings, TurnoutError
+from turnout.errors import InvalidSettings
 from turnout.model.events import StoredEvent
 from turnout.model.protocol import Report, Tick, Ticked
 from turnout.model.routing import Choice
@@ -218,9 +218,13 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
 def _artifacts(
     settings: Settings, guard: Callable[[ArtifactStore], ArtifactStore]
 ) -> ArtifactStore | None:
-    return (
-        None if settings.artifacts is None else guard(open_store(settings.artifacts, settings.raw))
-    )
+    if settings.artifacts is None:
+        return None
+    try:
+        return guard(open_store(settings.artifacts, settings.raw))
+    except InvalidSettings as error:
+        named = "TURNOUT_ARTIFACTS" in str(error)
+        raise InvalidSettings(str(error) if named else f"TURNOUT_ARTIFACTS: {error}") from None
 
 
 def _shadow_store(settings: Settings) -> RunStore:

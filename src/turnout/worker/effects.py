@@ -103,8 +103,9 @@ class LiveEffects:
         """Start the task's failure hook when its run has failed or timed out."""
         if run.state not in {RunStatus.FAILED, RunStatus.TIMED_OUT}:
             return None
-        task = self._app.task(run.task)
-        if task.on_failure is None:
+        # A run of a task that this code no longer has still ends, without a hook.
+        task = next((each for each in self._app.tasks if each.id == run.task), None)
+        if task is None or task.on_failure is None:
             return None
         hook = self._app.task(task.id + FAILURE_HOOK)
         payload = canonical_bytes(

@@ -3,26 +3,33 @@
 Deliveries are sent, looked after and stopped; wakes are sent until the run calls in; deadlines and
 lost leases are acted on; artifacts follow the journal. Every piece of work is taken for a while:
 a pump that dies leaves it to another one.
+
+A turn never waits for a provider: what it asks of one goes on in the background, so one that hangs
+holds up nothing but its own runs.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
-from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable, UnknownRun
+from turnout.errors import ProviderUnavailable, Unavailable, UnknownRun
 from turnout.model.runs import Delivery, Journal, Wake
 from turnout.model.status import AttemptState, DeliveryState
 from turnout.model.time import Millis
 from turnout.ports.caller import Delivered, DurableCaller, Sighting
 from turnout.ports.clock import Clock, happened
 from turnout.ports.run_store import Handed, RunStore
+from turnout.worker.underway import Aside, UnderWay, logged
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item", Delivery, Wake)
+GRACE = 2.0
+"""Seconds in which what is under way at the end may come to its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +38,8 @@ class Pace:
 
     idle: the longest pause between turns. resend: after which an unanswered wake is sent again.
     look: how long a sent delivery may be silent before its provider is asked. hold: for how long
-    taken work is this pump's. retry: the first and the longest delay of a failed sending.
+    taken work is this pump's, unless renewed. retry: the first and the longest delay of a failed
+    sending. at_once: calls under way at the same time of each kind for each provider.
     """
 
     idle: Millis = 250
@@ -42,6 +50,7 @@ class Pace:
     calm_look: Millis = 60_000
     hold: Millis = 10_000
     retry: tuple[Millis, Millis] = (200, 10_000)
+    at_once: int = 8
 
 
 class Upkeep(Protocol):
@@ -76,7 +85,16 @@ class Pump:
         self._clock = clock
         self._project = project
         self._ready = ready
-        self._pace = pace or Pace()
+        self._pace = pace = pace or Pace()
+        self._under_way = UnderWay(clock, at_once=pace.at_once, most=2 * pace.batch, hold=pace.hold)
+        self._projecting = UnderWay(
+            clock, at_once=pace.at_once, most=8 * pace.at_once, hold=pace.hold
+        )
+        longest = pace.retry[1]
+        self._late = Aside(clock, batch=pace.batch, wait=longest)
+        self._expired = Aside(clock, batch=pace.batch, wait=longest)
+        self._turned_at: Millis = 0
+        self._more_behind = False
         self._due = asyncio.Event()
         self._closed = False
 
@@ -85,36 +103,50 @@ class Pump:
         self._due.set()
 
     def close(self) -> None:
-        """Make `run` return after the turn under way."""
+        """Make `run` return after the turn; what is under way is waited for briefly, then left."""
         self._closed = True
         self._due.set()
 
     async def run(self) -> None:
         """Turn until closed. A store that does not answer is tried again after a pause."""
-        while not self._closed:
-            try:
-                if await self.turn() < self._pace.batch:
-                    await self._pause()
-            except Unavailable as error:
-                log.warning("store unavailable", extra={"action": "pump", "error": str(error)})
-                await self._clock.sleep(self._pace.idle)
-            except Exception:
-                # The outermost edge: one turn may break, the pump may not.
-                log.exception("a turn broke", extra={"action": "pump"})
-                await self._clock.sleep(self._pace.idle)
+        try:
+            while not self._closed:
+                await self._turn_safely()
+        finally:
+            await self._under_way.close(GRACE)
+            await self._projecting.close(GRACE)
 
     async def turn(self) -> int:
-        """Move everything that is due now, once; returns how much was moved."""
+        """Begin to move everything that is due now; returns how much there was."""
+        self._turned_at = self._clock.now()
         moved = await asyncio.gather(
             self._deliveries(), self._wakes(), self._deadlines(), self._leases(), self._artifacts()
         )
         return max(moved)
 
+    async def settle(self) -> None:
+        """Wait for what the turns so far have begun."""
+        await self._under_way.settle()
+        await self._projecting.settle()
+
+    async def _turn_safely(self) -> None:
+        try:
+            if await self.turn() < self._pace.batch:
+                await self._pause()
+        except Unavailable as error:
+            log.warning("store unavailable", extra={"action": "pump", "error": str(error)})
+            await self._clock.sleep(self._pace.idle)
+        except Exception:
+            # The outermost edge: one turn may break, the pump may not.
+            log.exception("a turn broke", extra={"action": "pump"})
+            await self._clock.sleep(self._pace.idle)
+
     async def _pause(self) -> None:
         self._due.clear()
         due = await self._store.next_due()
         pause = self._pace.idle
-        if due is not None:
+        # What was due before the turn and still is cannot be moved on: it must not make us spin.
+        if due is not None and due > self._turned_at:
             pause = max(0, min(pause, due - self._clock.now()))
         await happened(self._due, self._clock, pause)
 
@@ -122,28 +154,27 @@ class Pump:
         taken = await self._store.due_deliveries(
             self._clock.now(), limit=self._pace.batch, hold=self._pace.hold
         )
-        stopping = [each for each in taken if each.stopping]
-        pending = [
-            each for each in taken if not each.stopping and each.state is DeliveryState.PENDING
-        ]
-        silent = [
-            each for each in taken if not each.stopping and each.state is not DeliveryState.PENDING
-        ]
-        await asyncio.gather(
-            *(self._send(name, few) for name, few in self._by_caller(pending)),
-            *(self._guarded(self._stop, each) for each in stopping),
-            *(self._guarded(self._look_after, each) for each in silent),
-        )
+        sent = [each for each in taken if not each.stopping and each.state is DeliveryState.PENDING]
+        for name, few in self._by_caller(sent):
+            self._under_way.begin(f"send {name}", few, _key, partial(self._send, name))
+        for each in taken:
+            if each.stopping:
+                self._begin_one("stop", self._stop, each)
+            elif each.state is not DeliveryState.PENDING:
+                self._begin_one("look", self._look_after, each)
         return len(taken)
 
+    def _begin_one(
+        self, kind: str, work: Callable[[Delivery], Awaitable[None]], delivery: Delivery
+    ) -> None:
+        async def do(few: Sequence[Delivery]) -> None:
+            await self._guarded(work, few[0])
+
+        self._under_way.begin(f"{kind} {delivery.provider}", [delivery], _key, do)
+
     async def _send(self, name: str, deliveries: Sequence[Delivery]) -> None:
-        caller = self._callers[name]
-        try:
-            if not self._ready(name):
-                raise ProviderUnavailable(f"{name} does not know the tasks yet")
-            answers = await caller.deliver(deliveries)
-        except TurnoutError as error:
-            answers = [Delivered(key=each.key, error=error) for each in deliveries]
+        async with self._held(deliveries):
+            answers = await self._answers(name, deliveries)
         now = self._clock.now()
         handed = [
             self._handed(each, answer, now)
@@ -156,6 +187,40 @@ class Pump:
                 extra={"action": "deliver", "provider": name, "error": failed[0].error},
             )
         await self._store.delivered(handed)
+
+    async def _answers(self, name: str, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        """Deliver; whatever goes wrong is each one's failed sending."""
+        try:
+            return await self._deliver(name, deliveries)
+        except Exception as error:  # noqa: BLE001 - whatever an adapter raises, it is tried again
+            return [Delivered(key=each.key, error=error) for each in deliveries]
+
+    async def _deliver(self, name: str, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
+        if not self._ready(name):
+            raise ProviderUnavailable(f"{name} does not know the tasks yet")
+        answers = await self._callers[name].deliver(deliveries)
+        if len(answers) != len(deliveries):
+            raise ProviderUnavailable(
+                f"{name} answered {len(answers)} of {len(deliveries)} deliveries"
+            )
+        return answers
+
+    @contextlib.asynccontextmanager
+    async def _held(self, deliveries: Sequence[Delivery]) -> AsyncIterator[None]:
+        """Renew the hold for as long as the provider takes, so that no other pump takes these."""
+        renewing = asyncio.create_task(self._renew(deliveries))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _renew(self, deliveries: Sequence[Delivery]) -> None:
+        while True:
+            await self._clock.sleep(self._pace.hold // 2)
+            with logged("hold", deliveries[0].run_id):
+                for each in deliveries:
+                    await self._postpone(each, self._pace.hold)
 
     def _handed(self, delivery: Delivery, answer: Delivered, now: Millis) -> Handed:
         error = None if answer.error is None else str(answer.error)
@@ -185,6 +250,7 @@ class Pump:
         now = self._clock.now()
         journal = await self._store.load(delivery.run_id)
         if journal.run.state.terminal:
+            await self._store.stopped(delivery.run_id, delivery.number)
             return
         # A delivery that has never called is not silent because its run waits.
         if delivery.state is DeliveryState.CLAIMED and _expected(journal, now):
@@ -207,47 +273,58 @@ class Pump:
         wakes = await self._store.due_wakes(
             self._clock.now(), limit=self._pace.batch, resend=self._pace.resend
         )
-        deliverable = [each for each in wakes if each.delivery is not None]
-        await asyncio.gather(
-            *(self._wake(name, few) for name, few in self._by_caller(deliverable)),
-            *(
-                self._guarded(self._look_after, each.delivery)
-                for each in deliverable
-                if each.delivery is not None and each.sent >= self._pace.patience
-            ),
-        )
+        for name, few in self._by_caller(wakes):
+            self._under_way.begin(f"wake {name}", few, _sign, partial(self._wake, name))
+        for each in wakes:
+            if each.delivery is not None and each.sent >= self._pace.patience:
+                self._begin_one("look", self._look_after, each.delivery)
         return len(wakes)
 
     async def _wake(self, name: str, wakes: Sequence[Wake]) -> None:
-        with _logged("wake", name):
+        with logged("wake", name):
             await self._callers[name].wake(wakes)
 
     async def _deadlines(self) -> int:
-        due = await self._store.due_deadlines(self._clock.now(), limit=self._pace.batch)
-        for run in due:
-            await self._upkeep.time_out(run.run_id)
-        if due:
-            self.nudge()
-        return len(due)
+        due = await self._store.due_deadlines(self._clock.now(), limit=self._late.limit)
+        found = [run.run_id for run in due]
+        return await self._upheld(self._late, "time out", found, self._upkeep.time_out)
 
     async def _leases(self) -> int:
-        expired = await self._store.expired_leases(self._clock.now(), limit=self._pace.batch)
-        for run_id in expired:
-            await self._upkeep.expire(run_id)
-        if expired:
+        found = await self._store.expired_leases(self._clock.now(), limit=self._expired.limit)
+        return await self._upheld(self._expired, "expire", found, self._upkeep.expire)
+
+    async def _upheld(
+        self,
+        aside: Aside,
+        action: str,
+        run_ids: Sequence[str],
+        move: Callable[[str], Awaitable[None]],
+    ) -> int:
+        moved = await aside.move(action, run_ids, move)
+        if moved:
             self.nudge()
-        return len(expired)
+        return moved
 
     async def _artifacts(self) -> int:
-        if self._project is None:
+        room = self._projecting.room("project")
+        if self._project is None or room <= 0:
             return 0
+        limit = min(room, self._pace.batch)
         behind = await self._store.unprojected(
-            limit=self._pace.batch, now=self._clock.now(), hold=self._pace.hold
+            limit=limit, now=self._clock.now(), hold=self._pace.hold
         )
+        self._more_behind = len(behind) == limit
         for run_id in behind:
-            with _logged("project", run_id):
-                await self._project(run_id)
+            self._projecting.begin("project", [run_id], str, self._projected)
         return len(behind)
+
+    async def _projected(self, run_ids: Sequence[str]) -> None:
+        assert self._project is not None
+        for run_id in run_ids:
+            with logged("project", run_id):
+                await self._project(run_id)
+        if self._more_behind and self._projecting.room("project") >= 4 * self._pace.at_once:
+            self.nudge()
 
     async def _guarded(
         self, work: Callable[[Delivery], Awaitable[None]], delivery: Delivery
@@ -256,10 +333,11 @@ class Pump:
             await self._postpone(delivery, self._pace.look)
             return
         try:
-            await work(delivery)
+            async with self._held([delivery]):
+                await work(delivery)
         except UnknownRun:
             return
-        except TurnoutError as error:
+        except Exception as error:  # noqa: BLE001 - whatever an adapter raises, it is tried again
             log.warning(
                 "provider not asked",
                 extra={"action": "look", "run_id": delivery.run_id, "error": str(error)},
@@ -296,14 +374,10 @@ def _gone(sighting: Sighting) -> bool:
     return sighting.state is None or sighting.state.terminal
 
 
-@contextlib.contextmanager
-def _logged(action: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except TurnoutError as error:
-        log.warning(
-            "failed; tried again later",
-            extra={"action": action, "what": what, "error": str(error)},
-        )
-    except Exception:
-        log.exception("broke; tried again later", extra={"action": action, "what": what})
+def _key(delivery: Delivery) -> str:
+    return delivery.key
+
+
+def _sign(wake: Wake) -> str:
+    """Name a wake: what came to the run since is another one."""
+    return f"{wake.run_id}.{wake.seq}"

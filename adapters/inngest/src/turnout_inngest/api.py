@@ -87,8 +87,10 @@ class InngestApi:
             if answer.status == HTTPStatus.NOT_FOUND:
                 return found
             self.check(answer)
-            found += [each for each in answer.data or () if isinstance(each, dict)]
+            found += self.listed(answer)
             page = answer.body.get("page") or {}
+            if not isinstance(page, dict):
+                raise ProviderUnavailable("Inngest answered with a 'page' that is none")
             following = str(page.get("cursor") or "")
             if not page.get("hasMore") or following in {"", cursor}:
                 return found
@@ -99,6 +101,15 @@ class InngestApi:
         if answer.is_ok and isinstance(answer.body, dict):
             return
         raise self._fault(answer)
+
+    def listed(self, answer: Answer) -> list[Mapping[str, Any]]:
+        """Read a list of objects; none where there is nothing."""
+        data = answer.data
+        if data is None:
+            return []
+        if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
+            raise ProviderUnavailable("Inngest answered with 'data' that is no list of objects")
+        return data
 
     async def _send(self, events: Sequence[Mapping[str, Any]]) -> list[str | Exception]:
         key = self._settings.event_key or "dev"

@@ -71,9 +71,9 @@ class Api:
         page, last = 1, 1
         while page <= last:
             found = await self.get(path, params={"page": page, "perPage": 100}) or {}
-            for each in found.get("data", []):
+            for each in items_of(found):
                 yield each
-            last = int(found.get("pagination", {}).get("totalPages", 1))
+            last = _last_page(found)
             page += 1
 
     def _auth(self, *, token: bool = False) -> dict[str, str]:
@@ -101,12 +101,45 @@ def _read(answer: httpx.Response) -> Any:
 
 
 def _json(answer: httpx.Response) -> Any:
+    """Read an answer: every one of the server's is an object."""
     try:
-        return orjson.loads(answer.content)
+        found = orjson.loads(answer.content) if answer.content else None
     except orjson.JSONDecodeError:
         raise ProviderRefused(
             "triggerdev answered something that is not JSON; is TRIGGER_API_URL its origin?"
         ) from None
+    if found is not None and not isinstance(found, dict):
+        raise ProviderUnavailable(
+            f"triggerdev answered a {type(found).__name__}, not an object;"
+            " is TRIGGER_API_URL its origin?"
+        )
+    return found
+
+
+def text_of(found: Any, name: str) -> str:
+    """Read a text that an answer must have."""
+    value = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(value, str) or not value:
+        raise ProviderUnavailable(f"triggerdev answered without {name!r}")
+    return value
+
+
+def items_of(found: Any, name: str = "data") -> list[dict[str, Any]]:
+    """Read a list of objects; where the answer has none, it is empty."""
+    items = found.get(name) if isinstance(found, dict) else None
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+        raise ProviderUnavailable(f"triggerdev answered with {name!r} that is no list of objects")
+    return items
+
+
+def _last_page(found: Mapping[str, Any]) -> int:
+    pages = found.get("pagination") or {}
+    last = pages.get("totalPages", 1) if isinstance(pages, dict) else None
+    if not isinstance(last, int):
+        raise ProviderUnavailable("triggerdev answered with a 'pagination' that is none")
+    return last
 
 
 def _reason(answer: httpx.Response) -> str:
@@ -117,13 +150,18 @@ def _reason(answer: httpx.Response) -> str:
     if not isinstance(body, dict):
         return answer.reason_phrase
     told = str(body.get("error") or body.get("detail") or body.get("title") or "")
-    issues = body.get("issues") or body.get("details") or []
+    listed = body.get("issues") or body.get("details")
+    issues = listed if isinstance(listed, list) else []
     faults = "; ".join(
-        f"{'.'.join(map(str, each.get('path', [])))}: {each.get('message')}"
+        f"{_dotted(each.get('path'))}: {each.get('message')}"
         for each in issues[:5]
         if isinstance(each, dict)
     )
     return f"{told} ({faults})" if faults else told or answer.reason_phrase
+
+
+def _dotted(path: Any) -> str:
+    return ".".join(map(str, path)) if isinstance(path, list) else str(path or "")
 
 
 def _retry_after(answer: httpx.Response) -> timedelta:

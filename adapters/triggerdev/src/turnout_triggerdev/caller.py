@@ -17,7 +17,7 @@ from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.caller import Delivered, Sighting, Surroundings
-from turnout_triggerdev.api import Api
+from turnout_triggerdev.api import Api, items_of, text_of
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.schedules import Schedules
 from turnout_triggerdev.settings import Settings
@@ -80,7 +80,7 @@ class TriggerdevCaller:
         until = time.monotonic() + CANCEL_IN
         while time.monotonic() < until:
             found = await self._api.get(f"/api/v3/runs/{run_id}")
-            if found is None or status_of(str(found["status"])).terminal:
+            if found is None or status_of(text_of(found, "status")).terminal:
                 return True
             await asyncio.sleep(0.1)
         return False
@@ -94,8 +94,8 @@ class TriggerdevCaller:
             return Sighting(state=None, word="not found", seen_at=now)
         kept = ("id", "status", "version", "attemptCount", "durationMs", "createdAt", "updatedAt")
         return Sighting(
-            state=status_of(str(found["status"])),
-            word=str(found["status"]),
+            state=status_of(text_of(found, "status")),
+            word=text_of(found, "status"),
             seen_at=now,
             started_at=moment_of(found.get("startedAt")),
             ended_at=moment_of(found.get("finishedAt")),
@@ -138,7 +138,7 @@ class TriggerdevCaller:
         found = await self._api.get(path, token=True)
         if found is None:
             return []
-        tasks = (found.get("worker") or found).get("tasks", [])
+        tasks = items_of(found.get("worker") or found, "tasks")
         known = {str(each.get("slug") or each.get("id")) for each in tasks}
         return [each.id for each in self._app.tasks if each.id in known]
 
@@ -146,11 +146,12 @@ class TriggerdevCaller:
         item = self._item(delivery)
         try:
             found = await self._api.post(f"/api/v1/tasks/{delivery.task}/trigger", item)
-            if not isinstance(found, dict) or "id" not in found:
+            if found is None:
                 raise ProviderRefused(f"triggerdev knows no task {delivery.task!r}")
+            run_id = text_of(found, "id")
         except TurnoutError as error:
             return Delivered(key=delivery.key, error=error)
-        return Delivered(key=delivery.key, provider_run_id=str(found["id"]))
+        return Delivered(key=delivery.key, provider_run_id=run_id)
 
     async def _batch(self, page: Sequence[Delivery]) -> list[Delivered]:
         """One batch; repeating it is harmless, because every item has its own key."""
@@ -161,7 +162,7 @@ class TriggerdevCaller:
             lines = [
                 {"index": at, "task": each.task, **self._item(each)} for at, each in enumerate(page)
             ]
-            sent = await self._api.post_lines(f"/api/v3/batches/{made['id']}/items", lines)
+            sent = await self._api.post_lines(f"/api/v3/batches/{text_of(made, 'id')}/items", lines)
             if not sent or not sent.get("sealed"):
                 raise ProviderUnavailable("triggerdev did not take the whole batch")
         except TurnoutError as error:
@@ -190,5 +191,5 @@ class TriggerdevCaller:
         """Find a vendor run by the tag that its delivery gave it."""
         params = {"filter[tag]": f"turnout:{delivery.key}"[:128], "page[size]": 10}
         found = await self._api.get("/api/v1/runs", params=params) or {}
-        runs = found.get("data", [])
-        return str(runs[0]["id"]) if runs else None
+        runs = items_of(found)
+        return text_of(runs[0], "id") if runs else None
