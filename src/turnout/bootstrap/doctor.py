@@ -44,10 +44,20 @@ class Check:
 async def examine(environ: Mapping[str, str], app: str | None = None) -> list[Check]:
     """Look at everything that can be looked at; nothing is changed."""
     found: list[Check] = []
-    settings = _attempt(found, "settings", lambda: read_settings(environ))
+    settings = _attempt(
+        found,
+        "settings",
+        lambda: read_settings(environ),
+        fix="correct the settings that are named (migration_docs/settings.md lists them all)",
+    )
     if settings is None:
         return found
-    selection = _attempt(found, "provider", lambda: select(settings))
+    selection = _attempt(
+        found,
+        "provider",
+        lambda: select(settings),
+        fix=f"set ORCHESTRATOR_PROVIDER to one of {', '.join(installed())}",
+    )
     named = app or settings.app
     if named is None:
         found.append(
@@ -58,15 +68,30 @@ async def examine(environ: Mapping[str, str], app: str | None = None) -> list[Ch
                 fix="set TURNOUT_APP=module:attribute, or give --app",
             )
         )
-    loaded = None if named is None else _attempt(found, "app", lambda: load_app(named))
+    loaded = (
+        None
+        if named is None
+        else _attempt(
+            found,
+            "app",
+            lambda: load_app(named),
+            fix="correct the app's code or its name, module:attribute, in --app or TURNOUT_APP",
+        )
+    )
     if selection is None or loaded is None:
         return found
     found.append(_selected(settings, selection.names))
-    live = _attempt(found, "adapters", lambda: open_turnout(loaded, settings=settings, serve=False))
+    live = _attempt(
+        found,
+        "adapters",
+        lambda: open_turnout(loaded, settings=settings, serve=False),
+        fix="set what is named; for offline servers, `turnout dev"
+        f" --app {named}` prints the providers' settings",
+    )
     if live is None:
         return found
     try:
-        found.extend([each async for each in _looked(live)])
+        found.extend([each async for each in _looked(live, str(named))])
     finally:
         await live.close()
     return found
@@ -81,14 +106,25 @@ def advice(checks: list[Check]) -> str:
     return "turnout emit NAME --payload '{…}', then turnout runs list"
 
 
-async def _looked(live: Turnout) -> AsyncIterator[Check]:
+async def _looked(live: Turnout, named: str) -> AsyncIterator[Check]:
+    start = f"start the service: turnout serve {named}"
+    if all(name in EMBEDDED for name in live.selection.names):
+        start = f"start the work: turnout work {named}, or turnout serve {named}"
     yield Check(name="app", health=Health.OK, text=f"{live.app.name}: {_tasks(live)}")
-    yield await _bounded("run store", _run_store(live))
-    yield await _bounded("artifacts", _artifacts(live))
+    yield await _bounded(
+        "run store", _run_store(live), fix="start the database, or correct TURNOUT_DATABASE_URL"
+    )
+    yield await _bounded(
+        "artifacts", _artifacts(live), fix="correct TURNOUT_ARTIFACTS: a folder, a bucket or none"
+    )
     yield _keys(live)
     for name, caller in live.callers.items():
-        yield await _bounded(f"provider {name}", _provider(live, name, caller))
-    yield await _bounded("replicas", _replicas(live))
+        yield await _bounded(
+            f"provider {name}",
+            _provider(live, name, caller, start),
+            fix=f"start {name} or correct its settings; offline: turnout dev --app {named}",
+        )
+    yield await _bounded("replicas", _replicas(live, start), fix=start)
 
 
 async def _run_store(live: Turnout) -> Check:
@@ -125,7 +161,7 @@ def _keys(live: Turnout) -> Check:
     )
 
 
-async def _provider(live: Turnout, name: str, caller: DurableCaller) -> Check:
+async def _provider(live: Turnout, name: str, caller: DurableCaller, start: str) -> Check:
     known = set(await caller.defined())
     missing = [each.id for each in live.app.tasks if each.id not in known]
     armed = {each.id for each in await caller.armed()}
@@ -136,7 +172,7 @@ async def _provider(live: Turnout, name: str, caller: DurableCaller) -> Check:
             name=title,
             health=Health.FAIL,
             text=f"reachable; not registered: {', '.join(missing)}",
-            fix="start the service: turnout serve",
+            fix=start,
         )
     late = sorted(owned - armed) if name in live.selection.names else []
     if late:
@@ -144,7 +180,7 @@ async def _provider(live: Turnout, name: str, caller: DurableCaller) -> Check:
             name=title,
             health=Health.WARN,
             text=f"reachable; schedules not armed: {', '.join(late)}",
-            fix="start the service: turnout serve",
+            fix=start,
         )
     return Check(
         name=title,
@@ -153,14 +189,14 @@ async def _provider(live: Turnout, name: str, caller: DurableCaller) -> Check:
     )
 
 
-async def _replicas(live: Turnout) -> Check:
+async def _replicas(live: Turnout, start: str) -> Check:
     alive = await live.store.replicas(since=live.clock.now() - FRESH)
     if not alive:
         return Check(
             name="replicas",
             health=Health.WARN,
             text="no replica of the service is running",
-            fix="start the service: turnout serve",
+            fix=start,
         )
     for what in ("provider", "definition", "version"):
         values = {getattr(each, what) for each in alive}
@@ -190,19 +226,19 @@ def _tasks(live: Turnout) -> str:
     return f"{tasks} task(s), {schedules} schedule(s), definition {live.app.definition[:12]}"
 
 
-async def _bounded(name: str, check: Awaitable[Check]) -> Check:
+async def _bounded(name: str, check: Awaitable[Check], *, fix: str) -> Check:
     try:
         return await asyncio.wait_for(check, PATIENCE)
     except TurnoutError as error:
-        return Check(name=name, health=Health.FAIL, text=str(error))
+        return Check(name=name, health=Health.FAIL, text=str(error), fix=fix)
     except TimeoutError:
-        return Check(name=name, health=Health.FAIL, text=f"no answer in {PATIENCE:.0f} s")
+        return Check(name=name, health=Health.FAIL, text=f"no answer in {PATIENCE:.0f} s", fix=fix)
 
 
-def _attempt(found: list[Check], name: str, work: Callable[[], Found]) -> Found | None:
+def _attempt(found: list[Check], name: str, work: Callable[[], Found], *, fix: str) -> Found | None:
     """Do what the next checks need; an error of ours is the check's finding."""
     try:
         return work()
     except TurnoutError as error:
-        found.append(Check(name=name, health=Health.FAIL, text=str(error)))
+        found.append(Check(name=name, health=Health.FAIL, text=str(error), fix=fix))
         return None

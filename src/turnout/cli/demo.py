@@ -85,8 +85,10 @@ def _finish(outcome: "Outcome", out: Path, seconds: float, *, as_json: bool) -> 
     from turnout.parity.render import render_html, render_json
 
     page, data = out / "report.html", out / "report.json"
-    page.write_text(render_html(outcome.report), encoding="utf-8")
-    data.write_text(render_json(outcome.report), encoding="utf-8")
+    doubles = "A demonstration: both servers were doubles of the providers', not production."
+    report = outcome.report.model_copy(update={"notes": [doubles]})
+    page.write_text(render_html(report), encoding="utf-8")
+    data.write_text(render_json(report), encoding="utf-8")
     clean = outcome.report.verdict.exit_code == CLEAN and outcome.ledger.balanced
     if as_json:
         print_json(

@@ -15,6 +15,8 @@ import typer
 from turnout.cli.shared import AppName, fail, run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from turnout.local.processes import Supervisor
     from turnout.ports.devserver import DevServer, DevSetup
 
@@ -31,6 +33,9 @@ def dev(
     reload: Annotated[bool, typer.Option(help="Start them again when the app's code changes.")] = (
         False
     ),
+    env_file: Annotated[
+        Path | None, typer.Option(help="Write the settings here, not to stdout; sh sources it.")
+    ] = None,
     app: AppName = None,
 ) -> None:
     """Start every installed provider's offline server: doubles, not production.
@@ -43,7 +48,8 @@ def dev(
     if not servers:
         fail("no installed adapter brings an offline server; install one, like turnout-<provider>")
     ports = _ports(context.args, servers)
-    run(_serve(list(servers.values()), ports, data, service, app, reload=reload))
+    _free(ports)
+    run(_serve(list(servers.values()), ports, data, service, app, env_file, reload=reload))
 
 
 def _ports(extra: list[str], servers: "dict[str, DevServer]") -> dict[str, int]:
@@ -61,12 +67,27 @@ def _ports(extra: list[str], servers: "dict[str, DevServer]") -> dict[str, int]:
     return ports
 
 
+def _free(ports: dict[str, int]) -> None:
+    """Refuse ports that somebody listens on, or that two servers were given."""
+    from turnout.local.processes import in_use
+
+    taken = [
+        f"port {port} is {'in use' if in_use(port) else 'given twice'};"
+        f" choose another: --{name}-port N"
+        for name, port in ports.items()
+        if in_use(port) or list(ports.values()).count(port) > 1
+    ]
+    if taken:
+        fail("; ".join(taken))
+
+
 async def _serve(
     servers: "list[DevServer]",
     ports: dict[str, int],
     data: Path,
     service: str,
     app: str | None,
+    env_file: Path | None,
     *,
     reload: bool,
 ) -> None:
@@ -79,6 +100,7 @@ async def _serve(
     named = app or settings.app
     keys = settings.signing_keys
     key = keys[0].get_secret_value() if keys else _kept_key(data)
+    exports = {"TURNOUT_SIGNING_KEYS": key, "TURNOUT_SERVICE_URL": service}
     async with Supervisor(data / "logs") as processes:
         for server in servers:
             setup = DevSetup(
@@ -88,9 +110,8 @@ async def _serve(
                 service_url=service,
                 signing_key=key,
             )
-            await _start(processes, server, setup, workers=named is not None)
-        typer.echo(f"export TURNOUT_SIGNING_KEYS={key}")
-        typer.echo(f"export TURNOUT_SERVICE_URL={service}")
+            exports |= await _start(processes, server, setup, workers=named is not None)
+        _tell(exports, env_file)
         typer.echo(f"logs: {data / 'logs'}; stop with ^C", err=True)
         changed = await _stopped(reload=reload and named is not None)
     if changed:
@@ -100,15 +121,26 @@ async def _serve(
 
 async def _start(
     processes: "Supervisor", server: "DevServer", setup: "DevSetup", *, workers: bool
-) -> None:
+) -> "Mapping[str, str]":
     """Start a provider's server and, where there is an app for it, its worker."""
     setup.data.mkdir(parents=True, exist_ok=True)
     first, *others = server.processes(setup)
     for process in (first, *(others if workers else ())):
         await processes.start(process)
     typer.echo(f"# {server.name}: {server.label}", err=True)
-    for name, value in server.environ(setup).items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
+    return server.environ(setup)
+
+
+def _tell(exports: dict[str, str], env_file: Path | None) -> None:
+    """Print the settings for a shell, or write them to a file that only its owner reads."""
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
+    if env_file is None:
+        typer.echo(lines, nl=False)
+        return
+    env_file.unlink(missing_ok=True)
+    env_file.touch(mode=0o600)
+    env_file.write_text(lines)
+    typer.echo(f"in another shell: . {shlex.quote(str(env_file.absolute()))}", err=True)
 
 
 def _kept_key(data: Path) -> str:

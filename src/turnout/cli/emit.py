@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,9 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
 
     async with opened(app) as live:
         (emitted,) = await live.orchestrator.emit(Event(**event))
+        known = sorted({each for task in live.app.tasks for each in task.on})
+    if event["name"] not in known:
+        _warn(event["name"], live.app.name, known)
     runs = [
         {"run_id": each.run_id, "task": each.task, "duplicate": each.duplicate}
         for each in emitted.runs
@@ -45,6 +49,18 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
             ("run", "task", "duplicate"),
             (each.values() for each in map(_texts, runs)),
         ),
+    )
+
+
+def _warn(name: str, app: str, known: list[str]) -> None:
+    """Say that nobody subscribes to an event: most often its name is misspelt."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    events = ", ".join(known) or "none"
+    typer.echo(
+        f"warning: recorded, but no task of {app!r} subscribes to {name!r}{hint} (its events:"
+        f" {events})",
+        err=True,
     )
 
 

@@ -2,7 +2,8 @@
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -45,6 +46,13 @@ class Commands(TyperGroup):
         del ctx
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is called; an unknown one is answered with the nearest."""
+        near = get_close_matches(args[0], COMMANDS, n=1) if args else []
+        if args and args[0] not in COMMANDS and near:
+            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> LateCommand | None:
         """Find a command by its name."""
         del ctx
@@ -52,13 +60,28 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="Move background tasks between orchestrators."
+    cls=Commands,
+    no_args_is_help=True,
+    help="Move background tasks between orchestrators.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        import turnout
+
+        typer.echo(f"turnout {turnout.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    pass
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which it is.")
+    ] = False,
+) -> None:
+    del version
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

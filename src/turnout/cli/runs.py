@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from turnout.model.runs import Run
     from turnout.ports.orchestrator import RunReport
 
+SHOWN = 2_000
+"""Characters of a payload or a result that are shown."""
+
+HEAD = ("run_id", "task", "provider", "state", "payload", "result", "error")
+
 app = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
 
 
@@ -129,6 +134,8 @@ def _report(report: "RunReport") -> dict[str, Any]:
     run_, steps = report.journal.run, report.journal.steps.values()
     return {
         **_row(run_),
+        "payload": _bounded(run_.payload),
+        "result": None if run_.result is None else _bounded(run_.result),
         "error": None if run_.error is None else f"{run_.error.name}: {run_.error.message}",
         "transitions": [
             {"state": each.state.value, "at": iso(each.at)} for each in report.transitions
@@ -159,10 +166,16 @@ def _report(report: "RunReport") -> dict[str, Any]:
     }
 
 
+def _bounded(document: bytes) -> str:
+    """Show the beginning of a JSON document."""
+    text = document.decode(errors="replace")
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
+
+
 def _page(value: dict[str, Any]) -> Any:
     from rich.console import Group
 
-    head = [(name, value[name]) for name in ("run_id", "task", "provider", "state", "error")]
+    head = [(name, value[name]) for name in HEAD]
     return Group(
         table("run", ("", ""), head),
         table("states", ("state", "at"), (each.values() for each in value["transitions"])),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from turnout.cli.shared import fail
+from turnout.cli.shared import fail, told
 from turnout.errors import TurnoutError
 
 app = typer.Typer()
@@ -25,7 +25,10 @@ def serve(
 
     import turnout
     from turnout.bootstrap import load_app, read_settings
+    from turnout.local.processes import in_use
 
+    if in_use(port, host):
+        fail(f"port {port} is in use; choose another: --port M")
     try:
         environ = {"TURNOUT_SERVICE_URL": f"http://{host}:{port}", **os.environ}
         settings = read_settings(environ)
@@ -33,4 +36,6 @@ def serve(
         service = turnout.asgi(live)
     except TurnoutError as error:
         fail(str(error))
+    except OSError as error:
+        fail(told(error))
     uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15)

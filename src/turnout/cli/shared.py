@@ -22,6 +22,9 @@ CLEAN, FOUND, UNSURE = 0, 1, 2
 INTERRUPTED = 130
 """The exit code of a command that ^C ended."""
 
+WHOLE = ("run", "emitted", "at", "next")
+"""Columns of ids and times, which are copied: never wrapped."""
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 AppName = Annotated[
     str | None,
@@ -71,7 +74,33 @@ def show(value: Any, *, as_json: bool, table: Callable[[], Any]) -> None:
         return
     from rich.console import Console
 
-    Console().print(table())
+    if sys.stdout.isatty():
+        Console().print(table())
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in plain(table())))
+
+
+def plain(made: Any) -> Iterable[str]:
+    """Write tables as lines without borders, each row on one: for pipes and grep."""
+    from rich.console import Group
+    from rich.table import Table
+
+    if isinstance(made, Group):
+        for each in made.renderables:
+            yield from plain(each)
+    elif isinstance(made, Table):
+        columns = [
+            [" ".join(str(cell).split()) for cell in (column.header, *column.cells)]
+            for column in made.columns
+        ]
+        widths = [max(map(len, column)) for column in columns]
+        yield f"# {made.title}"
+        for row in zip(*columns, strict=True):
+            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            if text.strip():
+                yield text.rstrip()
+    else:
+        yield str(made)
 
 
 def print_json(value: Any) -> None:
@@ -89,7 +118,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> 
 
     made = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in WHOLE)
     for row in rows:
         made.add_row(*(Text("" if each is None else str(each)) for each in row))
     return made

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -35,7 +37,13 @@ class Child:
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it, and return when it answers; Unavailable says where its log is."""
+        """Start it, and return when it answers; Unavailable says where its log is.
+
+        Its port must be free: else another process would answer in its place.
+        """
+        if self.process.ready_url is not None and in_use(urlsplit(self.process.ready_url).port):
+            port = urlsplit(self.process.ready_url).port
+            raise Unavailable(f"{self.process.name}: port {port} is in use")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
@@ -45,7 +53,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         if self.process.ready_url is not None:
             await self._answers(self.process.ready_url)
@@ -91,7 +99,7 @@ class Child:
                 if not self.running:
                     break
                 with contextlib.suppress(httpx.HTTPError):
-                    if (await client.get(url)).is_success:
+                    if (await client.get(url)).is_success and self.running:
                         return
                 await asyncio.sleep(0.05)
         raise Unavailable(f"{self.process.name} does not answer; its log is {self.log}")
@@ -154,11 +162,24 @@ class Supervisor:
             await asyncio.sleep(0.2)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel stop the child when this process is killed; only Linux offers it."""
     if sys.platform == "linux":
         set_death_signal = 1
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
+
+
+def in_use(port: int | None, host: str = "127.0.0.1") -> bool:
+    """Whether a port can't be listened on; None and 0 mean any free one."""
+    if not port:
+        return False
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def free_port() -> int:
