@@ -1,23 +1,26 @@
 """Starts shadows when they are due, and repeats what came to their primaries from outside.
 
 A shadow is due a constant lag after its primary's emit, so that arrivals and contention are kept.
-A primary that has not ended by then is late: counted, not compared.
+A primary that has not ended by then is late: counted, not compared. All that is held here can be
+read again from the two stores, so a feeder may die at any point.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from turnout.errors import TurnoutError, UnknownRun
+from turnout.model.copying import changed
 from turnout.model.events import StoredEvent
 from turnout.model.ids import primary_id, shadow_id
 from turnout.model.runs import Emission, Failure, Journal, NewRun, Run
 from turnout.model.status import AttemptState, RunStatus
-from turnout.model.tasks import App
+from turnout.model.tasks import App, Task
 from turnout.model.time import Millis, millis
-from turnout.model.transitions import cancel, end
+from turnout.model.transitions import cancel
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunFilter, RunStore
 
@@ -27,6 +30,10 @@ PAGE = 200
 OVERLAP: Millis = 60_000
 """Primaries are looked for again for so long, because emits may commit out of order."""
 
+AGAIN: Millis = 5_000
+"""After which a shadow that could not be begun is tried again."""
+
+Reason = Literal["late", "provider_failure", "unsupported"]
 NOT_COMPARABLE = "NotComparable"
 """The error's name of a shadow that was ended before it began; its message is the reason."""
 
@@ -59,7 +66,7 @@ class Feeder:
         self._window = window
         self._nudge = nudge
         self._after = 0
-        self._waiting: dict[str, Run] = {}
+        self._waiting: dict[str, Millis] = {}
         self._fed: dict[str, Millis] = {}
         self._cancels: dict[str, Millis] = {}
         self._task: asyncio.Task[None] | None = None
@@ -78,11 +85,13 @@ class Feeder:
         """Look for new primaries, start the shadows that are due, repeat cancels."""
         now = self._clock.now()
         await self._look(now)
-        due = [run for run in self._waiting.values() if self._due_at(run) <= now]
-        for run in due:
-            await self._begin(run, now)
-            del self._waiting[run.run_id]
-            self._fed[run.run_id] = now
+        due = [run_id for run_id, at in self._waiting.items() if at <= now]
+        for run_id in due:
+            self._waiting[run_id] = now + AGAIN
+            with _logged("begin", run_id):
+                await self._begin(run_id, now)
+                del self._waiting[run_id]
+                self._fed[run_id] = now
         if due:
             self._nudge()
         await self._repeat_cancels(now)
@@ -103,10 +112,22 @@ class Feeder:
             await self._clock.sleep(self._window.idle)
 
     async def _resume(self) -> None:
-        """Begin a little before the newest primary that has a shadow already."""
-        for shadow in await self._shadows.runs(RunFilter(limit=1)):
-            primary = (await self._primaries.load(primary_id(shadow.run_id))).run
-            self._after = max(0, primary.emit_seq - 10 * PAGE)
+        """Find out what has a shadow already; all other primaries are found by looking.
+
+        A delayed start may be older than any number of others, so all are looked through, once.
+        """
+        after, now = 0, self._clock.now()
+        while True:
+            page = await self._shadows.runs(RunFilter(after=after, limit=PAGE))
+            for shadow in page:
+                after = shadow.emit_seq
+                self._fed[primary_id(shadow.run_id)] = now
+                if not shadow.state.terminal:
+                    with _logged("resume", shadow.run_id):
+                        journal = await self._primaries.load(primary_id(shadow.run_id))
+                        self._plan_cancel(journal.run, shadow.run_id, shadow.due_at)
+            if len(page) < PAGE:
+                return
 
     async def _look(self, now: Millis) -> None:
         after = self._after
@@ -115,7 +136,7 @@ class Feeder:
             page = await self._primaries.runs(wanted)
             for run in page:
                 if run.run_id not in self._fed:
-                    self._waiting[run.run_id] = run
+                    self._waiting.setdefault(run.run_id, self._due_at(run))
                 after = run.emit_seq
                 if self._due_at(run) < now - OVERLAP:
                     self._after = max(self._after, after)
@@ -128,29 +149,55 @@ class Feeder:
         """A delayed start is part of the run: its lag counts from then."""
         return max(run.emitted_at, run.due_at) + self._window.lag
 
-    async def _begin(self, primary: Run, now: Millis) -> None:
-        if await self._begun(primary):
+    async def _begin(self, run_id: str, now: Millis) -> None:
+        """Start a shadow, or record one that has ended already; in one commit."""
+        if await self._begun(run_id):
             return
-        journal = await self._primaries.load(primary.run_id)
-        shadow = self._shadow(primary, max(self._due_at(primary), now))
-        await self._shadows.emit([self._emission(shadow)])
-        reason = not_comparable(journal)
-        if reason is not None:
-            await self._give_up(shadow.run_id, reason, now)
-        elif journal.run.state is RunStatus.CANCELLED:
-            offset = (journal.run.ended_at or now) - max(primary.emitted_at, primary.due_at)
-            self._cancels[shadow.run_id] = shadow.due_at + offset
+        journal = await self._primaries.load(run_id)
+        primary = journal.run
+        start = max(self._due_at(primary), now)
+        task = next((each for each in self._app.tasks if each.id == primary.task), None)
+        reason: Reason | None = "unsupported" if task is None else not_comparable(journal)
+        if task is None or reason is not None:
+            await self._set_aside(self._shadow(primary, task, start), reason or "unsupported", now)
+            return
+        shadow = self._shadow(primary, task, start)
+        concurrency = task.policies.concurrency
+        slotted = concurrency is not None and concurrency.counts == "runs"
+        await self._shadows.emit([_emission(shadow, slotted=slotted)])
+        self._plan_cancel(primary, shadow.run_id, shadow.due_at)
 
-    async def _begun(self, primary: Run) -> bool:
+    async def _set_aside(self, shadow: Run, reason: Reason, now: Millis) -> None:
+        """Record a shadow that is not to be compared as ended before it began.
+
+        Its delivery is not due before it is withdrawn; one that is never withdrawn is refused.
+        """
+        ended = changed(
+            shadow,
+            state=RunStatus.CANCELLED,
+            due_at=now + OVERLAP,
+            ended_at=now,
+            deadline_at=None,
+            error=Failure(name=NOT_COMPARABLE, message=reason),
+        )
+        await self._shadows.emit([_emission(ended, slotted=False)])
+        await self._shadows.stopped(ended.run_id, ended.delivery)
+
+    def _plan_cancel(self, primary: Run, shadow: str, start: Millis) -> None:
+        """Repeat a primary's cancel as long after the shadow's start as it came after its own."""
+        if primary.state is RunStatus.CANCELLED and primary.ended_at is not None:
+            offset = primary.ended_at - max(primary.emitted_at, primary.due_at)
+            self._cancels[shadow] = start + offset
+
+    async def _begun(self, run_id: str) -> bool:
         try:
-            await self._shadows.load(shadow_id(primary.run_id))
+            await self._shadows.load(shadow_id(run_id))
         except UnknownRun:
             return False
         return True
 
-    def _shadow(self, primary: Run, start: Millis) -> Run:
-        task = self._app.task(primary.task)
-        queue = task.policies.timeouts.queue
+    def _shadow(self, primary: Run, task: Task | None, start: Millis) -> Run:
+        queue = None if task is None else task.policies.timeouts.queue
         return Run(
             run_id=shadow_id(primary.run_id),
             task=primary.task,
@@ -161,38 +208,20 @@ class Feeder:
             emitted_at=start,
             due_at=start,
             definition=self._app.definition,
-            code_version=task.code_version,
+            code_version="" if task is None else task.code_version,
             limit_key=primary.limit_key,
             deadline_at=None if queue is None else start + millis(queue),
         )
-
-    def _emission(self, shadow: Run) -> Emission:
-        concurrency = self._app.task(shadow.task).policies.concurrency
-        slotted = concurrency is not None and concurrency.counts == "runs"
-        event = StoredEvent(
-            event_id=shadow.event_id,
-            name=shadow.event,
-            payload=shadow.payload,
-            emitted_at=shadow.emitted_at,
-        )
-        return Emission(event=event, runs=(NewRun(run=shadow, slotted=slotted),))
-
-    async def _give_up(self, run_id: str, reason: str, now: Millis) -> None:
-        """End a shadow that is not to be compared before it has begun."""
-        journal = await self._shadows.load(run_id)
-        error = Failure(name=NOT_COMPARABLE, message=reason)
-        change = end(journal.run, RunStatus.CANCELLED, now, error=error, by_us=True)
-        if change is not None:
-            await self._shadows.apply(change)
 
     async def _repeat_cancels(self, now: Millis) -> None:
         for run_id, at in list(self._cancels.items()):
             if at > now:
                 continue
-            change = cancel((await self._shadows.load(run_id)).run, now)
-            if change is None or await self._shadows.apply(change):
-                del self._cancels[run_id]
-                self._nudge()
+            with _logged("cancel", run_id):
+                change = cancel((await self._shadows.load(run_id)).run, now)
+                if change is None or await self._shadows.apply(change):
+                    del self._cancels[run_id]
+                    self._nudge()
 
 
 def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | None:
@@ -206,8 +235,34 @@ def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | No
     return "provider_failure" if hurt else None
 
 
-def reason_of(shadow: Run) -> Literal["late", "provider_failure"] | None:
+def reason_of(shadow: Run) -> Reason | None:
     """Read back why a shadow was ended before it began; None for every other run."""
     if shadow.error is None or shadow.error.name != NOT_COMPARABLE:
         return None
-    return "late" if shadow.error.message == "late" else "provider_failure"
+    match shadow.error.message:
+        case "late" | "unsupported" as reason:
+            return reason
+        case _:
+            return "provider_failure"
+
+
+def _emission(shadow: Run, *, slotted: bool) -> Emission:
+    event = StoredEvent(
+        event_id=shadow.event_id,
+        name=shadow.event,
+        payload=shadow.payload,
+        emitted_at=shadow.emitted_at,
+    )
+    return Emission(event=event, runs=(NewRun(run=shadow, slotted=slotted),))
+
+
+@contextlib.contextmanager
+def _logged(action: str, run_id: str) -> Iterator[None]:
+    """Log what goes wrong with one run, and go on with the others."""
+    try:
+        yield
+    except TurnoutError as error:
+        extra = {"action": action, "run_id": run_id, "error": str(error)}
+        log.warning("a shadow waits; tried again later", extra=extra)
+    except Exception:
+        log.exception("a shadow broke; tried again", extra={"action": action, "run_id": run_id})
