@@ -15,6 +15,9 @@ from turnout.errors import InvalidSettings, TurnoutError
 if TYPE_CHECKING:
     from turnout.parity.report import Report
 
+PIPED = 240
+"""Characters of a line that no terminal folds."""
+
 app = typer.Typer(no_args_is_help=True, help="Compare both sides of a dual run.")
 
 
@@ -160,4 +163,7 @@ def _print(report: "Report", *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(render_terminal(report))
+    console = Console()
+    if not console.is_terminal:  # for a file or a pipe: no colours, and lines that are not folded
+        console = Console(color_system=None, width=PIPED)
+    console.print(render_terminal(report))

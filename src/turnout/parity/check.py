@@ -184,6 +184,9 @@ class _Check:
             self._alone(run_id, primary, shadow)
             return
         self.seen += 1
+        for side in (primary, shadow):
+            if side.status is not None:
+                self.tally.note_provider(side.side, side.status.provider)
         await self._whole_pair(run_id, primary, shadow)
 
     async def _whole_pair(self, run_id: str, primary: Side, shadow: Side) -> None:

@@ -195,3 +195,7 @@ class Report(Model):
     junk: int
     """Keys under `runs/` that belong to no run."""
     warnings: list[str]
+    providers: dict[Literal["primary", "shadow"], list[str]] = Field(default_factory=dict)
+    """Who ran which side, as the status documents that were read in full tell it."""
+    notes: list[str] = Field(default_factory=list)
+    """What whoever asked for the check wants its readers to know."""

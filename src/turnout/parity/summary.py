@@ -3,10 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from math import ceil, log
+from typing import Final
 
 from turnout.parity.ignores import Ignore
 from turnout.parity.report import IgnoreUse, Report, TaskCount, Verdict
 from turnout.parity.tally import Tally
+
+AIM: Final = 0.99
+"""The match rate that a report says the way to."""
 
 _SUMMED = (
     "pairs",
@@ -39,11 +44,26 @@ def verdict(counts: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]
         return Verdict.INCONCLUSIVE, [
             "every pair differs where differences are declared as ignored"
         ]
-    shown = f"{shown_rate(counts['matched']):.1%}"
-    return Verdict.PASS, [
-        f"{counts['matched']:,} of {counts['pairs']:,} pairs match",
-        f"so many clean pairs show a match rate of at least {shown} (one-sided, 95 %)",
-    ]
+    clean = counts["matched"]
+    no_mismatch = f"no mismatch in {counts['pairs']:,} pair{'s' * (counts['pairs'] != 1)}"
+    if counts["ignored"]:
+        no_mismatch += f"; {clean:,} match in everything"
+    return Verdict.PASS, [no_mismatch, how_much_it_shows(clean)]
+
+
+def how_much_it_shows(clean: int) -> str:
+    """Say what so many clean pairs prove by their number alone, and how many prove 99 %."""
+    shown = shown_rate(clean)
+    # Rounded down: a report must not claim more than its pairs show.
+    told = f"that many alone show a match rate of at least {int(shown * 1000) / 10:.1f} %"
+    more = pairs_for(AIM) - clean
+    goal = f"; {more:,} more clean pairs show {AIM:.0%}".replace("%", " %") if more > 0 else ""
+    return f"{told} with 95 % confidence{goal}"
+
+
+def pairs_for(rate: float) -> int:
+    """Count the clean pairs that show a match rate."""
+    return ceil(log(0.05) / log(rate))
 
 
 def shown_rate(clean: int) -> float:
@@ -86,6 +106,7 @@ def summary(
         timings=tally.sample(),
         junk=tally.totals["junk"],
         warnings=[*warnings, *_warnings(tally, uses)],
+        providers={side: sorted(names) for side, names in sorted(tally.providers.items())},
     )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -29,6 +29,7 @@ MOST_PER_KIND: Final = 500
 
 MOST_SET_ASIDE: Final = 500
 MOST_TIMINGS: Final = 400
+MOST_PROVIDERS: Final = 8
 MOST_VALUE: Final = 2_000
 """Characters of a value that a report repeats."""
 
@@ -79,6 +80,7 @@ class Tally:
     ignore_uses: Counter[tuple[str, str]] = field(default_factory=Counter)
     timings: list[tuple[int, str, Timing]] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
+    providers: dict[Literal["primary", "shadow"], set[str]] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     """What became of the runs whose pair is not matched, so that none is counted twice."""
 
@@ -131,6 +133,12 @@ class Tally:
             task.counts[Outcome.MISMATCHED] += 1
             task.counts["pairs"] += before not in set(Outcome)
         self._list(task, [difference])
+
+    def note_provider(self, side: Literal["primary", "shadow"], provider: str) -> None:
+        """Remember who ran a side."""
+        known = self.providers.setdefault(side, set())
+        if len(known) < MOST_PROVIDERS:
+            known.add(provider)
 
     def put_aside(self, pair: SetAside) -> None:
         """Count a pair that cannot be compared."""

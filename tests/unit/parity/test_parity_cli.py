@@ -68,6 +68,16 @@ async def test_own_documents_are_compared(shelf: Any) -> None:
     assert (found["primary"], found["shadow"], found["pointer"]) == (1, 2, "")
 
 
+async def test_a_pipe_gets_plain_text(shelf: Any) -> None:
+    """Without colours, and a row is a line."""
+    run_id = "r-" + "x" * 100
+    shelf.pair(run_id, shadow={"result": 1})
+    result = await _in_thread(lambda: run("--store", str(shelf.root)))
+    assert "\x1b" not in result.stdout
+    (row,) = [line for line in result.stdout.splitlines() if run_id in line]
+    assert "status.json#/result" in row
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

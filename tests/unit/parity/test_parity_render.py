@@ -1,5 +1,6 @@
 """Reports: complete, escaped, and of bounded size."""
 
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -108,3 +109,31 @@ async def test_a_huge_report_is_cut_and_says_so(shelf: Any) -> None:
     assert "more of this kind are in the JSON report" in page
     assert "were counted and are not listed anywhere" in page
     assert "(cut; 50000 characters)" in render_json(report) or report.differences_total > 500
+
+
+async def test_ids_are_never_broken(shelf: Any) -> None:
+    """They are there to be copied, also from a narrow terminal."""
+    run_id = "01m7xye87m08z6d2d4x4pbmjvk-" + "x" * 20
+    shelf.pair(run_id, task="a-task-with-a-long-name", shadow={"result": {"some": "value"}})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_terminal(await shelf.check()))
+    text = console.export_text()
+    assert run_id in text
+    assert "a-task-with-a-long-name" in text
+
+
+async def test_a_pass_reads_as_no_mismatch(shelf: Any) -> None:
+    """What the number of pairs shows is told as that, with the way to more, and who ran what."""
+    for number in range(24):
+        shelf.pair(f"r{number}")
+    report = (await shelf.check()).model_copy(update={"notes": ["both were <doubles>"]})
+    assert report.reasons[0] == "no mismatch in 24 pairs"
+    assert report.reasons[1] == (
+        "that many alone show a match rate of at least 88.2 % with 95 % confidence;"
+        " 275 more clean pairs show 99 %"
+    )
+    assert report.providers == {"primary": ["old"], "shadow": ["new"]}
+    page = render_html(report)
+    assert "both were &lt;doubles&gt;" in page
+    for word in ("single", "not tested", "by construction", "overhead"):
+        assert f"<dt>{word}</dt>" in page

@@ -1,5 +1,6 @@
 """A report as tables for a terminal."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from rich import box
@@ -22,7 +23,12 @@ _ALWAYS: Final = {"pairs", "matched", "mismatched"}
 
 def render_terminal(report: Report) -> RenderableType:
     """Lay out verdict, tasks, the first differences and what was not tested."""
-    parts: list[RenderableType] = [_headline(report), _tasks(report)]
+    parts: list[RenderableType] = [_headline(report)]
+    if report.providers:
+        sides = (f"{side}: {', '.join(names)}" for side, names in report.providers.items())
+        parts.append(Text(_plain(" · ".join(sides))))
+    parts.extend(Text(_plain(note)) for note in report.notes)
+    parts.append(_tasks(report))
     if report.differences:
         parts.append(_differences(report))
     parts.extend(Text(f"! {_plain(warning)}", style="yellow") for warning in report.warnings)
@@ -41,7 +47,7 @@ def _tasks(report: Report) -> Table:
     """Lay out the tasks; counts that are zero throughout take no column."""
     shown = [name for name in _COUNTS if name in _ALWAYS or getattr(report, name)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("task", overflow="fold")
+    table.add_column("task", overflow="fold", min_width=_longest(report.tasks), no_wrap=True)
     for title in (*shown, "overhead", "of shadow"):
         table.add_column(title.replace("_", " "), justify="right")
     for name, task in report.tasks.items():
@@ -59,11 +65,19 @@ def _differences(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [d for d in report.differences if d.ignored_by is None][:MOST_DIFFERENCES]
     table.title = f"differences: {len(shown)} of {report.differences_total}"
-    for title in ("kind", "run", "step", "where", "primary", "shadow"):
+    # An id is there to be copied, so it is never broken; the other columns give way.
+    longest = _longest(each.run_id for each in shown)
+    table.add_column("kind", overflow="fold")
+    table.add_column("run", min_width=longest, no_wrap=True)
+    for title in ("step", "where", "primary", "shadow"):
         table.add_column(title, overflow="fold")
     for each in shown:
         table.add_row(*(Text(_plain(cell)) for cell in _cells(each)))
     return table
+
+
+def _longest(names: Iterable[str]) -> int:
+    return max((len(_plain(name)) for name in names), default=1)
 
 
 def _cells(each: Difference) -> tuple[str, ...]:
