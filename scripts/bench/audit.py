@@ -1,6 +1,9 @@
 """Measure the audit on a generated tree the size of a large monorepo.
 
-    python scripts/bench/audit.py [--files 5900] [--megabytes 38] [--runs 5] [--keep DIR]
+    python scripts/bench/audit.py [--files 5900] [--megabytes 38] [--every 40] [--runs 5]
+
+Every 40th file holds a trace: a service that uses a vendor names it in two or three of a hundred
+files. `--every 6` is the worst case, a vendor's own repository.
 
 It reports the median of the runs: ripgrep alone with the text rules' expressions, the audit of
 the same rules, the whole audit of each rule set that ships, and the peak memory of each.
@@ -109,6 +112,7 @@ TRACES = {
     ".json": '{"dependencies": {"@trigger.dev/sdk": "3.3.17", "inngest": "^3.0.0"}}\n',
     ".yml": "env:\n  INNGEST_EVENT_KEY: ${{ secrets.INNGEST_EVENT_KEY }}\n",
 }
+SETS = ("inngest", "triggerdev", "inngest-v4", "triggerdev-v4")
 SHARES = {".ts": 48, ".tsx": 22, ".md": 14, ".json": 8, ".yml": 4, ".py": 4}
 
 
@@ -117,12 +121,13 @@ def main() -> None:
     options = _options()
     folder = Path(options.keep or tempfile.mkdtemp(prefix="turnout-bench-"))
     try:
-        size = generate(folder, files=options.files, total=options.megabytes * 1_000_000)
-        print(f"tree: {options.files} files, {size / 1e6:.1f} MB, a trace in every sixth")
+        total = options.megabytes * 1_000_000
+        size = generate(folder, files=options.files, total=total, every=options.every)
+        print(f"tree: {options.files} files, {size / 1e6:.1f} MB, a trace in 1 of {options.every}")
         rules = _text_rules(folder.parent / "turnout-bench-rules.toml")
         _row("ripgrep alone, the text rules' expressions", _ripgrep(folder), options.runs)
         for engine in ("ripgrep", "re2"):
-            for name in (str(rules), "triggerdev-v4", "inngest"):
+            for name in (str(rules), *SETS):
                 label = f"turnout audit {Path(name).stem} ({engine})"
                 _row(label, _audit(name, folder, engine), options.runs)
                 _inside(name, folder, engine, options.runs)
@@ -131,18 +136,19 @@ def main() -> None:
             shutil.rmtree(folder)
 
 
-def generate(folder: Path, *, files: int, total: int, seed: int = 7) -> int:
+def generate(folder: Path, *, files: int, total: int, every: int = 40, seed: int = 7) -> int:
     """Write a tree of the given number of files and bytes; the same seed gives the same tree."""
     chance = random.Random(seed)
     weights = [chance.lognormvariate(0, 1.1) for _ in range(files)]
-    written = 0
+    whole, written = sum(weights), 0
     for number, weight in enumerate(weights):
         suffix = chance.choices(list(SHARES), list(SHARES.values()))[0]
         path = folder / f"p{number % 40}" / f"m{number % 7}" / f"file{number}{suffix}"
-        if suffix == ".json" and number % 6 == 0:
+        trace = number % every == 0
+        if suffix == ".json" and trace:
             path = path.with_name(f"x{number}") / "package.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = _text(chance, suffix, int(total * weight / sum(weights)), trace=number % 6 == 0)
+        text = _text(chance, suffix, int(total * weight / whole), trace=trace)
         written += path.write_text(text, encoding="utf-8")
     return written
 
@@ -238,6 +244,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=5900)
     parser.add_argument("--megabytes", type=int, default=38)
+    parser.add_argument("--every", type=int, default=40, help="one file in so many holds a trace")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--keep", help="generate into this folder, and leave it there")
     return parser.parse_args()

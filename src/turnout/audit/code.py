@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from turnout.audit import nodes, syntax
@@ -176,7 +177,7 @@ def wanted(matches: Iterable[Match]) -> syntax.Wanted:
         *(g for m in named if isinstance(m, DecoratorMatch) for g in m.decorator),
     ]
     return syntax.Wanted(
-        modules=fits(modules) if modules else lambda _: False,
+        modules=lru_cache(4096)(fits(modules)) if modules else lambda _: False,
         calls=_lasts(calls),
         members=_lasts(members),
         plain=any("." not in glob for glob in members),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,18 +52,35 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
+class _Run:
+    """Neighbouring patterns that say the same.
+
+    One without a slash speaks of names: the folders above were asked before, so that a name is all
+    it needs to see, which is far quicker than a path.
+    """
+
+    out: bool
+    named: Callable[[str], object] | None
+    placed: Callable[[str], object] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Ignore:
     """One ignore file: its folder, as a prefix of paths, and its patterns in order."""
 
     prefix: str
-    runs: tuple[tuple[bool, re.Pattern[str]], ...]
+    runs: tuple["_Run", ...]
 
     def verdict(self, path: str) -> bool | None:
         """Say ignored, kept, or nothing; the last pattern that fits decides."""
         if not path or not path.startswith(self.prefix):
             return None
         inner = path[len(self.prefix) :]
-        return next((out for out, run in self.runs if run.match(inner)), None)
+        name = inner[inner.rfind("/", 0, -1) + 1 :]
+        for run in self.runs:
+            if (run.named and run.named(name)) or (run.placed and run.placed(inner)):
+                return run.out
+        return None
 
 
 def walk(paths: Iterable[str]) -> Tree:
@@ -200,9 +217,9 @@ def _read(path: Path, prefix: str) -> _Ignore:
     return _Ignore(prefix, tuple(_runs(lines)))
 
 
-def _runs(lines: Iterable[str]) -> Iterator[tuple[bool, re.Pattern[str]]]:
+def _runs(lines: Iterable[str]) -> Iterator[_Run]:
     """Join neighbouring patterns that say the same; last first."""
-    parts: list[tuple[bool, list[str]]] = []
+    parts: list[tuple[bool, list[str], list[str]]] = []
     for line in lines:
         try:
             expression, out = GitIgnoreSpecPattern.pattern_to_regex(line)
@@ -210,9 +227,15 @@ def _runs(lines: Iterable[str]) -> Iterator[tuple[bool, re.Pattern[str]]]:
             continue
         if expression is None or out is None:
             continue
-        expression = str(expression).replace("(?P<ps_d>/)", "/")
         if not parts or parts[-1][0] != out:
-            parts.append((out, []))
-        parts[-1][1].append(expression)
-    for out, expressions in reversed(parts):
-        yield out, re.compile("|".join(f"(?:{expression})" for expression in expressions))
+            parts.append((out, [], []))
+        _, names, paths = parts[-1]
+        chosen = paths if "/" in line.rstrip().rstrip("/") else names
+        chosen.append(str(expression).replace("(?P<ps_d>/)", "/"))
+    for said, names, paths in reversed(parts):
+        yield _Run(said, _joined(names), _joined(paths))
+
+
+def _joined(expressions: Iterable[str]) -> Callable[[str], object] | None:
+    joined = "|".join(f"(?:{expression})" for expression in expressions)
+    return re.compile(joined).match if joined else None

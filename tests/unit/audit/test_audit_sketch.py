@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnout.audit import scan, syntax, view
+from turnout.audit import scan, syntax
 from turnout.audit.ruleset import load, names, parse
 from turnout.audit.scan import Scanner
 from turnout.audit.sketch import Held, compiled, sketch
@@ -65,7 +65,7 @@ def test_a_script_that_cannot_hold_a_finding_is_not_parsed(
     def refuse(text: str, *_: object) -> syntax.Tree:
         raise AssertionError(text)
 
-    monkeypatch.setattr(view.syntax, "parse", refuse)
+    monkeypatch.setattr("turnout.audit.syntax.parse", refuse)
     assert found(match, code) == 0
 
 

@@ -65,7 +65,7 @@ def write(root: Path, files: dict[str, str | bytes]) -> None:
 TREE: dict[str, str | bytes] = {
     "src/a.ts": 'import "acme";\n',
     "src/b.py": "x = 'ACME'\n",
-    "docs/c.md": "# Їжак\n\nЇЖак acme\n",
+    "docs/c.md": "# Їжак\n\nЇжак acme\n",  # noqa: RUF001 -- Ukrainian
     ".github/ci.yml": "name: Acme\n",
     "empty.ts": "",
     "latin.py": b"# caf\xe9 acme\n",
