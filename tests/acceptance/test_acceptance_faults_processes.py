@@ -40,7 +40,7 @@ def settings(url: str, folder: Path) -> dict[str, str]:
         "ORCHESTRATOR_PROVIDER": "local",
         "TURNOUT_DATABASE_URL": url,
         "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
-        "TURNOUT_LEASE": "2s",
+        "TURNOUT_LEASE": "8s",
         "FAULTS_EFFECTS": str(folder / "effects"),
     }
 
