@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from turnout.control.emissions import SCHEDULE_EVENT
 from turnout.model.ids import is_shadow
 from turnout.model.runs import Run
 from turnout.model.schedules import Schedule
@@ -12,7 +13,6 @@ from turnout.model.time import Millis
 from turnout.ports.run_store import RunFilter, RunStore
 
 PAGE = 500
-SCHEDULED = "turnout/schedule."
 SETTLED: Millis = 25_000
 """A slot that nobody ticked is made up by then; a younger one may still be on its way."""
 
@@ -69,7 +69,7 @@ async def ledger(
 
 
 def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis) -> Slots:
-    fired = Counter(each.key for each in runs if each.event == SCHEDULED + schedule.id)
+    fired = Counter(each.key for each in runs if each.event == SCHEDULE_EVENT + schedule.id)
     due = []
     for slot in schedule.slots(since):
         if slot >= until:

@@ -174,7 +174,7 @@ class Change:
     inserted or replaced. waits are opened; a step that settles, or a run that ends, closes its own.
     emissions are stored with it. wake_at: when the pump must wake the parked run at the latest;
     None leaves no alarm. The store itself does what crosses runs: on an end it frees the slot and
-    wakes the next run in line, settles the parent's invoke, starts `on_ended`, ends the delivery.
+    wakes the next run in line, settles the parent's invoke, ends the delivery.
     """
 
     before: Run
