@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 TURNOUT = Path(sys.executable).parent / "turnout"
 RUNS = 20
+WHAT_A_KILL_MAY_DO = {"missing", "slow", "delay"}
+"""A side that was down answers late, or not before the demo ends; it never answers otherwise."""
 
 
 def demo(out: Path, *options: str) -> subprocess.Popen[str]:
@@ -117,7 +119,7 @@ def test_noise_is_called_noise(tmp_path: Path) -> None:
 
 
 def test_killing_any_process_changes_nothing(tmp_path: Path) -> None:
-    """Whatever process is killed on the way, every run ends and none is doubled."""
+    """Whatever process is killed, every run ends, none is doubled, and only times differ."""
     process = demo(tmp_path / "killed", "--runs", "10", "--seed", "7")
     drawn = random.Random(7)
     time.sleep(4)
@@ -133,7 +135,7 @@ def test_killing_any_process_changes_nothing(tmp_path: Path) -> None:
     ledger = said["ledger"]
     assert ledger["emitted"] == ledger["completed"], (killed, ledger)
     assert (ledger["lost"], ledger["doubled"]) == (0, 0), (killed, ledger)
-    wrong = [each for each in said["differences"] if each["kind"] != "missing"]
+    wrong = [each for each in said["differences"] if each["kind"] not in WHAT_A_KILL_MAY_DO]
     assert wrong == [], (killed, wrong)
 
 

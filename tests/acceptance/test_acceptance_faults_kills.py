@@ -4,7 +4,7 @@ How the places are enumerated: an undisturbed playing of the script counts how o
 is passed; then each failpoint kills a process at its n-th pass, each time over a store of its own.
 `store.apply` commits claims, outcomes, parks, wakes, ends, children and emitted events, so its
 passes are many. `TURNOUT_FAULTS_PASSES=1000` kills at every pass of every place, which takes some
-minutes; by default at most nine passes of a place are taken, evenly, and others before a commit
+minutes; by default at most five passes of a place are taken, evenly, and others before a commit
 than after it and on one database than on the other.
 """
 
@@ -39,7 +39,7 @@ from turnout.stores.sql import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = {"run": 1, "step": 2}
-MOST = int(os.environ.get("TURNOUT_FAULTS_PASSES", "9"))
+MOST = int(os.environ.get("TURNOUT_FAULTS_PASSES", "5"))
 """Passes of one place that are killed at."""
 PATIENCE = 400 if MOST < 10 else 7_200
 """Seconds for all of it, on a busy machine."""
