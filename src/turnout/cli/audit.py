@@ -212,7 +212,10 @@ def _libraries() -> None:
     needed = {"re2": "google-re2", "ast_grep_py": "ast-grep-py", "yaml": "pyyaml"}
     missing = [package for module, package in needed.items() if find_spec(module) is None]
     if missing:
-        raise InvalidSettings(f"the audit needs {', '.join(missing)}: pip install 'turnout[audit]'")
+        raise InvalidSettings(
+            f"the audit needs {', '.join(missing)}: "
+            "pip install 'turnout[audit]', or '.[audit]' in a checkout"
+        )
 
 
 def _mended(rules: Any, report: Any, mend: _Mend) -> bool:

@@ -59,7 +59,10 @@ def _client(wanted: str) -> "Callable[[S3Settings], Blocking]":
         )
     if not installed or (wanted and wanted not in installed):
         extra = "obstore" if wanted == "obstore" else "s3"
-        raise InvalidSettings(f"TURNOUT_ARTIFACTS: for s3://, pip install 'turnout[{extra}]'")
+        raise InvalidSettings(
+            f"TURNOUT_ARTIFACTS: for s3://, pip install 'turnout[{extra}]', "
+            f"or '.[{extra}]' in a checkout"
+        )
     if (wanted or installed[0]) == "obstore":
         from turnout.stores.artifacts.obstore import Obstore
 

@@ -64,7 +64,8 @@ def database_at(url: str, *, schema: str | None = None) -> "SqliteDatabase | Pos
         from turnout.stores.sql.postgres import PostgresDatabase
     except ModuleNotFoundError as error:
         raise InvalidSettings(
-            "PostgreSQL needs the extra: pip install 'turnout[postgres]'"
+            "PostgreSQL needs the extra: pip install 'turnout[postgres]', "
+            "or '.[postgres]' in a checkout"
         ) from error
     return PostgresDatabase(parsed, schema or SCHEMA)
 
