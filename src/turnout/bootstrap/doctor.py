@@ -9,9 +9,9 @@ from typing import TypeVar
 from turnout.bootstrap.adapters import EMBEDDED, installed, select
 from turnout.bootstrap.live import Turnout, load_app, open_turnout
 from turnout.bootstrap.settings import Settings, read_settings
-from turnout.errors import TurnoutError
+from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.routing import DUAL
-from turnout.ports.caller import DurableCaller
+from turnout.ports.caller import DurableCaller, Notices
 from turnout.stores.artifacts.probe import probe
 
 Found = TypeVar("Found")
@@ -124,6 +124,9 @@ async def _looked(live: Turnout, named: str) -> AsyncIterator[Check]:
             _provider(live, name, caller, start),
             fix=f"start {name} or correct its settings; offline: turnout dev --app {named}",
         )
+        if isinstance(caller, Notices):
+            for notice in await _notices(live, name, caller):
+                yield notice
     yield await _bounded("replicas", _replicas(live, start), fix=start)
 
 
@@ -187,6 +190,25 @@ async def _provider(live: Turnout, name: str, caller: DurableCaller, start: str)
         health=Health.OK,
         text=f"reachable; {len(known)} task(s) registered, {len(armed)} schedule(s) armed",
     )
+
+
+async def _notices(live: Turnout, name: str, caller: Notices) -> list[Check]:
+    """What the adapter noticed at its vendor; nothing where that does not answer: it is told."""
+
+    async def knows(run_id: str) -> bool:
+        try:
+            await live.store.load(run_id)
+        except UnknownRun:
+            return False
+        return True
+
+    try:
+        found = await asyncio.wait_for(caller.notices(knows), PATIENCE)
+    except (TurnoutError, TimeoutError):
+        return []
+    return [
+        Check(name=f"at {name}", health=Health.WARN, text=each.text, fix=each.fix) for each in found
+    ]
 
 
 async def _replicas(live: Turnout, start: str) -> Check:

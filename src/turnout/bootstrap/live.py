@@ -26,6 +26,7 @@ from turnout.dualrun.window import close_window, open_window
 from turnout.dualrun.worker import DualWorker
 from turnout.errors import InvalidSettings, TurnoutError
 from turnout.local.clock import SystemClock
+from turnout.model.events import Emitted, Event
 from turnout.model.ids import new_run_id
 from turnout.model.routing import DUAL
 from turnout.model.schedules import ArmedSchedule
@@ -131,6 +132,10 @@ class Turnout:
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read what the providers' runtimes will fire."""
         return await self.orchestrator.armed()
+
+    async def emit(self, events: Sequence[Event]) -> Sequence[Emitted]:
+        """Record events that came in through a provider; what adapters are given."""
+        return await self.orchestrator.emit(*events)
 
     async def rebuild(self, run_id: str) -> None:
         """Write an ended run's artifacts anew from its journal."""
@@ -264,6 +269,7 @@ def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
         worker=live.worker,
         clock=live.clock,
         service_url=live.settings.service_url,
+        emit=live.emit,
     )
     callers: dict[str, DurableCaller] = {}
     faults: list[str] = []

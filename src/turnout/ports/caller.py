@@ -4,10 +4,11 @@ It promises to call our worker now, later or when woken, again and again until a
 makes a task mean the same everywhere is kept above it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from turnout.model.events import Emitted, Event
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
@@ -18,6 +19,12 @@ from turnout.ports.worker import Worker
 
 PORT_VERSION = 1
 """The version of this port; an adapter of another one is refused by name."""
+
+Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
+"""Records events with their runs, all or none; what `Orchestrator.emit` does."""
+
+Knows: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Whether a run of that id is in the run store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +157,35 @@ class Serves(Protocol):
         ...
 
 
+@runtime_checkable
+class Receives(Protocol):
+    """A caller that takes in events which are posted to the service as to its vendor."""
+
+    def doors(self) -> Mapping[str, Any]:
+        """Give ASGI applications by path, like /e; none unless the settings ask for it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something at the vendor that an operator should know of, and what to do about it."""
+
+    text: str
+    fix: str = ""
+
+
+@runtime_checkable
+class Notices(Protocol):
+    """A caller that can look around at its vendor."""
+
+    async def notices(self, knows: Knows) -> Sequence[Notice]:
+        """Say what stands open, who else sends and listens, which keys are out of date.
+
+        In few, bounded requests; nothing is changed.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What an adapter is given to work with."""
@@ -161,6 +197,8 @@ class Surroundings:
     clock: Clock
     service_url: str | None = None
     """Where the vendor reaches this service, like http://127.0.0.1:8000."""
+    emit: Emit | None = None
+    """For events that reach us through the vendor; None where nothing can be emitted."""
 
 
 class Plugin(Protocol):

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from turnout.bootstrap import Turnout
 from turnout.model.protocol_schema import openapi
-from turnout.ports.caller import Serves
+from turnout.ports.caller import Receives, Serves
 from turnout.web.steps import StepEndpoint
 
 
@@ -43,9 +43,11 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
         return JSONResponse(openapi())
 
     served = [each for each in turnout.callers.values() if isinstance(each, Serves)]
+    receiving = [each for each in turnout.callers.values() if isinstance(each, Receives)]
     return [
         Route("/turnout/v1/step", steps.answer, methods=["POST"]),
         Route("/turnout/v1/openapi.json", described),
         Route("/turnout/health", health),
         *(Mount(each.mount, app=each.asgi()) for each in served),
+        *(Mount(path, app=door) for each in receiving for path, door in each.doors().items()),
     ]

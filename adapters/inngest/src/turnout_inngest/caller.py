@@ -19,6 +19,7 @@ from turnout.model.time import Millis
 from turnout.ports.caller import Delivered, Sighting, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.functions import Serving, event_name, tasks_of
+from turnout_inngest.ingress import DOOR, Door
 from turnout_inngest.looking import Lookout
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
@@ -48,6 +49,7 @@ class InngestCaller:
         self._api = InngestApi(settings)
         self._lookout = Lookout(self._api, surroundings.app, surroundings.clock)
         self._serving = Serving(surroundings, settings)
+        self._surroundings = surroundings
         self._crons: dict[str, str] | None = None
         self._syncing = asyncio.Lock()
 
@@ -74,6 +76,13 @@ class InngestCaller:
     def asgi(self) -> Any:
         """Give the application that the vendor calls."""
         return self._serving
+
+    def doors(self) -> Mapping[str, Any]:
+        """Give the door for senders that post to this service, if anyone has a key for it."""
+        keys, emit = self._settings.door_keys, self._surroundings.emit
+        if not keys or emit is None:
+            return {}
+        return {DOOR: Door(keys, emit, self._surroundings.clock).application()}
 
     async def start(self) -> None:
         """Nothing to begin: the vendor calls."""
@@ -145,7 +154,7 @@ class InngestCaller:
 
     async def defined(self) -> Sequence[str]:
         """Read back which tasks the server lists."""
-        known = {str(each.get("id")) for each in await self._api.functions(self._app.name)}
+        known = {text_in(each, "id") for each in await self._api.functions(self._app.name)}
         return [each.id for each in tasks_of(self._app) if each.id in known]
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
@@ -165,9 +174,9 @@ class InngestCaller:
         """Take over what is armed: a replica that starts must not disarm it, even for a moment."""
         functions = await self._api.functions(self._app.name)
         self._crons = {
-            str(each["id"]).removeprefix(FUNCTION): cron
+            text_in(each, "id").removeprefix(FUNCTION): cron
             for each in functions
-            if str(each.get("id")).startswith(FUNCTION) and (cron := cron_of(each)) is not None
+            if text_in(each, "id").startswith(FUNCTION) and (cron := cron_of(each)) is not None
         }
 
     async def _sync(self, crons: Mapping[str, str]) -> None:
@@ -190,7 +199,7 @@ class InngestCaller:
     async def _listed(self, wanted: set[str]) -> None:
         known: set[str] = set()
         for pause in LISTED_AFTER:
-            known = {str(each.get("id")) for each in await self._api.functions(self._app.name)}
+            known = {text_in(each, "id") for each in await self._api.functions(self._app.name)}
             if known >= wanted:
                 return
             await asyncio.sleep(pause)
@@ -200,8 +209,8 @@ class InngestCaller:
     async def _why_refused(self, said: Mapping[str, Any]) -> Exception:
         """Find out why a registration failed: the answer itself does not say."""
         answer = await self._api.get(f"/v2/apps/{quote(self._app.name, safe='')}")
-        found = answer.data or {}
-        reason = (found.get("latestSync") or {}).get("error")
+        found = object_in(answer.body, "data") if isinstance(answer.body, dict) else {}
+        reason = text_in(object_in(found, "latestSync"), "error")
         brief = str(said.get("error") or said.get("message") or "no reason given")[:500]
         refused = said.get("status") == HTTPStatus.BAD_REQUEST or "invalid" in brief
         if reason and refused:

@@ -16,6 +16,7 @@ from turnout.model.protocol import Tick
 from turnout.model.tasks import App, Task, failure_hook
 from turnout.model.time import Millis, millis
 from turnout.ports.caller import Surroundings
+from turnout_inngest.ingress import ingress_functions, names_of
 from turnout_inngest.schedules import FUNCTION, slot_of
 from turnout_inngest.settings import SERVED_AT, InngestSettings
 from turnout_inngest.walk import Walk
@@ -123,7 +124,11 @@ class Serving:
         self._surroundings = surroundings
         self._settings = settings
         self._client = Client(surroundings.app, settings)
-        self._functions = task_functions(surroundings, self._client)
+        names = names_of(surroundings.app, settings)
+        self._functions = [
+            *task_functions(surroundings, self._client),
+            *ingress_functions(names, self._client, surroundings.emit, retries=RETRIES),
+        ]
         self._tasks = self._application(self._functions) if self._functions else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -3,9 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
-from turnout.errors import InvalidSettings
+from turnout.errors import InvalidDefinition, InvalidSettings
+from turnout.model.ids import check_event_name
+
+Transport = Literal["serve", "connect"]
 
 DEV_SERVER = "http://127.0.0.1:8288"
 CLOUD_API, CLOUD_EVENTS = "https://api.inngest.com", "https://inn.gs"
@@ -21,6 +25,10 @@ _NAMES = (
     "INNGEST_EVENT_KEY",
     "INNGEST_SIGNING_KEY",
 )
+SUBSCRIBED = "subscribed"
+"""In the place of names: every event that a task of the app subscribes to, or is cancelled by."""
+LONGEST_KEY = 512
+
 _SIGNING_KEY = re.compile(r"(?:signkey-[\w-]+-)?(?:[0-9a-fA-F]{2})+")
 _ON, _OFF = {"1", "true", "yes"}, {"", "0", "false", "no"}
 
@@ -29,7 +37,10 @@ _ON, _OFF = {"1", "true", "yes"}, {"", "0", "false", "no"}
 class InngestSettings:
     """Where the vendor's server is, with what keys, and where it reaches this service.
 
-    production: requests are signed, on the cloud or on a server of one's own.
+    production: requests are signed, on the cloud or on a server of one's own. transport: whether
+    the server calls us, or we hold a socket to it. ingress: names of events that other senders
+    post there, to be emitted here. door_keys: who may post events to this service; none: nobody.
+    replaces: whether functions of another deployable under our app's name give way to ours.
     """
 
     api: str
@@ -40,6 +51,11 @@ class InngestSettings:
     signing_key: str | None = field(default=None, repr=False)
     signing_key_fallback: str | None = field(default=None, repr=False)
     environment: str | None = None
+    transport: Transport = "serve"
+    gateway: str | None = None
+    ingress: tuple[str, ...] = ()
+    door_keys: tuple[str, ...] = field(default=(), repr=False)
+    replaces: bool = False
 
     @property
     def served_at(self) -> str:
@@ -62,10 +78,13 @@ def read_settings(given: Mapping[str, str], service_url: str | None) -> InngestS
     for name in ("INNGEST_SIGNING_KEY", "INNGEST_SIGNING_KEY_FALLBACK"):
         if given.get(name) and _SIGNING_KEY.fullmatch(given[name]) is None:
             faults.append(f"{name}: is hex with an even number of digits, after signkey-…- if any")
-    if service_url is None:
+    transport = _transport(given, faults)
+    if service_url is None and transport == "serve":
         faults.append("TURNOUT_SERVICE_URL: set it to where Inngest reaches this service")
-    elif not _is_url(service_url):
+    elif service_url is not None and not _is_url(service_url):
         faults.append("TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org")
+    ingress, door_keys = _ingress(given, faults), _door_keys(given, faults)
+    replaces = _yes(given, "TURNOUT_INNGEST_REPLACE", faults)
     if faults:
         raise InvalidSettings("; ".join(faults))
     return InngestSettings(
@@ -77,6 +96,11 @@ def read_settings(given: Mapping[str, str], service_url: str | None) -> InngestS
         signing_key=given.get("INNGEST_SIGNING_KEY"),
         signing_key_fallback=given.get("INNGEST_SIGNING_KEY_FALLBACK"),
         environment=given.get("INNGEST_ENV"),
+        transport=transport,
+        gateway=given.get("TURNOUT_INNGEST_GATEWAY"),
+        ingress=ingress,
+        door_keys=door_keys,
+        replaces=replaces,
     )
 
 
@@ -110,6 +134,51 @@ def _addresses(
         (api or dev_url or CLOUD_API).rstrip("/"),
         (events or dev_url or CLOUD_EVENTS).rstrip("/"),
     )
+
+
+def _transport(given: Mapping[str, str], faults: list[str]) -> Transport:
+    """Serve unless said otherwise; a gateway belongs to connect."""
+    named = given.get("TURNOUT_INNGEST_TRANSPORT") or "serve"
+    if named not in get_args(Transport):
+        faults.append("TURNOUT_INNGEST_TRANSPORT: is neither serve nor connect")
+    gateway = given.get("TURNOUT_INNGEST_GATEWAY")
+    if gateway and not re.fullmatch(r"wss?://[^\s/]+\S*", gateway):
+        faults.append("TURNOUT_INNGEST_GATEWAY: is not a URL like wss://inngest.example.org:8289/…")
+    return cast("Transport", named)
+
+
+def _ingress(given: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    names = _listed(given.get("TURNOUT_INNGEST_INGRESS", ""))
+    for each in names:
+        if each == SUBSCRIBED:
+            continue
+        try:
+            check_event_name(each)
+        except InvalidDefinition as error:
+            faults.append(f"TURNOUT_INNGEST_INGRESS: {error}")
+        if each.startswith(("inngest/", "turnout/")):
+            faults.append(f"TURNOUT_INNGEST_INGRESS: {each!r} is nobody's to send")
+    return names
+
+
+def _door_keys(given: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    keys = _listed(given.get("TURNOUT_INNGEST_EVENT_KEYS", ""))
+    if any(len(each) > LONGEST_KEY or "/" in each for each in keys):
+        faults.append(
+            f"TURNOUT_INNGEST_EVENT_KEYS: a key has at most {LONGEST_KEY} characters, no slash"
+        )
+    return keys
+
+
+def _listed(given: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.strip() for each in given.split(",") if each.strip()))
+
+
+def _yes(given: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    text = given.get(name, "").lower()
+    if text not in _ON | _OFF:
+        faults.append(f"{name}: is neither 1 nor 0")
+    return text in _ON
 
 
 def _missing_keys(given: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,213 @@
+"""Events of senders that do not know Turnout: each is emitted here, once for ever.
+
+Two ways in: a function at the vendor that listens to them, and `POST /e/{key}` of this service,
+for senders that can change their base URL. Both key an event by its name and the vendor's id, so
+that one which comes both ways, or again, starts the runs that it has started.
+"""
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import inngest
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from turnout.errors import TooLarge, TurnoutError, Unavailable, WrongUse
+from turnout.model.events import Emitted, Event
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout.ports.caller import Emit
+from turnout.ports.clock import Clock
+from turnout_inngest.settings import SUBSCRIBED, InngestSettings
+
+log = logging.getLogger(__name__)
+
+FUNCTION: Final = "_ingress."
+"""What the id of an ingress function starts with; no task's id can."""
+DOOR: Final = "/e"
+"""Where the vendor's senders post events to; the key follows."""
+MOST_TRIGGERS: Final = 10
+"""Of one function at the vendor."""
+MOST_EVENTS: Final = 1_000
+LARGEST_BODY: Final = 16 * 1024 * 1024
+LONGEST_ID: Final = 400
+LONGEST_SEED: Final = 256
+RESERVED: Final = ("inngest/", "turnout/")
+_FIRST_TS, _LAST_TS = 315_532_800_000, 4_102_444_800_000
+"""1980 and 2100, in milliseconds, as at the vendor."""
+
+
+def names_of(app: App, settings: InngestSettings) -> tuple[str, ...]:
+    """Name the events that come in through the vendor; none unless the settings name them."""
+    found: dict[str, None] = {}
+    for each in settings.ingress:
+        found.update(dict.fromkeys(subscribed(app) if each == SUBSCRIBED else [each]))
+    return tuple(found)
+
+
+def subscribed(app: App) -> Iterator[str]:
+    """Name the events that start a task of the app, or cancel one."""
+    for task in app.tasks:
+        yield from task.on
+        yield from (each.event for each in task.policies.cancel_on)
+
+
+def ingress_functions(
+    names: Sequence[str], client: inngest.Inngest, emit: Emit | None, *, retries: int
+) -> list[inngest.Function[Any]]:
+    """Make the functions that listen to the events at the vendor and emit them here."""
+    if emit is None:
+        return []
+
+    async def take(ctx: inngest.Context) -> dict[str, Any]:
+        return await _taken(ctx, emit)
+
+    return [
+        client.create_function(
+            fn_id=f"{FUNCTION}{number}",
+            retries=retries,
+            trigger=[
+                inngest.TriggerEvent(event=each) for each in names[start : start + MOST_TRIGGERS]
+            ],
+        )(take)
+        for number, start in enumerate(range(0, len(names), MOST_TRIGGERS), 1)
+    ]
+
+
+async def _taken(ctx: inngest.Context, emit: Emit) -> dict[str, Any]:
+    """Emit the vendor's event; a vendor run that is made again finds what the first one did."""
+    seen = ctx.event
+    key = event_key(seen.name, seen.id or ctx.run_id)
+    try:
+        (emitted,) = await emit([Event(name=seen.name, payload=dict(seen.data), key=key)])
+    except WrongUse as error:
+        raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
+    except TurnoutError as error:
+        pause = timedelta(seconds=min(2**ctx.attempt, 60))
+        raise inngest.RetryAfterError(str(error), pause, quiet=True) from None
+    log.info("taken in", extra={"action": "ingress", "event": seen.name, "key": key})
+    return {"turnout": 1, "event_id": emitted.event_id, "runs": _runs(emitted)}
+
+
+def _runs(emitted: Emitted) -> list[dict[str, Any]]:
+    return [
+        {"run_id": each.run_id, "task": each.task, "duplicate": each.duplicate}
+        for each in emitted.runs
+    ]
+
+
+def event_key(name: str, event_id: str) -> str:
+    """Write the key of a vendor's event: its ids are unique for one name, as at the vendor."""
+    text = f"inngest:{name}:{event_id}"
+    if len(event_id) <= LONGEST_ID - len(name) and event_id.isprintable():
+        return text
+    return f"inngest:{name}:sha256={hashlib.sha256(event_id.encode()).hexdigest()}"
+
+
+class Door:
+    """Takes events as the vendor's server does: `POST /{key}`, one or a list."""
+
+    def __init__(self, keys: Iterable[str], emit: Emit, clock: Clock) -> None:
+        self._keys = [hashlib.sha256(each.encode()).digest() for each in keys]
+        self._emit = emit
+        self._clock = clock
+
+    def application(self) -> Starlette:
+        """Give the application to mount at `/e`."""
+        return Starlette(routes=[Route("/{key}", self.answer, methods=["POST"])])
+
+    async def answer(self, request: Request) -> Response:
+        """Record all of the events or none; ids in order, as the vendor's server answers."""
+        if not self._accepts(request.path_params["key"]):
+            return _reply(401, {"message": "", "error": "Event key not found"})
+        try:
+            given = _read(await _bounded(request))
+            seed = request.headers.get("x-inngest-event-id-seed", "")
+            events = [
+                self._event(each, seed and f"{seed[:LONGEST_SEED]}#{place}")
+                for place, each in enumerate(given)
+            ]
+            emitted = await self._emit(events) if events else []
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except TooLarge as error:
+            return _refused(413, error)
+        except WrongUse as error:
+            return _refused(400, error)
+        except TurnoutError as error:
+            log.warning("not taken in", extra={"action": "ingress", "error": str(error)})
+            return _refused(503 if isinstance(error, Unavailable) else 500, error)
+        return _reply(200, {"ids": [each.event_id for each in emitted]})
+
+    def _accepts(self, key: str) -> bool:
+        """Compare with every key, in the same time whichever it is."""
+        given = hashlib.sha256(key.encode()).digest()
+        return sum(hmac.compare_digest(given, each) for each in self._keys) > 0
+
+    def _event(self, given: Any, seeded: str) -> Event:
+        """Check one event. Without an id, a request that is sent again is known by its seed."""
+        if not isinstance(given, dict):
+            raise WrongUse("an event is an object")
+        name, data, event_id = given.get("name"), given.get("data"), given.get("id")
+        if not isinstance(name, str) or not name or name.startswith(RESERVED):
+            raise WrongUse(f"an event's name is a text, and does not start with {RESERVED[0]}")
+        if not isinstance(data, dict | None):
+            raise WrongUse(f"event {name[:200]!r}: data is an object")
+        if not isinstance(event_id, str | None):
+            raise WrongUse(f"event {name[:200]!r}: id is a text")
+        known = event_id or seeded
+        return Event(
+            name=name,
+            payload=data or {},
+            key=event_key(name, known) if known else None,
+            at=self._later(given.get("ts"), name),
+        )
+
+    def _later(self, given: Any, name: str) -> datetime | None:
+        """Read a delayed start: a `ts` that is still to come."""
+        if given is None:
+            return None
+        if isinstance(given, bool) or not isinstance(given, int):
+            raise WrongUse(f"event {name[:200]!r}: ts is a number of milliseconds")
+        moment: Millis = given
+        if moment and not _FIRST_TS <= moment <= _LAST_TS:
+            raise WrongUse(f"event {name[:200]!r}: ts is not between 1980 and 2100")
+        if moment <= self._clock.now():
+            return None
+        return datetime.fromtimestamp(moment / 1_000, UTC)
+
+
+async def _bounded(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise TooLarge(f"a request has at most {LARGEST_BODY:,} bytes")
+    return bytes(body)
+
+
+def _read(body: bytes) -> list[Any]:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise WrongUse("the body is not JSON") from None
+    events = given if isinstance(given, list) else [given]
+    if len(events) > MOST_EVENTS:
+        raise WrongUse(f"a request has at most {MOST_EVENTS:,} events; send them in parts")
+    return events
+
+
+def _refused(status: int, error: TurnoutError) -> Response:
+    return _reply(status, {"ids": [""], "error": str(error)[:2_000]})
+
+
+def _reply(status: int, body: Mapping[str, Any]) -> Response:
+    content = orjson.dumps({**body, "status": status})
+    return Response(content, status, media_type="application/json")
