@@ -1,0 +1,26 @@
+/**
+ * Tells the service how vendor runs begin and end: the platform itself tells nobody.
+ *
+ * A report is a hint: the service looks at the run, and believes only what it sees.
+ */
+import type { TaskRunContext } from "@trigger.dev/sdk";
+import { Unreadable } from "./json.js";
+import { call, type Event } from "./messages.js";
+import { identityOf } from "./run.js";
+import { definition, service } from "./setting.js";
+
+/** Reports an event of a vendor run; one that Turnout did not send is nobody's business. */
+export async function report(event: Event, payload: unknown, ctx: TaskRunContext): Promise<void> {
+  try {
+    const identity = identityOf(payload, ctx, definition.digest);
+    await service().hint(call(identity, { op: "report", event, at: Date.now() }));
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+  }
+}
+
+/** An ended signal says why: cancelled, or longer than the vendor allows. */
+export function stopEvent(signal: AbortSignal): Event {
+  const { reason } = signal as { readonly reason: unknown };
+  return reason instanceof Error && reason.name.includes("MaxDuration") ? "timed_out" : "cancelled";
+}

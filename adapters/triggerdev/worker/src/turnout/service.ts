@@ -1,0 +1,139 @@
+/** Speaks to the service: signed, and said again until it is answered. */
+import { setTimeout as delay } from "node:timers/promises";
+import { type Fields, fieldsOf } from "./json.js";
+import { LARGEST_MESSAGE, type Message, STEP_PATH } from "./messages.js";
+import { signed } from "./signature.js";
+
+const ANSWER_IN = 60_000;
+const HINT_IN = 5_000;
+const FIRST_DELAY = 100;
+const LONGEST_DELAY = 10_000;
+const LONGEST_ASKED = 60_000;
+const MOST_SERVER_ERRORS = 10;
+const CONFLICT = 409;
+const AGAIN: ReadonlySet<number> = new Set([429, 503]);
+
+/** The run is superseded, cancelled or finished: end without running anything. */
+export class EndQuietly extends Error {
+  override readonly name = "EndQuietly";
+  constructor(readonly code: string) {
+    super(`the service says that this run is ${code}`);
+  }
+}
+
+/** The service does not talk to this worker: this vendor attempt fails, and another may follow. */
+export class ServiceRefused extends Error {
+  override readonly name = "TurnoutService";
+  constructor(code: string, message: string) {
+    super(`${code}: ${message}`);
+  }
+}
+
+/** One answer of the service, whatever it is. */
+export interface Answer {
+  readonly status: number;
+  readonly fields: Fields;
+  /** When it was answered by the service's clock, to the second; undefined where it did not say. */
+  readonly date: number | undefined;
+}
+
+export class Service {
+  readonly #url: string;
+  readonly #keys: readonly Buffer[];
+
+  constructor(origin: string, keys: readonly Buffer[]) {
+    this.#url = `${origin.replace(/\/+$/, "")}${STEP_PATH}`;
+    this.#keys = keys;
+  }
+
+  /** The answer to a message, which is sent again until there is one. The signal ends all trying. */
+  async say(message: Message, signal: AbortSignal): Promise<Fields> {
+    const body = bodyOf(message);
+    let serverErrors = 0;
+    for (let attempt = 0; ; attempt += 1) {
+      const answer = await this.#tried(body, signal);
+      if (answer !== undefined && answer.status < 300) return answer.fields;
+      if (answer !== undefined && isServerError(answer.status)) serverErrors += 1;
+      const asked = answer === undefined ? undefined : waitOrThrow(answer, serverErrors);
+      await delay(asked ?? backoff(attempt), undefined, { signal });
+    }
+  }
+
+  /** Says it once; whether it is heard does not matter. */
+  async hint(message: Message): Promise<void> {
+    try {
+      await this.send(bodyOf(message), AbortSignal.timeout(HINT_IN));
+    } catch {
+      return; // A hint only makes the service look sooner.
+    }
+  }
+
+  /** Sends one body, freshly signed. Rejects when there is no answer. */
+  async send(body: string, signal: AbortSignal): Promise<Answer> {
+    const response = await fetch(this.#url, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...signed(body, this.#keys) },
+      body,
+      signal,
+      redirect: "error", // A signed message goes nowhere else.
+    });
+    const text = await response.text();
+    const date = Date.parse(response.headers.get("date") ?? "");
+    return {
+      status: response.status,
+      fields: fieldsIn(text),
+      date: Number.isNaN(date) ? undefined : date,
+    };
+  }
+
+  /** One try; undefined when there was no answer. */
+  async #tried(body: string, signal: AbortSignal): Promise<Answer | undefined> {
+    try {
+      return await this.send(body, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_IN)]));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof SyntaxError) throw error;
+      return undefined;
+    }
+  }
+}
+
+export function bodyOf(message: Message): string {
+  const body = JSON.stringify(message);
+  if (Buffer.byteLength(body) > LARGEST_MESSAGE) {
+    throw new ServiceRefused("too_large", "the message is larger than the protocol allows");
+  }
+  return body;
+}
+
+function fieldsIn(text: string): Fields {
+  try {
+    return fieldsOf(JSON.parse(text), "the answer");
+  } catch {
+    return {}; // A proxy's page: its status says enough.
+  }
+}
+
+function isServerError(status: number): boolean {
+  return status >= 500 && !AGAIN.has(status);
+}
+
+/** How long the service asks us to wait; throws where its answer is final. */
+function waitOrThrow(answer: Answer, serverErrors: number): number | undefined {
+  const { status, fields } = answer;
+  const code = typeof fields["code"] === "string" ? fields["code"] : String(status);
+  const message = typeof fields["message"] === "string" ? fields["message"] : `status ${status}`;
+  if (status === CONFLICT) throw new EndQuietly(code);
+  if (AGAIN.has(status)) {
+    const asked = fields["retry_after_ms"];
+    return typeof asked === "number" ? Math.min(Math.max(asked, 0), LONGEST_ASKED) : undefined;
+  }
+  if (status < 500 || serverErrors > MOST_SERVER_ERRORS) throw new ServiceRefused(code, message);
+  return undefined;
+}
+
+/** Half to all of a delay that doubles, so that many workers do not come back at once. */
+function backoff(attempt: number): number {
+  const longest = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** Math.min(attempt, 10));
+  return longest * (0.5 + Math.random() / 2);
+}
