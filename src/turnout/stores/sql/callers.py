@@ -10,7 +10,15 @@ from sqlalchemy.sql.base import Executable
 
 from turnout.errors import StoreUnavailable, WrongUse
 from turnout.failpoints import reach
-from turnout.stores.sql.statements import Contended, Params, Row, Statements, Transaction
+from turnout.stores.sql.statements import (
+    Contended,
+    Many,
+    Params,
+    Row,
+    Statements,
+    Transaction,
+    parts,
+)
 
 Result = TypeVar("Result")
 
@@ -66,10 +74,16 @@ class CallersTransaction:
         """Run a statement of which nothing needs to be known."""
         self._execute(statement, params)
 
-    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
-        """Run a statement once for each of these."""
-        for each in params:
-            self._execute(statement, each)
+    def put(self, many: Many, rows: Sequence[Row]) -> None:
+        """Run a statement over these rows, of which nothing needs to be known."""
+        self.found(many, rows)
+
+    def found(self, many: Many, rows: Sequence[Row]) -> Sequence[Row]:
+        """Run a statement over these rows, and read all that it returns."""
+        found: list[Row] = []
+        for count, values in parts(rows):
+            found += self._run(self._home.statements.text(many, count), values)[0]
+        return found
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold a name until the caller's transaction ends."""

@@ -1,7 +1,8 @@
 """Group commit: callers on any loop wait, one thread commits for all who wait.
 
 An operation is a plain function of a transaction. A thread takes all operations that wait, runs
-them in one transaction, commits once, and tells each loop once. An operation that raises undoes
+them in one transaction, commits once, and tells each loop once. Operations of one kind may be
+shared: one call of one function does them all, in few statements. An operation that raises undoes
 only itself: where it had written something the group is undone, and each runs alone. Operations of
 one run go through one thread, in order.
 """
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -22,8 +23,9 @@ from turnout.failpoints import POLLS, armed, reach
 from turnout.stores.sql.links import Link, Lost, Opens
 from turnout.stores.sql.statements import Contended, Transaction
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
-Work = Callable[[Transaction], Any]
+Work = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
 
 LARGEST_GROUP: Final = 256
 TRIES: Final = 5
@@ -36,10 +38,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One caller's method: what to do, and whom to tell."""
+    """One caller's method: what to do, with what, and whom to tell.
+
+    shared: whether the work takes the items of others with it, who wait for the same work.
+    """
 
     name: str
     work: Work
+    item: Any
+    shared: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
@@ -56,22 +63,43 @@ class Committer:
 
     async def write(self, name: str, work: Callable[[Transaction], Result], of: str) -> Result:
         """Run an operation that writes; those with the same `of` keep their order."""
-        at = crc32(of.encode()) % len(self._writers) if len(self._writers) > 1 else 0
-        return await self._submit(self._writers[at], name, work)
+        found: Result = await self._submit(
+            self._writer(of), name, _single(work), None, shared=False
+        )
+        return found
+
+    async def write_one(
+        self,
+        name: str,
+        work: Callable[[Transaction, Sequence[Item]], Sequence[Result]],
+        item: Item,
+        of: str,
+    ) -> Result:
+        """Write one of many items: the work takes all that wait for it at once, in order.
+
+        It writes nothing of an item whose result says so, and raises only where all must be undone.
+        """
+        found: Result = await self._submit(self._writer(of), name, work, item, shared=True)
+        return found
 
     async def read(self, name: str, work: Callable[[Transaction], Result]) -> Result:
         """Run an operation that only reads, as one consistent view."""
         thread = self._readers[0] if self._readers else self._writers[0]
-        return await self._submit(thread, name, work)
+        found: Result = await self._submit(thread, name, _single(work), None, shared=False)
+        return found
+
+    def _writer(self, of: str) -> "_Thread":
+        writers = self._writers
+        return writers[crc32(of.encode()) % len(writers)] if len(writers) > 1 else writers[0]
 
     async def _submit(
-        self, thread: "_Thread", name: str, work: Callable[[Transaction], Result]
-    ) -> Result:
+        self, thread: "_Thread", name: str, work: Work, item: Any, *, shared: bool
+    ) -> Any:
         if self._closed:
             raise StoreUnavailable("the run store is closed")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        thread.put(Operation(name, work, loop, future))
+        future: asyncio.Future[Any] = loop.create_future()
+        thread.put(Operation(name, work, item, shared, loop, future))
         return await future
 
     async def close(self) -> None:
@@ -183,8 +211,10 @@ class _Thread:
                 if operation.error is None:
                     self._finish(link, group)
                 return []
-            put_off = [each for each in group if not _beside_others(link, each)]
-            done = [each for each in group if each not in put_off] if put_off else group
+            put_off: list[Operation] = []
+            done: list[Operation] = []
+            for alike in _alike(group):
+                (done if _beside_others(link, alike) else put_off).extend(alike)
             self._finish(link, done)
             return put_off
         except Exception as error:
@@ -218,32 +248,57 @@ class _Spoiled(Exception):
     """An operation failed in a way that only undoing the group undoes."""
 
 
+def _single(work: Callable[[Transaction], Result]) -> Work:
+    def once(tx: Transaction, _items: Sequence[Any]) -> Sequence[Result]:
+        return (work(tx),)
+
+    return once
+
+
+def _alike(group: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
+    """Gather the operations that one call can do together."""
+    shared: dict[Work, list[Operation]] = {}
+    gathered: list[list[Operation]] = []
+    for operation in group:
+        others = shared.get(operation.work) if operation.shared else None
+        if others is not None:
+            others.append(operation)
+            continue
+        gathered.append([operation])
+        if operation.shared:
+            shared[operation.work] = gathered[-1]
+    return gathered
+
+
 def _alone(link: Link, operation: Operation) -> None:
     """Run the only operation of a transaction; its own failure is its outcome."""
     operation.error = None
     try:
-        operation.result = operation.work(link.tx)
+        (operation.result,) = operation.work(link.tx, (operation.item,))
     except Exception as error:
         if isinstance(named := _named(link, error), Contended | Lost):
             raise named from error
         operation.error = error
 
 
-def _beside_others(link: Link, operation: Operation) -> bool:
-    """Run one operation of several; False when it has done nothing yet and must be run alone."""
+def _beside_others(link: Link, alike: Sequence[Operation]) -> bool:
+    """Run operations of a group; False when nothing is done yet and each must be run alone."""
     tx = link.tx
     tx.untouched = True
     try:
-        operation.result = operation.work(tx)
+        results = alike[0].work(tx, [each.item for each in alike])
     except Exception as error:
         if isinstance(error, Contended) and tx.untouched:
             return False
         if isinstance(named := _named(link, error), Contended | Lost):
             raise named from error
-        operation.error = error
         # A savepoint for each operation would cost more than the few times that this happens.
-        if not (isinstance(error, TurnoutError) and tx.untouched):
+        if len(alike) > 1 or not (isinstance(error, TurnoutError) and tx.untouched):
             raise _Spoiled from error
+        alike[0].error = error
+        return True
+    for operation, result in zip(alike, results, strict=True):
+        operation.result = result
     return True
 
 

@@ -1,10 +1,10 @@
 """Commits that cross runs: an event meets waits, an end wakes the next in line and the parent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import update
 
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.events import Emitted, StoredEvent
@@ -16,63 +16,128 @@ from turnout.stores.sql.journals import (
     read_run,
     read_step,
     release_leases,
-    write_change,
+    write_changes,
 )
 from turnout.stores.sql.rows import LIVE
-from turnout.stores.sql.schema import among, deliveries, fixed, given
+from turnout.stores.sql.schema import among, deliveries, fixed, for_rows
 from turnout.stores.sql.slots import free_slots
-from turnout.stores.sql.statements import Transaction
-from turnout.stores.sql.waits import close_all_waits, close_waits, hold_names, met_by, open_waits
+from turnout.stores.sql.statements import Row, Transaction
+from turnout.stores.sql.waits import (
+    close_all_waits,
+    close_waits,
+    hold_names,
+    met_by,
+    open_waits,
+    paths_of,
+)
 
-_LIVE_DELIVERY: Final = (
-    deliveries.c.run_id == given(deliveries.c.run_id),
-    deliveries.c.number == given(deliveries.c.number),
-    among(deliveries.c.state, (state.value for state in LIVE)),
+_IS_LIVE: Final = among(deliveries.c.state, (state.value for state in LIVE))
+_END: Final = for_rows(
+    deliveries,
+    ["run_id", "number"],
+    lambda ended: (
+        update(deliveries)
+        .where(
+            deliveries.c.run_id == ended.c.run_id, deliveries.c.number == ended.c.number, _IS_LIVE
+        )
+        .values(state=fixed(DeliveryState.ENDED.value), watched=fixed(0), stopping=fixed(0))
+    ),
 )
-_END: Final = (
-    update(deliveries)
-    .where(*_LIVE_DELIVERY)
-    .values(state=fixed(DeliveryState.ENDED.value), watched=fixed(0), stopping=fixed(0))
-)
-_STOP: Final = (
-    update(deliveries)
-    .where(*_LIVE_DELIVERY)
-    .values(stopping=fixed(1), due_at=bindparam("to_due_at"))
+_STOP: Final = for_rows(
+    deliveries,
+    ["run_id", "number", "due_at"],
+    lambda ended: (
+        update(deliveries)
+        .where(
+            deliveries.c.run_id == ended.c.run_id, deliveries.c.number == ended.c.number, _IS_LIVE
+        )
+        .values(stopping=fixed(1), due_at=ended.c.due_at)
+    ),
 )
 
 
 def emit(tx: Transaction, emissions: Sequence[Emission]) -> list[Emitted]:
     """Record emissions; each new event meets the open waits."""
     hold_names(tx, names(emissions))
-    emitted: list[Emitted] = []
-    for emission in emissions:
-        # Found before its runs' own waits are open: an event does not cancel what it starts.
-        waits = met_by(tx, emission.event)
-        told, new = record(tx, emission, tell_new=bool(waits))
-        emitted.append(told)
-        if new:
-            _meet(tx, emission.event, waits)
+    recorded = record(tx, emissions)
+    emitted = [each for each, _ in recorded]
+    paths = paths_of(tx, names(emissions))
+    for at, (emission, (_, new)) in enumerate(zip(emissions, recorded, strict=True)):
+        if new and emission.event.name in paths:
+            # An event does not cancel what it starts, nor what is emitted after it.
+            later = {ref.run_id for its in emitted[at:] for ref in its.runs if not ref.duplicate}
+            waits = met_by(tx, emission.event, paths[emission.event.name])
+            _meet(tx, emission.event, [each for each in waits if each.run_id not in later])
     return emitted
 
 
 def apply(tx: Transaction, change: Change) -> bool:
     """Write a change, and what follows from it elsewhere; False and nothing if it is stale."""
-    if not write_change(tx, change):
-        return False
-    for step in change.steps:
-        if step.kind is StepKind.EVENT and step.state.settled:
-            close_waits(tx, change.before.run_id, step.step)
-    if change.waits:
-        open_waits(tx, change.waits)
-    left = [each.step for each in change.attempts if each.state is not AttemptState.CLAIMED]
-    ended = change.after.state.terminal and not change.before.state.terminal
-    if left and not ended and change.after.limit_key is not None:
-        free_slots(tx, change.after, left, moment(change))
+    return apply_all(tx, [change])[0]
+
+
+def apply_all(tx: Transaction, changes: Sequence[Change]) -> list[bool]:
+    """Do as `apply` for several changes, in this order, in few statements."""
+    done: list[bool] = []
+    for few in _once_each(changes):
+        wrote = write_changes(tx, few)
+        _follow_all(tx, [each for each, its in zip(few, wrote, strict=True) if its])
+        done += wrote
+    return done
+
+
+def _once_each(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """Cut changes so that no part has two of one run."""
+    first, seen = 0, set[str]()
+    for at, change in enumerate(changes):
+        if change.before.run_id in seen:
+            yield changes[first:at]
+            first, seen = at, set()
+        seen.add(change.before.run_id)
+    yield changes[first:]
+
+
+def _follow_all(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Write what follows from changes in other tables, and in other runs."""
+    ended = [each for each in changes if _ends(each)]
+    for change in changes:
+        for step in change.steps:
+            if step.kind is StepKind.EVENT and step.state.settled:
+                close_waits(tx, change.before.run_id, step.step)
+        if change.waits:
+            open_waits(tx, change.waits)
+    _end_all(tx, ended)
+    for change in changes:
+        _cross(tx, change)
+
+
+def _ends(change: Change) -> bool:
+    return change.after.state.terminal and not change.before.state.terminal
+
+
+def _end_all(tx: Transaction, ended: Sequence[Change]) -> None:
+    ids = [each.before.run_id for each in ended]
+    tx.put(_END, [_live_delivery(each) for each in ended if not each.stop_vendor])
+    tx.put(_STOP, [(*_live_delivery(each), moment(each)) for each in ended if each.stop_vendor])
+    close_all_waits(tx, ids)
+    release_leases(tx, ids)
+
+
+def _live_delivery(change: Change) -> Row:
+    return change.after.run_id, change.after.delivery
+
+
+def _cross(tx: Transaction, change: Change) -> None:
+    """Do what a change brings to other runs: slots for those in line, events, a parent's news."""
+    run, ended = change.after, _ends(change)
     if change.emissions:
         emit(tx, change.emissions)
-    if ended:
-        _end(tx, change, moment(change))
-    return True
+    if run.limit_key is not None:
+        left = [each.step for each in change.attempts if each.state is not AttemptState.CLAIMED]
+        if ended or left:
+            free_slots(tx, run, None if ended else left, moment(change))
+    if ended and run.parent_run_id is not None:
+        _tell_parent(tx, run, run.parent_run_id, moment(change))
 
 
 def moment(change: Change) -> int:
@@ -89,20 +154,6 @@ def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> None:
         run = read_run(tx, wait.run_id, locked=True)
         step = None if wait.step is None else read_step(tx, wait.run_id, wait.step)
         _follow(tx, meet(_journal(run, step), wait, event, event.emitted_at))
-
-
-def _end(tx: Transaction, change: Change, now: int) -> None:
-    run = change.after
-    of_delivery = {"of_run_id": run.run_id, "of_number": run.delivery}
-    if change.stop_vendor:
-        tx.write(_STOP, {**of_delivery, "to_due_at": now})
-    else:
-        tx.write(_END, of_delivery)
-    close_all_waits(tx, run.run_id)
-    release_leases(tx, run.run_id)
-    free_slots(tx, run, None, now)
-    if run.parent_run_id is not None:
-        _tell_parent(tx, run, run.parent_run_id, now)
 
 
 def _tell_parent(tx: Transaction, child: Run, parent_id: str, now: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, null, or_, select, update
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
 from turnout.model.runs import Delivery, Journal
@@ -15,11 +15,11 @@ from turnout.stores.sql.rows import (
     LIVE,
     RUN_COLUMNS,
     delivery_of,
-    delivery_values,
+    delivery_row,
     run_of,
 )
-from turnout.stores.sql.schema import among, deliveries, fixed, given, insert_into, runs
-from turnout.stores.sql.statements import Transaction
+from turnout.stores.sql.schema import among, deliveries, fixed, for_rows, given, insert_rows, runs
+from turnout.stores.sql.statements import Row, Transaction
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
 _ITS: Final = (
@@ -76,29 +76,33 @@ _DUE: Final = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_MOVE: Final = (
-    update(deliveries)
-    .where(*_ITS, deliveries.c.watched == fixed(1))
-    .values(due_at=bindparam("to_due_at"))
+_MOVE: Final = for_rows(
+    deliveries,
+    ["run_id", "number", "due_at"],
+    lambda moved: (
+        update(deliveries)
+        .where(*_is(moved), deliveries.c.watched == fixed(1))
+        .values(due_at=moved.c.due_at)
+    ),
 )
 _IS_PENDING: Final = deliveries.c.state == fixed(DeliveryState.PENDING.value)
 _TO_LOOK: Final = and_(deliveries.c.watched == fixed(1), deliveries.c.stopping == fixed(0))
-_ACCEPTED: Final = (
-    update(deliveries)
-    .where(*_ITS)
-    .values(
-        state=case((_IS_PENDING, fixed(DeliveryState.SENT.value)), else_=deliveries.c.state),
-        provider_run_id=case(
-            (_IS_PENDING, bindparam("to_provider_run_id", type_=deliveries.c.provider_run_id.type)),
-            else_=deliveries.c.provider_run_id,
-        ),
-        error=case((_IS_PENDING, null()), else_=deliveries.c.error),
-        due_at=case(
-            (_TO_LOOK, bindparam("to_due_at", type_=deliveries.c.due_at.type)),
-            else_=deliveries.c.due_at,
-        ),
-        sent_at=bindparam("to_sent_at"),
-    )
+_ACCEPTED: Final = for_rows(
+    deliveries,
+    ["run_id", "number", "due_at", "provider_run_id", "sent_at"],
+    lambda told: (
+        update(deliveries)
+        .where(*_is(told))
+        .values(
+            state=case((_IS_PENDING, fixed(DeliveryState.SENT.value)), else_=deliveries.c.state),
+            provider_run_id=case(
+                (_IS_PENDING, told.c.provider_run_id), else_=deliveries.c.provider_run_id
+            ),
+            error=case((_IS_PENDING, null()), else_=deliveries.c.error),
+            due_at=case((_TO_LOOK, told.c.due_at), else_=deliveries.c.due_at),
+            sent_at=told.c.sent_at,
+        )
+    ),
 )
 _FAILED: Final = (
     update(deliveries)
@@ -127,7 +131,7 @@ _REDELIVER: Final = (
         projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
     )
 )
-_INSERT: Final = insert_into(deliveries)
+_INSERT: Final = insert_rows(deliveries)
 _STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=fixed(0), watched=fixed(0))
 _STOPPED_LIVE: Final = (
     update(deliveries).where(*_ITS, _IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
@@ -180,17 +184,13 @@ def read_deliveries(tx: Transaction, run_id: str) -> Sequence[Delivery]:
 def due_deliveries(tx: Transaction, now: int, limit: int, hold: int) -> Sequence[Delivery]:
     """Take what is due; what is taken is due again after the hold."""
     taken = [delivery_of(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
-    if taken:
-        moved = {"to_due_at": now + hold}
-        tx.write_all(_MOVE, [_key(each.run_id, each.number) | moved for each in taken])
+    tx.put(_MOVE, [(each.run_id, each.number, now + hold) for each in taken])
     return taken
 
 
 def delivered(tx: Transaction, handed: Sequence[Handed]) -> None:
     """Record what became of sendings."""
-    accepted = [each for each in handed if each.error is None]
-    if accepted:
-        tx.write_all(_ACCEPTED, [_acceptance(each) for each in accepted])
+    tx.put(_ACCEPTED, [_acceptance(each) for each in handed if each.error is None])
     for each in handed:
         if each.error is not None:
             its = _key(each.run_id, each.number)
@@ -200,7 +200,7 @@ def delivered(tx: Transaction, handed: Sequence[Handed]) -> None:
 
 def postpone(tx: Transaction, run_id: str, number: int, due_at: int) -> None:
     """Look after a delivery later."""
-    tx.write(_MOVE, {**_key(run_id, number), "to_due_at": due_at})
+    tx.put(_MOVE, [(run_id, number, due_at)])
 
 
 def redeliver(tx: Transaction, run_id: str, number: int, provider: str, now: int) -> bool:
@@ -212,7 +212,7 @@ def redeliver(tx: Transaction, run_id: str, number: int, provider: str, now: int
     # The old provider's run is stopped; at the same provider it is gone, or ends as superseded.
     tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": moved, "to_due_at": now})
     tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
-    tx.write(_INSERT, delivery_values(run, number + 1, provider, max(now, run.due_at)))
+    tx.put(_INSERT, [delivery_row(run, number + 1, provider, max(now, run.due_at))])
     return True
 
 
@@ -223,14 +223,14 @@ def stopped(tx: Transaction, run_id: str, number: int) -> None:
     tx.write(_STOPPED, its)
 
 
-def _acceptance(handed: Handed) -> dict[str, object]:
-    return {
-        **_key(handed.run_id, handed.number),
-        "to_due_at": handed.due_at,
-        "to_provider_run_id": handed.provider_run_id,
-        "to_sent_at": handed.sent_at,
-    }
+def _acceptance(handed: Handed) -> Row:
+    told = handed.due_at, handed.provider_run_id, handed.sent_at
+    return handed.run_id, handed.number, *told
 
 
 def _key(run_id: str, number: int) -> dict[str, object]:
     return {"of_run_id": run_id, "of_number": number}
+
+
+def _is(row: CTE) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.run_id == row.c.run_id, deliveries.c.number == row.c.number

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Update, bindparam, func, null, select, update
+from sqlalchemy import CTE, Update, bindparam, func, null, select, update
 
 from turnout.errors import UnknownRun
 from turnout.model.runs import Change, Journal, Run, Step, Transition
@@ -15,25 +15,26 @@ from turnout.stores.sql.rows import (
     RUN_COLUMNS,
     STEP_COLUMNS,
     attempt_of,
-    attempt_values,
+    attempt_row,
     changed_values,
     run_of,
     step_of,
-    step_values,
+    step_row,
     transition_of,
+    transition_row,
 )
 from turnout.stores.sql.schema import (
     among,
     attempts,
     fixed,
+    for_rows,
     given,
-    insert_into,
-    put_into,
+    insert_rows,
     runs,
     steps,
     transitions,
 )
-from turnout.stores.sql.statements import Transaction
+from turnout.stores.sql.statements import Many, Row, Transaction
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
 _READ: Final = select(*RUN_COLUMNS).where(_ITS_RUN)
@@ -67,13 +68,17 @@ _CONDITIONS: Final = {
     "of_before": runs.c.emit_seq < bindparam("of_before"),
     "of_after": runs.c.emit_seq > bindparam("of_after"),
 }
-_PUT_STEP: Final = put_into(steps)
-_PUT_ATTEMPT: Final = put_into(attempts)
-_TRANSITION: Final = insert_into(transitions)
-_RELEASE: Final = (
-    update(attempts)
-    .where(attempts.c.run_id == given(attempts.c.run_id), attempts.c.leased == fixed(1))
-    .values(leased=fixed(0))
+_PUT_STEP: Final = insert_rows(steps, or_replace=True)
+_PUT_ATTEMPT: Final = insert_rows(attempts, or_replace=True)
+_TRANSITION: Final = insert_rows(transitions)
+_RELEASE: Final = for_rows(
+    attempts,
+    ["run_id"],
+    lambda ended: (
+        update(attempts)
+        .where(attempts.c.run_id == ended.c.run_id, attempts.c.leased == fixed(1))
+        .values(leased=fixed(0))
+    ),
 )
 _WAKE: Final = (
     update(runs)
@@ -140,27 +145,46 @@ def read_runs(tx: Transaction, wanted: RunFilter) -> Sequence[Run]:
     return [run_of(row) for row in tx.rows(statement, {**given_, "limit": wanted.limit})]
 
 
-def write_change(tx: Transaction, change: Change) -> bool:
-    """Write a change's own rows if the run's seq is still what was read; else nothing."""
-    run_id, seq = change.before.run_id, change.before.seq
-    changed = changed_values(change.before, change.after)
-    params = {f"to_{name}": value for name, value in changed.items()}
-    params |= {"to_wake_at": change.wake_at, "of_run_id": run_id, "of_seq": seq}
-    if not tx.changed(_update(tuple(changed)), params):
-        return False
-    for step in change.steps:
-        tx.write(_PUT_STEP, step_values(run_id, step))
-    for attempt in change.attempts:
-        tx.write(_PUT_ATTEMPT, attempt_values(change.after, attempt))
-    for place, passed in enumerate(change.transitions):
-        at = {"run_id": run_id, "seq": seq + 1, "place": place}
-        tx.write(_TRANSITION, {**at, "state": passed.state.value, "at": passed.at})
-    return True
+def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
+    """Write the own rows of those changes whose run's seq is still what was read.
+
+    One change of each run at most.
+    """
+    moved = _moved(tx, changes)
+    done = [each.before.run_id in moved for each in changes]
+    written = [each for each, wrote in zip(changes, done, strict=True) if wrote]
+    tx.put(
+        _PUT_STEP, [step_row(each.before.run_id, step) for each in written for step in each.steps]
+    )
+    tx.put(
+        _PUT_ATTEMPT,
+        [attempt_row(each.after, tried) for each in written for tried in each.attempts],
+    )
+    tx.put(
+        _TRANSITION,
+        [
+            transition_row(each.before.run_id, each.before.seq + 1, place, passed)
+            for each in written
+            for place, passed in enumerate(each.transitions)
+        ],
+    )
+    return done
 
 
-def release_leases(tx: Transaction, run_id: str) -> None:
-    """Stop watching the leases of a run that has ended."""
-    tx.write(_RELEASE, {"of_run_id": run_id})
+def _moved(tx: Transaction, changes: Sequence[Change]) -> set[str]:
+    """Compare and set the runs of these changes; the ids of those that were as they were read."""
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for each in changes:
+        before = each.before
+        changed = changed_values(before, each.after)
+        row = (before.run_id, before.seq, each.wake_at, *changed.values())
+        alike.setdefault(tuple(changed), []).append(row)
+    return {run_id for names, rows in alike.items() for (run_id,) in tx.found(_update(names), rows)}
+
+
+def release_leases(tx: Transaction, run_ids: Sequence[str]) -> None:
+    """Stop watching the leases of runs that have ended."""
+    tx.put(_RELEASE, [(run_id,) for run_id in run_ids])
 
 
 def wake(tx: Transaction, run_id: str, at: int) -> None:
@@ -172,21 +196,25 @@ def wake(tx: Transaction, run_id: str, at: int) -> None:
 
 
 @cache
-def _update(changed: tuple[str, ...]) -> Update:
+def _update(changed: tuple[str, ...]) -> Many:
     """The compare-and-set that writes these columns; few sets of columns ever occur."""
-    return (
-        update(runs)
-        .where(_ITS_RUN, runs.c.seq == given(runs.c.seq))
-        .values(
-            {name: bindparam(f"to_{name}", type_=runs.c[name].type) for name in changed}
-            | {
-                "seq": runs.c.seq + fixed(1),
-                "wake_at": bindparam("to_wake_at", type_=runs.c.wake_at.type),
-                "wake_sent": fixed(0),
-                "projection_at": func.coalesce(runs.c.projection_at, fixed(0)),
-            }
+
+    def build(given_: CTE) -> Update:
+        return (
+            update(runs)
+            .where(runs.c.run_id == given_.c.run_id, runs.c.seq == given_.c.seq)
+            .values(
+                {name: given_.c[name] for name in (*changed, "wake_at")}
+                | {
+                    "seq": runs.c.seq + fixed(1),
+                    "wake_sent": fixed(0),
+                    "projection_at": func.coalesce(runs.c.projection_at, fixed(0)),
+                }
+            )
+            .returning(runs.c.run_id)
         )
-    )
+
+    return for_rows(runs, ("run_id", "seq", "wake_at", *changed), build)
 
 
 @cache

@@ -25,7 +25,7 @@ from turnout.stores.sql.callers import Runs
 from turnout.stores.sql.links import Lost
 from turnout.stores.sql.migrate import check_revision, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE
-from turnout.stores.sql.statements import Contended, Params, Row, Statements
+from turnout.stores.sql.statements import Contended, Many, Params, Row, Statements, parts
 
 HURRIED_MS: Final = 200
 PATIENT_MS: Final = 5_000
@@ -74,10 +74,21 @@ class PostgresTransaction:
         known = self._known[statement]
         self._tells.execute(known.sql, known.values(params))
 
-    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
-        """Send a statement once for each of these."""
-        for each in params:
-            self.write(statement, each)
+    def put(self, many: Many, rows: Sequence[Row]) -> None:
+        """Send a statement over these rows."""
+        if rows:
+            self.untouched = False
+        for count, values in parts(rows):
+            self._tells.execute(self._known.text(many, count), values)
+
+    def found(self, many: Many, rows: Sequence[Row]) -> Sequence[Row]:
+        """Run a statement over these rows, and read all that it returns."""
+        found: list[Row] = []
+        for count, values in parts(rows):
+            found += self._asks.execute(self._known.text(many, count), values).fetchall()
+        if found:
+            self.untouched = False
+        return found
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold a name; a group does not wait long for one that it shares, and not for another."""

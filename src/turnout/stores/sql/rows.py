@@ -1,6 +1,6 @@
 """Rows of the tables and the values of the model, both ways."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ from turnout.model.runs import (
     Attempt,
     Delivery,
     Failure,
-    NewRun,
     Run,
     Step,
     Transition,
@@ -89,20 +88,42 @@ def run_of(row: Row) -> Run:
     )
 
 
-def new_run_values(new: NewRun) -> dict[str, Any]:
-    """Write a run that is emitted."""
-    run = new.run
-    return {
-        **{
-            name: write(value)
-            for (name, write), value in zip(_PLAIN.items(), _ALL(run), strict=True)
-        },
-        **_error(run.error),
-        "wake_at": None,
-        "wake_sent": 0,
-        "projected_seq": -1,
-        "projection_at": 0,
-    }
+def run_row(run: Run) -> Row:
+    """Write a run that is emitted, in the order of NEW_RUN."""
+    return (
+        run.run_id,
+        run.task,
+        run.provider,
+        run.payload,
+        run.event,
+        run.event_id,
+        run.emitted_at,
+        run.due_at,
+        str(run.state),
+        run.seq,
+        run.fence,
+        run.delivery,
+        run.definition,
+        run.code_version,
+        run.key,
+        run.shadow,
+        run.limit_key,
+        run.started_at,
+        run.ended_at,
+        run.deadline_at,
+        int(run.parked),
+        run.parked_until,
+        _words(run.parked_for),
+        run.parent_run_id,
+        run.parent_step,
+        run.result,
+        *_error(run.error),
+        run.progress,
+        None,  # no wake is owed to it
+        0,
+        -1,  # and it has no artifacts yet, which are due
+        0,
+    )
 
 
 def changed_values(before: Run, after: Run) -> dict[str, Any]:
@@ -115,7 +136,9 @@ def changed_values(before: Run, after: Run) -> dict[str, Any]:
         for (name, write), old, new in zip(_CHANGING, was, now, strict=True)
         if new != old
     }
-    return changed if after.error == before.error else changed | _error(after.error)
+    if after.error != before.error:
+        changed["error_name"], changed["error_message"] = _error(after.error)
+    return changed
 
 
 def step_of(row: Row) -> Step:
@@ -134,21 +157,21 @@ def step_of(row: Row) -> Step:
     )
 
 
-def step_values(run_id: str, step: Step) -> dict[str, Any]:
+def step_row(run_id: str, step: Step) -> Row:
     """Write a step."""
-    return {
-        "run_id": run_id,
-        "step": step.step,
-        "kind": step.kind.value,
-        "position": step.position,
-        "state": step.state.value,
-        "asked_at": step.asked_at,
-        "ended_at": step.ended_at,
-        "due_at": step.due_at,
-        "child": step.child,
-        "output": step.output,
-        **_error(step.error),
-    }
+    return (
+        run_id,
+        step.step,
+        str(step.kind),
+        step.position,
+        str(step.state),
+        step.asked_at,
+        step.ended_at,
+        step.due_at,
+        step.child,
+        step.output,
+        *_error(step.error),
+    )
 
 
 def attempt_of(row: Row) -> Attempt:
@@ -168,24 +191,29 @@ def attempt_of(row: Row) -> Attempt:
     )
 
 
-def attempt_values(run: Run, attempt: Attempt) -> dict[str, Any]:
+def attempt_row(run: Run, attempt: Attempt) -> Row:
     """Write an attempt of a run."""
     claimed = attempt.state is AttemptState.CLAIMED
-    return {
-        "run_id": run.run_id,
-        "step": attempt.step,
-        "number": attempt.number,
-        "state": attempt.state.value,
-        "fence": attempt.fence,
-        "worker": attempt.worker,
-        "claimed_at": attempt.claimed_at,
-        "lease_until": attempt.lease_until,
-        "timeout_at": attempt.timeout_at,
-        "ended_at": attempt.ended_at,
-        **_error(attempt.error),
-        "retry_at": attempt.retry_at,
-        "leased": int(claimed and not run.state.terminal),
-    }
+    return (
+        run.run_id,
+        attempt.step,
+        attempt.number,
+        str(attempt.state),
+        attempt.fence,
+        attempt.worker,
+        attempt.claimed_at,
+        attempt.lease_until,
+        attempt.timeout_at,
+        attempt.ended_at,
+        *_error(attempt.error),
+        attempt.retry_at,
+        int(claimed and not run.state.terminal),
+    )
+
+
+def transition_row(run_id: str, seq: int, place: int, passed: Transition) -> Row:
+    """Write a change of a run's state."""
+    return run_id, seq, place, str(passed.state), passed.at
 
 
 def transition_of(row: Row) -> Transition:
@@ -212,28 +240,22 @@ def delivery_of(row: Row) -> Delivery:
     )
 
 
-def delivery_values(run: Run, number: int, provider: str, due_at: int) -> dict[str, Any]:
+def delivery_row(run: Run, number: int, provider: str, due_at: int) -> Row:
     """Write a delivery that is pending."""
-    return {
-        **_FRESH_DELIVERY,
-        "run_id": run.run_id,
-        "number": number,
-        "provider": provider,
-        "task": run.task,
-        "due_at": due_at,
-    }
+    pending = str(DeliveryState.PENDING)
+    return run.run_id, number, provider, run.task, pending, due_at, *_FRESH_DELIVERY
 
 
-def event_values(event: StoredEvent) -> dict[str, Any]:
+def event_row(event: StoredEvent) -> Row:
     """Write an event."""
-    return {
-        "event_id": event.event_id,
-        "name": event.name,
-        "payload": event.payload,
-        "emitted_at": event.emitted_at,
-        "key": event.key,
-        "caused_by": event.caused_by,
-    }
+    return (
+        event.event_id,
+        event.name,
+        event.payload,
+        event.emitted_at,
+        event.key,
+        event.caused_by,
+    )
 
 
 def wait_of(row: Row) -> Wait:
@@ -262,50 +284,30 @@ def _failure(name: str | None, message: str | None) -> Failure | None:
     return None if name is None else Failure(name=name, message=message or "")
 
 
-def _error(error: Failure | None) -> dict[str, Any]:
-    if error is None:
-        return _NO_ERROR
-    return {"error_name": error.name, "error_message": error.message}
+def _error(error: Failure | None) -> tuple[str | None, str | None]:
+    return _NO_ERROR if error is None else (error.name, error.message)
 
 
 def _same(value: Any) -> Any:
     return value
 
 
-def _word(value: Any) -> Any:
-    return value.value
+def _words(reasons: Sequence[ParkReason]) -> str:
+    return ",".join(reasons)
 
 
-def _words(value: Any) -> Any:
-    return ",".join(each.value for each in value)
+_NO_ERROR: Final = (None, None)
+_FRESH_DELIVERY: Final = (None, None, None, None, None, 0, 0, None, 1)
+"""provider_run_id, token, sent_at, claimed_at, called_at, stopping, failures, error, watched."""
 
-
-_NO_ERROR: Final = {"error_name": None, "error_message": None}
-_FRESH_DELIVERY: Final[Mapping[str, Any]] = {
-    "state": DeliveryState.PENDING.value,
-    "provider_run_id": None,
-    "token": None,
-    "sent_at": None,
-    "claimed_at": None,
-    "called_at": None,
-    "stopping": 0,
-    "failures": 0,
-    "error": None,
-    "watched": 1,
-}
-_WRITTEN_APART: Final = frozenset({"emit_seq", "error_name", "error_message"})
 _SPECIAL: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "state": _word,
+    "state": str,
     "parked": int,
     "parked_for": _words,
 }
-_PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
-    each.name: _SPECIAL.get(each.name, _same)
-    for each in RUN_COLUMNS
-    if each.name not in _WRITTEN_APART
-}
-_ALL: Final = attrgetter(*_PLAIN)
 _CHANGING: Final = tuple(
-    each for each in _PLAIN.items() if each[0] not in {"run_id", "seq", "payload"}
+    (each.name, _SPECIAL.get(each.name, _same))
+    for each in RUN_COLUMNS
+    if each.name not in {"emit_seq", "error_name", "error_message", "run_id", "seq", "payload"}
 )
 _FIELDS: Final = attrgetter(*(name for name, _ in _CHANGING))

@@ -6,10 +6,11 @@ but waits that closed and places in a concurrency line. `migrations/` makes thes
 holds both, and `migration_docs/tables.md`, together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     BindParameter,
     Column,
@@ -23,12 +24,18 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    cast,
+    column,
     literal_column,
     or_,
     text,
+    values,
 )
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as _insert
+from sqlalchemy.sql.base import Executable
+
+from turnout.stores.sql.statements import Many, parameter
 
 VERSION_TABLE: Final = "turnout_version"
 
@@ -323,22 +330,67 @@ replicas: Final = Table(
 )
 
 
-def insert_into(table: Table, *, without: Iterable[str] = ()) -> Insert:
+def insert_into(table: Table) -> Insert:
     """Insert a row, each column from the parameter of its name."""
-    left = set(without)
-    values: dict[str, Any] = {
-        each.name: bindparam(each.name) for each in table.c if each.name not in left
-    }
     # PostgreSQL's construct compiles for SQLite too; inline: no implicit RETURNING.
-    return _insert(table).values(values).inline()
+    return _insert(table).values({each.name: bindparam(each.name) for each in table.c}).inline()
 
 
 def put_into(table: Table) -> Insert:
     """Insert a row, or replace all of it but its primary key."""
-    made = insert_into(table)
+    return _or_replace(insert_into(table), table)
+
+
+def insert_rows(
+    table: Table,
+    *,
+    without: Iterable[str] = (),
+    or_replace: bool = False,
+    known: Column[Any] | None = None,
+) -> Many:
+    """Insert rows, each with all of the table's columns but these.
+
+    or_replace: what is there under the same primary key. known: the column of which a row may
+    be there already: it is left alone, and the others' values of that column are returned.
+    """
+    left = set(without)
+    names = [each.name for each in table.c if each.name not in left]
+
+    def made(count: int) -> Executable:
+        rows: list[dict[str, Any]] = [
+            {name: bindparam(parameter(name, row)) for name in names} for row in range(count)
+        ]
+        statement = _insert(table).values(rows).inline()
+        if or_replace:
+            return _or_replace(statement, table)
+        if known is not None:
+            return statement.on_conflict_do_nothing(index_elements=[known]).returning(known)
+        return statement
+
+    return Many(names, made)
+
+
+def for_rows(table: Table, names: Sequence[str], build: Callable[[CTE], Executable]) -> Many:
+    """A statement that joins a table with rows of these of its columns, given as parameters."""
+
+    def made(count: int) -> Executable:
+        columns = [column(name, table.c[name].type) for name in names]
+        rows = [tuple(_typed(table.c[name], row) for name in names) for row in range(count)]
+        return build(values(*columns, name="given").data(rows).cte("given"))
+
+    return Many(names, made)
+
+
+def _typed(its: Column[Any], row: int) -> ColumnElement[Any]:
+    """A row's parameter; PostgreSQL takes one that is null for text, unless it is told."""
+    param = bindparam(parameter(its.name, row), type_=its.type)
+    return cast(param, its.type) if isinstance(its.type, LargeBinary) else param
+
+
+def _or_replace(statement: Insert, table: Table) -> Insert:
     keys_ = list(table.primary_key.columns)
-    rest = {each.name: made.excluded[each.name] for each in table.c if not each.primary_key}
-    return made.on_conflict_do_update(index_elements=keys_, set_=rest)
+    rest = {each.name: statement.excluded[each.name] for each in table.c if not each.primary_key}
+    return statement.on_conflict_do_update(index_elements=keys_, set_=rest)
 
 
 def fixed(value: int | str) -> ColumnElement[Any]:

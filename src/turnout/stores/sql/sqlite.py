@@ -21,7 +21,7 @@ from turnout.stores.sql.callers import Runs
 from turnout.stores.sql.links import Lost
 from turnout.stores.sql.migrate import check_revision, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
-from turnout.stores.sql.statements import Contended, Params, Row, Statements
+from turnout.stores.sql.statements import Contended, Many, Params, Row, Statements, parts
 
 BUSY_MS: Final = 5_000
 """How long a transaction waits for another process's, each time it is tried."""
@@ -70,11 +70,21 @@ class SqliteTransaction:
         known = self._known[statement]
         self._cursor.execute(known.sql, known.values(params))
 
-    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
-        """Run a statement once for each of these."""
-        self.untouched = False
-        known = self._known[statement]
-        self._cursor.executemany(known.sql, map(known.values, params))
+    def put(self, many: Many, rows: Sequence[Row]) -> None:
+        """Run a statement over these rows, of which nothing needs to be known."""
+        if rows:
+            self.untouched = False
+        for count, values in parts(rows):
+            self._cursor.execute(self._known.text(many, count), values)
+
+    def found(self, many: Many, rows: Sequence[Row]) -> Sequence[Row]:
+        """Run a statement over these rows, and read all that it returns."""
+        found: list[Row] = []
+        for count, values in parts(rows):
+            found += self._cursor.execute(self._known.text(many, count), values).fetchall()
+        if found:
+            self.untouched = False
+        return found
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Nothing to do: whoever writes is alone."""

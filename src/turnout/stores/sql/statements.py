@@ -4,9 +4,10 @@ SQLAlchemy writes the SQL; the driver runs it as text. Executing through SQLAlch
 than ten times as much, and there is nothing for it to convert: columns are text, integers, bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.base import Executable
@@ -34,8 +35,12 @@ class Transaction(Protocol):
         """Run a statement of which nothing needs to be known."""
         ...
 
-    def write_all(self, statement: Executable, params: Sequence[Params]) -> None:
-        """Run such a statement once for each of these parameters."""
+    def put(self, many: "Many", rows: Sequence[Row]) -> None:
+        """Run a statement over these rows, of which nothing needs to be known."""
+        ...
+
+    def found(self, many: "Many", rows: Sequence[Row]) -> Sequence[Row]:
+        """Run a statement over these rows, and read all that it returns."""
         ...
 
     def lock(self, name: str, *, shared: bool = False) -> None:
@@ -45,6 +50,46 @@ class Transaction(Protocol):
 
 class Contended(Exception):
     """Another transaction is in the way: run this one again, alone."""
+
+
+class Many:
+    """A statement over several rows at once; each row is a tuple, in the order of `names`.
+
+    At each call the driver lets go of the interpreter, and may wait long to get it back: few calls
+    cost less than many, whatever the database does in them.
+    """
+
+    __slots__ = ("_build", "_made", "names")
+
+    def __init__(self, names: Sequence[str], build: Callable[[int], Executable]) -> None:
+        """build: makes the statement over so many rows, of the parameters of `parameter`."""
+        self.names = tuple(names)
+        self._build = build
+        self._made: dict[int, Executable] = {}
+
+    def of(self, count: int) -> Executable:
+        """The statement over so many rows."""
+        made = self._made.get(count)
+        if made is None:
+            made = self._made[count] = self._build(count)
+        return made
+
+
+def parameter(name: str, row: int) -> str:
+    """Name the parameter of a row's column in a statement over several."""
+    return f"{name}_{row}"
+
+
+def parts(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
+    """Cut rows into lengths of which there are few, each with its values one after the other."""
+    at = 0
+    for length in _LENGTHS:
+        while len(rows) - at >= length:
+            yield length, tuple(chain.from_iterable(rows[at : at + length]))
+            at += length
+
+
+_LENGTHS: Final = (64, 32, 16, 8, 4, 2, 1)
 
 
 class Statement:
@@ -77,6 +122,10 @@ class Statements:
         if found is None:
             found = self._compiled[id(statement)] = (statement, self._compile(statement))
         return found[1]
+
+    def text(self, many: Many, count: int) -> str:
+        """Compile a statement over so many rows, or find it compiled."""
+        return self[many.of(count)].sql
 
     def _compile(self, statement: Any) -> Statement:
         if self._schema is None:

@@ -1,6 +1,6 @@
 """Open waits for events: opened, closed, and found by an event that meets them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, select
@@ -11,7 +11,7 @@ from turnout.model.policies import at_path
 from turnout.model.runs import Wait
 from turnout.model.transitions import matches
 from turnout.stores.sql.rows import wait_of, wait_values
-from turnout.stores.sql.schema import given, insert_into, waits
+from turnout.stores.sql.schema import for_rows, given, insert_into, waits
 from turnout.stores.sql.statements import Transaction
 
 _OPEN: Final = insert_into(waits)
@@ -21,7 +21,11 @@ _NEXT_PLACE: Final = select(func.coalesce(func.max(waits.c.place) + 1, 0)).where
 _CLOSE: Final = delete(waits).where(
     waits.c.run_id == given(waits.c.run_id), waits.c.step == given(waits.c.step)
 )
-_CLOSE_ALL: Final = delete(waits).where(waits.c.run_id == given(waits.c.run_id))
+_CLOSE_ALL: Final = for_rows(
+    waits,
+    ["run_id"],
+    lambda ended: delete(waits).where(waits.c.run_id.in_(select(ended.c.run_id))),
+)
 _PATHS: Final = select(waits.c.path).where(waits.c.event == given(waits.c.event)).distinct()
 _MEETING: Final = (
     select(*(waits.c[name] for name in ("run_id", "step", "event", "path", "value", "more")))
@@ -51,9 +55,9 @@ def close_waits(tx: Transaction, run_id: str, step: str) -> None:
     tx.write(_CLOSE, {"of_run_id": run_id, "of_step": step})
 
 
-def close_all_waits(tx: Transaction, run_id: str) -> None:
-    """Close all waits of a run."""
-    tx.write(_CLOSE_ALL, {"of_run_id": run_id})
+def close_all_waits(tx: Transaction, run_ids: Sequence[str]) -> None:
+    """Close all waits of these runs."""
+    tx.put(_CLOSE_ALL, [(run_id,) for run_id in run_ids])
 
 
 def hold_names(tx: Transaction, names: Sequence[str]) -> None:
@@ -62,14 +66,17 @@ def hold_names(tx: Transaction, names: Sequence[str]) -> None:
         tx.lock(_event(name), shared=True)
 
 
-def met_by(tx: Transaction, event: StoredEvent) -> Sequence[Wait]:
+def paths_of(tx: Transaction, names: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """Find where in these events' payloads the open waits for them look; most have none."""
+    found = {name: tx.rows(_PATHS, {"of_event": name}) for name in set(names)}
+    return {name: [path for (path,) in rows] for name, rows in found.items() if rows}
+
+
+def met_by(tx: Transaction, event: StoredEvent, paths: Sequence[str]) -> Sequence[Wait]:
     """Find the open waits that an event meets, in order of their runs' ids."""
-    paths = tx.rows(_PATHS, {"of_event": event.name})
-    if not paths:
-        return ()
     payload = parse(event.payload)
     found: list[Wait] = []
-    for (path,) in paths:
+    for path in paths:
         value = canonical_bytes(at_path(path, payload)) if path else b""
         rows = tx.rows(_MEETING, {"of_event": event.name, "path": path, "value": value})
         found.extend(map(wait_of, rows))
