@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from turnout_inngest.caller import InngestCaller
 from turnout_inngest.plugin import plugin
+from turnout_inngest.said import receipt_of, said_of
 
 import turnout
 from turnout import Context
@@ -285,6 +286,80 @@ async def test_a_stop_before_there_is_a_run(script: Script, caller: InngestCalle
     assert await caller.stop(delivery(known="event:E", sent_at=now)) is False
     assert await caller.stop(delivery(known="event:E", sent_at=now - 60_000)) is True
     assert await caller.stop(delivery()) is True
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        [],
+        "run",
+        {"status": 7},
+        {"status": "RUNNING", "trigger": "event"},
+        {"status": "RUNNING", "trigger": {"eventIds": "E"}},
+        {"status": "RUNNING", "trigger": {"eventIds": [{"id": "E"}]}},
+        {"status": "COMPLETED", "endedAt": "yesterday"},
+        {"status": "COMPLETED", "endedAt": 1_767_225_600},
+        {"status": "COMPLETED", "endedAt": "2026-01-01T00:00:00"},
+    ],
+)
+async def test_a_run_of_another_shape(script: Script, caller: InngestCaller, page: Any) -> None:
+    """Whatever a server answers, the error names it and says what to look at."""
+    if isinstance(page, dict):
+        page = {"id": "R", **page}
+    script.answers["GET /v2/runs/R"] = (200, {"data": page})
+    with pytest.raises(ProviderUnavailable, match="see that the address"):
+        await caller.look(delivery(known="R"))
+
+
+@pytest.mark.parametrize(
+    "listed", [7, {"id": "R"}, ["R"], [{"function": "job"}], [{"function": {"id": 7}}]]
+)
+async def test_runs_of_another_shape(script: Script, caller: InngestCaller, listed: Any) -> None:
+    """A list that is none is an error, never "there is no run", which would deliver again."""
+    script.answers["GET /v2/events/E/runs"] = (200, {"data": listed})
+    with pytest.raises(ProviderUnavailable, match="Inngest answered"):
+        await caller.look(delivery(known="event:E"))
+
+
+async def test_a_run_without_an_id_is_not_cancelled(script: Script, caller: InngestCaller) -> None:
+    """Nothing is posted to a run by a made-up id."""
+    nameless = {"status": "RUNNING", "function": {"id": "job"}}
+    script.answers["GET /v2/events/E/runs"] = (200, {"data": [nameless]})
+    with pytest.raises(ProviderUnavailable, match="'id'"):
+        await caller.stop(delivery(known="event:E"))
+    assert script.asked == ["GET /v2/events/E/runs"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [{"id": 7}, {"id": "_schedule.a", "triggers": 7}, {"id": "_schedule.a", "triggers": [1]}],
+)
+async def test_functions_of_another_shape(
+    script: Script, caller: InngestCaller, function: Any
+) -> None:
+    """So is a function that cannot be read."""
+    script.answers["GET /v2/apps/scripted/functions"] = (200, {"data": [function]})
+    with pytest.raises(ProviderUnavailable, match="Inngest answered"):
+        await caller.armed()
+
+
+@pytest.mark.parametrize("page", [[], {"latestSync": "failed"}, {"latestSync": {"error": 7}}])
+async def test_a_reason_of_another_shape(script: Script, caller: InngestCaller, page: Any) -> None:
+    """A refusal whose reason cannot be read says that."""
+    script.answers["POST /fn/register"] = (400, {"error": "invalid", "status": 400})
+    script.answers["GET /v2/apps/scripted/functions"] = (200, {})
+    script.answers["GET /v2/apps/scripted"] = (200, {"data": page})
+    with pytest.raises(ProviderUnavailable, match="Inngest answered"):
+        await caller.define(APP)
+
+
+@pytest.mark.parametrize("memo", [{}, {"next": 7}, {"next": {"seq": 1}}, {"next": {"state": "x"}}])
+def test_a_step_of_another_shape(memo: Any) -> None:
+    """What the vendor gives back of our own steps is read with the same care."""
+    with pytest.raises(ProviderUnavailable, match="see that the address"):
+        said_of(memo)
+    with pytest.raises(ProviderUnavailable, match="see that the address"):
+        receipt_of(memo)
 
 
 # -- define ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from turnout_inngest.settings import read_settings
 from turnout_inngest.statuses import STATUSES, state_of, status_of
 
 from turnout import Concurrency, Schedule, Timeouts
-from turnout.errors import InvalidSettings, PolicyRefused, UnmappedStatus
+from turnout.errors import InvalidSettings, PolicyRefused, ProviderUnavailable, UnmappedStatus
 from turnout.model.policies import Policies
 from turnout.model.status import RunStatus
 
@@ -75,7 +75,7 @@ def test_the_table_of_statuses_is_total() -> None:
 def test_an_end_needs_its_time() -> None:
     """Without it the run still goes on."""
     assert state_of({"status": "FAILED"}) is RunStatus.RUNNING
-    assert state_of({"status": "FAILED", "endedAt": "2026-01-01"}) is RunStatus.FAILED
+    assert state_of({"status": "FAILED", "endedAt": "2026-01-01T00:00:00Z"}) is RunStatus.FAILED
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,9 @@ def test_a_slot_is_the_nominal_time() -> None:
     """Never when the tick came."""
     payload = {"scheduledAt": "2026-01-01T00:00:00Z", "fireAt": "2026-01-01T00:00:01Z"}
     assert slot_of(payload) == 1_767_225_600_000
-    with pytest.raises(ValueError):
-        slot_of({})
+    for wrong in ({}, {"scheduledAt": 7}, {"scheduledAt": "soon"}, {"scheduledAt": "2026-01-01"}):
+        with pytest.raises(ProviderUnavailable, match="scheduledAt"):
+            slot_of(wrong)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import inngest
 import inngest.fast_api
 from starlette.requests import Request
 
-from turnout.errors import InvalidDefinition, Unavailable
+from turnout.errors import InvalidDefinition, ProviderUnavailable, Unavailable
 from turnout.model.ids import check_task_id
 from turnout.model.policies import Policies
 from turnout.model.protocol import Tick
@@ -93,12 +93,16 @@ def schedule_function(
     """Make the function that ticks a schedule; it only claims the slot."""
 
     async def tick(ctx: inngest.Context) -> dict[str, Any]:
-        call = Tick(
-            schedule=schedule_id,
-            slot=slot_of(ctx.event.data),
-            provider="inngest",
-            provider_run_id=ctx.run_id,
-        )
+        try:
+            call = Tick(
+                schedule=schedule_id,
+                slot=slot_of(ctx.event.data),
+                provider="inngest",
+                provider_run_id=ctx.run_id,
+            )
+        except ProviderUnavailable as error:
+            # The same payload comes again however often it is tried.
+            raise inngest.NonRetriableError(str(error), quiet=True) from None
         try:
             ticked = await surroundings.worker.tick(call)
         except Unavailable as error:
@@ -141,10 +145,18 @@ class Serving:
         if application is not None:
             await application(scope, receive, send)
 
+    @property
+    def client(self) -> Client:
+        """The SDK's client."""
+        return self._client
+
+    def functions(self, crons: Mapping[str, str]) -> list[Function]:
+        """List all that is registered: tasks, ingress and schedules."""
+        return [*self._functions, *(self._tick(each, cron) for each, cron in crons.items())]
+
     def registration(self, crons: Mapping[str, str]) -> fastapi.FastAPI | None:
         """Make the application whose PUT registers tasks and schedules; never to be served."""
-        ticks = [self._tick(each, cron) for each, cron in crons.items()]
-        functions = [*self._functions, *ticks]
+        functions = self.functions(crons)
         return self._application(functions, unsigned_sync=True) if functions else None
 
     def _schedule_of(self, request: Request) -> str | None:

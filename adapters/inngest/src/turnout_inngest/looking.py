@@ -1,18 +1,17 @@
 """Reads and ends single vendor runs, from the sources that are right about them."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from turnout.errors import ProviderUnavailable
 from turnout.model.runs import Delivery
 from turnout.model.tasks import App
-from turnout.model.time import Millis, moment
+from turnout.model.time import Millis
 from turnout.ports.caller import Sighting
 from turnout.ports.clock import Clock
 from turnout_inngest.api import Answer, InngestApi
+from turnout_inngest.shapes import misshapen, object_in, text_in, texts_in, time_in
 from turnout_inngest.statuses import state_of
 
 _EVENT: Final = "event:"
@@ -39,12 +38,12 @@ class Lookout:
         now = self._clock.now()
         if run is None:
             return Sighting(state=None, word="not found", seen_at=now, evidence={"source": source})
-        ended = _time(run, "endedAt", "ended_at")
+        ended = time_in(run, "endedAt", "ended_at")
         return Sighting(
             state=state_of(run),
-            word=str(run.get("status", "")),
+            word=text_in(run, "status"),
             seen_at=now,
-            started_at=_time(run, "startedAt", "run_started_at"),
+            started_at=time_in(run, "startedAt", "run_started_at"),
             ended_at=ended,
             evidence={
                 "source": source,
@@ -63,14 +62,15 @@ class Lookout:
             return self._will_never_be(delivery)
         if state_of(run).terminal:
             return True
-        run_id = quote(str(run.get("id") or run.get("run_id")), safe="")
-        answer = await self._api.post(f"/v2/runs/{run_id}/cancel")
+        run_id = _id_of(run)
+        quoted = quote(run_id, safe="")
+        answer = await self._api.post(f"/v2/runs/{quoted}/cancel")
         if _is_no_route(answer):
-            answer = await self._api.delete(f"/v1/runs/{run_id}")
+            answer = await self._api.delete(f"/v1/runs/{quoted}")
         gone = answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}
         if not answer.is_ok and not gone:
             self._api.check(answer)
-        found, _ = await self._by_id(str(run.get("id") or run.get("run_id")))
+        found, _ = await self._by_id(run_id)
         return found is None or state_of(found).terminal
 
     def _will_never_be(self, delivery: Delivery) -> bool:
@@ -91,7 +91,7 @@ class Lookout:
     async def _by_event(self, event_id: str, task: str) -> tuple[Mapping[str, Any] | None, str]:
         source = f"/v2/events/{quote(event_id, safe='')}/runs"
         for each in await self._listed(source):
-            if (each.get("function") or {}).get("id") == task:
+            if text_in(object_in(each, "function"), "id") == task:
                 return each, source
         return None, source
 
@@ -106,13 +106,13 @@ class Lookout:
         self._api.check(answer)
         run = answer.data
         if not isinstance(run, dict):
-            raise ProviderUnavailable(f"Inngest answered {source} without a run")
+            raise misshapen("data", run, "a run")
         if run.get("endedAt"):
             return run, source
-        for event_id in (run.get("trigger") or {}).get("eventIds") or ():
-            by_event = f"/v2/events/{quote(str(event_id), safe='')}/runs"
+        for event_id in texts_in(object_in(run, "trigger"), "eventIds"):
+            by_event = f"/v2/events/{quote(event_id, safe='')}/runs"
             for each in await self._listed(by_event):
-                if each.get("id") == run_id:
+                if text_in(each, "id") == run_id:
                     return each, by_event
         return run, source
 
@@ -128,7 +128,7 @@ class Lookout:
         if answer.status == HTTPStatus.NOT_FOUND:
             return []
         self._api.check(answer)
-        return [each for each in answer.data or () if isinstance(each, dict)]
+        return self._api.listed(answer)
 
 
 def _is_no_route(answer: Answer) -> bool:
@@ -136,11 +136,8 @@ def _is_no_route(answer: Answer) -> bool:
     return answer.status == HTTPStatus.NOT_FOUND and answer.code != "not_found"
 
 
-def _time(run: Mapping[str, Any], *names: str) -> Millis | None:
-    for name in names:
-        if run.get(name):
-            try:
-                return moment(datetime.fromisoformat(str(run[name])))
-            except ValueError:
-                return None
-    return None
+def _id_of(run: Mapping[str, Any]) -> str:
+    found = text_in(run, "id", "run_id")
+    if not found:
+        raise misshapen("id", run, "the id of a run")
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 from turnout.model.protocol import Executed, Next, Outcome
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
+from turnout_inngest.shapes import misshapen
 
 TIMED = frozenset({ParkReason.SLEEP, ParkReason.BACKOFF})
 """Reasons to wait that nothing but time ends."""
@@ -74,7 +75,27 @@ def told(answer: Next | Executed, at: Millis) -> dict[str, Any]:
 
 
 def said_of(memo: Mapping[str, Any]) -> Said:
-    """Read the Next of an answer."""
+    """Read the Next of an answer; ProviderUnavailable where the vendor gives back no such thing."""
+    try:
+        return _said_of(memo)
+    except _OTHER_SHAPES:
+        raise misshapen("data", memo, _WANTED) from None
+
+
+def receipt_of(memo: Mapping[str, Any]) -> Receipt:
+    """Read the receipt of an answer to execute; ProviderUnavailable as above."""
+    try:
+        found = memo["receipt"]
+        return Receipt(outcome=Outcome(found["outcome"]), retry_at=found.get("retry_at"))
+    except _OTHER_SHAPES:
+        raise misshapen("data", memo, _WANTED) from None
+
+
+_OTHER_SHAPES = (KeyError, TypeError, ValueError, AttributeError)
+_WANTED = "what this adapter's step has answered"
+
+
+def _said_of(memo: Mapping[str, Any]) -> Said:
     then = memo["next"]
     park = then.get("park")
     error = then.get("error")
@@ -88,12 +109,6 @@ def said_of(memo: Mapping[str, Any]) -> Said:
         sha256=then.get("sha256"),
         error="" if error is None else f"{error['name']}: {error['message']}",
     )
-
-
-def receipt_of(memo: Mapping[str, Any]) -> Receipt:
-    """Read the receipt of an answer to execute."""
-    found = memo["receipt"]
-    return Receipt(outcome=Outcome(found["outcome"]), retry_at=found.get("retry_at"))
 
 
 def _next(then: Next) -> dict[str, Any]:

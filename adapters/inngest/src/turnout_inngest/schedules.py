@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from turnout.errors import PolicyRefused
 from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.time import Millis
+from turnout_inngest.shapes import misshapen, objects_in, text_in, time_in
 
 FUNCTION = "_schedule."
 """What the id of a schedule's function starts with; no task's id can."""
@@ -41,7 +42,7 @@ def armed_of(functions: list[Mapping[str, Any]]) -> list[ArmedSchedule]:
     """Read the schedules among the functions that the server lists."""
     found = []
     for each in functions:
-        function = str(each.get("id", ""))
+        function = text_in(each, "id")
         trigger = cron_of(each)
         if not function.startswith(FUNCTION) or trigger is None:
             continue
@@ -61,13 +62,15 @@ def armed_of(functions: list[Mapping[str, Any]]) -> list[ArmedSchedule]:
 
 def cron_of(function: Mapping[str, Any]) -> str | None:
     """Read a listed function's cron trigger."""
-    for each in function.get("triggers") or ():
-        if isinstance(each, dict) and each.get("type") == "CRON":
-            return str(each.get("value", ""))
+    for each in objects_in(function, "triggers"):
+        if each.get("type") == "CRON":
+            return text_in(each, "value")
     return None
 
 
-def slot_of(payload: Mapping[str, Any]) -> int:
-    """Read the nominal time of a tick, in milliseconds; ValueError where there is none."""
-    said = str(payload.get("scheduledAt", ""))
-    return round(datetime.fromisoformat(said).timestamp() * 1_000)
+def slot_of(payload: Mapping[str, Any]) -> Millis:
+    """Read the nominal time of a tick; ProviderUnavailable where there is none."""
+    found = time_in(payload, "scheduledAt")
+    if found is None:
+        raise misshapen("scheduledAt", None, "the nominal time of a tick")
+    return found

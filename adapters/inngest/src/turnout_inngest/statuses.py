@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from turnout.errors import UnmappedStatus
 from turnout.model.status import RunStatus
+from turnout_inngest.shapes import text_in, time_in
 
 STATUSES: Final[Mapping[str, RunStatus]] = {
     "QUEUED": RunStatus.QUEUED,
@@ -34,6 +35,6 @@ def state_of(run: Mapping[str, Any]) -> RunStatus:
 
     While a run goes on, some sources show the status of its first finished step instead.
     """
-    found = status_of(str(run.get("status", "")))
-    has_ended = bool(run.get("endedAt") or run.get("ended_at"))
+    found = status_of(text_in(run, "status"))
+    has_ended = time_in(run, "endedAt", "ended_at") is not None
     return found if has_ended or not found.terminal else RunStatus.RUNNING

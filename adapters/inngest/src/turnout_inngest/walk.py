@@ -7,7 +7,7 @@ in the walk. Two branches may come upon the same call; the first one makes it, t
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -80,12 +80,12 @@ class Walk:
         self._ctx = ctx
         self._worker = worker
         self._clock = clock
-        self._run_id = str(ctx.event.data["run_id"])
+        self._run_id, task, number = _delivered(ctx.event.data)
         self._common: dict[str, Any] = {
-            "task": str(ctx.event.data["task"]),
+            "task": task,
             "definition": definition,
             "run_id": self._run_id,
-            "delivery": int(str(ctx.event.data["delivery"])),
+            "delivery": number,
             "provider_run_id": ctx.run_id,
             "provider_attempt": ctx.attempt + 1,
         }
@@ -342,6 +342,18 @@ class Walk:
         if error.retry_after is not None:
             return max(error.retry_after, timedelta(seconds=1))
         return timedelta(seconds=min(2**self._ctx.attempt, 60))
+
+
+def _delivered(data: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Read which delivery of which run is meant; somebody else's event fails at once, by name."""
+    run_id, task, number = (data.get(each) for each in ("run_id", "task", "delivery"))
+    if isinstance(run_id, str) and isinstance(task, str) and isinstance(number, int):
+        return run_id, task, number
+    raise inngest.NonRetriableError(
+        "this function runs what Turnout delivers, and the event names no run, task and delivery;"
+        " start the task by its own event, with turnout emit",
+        quiet=True,
+    )
 
 
 async def _nothing() -> None:
