@@ -31,7 +31,7 @@ from turnout.model.ids import new_run_id
 from turnout.model.routing import DUAL
 from turnout.model.schedules import ArmedSchedule
 from turnout.model.tasks import App
-from turnout.ports.caller import DurableCaller, Surroundings
+from turnout.ports.caller import Drains, DurableCaller, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
 from turnout.ports.worker import Worker
@@ -121,6 +121,9 @@ class Turnout:
         await self.registrar.close()
         if self._feeder is not None:
             await self._feeder.close()
+        for caller in self.callers.values():
+            if isinstance(caller, Drains):
+                caller.drain()
         for side in self.sides:
             await side.stop()
         for caller in self.callers.values():

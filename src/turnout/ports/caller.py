@@ -158,6 +158,15 @@ class Serves(Protocol):
 
 
 @runtime_checkable
+class Drains(Protocol):
+    """A caller that is called other than through the service's endpoint, and can end that."""
+
+    def drain(self) -> None:
+        """Take no more calls from now on; those under way end with the worker, before `close`."""
+        ...
+
+
+@runtime_checkable
 class Receives(Protocol):
     """A caller that takes in events which are posted to the service as to its vendor."""
 
@@ -183,6 +192,25 @@ class Notices(Protocol):
 
         In few, bounded requests; nothing is changed.
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probing:
+    """One thing found on the way from the vendor's worker to this service."""
+
+    what: str
+    ok: bool
+    text: str
+    fix: str = ""
+
+
+@runtime_checkable
+class Probes(Protocol):
+    """A caller whose vendor runs a worker elsewhere, which can look at the way from there."""
+
+    async def probe(self, patience: float) -> Sequence[Probing]:
+        """Have the worker call this service as runs do; wait so many seconds for what it saw."""
         ...
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 import orjson
+from starlette.applications import Starlette
 
 from turnout.errors import PolicyRefused, ProviderRefused, ProviderUnavailable
 from turnout.model.protocol import PROTOCOL
@@ -18,11 +19,13 @@ from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.caller import Delivered, Sighting, Surroundings
 from turnout_inngest.api import InngestApi
+from turnout_inngest.connect import Link, connector, greeted
 from turnout_inngest.functions import Serving, event_name, tasks_of
 from turnout_inngest.ingress import DOOR, Door
 from turnout_inngest.looking import Lookout
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
+from turnout_inngest.shapes import object_in, text_in
 from turnout_inngest.walk import WAKE
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -50,6 +53,7 @@ class InngestCaller:
         self._lookout = Lookout(self._api, surroundings.app, surroundings.clock)
         self._serving = Serving(surroundings, settings)
         self._surroundings = surroundings
+        self._link = self._linked() if settings.transport == "connect" else None
         self._crons: dict[str, str] | None = None
         self._syncing = asyncio.Lock()
 
@@ -74,8 +78,8 @@ class InngestCaller:
         return MOUNT
 
     def asgi(self) -> Any:
-        """Give the application that the vendor calls."""
-        return self._serving
+        """Give the application that the vendor calls; an empty one where we call it."""
+        return self._serving if self._link is None else Starlette()
 
     def doors(self) -> Mapping[str, Any]:
         """Give the door for senders that post to this service, if anyone has a key for it."""
@@ -85,10 +89,17 @@ class InngestCaller:
         return {DOOR: Door(keys, emit, self._surroundings.clock).application()}
 
     async def start(self) -> None:
-        """Nothing to begin: the vendor calls."""
+        """Nothing to begin: the vendor calls, or we connect as soon as we register."""
+
+    def drain(self) -> None:
+        """Take no more calls down the socket; over HTTP the endpoint is closed already."""
+        if self._link is not None:
+            self._link.drain()
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """End the calls that are under way, and let go of the connections."""
+        if self._link is not None:
+            await self._link.close()
         await self._api.close()
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
@@ -172,8 +183,11 @@ class InngestCaller:
 
     async def _read_crons(self) -> None:
         """Take over what is armed: a replica that starts must not disarm it, even for a moment."""
+        self._crons = await self._listed_crons()
+
+    async def _listed_crons(self) -> dict[str, str]:
         functions = await self._api.functions(self._app.name)
-        self._crons = {
+        return {
             text_in(each, "id").removeprefix(FUNCTION): cron
             for each in functions
             if text_in(each, "id").startswith(FUNCTION) and (cron := cron_of(each)) is not None
@@ -181,6 +195,35 @@ class InngestCaller:
 
     async def _sync(self, crons: Mapping[str, str]) -> None:
         """Have the SDK register everything, and wait until the server lists it."""
+        if self._link is not None:
+            await self._offer(self._link, crons)
+        else:
+            await self._put(crons)
+        self._crons = dict(crons)
+        wanted = {each.id for each in tasks_of(self._app)} | {FUNCTION + each for each in crons}
+        await self._listed(wanted)
+
+    async def _offer(self, link: Link, crons: Mapping[str, str]) -> None:
+        if not self._serving.functions(crons):
+            return
+        try:
+            await link.offer(crons)
+        except ProviderUnavailable as error:
+            reason = await self._sync_error()
+            if not reason:
+                raise
+            told = f"Inngest refused the app {self._app.name!r}: {reason}"
+            raise ProviderRefused(told) from error
+
+    def _linked(self) -> Link:
+        async def armed() -> Mapping[str, str] | None:
+            # A server that has forgotten the app altogether says nothing of its schedules.
+            return await self._listed_crons() if await self.defined() else None
+
+        make = connector(self._serving.client, self._serving.functions, self._settings.gateway)
+        return Link(make, greeted, armed)
+
+    async def _put(self, crons: Mapping[str, str]) -> None:
         application = self._serving.registration(crons)
         if application is None:
             return
@@ -192,9 +235,6 @@ class InngestCaller:
         said = _json(answer)
         if said.get("ok") is not True:
             raise await self._why_refused(said)
-        self._crons = dict(crons)
-        wanted = {each.id for each in tasks_of(self._app)} | {FUNCTION + each for each in crons}
-        await self._listed(wanted)
 
     async def _listed(self, wanted: set[str]) -> None:
         known: set[str] = set()
@@ -208,9 +248,7 @@ class InngestCaller:
 
     async def _why_refused(self, said: Mapping[str, Any]) -> Exception:
         """Find out why a registration failed: the answer itself does not say."""
-        answer = await self._api.get(f"/v2/apps/{quote(self._app.name, safe='')}")
-        found = object_in(answer.body, "data") if isinstance(answer.body, dict) else {}
-        reason = text_in(object_in(found, "latestSync"), "error")
+        reason = await self._sync_error()
         brief = str(said.get("error") or said.get("message") or "no reason given")[:500]
         refused = said.get("status") == HTTPStatus.BAD_REQUEST or "invalid" in brief
         if reason and refused:
@@ -218,6 +256,12 @@ class InngestCaller:
         if refused:
             return ProviderRefused(f"Inngest refused the app {self._app.name!r}: {brief}")
         return ProviderUnavailable(f"Inngest did not register the app: {brief}")
+
+    async def _sync_error(self) -> str:
+        """Read what the server found wrong with the last registration."""
+        answer = await self._api.get(f"/v2/apps/{quote(self._app.name, safe='')}")
+        found = object_in(answer.body, "data") if isinstance(answer.body, dict) else {}
+        return text_in(object_in(found, "latestSync"), "error")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

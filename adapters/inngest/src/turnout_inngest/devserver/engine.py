@@ -9,6 +9,7 @@ from turnout_inngest.devserver.app_reader import read_app
 from turnout_inngest.devserver.clock import Clock
 from turnout_inngest.devserver.connect_wire import Hello
 from turnout_inngest.devserver.cron_runner import CronRunner
+from turnout_inngest.devserver.errors import RefusedBySync
 from turnout_inngest.devserver.functions import Function
 from turnout_inngest.devserver.gateway import Gateway, described
 from turnout_inngest.devserver.http_client import HttpClient
@@ -100,10 +101,21 @@ class Engine:
         self.crons.arm_all()
         return True
 
+    def note_refusal(self, name: str, why: str) -> None:
+        """The functions that are there stay; the reason is shown with the app."""
+        app = self.world.apps.get(name) or App(id=name, created_at=self.clock.now())
+        app.sync_error = why
+        self.world.save_app_status(app)
+
     def _connected(self, hello: Hello) -> None:
         """A worker introduced itself: its applications are registered, all or none."""
         now = self.clock.now()
-        apps = [read_app(described(hello, *app), hello.sdk, now) for app in hello.apps]
+        try:
+            apps = [read_app(described(hello, *app), hello.sdk, now) for app in hello.apps]
+        except RefusedBySync as error:
+            for name, _, _ in hello.apps:
+                self.note_refusal(name, str(error))
+            raise
         for app in apps:
             app.method = "CONNECT"
             self.register(app)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import uuid
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +13,6 @@ from turnout_inngest.devserver.engine import Engine
 from turnout_inngest.devserver.errors import RefusedBySync
 from turnout_inngest.devserver.http_client import NoAnswer
 from turnout_inngest.devserver.replies import BadBody, engine_of, json_of, reply
-from turnout_inngest.devserver.state import App
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +29,8 @@ async def post_register(request: Request) -> Response:
     try:
         app = read_app(body, request.headers.get("x-inngest-sdk", ""), engine.clock.now())
     except RefusedBySync as error:
-        _note_refusal(engine, body, str(error))
+        logger.warning("sync refused: %s", error, extra={"action": "sync"})
+        engine.note_refusal(body["appname"], str(error))
         return reply({"error": "At least one function is invalid", "status": 400}, 400)
     modified = engine.register(app)
     await engine.store.settled()
@@ -43,15 +42,6 @@ async def post_register(request: Request) -> Response:
             "app_id": ids.name_uuid(app.id),
         }
     )
-
-
-def _note_refusal(engine: Engine, body: dict[str, Any], why: str) -> None:
-    """The functions that are there stay; the reason is shown with the app."""
-    logger.warning("sync refused: %s", why, extra={"action": "sync"})
-    name = body["appname"]
-    app = engine.world.apps.get(name) or App(id=name, created_at=engine.clock.now())
-    app.sync_error = why
-    engine.world.save_app_status(app)
 
 
 async def poll(engine: Engine) -> None:

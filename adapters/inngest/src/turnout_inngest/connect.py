@@ -1,0 +1,309 @@
+"""The transport by socket: this process connects to the server, and calls come down the socket.
+
+The SDK's own connection reconnects a few times and then gives up for good. Here it is held for
+ever: one that has ended is replaced, after a pause that grows up to a bound. New functions need a
+new connection, since the server takes an application's functions as it is greeted; the old one
+goes on until the new one is ready, and ends what it is doing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import inngest
+
+from turnout.errors import InvalidSettings, ProviderUnavailable, TurnoutError
+
+log = logging.getLogger(__name__)
+
+Crons = Mapping[str, str]
+"""The armed schedules: id → the vendor's trigger."""
+
+FIRST: Final = 0.5
+LONGEST: Final = 15.0
+"""Seconds between the end of a connection and the next try."""
+READY_WITHIN: Final = 10.0
+"""Seconds that who registers waits for the connection that does it."""
+GRACE: Final = 30.0
+"""Seconds in which a connection that is closed ends what it is doing."""
+LOOK_EVERY: Final = 15.0
+"""Seconds between looks whether somebody else has armed or disarmed schedules."""
+
+
+class State(StrEnum):
+    """Where the link stands."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkStatus:
+    """What the link is doing, how often it had to begin anew, and what went wrong last."""
+
+    state: State
+    connections: int = 0
+    problem: str = ""
+
+
+class Connection(Protocol):
+    """What is used of the SDK's connection."""
+
+    async def start(self) -> None:
+        """Connect and stay until closed; raises when it gives up."""
+        ...
+
+    async def close(self, *, wait: bool = False) -> None:
+        """Take no more calls, end those under way, disconnect."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class _Held:
+    """One connection and its life."""
+
+    connection: Connection
+    offer: int
+    running: asyncio.Task[None]
+    retiring: asyncio.Task[None] | None = field(default=None)
+
+
+def connector(
+    client: inngest.Inngest,
+    functions: Callable[[Crons], list[inngest.Function[Any]]],
+    gateway: str | None,
+) -> Callable[[Crons], Connection]:
+    """Make what makes the SDK's connections; InvalidSettings where its extra is not installed.
+
+    gateway: where the gateway is seen from here, if not where the server says.
+    """
+    try:
+        from inngest.connect import connect
+    except ImportError:
+        raise InvalidSettings(
+            "TURNOUT_INNGEST_TRANSPORT: connect needs the extra: pip install"
+            " 'turnout-inngest[connect]'"
+        ) from None
+    name = f"{socket.gethostname()}-{os.getpid()}"
+
+    def made(crons: Crons) -> Connection:
+        return connect(
+            [(client, functions(crons))],
+            instance_id=name,
+            rewrite_gateway_endpoint=None if gateway is None else lambda _told: gateway,
+            # Signals are the service's own: it ends running steps first, and then this.
+            shutdown_signals=[],
+        )
+
+    return made
+
+
+async def greeted(connection: Any) -> None:
+    """Wait until the server has taken the SDK's connection in."""
+    from inngest.connect import ConnectionState
+
+    await connection.wait_for_state(ConnectionState.ACTIVE)
+
+
+class Link:
+    """Holds a connection, whatever becomes of the server.
+
+    connect: makes a connection that offers the functions with these schedules. active: waits until
+    a connection is greeted. armed: reads the schedules that the server has, None if it cannot tell.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[Crons], Connection],
+        active: Callable[[Any], Awaitable[None]],
+        armed: Callable[[], Awaitable[Crons | None]],
+    ) -> None:
+        self._connect = connect
+        self._active = active
+        self._armed = armed
+        self._crons: Crons = {}
+        self._offer = 0
+        self._greeted = 0
+        self._changed = asyncio.Event()
+        self._news = asyncio.Condition()
+        self._held: list[_Held] = []
+        self._keeper: asyncio.Task[None] | None = None
+        self.status = LinkStatus(state=State.IDLE)
+
+    @property
+    def crons(self) -> Crons:
+        """The schedules that are offered with the functions."""
+        return self._crons
+
+    async def offer(self, crons: Crons) -> None:
+        """Register the functions with these schedules; ProviderUnavailable if it takes too long.
+
+        It is tried on all the same, and for ever.
+        """
+        if self.status.state is State.CLOSED:
+            raise ProviderUnavailable("the link to Inngest is closed")
+        self._renew(crons)
+        mine = self._offer
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+        try:
+            async with asyncio.timeout(READY_WITHIN), self._news:
+                await self._news.wait_for(lambda: self._greeted >= mine)
+        except TimeoutError:
+            why = self.status.problem or "no answer"
+            raise ProviderUnavailable(f"Inngest's gateway does not take us in: {why}") from None
+
+    def drain(self) -> None:
+        """Take no more calls, and make no connection any more; what is under way goes on."""
+        self._note(State.CLOSED)
+        if self._keeper is not None:
+            self._keeper.cancel()
+        for each in list(self._held):
+            self._retire(each)
+
+    async def close(self) -> None:
+        """Let what is under way end, then disconnect."""
+        self.drain()
+        if self._keeper is not None:
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await asyncio.gather(*(each.retiring for each in self._held if each.retiring is not None))
+
+    def _renew(self, crons: Crons) -> None:
+        self._crons = dict(crons)
+        self._offer += 1
+        self._changed.set()
+
+    async def _keep(self) -> None:
+        """Hold a connection; when it has ended, or offers what is out of date, make another."""
+        looking = asyncio.create_task(self._look())
+        pause = FIRST
+        try:
+            while True:
+                self._changed.clear()
+                held = self._open()
+                if held is not None and await self._ready(held):
+                    pause = FIRST
+                    await self._while_held(held)
+                if self._changed.is_set():
+                    continue
+                self._note(State.CONNECTING)
+                with contextlib.suppress(TimeoutError):
+                    wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - to spread replicas out
+                    await asyncio.wait_for(self._changed.wait(), wait)
+                pause = min(pause * 2, LONGEST)
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    def _open(self) -> _Held | None:
+        """Begin to connect."""
+        self._note(State.CONNECTING if not self._is_connected() else State.CONNECTED)
+        try:
+            connection = self._connect(self._crons)
+        except Exception as error:  # noqa: BLE001 - the SDK raises bare ones
+            self._note(State.CONNECTING, error)
+            return None
+        running = asyncio.create_task(connection.start())
+        held = _Held(connection=connection, offer=self._offer, running=running)
+        self._held.append(held)
+        running.add_done_callback(lambda _: self._over(held))
+        return held
+
+    async def _ready(self, held: _Held) -> bool:
+        """Wait until the server has greeted the connection; False once it has given up."""
+        greeting = asyncio.ensure_future(self._active(held.connection))
+        changed = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait(
+                (greeting, held.running, changed), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            changed.cancel()
+            if not greeting.done():
+                greeting.cancel()
+                await asyncio.gather(greeting, return_exceptions=True)
+        if held.running.done() or greeting.cancelled() or greeting.exception() is not None:
+            self._retire(held)
+            return False
+        for each in self._held:
+            if each is not held:
+                self._retire(each)
+        self.status = replace(self.status, connections=self.status.connections + 1)
+        self._note(State.CONNECTED)
+        async with self._news:
+            self._greeted = max(self._greeted, held.offer)
+            self._news.notify_all()
+        return True
+
+    async def _while_held(self, held: _Held) -> None:
+        """Wait until the connection has ended, or another one is wanted."""
+        changed = asyncio.create_task(self._changed.wait())
+        await asyncio.wait((held.running, changed), return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
+
+    async def _look(self) -> None:
+        """Take over what another process has armed: whoever connects next must not undo it."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if not self._is_connected():
+                continue
+            try:
+                armed = await self._armed()
+            except TurnoutError as error:
+                log.debug("not looked", extra={"action": "connect", "error": str(error)})
+                continue
+            if armed is not None and dict(armed) != self._crons and not self._changed.is_set():
+                log.info("schedules changed elsewhere", extra={"action": "connect"})
+                self._renew(armed)
+
+    def _is_connected(self) -> bool:
+        return any(not each.running.done() and each.retiring is None for each in self._held)
+
+    def _retire(self, held: _Held) -> None:
+        """Have a connection end what it is doing, beside whatever follows it."""
+        if held.retiring is None:
+            held.retiring = asyncio.create_task(self._end(held))
+
+    async def _end(self, held: _Held) -> None:
+        try:
+            async with asyncio.timeout(GRACE):
+                await held.connection.close(wait=True)
+                await asyncio.gather(held.running, return_exceptions=True)
+        except TimeoutError:
+            log.warning("a connection did not end", extra={"action": "connect"})
+            held.running.cancel()
+        except Exception as error:  # noqa: BLE001 - the SDK raises bare ones; it is gone anyway
+            log.debug("a connection broke", extra={"action": "connect", "error": str(error)})
+        if held in self._held:
+            self._held.remove(held)
+
+    def _over(self, held: _Held) -> None:
+        """Note how a connection ended by itself."""
+        if held.running.cancelled():
+            return
+        error = held.running.exception()
+        if held.retiring is None and held in self._held:
+            self._held.remove(held)
+        if error is not None and self.status.state is not State.CLOSED:
+            self._note(self.status.state, error)
+
+    def _note(self, state: State, error: BaseException | None = None) -> None:
+        if self.status.state is State.CLOSED:
+            return
+        problem = "" if state is State.CONNECTED and error is None else self.status.problem
+        if error is not None:
+            problem = str(error)[:500] or type(error).__name__
+        changed = (state, problem) != (self.status.state, self.status.problem)
+        self.status = replace(self.status, state=state, problem=problem)
+        if changed:
+            level = logging.WARNING if problem else logging.INFO
+            log.log(level, "link", extra={"action": "connect", "state": state, "error": problem})

@@ -1,0 +1,229 @@
+"""The transport by socket: no endpoint, and a link that outlives every outage."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import inngest_tasks
+import pytest
+from inngest.connect._internal import conn_init_starter, isolated_worker
+from inngest_stage import Stage, ended, start, until
+from turnout_inngest import connect
+from turnout_inngest.caller import InngestCaller
+from turnout_inngest.connect import State
+from turnout_inngest.settings import read_settings
+
+import turnout
+from turnout import App, Schedule, Turnout
+from turnout.errors import InvalidSettings, ProviderRefused
+from turnout.model.status import RunStatus
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """A stage without anything on it."""
+    return Stage(tmp_path)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK gives up after two tries, and everyone tries again at once."""
+    monkeypatch.setattr(conn_init_starter, "CONN_INIT_RETRY_INTERVAL_SEC", 0.1)
+    monkeypatch.setattr(conn_init_starter, "MAX_CONN_INIT_ATTEMPTS", 2)
+    monkeypatch.setattr(isolated_worker, "RECONNECTION_DELAY_SEC", 0.1)
+    monkeypatch.setattr(connect, "LONGEST", 0.3)
+    monkeypatch.setattr(connect, "LOOK_EVERY", 0.2)
+
+
+@contextlib.asynccontextmanager
+async def linked(stage: Stage, app: App, **environ: str) -> AsyncIterator[Turnout]:
+    """A service that listens nowhere, once the server has taken it in."""
+    given = {**stage.environ, "TURNOUT_INNGEST_TRANSPORT": "connect", **environ}
+    del given["TURNOUT_SERVICE_URL"]
+    live = turnout.open_turnout(app, given)
+    async with live:
+        await until(lambda: _ready(live))
+        yield live
+
+
+async def test_runs_come_down_the_socket(stage: Stage) -> None:
+    """Steps, retries, waits and branches, with no endpoint; the server lists the worker."""
+    async with stage.server(), linked(stage, inngest_tasks.everything) as live:
+        assert (await stage.api.get("/v2/apps/stage")).json()["data"]["method"] == "CONNECT"
+        names = ("do/plain", "do/retried", "do/wide", "do/parent")
+        run_ids = [await start(live, name) for name in names]
+        for run_id in run_ids:
+            report = await ended(live, run_id)
+            assert report.journal.run.state is RunStatus.COMPLETED, report.journal.run
+        failed = await ended(live, await start(live, "do/failing"))
+        assert failed.journal.run.state is RunStatus.FAILED
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_server_killed_in_the_middle_of_runs(stage: Stage) -> None:
+    """A step under way, a sleep and a wait all go on after its restart; each step runs once."""
+    inngest_tasks.tried.clear()
+    async with stage.server(), linked(stage, inngest_tasks.everything) as live:
+        link = link_of(live)
+        step = await start(live, "do/long")
+        asleep = await start(live, "do/asleep")
+        waiting = await start(live, "do/waiting", {"who": "k"})
+        await until(lambda: _parked(live, waiting))
+        await stage.kill_server()
+        await until(lambda: _in(link, State.CONNECTING))
+        meanwhile = await start(live, "do/plain")
+        await stage.start_server()
+        await start_nothing(live, "said/yes", {"who": "k"})
+        for run_id in (step, asleep, waiting, meanwhile):
+            report = await ended(live, run_id)
+            assert report.journal.run.state is RunStatus.COMPLETED, report.journal.run
+        assert len(inngest_tasks.tried["before"]) == 1
+        assert link.status.connections > 1
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_long_outage(stage: Stage) -> None:
+    """The SDK gives up again and again; the link says why, and is there when the server is."""
+    async with stage.server(), linked(stage, inngest_tasks.everything) as live:
+        link = link_of(live)
+        await stage.kill_server()
+        await until(lambda: _in(link, State.CONNECTING))
+        assert await until(lambda: _problem(link))
+        for _ in range(3):
+            await asyncio.sleep(0.5)
+            assert link.status.state is State.CONNECTING
+        await stage.start_server()
+        await until(lambda: _in(link, State.CONNECTED))
+        report = await ended(live, await start(live, "do/plain"))
+        assert report.journal.run.state is RunStatus.COMPLETED
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_service_that_starts_before_its_server(stage: Stage) -> None:
+    """It registers as soon as there is one."""
+    given = {**stage.environ, "TURNOUT_INNGEST_TRANSPORT": "connect"}
+    live = turnout.open_turnout(inngest_tasks.everything, given)
+    async with live:
+        run_id = await start(live, "do/plain")
+        async with stage.server():
+            report = await ended(live, run_id)
+            assert report.journal.run.state is RunStatus.COMPLETED
+
+
+async def test_a_stop_drains(stage: Stage) -> None:
+    """What is under way is ended or handed back, uncounted; another process goes on with it."""
+    inngest_tasks.tried.clear()
+    async with stage.server():
+        async with linked(stage, inngest_tasks.everything) as live:
+            link = link_of(live)
+            run_id = await start(live, "do/long")
+            await until(lambda: _claimed(live, run_id))
+        assert link.status.state is State.CLOSED
+        assert (await _workers(stage)) == []
+        async with linked(stage, inngest_tasks.everything) as live:
+            report = await ended(live, run_id)
+            assert report.journal.run.state is RunStatus.COMPLETED
+            states = {each.state.value for each in report.journal.attempts["dawdle"]}
+            assert states <= {"completed", "interrupted"}
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_schedules_need_a_new_connection(stage: Stage) -> None:
+    """What is armed while connected is registered, and another replica takes it over."""
+    hourly = Schedule(id="hourly", task="plain", cron="0 * * * *")
+    timely = turnout.app("timely", inngest_tasks.plain, schedules=[hourly])
+    async with stage.server(), linked(stage, timely) as one, linked(stage, timely) as other:
+        daily = Schedule(id="daily", task="plain", cron="@daily")
+        await one.orchestrator.schedule_recurring(daily)
+        assert {each.id for each in await one.armed()} == {"hourly", "daily"}
+        await until(lambda: _offers(link_of(other), "daily"))
+        await until(lambda: _alone(stage, 2))
+        await stage.kill_server()
+        await stage.start_server()
+        await until(lambda: _lists(other, {"hourly", "daily"}))
+
+
+async def test_a_refused_function_has_the_servers_reason(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over HTTP: the answer to the greeting does not say why; the app's page does."""
+    monkeypatch.setattr(connect, "READY_WITHIN", 2.0)
+    given = {**stage.environ, "TURNOUT_INNGEST_TRANSPORT": "connect"}
+    live = turnout.open_turnout(turnout.app("odd", inngest_tasks.plain), given)
+    caller = live.callers["inngest"]
+    assert isinstance(caller, InngestCaller)
+    async with stage.server():
+        with pytest.raises(ProviderRefused, match="cron"):
+            await caller._sync({"bad": "61 * * * *"})
+        await live.close()
+
+
+def test_settings() -> None:
+    """Connect needs no address of the service; wrong words are named."""
+    found = read_settings({"INNGEST_DEV": "1", "TURNOUT_INNGEST_TRANSPORT": "connect"}, None)
+    assert found.transport == "connect"
+    for name, value in (("TRANSPORT", "carrier-pigeon"), ("GATEWAY", "http://x")):
+        given = {"INNGEST_DEV": "1", f"TURNOUT_INNGEST_{name}": value}
+        with pytest.raises(InvalidSettings, match=f"TURNOUT_INNGEST_{name}"):
+            read_settings(given, "http://here")
+
+
+def test_without_the_extra(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install is named when the app is opened."""
+    monkeypatch.setitem(sys.modules, "inngest.connect", None)
+    given = {**stage.environ, "TURNOUT_INNGEST_TRANSPORT": "connect"}
+    with pytest.raises(InvalidSettings, match=r"turnout-inngest\[connect\]"):
+        turnout.open_turnout(inngest_tasks.everything, given)
+
+
+def link_of(live: Turnout) -> connect.Link:
+    """The link of a service's caller."""
+    caller = live.callers["inngest"]
+    assert isinstance(caller, InngestCaller)
+    assert caller._link is not None
+    return caller._link
+
+
+async def start_nothing(live: Turnout, name: str, payload: Any) -> None:
+    """Emit an event that starts no task."""
+    await live.orchestrator.emit(turnout.Event(name=name, payload=payload))
+
+
+async def _ready(live: Turnout) -> bool | None:
+    return live.registrar.ready("inngest") or None
+
+
+async def _in(link: connect.Link, state: State) -> bool | None:
+    return link.status.state is state or None
+
+
+async def _problem(link: connect.Link) -> str | None:
+    return link.status.problem or None
+
+
+async def _offers(link: connect.Link, schedule: str) -> bool | None:
+    return schedule in link.crons or None
+
+
+async def _lists(live: Turnout, wanted: set[str]) -> bool | None:
+    return {each.id for each in await live.armed()} == wanted or None
+
+
+async def _workers(stage: Stage) -> list[Any]:
+    answer = await stage.api.get("/v0/connect/envs/any/conns")
+    return list(answer.json()["data"])
+
+
+async def _alone(stage: Stage, count: int) -> bool | None:
+    return len(await _workers(stage)) == count or None
+
+
+async def _parked(live: Turnout, run_id: str) -> bool | None:
+    return (await live.orchestrator.status(run_id)).journal.run.parked or None
+
+
+async def _claimed(live: Turnout, run_id: str) -> bool | None:
+    return bool((await live.orchestrator.status(run_id)).journal.attempts) or None
