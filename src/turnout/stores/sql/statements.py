@@ -59,20 +59,12 @@ class Many:
     cost less than many, whatever the database does in them.
     """
 
-    __slots__ = ("_build", "_made", "names")
+    __slots__ = ("build", "names")
 
     def __init__(self, names: Sequence[str], build: Callable[[int], Executable]) -> None:
         """build: makes the statement over so many rows, of the parameters of `parameter`."""
         self.names = tuple(names)
-        self._build = build
-        self._made: dict[int, Executable] = {}
-
-    def of(self, count: int) -> Executable:
-        """The statement over so many rows."""
-        made = self._made.get(count)
-        if made is None:
-            made = self._made[count] = self._build(count)
-        return made
+        self.build = build
 
 
 def parameter(name: str, row: int) -> str:
@@ -95,11 +87,11 @@ _LENGTHS: Final = (64, 32, 16, 8, 4, 2, 1)
 class Statement:
     """One compiled statement."""
 
-    __slots__ = ("sql", "values")
+    __slots__ = ("names", "sql", "values")
 
     def __init__(self, compiled: SQLCompiler) -> None:
         self.sql = compiled.string
-        names = list(compiled.positiontup or ())
+        self.names = names = list(compiled.positiontup or ())
         literals = {name: compiled.binds[name] for name in names}
         self.values = _picker(
             names, {name: each.value for name, each in literals.items() if not each.required}
@@ -113,6 +105,7 @@ class Statements:
         self._dialect = dialect
         self._schema = schema
         self._compiled: dict[int, tuple[Executable, Statement]] = {}
+        self._texts: dict[Many, dict[int, str]] = {}
 
     def __getitem__(self, statement: Executable) -> Statement:
         """Compile a statement, or find it compiled."""
@@ -123,9 +116,29 @@ class Statements:
             found = self._compiled[id(statement)] = (statement, self._compile(statement))
         return found[1]
 
-    def text(self, many: Many, count: int) -> str:
+    def text(self, many: Many, rows: int) -> str:
         """Compile a statement over so many rows, or find it compiled."""
-        return self[many.of(count)].sql
+        texts = self._texts.get(many)
+        if texts is None:
+            texts = self._texts[many] = {}
+        text = texts.get(rows)
+        if text is None:
+            text = texts[rows] = self._repeated(many, rows) if rows > 2 else self._over(many, rows)  # noqa: PLR2004 - two show what is repeated
+        return text
+
+    def _over(self, many: Many, rows: int) -> str:
+        statement = self._compile(many.build(rows))
+        wanted = [parameter(name, row) for row in range(rows) for name in many.names]
+        assert statement.names == wanted, "rows are given one after the other"
+        return statement.sql
+
+    def _repeated(self, many: Many, rows: int) -> str:
+        """Make the text over so many rows from those over one and two: compiling takes long."""
+        one, two = self.text(many, 1), self.text(many, 2)
+        unlike = (at for at, (its, other) in enumerate(zip(one, two, strict=False)) if its != other)
+        same = next(unlike, len(one))
+        second = two[same : same + len(two) - len(one)]
+        return one[:same] + second * (rows - 1) + one[same:]
 
     def _compile(self, statement: Any) -> Statement:
         if self._schema is None:
