@@ -48,8 +48,7 @@ def find_imports(match: ImportMatch) -> Finder:
     name_fits = fits(match.names) if match.names else None
 
     def find(view: View) -> Iterator[Hit]:
-        tree = view.tree
-        for each in tree.imports if tree else ():
+        for each in view.imports:
             if match.kinds and each.kind not in match.kinds:
                 continue
             module = next((m for m in each.modules if module_fits(m)), None)
@@ -190,7 +189,7 @@ def _lasts(globs: Iterable[str]) -> frozenset[str] | None:
     lasts = {glob.rpartition(".")[2].removesuffix("()") for glob in globs}
     if any(not last.strip("*?") for last in lasts):
         return None
-    return frozenset(expression_of(last, anything=r"[\w$]*") for last in lasts)
+    return frozenset(expression_of(last, anything="[^.(]*") for last in lasts)
 
 
 def _in_import(node: Any) -> bool:

@@ -15,7 +15,7 @@ JAVASCRIPT_IMPORTS: dict[str, Any] = {
                 "kind": "call_expression",
                 "has": {
                     "field": "function",
-                    "regex": r"^(import|require|require\.resolve|(jest|vi|vitest|td)\.\w+)$",
+                    "regex": r"^(import|require|require\.resolve|(jest|vi|vitest|td)\.[A-Za-z_]+)$",
                 },
             },
         ]

@@ -33,7 +33,7 @@ from turnout.audit.ruleset import (
 from turnout.audit.sketch import Held, compiled, sketch
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
-from turnout.audit.words import Needs, Present, needs, shortest
+from turnout.audit.words import Needs, Present, needs, of_modules, shortest
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is named as one that could not be told."""
@@ -58,6 +58,10 @@ class Prepared:
     exclude: GitIgnoreSpec | None
     imports: Any
     unless: Any
+    sharp: frozenset[str]
+    """Words of which a file must hold one, as few files do."""
+    behind: frozenset[str]
+    """Words without which nothing behind a script's head matters; empty where that is not told."""
     sketches: tuple[tuple[Any, ...], tuple[Any, ...]]
     """What any text, and what a text that names modules in quotes, holds if this match is there."""
 
@@ -83,7 +87,10 @@ class Scanner:
         self.ruleset = ruleset
         pairs = ((rule, match) for rule in ruleset.rules for match in rule.match)
         known: dict[str, Any] = {}
-        self.prepared = [_prepared(n, rule, match, known) for n, (rule, match) in enumerate(pairs)]
+        markers = ruleset.markers
+        self.prepared = [
+            _prepared(n, rule, match, markers, known) for n, (rule, match) in enumerate(pairs)
+        ]
         self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
         self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
 
@@ -102,9 +109,7 @@ class Scanner:
     @cached_property
     def words(self) -> frozenset[str]:
         """Give the words of which a file must hold one to be worth opening."""
-        markers = self.ruleset.markers
-        sharpest = [each.needs.sharpest(markers) for each in self.prepared if each.needs.sets]
-        return shortest(word for words in sharpest for word in words)
+        return shortest(word for each in self.prepared for word in each.sharp)
 
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
@@ -132,12 +137,19 @@ class Scanner:
         return self._readers[scope, language]
 
 
-def _prepared(number: int, rule: Rule, match: Match, known: dict[str, Any]) -> Prepared:
+def _prepared(
+    number: int, rule: Rule, match: Match, markers: Iterable[str], known: dict[str, Any]
+) -> Prepared:
+    needed = needs(match) or Needs(sets=())
+    sharp = needed.sharpest(markers) if needed.sets else frozenset()
+    modules = of_modules(match)
     return Prepared(
         number=number,
         rule=rule,
         match=match,
-        needs=needs(match) or Needs(sets=()),
+        needs=needed,
+        sharp=sharp,
+        behind=sharp | modules if sharp and modules else frozenset(),
         find=_finder(match),
         files=GitIgnoreSpec.from_lines(rule.files) if rule.files else None,
         exclude=GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None,
@@ -242,7 +254,7 @@ class _OneFile:
         view = View(segment, self.scanner.wanted(chosen))
         if not chosen or not self._readable(view, chosen):
             return
-        for each in chosen:
+        for each in _settled(view, chosen):
             try:
                 self._apply(view, each, scope, document)
             except configs.Unparsable as error:
@@ -334,8 +346,7 @@ class _OneFile:
         if tree is None or view.segment.fenced or not tree.broken:
             return
         trees = [each for each in chosen if isinstance(each.match, _TREES) and each.needs.sets]
-        markers = self.scanner.ruleset.markers
-        words = {word for each in trees for word in each.needs.sharpest(markers)}
+        words = {word for each in trees for word in each.sharp}
         for start, end in tree.broken:
             piece = view.segment.lowered[start:end]
             if any(word in piece for word in words):
@@ -345,6 +356,29 @@ class _OneFile:
     def _problem(self, reason: str, line: int) -> None:
         problem = Problem(path=self.source.path, reason=reason, line=line)
         self.problems.setdefault((reason, line), problem)
+
+
+def _settled(view: View, chosen: Sequence[Prepared]) -> list[Prepared]:
+    """Leave out what a script's head rules out, and say if the head tells all imports."""
+    kept = [each for each in chosen if not _ruled_out(view, each)]
+    imports = [each for each in kept if isinstance(each.match, ImportMatch)]
+    view.settled = bool(imports) and not any(_matters_behind(view, each) for each in imports)
+    return kept
+
+
+def _ruled_out(view: View, each: Prepared) -> bool:
+    """Say whether a match asks for an import that is not at the head, nor anywhere else."""
+    match = each.match
+    if not isinstance(match, _TREES) or _matters_behind(view, each) or view.head is None:
+        return False
+    if each.imports is not None and not view.head.brings(match.when_imports):
+        return True
+    named = isinstance(match, CallMatch | MemberMatch | DecoratorMatch) and match.from_
+    return bool(named) and not view.head.names(match)
+
+
+def _matters_behind(view: View, each: Prepared) -> bool:
+    return not each.behind or view.past_head(each.behind)
 
 
 def _speaks(rule: Rule, language: str) -> bool:

@@ -124,11 +124,12 @@ class Tree:
     def bindings(self) -> dict[str, list[Binding]]:
         """Tell what local names stand for: what is imported, and what its calls returned."""
         found = dict(self.imported)
-        for node in self._named["variable"] if found else ():
+        for node in self._variables if found and self.wanted.depth else ():
             target = node.field("name") or node.field("left")
-            value = unwrapped(node.field("value") or node.field("right"))
-            if target is None:
+            value = node.field("value") or node.field("right")
+            if target is None or value is None:
                 continue
+            value = unwrapped(value)
             if target.kind() == "object_pattern":
                 self._follow_pattern(found, target, value)
             elif value.kind() in (*SCRIPT_CALLS, "call"):
@@ -137,10 +138,16 @@ class Tree:
                     found.setdefault(dotted(target), resolved)
         return found
 
+    @property
+    def _variables(self) -> Iterable[Any]:
+        kinds = ("assignment",) if self.language == "python" else _VARIABLES
+        found: Iterable[Any] = self.root.find_all({"rule": {"any": [{"kind": k} for k in kinds]}})
+        return found
+
     @cached_property
     def _named(self) -> dict[str, list[Any]]:
-        """List calls, members and variables that some rule may want, in one walk."""
-        found: dict[str, list[Any]] = {"call": [], "member": [], "variable": []}
+        """List calls and members that some rule may want, in one walk."""
+        found: dict[str, list[Any]] = {"call": [], "member": []}
         sorts: dict[str, str] = {}
         rules: list[dict[str, Any]] = []
         for sort, kind, rule in self._rules():
@@ -167,14 +174,6 @@ class Tree:
             kinds = ("attribute",) if python else MEMBERS
             for kind in (*kinds, "identifier") if self.wanted.plain else kinds:
                 yield "member", kind, _named_like(kind, names) if names else {}
-        if self.wanted.depth and self.imported:
-            names = "|".join(sorted(re.escape(name) for name in self.imported))
-            value = (
-                {"regex": rf"^(await\s+|new\s+|\()*({names})\b"} if self.wanted.depth == 1 else {}
-            )
-            for kind in ("assignment",) if python else _VARIABLES:
-                field = "right" if "assignment" in kind else "value"
-                yield "variable", kind, {"has": {"field": field, **(value or {"regex": "."})}}
 
     def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
         for binding in self._resolve(found, dotted(value)):
@@ -237,14 +236,14 @@ class Tree:
         """Make an expression of the last names, and of what imports are called here."""
         if names is None:
             return None
-        local = {re.escape(name) for name in self.imported if name.isidentifier()}
+        local = {re.escape(name) for name in self.bindings if name.isidentifier()}
         return "|".join(sorted(names | local))
 
 
 def _ending(names: str, members: str) -> list[dict[str, Any]]:
     """Describe what is called: by its last name, looked for where that stands."""
     plain = ("identifier", members)
-    wrapped = rf"(^|[.?!\s(])({names})[!)\s]*$|['\"]\]$"
+    wrapped = rf"(^|[^0-9A-Za-z_$])({names})[^0-9A-Za-z_$]*$|['\"]\]$"
     return [
         *({"kind": kind, **_named_like(kind, names)} for kind in plain),
         {"regex": wrapped, "not": {"any": [{"kind": kind} for kind in plain]}},

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
-from turnout.audit import syntax
+from turnout.audit import head, syntax
+from turnout.audit.imports import Import
+from turnout.audit.ruleset import SCRIPTS
 from turnout.audit.source import Hit, Segment
 
 
@@ -12,6 +14,8 @@ class View:
 
     def __init__(self, segment: Segment, wanted: syntax.Wanted | None = None) -> None:
         self.wanted = wanted
+        self.settled = False
+        """Whether the head holds all imports that the rules at hand look for."""
         self.segment = segment
         self.text = segment.text
         self.language = segment.language
@@ -21,6 +25,25 @@ class View:
     def tree(self) -> syntax.Tree | None:
         """Parse, once; None where the language has no tree."""
         return syntax.parse(self.text, self.language, self.wanted)
+
+    @cached_property
+    def head(self) -> head.Head | None:
+        """Read the imports at the head of a script, without its tree; None where that is not told."""
+        return head.read(self.text) if self.language in SCRIPTS else None
+
+    def past_head(self, words: Iterable[str]) -> bool:
+        """Say whether one of these words stands behind the head, or where there is none."""
+        if self.head is None:
+            return True
+        lowered, end = self.segment.lowered, self.head.end
+        return any(lowered.find(word, end) >= 0 for word in words)
+
+    @property
+    def imports(self) -> tuple[Import, ...]:
+        """Give the imports: of the tree, or, where all of them are known to stand there, the head."""
+        if self.settled and self.parsed is None and self.head is not None:
+            return self.head.imports
+        return self.tree.imports if self.tree else ()
 
     @property
     def parsed(self) -> syntax.Tree | None:

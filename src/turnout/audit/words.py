@@ -81,6 +81,16 @@ def needs(match: Match) -> Needs | None:
     return Needs(sets=sets) if sets else None
 
 
+def of_modules(match: Match) -> frozenset[str]:
+    """Give words of which a text holds one where it imports what a match asks for."""
+    globs = [*match.when_imports]
+    if isinstance(match, ImportMatch):
+        globs += match.import_
+    elif isinstance(match, CallMatch | MemberMatch | DecoratorMatch):
+        globs += match.from_
+    return _any(map(_of_module, globs))
+
+
 def check(ruleset: Ruleset) -> list[str]:
     """Name what the models cannot see: expressions, matches without words, unknown fixers."""
     from turnout.audit.fix import FIXERS
