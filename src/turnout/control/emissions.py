@@ -41,7 +41,7 @@ class Emitter:
         """
         payload = as_json(event.payload, event.name)
         stored = self._stored(event, payload, now, caused_by)
-        tasks = self.app.subscribed(event.name)
+        tasks = self.app.subscribed(event.name, payload)
         if event.run_id is not None and len(tasks) != 1:
             raise WrongUse(
                 f"event {event.name!r} starts {len(tasks)} tasks; a run_id goes with exactly one"

@@ -57,3 +57,11 @@ class Emitted:
 
 Match = Mapping[str, Any]
 """Path into a payload → the value that it must have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Only:
+    """Of an event that a task listens to, only those whose payload has these values start it."""
+
+    event: str
+    match: tuple[tuple[str, Any], ...]

@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from turnout.errors import InvalidDefinition, InvalidPayload, UnknownTask
 from turnout.model.canonical import canonical_bytes
+from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_step_id, check_task_id
-from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts
+from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts, at_path
 from turnout.model.schedules import Schedule
 
 TaskFunction = Callable[..., Awaitable[Any]]
@@ -36,12 +37,27 @@ class Task:
     on_failure: TaskFunction | None = None
     shadow: ShadowMode = "replay"
     mocks: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    only: tuple[Only, ...] = ()
+    """Conditions, by event; one of an event's is enough. An event without any always starts it."""
     open_mode: bool = False
     """An adopted function: awaits of others than ctx are rerun at each replay, not refused."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Call the function itself, as plain code would."""
         return self.function(*args, **kwargs)
+
+    def takes(self, event: str, payload: Any) -> bool:
+        """Whether an event starts this task."""
+        if event not in self.on:
+            return False
+        asked = [each.match for each in self.only if each.event == event]
+        return not asked or any(
+            all(
+                canonical_bytes(at_path(path, payload)) == canonical_bytes(value)
+                for path, value in each
+            )
+            for each in asked
+        )
 
     @cached_property
     def payload_adapter(self) -> TypeAdapter[Any]:
@@ -159,14 +175,19 @@ class App:
             raise UnknownTask(f"no task {task_id!r} in app {self.name!r}; it has: {known}")
         return found
 
-    def subscribed(self, event: str) -> tuple[Task, ...]:
+    def subscribed(self, event: str, payload: Any) -> tuple[Task, ...]:
         """Say which tasks an event starts."""
-        return self._by_event.get(event, ())
+        heard = self._by_event.get(event, ())
+        return tuple(each for each in heard if not each.only or each.takes(event, payload))
 
     @cached_property
     def definition(self) -> str:
         """A sha256 over what workers must agree on: task ids, events and policies."""
-        shape = [[each.id, list(each.on), repr(each.policies)] for each in self.tasks]
+        shape = [
+            # A task without conditions has the digest that it had before there were any.
+            [each.id, list(each.on), repr(each.policies), *([repr(each.only)] if each.only else [])]
+            for each in self.tasks
+        ]
         return hashlib.sha256(canonical_bytes([self.name, shape])).hexdigest()
 
     @cached_property
@@ -192,7 +213,8 @@ FAILURE_HOOK = ".on-failure"
 def failure_hook(failed: Task) -> Task:
     """Make the task that runs when another one has failed or timed out.
 
-    Its payload is `{run_id, task, state, error: {name, message}, payload}`.
+    Its payload is `{run_id, task, state, error: {name, message}, payload, event, event_id,
+    emitted_at}`: the failed run's own event last.
     """
     assert failed.on_failure is not None
     return replace(

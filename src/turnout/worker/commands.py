@@ -154,7 +154,7 @@ class EmitCommand(Command[str]):
     """Emit an event, once."""
 
     kind = StepKind.EMIT
-    __slots__ = ("event", "key", "payload")
+    __slots__ = ("at", "event", "key", "payload")
 
     def __init__(
         self,
@@ -163,11 +163,13 @@ class EmitCommand(Command[str]):
         event: str,
         payload: Any,
         key: str | None,
+        at: Millis | None = None,
     ) -> None:
         super().__init__(gate, id)
         self.event = event
         self.payload = payload
         self.key = key
+        self.at = at
 
 
 class ParallelCommand(Command[list[Any]]):

@@ -72,6 +72,16 @@ class Context:
         return self._run.event
 
     @property
+    def event_id(self) -> str:
+        """The id of the event that started the run."""
+        return self._run.event_id
+
+    @property
+    def event_key(self) -> str | None:
+        """The key that the caller gave the event."""
+        return self._run.key
+
+    @property
     def payload(self) -> Any:
         """The event's payload, as the task function gets it."""
         return self._payload
@@ -197,11 +207,16 @@ class Context:
         *,
         id: str | None = None,  # noqa: A002
         key: str | None = None,
+        at: datetime | Millis | None = None,
     ) -> EmitCommand:
-        """Emit an event once, committed with this run's progress; gives the event's id."""
+        """Emit an event once, committed with this run's progress; gives the event's id.
+
+        at: a delayed start of the tasks that it starts.
+        """
         check_event_name(name)
         given = {} if payload is None else payload
-        return EmitCommand(self._gate, name if id is None else id, name, given, key)
+        due = None if at is None else moment(at, field=f"emit {name!r}: at")
+        return EmitCommand(self._gate, name if id is None else id, name, given, key, due)
 
     def parallel(self, *branches: Any, return_exceptions: bool = False) -> ParallelCommand:
         """Run branches side by side and give their results in order.

@@ -115,6 +115,9 @@ class LiveEffects:
                 "state": run.state.value,
                 "error": _problem(run),
                 "payload": orjson.loads(run.payload),
+                "event": run.event,
+                "event_id": run.event_id,
+                "emitted_at": run.emitted_at,
             }
         )
         event = _event(run, "on-failure", "turnout/on-failure", payload, now, None)
@@ -158,23 +161,37 @@ class LiveEffects:
     def _emitted(self, run: Run, step: Step, command: EmitCommand, now: Millis) -> Asked:
         raw = encode(command.payload, what=f"the payload of {command.event!r}")
         told = orjson.loads(raw)
-        tasks = self._app.subscribed(command.event)
+        tasks = self._app.subscribed(command.event, told)
         for task in tasks:
             task.read_payload(told)
         event = _event(run, step.step, command.event, raw, now, command.key)
         return Asked(
             step=settled(step, now, output=canonical_bytes(event.event_id)),
-            emission=self._emission(event, tasks, run, key=command.key),
+            emission=self._emission(event, tasks, run, key=command.key, due_at=command.at),
         )
 
     def _emission(
-        self, event: StoredEvent, tasks: tuple[Task, ...], run: Run, *, key: str | None
+        self,
+        event: StoredEvent,
+        tasks: tuple[Task, ...],
+        run: Run,
+        *,
+        key: str | None,
+        due_at: Millis | None = None,
     ) -> Emission:
         told = orjson.loads(event.payload)
-        runs = tuple(self._run(event, task, run, told, key) for task in tasks)
+        runs = tuple(self._run(event, task, run, told, key, due_at) for task in tasks)
         return Emission(event=event, runs=runs)
 
-    def _run(self, event: StoredEvent, task: Task, run: Run, told: Any, key: str | None) -> NewRun:
+    def _run(
+        self,
+        event: StoredEvent,
+        task: Task,
+        run: Run,
+        told: Any,
+        key: str | None,
+        due_at: Millis | None,
+    ) -> NewRun:
         choice = self._place(task, event, run)
         return new_run(
             self._app,
@@ -184,6 +201,7 @@ class LiveEffects:
             provider=choice.provider,
             shadow=choice.shadow,
             payload=told,
+            due_at=due_at,
             key=key,
         )
 

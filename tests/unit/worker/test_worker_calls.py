@@ -766,6 +766,9 @@ async def test_a_failed_run_starts_its_hook_once(make: Callable[..., World]) -> 
             "state": "failed",
             "error": {"name": "ValueError", "message": "boom"},
             "payload": {"n": 1},
+            "event": "go",
+            "event_id": (await world.run(vendor.run_id)).event_id,
+            "emitted_at": (await world.run(vendor.run_id)).emitted_at,
         }
     ]
     assert (await world.run(delivery.run_id)).key == f"{vendor.run_id}/on-failure"

@@ -1,0 +1,76 @@
+"""Reads what the SDK answers to a call, as plain JSON. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+OK, STREAMED, STEPS = 200, 201, 206
+LONGEST_DELAY: Final = timedelta(hours=24)
+
+Op = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returned:
+    """The function returned."""
+
+    output: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """Steps that ran, or are asked for."""
+
+    ops: tuple[Op, ...]
+    no_retry: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broke:
+    """The function itself failed."""
+
+    name: str
+    message: str
+    no_retry: bool
+    retry_in: timedelta | None = None
+
+
+Answer = Returned | Reported | Broke
+
+
+def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:
+    """Say what an answer means."""
+    no_retry = headers.get("x-inngest-no-retry") == "true"
+    try:
+        found = orjson.loads(body) if body.strip() else None
+    except orjson.JSONDecodeError:
+        return Broke(name="Error", message=f"the SDK answered {status} and no JSON", no_retry=False)
+    if status == STREAMED and isinstance(found, dict) and isinstance(found.get("body"), str):
+        # The true answer comes after spaces that kept a slow one alive.
+        inner = {str(name).lower(): str(value) for name, value in found["headers"].items()}
+        return read(int(found["status"]), inner, found["body"].encode(), now)
+    if status == OK:
+        return Returned(output=found)
+    if status == STEPS and isinstance(found, list):
+        return Reported(ops=tuple(found), no_retry=no_retry)
+    told = found if isinstance(found, dict) else {}
+    return Broke(
+        name=str(told.get("name") or "Error"),
+        message=str(told.get("message") or f"the SDK answered {status}"),
+        no_retry=no_retry,
+        retry_in=_delay(headers.get("retry-after"), now),
+    )
+
+
+def _delay(text: str | None, now: datetime) -> timedelta | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(aware - now, timedelta()), LONGEST_DELAY)

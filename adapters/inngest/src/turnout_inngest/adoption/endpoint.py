@@ -1,0 +1,189 @@
+"""Calls the SDK in this process, by the protocol that the vendor's server speaks with it.
+
+So everything that happens in a request (middleware, serializers, step ids, threads for sync
+functions) is the SDK's own doing. Events of `step.send_event` are taken out on the way: the task
+emits them.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import fastapi
+import inngest
+import inngest.fast_api
+import orjson
+
+from turnout.errors import TurnoutError
+from turnout.model.ids import check_event_name
+from turnout_inngest.adoption.answers import Answer, read
+from turnout_inngest.adoption.sdk import serializer_of
+from turnout_inngest.ingress import event_key
+
+PATH: Final = "/adopted"
+ROOT: Final = "step"
+"""What the protocol calls a request for whatever comes next."""
+_SCOPE: Final = "turnout.sending"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One call: of a function, or of one of its steps. attempt counts from 0."""
+
+    function: str
+    run_id: str
+    attempt: int
+    max_attempts: int
+    event: Mapping[str, Any]
+    memos: Mapping[str, Any]
+    step: str = ROOT
+
+    @property
+    def body(self) -> bytes:
+        """The request in the protocol's words; steps are planned before they are run."""
+        return orjson.dumps(
+            {
+                "ctx": {
+                    "attempt": self.attempt,
+                    "disable_immediate_execution": True,
+                    "max_attempts": self.max_attempts,
+                    "run_id": self.run_id,
+                    "stack": {"stack": list(self.memos)},
+                },
+                "event": self.event,
+                "events": [self.event],
+                "steps": self.memos,
+                "use_api": False,
+            }
+        )
+
+
+@dataclass(kw_only=True)
+class Sending:
+    """The events of one request. prefix: what their ids begin with, the same at every attempt."""
+
+    prefix: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, events: inngest.Event | Sequence[inngest.Event]) -> list[str]:
+        """Note events; the ids that the function is told of are their keys."""
+        given = [events] if isinstance(events, inngest.Event) else list(events)
+        return [self._take(each) for each in given]
+
+    def _take(self, event: inngest.Event) -> str:
+        try:
+            check_event_name(event.name)
+        except TurnoutError as error:
+            raise inngest.NonRetriableError(str(error)) from None
+        key = event_key(event.name, event.id) if event.id else f"{self.prefix}/{len(self.events)}"
+        self.events.append(
+            {"name": event.name, "data": dict(event.data), "key": key, "ts": event.ts or None}
+        )
+        return key
+
+
+_SENDING: Final[ContextVar[Sending | None]] = ContextVar("turnout_inngest_sending", default=None)
+
+
+class _Noting(inngest.MiddlewareSync):
+    """Puts the request's sendings where the client finds them, in whatever thread it runs."""
+
+    def __init__(self, client: inngest.Inngest, raw_request: object) -> None:
+        super().__init__(client, raw_request)
+        self._sending = getattr(raw_request, "scope", {}).get(_SCOPE)
+
+    def transform_input(self, ctx: Any, function: Any, steps: Any) -> None:
+        del ctx, function, steps
+        _SENDING.set(self._sending)
+
+
+class _Twin(inngest.Inngest):
+    """The client as the functions of a request see it: events that are steps are taken out."""
+
+    async def send(
+        self, events: inngest.Event | list[inngest.Event], *, skip_middleware: bool = False
+    ) -> list[str]:
+        sending = _SENDING.get()
+        if skip_middleware and sending is not None:
+            return sending.take(events)
+        return await super().send(events, skip_middleware=skip_middleware)
+
+    def send_sync(
+        self, events: inngest.Event | list[inngest.Event], *, skip_middleware: bool = False
+    ) -> list[str]:
+        sending = _SENDING.get()
+        if skip_middleware and sending is not None:
+            return sending.take(events)
+        return super().send_sync(events, skip_middleware=skip_middleware)
+
+
+class Endpoint:
+    """The functions of one client, ready to be called."""
+
+    def __init__(self, client: inngest.Inngest, functions: Sequence[inngest.Function[Any]]) -> None:
+        self._client = client
+        self._functions = list(functions)
+        self._app: Any = None
+
+    async def ask(self, request: Request) -> tuple[Answer, list[dict[str, Any]]]:
+        """Make a call: the answer, and the events that it sent."""
+        if self._app is None:
+            self._app = self._served()
+        sending = Sending(prefix=f"{request.run_id}/{request.step}")
+        query = urlencode({"fnId": request.function, "stepId": request.step})
+        status, headers, body = await _post(self._app, query, request.body, {_SCOPE: sending})
+        return read(status, headers, body, datetime.now(UTC)), sending.events
+
+    def _served(self) -> Any:
+        """Serve the functions; requests are our own, so they are not signed."""
+        client = self._client
+        twin = _Twin(
+            app_id=client.app_id,
+            app_version=client.app_version,
+            api_base_url=client.api_origin,
+            event_api_base_url=client.event_api_origin,
+            event_key=client.event_key,
+            env=client.env,
+            is_production=False,
+            logger=client.logger,
+            middleware=[_Noting, *client.middleware],
+            serializer=serializer_of(client),
+        )
+        app = fastapi.FastAPI(openapi_url=None)
+        inngest.fast_api.serve(app, twin, self._functions, serve_path=PATH)
+        return app
+
+
+async def _post(
+    app: Any, query: str, body: bytes, more: Mapping[str, Any]
+) -> tuple[int, dict[str, str], bytes]:
+    """Post to an ASGI application in this process."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(b"content-type", b"application/json"), (b"host", b"turnout")],
+        "client": None,
+        "server": ("turnout", 80),
+        **more,
+    }
+    told: list[Mapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        told.append(message)
+
+    await app(scope, receive, send)
+    headers = {name.decode().lower(): value.decode() for name, value in told[0]["headers"]}
+    return int(told[0]["status"]), headers, b"".join(each.get("body", b"") for each in told[1:])

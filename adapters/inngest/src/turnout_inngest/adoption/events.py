@@ -1,0 +1,55 @@
+"""Events between the two worlds: Turnout's as the SDK's functions know them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+INVOKED: Final = ("turnout/invoked", "inngest/function.invoked")
+FAILED: Final = "inngest/function.failed"
+_SCHEDULE: Final = "turnout/schedule."
+_TIMER: Final = "inngest/scheduled.timer"
+
+
+def event_of(ctx: Any, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the event that started a run."""
+    return written(ctx.event, payload, ctx.event_id, ctx.event_key, _millis(ctx.emitted_at))
+
+
+def failure_event(full_id: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the event that a failure handler is given. told: the payload of Turnout's hook."""
+    error = told.get("error") or {"name": "Error", "message": ""}
+    seen = {**error, "error": "invalid status code: 500", "stack": last_line(error)}
+    event = written(told["event"], told["payload"], told["event_id"], None, told["emitted_at"])
+    return {
+        "name": FAILED,
+        "data": {
+            "function_id": full_id,
+            "run_id": told["run_id"],
+            "error": seen,
+            "event": event,
+        },
+        "id": f"{told['run_id']}-failed",
+        "ts": told["emitted_at"],
+    }
+
+
+def written(
+    name: str, payload: Mapping[str, Any], event_id: str, key: str | None, at: int
+) -> dict[str, Any]:
+    """Write an event; its id is the sender's own where it had one."""
+    prefix = f"inngest:{name}:"
+    own = key.removeprefix(prefix) if key is not None and key.startswith(prefix) else event_id
+    if name.startswith(_SCHEDULE):
+        name = _TIMER
+    elif name == INVOKED[0]:
+        name = INVOKED[1]
+    return {"name": name, "data": payload, "id": own, "ts": at}
+
+
+def last_line(error: Mapping[str, Any]) -> str:
+    """Write what a traceback ends in: our journal keeps no more of it."""
+    return f"{error.get('name', 'Error')}: {error.get('message', '')}"
+
+
+def _millis(at: datetime) -> int:
+    return round(at.timestamp() * 1_000)

@@ -1,0 +1,99 @@
+"""What the official SDK knows of a function, read once. The only place that looks inside it.
+
+Its objects have no public reading of what they were made of; the names used here are those of
+`inngest` 0.5.18 and 0.5.19, and a version without them is refused by name.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import inngest
+
+from turnout.errors import InvalidDefinition
+
+OPTIONS = (
+    *("batch_events", "cancel", "concurrency", "debounce", "idempotency", "name", "priority"),
+    *("rate_limit", "retries", "singleton", "throttle", "timeouts"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Declared:
+    """A function as its author declared it."""
+
+    function: inngest.Function[Any]
+    id: str
+    """Its id within the app."""
+    full_id: str
+    handler: Callable[..., Any]
+    on_failure: Callable[..., Any] | None
+    triggers: tuple[inngest.TriggerEvent | inngest.TriggerCron, ...]
+    options: dict[str, Any]
+    output_type: Any
+    middleware: tuple[Any, ...]
+
+    @property
+    def failure_id(self) -> str:
+        """The id under which the SDK knows its failure handler."""
+        return f"{self.full_id}-failure"
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its handler is a coroutine function."""
+        return inspect.iscoroutinefunction(self.handler)
+
+
+def declared(function: inngest.Function[Any]) -> Declared:
+    """Read one function."""
+    try:
+        opts = function._opts  # noqa: SLF001 - see above
+        return Declared(
+            function=function,
+            id=function.local_id,
+            full_id=function.id,
+            handler=function._handler,  # noqa: SLF001
+            on_failure=opts.on_failure,
+            triggers=tuple(function._triggers),  # noqa: SLF001
+            options={name: getattr(opts, name) for name in OPTIONS},
+            output_type=function._output_type,  # noqa: SLF001
+            middleware=tuple(function._middleware),  # noqa: SLF001
+        )
+    except AttributeError as error:
+        raise InvalidDefinition(
+            f"the installed inngest cannot be read ({error}); adoption knows 0.5.18 and 0.5.19"
+        ) from None
+
+
+def all_declared(functions: Iterable[inngest.Function[Any]]) -> tuple[Declared, ...]:
+    """Read functions; two with one id are refused."""
+    found: dict[str, Declared] = {}
+    for each in functions:
+        read = declared(each)
+        if found.setdefault(read.full_id, read).function is not each:
+            raise InvalidDefinition(
+                f"two functions have the id {read.full_id!r}; name those to adopt:"
+                " adopt(client, [first, second])"
+            )
+    return tuple(found.values())
+
+
+def serializer_of(client: inngest.Inngest) -> Any:
+    """Give the client's serializer."""
+    return getattr(client, "_serializer", None)
+
+
+def loaded_functions(client: inngest.Inngest, modules: Sequence[Any]) -> list[Any]:
+    """Find the client's functions at the top of modules, and in lists there, in order."""
+    found: dict[int, inngest.Function[Any]] = {}
+    for module in modules:
+        for value in list(getattr(module, "__dict__", {}).values()):
+            inner = value if isinstance(value, list | tuple) else [value]
+            found.update(
+                (id(each), each)
+                for each in inner
+                if isinstance(each, inngest.Function)
+                and each.id == f"{client.app_id}-{each.local_id}"
+            )
+    return list(found.values())
