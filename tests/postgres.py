@@ -46,13 +46,15 @@ class PostgresServer:
     @contextmanager
     def database(self, *, empty: bool = False) -> Iterator[str]:
         """Give the URL of a database that nobody else uses, and drop it afterwards."""
-        name = f"turnout_test_{next(self._names)}"
-        template = "template0" if empty else _TEMPLATE
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        name = self._created("template0" if empty else _TEMPLATE)
         try:
             yield self.url(name)
         finally:
             self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def kept_database(self) -> str:
+        """Give the URL of a database that goes when the server goes: dropping takes its time."""
+        return self.url(self._created(_TEMPLATE))
 
     @contextmanager
     def cleaned(self) -> Iterator[str]:
@@ -73,6 +75,11 @@ class PostgresServer:
         assert self._guard.stdin is not None
         self._guard.stdin.close()
         self._guard.wait(10)
+
+    def _created(self, template: str) -> str:
+        name = f"turnout_test_{next(self._names)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
 
     def _execute(self, command: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

@@ -13,8 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -52,11 +51,10 @@ Result = Mapping[str, Any]
 class Plays:
     """Cases over one kind of database."""
 
-    def __init__(self, folder: Path, server: PostgresServer | None, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, server: PostgresServer | None) -> None:
         self.name = "sqlite" if server is None else "postgresql"
         self._folder = folder
         self._server = server
-        self._stack = stack
         self._template = folder / "template.db"
         if server is None:
             upgrade(f"sqlite:///{self._template}")
@@ -69,7 +67,7 @@ class Plays:
         if self._server is None:
             url = f"sqlite:///{copy(self._template, folder / 'run-store.db')}"
         else:
-            url = self._stack.enter_context(self._server.database())
+            url = self._server.kept_database()
             own_table(url)
         slot = (int(time.time()) // 60 + 600) * 60_000
         return {
@@ -105,15 +103,12 @@ def chosen(passes: int, place: str) -> list[int]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def plays(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Plays]:
+def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plays:
     """Cases over each database."""
     server: PostgresServer | None = None
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres_server")
-    with ExitStack() as stack:
-        yield Plays(tmp_path_factory.mktemp(f"kills-{request.param}"), server, stack)
+    return Plays(tmp_path_factory.mktemp(f"kills-{request.param}"), server)
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def test_processes_share_the_work_and_survive_each_other(url: str, tmp_path: Pat
         return int(rows(url, "SELECT COUNT(*) FROM {runs} WHERE ended_at IS NOT NULL")[0][0])
 
     with workers(3, settings(url, tmp_path)) as started:
-        wait_for(40, lambda: bool(begun()) and ended_runs() > RUNS // 10)
+        wait_for(90, lambda: bool(begun()) and ended_runs() > RUNS // 10)
         (unhurried,) = begun()
         stopped = next(each for each in started if each.pid == unhurried)
         killed = next(each for each in started if each is not stopped)
