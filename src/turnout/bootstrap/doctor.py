@@ -11,7 +11,7 @@ from turnout.bootstrap.live import Turnout, load_app, open_turnout
 from turnout.bootstrap.settings import Settings, read_settings
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.routing import DUAL
-from turnout.ports.caller import DurableCaller, Notices
+from turnout.ports.caller import DurableCaller, Notices, Probes
 from turnout.stores.artifacts.probe import probe
 
 Found = TypeVar("Found")
@@ -21,6 +21,9 @@ FRESH = 15_000
 
 PATIENCE = 5.0
 """Seconds that one check may take."""
+
+PROBE_IN = 45.0
+"""Seconds for a vendor's worker to be started and to look: a cold start is part of it."""
 
 
 class Health(StrEnum):
@@ -41,8 +44,13 @@ class Check:
     fix: str = ""
 
 
-async def examine(environ: Mapping[str, str], app: str | None = None) -> list[Check]:
-    """Look at everything that can be looked at; nothing is changed."""
+async def examine(
+    environ: Mapping[str, str], app: str | None = None, *, through_worker: bool = False
+) -> list[Check]:
+    """Look at everything that can be looked at; nothing is changed.
+
+    through_worker: also have each provider's worker call the service, as its runs do.
+    """
     found: list[Check] = []
     settings = _attempt(
         found,
@@ -92,6 +100,8 @@ async def examine(environ: Mapping[str, str], app: str | None = None) -> list[Ch
         return found
     try:
         found.extend([each async for each in _looked(live, str(named))])
+        if through_worker:
+            found.extend(await _through_worker(live))
     finally:
         await live.close()
     return found
@@ -209,6 +219,30 @@ async def _notices(live: Turnout, name: str, caller: Notices) -> list[Check]:
     return [
         Check(name=f"at {name}", health=Health.WARN, text=each.text, fix=each.fix) for each in found
     ]
+
+
+async def _through_worker(live: Turnout) -> list[Check]:
+    """What each provider's worker sees of this service; embedded ones have no way to look at."""
+    found: list[Check] = []
+    for name, caller in live.callers.items():
+        if not isinstance(caller, Probes):
+            continue
+        try:
+            seen = await asyncio.wait_for(caller.probe(PROBE_IN), PROBE_IN + PATIENCE)
+        except (TurnoutError, TimeoutError) as error:
+            text = str(error) or f"no answer in {PROBE_IN:.0f} s"
+            found.append(Check(name=f"through {name}", health=Health.FAIL, text=text))
+            continue
+        found += [
+            Check(
+                name=f"through {name}: {each.what}",
+                health=Health.OK if each.ok else Health.FAIL,
+                text=each.text,
+                fix=each.fix,
+            )
+            for each in seen
+        ]
+    return found
 
 
 async def _replicas(live: Turnout, start: str) -> Check:

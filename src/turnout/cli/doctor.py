@@ -1,7 +1,7 @@
 """`turnout doctor`: one screen that says what is right, what is not, and what to do next."""
 
 import os
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +13,17 @@ MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
 
 
 @app.command()
-def doctor(app: AppName = None, json: Json = False) -> None:
+def doctor(
+    app: AppName = None,
+    through_worker: Annotated[
+        bool, typer.Option("--through-worker", help="Have each provider's worker call the service.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check settings, stores, providers and replicas. Exit 1 when something is wrong."""
     from turnout.bootstrap.doctor import Health, advice, examine
 
-    checks = run(examine(os.environ, app))
+    checks = run(examine(os.environ, app, through_worker=through_worker))
     value: dict[str, Any] = {
         "checks": [
             {"name": each.name, "health": each.health, "text": each.text, "fix": each.fix}

@@ -10,10 +10,13 @@ from turnout.model.protocol import (
     Next,
     Park,
     Parked,
+    Probe,
+    Probed,
     Report,
     Tick,
     Ticked,
 )
+from turnout.model.runs import Run
 from turnout.ports.worker import Worker
 
 
@@ -33,9 +36,9 @@ class DualWorker:
         """Run the attempt on its side."""
         return await (await self._side(call)).execute(call)
 
-    async def run_on(self, call: Advance | Execute) -> Next:
+    async def run_on(self, call: Advance | Execute, *, known: Run | None = None) -> Next:
         """Run on, on the run's side."""
-        return await (await self._side(call)).run_on(call)
+        return await (await self._side(call)).run_on(call, known=known)
 
     async def park(self, call: Park) -> Parked:
         """Park the run on its side."""
@@ -48,6 +51,10 @@ class DualWorker:
     async def tick(self, call: Tick) -> Ticked:
         """Claim the slot: schedules are the primary's."""
         return await self._primary.tick(call)
+
+    async def probe(self, call: Probe) -> Probed:
+        """Answer for both sides: they are of one app."""
+        return await self._primary.probe(call)
 
     async def _side(self, call: Call) -> Worker:
         if not is_shadow(call.run_id):

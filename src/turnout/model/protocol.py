@@ -101,7 +101,15 @@ class Tick(Message):
     provider_run_id: Text
 
 
-AnyCall = Annotated[Advance | Execute | Park | Report | Tick, Field(discriminator="op")]
+class Probe(Message):
+    """Looks at the way to the service: nothing is changed, no run is named."""
+
+    op: Literal["probe"] = "probe"
+    protocol: int = PROTOCOL
+    definition: Text = ""
+
+
+AnyCall = Annotated[Advance | Execute | Park | Report | Tick | Probe, Field(discriminator="op")]
 
 
 class Start(Message):
@@ -203,6 +211,12 @@ class Ticked(Message):
 
     run_id: str | None
     reason: Literal["started", "claimed", "not_owner", "paused", "removed"]
+
+
+class Probed(Message):
+    """The answer to probe: the signature and the definition are good, and this is our clock."""
+
+    at: Millis
 
 
 class RefusalCode(StrEnum):

@@ -11,11 +11,12 @@ from turnout.model.protocol import (
     Executed,
     Next,
     Parked,
+    Probed,
     Refusal,
     Ticked,
 )
 
-_ANSWERS = (Next, Executed, Parked, Ticked)
+_ANSWERS = (Next, Executed, Parked, Ticked, Probed)
 _REFUSALS = {
     "400": "not a message of this protocol",
     "401": "bad signature",

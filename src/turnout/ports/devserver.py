@@ -17,7 +17,8 @@ class DevSetup:
     """Where an offline server runs, and the service that it serves.
 
     data: a folder of its own, in which its state survives a restart. signing_key: of the step
-    protocol, `whsec_…`.
+    protocol, `whsec_…`. real_worker: run the worker that the vendor would run, where the adapter
+    has one, not its stand-in.
     """
 
     port: int
@@ -25,6 +26,7 @@ class DevSetup:
     app: App
     service_url: str
     signing_key: str = field(repr=False)
+    real_worker: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

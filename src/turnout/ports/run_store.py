@@ -48,7 +48,8 @@ class KeepsJournals(Protocol):
         that are no longer claimed are freed and the next in line is woken. When the run ends, its
         slot and waits go, the next in line is woken, its parent's invoke is settled
         (`transitions.child_ended`), its live delivery is ended, or marked stopping where
-        `change.stop_vendor` says so; emissions are recorded as by `emit`.
+        `change.stop_vendor` says so; emissions are recorded as by `emit`. Superseded where
+        `change.calling` may not call: another vendor run holds the delivery.
         """
         ...
 
@@ -105,6 +106,7 @@ class HandsOver(Protocol):
         """Take live deliveries that are due to be sent, looked after or stopped.
 
         Each is held by this caller: its due_at becomes now + hold, so that no other pump takes it.
+        One that is to be sent comes with its run, if nothing was committed on that yet.
         """
         ...
 

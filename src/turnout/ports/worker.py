@@ -9,10 +9,13 @@ from turnout.model.protocol import (
     Next,
     Park,
     Parked,
+    Probe,
+    Probed,
     Report,
     Tick,
     Ticked,
 )
+from turnout.model.runs import Run
 
 
 class Worker(Protocol):
@@ -31,11 +34,12 @@ class Worker(Protocol):
         """Run one attempt of a step once, and commit its outcome with what follows."""
         ...
 
-    async def run_on(self, call: Advance | Execute) -> Next:
+    async def run_on(self, call: Advance | Execute, *, known: Run | None = None) -> Next:
         """Advance or execute, and then execute what comes next while that is one attempt alone.
 
         For a caller in the worker's own process: what it would ask for in calls, in fewer commits.
-        The Next is what is left to do.
+        known: the run as it came with its delivery, which saves a read if it still stands so. The
+        Next is what is left to do.
         """
         ...
 
@@ -45,6 +49,10 @@ class Worker(Protocol):
 
     async def report(self, call: Report) -> None:
         """Take a hint about the vendor run; nothing is believed, it is looked at."""
+        ...
+
+    async def probe(self, call: Probe) -> Probed:
+        """Say that this worker is there, knows the caller's definition, and what its time is."""
         ...
 
     async def tick(self, call: Tick) -> Ticked:

@@ -24,24 +24,34 @@ from turnout.conformance.world import Trace, World
 from turnout.errors import UnknownProvider
 from turnout.local.clock import SystemClock
 from turnout.local.processes import Supervisor, free_port
+from turnout.model.tasks import App
 from turnout.ports.clock import Clock
 from turnout.ports.devserver import DevServer, DevSetup
 from turnout.testing.clock import TurnableClock
 from turnout.web.app import asgi
 
 GROUP = "turnout.devservers"
+REAL_WORKER = "TURNOUT_REAL_WORKER"
+"""Set it to have a vendor's own worker run the tasks, where its adapter has one."""
 TURN, EVERY = "1s", 0.03
 """A turned clock goes on by so much, every so many real seconds."""
 
 
 @asynccontextmanager
 async def open_backend(
-    name: str, *, environ: Mapping[str, str] | None = None, turned: bool = False
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    turned: bool = False,
+    app: App | None = None,
 ) -> AsyncIterator[World]:
-    """Open a provider with the conformance tasks; a turned clock only where it is our own."""
+    """Open a provider with an app, the conformance tasks unless another is given.
+
+    A turned clock only where it is our own.
+    """
     clock: Clock = TurnableClock() if turned else SystemClock()
     trace = Trace(clock=clock)
-    app = Tasks(trace).app()
+    app = app or Tasks(trace).app()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
         port = free_port()
@@ -61,6 +71,7 @@ async def open_backend(
                 app=app,
                 service_url=setting["TURNOUT_SERVICE_URL"],
                 signing_key=setting["TURNOUT_SIGNING_KEYS"],
+                real_worker=bool(given.get(REAL_WORKER)),
             )
             setting |= await _provided(stack, server, setup, given)
         live = open_turnout(app, settings=read_settings({**given, **setting}), clock=clock)

@@ -29,6 +29,7 @@ from turnout.model.protocol import (
     AnyCall,
     Execute,
     Park,
+    Probe,
     Refusal,
     Report,
     Tick,
@@ -74,6 +75,8 @@ class StepEndpoint:
                 return await self._worker.park(call)
             case Tick():
                 return await self._worker.tick(call)
+            case Probe():
+                return await self._worker.probe(call)
             case Report():
                 await self._worker.report(call)
                 return None

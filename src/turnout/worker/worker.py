@@ -12,10 +12,13 @@ from turnout.model.protocol import (
     Next,
     Park,
     Parked,
+    Probe,
+    Probed,
     Report,
     Tick,
     Ticked,
 )
+from turnout.model.runs import Run
 from turnout.model.tasks import App
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
@@ -84,7 +87,7 @@ class TaskWorker:
             flight = self._crew.start(begun, seat.known)
         return await flight.answer
 
-    async def run_on(self, call: Advance | Execute) -> Next:
+    async def run_on(self, call: Advance | Execute, *, known: Run | None = None) -> Next:
         """Advance or execute, and then execute what comes next while that is one attempt alone.
 
         Each is claimed before its body runs: in the commit that ends the one before, or that
@@ -95,7 +98,7 @@ class TaskWorker:
             if isinstance(call, Execute):
                 begun: Claimed | Executed | Next = await self._begin(seat, call)
             else:
-                begun = await self._begin_next(seat, call)
+                begun = await self._begin_next(seat, call, known)
             if isinstance(begun, Executed):
                 return begun.next
             if isinstance(begun, Next):
@@ -132,6 +135,11 @@ class TaskWorker:
             raise Unavailable("this worker has no schedules; start it with its control plane")
         return await self.on_tick(call)
 
+    async def probe(self, call: Probe) -> Probed:
+        """Say that this worker is there, knows the caller's definition, and what its time is."""
+        self._check(call)
+        return Probed(at=self._runner.clock.now())
+
     async def expire(self, run_id: str) -> None:
         """Count the attempts whose lease has run out as lost, and wake the run to go on."""
         async with self._seats.at(run_id) as seat:
@@ -163,18 +171,19 @@ class TaskWorker:
             await self._runner.claim(seat, call)
         return await begin_attempt(self._runner, seat, call, closing=self._crew.closing)
 
-    async def _begin_next(self, seat: Seat, call: Advance) -> Claimed | Next:
-        await self._runner.claim(seat, call)
+    async def _begin_next(self, seat: Seat, call: Advance, known: Run | None) -> Claimed | Next:
         if self._crew.closing:
+            await self._runner.claim(seat, call)
             return await self._runner.look(seat)
-        return await begin_next(self._runner, seat) or await self._runner.next(seat)
+        begun = await begin_next(self._runner, seat, call, known=known)
+        return begun or await self._runner.next(seat)
 
     def _idle(self, found: Next) -> bool:
         if found.run or found.park is None:
             return False
         return found.park.until is None or found.park.until > self._runner.clock.now()
 
-    def _check(self, call: Call) -> None:
+    def _check(self, call: Call | Probe) -> None:
         _check_protocol(call.protocol)
         own, options = self._runner.app.definition, self._runner.options
         if (

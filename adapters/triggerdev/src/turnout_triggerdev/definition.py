@@ -4,6 +4,7 @@ Its schema is `standin/definition.schema.json`; the stand-in and the TypeScript 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ from turnout.model.protocol import PROTOCOL
 from turnout.model.tasks import App, Task, failure_hook
 from turnout.model.time import millis
 
+FILE = "turnout.definition.json"
 TICK_TASK = "turnout-tick"
 """The task that all schedules start: its runs only tell the service of a slot."""
+PROBE_TASK = "turnout-probe"
+"""The task that looks at the way from the worker to the service, for `turnout doctor`."""
+PROBE_TTL = "5m"
 MARGIN = 60
 """Seconds by which the vendor's own limit on a run comes later than ours."""
 SHORTEST_LIMIT = 5
+LONGEST_QUEUE = 128
+NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_/-]")
 
 
 def definition_of(app: App, service_url: str) -> dict[str, Any]:
@@ -30,12 +37,21 @@ def definition_of(app: App, service_url: str) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "definition": app.definition,
         "service": service_url.rstrip("/"),
-        "tasks": [*tasks, {"id": TICK_TASK, "schedule": True, "ttl": 0}],
+        "tasks": [
+            *tasks,
+            {"id": TICK_TASK, "queue": queue_of(TICK_TASK), "schedule": True, "ttl": 0},
+            {"id": PROBE_TASK, "queue": queue_of(PROBE_TASK), "probe": True, "ttl": PROBE_TTL},
+        ],
     }
 
 
+def queue_of(task: str) -> str:
+    """Name a task's own queue, declared with it; a name takes fewer characters than a task's id."""
+    return f"turnout/{NOT_IN_QUEUES.sub('-', task)}"[:LONGEST_QUEUE]
+
+
 def _task(task: Task) -> dict[str, Any]:
-    defined: dict[str, Any] = {"id": task.id, "ttl": 0}
+    defined: dict[str, Any] = {"id": task.id, "queue": queue_of(task.id), "ttl": 0}
     limit = task.policies.timeouts.run
     if limit is not None:
         seconds = -(-millis(limit) // 1000) + MARGIN
@@ -46,8 +62,34 @@ def _task(task: Task) -> dict[str, Any]:
 def write_definition(folder: Path, app: App, service_url: str) -> Path:
     """Put the definition into the folder, whole or not at all; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "turnout.definition.json"
+    path = folder / FILE
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(definition_of(app, service_url), indent=2), encoding="utf-8")
+    fresh.write_text(json.dumps(definition_of(app, service_url), indent=2) + "\n", encoding="utf-8")
     fresh.replace(path)
     return path
+
+
+def built(folder: Path) -> dict[str, Any] | None:
+    """Read the definition that a worker's folder holds; None where there is none to read."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def stale(folder: Path, app: App) -> str | None:
+    """Say how a built definition differs from the app; None when it does not, or none is there.
+
+    The service's address may differ: TURNOUT_SERVICE_URL goes before the file's.
+    """
+    found = built(folder)
+    if found is None:
+        return None
+    wanted = definition_of(app, str(found.get("service", "")))
+    if found == wanted:
+        return None
+    then = str(found.get("definition", ""))[:12]
+    if then != app.definition[:12]:
+        return f"{folder / FILE} is of definition {then}, the app of {app.definition[:12]}"
+    return f"{folder / FILE} was built by another version of this adapter"

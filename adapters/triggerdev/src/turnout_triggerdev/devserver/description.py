@@ -1,8 +1,9 @@
-"""How `turnout dev` starts the offline server and the stand-in."""
+"""How `turnout dev` starts the offline server and a worker: the stand-in, or the real one."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from turnout.ports.devserver import DevSetup, Process
 from turnout_triggerdev.definition import write_definition
@@ -24,18 +25,17 @@ SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerdevServer:
-    """The double of Trigger.dev: a server, and the stand-in as its worker."""
+    """The double of Trigger.dev: a server, and the stand-in or the real worker beside it."""
 
     name: str = "triggerdev"
     label: str = LABEL
     default_port: int = PORT
 
     def processes(self, setup: DevSetup) -> Sequence[Process]:
-        """The server, then the stand-in, whose definition file is written here."""
+        """The server, then a worker, whose definition file is written here."""
         definition = write_definition(setup.data, setup.app, setup.service_url)
         origin = f"http://127.0.0.1:{setup.port}"
         server = (sys.executable, "-m", "turnout_triggerdev.devserver")
-        worker = (sys.executable, "-m", "turnout_triggerdev.standin")
         return (
             Process(
                 name="triggerdev",
@@ -44,8 +44,12 @@ class TriggerdevServer:
             ),
             Process(
                 name="triggerdev-worker",
-                argv=(*worker, "--definition", str(definition)),
-                environ={**self.environ(setup), "TURNOUT_SIGNING_KEYS": setup.signing_key},
+                argv=_worker(setup, definition),
+                environ={
+                    **self.environ(setup),
+                    "TURNOUT_SIGNING_KEYS": setup.signing_key,
+                    "TURNOUT_SERVICE_URL": setup.service_url,
+                },
             ),
         )
 
@@ -63,3 +67,15 @@ class TriggerdevServer:
         if not environ.get("TRIGGER_API_URL") or not environ.get("TRIGGER_SECRET_KEY"):
             return None
         return {name: environ[name] for name in SETTINGS if environ.get(name)}
+
+
+def _worker(setup: DevSetup, definition: Path) -> tuple[str, ...]:
+    """The stand-in needs no Node.js; the real one is the vendor's CLI on the TypeScript worker."""
+    run = (sys.executable, "-m")
+    if not setup.real_worker:
+        return (*run, "turnout_triggerdev.standin", "--definition", str(definition))
+    folder = str(setup.data / "worker")
+    return (
+        *(*run, "turnout_triggerdev.nodeworker"),
+        *("--folder", folder, "--definition", str(definition)),
+    )

@@ -38,7 +38,8 @@ def _span(span: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     start, end = int(span.get("startTimeUnixNano") or 0), int(span.get("endTimeUnixNano") or 0)
     return {
         "traceId": _hex(span.get("traceId")),
-        "spanId": _hex(span.get("spanId")),
+        # A partial span stands for one that is still open, and names it.
+        "spanId": str(attributes.get("$span.span_id") or "") or _hex(span.get("spanId")),
         "parentId": _hex(span.get("parentSpanId")) or None,
         "message": span.get("name") or "",
         "start": start,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from turnout_triggerdev.standin import completions
 from turnout_triggerdev.standin.completions import Completion
 from turnout_triggerdev.standin.loop import Identity, drive, now_ms
+from turnout_triggerdev.standin.probe import probe
 from turnout_triggerdev.standin.server import CONFLICT, Server, ServerRefused
 from turnout_triggerdev.standin.service import EndQuietly, Service, ServiceRefused
 from turnout_triggerdev.standin.spans import Spans
@@ -38,6 +39,8 @@ class Tools:
     """What all runs of the process share. A run holds a slot unless it waits on a token."""
 
     definition: str
+    service_url: str
+    probes: frozenset[str]
     server: Server
     service: Service
     spans: Spans
@@ -126,6 +129,10 @@ class VendorRun:
             await asyncio.gather(working, *helpers, return_exceptions=True)
 
     async def _execute(self, execution: dict[str, Any]) -> Completion:
+        if execution["task"]["id"] in self._tools.probes:
+            tools = self._tools
+            found = await probe(tools.service, tools.service_url, tools.definition)
+            return completions.succeeded(self.id, found)
         try:
             payload = completions.payload_of(execution)
             if "scheduleId" in payload:

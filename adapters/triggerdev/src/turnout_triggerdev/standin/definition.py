@@ -18,6 +18,7 @@ _QUEUE = re.compile(r"^[A-Za-z0-9_/-]{1,128}$")
 _TASK_FIELDS: dict[str, type | tuple[type, ...]] = {
     "id": str,
     "schedule": bool,
+    "probe": bool,
     "queue": str,
     "concurrency": dict,
     "maxAttempts": int,
@@ -36,6 +37,7 @@ class TaskDefinition:
 
     id: str
     schedule: bool = False
+    probe: bool = False
     queue: str | None = None
     per_key: int | None = None
     total: int | None = None
@@ -110,6 +112,7 @@ def _task(value: Any, where: str) -> TaskDefinition:
     return TaskDefinition(
         id=fields["id"],
         schedule=fields.get("schedule", False),
+        probe=fields.get("probe", False),
         queue=fields.get("queue"),
         per_key=_limit(shape, "perKey", where),
         total=_limit(shape, "total", where),

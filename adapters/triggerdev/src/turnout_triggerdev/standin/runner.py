@@ -19,6 +19,9 @@ from turnout_triggerdev.standin.wire import NoAnswer, Wire
 HEARTBEAT = 30.0
 AGAIN_AFTER = 0.5
 LONGEST_AWAY = 5.0
+BETWEEN_POLLS = 0.25
+LOOK_EVERY = 1.0
+"""Seconds between looks at every run, where the server does not tell which ones moved."""
 log = logging.getLogger("turnout_triggerdev.standin")
 
 
@@ -32,6 +35,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Event()
         self._slots = asyncio.Semaphore(settings.concurrency)
+        self._polling = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then say goodbye to the server."""
@@ -48,6 +52,8 @@ class Runner:
             spans = Spans(server)
             tools = Tools(
                 definition=self._definition.digest,
+                service_url=self._definition.service,
+                probes=frozenset(each.id for each in self._definition.tasks if each.probe),
                 server=server,
                 service=Service(to_service, settings.signing_keys),
                 spans=spans,
@@ -58,6 +64,7 @@ class Runner:
                 asyncio.create_task(self._beat(server)),
                 asyncio.create_task(spans.run()),
                 asyncio.create_task(self._take_runs(tools)),
+                asyncio.create_task(self._look_again()),
             ]
             stopping = asyncio.create_task(stop.wait())
             done, _ = await asyncio.wait([stopping, *helpers], return_when=asyncio.FIRST_COMPLETED)
@@ -77,6 +84,7 @@ class Runner:
 
     async def _take_runs(self, tools: Tools) -> None:
         worker = await self._register(tools.server)
+        self._polling = not await tools.server.holds_polls()
         wait = AGAIN_AFTER
         while True:
             free = await self._free_slots()
@@ -91,6 +99,8 @@ class Runner:
             wait = AGAIN_AFTER
             for message in messages:
                 self._begin(message, tools)
+            if self._polling and not messages:
+                await asyncio.sleep(BETWEEN_POLLS)
 
     async def _register(self, server: Server) -> str:
         wait = AGAIN_AFTER
@@ -139,6 +149,12 @@ class Runner:
             except httpx.HTTPError as error:
                 log.info("presence ended", extra={"action": "presence", "error": str(error)})
             await asyncio.sleep(AGAIN_AFTER)
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for run in list(self._runs.values()) if self._polling else ():
+                run.moved()
 
     async def _beat(self, server: Server) -> None:
         while True:

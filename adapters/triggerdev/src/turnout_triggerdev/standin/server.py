@@ -13,7 +13,7 @@ from turnout_triggerdev.standin.wire import Answer, NoAnswer, Wire
 
 VERSION = "4.8.3"
 POLL_MS = 20_000
-CONFLICT = 409
+OK, CONFLICT = 200, 409
 
 
 class ServerRefused(Exception):
@@ -46,6 +46,10 @@ class Server:
         }
         answer = await self._wire.post(path, body)
         return str(_ok("register", answer)["id"])
+
+    async def holds_polls(self) -> bool:
+        """Whether the server is the double, which lets polls wait and tells of runs that moved."""
+        return (await self._wire.get("/double/health")).status == OK
 
     async def dequeue(self, worker: str, most: int) -> list[dict[str, Any]]:
         """Wait for runs and take up to `most`."""

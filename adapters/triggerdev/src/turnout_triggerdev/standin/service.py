@@ -69,6 +69,10 @@ class Service:
             await asyncio.sleep(_delay(attempt) if wait is None else wait)
             attempt += 1
 
+    async def once(self, message: dict[str, Any]) -> Answer:
+        """The answer to one sending, whatever it is. Raises NoAnswer."""
+        return await self._send(orjson.dumps(message), 10.0)
+
     async def hint(self, message: dict[str, Any]) -> None:
         """Say it once; whether it is heard does not matter."""
         try:

@@ -1,0 +1,61 @@
+"""The worker's source: copied into a user's repository, where it is theirs."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+NOT_OURS: Final = frozenset({"node_modules", ".trigger", ".test"})
+"""What tools leave in a checkout's own copy."""
+CONFIG: Final = "trigger.config.ts"
+PLACEHOLDER: Final = "proj_yours"
+PROJECT_REF: Final = re.compile(r"^proj_[A-Za-z0-9]+$")
+
+
+def template() -> Path:
+    """Find the source: beside this module in an installed package, in `worker/` in a checkout."""
+    packaged = HERE / "worker"
+    return packaged if packaged.is_dir() else HERE.parents[1] / "worker"
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """List the project's own files, relative to its folder."""
+    for path in sorted(folder.iterdir()):
+        if path.name in NOT_OURS:
+            continue
+        if path.is_dir():
+            yield from (Path(path.name) / each for each in files(path))
+        else:
+            yield Path(path.name)
+
+
+def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
+    """Copy the source into a folder: the files written, and those kept because they differ.
+
+    What a user has changed is theirs: it is written over only by force.
+    """
+    source = template()
+    written, kept = [], []
+    for name in files(source):
+        fresh, there = source / name, to / name
+        if there.exists() and there.read_bytes() == fresh.read_bytes():
+            continue
+        if there.exists() and not force:
+            kept.append(name)
+            continue
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(fresh, there)
+        written.append(name)
+    return written, kept
+
+
+def name_project(folder: Path, ref: str) -> bool:
+    """Write the project's ref into the configuration; False when one stands there already."""
+    path = folder / CONFIG
+    text = path.read_text(encoding="utf-8")
+    if PLACEHOLDER not in text:
+        return False
+    path.write_text(text.replace(PLACEHOLDER, ref), encoding="utf-8")
+    return True
