@@ -1,8 +1,6 @@
 """The vendor's HTTP API: few requests, every answer checked, nothing foreign let out."""
 
 import contextlib
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,12 +12,12 @@ import httpx
 import orjson
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
+from turnout_inngest.keys import bearer
 from turnout_inngest.settings import InngestSettings
 
 MOST_EVENTS = 1_000
 """Events in one request; the vendor takes 5,000, but bounds its bytes too."""
 PAGE = 100
-_PREFIX = re.compile(r"signkey-[\w-]+-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +137,7 @@ class InngestApi:
         url = self._settings.api + path
         keys = [self._settings.signing_key or "", self._settings.signing_key_fallback or ""]
         for key in dict.fromkeys(keys):
-            headers = {**self._environment(), **({"authorization": _bearer(key)} if key else {})}
+            headers = {**self._environment(), **({"authorization": bearer(key)} if key else {})}
             with _translated(self._settings.api):
                 response = await self._http.request(method, url, params=query, headers=headers)
             answer = _answer(response)
@@ -208,8 +206,3 @@ def _said(body: Any) -> str:
 
 def _nameless() -> Exception:
     return ProviderUnavailable("Inngest took the event and gave no id for it")
-
-
-def _bearer(key: str) -> str:
-    """Write the key as the vendor's SDK does: its digest, never itself."""
-    return "Bearer " + hashlib.sha256(bytes.fromhex(_PREFIX.sub("", key))).hexdigest()

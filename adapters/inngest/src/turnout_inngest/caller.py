@@ -17,12 +17,14 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Sighting, Surroundings
+from turnout.ports.caller import Delivered, Knows, Notice, Sighting, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
 from turnout_inngest.functions import Serving, event_name, tasks_of
 from turnout_inngest.ingress import DOOR, Door
 from turnout_inngest.looking import Lookout
+from turnout_inngest.neighbours import check_ours
+from turnout_inngest.notices import LookAround
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
 from turnout_inngest.shapes import object_in, text_in
@@ -88,6 +90,11 @@ class InngestCaller:
             return {}
         return {DOOR: Door(keys, emit, self._surroundings.clock).application()}
 
+    async def notices(self, knows: Knows) -> Sequence[Notice]:
+        """Say what stands open at the server, who else is there, and how our keys are."""
+        around = LookAround(self._api, self._app, self._settings)
+        return await around.notices(knows)
+
     async def start(self) -> None:
         """Nothing to begin: the vendor calls, or we connect as soon as we register."""
 
@@ -151,6 +158,10 @@ class InngestCaller:
                 f"task {task.id!r}: the event {name[:60]}… is longer than Inngest's"
                 f" {LONGEST_EVENT_NAME} characters; shorten the app's name or the task's id"
             )
+        if sum(each.id == task.id for each in tasks_of(self._app)) > 1:
+            raise PolicyRefused(
+                f"task {task.id!r} has the id of another task's failure hook; rename it"
+            )
         for schedule in self._app.schedules:
             if schedule.task == task.id:
                 check_schedule(schedule)
@@ -195,6 +206,7 @@ class InngestCaller:
 
     async def _sync(self, crons: Mapping[str, str]) -> None:
         """Have the SDK register everything, and wait until the server lists it."""
+        await check_ours(self._api, self._app, self._settings)
         if self._link is not None:
             await self._offer(self._link, crons)
         else:

@@ -67,6 +67,7 @@ def task_functions(surroundings: Surroundings, client: inngest.Inngest) -> list[
     """Make one function for each task, so that the vendor's dashboard shows tasks."""
 
     async def handle(ctx: inngest.Context) -> dict[str, Any]:
+        _check_delivery(ctx.event.data)
         walk = Walk(
             ctx,
             worker=surroundings.worker,
@@ -188,6 +189,17 @@ class Serving:
             streaming=inngest.Streaming.DISABLE,
         )
         return application
+
+
+def _check_delivery(data: Mapping[str, Any]) -> None:
+    """Refuse a vendor run that somebody started by hand: only an emit makes a run."""
+    wanted = ("run_id", "delivery", "task")
+    if not all(isinstance(data.get(each), str | int) for each in wanted):
+        raise inngest.NonRetriableError(
+            "this function carries runs of Turnout and is not started by hand; emit the task's"
+            " event (turnout emit), or have it come in (TURNOUT_INNGEST_INGRESS)",
+            quiet=True,
+        )
 
 
 def _timeouts(policies: Policies) -> inngest.Timeouts | None:

@@ -1,0 +1,143 @@
+"""Whose functions are whose: other deployables at the same server, under our app's name or beside.
+
+A registration replaces all functions of an app's name. So before one is sent it is seen that
+nothing of anyone else's is there.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from turnout.errors import ProviderRefused
+from turnout.model.tasks import App
+from turnout_inngest.api import InngestApi
+from turnout_inngest.functions import event_name, tasks_of
+from turnout_inngest.ingress import FUNCTION as INGRESS
+from turnout_inngest.schedules import FUNCTION as SCHEDULE
+from turnout_inngest.settings import InngestSettings
+from turnout_inngest.shapes import object_in, objects_in, text_in
+
+MOST_APPS: Final = 50
+SHOWN: Final = 5
+OVERRIDE: Final = "TURNOUT_INNGEST_REPLACE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """What the server has under an app's name. url: where it calls that app."""
+
+    url: str
+    functions: Sequence[Mapping[str, Any]]
+
+
+async def listed(api: InngestApi, app: str) -> Listed:
+    """Read what the server has under an app's name; nothing where it has no such app."""
+    answer = await api.get(f"/v2/apps/{quote(app, safe='')}")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return Listed(url="", functions=())
+    api.check(answer)
+    url = text_in(object_in(object_in(answer.body, "data"), "latestSync"), "url")
+    return Listed(url=url, functions=await api.functions(app))
+
+
+async def apps(api: InngestApi) -> list[str]:
+    """Name the apps at the server, the first ones of very many; none where it cannot list them."""
+    answer = await api.get("/v2/apps", limit=str(MOST_APPS))
+    if not answer.is_ok or not isinstance(answer.body, dict):
+        return []
+    return [name for each in objects_in(answer.body, "data") if (name := text_in(each, "id"))]
+
+
+def strangers(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the functions under our app's name that Turnout did not register for it."""
+    return sorted(text_in(each, "id") for each in functions if not _is_turnouts(app, each))
+
+
+def unknown_tasks(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the tasks under our app's name that this code does not define."""
+    known = {each.id for each in tasks_of(app)}
+    return sorted(
+        name
+        for each in functions
+        if _is_turnouts(app, each)
+        and not (name := text_in(each, "id")).startswith((SCHEDULE, INGRESS))
+        and name not in known
+    )
+
+
+async def check_ours(api: InngestApi, app: App, settings: InngestSettings) -> None:
+    """Refuse to register over what another deployable has registered; ProviderRefused names it."""
+    if settings.replaces:
+        return
+    there = await listed(api, app.name)
+    alien = strangers(app, there.functions)
+    if alien:
+        raise ProviderRefused(
+            f"at Inngest the app id {app.name!r} holds functions that are not Turnout's:"
+            f" {_some(alien)}{_at(there.url)}; to register would remove them. Give this app"
+            f" another name, or set {OVERRIDE}=1 to replace them"
+        )
+    unknown = unknown_tasks(app, there.functions)
+    if unknown and _elsewhere(there.url, settings):
+        raise ProviderRefused(
+            f"at Inngest the app id {app.name!r} is held by another deployable{_at(there.url)},"
+            f" with tasks that this one does not define: {_some(unknown)}. Give this app another"
+            f" name, or set {OVERRIDE}=1 if it has moved"
+        )
+    await _check_slugs(api, app)
+
+
+async def _check_slugs(api: InngestApi, app: App) -> None:
+    """Refuse ids that the server cannot tell from another app's: it joins both with a hyphen."""
+    ours = {f"{app.name}-{each.id}": each.id for each in tasks_of(app)}
+    for other in await apps(api):
+        near = other.startswith(f"{app.name}-") or app.name.startswith(f"{other}-")
+        if other == app.name or not near:
+            continue
+        for each in await api.functions(other):
+            slug = f"{other}-{text_in(each, 'id')}"
+            if slug in ours:
+                raise ProviderRefused(
+                    f"task {ours[slug]!r} of app {app.name!r} is {slug!r} at Inngest, and so is"
+                    f" {text_in(each, 'id')!r} of app {other!r} there; rename one of them"
+                )
+
+
+def listens_to(function: Mapping[str, Any]) -> Iterator[str]:
+    """Name the events that start a function."""
+    for each in objects_in(function, "triggers"):
+        if text_in(each, "type") == "EVENT":
+            yield text_in(each, "value")
+
+
+def _is_turnouts(app: App, function: Mapping[str, Any]) -> bool:
+    name = text_in(function, "id")
+    if name.startswith((SCHEDULE, INGRESS)):
+        return True
+    return event_name(app, name) in listens_to(function)
+
+
+def _elsewhere(url: str, settings: InngestSettings) -> bool:
+    """Whether an app at this address is not this service. A socket has no address to tell it by."""
+    if not url or urlsplit(url).scheme not in {"http", "https"} or settings.transport != "serve":
+        return False
+    return _place(url) != (*_place(settings.service_url)[:2], settings.served_at)
+
+
+def _place(url: str) -> tuple[str, int | None, str]:
+    """Tell an address by host, port and path; the server writes 127.0.0.1 as localhost."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").replace("127.0.0.1", "localhost")
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return host, port, parts.path
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _at(url: str) -> str:
+    return f" (at {url})" if url else ""

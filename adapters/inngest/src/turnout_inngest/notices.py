@@ -1,0 +1,232 @@
+"""What the doctor tells of the vendor's server: open doors, other senders, strangers, keys."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from turnout.errors import ProviderUnavailable, TurnoutError
+from turnout.model.tasks import App
+from turnout.ports.caller import Knows, Notice
+from turnout_inngest.api import InngestApi
+from turnout_inngest.functions import event_name, tasks_of
+from turnout_inngest.ingress import FUNCTION as INGRESS
+from turnout_inngest.ingress import names_of, subscribed
+from turnout_inngest.keys import key_notices, try_keys
+from turnout_inngest.neighbours import apps, listed, listens_to, strangers, unknown_tasks
+from turnout_inngest.settings import CLOUD_API, InngestSettings
+from turnout_inngest.shapes import object_in, objects_in, text_in
+
+PATIENCE: Final = 3.0
+MOST_APPS: Final = 20
+MOST_NAMES: Final = 20
+MOST_RUNS: Final = 20
+"""How many apps, events and runs are looked at: a doctor is quick."""
+
+OPEN: Final = (
+    ("POST", "/v0/gql", "everyone who reaches it can read all runs and cancel them"),
+    ("GET", "/metrics", "everyone who reaches it can read its metrics"),
+    ("GET", "/debug/pprof/", "everyone who reaches it can profile it, and read its memory"),
+)
+"""What the vendor's self-hosted server leaves open although it has keys."""
+GUARDED: Final = ("/v2/apps", "everyone who reaches it can use its whole API, without a key")
+FENCE: Final = "let only your own services reach the server; --no-ui shuts /v0/gql"
+
+
+class LookAround:
+    """Looks around at the vendor's server, in few and bounded requests; changes nothing."""
+
+    def __init__(self, api: InngestApi, app: App, settings: InngestSettings) -> None:
+        self._api = api
+        self._app = app
+        self._settings = settings
+        self._names = tuple(dict.fromkeys(subscribed(app)))
+
+    async def notices(self, knows: Knows) -> Sequence[Notice]:
+        """Say what an operator should know."""
+        found: list[Notice] = []
+        async with httpx.AsyncClient(timeout=PATIENCE) as http:
+            found += await self._open_doors(http)
+            if self._settings.production:
+                found += key_notices(await try_keys(http, self._settings))
+        for look in (self._holders, self._workers, self._listeners, self._senders):
+            found += await _those(look())
+        found += await _those(self._started_by_hand(knows))
+        return found
+
+    async def _open_doors(self, http: httpx.AsyncClient) -> list[Notice]:
+        """Try what should need a key, without one; on a laptop's dev server nothing does."""
+        api = self._settings.api
+        if api == CLOUD_API or (not self._settings.production and _is_loopback(api)):
+            return []
+        found = []
+        for method, path, means in (*OPEN, ("GET", *GUARDED)):
+            body = {"query": "{ __typename }"} if method == "POST" else None
+            try:
+                answer = await http.request(method, api + path, json=body)
+            except httpx.HTTPError:
+                continue
+            if answer.status_code == HTTPStatus.OK:
+                found.append(Notice(text=f"{path} of the server is open: {means}", fix=FENCE))
+        if found:
+            means = "everyone who reaches it can start any function"
+            found.append(Notice(text=f"/invoke/… of the server is open: {means}", fix=FENCE))
+        return found
+
+    async def _holders(self) -> list[Notice]:
+        """See whose functions are under our app's name."""
+        there = await listed(self._api, self._app.name)
+        at = f" (at {there.url})" if there.url else ""
+        found = []
+        if alien := strangers(self._app, there.functions):
+            found.append(
+                Notice(
+                    text=f"another deployable holds the app id {self._app.name!r}{at}:"
+                    f" {_some(alien)}",
+                    fix="give one of the two another name: each registration removes the other's",
+                )
+            )
+        if unknown := unknown_tasks(self._app, there.functions):
+            found.append(
+                Notice(
+                    text=f"tasks that this code does not define are registered{at}:"
+                    f" {_some(unknown)}",
+                    fix="start the service with this code, or give each deployable a name of"
+                    " its own",
+                )
+            )
+        if missing := self._deaf(there.functions):
+            found.append(
+                Notice(
+                    text=f"TURNOUT_INNGEST_INGRESS is not registered yet for {_some(missing)}",
+                    fix="start the service, so that it registers",
+                )
+            )
+        return found
+
+    def _deaf(self, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Name the events that should come in and that no ingress function listens to."""
+        heard = {
+            name
+            for each in functions
+            if text_in(each, "id").startswith(INGRESS)
+            for name in listens_to(each)
+        }
+        return sorted(set(names_of(self._app, self._settings)) - heard)
+
+    async def _workers(self) -> list[Notice]:
+        """Count the sockets that hold our app, where we are called by socket."""
+        if self._settings.transport != "connect":
+            return []
+        answer = await self._api.get("/v0/connect/envs/default/conns")
+        if not answer.is_ok or not isinstance(answer.body, dict):
+            return []
+        if any(self._app.name in (each.get("apps") or ()) for each in _data(answer.body)):
+            return []
+        return [
+            Notice(
+                text=f"no worker of app {self._app.name!r} is connected: its runs fail",
+                fix="start the service or turnout work, with TURNOUT_INNGEST_TRANSPORT=connect",
+            )
+        ]
+
+    async def _listeners(self) -> list[Notice]:
+        """Find functions of other apps that start by the events that our tasks subscribe to."""
+        ours = {*self._names, *(event_name(self._app, each.id) for each in tasks_of(self._app))}
+        found = []
+        for other in islice(await apps(self._api), MOST_APPS):
+            if other == self._app.name:
+                continue
+            for function in await self._api.functions(other):
+                shared = sorted(ours.intersection(listens_to(function)))
+                if shared and not text_in(function, "id").startswith(INGRESS):
+                    found.append(_listener(other, text_in(function, "id"), shared))
+        return found
+
+    async def _senders(self) -> list[Notice]:
+        """Find events of ours at the server: Turnout never sends them there, so someone else does.
+
+        Those that an ingress function listens to come in, and are as they should be.
+        """
+        taken = set(names_of(self._app, self._settings))
+        sent = []
+        for name in islice((each for each in self._names if each not in taken), MOST_NAMES):
+            answer = await self._api.get("/v1/events", name=name, limit="1")
+            if answer.is_ok and isinstance(answer.body, dict):
+                sent += [name for each in _data(answer.body) if text_in(each, "name") == name]
+        if not sent:
+            return []
+        return [
+            Notice(
+                text=f"others send events to the server that start tasks here: {_some(sent)};"
+                " Turnout does not see them",
+                fix=f"set TURNOUT_INNGEST_INGRESS={','.join(dict.fromkeys(sent))}, or have them"
+                " post to this service: TURNOUT_INNGEST_EVENT_KEYS",
+            )
+        ]
+
+    async def _started_by_hand(self, knows: Knows) -> list[Notice]:
+        """Find vendor runs of our functions whose run the store does not know."""
+        query = {"appId": self._app.name, "limit": str(MOST_RUNS)}
+        answer = await self._api.get("/v2/runs", **query)
+        if not answer.is_ok or not isinstance(answer.body, dict):
+            return []
+        prefix = event_name(self._app, "")
+        foreign = []
+        for run in _data(answer.body):
+            for event_id in islice(object_in(run, "trigger").get("eventIds") or (), 1):
+                event = await self._event(str(event_id))
+                if not text_in(event, "name").startswith((prefix, "inngest/function.invoked")):
+                    continue
+                if not await knows(str(object_in(event, "data").get("run_id") or "")):
+                    foreign.append(text_in(run, "id"))
+        if not foreign:
+            return []
+        return [
+            Notice(
+                text=f"{len(foreign)} run(s) at the server are not in the run store:"
+                f" {_some(foreign)}; started by hand, or for another store, they do nothing",
+                fix="start runs with turnout emit",
+            )
+        ]
+
+    async def _event(self, event_id: str) -> Mapping[str, Any]:
+        answer = await self._api.get(f"/v1/events/{quote(event_id, safe='')}")
+        return answer.data if answer.is_ok and isinstance(answer.data, dict) else {}
+
+
+async def _those(look: Any) -> list[Notice]:
+    """Take what one look found; one that got no answer finds nothing, the others go on."""
+    try:
+        found: list[Notice] = await look
+    except ProviderUnavailable:
+        return []
+    except TurnoutError as error:
+        return [Notice(text=f"not all could be looked at: {error}"[:500])]
+    return found
+
+
+def _listener(app: str, function: str, shared: Sequence[str]) -> Notice:
+    return Notice(
+        text=f"function {function!r} of app {app!r} listens to {_some(shared)} as well: an event"
+        " that is sent to the server starts it, one that is emitted here does not",
+        fix="remove the function once its tasks have moved, or rename the event",
+    )
+
+
+def _data(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Read a list of objects; none where the server has null for it."""
+    yield from objects_in({"data": body.get("data") or []}, "data")
+
+
+def _is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in {"127.0.0.1", "localhost", "::1"}
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = 5
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

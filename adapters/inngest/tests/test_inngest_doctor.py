@@ -1,0 +1,271 @@
+"""What the doctor tells of the server, and registrations that are refused."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import httpx
+import inngest
+import inngest.fast_api
+import inngest_tasks
+import pytest
+from inngest_lab import free_port, serving
+from inngest_stage import Stage, ended, start, until
+
+import turnout
+from turnout import App, Context, Schedule
+from turnout.bootstrap.doctor import examine
+from turnout.errors import PolicyRefused, ProviderRefused
+from turnout.ports.run_store import RunFilter
+
+KEY = "ab" * 16
+MINE = turnout.app("mine", inngest_tasks.plain)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """A stage without anything on it."""
+    return Stage(tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def sdk_app(stage: Stage, app_id: str, fn_id: str, event: str) -> AsyncIterator[None]:
+    """Another deployable: an application of the official SDK with one function."""
+    client = inngest.Inngest(
+        app_id=app_id,
+        api_base_url=stage.url,
+        event_api_base_url=stage.url,
+        is_production=False,
+    )
+
+    @client.create_function(fn_id=fn_id, trigger=inngest.TriggerEvent(event=event))
+    async def function(ctx: inngest.Context) -> str:
+        return "theirs"
+
+    application, port = fastapi.FastAPI(), free_port()
+    inngest.fast_api.serve(application, client, [function])
+    async with serving(application, port), httpx.AsyncClient() as http:
+        answer = await http.put(f"http://127.0.0.1:{port}/api/inngest")
+        assert answer.json()["ok"] is True, answer.text
+        yield
+
+
+async def told(stage: Stage, app: App, **environ: str) -> list[str]:
+    """The doctor's warnings of the vendor's server."""
+    live = turnout.open_turnout(app, {**stage.environ, **environ}, serve=False)
+
+    async def knows(run_id: str) -> bool:
+        return run_id in {run.run_id for run in await live.store.runs(_ALL)}
+
+    try:
+        caller: Any = live.callers["inngest"]
+        return [each.text for each in await caller.notices(knows)]
+    finally:
+        await live.close()
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+async def test_a_tidy_server_gives_no_warning(stage: Stage) -> None:
+    """On a laptop, with the service up and after runs of its own."""
+    async with stage.server(), stage.service(MINE) as live:
+        await ended(live, await start(live, "do/plain"))
+        assert await told(stage, MINE) == []
+
+
+async def test_a_self_hosted_server_has_open_doors(stage: Stage) -> None:
+    """Everything that answers without a key is told, with what it means."""
+    stage.options = ("--signing-key", KEY, "--event-key", "e")
+    keyed = {
+        "INNGEST_DEV": "0",
+        "INNGEST_BASE_URL": stage.url,
+        "INNGEST_SIGNING_KEY": KEY,
+        "INNGEST_EVENT_KEY": "e",
+    }
+    async with stage.server():
+        texts = await told(stage, MINE, **keyed)
+        assert any("/v0/gql" in text and "cancel" in text for text in texts)
+        assert any("/invoke/" in text for text in texts)
+        assert not any("/v2/apps" in text for text in texts)
+
+
+async def test_other_senders_are_found(stage: Stage) -> None:
+    """An event at the server that our tasks subscribe to is none of ours; named, it comes in."""
+    async with stage.server(), stage.service(MINE):
+        sender = inngest.Inngest(app_id="x", event_api_base_url=stage.url, is_production=False)
+        await sender.send(inngest.Event(name="do/plain", data={}))
+        (text,) = await told(stage, MINE)
+        assert "do/plain" in text
+        late = await told(stage, MINE, TURNOUT_INNGEST_INGRESS="subscribed")
+        assert late == ["TURNOUT_INNGEST_INGRESS is not registered yet for do/plain"]
+
+
+async def test_other_listeners_are_found(stage: Stage) -> None:
+    """A function of another app that the same event starts is named, with its app."""
+    async with stage.server(), stage.service(MINE):
+        async with sdk_app(stage, "theirs", "old-way", "do/plain"):
+            (text,) = await told(stage, MINE)
+        assert "'old-way'" in text
+        assert "'theirs'" in text
+
+
+async def test_a_run_started_by_hand_is_found_and_refused(stage: Stage) -> None:
+    """It fails at once with what to do instead, runs no step, and the doctor counts it."""
+    inngest_tasks.tried.clear()
+    async with stage.server(), stage.service(inngest_tasks.everything) as live:
+        answer = await stage.api.post(
+            "/v2/apps/stage/functions/plain/invoke", json={"data": {"hand": "made"}}
+        )
+        vendor_run = answer.json()["data"]["runId"]
+        run = await until(lambda: _ended(stage, vendor_run))
+        assert run["status"] == "FAILED"
+        assert "turnout emit" in str(run["output"])
+        forged = {"run_id": "none-such", "delivery": 1, "task": "plain", "definition": "x"}
+        answer = await stage.api.post(
+            "/v2/apps/stage/functions/plain/invoke", json={"data": forged}
+        )
+        run = await until(lambda: _ended(stage, answer.json()["data"]["runId"]))
+        assert run["status"] == "COMPLETED"
+        report = await ended(live, await start(live, "do/plain"))
+        again = await stage.api.post(
+            f"/v2/runs/{report.deliveries[-1].provider_run_id}/rerun", json={}
+        )
+        run = await until(lambda: _ended(stage, again.json()["data"]["runId"]))
+        assert run["status"] == "COMPLETED"
+        texts = await told(stage, inngest_tasks.everything)
+        assert [text[:9] for text in texts] == ["2 run(s) "]
+
+
+async def test_what_is_registered_and_not_defined_is_told(stage: Stage) -> None:
+    """Code that lacks a task is told of what it would remove."""
+    more = turnout.app("mine", inngest_tasks.plain, inngest_tasks.retried)
+    async with stage.server(), stage.service(more):
+        (text,) = await told(stage, MINE)
+        assert "retried" in text
+
+
+async def test_no_worker_is_connected(stage: Stage) -> None:
+    """With the transport by socket, runs fail where nobody holds one."""
+    async with stage.server(), stage.service(MINE):
+        (text,) = await told(stage, MINE, TURNOUT_INNGEST_TRANSPORT="connect")
+        assert "no worker" in text
+
+
+async def test_the_command_shows_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As warnings, each with its fix; a server that is away gives none."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.chdir(stage.folder)
+    async with stage.server(), stage.service(inngest_tasks.everything):
+        sender = inngest.Inngest(app_id="x", event_api_base_url=stage.url, is_production=False)
+        await sender.send(inngest.Event(name="do/plain", data={}))
+        checks = await examine(stage.environ, "inngest_tasks:everything")
+        (warning,) = [each for each in checks if each.name == "at inngest"]
+        assert "TURNOUT_INNGEST_INGRESS=do/plain" in warning.fix
+        await stage.kill_server()
+        checks = await examine(stage.environ, "inngest_tasks:everything")
+        assert not [each for each in checks if each.name == "at inngest"]
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+async def _define(stage: Stage, app: App, **environ: str) -> None:
+    """Register as a service does."""
+    live = turnout.open_turnout(app, {**stage.environ, **environ}, serve=False)
+    try:
+        await live.callers["inngest"].define(app)
+    finally:
+        await live.close()
+
+
+async def test_another_deployables_functions_are_never_replaced(stage: Stage) -> None:
+    """Functions that Turnout did not register are named, and stay; unless it is said otherwise."""
+    async with stage.server(), sdk_app(stage, "mine", "theirs", "their/event"):
+        with pytest.raises(ProviderRefused, match=r"theirs.*TURNOUT_INNGEST_REPLACE"):
+            await _define(stage, MINE)
+        assert await _functions(stage, "mine") == ["theirs"]
+        (text,) = [each for each in await told(stage, MINE) if "holds the app id" in each]
+        assert "theirs" in text
+        await _define(stage, MINE, TURNOUT_INNGEST_REPLACE="1")
+        assert await _functions(stage, "mine") == ["plain"]
+
+
+async def test_two_deployables_of_one_name(stage: Stage) -> None:
+    """The second one, elsewhere and with other tasks, is refused; the same one may lose a task."""
+    other = turnout.app("mine", inngest_tasks.retried)
+    elsewhere = {"TURNOUT_SERVICE_URL": "http://127.0.0.1:1"}
+    async with stage.server():
+        await _define(stage, MINE)
+        with pytest.raises(ProviderRefused, match=r"another deployable.*plain"):
+            await _define(stage, other, **elsewhere)
+        await _define(stage, MINE, **elsewhere)
+        await _define(stage, MINE)
+        await _define(stage, other)
+        assert await _functions(stage, "mine") == ["retried"]
+
+
+async def test_ids_that_the_server_cannot_tell_apart(stage: Stage) -> None:
+    """It joins app and function with a hyphen: a-b and c are a and b-c."""
+
+    @turnout.task("c", on="do/c")
+    async def c(ctx: Context, payload: Any) -> None: ...
+
+    @turnout.task("b-c", on="do/bc")
+    async def bc(ctx: Context, payload: Any) -> None: ...
+
+    async with stage.server():
+        await _define(stage, turnout.app("a-b", c))
+        with pytest.raises(ProviderRefused, match="'a-b-c'"):
+            await _define(stage, turnout.app("a", bc))
+
+
+async def test_a_task_with_the_id_of_a_failure_hook(stage: Stage) -> None:
+    """One function would silently win over the other."""
+
+    @turnout.task("hooked.on-failure", on="do/c")
+    async def collides(ctx: Context, payload: Any) -> None: ...
+
+    app = turnout.app("a", inngest_tasks.hooked, collides)
+    live = turnout.open_turnout(app, stage.environ, serve=False)
+    with pytest.raises(PolicyRefused, match=r"hooked\.on-failure"):
+        live.callers["inngest"].check(collides)
+    await live.close()
+
+
+async def test_a_refused_function_has_the_servers_reason(stage: Stage) -> None:
+    """One bad function refuses the whole; the reason is the server's own, and nothing changes."""
+    async with stage.server():
+        await _define(stage, MINE)
+        live = turnout.open_turnout(MINE, stage.environ, serve=False)
+        caller: Any = live.callers["inngest"]
+        with pytest.raises(ProviderRefused, match=r"no such zone|Nowhere"):
+            await caller._sync({"bad": "TZ=Nowhere/None 0 * * * *"})
+        await live.close()
+        assert await _functions(stage, "mine") == ["plain"]
+
+
+async def test_a_registration_is_repeated_without_loss(stage: Stage) -> None:
+    """Replicas that register at once leave all functions and schedules as they are."""
+    hourly = Schedule(id="hourly", task="plain", cron="0 * * * *")
+    timely = turnout.app("mine", inngest_tasks.plain, schedules=[hourly])
+    async with stage.server(), stage.service(timely):
+        for _ in range(3):
+            await _define(stage, timely)
+        assert await _functions(stage, "mine") == ["_schedule.hourly", "plain"]
+
+
+async def _functions(stage: Stage, app: str) -> list[str]:
+    answer = await stage.api.get(f"/v2/apps/{app}/functions")
+    return sorted(each["id"] for each in answer.json()["data"])
+
+
+async def _ended(stage: Stage, run_id: str) -> dict[str, Any] | None:
+    answer = await stage.api.get(f"/v2/runs/{run_id}?includeOutput=true")
+    run: dict[str, Any] = answer.json()["data"]
+    return run if run.get("endedAt") else None
+
+
+_ALL = RunFilter(limit=100)
