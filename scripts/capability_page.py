@@ -2,9 +2,11 @@
 
 Declared capabilities are asked of each installed adapter; what was found is read from
 `migration_docs/conformance/`, which `--record` copies from the suite's own results. So the page can
-be checked without running the suite.
+be checked without running the suite. A real server's results are kept beside the double's, under
+a name of their own (`--as`) and with the words for what was tried (`--server`).
 """
 
+import argparse
 import asyncio
 import datetime as dt
 import json
@@ -25,14 +27,14 @@ from turnout.ports.devserver import DevServer, DevSetup
 
 PAGE = Path("migration_docs/capabilities.md")
 KEPT = Path("migration_docs/conformance")
-FOUND = Path("build/conformance")
+FOUND = Path(os.environ.get("TURNOUT_RESULTS", "build/conformance"))
 KEY = "whsec_" + "A" * 32
 """Only to let adapters open: nothing is signed with it."""
 
 KINDS = {
     "embedded": "the provider itself, in process",
     "double": "offline server, a **double, not production**",
-    "real": "a real server",
+    "real": "a **real** server: {server}",
 }
 WORDS = {Held.OURS: "ours", Held.PROVIDER: "provider", Held.REFUSED: "refused"}
 MARKS = {True: "✓", False: "✗", None: "?"}
@@ -54,18 +56,22 @@ recorded results (`migration_docs/conformance/`). Do not edit it. To try again:
 $ scripts/conformance local          # or memory, or an adapter's name
 $ scripts/capabilities --record local
 ```
+
+A real server (its address and keys in the environment, see `scripts/conformance`) has a column of
+its own: `scripts/capabilities --record inngest --as inngest-dev --server 'dev mode, v1.43.0'`.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or check it; 1 when it, or a recorded result, is out of date."""
-    if "--record" in arguments:
-        named = [each for each in arguments if not each.startswith("--")]
-        record(named or [each.stem for each in sorted(FOUND.glob("*.json"))])
+    given = _parser().parse_args(arguments)
+    if given.record:
+        named = given.backends or [each.stem for each in sorted(FOUND.glob("*.json"))]
+        record(named, kept_as=given.kept_as, server=given.server)
     results = read_results()
     stale = out_of_date(results)
     text = page(declared(), results)
-    if "--check" in arguments:
+    if given.check:
         if not PAGE.is_file() or PAGE.read_text() != text:
             stale.append(f"{PAGE} is stale; run scripts/capabilities")
         print("\n".join(stale) or "up to date")
@@ -76,8 +82,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def record(backends: Sequence[str]) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    parser.add_argument("--record", action="store_true", help="take over build/conformance first")
+    parser.add_argument("--as", dest="kept_as", metavar="NAME", help="of a real server's column")
+    parser.add_argument("--server", metavar="WORDS", help="what real server, with its version")
+    parser.add_argument("backends", nargs="*", metavar="BACKEND")
+    return parser
+
+
+def record(backends: Sequence[str], *, kept_as: str | None, server: str | None) -> None:
     """Take over what the suite has found, with what it was found on."""
+    real = [each for each in backends if kind_of(each) == "real"]
+    if real and (len(backends) > 1 or kept_as in {None, *backends} or not server):
+        raise SystemExit(
+            f"the environment names a real server for {real[0]}: record it alone, with --as NAME"
+            " (not the double's own) and --server 'what it is, and its version'"
+        )
     KEPT.mkdir(parents=True, exist_ok=True)
     for name in backends:
         found = json.loads((FOUND / f"{name}.json").read_text())
@@ -88,8 +110,11 @@ def record(backends: Sequence[str]) -> None:
             "recorded": dt.datetime.now(dt.UTC).date().isoformat(),
             "behaviours": found,
         }
-        (KEPT / f"{name}.json").write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-        print(f"recorded {name}: {sum(found.values())} of {len(found)}")
+        column = kept_as if real and kept_as else name
+        if real and server:
+            value["server"] = server
+        (KEPT / f"{column}.json").write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+        print(f"recorded {column}: {sum(found.values())} of {len(found)}")
 
 
 def kind_of(name: str) -> str:
@@ -127,7 +152,8 @@ def out_of_date(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if changed:
             stale.append(
                 f"{KEPT / backend}.json is of other behaviours ({', '.join(changed[:5])} …);"
-                f" run scripts/conformance {backend}, then scripts/capabilities --record {backend}"
+                f" run scripts/conformance {result['backend']} again and scripts/capabilities"
+                f" --record {result['backend']}"
             )
     return stale
 
@@ -183,9 +209,10 @@ def _scoreboard(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines.append("|---|---|---|---|---|")
     for name, result in results.items():
         versions = ", ".join(f"{each} {at}" for each, at in result["versions"].items())
+        tried = KINDS[result["kind"]].format(server=result.get("server", ""))
         found = result["behaviours"]
         lines.append(
-            f"| `{name}` | {KINDS[result['kind']]} | {versions} |"
+            f"| `{name}` | {tried} | {versions} |"
             f" {sum(found.values())} of {len(found)} | {result['recorded']} |"
         )
     return [*lines, ""]
@@ -205,9 +232,10 @@ def _matrix(
     for capability in Capability:
         tried = [each.name for each in BEHAVIOURS if each.capability is capability]
         cells = []
-        for name, result in results.items():
+        for result in results.values():
             kept = sum(result["behaviours"].get(each) is True for each in tried)
-            held = WORDS[holders[name][capability]] if name in holders else "not installed"
+            holder = holders.get(result["backend"])
+            held = "not installed" if holder is None else WORDS[holder[capability]]
             cells.append(f"{held}, {kept}/{len(tried)}")
         lines.append(f"| `{capability}` | " + " | ".join(cells) + " |")
     return [*lines, ""]
