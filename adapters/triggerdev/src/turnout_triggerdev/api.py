@@ -6,13 +6,14 @@ Source of the error shapes: exchanges recorded on a self-hosted 4.5.12 server.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any, Final
 
 import httpx
 import orjson
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
+from turnout.ports.clock import Clock
+from turnout_triggerdev.rates import Gate
 from turnout_triggerdev.settings import Settings
 
 API_VERSION: Final = "2025-07-16"
@@ -21,15 +22,20 @@ API_VERSION: Final = "2025-07-16"
 TIMEOUT: Final = 15.0
 AT_ONCE: Final = 10
 """Requests under way at the same time."""
+MOST_PAGES: Final = 1_000
+LIMITED_TRIES: Final = 5
+"""Sendings of one request that the rate limit refuses; each waits for the reset before."""
+NOT_YET: Final = (200, 600)
+"""Pauses, in milliseconds, before asking again for what the server says may come yet."""
 
 _NOT_FOUND, _TOO_MANY, _SERVER = 404, 429, 500
-_RETRY: Final = {408, 409}
+_AGAIN: Final = {408, 409}
 
 
 class Api:
     """Speaks to one environment of one project."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         headers = {"x-trigger-api-version": API_VERSION, "accept": "application/json"}
         if settings.branch:
             headers["x-trigger-branch"] = settings.branch
@@ -39,6 +45,8 @@ class Api:
             base_url=settings.api_url, headers=headers, timeout=TIMEOUT, follow_redirects=False
         )
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._clock = clock
+        self._gate = Gate(clock)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -80,10 +88,37 @@ class Api:
         return self._token if token else self._secret
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
-        async with self._places:
-            with _translated():
-                answer = await self._http.request(method, path, **options)
+        """Ask, and ask again where the server says so.
+
+        A lookup by an id may be early: the server answers 404 with `x-should-retry` then.
+        """
+        for pause in (*NOT_YET, None):
+            answer = await self._unlimited(method, path, options)
+            if pause is None or answer.status_code != _NOT_FOUND or not _asks_again(answer):
+                break
+            await self._clock.sleep(pause)
         return _read(answer)
+
+    async def _unlimited(
+        self, method: str, path: str, options: Mapping[str, Any]
+    ) -> httpx.Response:
+        """Ask, whatever the rate limit takes; ProviderUnavailable tells when it takes too long."""
+        for _ in range(LIMITED_TRIES):
+            async with self._places:
+                await self._gate.passed()
+                with _translated():
+                    answer = await self._http.request(method, path, **options)
+                self._gate.used_up(answer.headers)
+            if answer.status_code != _TOO_MANY:
+                return answer
+            wait = self._gate.refused(_loaded(answer))
+            if answer.headers.get("x-should-retry") == "false":
+                break
+        raise ProviderUnavailable(f"triggerdev: {_reason(answer)}", retry_after=wait)
+
+
+def _asks_again(answer: httpx.Response) -> bool:
+    return bool(answer.headers.get("x-should-retry") == "true")
 
 
 def _read(answer: httpx.Response) -> Any:
@@ -91,13 +126,28 @@ def _read(answer: httpx.Response) -> Any:
     if answer.is_success:
         return _json(answer)
     if status == _NOT_FOUND:
+        if _is_page(answer):
+            raise ProviderRefused(
+                f"triggerdev has no {answer.request.url.path}; is TRIGGER_API_URL the origin of its"
+                " API, and is it 4.3 or later?"
+            )
         return None
-    reason = _reason(answer)
-    if status == _TOO_MANY:
-        raise ProviderUnavailable(f"triggerdev: {reason}", retry_after=_retry_after(answer))
-    if status >= _SERVER or status in _RETRY:
-        raise ProviderUnavailable(f"triggerdev answered {status}: {reason}")
-    raise ProviderRefused(f"triggerdev answered {status}: {reason}")
+    told = f"triggerdev answered {status}: {_reason(answer)}"
+    if _may_pass(answer):
+        raise ProviderUnavailable(told)
+    raise ProviderRefused(told)
+
+
+def _may_pass(answer: httpx.Response) -> bool:
+    """Whether the same request may be taken later: as the server says, else by the status."""
+    said = answer.headers.get("x-should-retry")
+    if said in {"true", "false"}:
+        return bool(said == "true")
+    return answer.status_code >= _SERVER or answer.status_code in _AGAIN
+
+
+def _is_page(answer: httpx.Response) -> bool:
+    return bool(answer.headers.get("content-type", "").startswith("text/html"))
 
 
 def _json(answer: httpx.Response) -> Any:
@@ -134,19 +184,42 @@ def items_of(found: Any, name: str = "data") -> list[dict[str, Any]]:
     return items
 
 
+def flag_of(found: Any, name: str) -> bool:
+    """Read a truth that an answer must have."""
+    value = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(value, bool):
+        raise ProviderUnavailable(f"triggerdev answered without a true or false {name!r}")
+    return value
+
+
+def number_of(found: Any, name: str) -> int | None:
+    """Read a whole number that an answer may lack."""
+    value = found.get(name) if isinstance(found, dict) else None
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ProviderUnavailable(f"triggerdev answered with {name!r} that is no whole number")
+    return value
+
+
 def _last_page(found: Mapping[str, Any]) -> int:
     pages = found.get("pagination") or {}
     last = pages.get("totalPages", 1) if isinstance(pages, dict) else None
-    if not isinstance(last, int):
+    if not isinstance(last, int) or isinstance(last, bool) or last > MOST_PAGES:
         raise ProviderUnavailable("triggerdev answered with a 'pagination' that is none")
     return last
 
 
-def _reason(answer: httpx.Response) -> str:
+def _loaded(answer: httpx.Response) -> Any:
+    """Read the body as JSON; None where it is none."""
     try:
-        body = orjson.loads(answer.content)
+        return orjson.loads(answer.content)
     except orjson.JSONDecodeError:
-        return answer.reason_phrase
+        return None
+
+
+def _reason(answer: httpx.Response) -> str:
+    body = _loaded(answer)
     if not isinstance(body, dict):
         return answer.reason_phrase
     told = str(body.get("error") or body.get("detail") or body.get("title") or "")
@@ -162,15 +235,6 @@ def _reason(answer: httpx.Response) -> str:
 
 def _dotted(path: Any) -> str:
     return ".".join(map(str, path)) if isinstance(path, list) else str(path or "")
-
-
-def _retry_after(answer: httpx.Response) -> timedelta:
-    """There is no Retry-After header: the body has the seconds."""
-    try:
-        seconds = float(orjson.loads(answer.content)["secondsUntilReset"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        seconds = 5.0
-    return timedelta(seconds=min(max(seconds, 0.2), 60.0))
 
 
 @contextmanager

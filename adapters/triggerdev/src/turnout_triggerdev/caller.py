@@ -5,7 +5,6 @@ deadlines are kept by the run store; the vendor's own are ceilings in the defini
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,12 +12,14 @@ from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.protocol import PROTOCOL
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
-from turnout.model.status import Capability, Held
+from turnout.model.status import Capability, DeliveryState, Held, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Sighting, Surroundings
-from turnout_triggerdev.api import Api, items_of, text_of
+from turnout.ports.caller import Delivered, Probing, Sighting, Surroundings
+from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.moments import moment_of
+from turnout_triggerdev.probe import probe
+from turnout_triggerdev.registered import Registered
 from turnout_triggerdev.schedules import Schedules
 from turnout_triggerdev.settings import Settings
 from turnout_triggerdev.statuses import status_of
@@ -32,8 +33,17 @@ BATCH: Final = 500
 """Items of one batch: what a server takes by default."""
 FEW: Final = 4
 """Up to so many deliveries are sent one by one, which tells their run ids at once."""
-CANCEL_IN: Final = 2.0
-"""Seconds in which a cancel is waited for: it is asynchronous."""
+LONGEST_TAG: Final = 128
+CANCEL_IN: Final[Millis] = 2_000
+"""A cancel is waited for so long: it is asynchronous."""
+CANCEL_STEP: Final[Millis] = 100
+LISTED_IN: Final[Millis] = 60_000
+"""A run that was started may be missing from the list for so long: the list is filled later."""
+EVIDENCE: Final = (
+    *("id", "status", "taskIdentifier", "version", "attemptCount", "durationMs", "tags", "ttl"),
+    *("createdAt", "updatedAt", "startedAt", "finishedAt", "expiredAt", "delayedUntil"),
+)
+"""What is kept for parity of what the vendor says of a run: no payload, no output."""
 
 
 class TriggerdevCaller:
@@ -46,7 +56,8 @@ class TriggerdevCaller:
         self._app = surroundings.app
         self._clock = surroundings.clock
         self._settings = settings
-        self._api = Api(settings)
+        self._api = Api(settings, surroundings.clock)
+        self._registered = Registered(self._api, settings, surroundings.clock)
         self._schedules = Schedules(self._api, settings, surroundings.app.name)
 
     @property
@@ -62,27 +73,39 @@ class TriggerdevCaller:
         await self._api.close()
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
-        """Start a vendor run for each: few by single triggers, many as batches."""
-        if len(deliveries) <= FEW:
-            return await asyncio.gather(*(self._trigger(each) for each in deliveries))
-        pages = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
-        return [each for page in pages for each in await self._batch(page)]
+        """Start a vendor run for each: few by single triggers, many as batches.
+
+        A task that the environment has not registered is refused and nothing is sent: the vendor
+        would take it, and leave it in PENDING_VERSION.
+        """
+        missing = await self._registered.missing({each.task for each in deliveries})
+        sent = [each for each in deliveries if each.task not in missing]
+        known = {each.key: each for each in await self._send(sent)}
+        return [known.get(each.key) or _unregistered(each) for each in deliveries]
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
         """Complete the tokens that the parked runs wait on; others look again by themselves."""
-        await asyncio.gather(*(self._complete(each) for each in wakes))
+        answers = await asyncio.gather(
+            *(self._complete(each) for each in wakes), return_exceptions=True
+        )
+        for each in answers:
+            if isinstance(each, BaseException):
+                raise each
 
     async def stop(self, delivery: Delivery) -> bool:
         """Cancel the vendor run and wait a little for the vendor to say that it has ended."""
         run_id = delivery.provider_run_id or await self._find(delivery)
-        if run_id is None or await self._api.post(f"/api/v2/runs/{run_id}/cancel") is None:
+        if run_id is None:
+            # Nothing was sent, or so long ago that the list would have it.
+            return delivery.state is not DeliveryState.SENT or not self._fresh(delivery)
+        if await self._api.post(f"/api/v2/runs/{run_id}/cancel") is None:
             return True
-        until = time.monotonic() + CANCEL_IN
-        while time.monotonic() < until:
+        until = self._clock.now() + CANCEL_IN
+        while self._clock.now() < until:
             found = await self._api.get(f"/api/v3/runs/{run_id}")
             if found is None or status_of(text_of(found, "status")).terminal:
                 return True
-            await asyncio.sleep(0.1)
+            await self._clock.sleep(CANCEL_STEP)
         return False
 
     async def look(self, delivery: Delivery) -> Sighting:
@@ -91,16 +114,18 @@ class TriggerdevCaller:
         run_id = delivery.provider_run_id or await self._find(delivery)
         found = None if run_id is None else await self._api.get(f"/api/v3/runs/{run_id}")
         if found is None:
+            if run_id is None and self._fresh(delivery):
+                return Sighting(state=RunStatus.QUEUED, word="not listed yet", seen_at=now)
             return Sighting(state=None, word="not found", seen_at=now)
-        kept = ("id", "status", "version", "attemptCount", "durationMs", "createdAt", "updatedAt")
+        word = text_of(found, "status")
         return Sighting(
-            state=status_of(text_of(found, "status")),
-            word=text_of(found, "status"),
+            state=status_of(word),
+            word=word,
             seen_at=now,
             started_at=moment_of(found.get("startedAt")),
             ended_at=moment_of(found.get("finishedAt")),
-            attempts=found.get("attemptCount"),
-            evidence={name: found[name] for name in kept if name in found},
+            attempts=number_of(found, "attemptCount"),
+            evidence={name: found[name] for name in EVIDENCE if name in found},
         )
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
@@ -116,31 +141,31 @@ class TriggerdevCaller:
 
     async def define(self, app: App) -> None:
         """Wait for the worker to register: tasks cannot be registered over REST."""
-        known = set(await self.defined())
-        missing = [each.id for each in app.tasks if each.id not in known]
+        missing = await self._registered.missing({each.id for each in app.tasks})
         if missing:
             raise ProviderUnavailable(
-                f"triggerdev has no worker that knows {', '.join(missing)}; build the definition"
-                " file and start or deploy the worker"
+                f"triggerdev has no worker that knows {', '.join(sorted(missing))}; build the"
+                " definition file and start or deploy the worker"
             )
 
     async def defined(self) -> Sequence[str]:
-        """Read which of the app's tasks the environment's current worker has.
+        """Read which of the app's tasks the environment has registered.
 
-        Without TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN this cannot be read, and all are
-        taken to be there: a run of a task that is not stays PENDING_VERSION until it is.
+        Of the current version with TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN; without them a
+        task counts that any version had, because an environment's key shows its queues only.
         """
-        settings = self._settings
-        if settings.project_ref is None or settings.access_token is None:
-            await self._api.get("/api/v1/queues", params={"perPage": 1})
-            return [each.id for each in self._app.tasks]
-        path = f"/api/v1/projects/{settings.project_ref}/{settings.environment}/workers/current"
-        found = await self._api.get(path, token=True)
-        if found is None:
-            return []
-        tasks = items_of(found.get("worker") or found, "tasks")
-        known = {str(each.get("slug") or each.get("id")) for each in tasks}
-        return [each.id for each in self._app.tasks if each.id in known]
+        missing = await self._registered.missing({each.id for each in self._app.tasks})
+        return [each.id for each in self._app.tasks if each.id not in missing]
+
+    async def probe(self, patience: float) -> Sequence[Probing]:
+        """Have the worker call the service, and say what it saw on the way."""
+        return await probe(self._api, self._app.definition, patience)
+
+    async def _send(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
+        if len(deliveries) <= FEW:
+            return await asyncio.gather(*(self._trigger(each) for each in deliveries))
+        pages = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
+        return [each for page in pages for each in await self._batch(page)]
 
     async def _trigger(self, delivery: Delivery) -> Delivered:
         item = self._item(delivery)
@@ -176,7 +201,8 @@ class TriggerdevCaller:
             "task": delivery.task,
             "protocol": PROTOCOL,
         }
-        tags = [f"turnout:{delivery.key}"[:128]]
+        about = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
+        tags = [each[:LONGEST_TAG] for each in about]
         return {
             "payload": payload,
             "options": {"idempotencyKey": delivery.key, "tags": tags},
@@ -187,9 +213,23 @@ class TriggerdevCaller:
         if token is not None:
             await self._api.post(f"/api/v1/waitpoints/tokens/{token}/complete", {"data": wake.seq})
 
+    def _fresh(self, delivery: Delivery) -> bool:
+        sent = delivery.sent_at
+        return sent is not None and self._clock.now() - sent < LISTED_IN
+
     async def _find(self, delivery: Delivery) -> str | None:
         """Find a vendor run by the tag that its delivery gave it."""
         params = {"filter[tag]": f"turnout:{delivery.key}"[:128], "page[size]": 10}
         found = await self._api.get("/api/v1/runs", params=params) or {}
         runs = items_of(found)
         return text_of(runs[0], "id") if runs else None
+
+
+def _unregistered(delivery: Delivery) -> Delivered:
+    return Delivered(
+        key=delivery.key,
+        error=ProviderUnavailable(
+            f"triggerdev has no worker that knows {delivery.task!r}; start or deploy the worker of"
+            " this definition. Nothing was sent"
+        ),
+    )

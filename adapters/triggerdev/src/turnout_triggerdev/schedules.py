@@ -1,6 +1,7 @@
 """Schedules at the server: imperative, exact, one for each of ours.
 
-A deduplication key is per project, so it carries the environment; the external id carries ours.
+A deduplication key is per project, so it carries the environment and its branch; the external id
+carries ours.
 The server's default window spreads firing over an hour; `0m` is exact. Runs may be made up to
 half a minute early, so the worker sends the nominal time and the run store claims it.
 """
@@ -10,12 +11,13 @@ from typing import Any
 
 from turnout.errors import InvalidDefinition, ProviderRefused
 from turnout.model.schedules import ArmedSchedule, Schedule
-from turnout_triggerdev.api import Api
+from turnout_triggerdev.api import Api, flag_of, text_of
 from turnout_triggerdev.definition import TICK_TASK
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.settings import Settings
 
 PATH = "/api/v1/schedules"
+EXACT = "0m"
 
 
 class Schedules:
@@ -23,11 +25,11 @@ class Schedules:
 
     def __init__(self, api: Api, settings: Settings, app: str) -> None:
         self._api = api
-        self._prefix = f"turnout:{settings.environment}:{app}:"
+        self._prefix = f"turnout:{settings.scope}:{app}:"
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Create or update these, and remove the app's others; nothing is sent that stands."""
-        standing = {str(each["deduplicationKey"]): each for each in await self._ours()}
+        standing = {text_of(each, "deduplicationKey"): each for each in await self._ours()}
         for schedule in schedules:
             found = standing.pop(self._prefix + schedule.id, None)
             if found is None and schedule.paused:
@@ -36,19 +38,19 @@ class Schedules:
                 await self._put(schedule)
             await self._activate(found, active=not schedule.paused)
         for each in standing.values():
-            await self._api.delete(f"{PATH}/{each['id']}")
+            await self._api.delete(f"{PATH}/{text_of(each, 'id')}")
 
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read back what the server will fire."""
         return [
             ArmedSchedule(
-                id=str(each["deduplicationKey"]).removeprefix(self._prefix),
+                id=text_of(each, "deduplicationKey").removeprefix(self._prefix),
                 task=None,
-                cron=str(each["generator"]["expression"]),
+                cron=text_of(each.get("generator"), "expression"),
                 zone=str(each.get("timezone", "UTC")),
-                active=bool(each.get("active")),
+                active=flag_of(each, "active"),
                 next_at=moment_of(each.get("nextRun")),
-                provider_id=str(each["id"]),
+                provider_id=text_of(each, "id"),
             )
             for each in await self._ours()
         ]
@@ -67,7 +69,7 @@ class Schedules:
             "timezone": schedule.zone,
             "externalId": schedule.id,
             "deduplicationKey": self._prefix + schedule.id,
-            "window": "0m",
+            "window": EXACT,
         }
         try:
             await self._api.post(PATH, body)
@@ -76,16 +78,18 @@ class Schedules:
 
     async def _activate(self, found: dict[str, Any] | None, *, active: bool) -> None:
         """Pause or resume; a new one is active, and so is one that was only updated."""
-        if found is not None and bool(found.get("active")) is not active:
+        if found is not None and flag_of(found, "active") is not active:
             word = "activate" if active else "deactivate"
-            await self._api.post(f"{PATH}/{found['id']}/{word}")
+            await self._api.post(f"{PATH}/{text_of(found, 'id')}/{word}")
 
 
 def _stands(found: dict[str, Any], schedule: Schedule) -> bool:
-    wanted = (TICK_TASK, schedule.five_fields, schedule.zone, schedule.id)
+    """Whether the server has it so; servers before 4.8 show no window, and have none."""
+    wanted = (TICK_TASK, schedule.five_fields, schedule.zone, schedule.id, EXACT)
     return wanted == (
         found.get("task"),
-        found["generator"]["expression"],
+        text_of(found.get("generator"), "expression"),
         found.get("timezone", "UTC"),
         found.get("externalId"),
+        found.get("window", EXACT),
     )

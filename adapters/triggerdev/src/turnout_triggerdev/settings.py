@@ -13,6 +13,10 @@ from turnout.errors import InvalidSettings
 
 CLOUD: Final = "https://api.trigger.dev"
 SLUGS: Final = ("dev", "stg", "prod", "preview")
+BRANCHED: Final = ("dev", "preview")
+"""Environments that may have branches; a preview key names no environment without one."""
+NAMES: Final = {"stg": "staging"}
+"""What some paths call an environment, where it is not its slug."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,17 @@ class Settings:
     environment: str = "dev"
     """The environment's slug: dev, stg, prod or preview."""
     branch: str | None = None
-    """A preview branch."""
+    """A branch of the environment, as a preview has."""
+
+    @property
+    def environment_name(self) -> str:
+        """The environment as the paths of a project's workers name it."""
+        return NAMES.get(self.environment, self.environment)
+
+    @property
+    def scope(self) -> str:
+        """What tells this environment from all others of its project."""
+        return f"{self.environment}/{self.branch}" if self.branch else self.environment
 
 
 def read_settings(given: Mapping[str, str]) -> Settings:
@@ -36,15 +50,15 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     if not secret:
         faults.append("TRIGGER_SECRET_KEY is not set")
     url = given.get("TRIGGER_API_URL", CLOUD).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        faults.append("TRIGGER_API_URL is not an http(s) URL")
+    faults += _faults_of_url(url)
     token = given.get("TRIGGER_ACCESS_TOKEN") or None
     if token is not None and not token.startswith("tr_pat_"):
         faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
     slug = given.get("TRIGGER_ENVIRONMENT") or _slug_of(secret)
     if slug not in SLUGS:
         faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
+    branch = given.get("TRIGGER_PREVIEW_BRANCH") or None
+    faults += _faults_of_branch(slug, branch)
     if faults:
         raise InvalidSettings("triggerdev: " + "; ".join(faults))
     return Settings(
@@ -53,8 +67,25 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         project_ref=given.get("TRIGGER_PROJECT_REF") or None,
         access_token=token,
         environment=slug,
-        branch=given.get("TRIGGER_PREVIEW_BRANCH") or None,
+        branch=branch,
     )
+
+
+def _faults_of_url(url: str) -> list[str]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return ["TRIGGER_API_URL is not an http(s) URL"]
+    if parts.username is not None or parts.query or parts.fragment:
+        return ["TRIGGER_API_URL is more than an origin: it has a user, a query or a fragment"]
+    return []
+
+
+def _faults_of_branch(slug: str, branch: str | None) -> list[str]:
+    if slug == "preview" and branch is None:
+        return ["TRIGGER_PREVIEW_BRANCH is not set, and a preview environment is a branch's"]
+    if branch is not None and slug in SLUGS and slug not in BRANCHED:
+        return [f"TRIGGER_PREVIEW_BRANCH is set, and {slug} has no branches"]
+    return []
 
 
 def _slug_of(secret: str) -> str:
