@@ -35,6 +35,9 @@ OURS = {
     "TURNOUT_SIGNING_KEYS": "keys of the step protocol, `whsec_` and 24 to 64 bytes in base64,"
     " separated by commas: any of them is accepted, so keys rotate without loss. **secret**",
     "TURNOUT_SERVICE_URL": "where providers reach this service, like `https://agents.example.org`",
+    "TURNOUT_VENDOR_DATA": "`inline`: vendors are told small results, errors' messages and"
+    " progress, for their dashboards; `reference`: ids, digests, states, errors' names and"
+    " times only. Payloads and step outputs never go to a vendor, whatever their size",
     "TURNOUT_LEASE": "for how long a claimed step stands without a sign of life from its worker;"
     " at least 1 s",
     "TURNOUT_DUAL_LAG": "how long after its primary's emit a shadow starts",
@@ -63,6 +66,18 @@ VENDORS = {
         " **secret**",
         "INNGEST_SIGNING_KEY_FALLBACK": "accepted beside it while keys rotate. **secret**",
         "INNGEST_ENV": "a branch environment",
+        "TURNOUT_INNGEST_TRANSPORT": "`serve` (default): the server calls this service over HTTP;"
+        " `connect`: this service holds a socket to the server and needs no address (extra"
+        " `connect`)",
+        "TURNOUT_INNGEST_GATEWAY": "with `connect`: where the gateway is seen from here, like"
+        " `wss://inngest.example.org:8289/v0/connect`, if not where the server says",
+        "TURNOUT_INNGEST_INGRESS": "events that others send to the server and that are emitted"
+        " here: names, separated by commas, or `subscribed` for all that tasks start or are"
+        " cancelled by. Default: none",
+        "TURNOUT_INNGEST_EVENT_KEYS": "opens `POST /e/{key}` of this service for senders of Inngest"
+        " events, with these keys, separated by commas. Default: shut. **secret**",
+        "TURNOUT_INNGEST_REPLACE": "`1`: register even where that removes another deployable's"
+        " functions under this app's name",
     },
     "triggerdev": {
         "TRIGGER_API_URL": "default: the vendor's cloud",
@@ -111,7 +126,7 @@ def drift() -> Iterable[str]:
     for vendor, described in VENDORS.items():
         path = Path(f"adapters/{vendor}/src/turnout_{vendor}/settings.py")
         if path.is_file():
-            names = re.findall(rf'"({PREFIXES[vendor]}_[A-Z_]+)"', path.read_text())
+            names = re.findall(rf'"((?:TURNOUT_)?{PREFIXES[vendor]}_[A-Z_]+)"', path.read_text())
             yield from _compared(str(path), set(names), described)
 
 

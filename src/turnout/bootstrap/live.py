@@ -35,6 +35,7 @@ from turnout.ports.caller import Drains, DurableCaller, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
 from turnout.ports.worker import Worker
+from turnout.worker.discreet import Discreet
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Turnout:
         self._feeder: Feeder | None = None
         if self.selection.provider == DUAL:
             self._open_shadow()
+        if settings.vendor_data == "reference":
+            self.worker = Discreet(self.worker)
         self.callers = _open_callers(self)
         self._emitter = Emitter(app=app, selection=self.selection, routes=self._routes)
         self.orchestrator = ControlPlane(

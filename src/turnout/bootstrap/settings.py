@@ -50,6 +50,8 @@ class Settings(BaseModel):
         (), alias="TURNOUT_SIGNING_KEYS"
     )
     service_url: str | None = Field(None, alias="TURNOUT_SERVICE_URL")
+    vendor_data: Literal["inline", "reference"] = Field("inline", alias="TURNOUT_VENDOR_DATA")
+    """Whether vendors are told small results, errors' messages and progress, or digests only."""
     lease: Millis = Field(15_000, alias="TURNOUT_LEASE", ge=1_000)
     """For how long a claimed step stands without a sign of life from its worker."""
     dual_lag: Millis = Field(30_000, alias="TURNOUT_DUAL_LAG")
