@@ -33,6 +33,8 @@ from turnout.web.app import asgi
 GROUP = "turnout.devservers"
 REAL_WORKER = "TURNOUT_REAL_WORKER"
 """Set it to have a vendor's own worker run the tasks, where its adapter has one."""
+REAL_SLACK = 30_000
+"""Milliseconds that a real worker may be late by: it starts a process for each run, all at once."""
 TURN, EVERY = "1s", 0.03
 """A turned clock goes on by so much, every so many real seconds."""
 
@@ -89,6 +91,7 @@ async def open_backend(
             worker=live.worker,
             trace=trace,
             embedded=server is None,
+            slack=REAL_SLACK if given.get(REAL_WORKER) else World.slack,
         )
 
 
