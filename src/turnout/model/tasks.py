@@ -214,7 +214,8 @@ def failure_hook(failed: Task) -> Task:
     """Make the task that runs when another one has failed or timed out.
 
     Its payload is `{run_id, task, state, error: {name, message}, payload, event, event_id,
-    emitted_at}`: the failed run's own event last.
+    emitted_at}`: the failed run's own event last. It is tried as often as the failed task is, and
+    has none of its limits, deadlines or cancel conditions: a hook must run.
     """
     assert failed.on_failure is not None
     return replace(
