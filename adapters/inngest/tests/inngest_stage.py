@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from inngest_lab import free_port, serving
+from turnout_inngest.devserver.main import devserver
 
 import turnout
 from turnout import App, Event, Turnout
@@ -19,13 +21,23 @@ from turnout.ports.orchestrator import RunReport
 
 
 class Stage:
-    """Where the two sides are, and what starts and stops them."""
+    """Where the two sides are, and what starts and stops them.
+
+    The server is the double, unless TURNOUT_INNGEST_URL names a real one (with keys, if it has
+    any); that one is started and killed by the commands that TURNOUT_INNGEST_UP and _DOWN name, if they
+    do, and its time goes on by itself.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.real = devserver().real(os.environ)
         self.port, self.service_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.api = httpx.AsyncClient(base_url=self.url, timeout=10)
+        self.url = (
+            os.environ["TURNOUT_INNGEST_URL"] if self.real else f"http://127.0.0.1:{self.port}"
+        )
+        key = self.real and self.real.get("INNGEST_SIGNING_KEY")
+        headers = {"authorization": f"Bearer {key}"} if key else None
+        self.api = httpx.AsyncClient(base_url=self.url, timeout=10, headers=headers)
         self.options: tuple[str, ...] = ("--retry-interval", "1", "--test-clock")
         self._server: asyncio.subprocess.Process | None = None
 
@@ -33,7 +45,7 @@ class Stage:
     def environ(self) -> dict[str, str]:
         return {
             "ORCHESTRATOR_PROVIDER": "inngest",
-            "INNGEST_DEV": self.url,
+            **({"INNGEST_DEV": self.url} if self.real is None else self.real),
             "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{self.service_port}",
             "TURNOUT_DATABASE_URL": f"sqlite:///{self.folder}/runs.db",
             "TURNOUT_ARTIFACTS": str(self.folder / "artifacts"),
@@ -42,6 +54,9 @@ class Stage:
 
     async def start_server(self) -> None:
         """Start the offline server, and wait until it answers."""
+        if self.real is not None:
+            await self._told("TURNOUT_INNGEST_UP")
+            return
         self._server = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "turnout_inngest.devserver", "--port", str(self.port)),
             *("--data", str(self.folder / "server"), *self.options),
@@ -50,6 +65,8 @@ class Stage:
 
     async def kill_server(self) -> None:
         """End it without a word."""
+        if self.real is not None and not await self._told("TURNOUT_INNGEST_DOWN"):
+            pytest.skip("TURNOUT_INNGEST_DOWN, and _UP, are not set: commands of the real server")
         await kill(self._server)
 
     @contextlib.asynccontextmanager
@@ -80,6 +97,8 @@ class Stage:
 
     async def advance(self, ms: int) -> None:
         """Time passes for the server."""
+        if self.real is not None:
+            pytest.skip("needs a clock that can be turned")
         answer = await self.api.post("/test/clock", json={"advance_ms": ms})
         assert answer.status_code == 200
 
@@ -89,6 +108,14 @@ class Stage:
         answer = await self.api.get(f"/v2/runs/{run_id}/trace")
         spans = answer.json()["data"]["rootSpan"]["children"]
         return list(dict.fromkeys(span["name"] for span in spans if span.get("stepId")))
+
+    async def _told(self, name: str) -> bool:
+        """Run a command that the environment names, and wait until it is done."""
+        command = os.environ.get(name)
+        if command:
+            made = await asyncio.create_subprocess_exec(command)
+            assert await made.wait() == 0, command
+        return bool(command)
 
     async def _answers(self) -> bool | None:
         with contextlib.suppress(httpx.HTTPError):
