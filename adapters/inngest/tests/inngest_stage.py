@@ -24,8 +24,8 @@ class Stage:
     """Where the two sides are, and what starts and stops them.
 
     The server is the double, unless TURNOUT_INNGEST_URL names a real one (with keys, if it has
-    any); that one is started and killed by the commands that TURNOUT_INNGEST_UP and _DOWN name, if they
-    do, and its time goes on by itself.
+    any); that one is started and killed by the commands that TURNOUT_INNGEST_UP and _DOWN name, if
+    any, with the keys of TURNOUT_INNGEST_OPTIONS; its time goes on by itself.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,6 +55,8 @@ class Stage:
     async def start_server(self) -> None:
         """Start the offline server, and wait until it answers."""
         if self.real is not None:
+            if "--signing-key" in self.options:
+                await self.kill_server()
             await self._told("TURNOUT_INNGEST_UP")
             return
         self._server = await asyncio.create_subprocess_exec(
@@ -113,7 +115,8 @@ class Stage:
         """Run a command that the environment names, and wait until it is done."""
         command = os.environ.get(name)
         if command:
-            made = await asyncio.create_subprocess_exec(command)
+            environ = {**os.environ, "TURNOUT_INNGEST_OPTIONS": " ".join(self.options)}
+            made = await asyncio.create_subprocess_exec(command, env=environ)
             assert await made.wait() == 0, command
         return bool(command)
 
