@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from turnout_triggerdev.devserver.world import World
 SIGNING_KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 VERSION = {"x-trigger-api-version": "2025-07-16"}
 DIGEST = "d" * 64
+REAL_WORKER_IN = 120.0
+"""Seconds in which the vendor's CLI builds and registers on a busy machine."""
 NOW = 1_795_199_580_000
 
 
@@ -159,6 +162,7 @@ class Peer:
         self.most_executing = 0
         self.hung_up: list[str] = []
         self.ticks: list[dict[str, Any]] = []
+        self.ahead = 0
 
     def run(self, run_id: str, *stages: tuple[Any, ...]) -> Script:
         self.scripts[run_id] = Script(stages=list(stages))
@@ -183,7 +187,13 @@ class Peer:
         if message["op"] == "tick":
             self.ticks.append(message)
             return JSONResponse({"run_id": "r-tick", "reason": "started"})
-        script = self.scripts[message["run_id"]]
+        if message["op"] == "probe":
+            return JSONResponse({"at": time.time_ns() // 1_000_000 + self.ahead})
+        return await self._run_answer(request, self.scripts[message["run_id"]], message)
+
+    async def _run_answer(
+        self, request: Request, script: Script, message: dict[str, Any]
+    ) -> Response:
         match message["op"]:
             case "advance":
                 return JSONResponse(script.next())
@@ -327,7 +337,12 @@ def write_definition(folder: Path, service: str) -> Path:
         "protocol": 1,
         "definition": DIGEST,
         "service": service,
-        "tasks": [{"id": "work"}, {"id": "tick", "schedule": True}],
+        "tasks": [
+            {"id": "work"},
+            {"id": "tick", "schedule": True},
+            {"id": "brief", "maxDuration": 5},
+            {"id": "turnout-probe", "probe": True},
+        ],
     }
     path = folder / "turnout.definition.json"
     path.write_text(json.dumps(value))
@@ -346,7 +361,20 @@ def start_standin(url: str, definition: Path, *more: str) -> Any:
     return started(*argv, env=env)
 
 
-async def worker_is_registered(api: Api) -> None:
+def start_real_worker(url: str, folder: Path, definition: Path) -> Any:
+    """The TypeScript worker, run by the vendor's CLI, as a process."""
+    env = {
+        "TRIGGER_API_URL": url,
+        "TRIGGER_SECRET_KEY": KEYS["dev"],
+        "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
+        "TRIGGER_PROJECT_REF": PROJECT_REF,
+        "TURNOUT_SIGNING_KEYS": SIGNING_KEY,
+    }
+    options = ("--folder", str(folder / "worker"), "--definition", str(definition))
+    return started("-m", "turnout_triggerdev.nodeworker", *options, env=env)
+
+
+async def worker_is_registered(api: Api, seconds: float = 15.0) -> None:
     """Return once a worker has registered and keeps its presence."""
 
     async def look() -> bool:
@@ -354,12 +382,12 @@ async def worker_is_registered(api: Api) -> None:
         status = await api.get(f"/api/v1/projects/{PROJECT_REF}/dev-status")
         return found.status_code == 200 and status["isConnected"]
 
-    await until(look)
+    await until(look, seconds)
 
 
 @dataclass(kw_only=True)
 class Rig:
-    """The server, the stand-in and the scripted service, running."""
+    """The server, a worker and the scripted service, running."""
 
     api: Api
     peer: Peer
@@ -377,16 +405,17 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(folder: Path) -> AsyncIterator[Rig]:
-    """A whole rig in this folder."""
+async def rigged(folder: Path, *, real: bool = False) -> AsyncIterator[Rig]:
+    """A whole rig in this folder, with the stand-in or the real worker."""
     peer, port, data = Peer(), free_port(), folder / "data"
     async with serving(peer.app(), free_port()) as service:
         definition = write_definition(folder, service)
         url = f"http://127.0.0.1:{port}"
-        with start_server(port, data) as server, start_standin(url, definition) as standin:
+        begin = partial(start_real_worker, url, folder) if real else partial(start_standin, url)
+        with start_server(port, data) as server, begin(definition) as standin:
             await server_is_up(url)
             api = Api(url)
-            await worker_is_registered(api)
+            await worker_is_registered(api, REAL_WORKER_IN if real else 15.0)
             yield Rig(api=api, peer=peer, server=server, standin=standin, port=port, data=data)
             await api.client.aclose()
 
@@ -396,6 +425,20 @@ async def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     """One rig for all tests of a module."""
     async with rigged(tmp_path_factory.mktemp("rig")) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def real_worker_rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    """One rig with the real worker for all tests of a module."""
+    async with rigged(tmp_path_factory.mktemp("real"), real=True) as running:
+        yield running
+
+
+@pytest.fixture
+def real_rig(real_worker_rig: Rig) -> Rig:
+    """The module's rig, its peer with nothing said yet."""
+    real_worker_rig.peer.__init__()  # type: ignore[misc]
+    return real_worker_rig
 
 
 @pytest.fixture

@@ -1,16 +1,20 @@
 /** Global hooks: loaded once in every worker process, before the tasks. */
 import { tasks } from "@trigger.dev/sdk";
-import { report, stopEvent } from "../turnout/reports.js";
+import { beforeLimit } from "../turnout/limit.js";
+import { report } from "../turnout/reports.js";
 import { RunFailed } from "../turnout/run.js";
 
-tasks.onStartAttempt("turnout", ({ payload, ctx, signal }) => {
-  // Not waited for: the run's first call says more, and says it now.
-  void report("started", payload, ctx);
-  // The process has little time left when its run is stopped, so this does not wait for a hook.
-  signal.addEventListener("abort", () => void report(stopEvent(signal), payload, ctx), {
-    once: true,
-  });
+tasks.middleware("turnout", async ({ payload, ctx, next }) => {
+  const stop = beforeLimit(ctx.run.maxDuration, () => void report("timed_out", payload, ctx));
+  try {
+    await next();
+  } finally {
+    stop();
+  }
 });
+
+// Not waited for: the run's first call says more, and says it now.
+tasks.onStartAttempt("turnout", ({ payload, ctx }) => void report("started", payload, ctx));
 
 tasks.onSuccess("turnout", ({ payload, ctx }) => report("completed", payload, ctx));
 

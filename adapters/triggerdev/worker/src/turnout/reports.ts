@@ -18,9 +18,3 @@ export async function report(event: Event, payload: unknown, ctx: TaskRunContext
     if (!(error instanceof Unreadable)) throw error;
   }
 }
-
-/** An ended signal says why: cancelled, or longer than the vendor allows. */
-export function stopEvent(signal: AbortSignal): Event {
-  const { reason } = signal as { readonly reason: unknown };
-  return reason instanceof Error && reason.name.includes("MaxDuration") ? "timed_out" : "cancelled";
-}
