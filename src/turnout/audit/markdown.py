@@ -187,14 +187,16 @@ class _Closers:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
+        self.lowered: list[str] = []
         self.found: dict[str, list[int]] = {}
 
     def after(self, at: int, closing: str) -> int | None:
         """Give the line after the next closing one, if it is not far."""
         closing = closing.lower()
         if closing not in self.found:
-            lines = enumerate(self.lines)
-            self.found[closing] = [number for number, line in lines if closing in line.lower()]
+            self.lowered = self.lowered or [line.lower() for line in self.lines]
+            lines = enumerate(self.lowered)
+            self.found[closing] = [number for number, line in lines if closing in line]
         places = self.found[closing]
         index = bisect_left(places, at)
         near = index < len(places) and places[index] < at + FAR

@@ -2,12 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 Fits = Callable[[str], bool]
 
 
 def fits(globs: Iterable[str], *, ignore_case: bool = False) -> Fits:
     """Make a test that says whether a name fits one of the globs, as a whole."""
+    return _fits(tuple(globs), ignore_case)
+
+
+@lru_cache(4096)
+def _fits(globs: tuple[str, ...], ignore_case: bool) -> Fits:  # noqa: FBT001 -- as `fits` says
     expression = "|".join(f"(?:{expression_of(glob)})" for glob in globs)
     pattern = re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     return lambda name: pattern.fullmatch(name) is not None

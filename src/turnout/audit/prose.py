@@ -14,7 +14,8 @@ from turnout.audit.ruleset import ProseMatch
 from turnout.audit.source import Hit
 from turnout.audit.view import groups, line_of
 
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>\"'`|\\^{}]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:://|[wW]{3}\.)[^\s<>\"'`|\\^{}]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}$")
 _INLINE = re.compile(r"(`+)(?!`)(?:[^`\n]|\n(?!\n)){1,1000}?\1(?!`)")
 ENTRY = 4000
 """Characters of a glossary entry that are read."""
@@ -36,7 +37,14 @@ class Page:
     @cached_property
     def addresses(self) -> list[tuple[int, int]]:
         """List where web addresses stand."""
-        return [found.span() for found in _ADDRESS.finditer(self.text)]
+        found = [place.span() for place in _ADDRESS.finditer(self.text)]
+        return [(self._scheme(start), end) for start, end in found]
+
+    def _scheme(self, start: int) -> int:
+        """Tell where an address starts, found by what stands behind its scheme."""
+        before = max(0, start - 31)
+        scheme = _SCHEME.search(self.text[before:start]) if self.text[start] == ":" else None
+        return before + scheme.start() if scheme else start
 
     @cached_property
     def inline(self) -> list[tuple[int, int]]:

@@ -142,6 +142,7 @@ def _prepared(
 ) -> Prepared:
     needed = needs(match) or Needs(sets=())
     sharp = needed.sharpest(markers) if needed.sets else frozenset()
+    needed = Needs(sets=tuple(sorted(needed.sets, key=lambda words: words != sharp)))
     modules = of_modules(match)
     return Prepared(
         number=number,

@@ -4,7 +4,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import add
 from pathlib import Path
 
 from turnout.audit.kinds import scope_of
@@ -54,8 +55,8 @@ class Source:
 
 def line_starts(text: str) -> list[int]:
     """List the offsets at which lines start."""
-    lengths = (len(line) + 1 for line in text.split("\n"))
-    return list(accumulate(lengths, initial=0))[:-1]
+    lengths = accumulate(map(len, text.split("\n")), initial=0)
+    return list(map(add, lengths, count()))[:-1]
 
 
 @dataclass(frozen=True)

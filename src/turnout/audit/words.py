@@ -49,7 +49,13 @@ class Needs:
 
     def met_by(self, present: "Present") -> bool:
         """Whether a file with these words can hold a finding."""
-        return all(any(map(present.__getitem__, words)) for words in self.sets)
+        for words in self.sets:
+            for word in words:
+                if present[word]:
+                    break
+            else:
+                return False
+        return True
 
     def sharpest(self, markers: Iterable[str]) -> frozenset[str]:
         """Choose the set that keeps the fewest files: one of the vendor's words, or long ones."""

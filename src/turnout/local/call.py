@@ -28,6 +28,7 @@ class RunCall:
             "delivery": delivery.number,
             "provider_run_id": delivery.key,
         }
+        self._known = delivery.run
         self._worker = worker
         self._clock = clock
         self._woken = asyncio.Event()
@@ -81,7 +82,8 @@ class RunCall:
     async def _run_on(self, call: Advance | Execute) -> Next:
         while True:
             with contextlib.suppress(Unavailable):
-                return await self._worker.run_on(call)
+                known, self._known = self._known, None
+                return await self._worker.run_on(call, known=known)
             await self._clock.sleep(PAUSE)
 
     async def _advance(self) -> Next:

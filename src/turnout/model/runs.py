@@ -167,13 +167,23 @@ class Emission:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Calling:
+    """A vendor run that calls for a delivery, and when."""
+
+    number: int
+    provider_run_id: str
+    at: Millis
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """One commit on one run: applied whole if the run's seq is still `journal.run.seq`.
 
     after: the run as it becomes (the store sets seq to the old one + 1). steps and attempts are
     inserted or replaced. waits are opened; a step that settles, or a run that ends, closes its own.
     emissions are stored with it. wake_at: when the pump must wake the parked run at the latest;
-    None leaves no alarm. The store itself does what crosses runs: on an end it frees the slot and
+    None leaves no alarm. calling: applied only if that vendor run may call for the live delivery,
+    which it claims by it. The store itself does what crosses runs: on an end it frees the slot and
     wakes the next run in line, settles the parent's invoke, ends the delivery.
     """
 
@@ -187,6 +197,7 @@ class Change:
     wake_at: Millis | None = None
     stop_vendor: bool = False
     """Whether the provider's own run must be stopped: we ended the run, not its worker."""
+    calling: Calling | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +220,8 @@ class Delivery:
     """When a vendor run last called in."""
     stopping: bool = False
     failures: int = 0
+    run: Run | None = field(default=None, compare=False, repr=False)
+    """The run as it stood when a pump took its first delivery to send it, unless it is large."""
 
     @property
     def key(self) -> str:

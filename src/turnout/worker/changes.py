@@ -5,7 +5,17 @@ decided, and the run's end, and becomes one `Change`: committed whole, or not at
 """
 
 from turnout.model.copying import changed
-from turnout.model.runs import Attempt, Change, Emission, Journal, Run, Step, Transition, Wait
+from turnout.model.runs import (
+    Attempt,
+    Calling,
+    Change,
+    Emission,
+    Journal,
+    Run,
+    Step,
+    Transition,
+    Wait,
+)
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
 from turnout.model.transitions import end
@@ -23,6 +33,7 @@ class Draft:
         "_stop_vendor",
         "_transitions",
         "_waits",
+        "calling",
         "journal",
         "run",
     )
@@ -36,6 +47,8 @@ class Draft:
         self._waits: list[Wait] = []
         self._emissions: list[Emission] = []
         self._stop_vendor = False
+        self.calling: Calling | None = None
+        """The vendor run that claims its delivery with this commit."""
 
     @property
     def dirty(self) -> bool:
@@ -46,6 +59,7 @@ class Draft:
             or self._attempts
             or self._emissions
             or self._waits
+            or self.calling
         )
 
     def put_step(self, step: Step) -> None:
@@ -137,6 +151,7 @@ class Draft:
             emissions=tuple(self._emissions),
             wake_at=wake_at,
             stop_vendor=self._stop_vendor,
+            calling=self.calling,
         )
 
     def _merged(self, run: Run) -> Journal:

@@ -9,8 +9,8 @@ from typing import Any
 
 from turnout.errors import Overloaded
 from turnout.model.policies import Policies, Retries
-from turnout.model.protocol import Execute, Executed, Outcome
-from turnout.model.runs import Attempt
+from turnout.model.protocol import Call, Execute, Executed, Outcome
+from turnout.model.runs import Attempt, Run
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.answers import executed, not_run, receipt_of, step_timeout
@@ -60,22 +60,34 @@ async def begin_attempt(
     raise runner.contended(seat)
 
 
-async def begin_next(runner: Runner, seat: Seat) -> Claimed | None:
+async def begin_next(
+    runner: Runner, seat: Seat, call: Call, *, known: Run | None = None
+) -> Claimed | None:
     """Bring the run as far as it goes, and claim with it the only attempt that comes next.
 
-    None where it is not exactly one: the seat then shows what is.
+    None where it is not exactly one: the seat then shows what is. The delivery is claimed first,
+    or with the first commit of a run that is known.
     """
+    calling = None if known is None else runner.guess(seat, call, known)
+    if calling is None:
+        await runner.claim(seat, call)
     for _ in range(TRIES):
         if seat.known.run.state.terminal:
             return None
         now, draft = runner.clock.now(), Draft(seat.known)
+        draft.calling = calling
         decision = await runner.decide(seat, draft, now)
         if decision is None:
             continue
         begun = put_next(runner, draft, decision, now)
         if await runner.apply(seat, draft, standing(decision, begun), now):
+            seat.caller = (call.delivery, call.provider_run_id)
             return begun
-        await runner.reload(seat)
+        if calling is None:
+            await runner.reload(seat)
+        else:
+            calling = None
+            await runner.claim(seat, call)
     raise runner.contended(seat)
 
 

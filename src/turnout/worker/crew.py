@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import types
+from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from turnout.errors import TurnoutError, Unavailable
 from turnout.model.protocol import Executed, Outcome
@@ -18,6 +21,10 @@ from turnout.worker.runner import Runner
 from turnout.worker.seats import Seats
 
 _log = logging.getLogger("turnout.worker")
+
+T = TypeVar("T")
+Following = tuple[Flight, Claimed, Journal]
+"""The next attempt of a caller that goes on."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,8 +43,14 @@ class Crew:
 
         onward: go on with what is claimed as it lands; the answer comes when the last has landed.
         """
-        answer = asyncio.get_running_loop().create_future()
-        return self._take_off(claimed, journal, answer, copy_context(), onward=onward)
+        loop = asyncio.get_running_loop()
+        flight = self._take_off(
+            claimed, journal, loop.create_future(), copy_context(), onward=onward
+        )
+        flight.task = loop.create_task(self._fly_on(flight, claimed, journal))
+        if self._watching is None or self._watching.done():
+            self._watching = loop.create_task(self._watch())
+        return flight
 
     def _take_off(
         self,
@@ -48,7 +61,6 @@ class Crew:
         *,
         onward: bool,
     ) -> Flight:
-        loop = asyncio.get_running_loop()
         run, attempt = journal.run, claimed.attempt
         flight = Flight(
             run_id=run.run_id,
@@ -56,15 +68,11 @@ class Crew:
             attempt=attempt,
             here=StepContext(run_id=run.run_id, step=attempt.step, attempt=attempt.number),
             answer=answer,
-            began=loop.time(),
+            began=asyncio.get_running_loop().time(),
             context=context,
             onward=onward,
         )
         self.runner.flights.add(flight)
-        # A context of its own: what one body sets in it the next one does not see.
-        flight.task = loop.create_task(self._fly(flight, claimed, journal), context=context.copy())
-        if self._watching is None or self._watching.done():
-            self._watching = loop.create_task(self._watch())
         return flight
 
     async def once(self) -> None:
@@ -97,9 +105,8 @@ class Crew:
             for flight in flights:
                 if not flight.landing and not flight.dropped:
                     await self._give_back(flight)
-            landing = [each.task for each in flights if each.task is not None and each.landing]
-            if landing:
-                await asyncio.wait(landing)
+            # Not for their tasks, which may go on with what is claimed as they land.
+            await asyncio.gather(*(each.ended() for each in flights if each.landing))
         if self._watching is not None:
             self._watching.cancel()
         await self.bodies.close()
@@ -114,12 +121,25 @@ class Crew:
                 extra={"action": "interrupt_failed", "attempt": flight.claim},
             )
 
-    async def _fly(self, flight: Flight, claimed: Claimed, journal: Journal) -> None:
-        def go_on(begun: Claimed, journal: Journal) -> None:
-            self._take_off(begun, journal, flight.answer, flight.context, onward=True)
+    async def _fly_on(self, flight: Flight, claimed: Claimed, journal: Journal) -> None:
+        """Run an attempt, and those that are claimed as the one before them lands."""
+        following: Following | None = (flight, claimed, journal)
+        while following is not None:
+            following = await self._fly(*following)
 
+    async def _fly(self, flight: Flight, claimed: Claimed, journal: Journal) -> "Following | None":
+        following: Following | None = None
+
+        def go_on(begun: Claimed, journal: Journal) -> None:
+            nonlocal following
+            then = self._take_off(begun, journal, flight.answer, flight.context, onward=True)
+            then.task = flight.task
+            following = (then, begun, journal)
+
+        body = self.bodies.run(claimed.command, flight.here, journal, claimed.limit)
         try:
-            outcome = await self.bodies.run(claimed.command, flight.here, journal, claimed.limit)
+            # A context of its own: what one body sets in it the next one does not see.
+            outcome = await within(flight.context.copy(), body)
             if not flight.dropped:
                 then = go_on if flight.onward and not self.closing else None
                 await land(self.runner, self.seats, flight, outcome, claimed.retries, go_on=then)
@@ -136,6 +156,7 @@ class Crew:
             flight.answered(error if isinstance(error, TurnoutError) else Unavailable())
         finally:
             self.runner.flights.end(flight)
+        return following
 
     async def _watch(self) -> None:
         options = self.runner.options
@@ -170,3 +191,19 @@ class Crew:
             if late:
                 name, number = flight.attempt.step, flight.attempt.number
                 flight.answered(executed(not_run(name, number, Outcome.ACCEPTED), then))
+
+
+@types.coroutine
+def within(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await a coroutine in a context that is not the task's own."""
+    step, given = coroutine.send, None
+    try:
+        while True:
+            waited = context.run(step, given)
+            try:
+                step, given = coroutine.send, (yield waited)
+            except BaseException as error:  # noqa: BLE001 - whatever is thrown in is the coroutine's
+                step, given = coroutine.throw, error
+    except StopIteration as done:
+        found: T = done.value
+        return found

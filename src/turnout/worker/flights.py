@@ -18,8 +18,8 @@ class Flight:
     """One attempt that runs here, from its claim to its commit.
 
     answer: what the caller waits for; done before the landing when the caller was told `accepted`,
-    or has gone. onward: its caller goes on with what comes next, in this context. landing: its
-    outcome is being committed. dropped: its outcome is not wanted.
+    or has gone. onward: its caller goes on with what comes next, in this context and this task.
+    landing: its outcome is being committed. dropped: its outcome is not wanted.
     """
 
     run_id: str
@@ -35,6 +35,13 @@ class Flight:
     shown: bytes | None = None
     landing: bool = False
     dropped: bool = False
+    over: asyncio.Future[None] | None = None
+
+    def ended(self) -> asyncio.Future[None]:
+        """Give what is done once it has landed, or will not land any more."""
+        if self.over is None:
+            self.over = asyncio.get_running_loop().create_future()
+        return self.over
 
     @property
     def claim(self) -> Claim:
@@ -83,6 +90,8 @@ class Flights:
         """Forget one."""
         if self._flying.get(flight.claim) is flight:
             del self._flying[flight.claim]
+        if flight.over is not None and not flight.over.done():
+            flight.over.set_result(None)
 
     def own(self, run_id: str, attempts: Sequence[Attempt]) -> list[Claim]:
         """Those of a run's attempts that run here."""

@@ -8,7 +8,7 @@ from typing import Final
 from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
 from turnout.model.policies import Policies
 from turnout.model.protocol import Call, Next
-from turnout.model.runs import Run
+from turnout.model.runs import Calling, Journal, Run
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
@@ -83,17 +83,24 @@ class Runner:
             if not await self._holds(call):
                 raise
             journal = await self.store.load(call.run_id)
-        if call.task != journal.run.task:
-            raise DefinitionMismatch(
-                f"run {call.run_id!r} is of task {journal.run.task!r}, not of {call.task!r}"
-            )
-        served = self.options.providers
-        if served is not None and journal.run.provider not in served:
-            raise DefinitionMismatch(
-                f"this worker does not serve provider {journal.run.provider!r}"
-            )
+        self._check(call, journal.run)
         seat.read(journal)
         seat.caller = (call.delivery, call.provider_run_id)
+
+    def guess(self, seat: Seat, call: Call, known: Run) -> Calling | None:
+        """Take a run to be as it came with its delivery; who calls is to be committed with it.
+
+        None where the run must be read: it is remembered, or its limit is looked at first.
+        """
+        limit = self.app.task(known.task).policies.concurrency
+        if seat.journal is not None or known.seq != 0 or known.delivery != call.delivery or limit:
+            return None
+        self._check(call, known)
+        seat.read(Journal(run=known))
+        seat.fresh = False
+        return Calling(
+            number=call.delivery, provider_run_id=call.provider_run_id, at=self.clock.now()
+        )
 
     async def reload(self, seat: Seat, *, for_caller: bool = True) -> None:
         """Read the run again; Superseded when the caller that is served no longer holds it."""
@@ -208,6 +215,15 @@ class Runner:
     def contended(self, seat: Seat) -> Overloaded:
         """Say that a run moves faster than it can be read."""
         return Overloaded(f"run {seat.run_id!r} changed {TRIES} times while it was being moved on")
+
+    def _check(self, call: Call, run: Run) -> None:
+        if call.task != run.task:
+            raise DefinitionMismatch(
+                f"run {call.run_id!r} is of task {run.task!r}, not of {call.task!r}"
+            )
+        served = self.options.providers
+        if served is not None and run.provider not in served:
+            raise DefinitionMismatch(f"this worker does not serve provider {run.provider!r}")
 
     async def _holds(self, call: Call) -> bool:
         deliveries = await self.store.deliveries(call.run_id)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import func, or_, update
 
-from turnout.errors import TurnoutError, UnknownRun
+from turnout.errors import Superseded, TurnoutError, UnknownRun
 from turnout.model.events import Emitted, StoredEvent
 from turnout.model.runs import Change, Emission, Journal, Run, Step, Wait
 from turnout.model.status import AttemptState, DeliveryState, StepKind
@@ -32,6 +32,29 @@ from turnout.stores.sql.waits import (
 )
 
 _IS_LIVE: Final = among(deliveries.c.state, (state.value for state in LIVE))
+_CALL: Final = for_rows(
+    deliveries,
+    ["run_id", "number", "provider_run_id", "called_at"],
+    lambda call: (
+        update(deliveries)
+        .where(
+            deliveries.c.run_id == call.c.run_id,
+            deliveries.c.number == call.c.number,
+            _IS_LIVE,
+            or_(
+                deliveries.c.claimed_at.is_(None),
+                deliveries.c.provider_run_id == call.c.provider_run_id,
+            ),
+        )
+        .values(
+            state=fixed(DeliveryState.CLAIMED.value),
+            provider_run_id=call.c.provider_run_id,
+            claimed_at=func.coalesce(deliveries.c.claimed_at, call.c.called_at),
+            called_at=call.c.called_at,
+        )
+        .returning(deliveries.c.run_id)
+    ),
+)
 _END: Final = for_rows(
     deliveries,
     ["run_id", "number"],
@@ -81,9 +104,24 @@ def apply_all(tx: Transaction, changes: Sequence[Change]) -> list[bool]:
     done: list[bool] = []
     for few in _once_each(changes):
         wrote = write_changes(tx, few)
-        _follow_all(tx, [each for each, its in zip(few, wrote, strict=True) if its])
+        written = [each for each, its in zip(few, wrote, strict=True) if its]
+        _claim_all(tx, written)
+        _follow_all(tx, written)
         done += wrote
     return done
+
+
+def _claim_all(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Claim the deliveries that these changes were called for."""
+    calls = [
+        (each.before.run_id, each.calling.number, each.calling.provider_run_id, each.calling.at)
+        for each in changes
+        if each.calling is not None
+    ]
+    held = {run_id for (run_id,) in tx.found(_CALL, calls)}
+    for run_id, number, *_ in calls:
+        if run_id not in held:
+            raise Superseded(f"another vendor run holds delivery {number} of run {run_id!r}")
 
 
 def _once_each(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:

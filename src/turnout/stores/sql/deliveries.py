@@ -21,6 +21,9 @@ from turnout.stores.sql.rows import (
 from turnout.stores.sql.schema import among, deliveries, fixed, for_rows, given, insert_rows, runs
 from turnout.stores.sql.statements import Row, Transaction
 
+LARGEST_KNOWN: Final = 64 * 1024
+"""Bytes of the payload of a run that comes with its delivery."""
+
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
 _ITS: Final = (
     deliveries.c.run_id == given(deliveries.c.run_id),
@@ -70,11 +73,22 @@ _WITHDRAW: Final = (
 )
 _PARK: Final = update(deliveries).where(*_ITS, _IS_LIVE).values(token=bindparam("to_token"))
 _DUE: Final = (
-    select(*DELIVERY_COLUMNS)
+    select(*DELIVERY_COLUMNS, *RUN_COLUMNS)
+    .select_from(deliveries)
+    .join(
+        runs,
+        and_(
+            runs.c.run_id == deliveries.c.run_id,
+            runs.c.seq == fixed(0),
+            deliveries.c.state == fixed(DeliveryState.PENDING.value),
+            func.length(runs.c.payload) <= fixed(LARGEST_KNOWN),
+        ),
+        isouter=True,
+    )
     .where(deliveries.c.watched == fixed(1), deliveries.c.due_at <= bindparam("now"))
     .order_by(deliveries.c.due_at)
     .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, of=deliveries)
 )
 _MOVE: Final = for_rows(
     deliveries,
@@ -183,7 +197,7 @@ def read_deliveries(tx: Transaction, run_id: str) -> Sequence[Delivery]:
 
 def due_deliveries(tx: Transaction, now: int, limit: int, hold: int) -> Sequence[Delivery]:
     """Take what is due; what is taken is due again after the hold."""
-    taken = [delivery_of(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
+    taken = [_taken(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
     tx.put(_MOVE, [(each.run_id, each.number, now + hold) for each in taken])
     return taken
 
@@ -226,6 +240,12 @@ def stopped(tx: Transaction, run_id: str, number: int) -> None:
 def _acceptance(handed: Handed) -> Row:
     told = handed.due_at, handed.provider_run_id, handed.sent_at
     return handed.run_id, handed.number, *told
+
+
+def _taken(row: Row) -> Delivery:
+    """Read a delivery, with its run where that came with it."""
+    ends = len(DELIVERY_COLUMNS)
+    return delivery_of(row, None if row[ends] is None else run_of(row[ends:]))
 
 
 def _key(run_id: str, number: int) -> dict[str, object]:

@@ -221,7 +221,7 @@ def transition_of(row: Row) -> Transition:
     return Transition(state=_RUN_STATES[row[0]], at=row[1])
 
 
-def delivery_of(row: Row) -> Delivery:
+def delivery_of(row: Row, run: Run | None = None) -> Delivery:
     """Read a delivery from DELIVERY_COLUMNS."""
     return Delivery(
         run_id=row[0],
@@ -237,6 +237,7 @@ def delivery_of(row: Row) -> Delivery:
         called_at=row[10],
         stopping=bool(row[11]),
         failures=row[12],
+        run=run,
     )
 
 
