@@ -1,6 +1,7 @@
 """The app's tasks and schedules as functions of the vendor's SDK, and the application for them."""
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
@@ -19,7 +20,7 @@ from turnout.ports.caller import Surroundings
 from turnout_inngest.ingress import ingress_functions, names_of
 from turnout_inngest.schedules import FUNCTION, slot_of
 from turnout_inngest.settings import SERVED_AT, InngestSettings
-from turnout_inngest.walk import Walk
+from turnout_inngest.walk import FIRST, Opening, Walk
 
 Function: TypeAlias = inngest.Function[Any]
 
@@ -50,6 +51,23 @@ class Client(inngest.Inngest):
         return self._fallback
 
 
+_opening: ContextVar[Opening] = ContextVar("what a vendor run's first answer was")
+
+
+class Remembering(inngest.Middleware):
+    """Finds, before a walk begins, what was said first: only middleware is shown all steps."""
+
+    async def transform_input(
+        self, ctx: Any, function: inngest.Function[Any], steps: inngest.StepMemos
+    ) -> None:
+        """Set it for this call."""
+        del ctx, function
+        memos = [each.data for each in steps.values()]
+        carried = (each.get(FIRST) for each in memos if isinstance(each, dict))
+        said = next((each for each in carried if isinstance(each, dict)), None)
+        _opening.set(Opening(is_first=not memos, said=said))
+
+
 def event_name(app: App, task_id: str) -> str:
     """Name the event that delivers a task's runs: ours alone, so that no user's starts a task."""
     return f"turnout/deliver.{app.name}.{task_id}"
@@ -73,6 +91,7 @@ def task_functions(surroundings: Surroundings, client: inngest.Inngest) -> list[
             worker=surroundings.worker,
             clock=surroundings.clock,
             definition=surroundings.app.definition,
+            opening=_opening.get(),
         )
         return await walk.run()
 
@@ -83,6 +102,7 @@ def task_functions(surroundings: Surroundings, client: inngest.Inngest) -> list[
             retries=RETRIES,
             timeouts=_timeouts(task.policies),
             trigger=inngest.TriggerEvent(event=event_name(app, task.id)),
+            middleware=[Remembering],
         )(handle)
         for task in tasks_of(app)
     ]

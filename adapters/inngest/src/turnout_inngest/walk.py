@@ -4,12 +4,16 @@ The SDK calls the handler from the top again after every vendor step, with the o
 that are done. So a walk is a pure function of what the worker said before: every answer of the
 worker is remembered as a vendor step, whose id depends on what is called for and never on where
 in the walk. Two branches may come upon the same call; the first one makes it, the other ends.
+
+What a run does first is asked without a vendor step of its own, which would cost a call of the
+vendor's, and so a turn of its queue, before anything is done. The answer is remembered beside that
+of the first try, or as a step where there is more to do than one try.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -43,9 +47,25 @@ LONGEST_HOLD: Final[Millis] = 1_000
 """How long a call waits in process: the vendor's own waits are of whole seconds."""
 LONGEST_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
 
+FIRST: Final = "first"
+"""Where the first try's answer carries what was said before it."""
+_OPENING: Final = "advance"
+
 Found: TypeAlias = tuple[Said, list["Work"]]
 Work: TypeAlias = Callable[[], Awaitable[Found]]
 """One call, with the waits before it: what was said, and what only this branch can do next."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """What is remembered of a vendor run's first answer.
+
+    is_first: nothing at all is remembered yet. said: that answer, where the first try carries it;
+    otherwise it is a vendor step.
+    """
+
+    is_first: bool
+    said: dict[str, Any] | None = None
 
 
 class _Over(Exception):
@@ -76,19 +96,23 @@ class Walk:
         worker: Worker,
         clock: Clock,
         definition: str,
+        opening: Opening,
     ) -> None:
         self._ctx = ctx
         self._worker = worker
         self._clock = clock
-        self._run_id, task, number = _delivered(ctx.event.data)
+        self._run_id = str(ctx.event.data["run_id"])
         self._common: dict[str, Any] = {
-            "task": task,
+            "task": str(ctx.event.data["task"]),
             "definition": definition,
             "run_id": self._run_id,
-            "delivery": number,
+            "delivery": int(str(ctx.event.data["delivery"])),
             "provider_run_id": ctx.run_id,
             "provider_attempt": ctx.attempt + 1,
         }
+        self._opening = opening
+        self._opened: dict[str, Any] | None = None
+        """What was said first, until the first try carries it."""
         self._asked: set[str] = set()
         self._count = 0
         self._depth = 0
@@ -100,7 +124,7 @@ class Walk:
     async def run(self) -> dict[str, Any]:
         """Walk; the vendor run's result, or the error that fails it."""
         try:
-            await self._flow(partial(self._advance, "advance"))
+            await self._flow(self._open)
         except _Over as over:
             return self._ended(over.said)
         except _Quiet as quiet:
@@ -213,6 +237,27 @@ class Walk:
 
     # -- calls and waits ----------------------------------------------------------------------
 
+    async def _open(self) -> Found:
+        """Ask what the run does first, or recall what was said."""
+        memo = self._opening.said
+        if memo is None and not self._opening.is_first:
+            return await self._advance(_OPENING)
+        if memo is None:
+            memo = self._opened = await self._told_first()
+        said = said_of(memo)
+        if said.state.terminal:
+            return said, []
+        if self._opened is not None and not _is_one_try(said):
+            # The vendor calls again for what comes next.
+            await self._step(_OPENING, partial(_known, self._opened))
+        return said, self._news(said, always=True)
+
+    async def _told_first(self) -> dict[str, Any]:
+        memo = await self._said(lambda: self._worker.advance(Advance(**self._common)), None)
+        if "refused" in memo:
+            raise _Quiet(str(memo["refused"]))
+        return memo
+
     async def _advance(
         self, name: str, *, not_before: Millis | None = None, parked: tuple[int, int] | None = None
     ) -> Found:
@@ -236,7 +281,8 @@ class Walk:
 
         async def call() -> dict[str, Any]:
             message = Execute(**self._common, step=which.step, attempt=which.attempt)
-            return await self._said(lambda: self._worker.execute(message), not_before)
+            answer = await self._said(lambda: self._worker.execute(message), not_before)
+            return answer if self._opened is None else {**answer, FIRST: self._opened}
 
         memo = await self._step(name, call)
         said, receipt = said_of(memo), receipt_of(memo)
@@ -344,16 +390,12 @@ class Walk:
         return timedelta(seconds=min(2**self._ctx.attempt, 60))
 
 
-def _delivered(data: Mapping[str, Any]) -> tuple[str, str, int]:
-    """Read which delivery of which run is meant; somebody else's event fails at once, by name."""
-    run_id, task, number = (data.get(each) for each in ("run_id", "task", "delivery"))
-    if isinstance(run_id, str) and isinstance(task, str) and isinstance(number, int):
-        return run_id, task, number
-    raise inngest.NonRetriableError(
-        "this function runs what Turnout delivers, and the event names no run, task and delivery;"
-        " start the task by its own event, with turnout emit",
-        quiet=True,
-    )
+def _is_one_try(said: Said) -> bool:
+    return said.parked is None and len(said.starts) == 1
+
+
+async def _known(memo: dict[str, Any]) -> dict[str, Any]:
+    return memo
 
 
 async def _nothing() -> None:
