@@ -85,7 +85,7 @@ def test_what_the_adapter_writes_is_what_the_worker_reads() -> None:
     made = definition_of(app("demo", report), "http://127.0.0.1:8000/")
     jsonschema.validate(made, SCHEMA)
     read = definition(made)
-    assert [each.id for each in read.tasks] == ["report", "turnout-tick"]
+    assert [each.id for each in read.tasks] == ["report", "turnout-tick", "turnout-probe"]
     assert read.service == "http://127.0.0.1:8000"
 
 

@@ -16,6 +16,7 @@ from turnout.model.status import Capability, DeliveryState, Held, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.caller import Delivered, Probing, Sighting, Surroundings
+from turnout_triggerdev.alerts import MOUNT, alerts, secrets_of
 from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.probe import probe
@@ -56,6 +57,8 @@ class TriggerdevCaller:
         self._app = surroundings.app
         self._clock = surroundings.clock
         self._settings = settings
+        self._worker = surroundings.worker
+        self._alert_secrets = secrets_of(surroundings.settings)
         self._api = Api(settings, surroundings.clock)
         self._registered = Registered(self._api, settings, surroundings.clock)
         self._schedules = Schedules(self._api, settings, surroundings.app.name)
@@ -156,6 +159,15 @@ class TriggerdevCaller:
         """
         missing = await self._registered.missing({each.id for each in self._app.tasks})
         return [each.id for each in self._app.tasks if each.id not in missing]
+
+    @property
+    def mount(self) -> str:
+        """Where the vendor's alerts come in."""
+        return MOUNT
+
+    def asgi(self) -> Any:
+        """Take the vendor's alert webhooks in, signed by TRIGGER_ALERT_WEBHOOK_SECRET."""
+        return alerts(self._alert_secrets, self._worker, self._clock)
 
     async def probe(self, patience: float) -> Sequence[Probing]:
         """Have the worker call the service, and say what it saw on the way."""

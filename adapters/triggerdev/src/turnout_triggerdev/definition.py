@@ -21,7 +21,6 @@ PROBE_TTL = "5m"
 MARGIN = 60
 """Seconds by which the vendor's own limit on a run comes later than ours."""
 SHORTEST_LIMIT = 5
-LONGEST_QUEUE = 128
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_/-]")
 
 
@@ -46,8 +45,11 @@ def definition_of(app: App, service_url: str) -> dict[str, Any]:
 
 
 def queue_of(task: str) -> str:
-    """Name a task's own queue, declared with it; a name takes fewer characters than a task's id."""
-    return f"turnout/{NOT_IN_QUEUES.sub('-', task)}"[:LONGEST_QUEUE]
+    """Name a task's own queue, declared with it.
+
+    Two ids that differ in a full stop alone share one, which has no limit and so no effect.
+    """
+    return f"turnout/{NOT_IN_QUEUES.sub('-', task)}"
 
 
 def _task(task: Task) -> dict[str, Any]:

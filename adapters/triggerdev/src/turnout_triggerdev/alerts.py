@@ -1,0 +1,118 @@
+"""The vendor's own alert webhooks: a backstop for reports that a dead worker could not send.
+
+They tell of failed runs alone, signed without a time or an id. So they are hints like any report:
+the run is looked at, and a replay costs one look.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from turnout.errors import TurnoutError
+from turnout.model.protocol import Report, ReportEvent
+from turnout.model.time import Millis
+from turnout.ports.clock import Clock
+from turnout.ports.worker import Worker
+
+MOUNT: Final = "/turnout/triggerdev"
+SECRET: Final = "TRIGGER_ALERT_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
+SIGNATURE: Final = "x-trigger-signature-hmacsha256"
+LARGEST: Final = 1024 * 1024
+TAG: Final = "turnout:"
+EVENTS: Final[Mapping[str, ReportEvent]] = {
+    "CRASHED": ReportEvent.CRASHED,
+    "SYSTEM_FAILURE": ReportEvent.CRASHED,
+    "TIMED_OUT": ReportEvent.TIMED_OUT,
+    "CANCELED": ReportEvent.CANCELLED,
+}
+"""What a failed run's status is called in a report; all others are `failed`."""
+
+log = logging.getLogger(__name__)
+
+
+def secrets_of(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Read the alert channel's secrets, separated by commas while they are changed."""
+    given = settings.get(SECRET, "").split(",")
+    return tuple(each.strip() for each in given if each.strip())
+
+
+def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
+    """Make the application that takes alerts in, at `alerts` below the mount."""
+
+    async def take(request: Request) -> Response:
+        body = await _bounded(request)
+        refused = _refusal(body, request.headers.get(SIGNATURE, ""), secrets)
+        if refused is not None:
+            return refused
+        try:
+            report = report_of(json.loads(body or b""), clock.now())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return _said(400, "the body is not an alert")
+        if report is None:
+            return _said(200, "nothing of ours")
+        try:
+            await worker.report(report)
+        except TurnoutError as error:
+            log.warning("alert not taken", extra={"action": "alert", "error": str(error)})
+            return _said(503, str(error))
+        return _said(202, f"run {report.run_id} is looked at")
+
+    return Starlette(routes=[Route("/alerts", take, methods=["POST"])])
+
+
+def _refusal(body: bytes | None, signature: str, secrets: Sequence[str]) -> Response | None:
+    if body is None:
+        return _said(413, f"an alert has at most {LARGEST:,} bytes")
+    if not secrets:
+        return _said(401, f"this service has no {SECRET}, so it takes no alerts")
+    if not signed(body, signature, secrets):
+        return _said(401, f"the header {SIGNATURE} is missing or wrong")
+    return None
+
+
+def signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
+    """Whether one of the secrets has signed the body; compared in constant time."""
+    given = signature.strip().lower().encode()
+    made = (hmac.new(each.encode(), body, hashlib.sha256).hexdigest() for each in secrets)
+    return any([hmac.compare_digest(each.encode(), given) for each in made])  # noqa: C419 - all of them
+
+
+def report_of(alert: Any, now: Millis) -> Report | None:
+    """Read a failed run's report from an alert; None for other alerts and for others' runs."""
+    if alert["type"] != "alert.run.failed":
+        return None
+    run, task = alert["object"]["run"], alert["object"]["task"]
+    tags = [str(each) for each in run.get("tags") or ()]
+    key = next((each.removeprefix(TAG) for each in tags if each.startswith(TAG)), None)
+    if key is None:
+        return None
+    run_id, _, number = key.rpartition(".")
+    return Report(
+        task=str(task["id"]),
+        run_id=run_id,
+        delivery=int(number),
+        provider_run_id=str(run["id"]),
+        event=EVENTS.get(str(run["status"]), ReportEvent.FAILED),
+        at=now,
+    )
+
+
+async def _bounded(request: Request) -> bytes | None:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST:
+            return None
+    return bytes(body)
+
+
+def _said(status: int, message: str) -> Response:
+    return JSONResponse({"message": message}, status_code=status)
