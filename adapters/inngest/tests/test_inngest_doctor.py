@@ -15,19 +15,29 @@ from inngest_lab import free_port, serving
 from inngest_stage import Stage, ended, start, until
 
 import turnout
-from turnout import App, Context, Schedule
+from turnout import App, Context, Schedule, Task
 from turnout.bootstrap.doctor import examine
 from turnout.errors import PolicyRefused, ProviderRefused
 from turnout.ports.run_store import RunFilter
 
 KEY = "ab" * 16
-MINE = turnout.app("mine", inngest_tasks.plain)
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """A stage without anything on it."""
     return Stage(tmp_path)
+
+
+def mine(stage: Stage, *more: Task, **options: Any) -> App:
+    """An app with a task and names of its own: a real server remembers those of other tests."""
+    plain = turnout.task("plain", on=event(stage))(inngest_tasks.plain.function)
+    return turnout.app(f"mine-{stage.port}", plain, *more, **options)
+
+
+def event(stage: Stage) -> str:
+    """The event that starts the task."""
+    return f"do/plain-{stage.port}"
 
 
 @contextlib.asynccontextmanager
@@ -71,9 +81,9 @@ async def told(stage: Stage, app: App, **environ: str) -> list[str]:
 
 async def test_a_tidy_server_gives_no_warning(stage: Stage) -> None:
     """On a laptop, with the service up and after runs of its own."""
-    async with stage.server(), stage.service(MINE) as live:
-        await ended(live, await start(live, "do/plain"))
-        assert await told(stage, MINE) == []
+    async with stage.server(), stage.service(mine(stage)) as live:
+        await ended(live, await start(live, event(stage)))
+        assert await told(stage, mine(stage)) == []
 
 
 async def test_a_self_hosted_server_has_open_doors(stage: Stage) -> None:
@@ -86,7 +96,7 @@ async def test_a_self_hosted_server_has_open_doors(stage: Stage) -> None:
         "INNGEST_EVENT_KEY": "e",
     }
     async with stage.server():
-        texts = await told(stage, MINE, **keyed)
+        texts = await told(stage, mine(stage), **keyed)
         assert any("/v0/gql" in text and "cancel" in text for text in texts)
         assert any("/invoke/" in text for text in texts)
         assert not any("/v2/apps" in text for text in texts)
@@ -94,63 +104,58 @@ async def test_a_self_hosted_server_has_open_doors(stage: Stage) -> None:
 
 async def test_other_senders_are_found(stage: Stage) -> None:
     """An event at the server that our tasks subscribe to is none of ours; named, it comes in."""
-    async with stage.server(), stage.service(MINE):
+    async with stage.server(), stage.service(mine(stage)):
         sender = inngest.Inngest(app_id="x", event_api_base_url=stage.url, is_production=False)
-        await sender.send(inngest.Event(name="do/plain", data={}))
-        (text,) = await told(stage, MINE)
-        assert "do/plain" in text
-        late = await told(stage, MINE, TURNOUT_INNGEST_INGRESS="subscribed")
-        assert late == ["TURNOUT_INNGEST_INGRESS is not registered yet for do/plain"]
+        await sender.send(inngest.Event(name=event(stage), data={}))
+        (text,) = await until(lambda: _found(stage))
+        assert event(stage) in text
+        late = await told(stage, mine(stage), TURNOUT_INNGEST_INGRESS="subscribed")
+        assert late == [f"TURNOUT_INNGEST_INGRESS is not registered yet for {event(stage)}"]
 
 
 async def test_other_listeners_are_found(stage: Stage) -> None:
     """A function of another app that the same event starts is named, with its app."""
-    async with stage.server(), stage.service(MINE):
-        async with sdk_app(stage, "theirs", "old-way", "do/plain"):
-            (text,) = await told(stage, MINE)
+    async with stage.server(), stage.service(mine(stage)):
+        async with sdk_app(stage, "theirs", "old-way", event(stage)):
+            (text,) = await told(stage, mine(stage))
         assert "'old-way'" in text
         assert "'theirs'" in text
 
 
 async def test_a_run_started_by_hand_is_found_and_refused(stage: Stage) -> None:
     """It fails at once with what to do instead, runs no step, and the doctor counts it."""
-    inngest_tasks.tried.clear()
-    async with stage.server(), stage.service(inngest_tasks.everything) as live:
-        answer = await stage.api.post(
-            "/v2/apps/stage/functions/plain/invoke", json={"data": {"hand": "made"}}
-        )
+    invoke = f"/v2/apps/{mine(stage).name}/functions/plain/invoke"
+    async with stage.server(), stage.service(mine(stage)) as live:
+        answer = await stage.api.post(invoke, json={"data": {"hand": "made"}})
         vendor_run = answer.json()["data"]["runId"]
         run = await until(lambda: _ended(stage, vendor_run))
         assert run["status"] == "FAILED"
         assert "turnout emit" in str(run["output"])
         forged = {"run_id": "none-such", "delivery": 1, "task": "plain", "definition": "x"}
-        answer = await stage.api.post(
-            "/v2/apps/stage/functions/plain/invoke", json={"data": forged}
-        )
+        answer = await stage.api.post(invoke, json={"data": forged})
         run = await until(lambda: _ended(stage, answer.json()["data"]["runId"]))
         assert run["status"] == "COMPLETED"
-        report = await ended(live, await start(live, "do/plain"))
+        report = await ended(live, await start(live, event(stage)))
         again = await stage.api.post(
             f"/v2/runs/{report.deliveries[-1].provider_run_id}/rerun", json={}
         )
         run = await until(lambda: _ended(stage, again.json()["data"]["runId"]))
         assert run["status"] == "COMPLETED"
-        texts = await told(stage, inngest_tasks.everything)
+        texts = await told(stage, mine(stage))
         assert [text[:9] for text in texts] == ["2 run(s) "]
 
 
 async def test_what_is_registered_and_not_defined_is_told(stage: Stage) -> None:
     """Code that lacks a task is told of what it would remove."""
-    more = turnout.app("mine", inngest_tasks.plain, inngest_tasks.retried)
-    async with stage.server(), stage.service(more):
-        (text,) = await told(stage, MINE)
+    async with stage.server(), stage.service(mine(stage, inngest_tasks.retried)):
+        (text,) = await told(stage, mine(stage))
         assert "retried" in text
 
 
 async def test_no_worker_is_connected(stage: Stage) -> None:
     """With the transport by socket, runs fail where nobody holds one."""
-    async with stage.server(), stage.service(MINE):
-        (text,) = await told(stage, MINE, TURNOUT_INNGEST_TRANSPORT="connect")
+    async with stage.server(), stage.service(mine(stage)):
+        (text,) = await told(stage, mine(stage), TURNOUT_INNGEST_TRANSPORT="connect")
         assert "no worker" in text
 
 
@@ -162,8 +167,8 @@ async def test_the_command_shows_it(stage: Stage, monkeypatch: pytest.MonkeyPatc
         sender = inngest.Inngest(app_id="x", event_api_base_url=stage.url, is_production=False)
         await sender.send(inngest.Event(name="do/plain", data={}))
         checks = await examine(stage.environ, "inngest_tasks:everything")
-        (warning,) = [each for each in checks if each.name == "at inngest"]
-        assert "TURNOUT_INNGEST_INGRESS=do/plain" in warning.fix
+        fixes = [each.fix for each in checks if each.name == "at inngest"]
+        assert any("TURNOUT_INNGEST_INGRESS=do/plain" in fix for fix in fixes)
         await stage.kill_server()
         checks = await examine(stage.environ, "inngest_tasks:everything")
         assert not [each for each in checks if each.name == "at inngest"]
@@ -183,28 +188,29 @@ async def _define(stage: Stage, app: App, **environ: str) -> None:
 
 async def test_another_deployables_functions_are_never_replaced(stage: Stage) -> None:
     """Functions that Turnout did not register are named, and stay; unless it is said otherwise."""
-    async with stage.server(), sdk_app(stage, "mine", "theirs", "their/event"):
+    async with stage.server(), sdk_app(stage, mine(stage).name, "theirs", "their/event"):
         with pytest.raises(ProviderRefused, match=r"theirs.*TURNOUT_INNGEST_REPLACE"):
-            await _define(stage, MINE)
-        assert await _functions(stage, "mine") == ["theirs"]
-        (text,) = [each for each in await told(stage, MINE) if "holds the app id" in each]
+            await _define(stage, mine(stage))
+        assert await _functions(stage) == ["theirs"]
+        (text,) = [each for each in await told(stage, mine(stage)) if "holds the app id" in each]
         assert "theirs" in text
-        await _define(stage, MINE, TURNOUT_INNGEST_REPLACE="1")
-        assert await _functions(stage, "mine") == ["plain"]
+        await _define(stage, mine(stage), TURNOUT_INNGEST_REPLACE="1")
+        assert await _functions(stage) == ["plain"]
 
 
 async def test_two_deployables_of_one_name(stage: Stage) -> None:
-    """The second one, elsewhere and with other tasks, is refused; the same one may lose a task."""
-    other = turnout.app("mine", inngest_tasks.retried)
+    """The second one, with other tasks, is refused while the first one is up; one may move."""
+    other = turnout.app(mine(stage).name, inngest_tasks.retried)
     elsewhere = {"TURNOUT_SERVICE_URL": "http://127.0.0.1:1"}
     async with stage.server():
-        await _define(stage, MINE)
-        with pytest.raises(ProviderRefused, match=r"another deployable.*plain"):
-            await _define(stage, other, **elsewhere)
-        await _define(stage, MINE, **elsewhere)
-        await _define(stage, MINE)
-        await _define(stage, other)
-        assert await _functions(stage, "mine") == ["retried"]
+        async with stage.service(mine(stage)):
+            with pytest.raises(ProviderRefused, match=r"another deployable.*plain"):
+                await _define(stage, other, **elsewhere)
+            assert await _functions(stage) == ["plain"]
+            await _define(stage, mine(stage), **elsewhere)
+            await _define(stage, mine(stage))
+        await _define(stage, other, **elsewhere)
+        assert await _functions(stage) == ["retried"]
 
 
 async def test_ids_that_the_server_cannot_tell_apart(stage: Stage) -> None:
@@ -217,9 +223,10 @@ async def test_ids_that_the_server_cannot_tell_apart(stage: Stage) -> None:
     async def bc(ctx: Context, payload: Any) -> None: ...
 
     async with stage.server():
-        await _define(stage, turnout.app("a-b", c))
-        with pytest.raises(ProviderRefused, match="'a-b-c'"):
-            await _define(stage, turnout.app("a", bc))
+        a = f"a{stage.port}"
+        await _define(stage, turnout.app(f"{a}-b", c))
+        with pytest.raises(ProviderRefused, match=f"'{a}-b-c'"):
+            await _define(stage, turnout.app(a, bc))
 
 
 async def test_a_task_with_the_id_of_a_failure_hook(stage: Stage) -> None:
@@ -238,27 +245,31 @@ async def test_a_task_with_the_id_of_a_failure_hook(stage: Stage) -> None:
 async def test_a_refused_function_has_the_servers_reason(stage: Stage) -> None:
     """One bad function refuses the whole; the reason is the server's own, and nothing changes."""
     async with stage.server():
-        await _define(stage, MINE)
-        live = turnout.open_turnout(MINE, stage.environ, serve=False)
+        await _define(stage, mine(stage))
+        live = turnout.open_turnout(mine(stage), stage.environ, serve=False)
         caller: Any = live.callers["inngest"]
         with pytest.raises(ProviderRefused, match=r"no such zone|Nowhere"):
             await caller._sync({"bad": "TZ=Nowhere/None 0 * * * *"})
         await live.close()
-        assert await _functions(stage, "mine") == ["plain"]
+        assert await _functions(stage) == ["plain"]
 
 
 async def test_a_registration_is_repeated_without_loss(stage: Stage) -> None:
     """Replicas that register at once leave all functions and schedules as they are."""
     hourly = Schedule(id="hourly", task="plain", cron="0 * * * *")
-    timely = turnout.app("mine", inngest_tasks.plain, schedules=[hourly])
+    timely = mine(stage, schedules=[hourly])
     async with stage.server(), stage.service(timely):
         for _ in range(3):
             await _define(stage, timely)
-        assert await _functions(stage, "mine") == ["_schedule.hourly", "plain"]
+        assert await _functions(stage) == ["_schedule.hourly", "plain"]
 
 
-async def _functions(stage: Stage, app: str) -> list[str]:
-    answer = await stage.api.get(f"/v2/apps/{app}/functions")
+async def _found(stage: Stage) -> list[str] | None:
+    return await told(stage, mine(stage)) or None
+
+
+async def _functions(stage: Stage) -> list[str]:
+    answer = await stage.api.get(f"/v2/apps/{mine(stage).name}/functions")
     return sorted(each["id"] for each in answer.json()["data"])
 
 

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import httpx
+
 from turnout.errors import ProviderRefused
 from turnout.model.tasks import App
 from turnout_inngest.api import InngestApi
@@ -21,6 +23,7 @@ from turnout_inngest.shapes import object_in, objects_in, text_in
 
 MOST_APPS: Final = 50
 SHOWN: Final = 5
+ANSWERS_WITHIN: Final = 2.0
 OVERRIDE: Final = "TURNOUT_INNGEST_REPLACE"
 
 
@@ -80,7 +83,7 @@ async def check_ours(api: InngestApi, app: App, settings: InngestSettings) -> No
             f" another name, or set {OVERRIDE}=1 to replace them"
         )
     unknown = unknown_tasks(app, there.functions)
-    if unknown and _elsewhere(there.url, settings):
+    if unknown and _elsewhere(there.url, settings) and await _may_live(there.url, settings):
         raise ProviderRefused(
             f"at Inngest the app id {app.name!r} is held by another deployable{_at(there.url)},"
             f" with tasks that this one does not define: {_some(unknown)}. Give this app another"
@@ -124,6 +127,18 @@ def _elsewhere(url: str, settings: InngestSettings) -> bool:
     if not url or urlsplit(url).scheme not in {"http", "https"} or settings.transport != "serve":
         return False
     return _place(url) != (*_place(settings.service_url)[:2], settings.served_at)
+
+
+async def _may_live(url: str, settings: InngestSettings) -> bool:
+    """Whether the other one may be in use. On a dev server an address is left without a word."""
+    if settings.production:
+        return True
+    try:
+        async with httpx.AsyncClient(timeout=ANSWERS_WITHIN) as http:
+            await http.head(url)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _place(url: str) -> tuple[str, int | None, str]:
