@@ -48,9 +48,10 @@ class RunCall:
                 else:
                     said = await self._several(said)
         finally:
-            for flight in self._flights.values():
-                flight.cancel()
-            await asyncio.gather(*self._flights.values(), return_exceptions=True)
+            if self._flights:
+                for flight in self._flights.values():
+                    flight.cancel()
+                await asyncio.gather(*self._flights.values(), return_exceptions=True)
 
     async def _several(self, said: Next) -> Next:
         """Start what is to start, and come back when something has ended, is due or was woken."""

@@ -4,6 +4,8 @@ A draft starts from a journal as it was read, takes an attempt's outcome, what t
 decided, and the run's end, and becomes one `Change`: committed whole, or not at all.
 """
 
+from collections.abc import Mapping
+
 from turnout.model.copying import changed
 from turnout.model.runs import (
     Attempt,
@@ -29,6 +31,8 @@ class Draft:
     __slots__ = (
         "_attempts",
         "_emissions",
+        "_merged_attempts",
+        "_merged_steps",
         "_steps",
         "_stop_vendor",
         "_transitions",
@@ -41,6 +45,9 @@ class Draft:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.run: Run = journal.run
+        # What changed, and the whole with it, which is copied once there is a change.
+        self._merged_steps: Mapping[str, Step] = journal.steps
+        self._merged_attempts: Mapping[str, tuple[Attempt, ...]] = journal.attempts
         self._steps: dict[str, Step] = {}
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._transitions: list[Transition] = []
@@ -64,11 +71,17 @@ class Draft:
 
     def put_step(self, step: Step) -> None:
         """Insert or replace a step."""
-        self._steps[step.step] = step
+        if not self._steps:
+            self._merged_steps = dict(self._merged_steps)
+        self._steps[step.step] = self._merged_steps[step.step] = step  # type: ignore[index]
 
     def put_attempt(self, attempt: Attempt) -> None:
         """Insert or replace an attempt."""
+        if not self._attempts:
+            self._merged_attempts = dict(self._merged_attempts)
         self._attempts[attempt.step, attempt.number] = attempt
+        tried = self._merged_attempts.get(attempt.step, ())
+        self._merged_attempts[attempt.step] = (*tried[: attempt.number - 1], attempt)  # type: ignore[index]
 
     def merge(self, change: Change | None) -> None:
         """Take up a change of the run's state, decided from `run` as it stands here."""
@@ -81,7 +94,7 @@ class Draft:
     def record(self, decision: Decision, effects: Effects, now: Millis) -> None:
         """Take up what a replay of `view()` decided."""
         for asked in decision.asked:
-            self._steps[asked.step.step] = asked.step
+            self.put_step(asked.step)
             if asked.wait is not None:
                 self._waits.append(asked.wait)
             if asked.emission is not None:
@@ -115,7 +128,7 @@ class Draft:
     def record_settled(self, decision: Decision) -> None:
         """Take up only what the replay found to be over."""
         for step in decision.steps:
-            self._steps[step.step] = step
+            self.put_step(step)
         for attempt in decision.attempts:
             self.put_attempt(attempt)
 
@@ -132,12 +145,13 @@ class Draft:
             self.run = changed(self.run, progress=told)
 
     def view(self) -> Journal:
-        """The journal as it would be; its seq is still the old one."""
-        return self._merged(self.run)
+        """The journal as it would be now; its seq is still the old one."""
+        return Journal(run=self.run, steps=self._merged_steps, attempts=self._merged_attempts)
 
     def committed(self) -> Journal:
         """The journal once this has been committed."""
-        return self._merged(changed(self.run, seq=self.journal.run.seq + 1))
+        run = changed(self.run, seq=self.journal.run.seq + 1)
+        return Journal(run=run, steps=self._merged_steps, attempts=self._merged_attempts)
 
     def change(self, wake_at: Millis | None) -> Change:
         """The change to apply."""
@@ -153,18 +167,6 @@ class Draft:
             stop_vendor=self._stop_vendor,
             calling=self.calling,
         )
-
-    def _merged(self, run: Run) -> Journal:
-        journal = self.journal
-        steps = {**journal.steps, **self._steps} if self._steps else journal.steps
-        attempts = journal.attempts
-        if self._attempts:
-            merged = dict(attempts)
-            for attempt in self._attempts.values():
-                tried = merged.get(attempt.step, ())
-                merged[attempt.step] = (*tried[: attempt.number - 1], attempt)
-            attempts = merged
-        return Journal(run=run, steps=steps, attempts=attempts)
 
 
 def unparked(run: Run) -> Run:

@@ -84,7 +84,10 @@ class StepCommand(Command[T]):
         retries: Retries | None,
         timeout: Millis | None,
     ) -> None:
-        super().__init__(gate, id)
+        # Written out: this is what nearly every command is, at every replay.
+        self.gate = gate
+        self.id = id
+        gate.made[id_of(self)] = self
         self.function = function
         self.args = args
         self.kwargs = kwargs

@@ -133,10 +133,13 @@ class _Replay:
                 self.live.remove(coroutine)
                 return _RAISED, raised
             value = error = None
-            if not isinstance(asked, Command):
+            if isinstance(asked, ParallelCommand):
+                outcome, found = yield from self._branches(asked, prefix, index)
+            elif isinstance(asked, Command):
+                outcome, found = self._resolve(asked, prefix, index)
+            else:
                 value, error = yield from self._foreign(asked)
                 continue
-            outcome, found = yield from self._answer(asked, prefix + _number(index))
             if outcome is _BLOCKED:
                 return _BLOCKED, None
             if outcome is _RAISED:
@@ -145,17 +148,13 @@ class _Replay:
                 value = found
             index += 1
 
-    def _answer(self, asked: Command[Any], position: str) -> Generator[Any, Any, _Walked]:
-        if asked.gate is not self.gate:
-            raise ReplayError(f"{asked} belongs to another run's ctx")
-        if isinstance(asked, ParallelCommand):
-            return (yield from self._branches(asked, position))
-        return self._resolve(asked, position)
-
-    def _branches(self, asked: ParallelCommand, position: str) -> Generator[Any, Any, _Walked]:
+    def _branches(
+        self, asked: ParallelCommand, prefix: str, place: int
+    ) -> Generator[Any, Any, _Walked]:
+        self._check_own(asked)
         walked: list[_Walked] = []
         for number, branch in enumerate(asked.branches):
-            inner = f"{position}.{_number(number)}."
+            inner = f"{prefix}{_number(place)}.{_number(number)}."
             walked.append((yield from self._walk(_branch(branch), inner)))
         if any(outcome is _BLOCKED for outcome, _ in walked):
             return _BLOCKED, None
@@ -180,7 +179,12 @@ class _Replay:
                 raise  # this process stops: that is not the function's to see
             return None, error
 
-    def _resolve(self, command: Command[Any], position: str) -> _Walked:
+    def _check_own(self, asked: Command[Any]) -> None:
+        if asked.gate is not self.gate:
+            raise ReplayError(f"{asked} belongs to another run's ctx")
+
+    def _resolve(self, command: Command[Any], prefix: str, place: int) -> _Walked:
+        self._check_own(command)
         name = command.id
         if name in self.seen:
             raise DuplicateStep(
@@ -191,7 +195,7 @@ class _Replay:
         self.seen.add(name)
         step = self.steps.get(name)
         if step is None:
-            step = self._ask(command, position, index)
+            step = self._ask(command, prefix + _number(place), index)
         elif step.kind is not command.kind:
             raise StepChanged(
                 f"step {name!r} of task {self.task.id!r} is recorded as {step.kind} and asked for"

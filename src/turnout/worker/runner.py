@@ -10,7 +10,7 @@ from turnout.model.policies import Policies
 from turnout.model.protocol import Call, Next
 from turnout.model.runs import Calling, Journal, Run
 from turnout.model.status import ParkReason, RunStatus
-from turnout.model.tasks import App, Task
+from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.model.transitions import begin, time_out
 from turnout.ports.clock import Clock
@@ -155,7 +155,10 @@ class Runner:
                 draft.park(waits)
                 return waits
             draft.merge(begin(draft.view(), task.policies.timeouts, now))
-        decision = await self._replay(task, draft, now)
+        if task.open_mode:
+            decision = await replay_open(task, draft.view(), now, self.effects)
+        else:
+            decision = replay(task, draft.view(), now, self.effects)
         if decision.attempts and await self._revived(seat, decision, now):
             return None
         if hot and decision.state is not RunStatus.RUNNING:
@@ -243,11 +246,6 @@ class Runner:
         if await self.store.take_slot(run.run_id, None, limit.limit, now):
             return None
         return Decision(reasons=(ParkReason.SLOT,))
-
-    async def _replay(self, task: Task, draft: Draft, now: Millis) -> Decision:
-        if task.open_mode:
-            return await replay_open(task, draft.view(), now, self.effects)
-        return replay(task, draft.view(), now, self.effects)
 
     async def _revived(self, seat: Seat, lost: Decision, now: Millis) -> bool:
         """Make sure that leases that look lost are: they are renewed without raising the seq."""

@@ -92,15 +92,15 @@ class Committer:
         writers = self._writers
         return writers[crc32(of.encode()) % len(writers)] if len(writers) > 1 else writers[0]
 
-    async def _submit(
+    def _submit(
         self, thread: "_Thread", name: str, work: Work, item: Any, *, shared: bool
-    ) -> Any:
+    ) -> asyncio.Future[Any]:
         if self._closed:
             raise StoreUnavailable("the run store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         thread.put(Operation(name, work, item, shared, loop, future))
-        return await future
+        return future
 
     async def close(self) -> None:
         """Finish what was begun, and let go of the connections."""
