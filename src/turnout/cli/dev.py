@@ -36,6 +36,10 @@ def dev(
     env_file: Annotated[
         Path | None, typer.Option(help="Write the settings here, not to stdout; sh sources it.")
     ] = None,
+    real_worker: Annotated[
+        bool,
+        typer.Option("--real-worker", help="Run vendors' own workers; needs Node.js."),
+    ] = False,
     app: AppName = None,
 ) -> None:
     """Start every installed provider's offline server: doubles, not production.
@@ -49,7 +53,17 @@ def dev(
         fail("no installed adapter brings an offline server; install one, like turnout-<provider>")
     ports = _ports(context.args, servers)
     _free(ports)
-    run(_serve(list(servers.values()), ports, data, service, app, env_file, reload=reload))
+    serving = _serve(
+        list(servers.values()),
+        ports,
+        data,
+        service,
+        app,
+        env_file,
+        reload=reload,
+        real_worker=real_worker,
+    )
+    run(serving)
 
 
 def _ports(extra: list[str], servers: "dict[str, DevServer]") -> dict[str, int]:
@@ -90,6 +104,7 @@ async def _serve(
     env_file: Path | None,
     *,
     reload: bool,
+    real_worker: bool,
 ) -> None:
     from turnout.bootstrap import load_app, read_settings
     from turnout.local.processes import Supervisor
@@ -109,6 +124,7 @@ async def _serve(
                 app=App(name="dev", tasks=()) if named is None else load_app(named),
                 service_url=service,
                 signing_key=key,
+                real_worker=real_worker,
             )
             exports |= await _start(processes, server, setup, workers=named is not None)
         _tell(exports, env_file)

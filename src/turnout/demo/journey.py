@@ -24,6 +24,8 @@ from turnout.model.routing import DUAL
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.parity.check import check
+from turnout.parity.heads import Bounds
+from turnout.parity.pair import Rules
 from turnout.parity.report import Report
 from turnout.ports.run_store import RunFilter
 from turnout.stores.artifacts import open_store
@@ -120,7 +122,8 @@ class Journey:
         self.say("comparing")
         store = open_store(str(self.stage.artifacts))
         try:
-            return await check(store, name=str(self.stage.artifacts))
+            bounds = Bounds(slow_ms=self.stage.slow_ms)
+            return await check(store, name=str(self.stage.artifacts), rules=Rules(bounds=bounds))
         finally:
             await store.aclose()
 

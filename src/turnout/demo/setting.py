@@ -11,6 +11,8 @@ from pathlib import Path
 from turnout.demo.tasks import agents
 from turnout.errors import UnknownProvider
 from turnout.local.processes import free_port
+from turnout.model.time import Millis
+from turnout.parity.heads import Bounds
 from turnout.ports.devserver import DevServer, DevSetup, Process
 
 GROUP = "turnout.devservers"
@@ -27,6 +29,13 @@ class Stage:
     seed: int
     ports: dict[str, int] = field(default_factory=dict)
     signing_key: str = field(repr=False)
+    real_worker: bool = False
+    """Whether vendors' own workers run the tasks, where an adapter has one."""
+
+    @property
+    def slow_ms(self) -> Millis:
+        """How much more overhead a shadow may have: a real worker starts a process for a run."""
+        return 60_000 if self.real_worker else Bounds().slow_ms
 
     @property
     def service_url(self) -> str:
@@ -51,6 +60,7 @@ class Stage:
             app=agents,
             service_url=self.service_url,
             signing_key=self.signing_key,
+            real_worker=self.real_worker,
         )
 
     def servers(self) -> Sequence[Process]:
@@ -101,7 +111,7 @@ def devservers() -> dict[str, DevServer]:
     return {each.name: each.load()() for each in found}
 
 
-def stage(out: Path, *, seed: int, lag: str) -> Stage:
+def stage(out: Path, *, seed: int, lag: str, real_worker: bool = False) -> Stage:
     """Set the stage for a move from the first provider to the second one."""
     servers = list(devservers().values())
     if len(servers) < 2:  # noqa: PLR2004 - from one to another
@@ -118,6 +128,7 @@ def stage(out: Path, *, seed: int, lag: str) -> Stage:
         seed=seed,
         ports={name: free_port() for name in names_},
         signing_key=key,
+        real_worker=real_worker,
     )
 
 

@@ -18,9 +18,6 @@ import httpx
 from turnout.errors import Unavailable
 from turnout.ports.devserver import Process
 
-READY_IN = 30.0
-"""Seconds until a process must answer."""
-
 TRIES = 5
 """How often a process that is killed as it starts is started again."""
 
@@ -41,8 +38,8 @@ class Child:
 
         Its port must be free: else another process would answer in its place.
         """
-        if self.process.ready_url is not None and in_use(urlsplit(self.process.ready_url).port):
-            port = urlsplit(self.process.ready_url).port
+        port = urlsplit(self.process.ready_url or "").port
+        if self.process.answers and in_use(port):
             raise Unavailable(f"{self.process.name}: port {port} is in use")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -95,7 +92,7 @@ class Child:
 
     async def _answers(self, url: str) -> None:
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-            for _ in range(int(READY_IN / 0.05)):
+            for _ in range(int(self.process.ready_in / 0.05)):
                 if not self.running:
                     break
                 with contextlib.suppress(httpx.HTTPError):

@@ -31,12 +31,18 @@ class DevSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process to start: it is ready when `ready_url` answers 200, or at once without one."""
+    """One process to start: it is ready when `ready_url` answers 200, or at once without one.
+
+    answers: whether the address is its own, and so must be free before; else another process
+    tells of it. ready_in: seconds until it must be ready.
+    """
 
     name: str
     argv: tuple[str, ...]
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ready_url: str | None = None
+    answers: bool = True
+    ready_in: float = 30.0
 
 
 class DevServer(Protocol):

@@ -15,6 +15,8 @@ from turnout_triggerdev.devserver.main import (
     PROJECT_REF,
 )
 
+REAL_WORKER_IN = 180.0
+"""Seconds in which the vendor's CLI builds and registers, packages to be installed included."""
 SETTINGS = (
     "TRIGGER_API_URL",
     "TRIGGER_SECRET_KEY",
@@ -45,6 +47,9 @@ class TriggerdevServer:
             Process(
                 name="triggerdev-worker",
                 argv=_worker(setup, definition),
+                ready_url=f"{origin}/double/worker" if setup.real_worker else None,
+                answers=False,
+                ready_in=REAL_WORKER_IN,
                 environ={
                     **self.environ(setup),
                     "TURNOUT_SIGNING_KEYS": setup.signing_key,

@@ -13,6 +13,13 @@ def health(call: Call) -> Response:
     return answer({"ok": True, "label": "double, not production", "now": iso(call.world.now())})
 
 
+def worker(call: Call) -> Response:
+    """`GET /double/worker`: is a worker registered and connected; 503 until one is."""
+    world = call.world
+    ready = [env for env in world.current if world.connected.get(env, 0) > 0]
+    return answer({"environments": ready}, status=200 if ready else 503)
+
+
 def turn_clock(call: Call) -> Response:
     """`POST /double/clock {"advanceMs": n}`: time passes, and what became due happens."""
     step = call.fields().get("advanceMs")
