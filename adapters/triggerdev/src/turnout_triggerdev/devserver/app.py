@@ -173,6 +173,7 @@ PROJECTS: Paths = {
         "DELETE": _user(projects.delete_variable),
     },
     "/double/health": {"GET": _anyone(control.health)},
+    "/double/worker": {"GET": _anyone(control.worker)},
 }
 
 CLOCK: Paths = {"/double/clock": {"POST": _worker(control.turn_clock)}}
