@@ -231,7 +231,7 @@ def _count_refusals(caller: TriggerdevCaller) -> Any:
     async def note(response: Any) -> None:
         seen.append(response.status_code)
 
-    caller._api._http.event_hooks = {"response": [note]}  # noqa: SLF001 to see its requests
+    caller._api._http.event_hooks = {"response": [note]}
     return lambda: seen.count(429)
 
 
@@ -452,6 +452,19 @@ async def test_another_apps_schedules_are_left_alone(served_with: Any) -> None:
         assert [each.deduplication_key for each in server.world.schedules.values()] == [
             "turnout:x:s"
         ]
+
+
+async def test_a_zone_is_asked_for_by_the_name_that_the_server_has(served_with: Any) -> None:
+    """A real server refuses Europe/Kyiv and has Europe/Kiev: the same zone, told back as ours."""
+    async with rig(served_with) as (server, caller):
+        kyiv = replace(DAILY, zone="Europe/Kyiv")
+        await caller.arm([kyiv])
+        (kept,) = server.world.schedules.values()
+        assert kept.timezone == "Europe/Kiev"
+        assert [each.zone for each in await caller.armed()] == ["Europe/Kyiv"]
+        kept.last_tick = 1
+        await caller.arm([kyiv])
+        assert [each.last_tick for each in server.world.schedules.values()] == [1]
 
 
 @pytest.mark.parametrize("slug", ["dev", "stg", "prod"])

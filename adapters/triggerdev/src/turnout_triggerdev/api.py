@@ -184,6 +184,14 @@ def items_of(found: Any, name: str = "data") -> list[dict[str, Any]]:
     return items
 
 
+def names_of(found: Any, name: str) -> list[str]:
+    """Read a list of texts that an answer must have."""
+    items = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(items, list) or not all(isinstance(each, str) for each in items):
+        raise ProviderUnavailable(f"triggerdev answered with {name!r} that is no list of texts")
+    return items
+
+
 def flag_of(found: Any, name: str) -> bool:
     """Read a truth that an answer must have."""
     value = found.get(name) if isinstance(found, dict) else None

@@ -15,6 +15,7 @@ from turnout_triggerdev.api import Api, flag_of, text_of
 from turnout_triggerdev.definition import TICK_TASK
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.zones import Zones
 
 PATH = "/api/v1/schedules"
 EXACT = "0m"
@@ -25,6 +26,7 @@ class Schedules:
 
     def __init__(self, api: Api, settings: Settings, app: str) -> None:
         self._api = api
+        self._zones = Zones(api)
         self._prefix = f"turnout:{settings.scope}:{app}:"
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
@@ -34,8 +36,9 @@ class Schedules:
             found = standing.pop(self._prefix + schedule.id, None)
             if found is None and schedule.paused:
                 continue
-            if found is None or not _stands(found, schedule):
-                await self._put(schedule)
+            zone = await self._zones.theirs(schedule.zone)
+            if found is None or not _stands(found, schedule, zone):
+                await self._put(schedule, zone)
             await self._activate(found, active=not schedule.paused)
         for each in standing.values():
             await self._api.delete(f"{PATH}/{text_of(each, 'id')}")
@@ -47,7 +50,7 @@ class Schedules:
                 id=text_of(each, "deduplicationKey").removeprefix(self._prefix),
                 task=None,
                 cron=text_of(each.get("generator"), "expression"),
-                zone=str(each.get("timezone", "UTC")),
+                zone=self._zones.ours(str(each.get("timezone", "UTC"))),
                 active=flag_of(each, "active"),
                 next_at=moment_of(each.get("nextRun")),
                 provider_id=text_of(each, "id"),
@@ -62,11 +65,11 @@ class Schedules:
             if str(each.get("deduplicationKey", "")).startswith(self._prefix)
         ]
 
-    async def _put(self, schedule: Schedule) -> None:
+    async def _put(self, schedule: Schedule, zone: str) -> None:
         body = {
             "task": TICK_TASK,
             "cron": schedule.five_fields,
-            "timezone": schedule.zone,
+            "timezone": zone,
             "externalId": schedule.id,
             "deduplicationKey": self._prefix + schedule.id,
             "window": EXACT,
@@ -83,9 +86,9 @@ class Schedules:
             await self._api.post(f"{PATH}/{text_of(found, 'id')}/{word}")
 
 
-def _stands(found: dict[str, Any], schedule: Schedule) -> bool:
+def _stands(found: dict[str, Any], schedule: Schedule, zone: str) -> bool:
     """Whether the server has it so; servers before 4.8 show no window, and have none."""
-    wanted = (TICK_TASK, schedule.five_fields, schedule.zone, schedule.id, EXACT)
+    wanted = (TICK_TASK, schedule.five_fields, zone, schedule.id, EXACT)
     return wanted == (
         found.get("task"),
         text_of(found.get("generator"), "expression"),

@@ -13,13 +13,17 @@ from turnout_triggerdev.devserver import engine, scheduler, waiting
 from turnout_triggerdev.devserver.dev import presence, protocol, sockets
 from turnout_triggerdev.devserver.rates import Rates
 from turnout_triggerdev.devserver.rest import (
+    bulk,
     control,
+    deployments,
     listing,
     packets,
+    pages,
     projects,
     queues,
     runs,
     schedules,
+    streams,
     telemetry,
     tokens,
     triggers,
@@ -110,6 +114,18 @@ RUNS: Paths = {
     "/api/v1/idempotencyKeys/{key:path}/reset": {"POST": _key(triggers.reset_key)},
 }
 
+STREAMS: Paths = {
+    "/realtime/v1/streams/{run}/{stream}": {
+        "GET": Method(handler=streams.read, scopes=("read:runs", "read:runs:{run}"), limited=False)
+    },
+    "/realtime/v1/streams/{run}/{target}/{stream}": {
+        "PUT": _worker(streams.create),
+        "POST": Method(handler=streams.ingest, limited=False, most=MAX_STREAM),
+        "HEAD": _worker(streams.last_chunk),
+    },
+    "/realtime/v1/streams/{run}/{target}/{stream}/append": {"POST": _worker(streams.append)},
+}
+
 NOUNS: Paths = {
     "/api/v1/waitpoints/tokens": {
         "POST": _key(tokens.create, "write:waitpoints"),
@@ -142,7 +158,14 @@ NOUNS: Paths = {
     "/api/v1/concurrency-limits/{limit:path}/reset": {"POST": _key(queues.reset_limit)},
     "/api/v1/concurrency-limits/{limit:path}/pause": {"POST": _key(queues.pause_limit)},
     "/api/v1/concurrency-limits/{limit:path}": {"GET": _key(queues.retrieve_limit)},
-    "/api/v1/deployments": {"GET": _key(projects.deployments)},
+    "/api/v1/deployments": {"GET": _key(deployments.list_deployments)},
+    "/api/v1/deployments/current": {"GET": _key(deployments.current)},
+    "/api/v1/deployments/latest": {"GET": _key(deployments.latest)},
+    "/api/v1/deployments/{deployment}": {"GET": _key(deployments.retrieve)},
+    "/api/v1/deployments/{deployment}/promote": {"POST": _key(deployments.promote)},
+    "/api/v1/bulk-actions": {"POST": _key(bulk.create), "GET": _key(bulk.list_actions)},
+    "/api/v1/bulk-actions/{bulk}": {"GET": _key(bulk.retrieve)},
+    "/api/v1/bulk-actions/{bulk}/abort": {"POST": _key(bulk.abort)},
     "/api/v1/whoami": {"GET": _key(projects.whoami_environment)},
     "/api/v2/whoami": {"GET": _user(projects.whoami_user)},
     "/api/v1/platform-notifications": {"GET": _user(projects.notifications)},
@@ -174,6 +197,8 @@ PROJECTS: Paths = {
     },
     "/double/health": {"GET": _anyone(control.health)},
     "/double/worker": {"GET": _anyone(control.worker)},
+    "/double/runs": {"GET": _anyone(pages.runs)},
+    "/double/runs/{run}": {"GET": _anyone(pages.run)},
 }
 
 CLOCK: Paths = {"/double/clock": {"POST": _worker(control.turn_clock)}}
@@ -184,7 +209,7 @@ def build(world: World, rates: Rates, *, turnable: bool = False) -> Router:
 
     A bare router: a framework's layers around it would cost a third of every request.
     """
-    paths = {**ENGINE, **RUNS, **PROJECTS, **NOUNS, **(CLOCK if turnable else {})}
+    paths = {**ENGINE, **RUNS, **STREAMS, **PROJECTS, **NOUNS, **(CLOCK if turnable else {})}
     routes = [Route(path, Resource(world, rates, methods)) for path, methods in paths.items()]
     socket = WebSocketRoute("/socket.io/", sockets.endpoint(world))
 
@@ -224,5 +249,7 @@ def resume(world: World) -> None:
         waiting.watch(world, point)
     for schedule in world.schedules.values():
         scheduler.arm(world, schedule)
+    for action in world.bulk_actions.values():
+        bulk.resume(world, action)
     for owner in {run.owner for run in runs if run.owner and run.execution_status != "FINISHED"}:
         presence.expect(world, owner, presence.GRACE_AFTER_START)

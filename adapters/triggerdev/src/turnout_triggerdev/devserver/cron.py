@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -43,9 +45,11 @@ def _complaint(expression: str, error: CronSimError) -> str:
     return str(error)
 
 
-def zones() -> set[str]:
-    """The names of all zones."""
-    return available_timezones()
+@cache
+def zones() -> frozenset[str]:
+    """The names that a real server knows: one for each zone, often the older; no Europe/Kyiv."""
+    names = files(__package__).joinpath("zones.txt").read_text(encoding="utf-8").split()
+    return frozenset(names) & available_timezones()
 
 
 def ticks(expression: str, timezone: str, after: int) -> Iterator[int]:

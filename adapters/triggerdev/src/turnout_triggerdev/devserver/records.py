@@ -60,6 +60,7 @@ class Run:
     task_kind: str = "STANDARD"
     is_test: bool = False
     is_replay: bool = False
+    debounce_key: str | None = None
     machine: str = "small-1x"
     max_duration: int | None = None
     error: dict[str, Any] | None = None
@@ -151,6 +152,24 @@ class Worker:
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     queues: dict[str, dict[str, Any]] = field(default_factory=dict)
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    current_since: int = 0
+    """When it was promoted; a version is current from its registration on, too."""
+
+
+@dataclass(slots=True, kw_only=True)
+class BulkAction:
+    """One action on many runs; `runs` are those it was asked for and those that it made."""
+
+    id: str
+    env: str
+    type: str
+    created_at: int
+    name: str | None = None
+    status: str = "PENDING"
+    runs: list[str] = field(default_factory=list)
+    success: int = 0
+    failure: int = 0
+    completed_at: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)

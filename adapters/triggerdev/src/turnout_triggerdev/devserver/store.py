@@ -10,6 +10,7 @@ import orjson
 
 from turnout_triggerdev.devserver.records import (
     Batch,
+    BulkAction,
     Limit,
     Queue,
     Run,
@@ -21,15 +22,18 @@ from turnout_triggerdev.devserver.records import (
 
 type_of = {
     kind.__name__: kind
-    for kind in (Run, Waitpoint, Batch, Schedule, Worker, Queue, Limit, Variable)
+    for kind in (Run, Waitpoint, Batch, Schedule, Worker, Queue, Limit, Variable, BulkAction)
 }
 
-Record = Run | Waitpoint | Batch | Schedule | Worker | Queue | Limit | Variable
+Record = Run | Waitpoint | Batch | Schedule | Worker | Queue | Limit | Variable | BulkAction
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id))
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spans (trace TEXT, span TEXT, body BLOB, PRIMARY KEY (trace, span));
+CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, run TEXT, stream TEXT, client TEXT,
+    part TEXT);
+CREATE INDEX IF NOT EXISTS parts_of_a_stream ON parts (run, stream, number);
 CREATE TABLE IF NOT EXISTS packets (name TEXT PRIMARY KEY, body BLOB);
 """
 
@@ -84,6 +88,28 @@ class Store:
         """The large payload or output of this name."""
         found = self._sql.execute("SELECT body FROM packets WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
+
+    def put_part(self, run: str, stream: str, client: str, part: str) -> None:
+        """Keep the next part of a run's stream."""
+        with self._sql:
+            row = (run, stream, client, part)
+            self._sql.execute("INSERT INTO parts (run, stream, client, part) VALUES (?,?,?,?)", row)
+
+    def stream(self, run: str, stream: str, after: int) -> list[tuple[int, str]]:
+        """The parts of a stream behind that number, each with its own."""
+        found = self._sql.execute(
+            "SELECT number, part FROM parts WHERE run=? AND stream=? AND number>? ORDER BY number",
+            (run, stream, after),
+        )
+        return list(found)
+
+    def stream_length(self, run: str, stream: str, client: str) -> int:
+        """How many parts of a stream came from that client."""
+        found = self._sql.execute(
+            "SELECT count(*) FROM parts WHERE run=? AND stream=? AND client=?",
+            (run, stream, client),
+        )
+        return int(found.fetchone()[0])
 
     async def committed(self) -> None:
         """Return once all changes made until now are written."""

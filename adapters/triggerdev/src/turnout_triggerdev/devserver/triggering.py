@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from turnout_triggerdev.devserver import engine, waiting
+from turnout_triggerdev.devserver import debouncing, engine, waiting
 from turnout_triggerdev.devserver.errors import not_found, refused
 from turnout_triggerdev.devserver.ids import hex_id, new_id
 from turnout_triggerdev.devserver.records import Environment, Run
@@ -49,14 +49,16 @@ def trigger(
     tags = tag_list(options.get("tags"))
     key = options.get("idempotencyKey") or origin.key
     cached = _cached(world, env, task, key)
-    if cached is None:
+    if cached is not None:
+        run = cached
+    elif (pushed := debouncing.pushed(world, env.id, task, body)) is not None:
+        run = pushed
+    else:
         run = _new_run(world, env, task, body, options, tags, origin)
         _remember_key(world, run, key, options, origin)
         _enter_family(world, run, origin)
         world.add(run)
         engine.enqueue(world, run)
-    else:
-        run = cached
     _block_parent(world, run, origin)
     return run, cached is not None
 
@@ -137,6 +139,7 @@ def _new_run(
         task_kind="SCHEDULED" if scheduled else "STANDARD",
         is_test=bool(options.get("test")),
         is_replay=origin.replay,
+        debounce_key=(options.get("debounce") or {}).get("key"),
         machine=options.get("machine") or (settings.get("machine") or {}).get("preset", "small-1x"),
         batch=origin.batch,
         trigger_function=_function(origin),
@@ -154,7 +157,7 @@ def _queue_name(task: str, settings: Mapping[str, Any], options: Mapping[str, An
 
 
 def _delayed_until(options: Mapping[str, Any], now: int) -> int | None:
-    until = moment_of(options.get("delay"), now)
+    until = moment_of((options.get("debounce") or options).get("delay"), now)
     return until if until is not None and until > now else None
 
 

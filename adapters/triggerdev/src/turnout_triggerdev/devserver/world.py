@@ -12,6 +12,7 @@ from turnout_triggerdev.devserver.lanes import Lane, Lanes, SlotKey, SlotLimit
 from turnout_triggerdev.devserver.notices import Notices
 from turnout_triggerdev.devserver.records import (
     Batch,
+    BulkAction,
     Environment,
     Limit,
     Queue,
@@ -50,6 +51,7 @@ class World:
     waitpoints: dict[str, Waitpoint] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    bulk_actions: dict[str, BulkAction] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
     queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
     limits: dict[tuple[str, str], Limit] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class World:
     keys: dict[tuple[str, str, str], str] = field(default_factory=dict)
     token_keys: dict[tuple[str, str], str] = field(default_factory=dict)
     batch_keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    debounced: dict[tuple[str, str, str], str] = field(default_factory=dict)
     timeline: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     tagged: dict[tuple[str, str], list[tuple[int, str]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -92,6 +95,8 @@ class World:
                 self.tag(record, record.tags)
                 if record.idempotency_key and record.status not in RELEASES_KEY:
                     self.keys[(record.env, record.task, record.idempotency_key)] = record.id
+                if record.debounce_key:
+                    self.debounced[(record.env, record.task, record.debounce_key)] = record.id
             case Waitpoint():
                 self.waitpoints[record.id] = record
                 self.token_keys[(record.env, record.idempotency_key)] = record.id
@@ -101,6 +106,8 @@ class World:
                     self.batch_keys[(record.env, record.idempotency_key)] = record.id
             case Schedule():
                 self.schedules[record.id] = record
+            case BulkAction():
+                self.bulk_actions[record.id] = record
             case Worker() | Queue() | Limit() | Variable():
                 self._add_named(record)
 
@@ -109,7 +116,7 @@ class World:
             case Worker():
                 self.workers[record.id] = record
                 known = self.current.get(record.env)
-                if known is None or known.created_at <= record.created_at:
+                if known is None or _since(known) <= _since(record):
                     self.current[record.env] = record
             case Queue():
                 self.queues[(record.env, record.name)] = record
@@ -172,6 +179,10 @@ class World:
                 continue
             yield ("limit", env, name), 0 if limit.paused else _effective(limit, "total")
             yield ("limit", env, name, key), _effective(limit, "perKey")
+
+
+def _since(worker: Worker) -> int:
+    return max(worker.created_at, worker.current_since)
 
 
 def _effective(limit: Limit, which: str) -> int | None:

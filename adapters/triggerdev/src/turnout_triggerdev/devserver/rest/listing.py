@@ -52,11 +52,11 @@ def _timeline(call: Call) -> list[tuple[int, str]]:
     return sorted(places)
 
 
-def page_size(query: QueryParams) -> int:
+def page_size(query: QueryParams, default: int = DEFAULT_PAGE) -> int:
     """`page[size]`, at most 100."""
     text = query.get("page[size]")
     if text is None:
-        return DEFAULT_PAGE
+        return default
     if not text.lstrip("-").isdigit():
         raise query_error(
             code="invalid_type",
@@ -118,7 +118,11 @@ def _cursor(text: str | None) -> tuple[int, str] | None:
 
 
 def _filter(call: Call) -> Wanted:
-    query, version = call.query, call.api_version
+    return wanted_by(call.query, call.api_version, call.world)
+
+
+def wanted_by(query: QueryParams, version: str | None, world: World) -> Wanted:
+    """Whether a run passes the filters of a query."""
     checks = [
         _statuses(query, version),
         _among(query, "filter[taskIdentifier]", lambda run: [run.task]),
@@ -131,7 +135,8 @@ def _filter(call: Call) -> Wanted:
         _among(query, "filter[batch]", lambda run: [run.batch or ""]),
         _flag(query, "filter[isTest]", lambda run: run.is_test),
         _root_only(query),
-        *_created(query, call.world.now()),
+        _of_bulk_action(query, world),
+        *_created(query, world.now()),
     ]
     kept = [check for check in checks if check is not None]
     return lambda run: all(check(run) for check in kept)
@@ -163,6 +168,15 @@ def _among(query: QueryParams, name: str, values: Callable[[Run], list[str]]) ->
 def _flag(query: QueryParams, name: str, value: Callable[[Run], bool]) -> Wanted | None:
     text = query.get(name)
     return None if text is None else lambda run: value(run) == (text == "true")
+
+
+def _of_bulk_action(query: QueryParams, world: World) -> Wanted | None:
+    bulk = query.get("filter[bulkAction]")
+    if not bulk:
+        return None
+    action = world.bulk_actions.get(bulk)
+    chosen = frozenset(action.runs if action else ())
+    return lambda run: run.id in chosen
 
 
 def _root_only(query: QueryParams) -> Wanted | None:

@@ -96,6 +96,15 @@ def environment_of_path(call: Call) -> Environment:
     raise refused(404, "Environment not found")
 
 
+def _environment_of_worker(call: Call) -> Environment:
+    """This path alone says `staging` where all others say `stg`, and refuses that."""
+    names = {"stg": "staging"}
+    for env in call.world.environments:
+        if names.get(env.slug, env.slug) == call.params["slug"]:
+            return env
+    raise refused(400, "Invalid Params")
+
+
 def dev_status(call: Call) -> Response:
     """`GET /api/v1/projects/{ref}/dev-status`: is a worker connected."""
     environment_of_path(call)
@@ -105,7 +114,7 @@ def dev_status(call: Call) -> Response:
 
 def current_worker(call: Call) -> Response:
     """`GET /api/v1/projects/{ref}/{slug}/workers/{tag}`: the registered tasks."""
-    env = environment_of_path(call)
+    env = _environment_of_worker(call)
     tag = str(call.params["tag"])
     known = [worker for worker in call.world.workers.values() if worker.env == env.id]
     worker = call.world.current.get(env.id)
@@ -137,11 +146,6 @@ def current_worker(call: Call) -> Response:
         "tasks": tasks,
     }
     return answer({"worker": shown, "urls": {"runs": f"{call.origin}/runs"}})
-
-
-def deployments(_: Call) -> Response:
-    """`GET /api/v1/deployments`: nothing is deployed to this double."""
-    return answer({"data": [], "pagination": {}})
 
 
 def cli_variables(call: Call) -> Response:

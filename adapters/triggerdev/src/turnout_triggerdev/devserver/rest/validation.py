@@ -109,6 +109,20 @@ def _limits(value: Any) -> Complaints:
         yield "", f"Array must contain at most {_FIXED_LIMITS} element(s)"
 
 
+def _debounce(value: Any) -> Complaints:
+    if not isinstance(value, dict):
+        yield "", f"Expected object, received {kind_of(value)}"
+        return
+    for name in ("key", "delay"):
+        if name not in value:
+            yield f".{name}", "Required"
+        elif not isinstance(value[name], str):
+            yield f".{name}", f"Expected string, received {kind_of(value[name])}"
+    mode = value.get("mode", "leading")
+    if mode not in {"leading", "trailing"}:
+        yield ".mode", f"Invalid enum value. Expected 'leading' | 'trailing', received '{mode}'"
+
+
 _CHECKS: dict[str, Callable[[Any], Complaints]] = {
     "queue": _queue,
     "machine": _machine,
@@ -126,4 +140,5 @@ _CHECKS: dict[str, Callable[[Any], Complaints]] = {
     "resumeParentOnCompletion": _is("boolean"),
     "idempotencyKeyOptions": _is("object"),
     "concurrency": _limits,
+    "debounce": _debounce,
 }
