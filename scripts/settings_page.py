@@ -34,6 +34,8 @@ OURS = {
     " `obstore`), or `none`",
     "TURNOUT_SIGNING_KEYS": "keys of the step protocol, `whsec_` and 24 to 64 bytes in base64,"
     " separated by commas: any of them is accepted, so keys rotate without loss. **secret**",
+    "TURNOUT_DEFINITIONS": "definitions (sha256) of earlier versions, separated by commas: their"
+    " vendors' workers are served too, until the new ones have taken over",
     "TURNOUT_SERVICE_URL": "where providers reach this service, like `https://agents.example.org`",
     "TURNOUT_VENDOR_DATA": "`inline`: vendors are told small results, errors' messages and"
     " progress, for their dashboards; `reference`: ids, digests, states, errors' names and"
@@ -86,6 +88,11 @@ VENDORS = {
         "TRIGGER_ACCESS_TOKEN": "a personal access token, `tr_pat_…`. **secret**",
         "TRIGGER_ENVIRONMENT": "`dev`, `stg`, `prod` or `preview`, where the key does not say",
         "TRIGGER_PREVIEW_BRANCH": "a preview branch",
+        "TRIGGER_ALERT_WEBHOOK_SECRET": "of the alert channel that posts to"
+        " `/turnout/triggerdev/alerts`; two, separated by commas, while it is changed. Default: no"
+        " alerts are taken. **secret**",
+        "TURNOUT_TRIGGER_WORKER": "the folder of the TypeScript worker's source; default:"
+        " `trigger-worker`",
     },
 }
 PREFIXES = {"inngest": "INNGEST", "triggerdev": "TRIGGER"}

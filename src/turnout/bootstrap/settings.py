@@ -24,6 +24,9 @@ HOME = ".turnout"
 """The folder of a development install's own files, in the working directory."""
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 def _keys(given: Any) -> Any:
     if isinstance(given, str):
         return tuple(key.strip() for key in given.split(",") if key.strip())
@@ -50,6 +53,10 @@ class Settings(BaseModel):
         (), alias="TURNOUT_SIGNING_KEYS"
     )
     service_url: str | None = Field(None, alias="TURNOUT_SERVICE_URL")
+    definitions: Annotated[tuple[Digest, ...], BeforeValidator(_keys)] = Field(
+        (), alias="TURNOUT_DEFINITIONS"
+    )
+    """Definitions of earlier versions, whose vendor workers are served while they are replaced."""
     vendor_data: Literal["inline", "reference"] = Field("inline", alias="TURNOUT_VENDOR_DATA")
     """Whether vendors are told small results, errors' messages and progress, or digests only."""
     lease: Millis = Field(15_000, alias="TURNOUT_LEASE", ge=1_000)

@@ -54,6 +54,7 @@ class Side:
         artifacts: ArtifactStore | None,
         clock: Clock,
         lease: Millis,
+        definitions: frozenset[str] = frozenset(),
         bodies: Bodies | None = None,
         effects: Effects | None = None,
         mark: Callable[[Journal], Reason | None] = lambda _journal: None,
@@ -69,7 +70,7 @@ class Side:
             clock=clock,
             bodies=bodies,
             effects=self._effects,
-            options=Options(alarm_grace=self._graces, lease=lease),
+            options=Options(alarm_grace=self._graces, lease=lease, definitions=definitions),
         )
         self.artifacts = artifacts
         self.clock = clock
@@ -195,6 +196,7 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
         artifacts=_artifacts(settings, only_primaries),
         clock=clock,
         lease=settings.lease,
+        definitions=frozenset(settings.definitions),
     )
 
 
@@ -209,6 +211,7 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
         artifacts=_artifacts(settings, only_shadows),
         clock=clock,
         lease=settings.lease,
+        definitions=frozenset(settings.definitions),
         bodies=bodies,
         effects=effects,
         mark=lambda journal: reason_of(journal.run),

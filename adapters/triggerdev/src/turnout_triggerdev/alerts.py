@@ -21,9 +21,9 @@ from turnout.model.protocol import Report, ReportEvent
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.worker import Worker
+from turnout_triggerdev.settings import ALERT_SECRETS
 
 MOUNT: Final = "/turnout/triggerdev"
-SECRET: Final = "TRIGGER_ALERT_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
 SIGNATURE: Final = "x-trigger-signature-hmacsha256"
 LARGEST: Final = 1024 * 1024
 TAG: Final = "turnout:"
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: Mapping[str, str]) -> tuple[str, ...]:
     """Read the alert channel's secrets, separated by commas while they are changed."""
-    given = settings.get(SECRET, "").split(",")
+    given = settings.get(ALERT_SECRETS, "").split(",")
     return tuple(each.strip() for each in given if each.strip())
 
 
@@ -72,7 +72,7 @@ def _refusal(body: bytes | None, signature: str, secrets: Sequence[str]) -> Resp
     if body is None:
         return _said(413, f"an alert has at most {LARGEST:,} bytes")
     if not secrets:
-        return _said(401, f"this service has no {SECRET}, so it takes no alerts")
+        return _said(401, f"this service has no {ALERT_SECRETS}, so it takes no alerts")
     if not signed(body, signature, secrets):
         return _said(401, f"the header {SIGNATURE} is missing or wrong")
     return None

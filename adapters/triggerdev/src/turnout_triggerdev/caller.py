@@ -6,6 +6,7 @@ deadlines are kept by the run store; the vendor's own are ceilings in the defini
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
@@ -15,14 +16,15 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Probing, Sighting, Surroundings
+from turnout.ports.caller import Delivered, Knows, Notice, Probing, Sighting, Surroundings
 from turnout_triggerdev.alerts import MOUNT, alerts, secrets_of
 from turnout_triggerdev.api import Api, items_of, number_of, text_of
+from turnout_triggerdev.definition import stale
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.probe import probe
 from turnout_triggerdev.registered import Registered
 from turnout_triggerdev.schedules import Schedules
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.settings import WORKER, WORKER_FOLDER, Settings
 from turnout_triggerdev.statuses import status_of
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -58,6 +60,7 @@ class TriggerdevCaller:
         self._clock = surroundings.clock
         self._settings = settings
         self._worker = surroundings.worker
+        self._worker_folder = surroundings.settings.get(WORKER) or WORKER_FOLDER
         self._alert_secrets = secrets_of(surroundings.settings)
         self._api = Api(settings, surroundings.clock)
         self._registered = Registered(self._api, settings, surroundings.clock)
@@ -159,6 +162,13 @@ class TriggerdevCaller:
         """
         missing = await self._registered.missing({each.id for each in self._app.tasks})
         return [each.id for each in self._app.tasks if each.id not in missing]
+
+    async def notices(self, knows: Knows) -> Sequence[Notice]:
+        """Say that the worker's definition file is out of date, where there is one to read."""
+        del knows
+        found = stale(Path(self._worker_folder), self._app)
+        fix = "turnout triggerdev build, then start or deploy the worker again"
+        return [] if found is None else [Notice(text=found, fix=fix)]
 
     @property
     def mount(self) -> str:

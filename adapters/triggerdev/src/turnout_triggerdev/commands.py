@@ -1,17 +1,14 @@
 """`turnout triggerdev …`: the worker's source, its definition file, and its deployment."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from turnout.ports.commands import Desk
 from turnout_triggerdev.definition import FILE, stale, write_definition
 from turnout_triggerdev.project import CONFIG, PROJECT_REF, copied, name_project
-
-WORKER: Final = Path("trigger-worker")
-"""The folder in a user's repository, unless TURNOUT_TRIGGERDEV_WORKER names another."""
-SETTING: Final = "TURNOUT_TRIGGERDEV_WORKER"
+from turnout_triggerdev.settings import WORKER, WORKER_FOLDER
 
 AppName = Annotated[
     str | None,
@@ -23,7 +20,7 @@ Service = Annotated[
 ]
 Folder = Annotated[
     Path | None,
-    typer.Option(help=f"The worker's folder; else {SETTING}, else {WORKER}."),
+    typer.Option(help=f"The worker's folder; else {WORKER}, else {WORKER_FOLDER}."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 
@@ -39,7 +36,7 @@ def commands(desk: Desk) -> typer.Typer:
 def _add_init(app: typer.Typer, desk: Desk) -> None:
     @app.command()
     def init(
-        folder: Annotated[Path, typer.Argument(help="Where to put it.")] = WORKER,
+        folder: Annotated[Path, typer.Argument(help="Where to put it.")] = Path(WORKER_FOLDER),
         app: AppName = None,
         service: Service = None,
         *,
@@ -112,4 +109,4 @@ def _add_build(app: typer.Typer, desk: Desk) -> None:
 
 def worker_folder(desk: Desk, given: Path | None) -> Path:
     """Find the worker's folder: the one given, the setting's, or the usual one."""
-    return given or Path(desk.settings().get(SETTING) or WORKER)
+    return given or Path(desk.settings().get(WORKER) or WORKER_FOLDER)

@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 from turnout.errors import InvalidSettings
 
 CLOUD: Final = "https://api.trigger.dev"
+ALERT_SECRETS: Final = "TRIGGER_ALERT_WEBHOOK_SECRET"
+WORKER: Final = "TURNOUT_TRIGGER_WORKER"
+WORKER_FOLDER: Final = "trigger-worker"
+"""Where the worker's source is in a team's repository, unless WORKER names another folder."""
 SLUGS: Final = ("dev", "stg", "prod", "preview")
 BRANCHED: Final = ("dev", "preview")
 """Environments that may have branches; a preview key names no environment without one."""
