@@ -109,7 +109,7 @@ class Emitter:
 
 def as_json(payload: Any, name: str) -> Any:
     """Turn a payload into plain JSON values: a pydantic model, a dataclass, or JSON as it is."""
-    if isinstance(payload, dict | list | str | int | float | None):
+    if payload is None or isinstance(payload, (dict, list, str, int, float)):
         return payload
     try:
         return to_jsonable_python(payload, by_alias=True)

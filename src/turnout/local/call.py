@@ -5,7 +5,8 @@ import contextlib
 from typing import Any
 
 from turnout.errors import Unavailable
-from turnout.model.protocol import Advance, Execute, Next, Start
+from turnout.model.messages import message
+from turnout.model.protocol import PROTOCOL, Advance, Execute, Next, Start
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
@@ -22,6 +23,8 @@ class RunCall:
 
     def __init__(self, delivery: Delivery, definition: str, worker: Worker, clock: Clock) -> None:
         self._common: dict[str, Any] = {
+            "protocol": PROTOCOL,
+            "provider_attempt": 1,
             "task": delivery.task,
             "definition": definition,
             "run_id": delivery.run_id,
@@ -41,7 +44,7 @@ class RunCall:
     async def go(self) -> None:
         """Do what the worker says until nothing is left to do here."""
         try:
-            said = await self._run_on(Advance.model_construct(**self._common))
+            said = await self._run_on(message(Advance, op="advance", **self._common))
             while said.run or self._flights:
                 if len(said.run) == 1 and not self._flights and said.park is None:
                     said = await self._run_on(self._execution(said.run[0]))
@@ -88,7 +91,7 @@ class RunCall:
             await self._clock.sleep(PAUSE)
 
     async def _advance(self) -> Next:
-        call = Advance.model_construct(**self._common)
+        call = message(Advance, op="advance", **self._common)
         while True:
             with contextlib.suppress(Unavailable):
                 return await self._worker.advance(call)
@@ -102,4 +105,6 @@ class RunCall:
             await self._clock.sleep(PAUSE)
 
     def _execution(self, start: Start) -> Execute:
-        return Execute.model_construct(**self._common, step=start.step, attempt=start.attempt)
+        return message(
+            Execute, op="execute", **self._common, step=start.step, attempt=start.attempt
+        )

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from turnout.model.canonical import sha256_of
+from turnout.model.messages import message
 from turnout.model.policies import Timeouts
 from turnout.model.protocol import (
     Executed,
@@ -25,7 +26,6 @@ from turnout.model.runs import Attempt, Failure, Journal, Run, Step
 from turnout.model.status import AttemptState, ParkReason, StepState
 from turnout.model.time import Millis, millis
 from turnout.worker.commands import StepCommand
-from turnout.worker.copying import message
 from turnout.worker.decision import Decision, Ready
 
 

@@ -38,6 +38,7 @@ class Draft:
         "_transitions",
         "_waits",
         "calling",
+        "grown",
         "journal",
         "run",
     )
@@ -54,6 +55,8 @@ class Draft:
         self._waits: list[Wait] = []
         self._emissions: list[Emission] = []
         self._stop_vendor = False
+        self.grown = 0
+        """Bytes of the outputs that it adds."""
         self.calling: Calling | None = None
         """The vendor run that claims its delivery with this commit."""
 
@@ -73,6 +76,7 @@ class Draft:
         """Insert or replace a step."""
         if not self._steps:
             self._merged_steps = dict(self._merged_steps)
+        self.grown += 0 if step.output is None else len(step.output)
         self._steps[step.step] = self._merged_steps[step.step] = step  # type: ignore[index]
 
     def put_attempt(self, attempt: Attempt) -> None:

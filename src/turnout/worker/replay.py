@@ -306,8 +306,9 @@ class _Replay:
     def _conclude(self, outcome: str, value: Any) -> None:
         decision = self.decision
         decision.told = self.gate.told
-        decision.unasked = tuple(name for name in self.steps if name not in self.seen)
-        self._lose_unasked()
+        if not self.seen.issuperset(self.steps):
+            decision.unasked = tuple(name for name in self.steps if name not in self.seen)
+            self._lose_unasked()
         if outcome is _BLOCKED:
             decision.reasons = tuple(self._decision_reasons)
             return

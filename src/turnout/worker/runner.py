@@ -183,7 +183,7 @@ class Runner:
             seat.forget()  # it may have been committed, or not
             raise
         if applied:
-            seat.wrote(draft.committed(), decision)
+            seat.wrote(draft.committed(), decision, draft.grown)
         return applied
 
     async def next(self, seat: Seat, *, lease_until: Millis | None = None) -> Next:

@@ -19,7 +19,17 @@ LARGEST_JOURNAL: Final = 64 * 1024
 class Seat:
     """One run as this process last saw it."""
 
-    __slots__ = ("caller", "decision", "fresh", "journal", "lock", "run_id", "told", "users")
+    __slots__ = (
+        "caller",
+        "decision",
+        "fresh",
+        "journal",
+        "lock",
+        "run_id",
+        "told",
+        "users",
+        "weight",
+    )
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -34,6 +44,8 @@ class Seat:
         """The delivery and the vendor run that are known to hold the run."""
         self.fresh = False
         """Whether the journal was read while this seat has been held."""
+        self.weight = 0
+        """The bytes of the journal's outputs, or a little more."""
 
     def read(self, journal: Journal) -> None:
         """Take a journal as the store has it."""
@@ -41,11 +53,14 @@ class Seat:
             self.decision = None
         self.journal = journal
         self.fresh = True
+        outputs = [each.output for each in journal.steps.values() if each.output is not None]
+        self.weight = len(journal.run.payload) + sum(map(len, outputs))
 
-    def wrote(self, journal: Journal, decision: Decision) -> None:
-        """Take a journal as it was just committed."""
+    def wrote(self, journal: Journal, decision: Decision, grown: int) -> None:
+        """Take a journal as it was just committed, grown by so many bytes of outputs."""
         self.journal = journal
         self.decision = decision
+        self.weight += grown
 
     def forget(self) -> None:
         """Know nothing any more."""
@@ -79,7 +94,7 @@ class Seats:
         if seat.users:
             return
         journal = seat.journal
-        if journal is None or journal.run.state.terminal or _weight(journal) > LARGEST_JOURNAL:
+        if journal is None or journal.run.state.terminal or seat.weight > LARGEST_JOURNAL:
             self._seats.pop(seat.run_id, None)
         while len(self._seats) > MOST_SEATS:
             oldest = next(iter(self._seats.values()))
@@ -115,8 +130,3 @@ class _Held:
     def _left(self) -> None:
         self._seat.users -= 1
         self._seats.leave(self._seat)
-
-
-def _weight(journal: Journal) -> int:
-    outputs = sum(len(each.output) for each in journal.steps.values() if each.output is not None)
-    return outputs + len(journal.run.payload)

@@ -16,6 +16,7 @@ LARGEST_VALUE: Final = 4 * 1024 * 1024
 """Bytes of a step's output, a run's result or a payload."""
 
 Adapter = TypeAdapter[Any]
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 def encode(value: Any, *, what: str) -> bytes:
@@ -59,7 +60,7 @@ def output_adapter(function: Callable[..., Any]) -> Adapter | None:
     """What reads a function's recorded output: its return annotation, if that has a model in it."""
     while isinstance(function, functools.partial):
         function = function.func
-    found = getattr(function, "__annotations__", {}).get("return")
+    found = getattr(function, "__annotations__", _NONE).get("return")
     if found is None:
         return None
     if isinstance(found, str):
