@@ -14,6 +14,7 @@ import orjson
 from turnout.errors import ProviderRefused, ProviderUnavailable
 from turnout_inngest.keys import bearer
 from turnout_inngest.settings import InngestSettings
+from turnout_inngest.skew import ServerTime
 
 MOST_EVENTS = 1_000
 """Events in one request; the vendor takes 5,000, but bounds its bytes too."""
@@ -48,9 +49,10 @@ class Answer:
 class InngestApi:
     """Talks to one server."""
 
-    def __init__(self, settings: InngestSettings) -> None:
+    def __init__(self, settings: InngestSettings, server_time: ServerTime) -> None:
         self._settings = settings
-        self._http = httpx.AsyncClient(timeout=10.0)
+        hooks = {"response": [server_time.hear]}
+        self._http = httpx.AsyncClient(timeout=10.0, event_hooks=hooks)
 
     async def close(self) -> None:
         """Let go of the connections."""

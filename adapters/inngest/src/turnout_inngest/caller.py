@@ -28,6 +28,7 @@ from turnout_inngest.notices import LookAround
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
 from turnout_inngest.shapes import object_in, text_in
+from turnout_inngest.skew import ServerTime
 from turnout_inngest.walk import WAKE
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -51,9 +52,10 @@ class InngestCaller:
     def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
         self._app = surroundings.app
         self._settings = settings
-        self._api = InngestApi(settings)
+        server_time = ServerTime(surroundings.clock)
+        self._api = InngestApi(settings, server_time)
         self._lookout = Lookout(self._api, surroundings.app, surroundings.clock)
-        self._serving = Serving(surroundings, settings)
+        self._serving = Serving(surroundings, settings, server_time)
         self._surroundings = surroundings
         self._link = self._linked() if settings.transport == "connect" else None
         self._crons: dict[str, str] | None = None

@@ -20,6 +20,7 @@ from turnout.ports.caller import Surroundings
 from turnout_inngest.ingress import ingress_functions, names_of
 from turnout_inngest.schedules import FUNCTION, slot_of
 from turnout_inngest.settings import SERVED_AT, InngestSettings
+from turnout_inngest.skew import ServerTime
 from turnout_inngest.walk import FIRST, Opening, Walk
 
 Function: TypeAlias = inngest.Function[Any]
@@ -81,7 +82,9 @@ def tasks_of(app: App) -> tuple[Task, ...]:
     )
 
 
-def task_functions(surroundings: Surroundings, client: inngest.Inngest) -> list[Function]:
+def task_functions(
+    surroundings: Surroundings, client: inngest.Inngest, server_time: ServerTime
+) -> list[Function]:
     """Make one function for each task, so that the vendor's dashboard shows tasks."""
 
     async def handle(ctx: inngest.Context) -> dict[str, Any]:
@@ -92,6 +95,7 @@ def task_functions(surroundings: Surroundings, client: inngest.Inngest) -> list[
             clock=surroundings.clock,
             definition=surroundings.app.definition,
             opening=_opening.get(),
+            offset=server_time.offset,
         )
         return await walk.run()
 
@@ -145,13 +149,15 @@ class Serving:
     armed it.
     """
 
-    def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
+    def __init__(
+        self, surroundings: Surroundings, settings: InngestSettings, server_time: ServerTime
+    ) -> None:
         self._surroundings = surroundings
         self._settings = settings
         self._client = Client(surroundings.app, settings)
         names = names_of(surroundings.app, settings)
         self._functions = [
-            *task_functions(surroundings, self._client),
+            *task_functions(surroundings, self._client, server_time),
             *ingress_functions(names, self._client, surroundings.emit, retries=RETRIES),
         ]
         self._tasks = self._application(self._functions) if self._functions else None

@@ -97,7 +97,9 @@ class Walk:
         clock: Clock,
         definition: str,
         opening: Opening,
+        offset: Callable[[], Millis] = lambda: 0,
     ) -> None:
+        """offset: what to add to a moment of ours, so that the vendor means the same by it."""
         self._ctx = ctx
         self._worker = worker
         self._clock = clock
@@ -111,6 +113,7 @@ class Walk:
             "provider_attempt": ctx.attempt + 1,
         }
         self._opening = opening
+        self._offset = offset
         self._opened: dict[str, Any] | None = None
         """What was said first, until the first try carries it."""
         self._asked: set[str] = set()
@@ -320,7 +323,8 @@ class Walk:
         if until - at > LONGEST_HOLD:
             self._spend()
             self._waiting += 1
-            await self._ctx.step.sleep_until(name, as_datetime(until - LONGEST_HOLD // 2))
+            ends = until - LONGEST_HOLD // 2 + self._offset()
+            await self._ctx.step.sleep_until(name, as_datetime(ends))
             self._waiting -= 1
 
     async def _wait(self, name: str, said: Said) -> Millis | None:

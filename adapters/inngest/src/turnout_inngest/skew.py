@@ -1,0 +1,35 @@
+"""How far the server's clock is from ours: it reads the moments that sleeps end by its own."""
+
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from turnout.model.time import Millis, moment
+from turnout.ports.clock import Clock
+
+TOLERANCE: Final[Millis] = 3_000
+"""What the header's whole seconds and the way there may make of equal clocks."""
+LONGEST: Final[Millis] = 24 * 60 * 60 * 1_000
+"""More than that is no skew but nonsense, and is left alone."""
+
+
+class ServerTime:
+    """Learns the server's time from the `Date` of its answers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset: Millis = 0
+
+    async def hear(self, response: httpx.Response) -> None:
+        """Take note of an answer; one without a date, or with a bad one, tells nothing."""
+        try:
+            said = moment(parsedate_to_datetime(response.headers["date"]))
+        except (KeyError, ValueError, OverflowError):
+            return
+        offset = said + 500 - self._clock.now()
+        self._offset = 0 if abs(offset) < TOLERANCE or abs(offset) > LONGEST else offset
+
+    def offset(self) -> Millis:
+        """Tell what to add to a moment of ours, so that the server means the same by it."""
+        return self._offset
