@@ -228,6 +228,17 @@ class WaitsContract:
         assert (await store.load("r1")).run.state is RunStatus.CANCELLED
         assert (await store.load("r2")).run.state is RunStatus.QUEUED
 
+    @pytest.mark.parametrize("stopped_first", [True, False])
+    async def test_events_of_one_emit_come_in_order(
+        self, store: RunStore, *, stopped_first: bool
+    ) -> None:
+        """An event cancels what an earlier one of the same emit started, and nothing later."""
+        stop = Wait(run_id="r1", step=None, event="stop")
+        both = [emission(new_run("r1"), cancel_on=(stop,)), Emission(event=event("e2", "stop"))]
+        await store.emit(both[::-1] if stopped_first else both)
+        state = (await store.load("r1")).run.state
+        assert state is (RunStatus.QUEUED if stopped_first else RunStatus.CANCELLED)
+
     async def test_several_waits_for_one_event_are_told_apart(self, store: RunStore) -> None:
         """One event, one run, two values: each cancels."""
         waits = tuple(

@@ -16,8 +16,10 @@ from turnout.conformance.run_store_values import (
 )
 from turnout.errors import RunEnded, Superseded, UnknownRun, WrongUse
 from turnout.model.runs import (
+    Calling,
     Change,
     Journal,
+    Run,
 )
 from turnout.model.status import (
     AttemptState,
@@ -26,6 +28,12 @@ from turnout.model.status import (
 )
 from turnout.model.transitions import cancel
 from turnout.ports.run_store import Handed, RunStore
+
+
+def _called(run: Run, by: str, *, number: int = 1, at: int = T0) -> Change:
+    """Commit nothing but that a vendor run calls."""
+    calling = Calling(number=number, provider_run_id=by, at=at)
+    return Change(before=run, after=run, calling=calling)
 
 
 class DeliveriesContract:
@@ -73,6 +81,62 @@ class DeliveriesContract:
         await ended(store, "r1")
         with pytest.raises(RunEnded, match="completed"):
             await store.claim_delivery("r1", 1, "v", T0)
+
+    async def test_a_first_commit_claims_the_delivery_with_it(self, store: RunStore) -> None:
+        """Whoever commits on a run as it was emitted holds its delivery from then on."""
+        await store.emit([emission(new_run())])
+        run = (await store.load("r1")).run
+        assert await store.apply(_called(run, "v1", at=T0 + 1))
+        (delivery,) = await store.deliveries("r1")
+        assert (delivery.state, delivery.provider_run_id) == (DeliveryState.CLAIMED, "v1")
+        assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 1)
+        begun = (await store.load("r1")).run
+        assert await store.apply(_called(begun, "v1", at=T0 + 2))
+        (delivery,) = await store.deliveries("r1")
+        assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 2)
+        assert not await store.apply(_called(run, "v2"))
+
+    async def test_a_commit_of_who_may_not_call_writes_nothing(self, store: RunStore) -> None:
+        """Not of another vendor run, nor for a delivery that is not the live one."""
+        await store.emit([emission(new_run())])
+        held = (await store.claim_delivery("r1", 1, "v1", T0)).run
+        for change in (_called(held, "v2"), _called(held, "v1", number=2)):
+            with pytest.raises(Superseded):
+                await store.apply(replace(change, steps=(asked(),), attempts=(tried(),)))
+        assert await store.load("r1") == Journal(run=held)
+        (delivery,) = await store.deliveries("r1")
+        assert (delivery.provider_run_id, delivery.called_at) == ("v1", T0)
+
+    async def test_of_many_first_commits_at_once_one_holds(self, store: RunStore) -> None:
+        """Whether they claim apart or with their commit, one vendor run holds each delivery."""
+        await store.emit([emission(new_run(f"r{at}")) for at in range(5)])
+        runs = [(await store.load(f"r{at}")).run for at in range(5)]
+        commits = [store.apply(_called(run, f"v{at}")) for at in range(4) for run in runs]
+        claims = [store.claim_delivery(run.run_id, 1, "v9", T0) for run in runs]
+        told = await asyncio.gather(*commits, *claims, return_exceptions=True)
+        assert not [
+            each for each in told if isinstance(each, Exception) and type(each) is not Superseded
+        ]
+        for at, run in enumerate(runs):
+            (delivery,) = await store.deliveries(run.run_id)
+            won = [n for n in range(4) if told[n * 5 + at] is True]
+            assert (delivery.provider_run_id == "v9") == (won == [])
+            assert won in ([], [int(str(delivery.provider_run_id)[1:])])
+            assert (await store.load(run.run_id)).run.seq == len(won)
+
+    async def test_a_delivery_to_be_sent_comes_with_its_run(self, store: RunStore) -> None:
+        """As it stands, for as long as nothing was committed on it."""
+        await store.emit([emission(new_run("r1")), emission(new_run("r2"))])
+        first, second = await store.due_deliveries(T0, limit=9, hold=5)
+        assert first.run == (await store.load(first.run_id)).run
+        assert second.run == (await store.load(second.run_id)).run
+        assert first.run is not None
+        assert await store.apply(_called(first.run, "v1"))
+        again = await store.due_deliveries(T0 + 9, limit=9, hold=5)
+        assert {each.run_id: each.run for each in again} == {
+            first.run_id: None,
+            second.run_id: second.run,
+        }
 
     async def test_a_redelivery_supersedes(self, store: RunStore) -> None:
         """The next delivery is pending; whoever calls for the old one ends."""

@@ -108,6 +108,26 @@ class JournalsContract:
         found = (await store.load("r1")).run
         assert (found.seq, found.progress) == (run.seq + 1, str(won.index(True)).encode())
 
+    async def test_of_many_runs_changes_at_once_one_of_each_wins(self, store: RunStore) -> None:
+        """What is committed together is told apart: each run's rows are those of its winner."""
+        runs = [await started(store, f"r{at}") for at in range(7)]
+        changes = [
+            Change(
+                before=run,
+                after=replace(run, progress=b"%d" % rival),
+                steps=(asked(f"s{rival}"),),
+                attempts=(tried(f"s{rival}"),),
+            )
+            for rival in range(3)
+            for run in runs
+        ]
+        told = await asyncio.gather(*map(store.apply, changes))
+        for at, run in enumerate(runs):
+            (won,) = (rival for rival in range(3) if told[rival * 7 + at])
+            journal = await store.load(run.run_id)
+            assert (journal.run.seq, journal.run.progress) == (run.seq + 1, b"%d" % won)
+            assert (list(journal.steps), list(journal.attempts)) == ([f"s{won}"], [f"s{won}"])
+
     async def test_a_change_of_nobody_is_refused(self, store: RunStore) -> None:
         """A run that was never emitted has no seq that could fit."""
         ghost = new_run("ghost")
