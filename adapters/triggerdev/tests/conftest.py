@@ -616,6 +616,12 @@ def port() -> int:
 
 
 @pytest.fixture
+def scripted() -> Peer:
+    """A scripted service that is not served yet."""
+    return Peer()
+
+
+@pytest.fixture
 def listening() -> Any:
     """Puts an application on a real port."""
 

@@ -1,14 +1,22 @@
 """`turnout triggerdev …`: the worker's source, its definition file, and its deployment."""
 
+import asyncio
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnout.errors import InvalidSettings
 from turnout.ports.commands import Desk
 from turnout_triggerdev.definition import FILE, stale, write_definition
 from turnout_triggerdev.project import CONFIG, PROJECT_REF, copied, name_project
 from turnout_triggerdev.settings import WORKER, WORKER_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from turnout_triggerdev.deploy import Step
 
 AppName = Annotated[
     str | None,
@@ -30,6 +38,7 @@ def commands(desk: Desk) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, help="The worker that runs tasks on Trigger.dev.")
     _add_init(app, desk)
     _add_build(app, desk)
+    _add_deploy(app, desk)
     return app
 
 
@@ -105,6 +114,47 @@ def _add_build(app: typer.Typer, desk: Desk) -> None:
         state = "was current" if fresh else "written"
         lines = [f"{path}: definition {loaded.definition[:12]}, {state}"]
         desk.show(value, as_json=json, lines=lines)
+
+
+def _add_deploy(app: typer.Typer, desk: Desk) -> None:
+    @app.command()
+    def deploy(
+        env: Annotated[str, typer.Option("--env", help="prod, staging or preview.")],
+        folder: Folder = None,
+        app: AppName = None,
+        service: Service = None,
+        *,
+        promote: Annotated[
+            bool, typer.Option(help="Make it the current version once it was looked through.")
+        ] = True,
+        json: Json = False,
+    ) -> None:
+        """Deploy the worker after its service: ask, push secrets, deploy, look, promote.
+
+        Exit 0 when every step was taken, 1 when one was not: nothing after it was done.
+        """
+        from turnout_triggerdev.deploy import deployed, in_folder, read_target
+
+        at, given = worker_folder(desk, folder), desk.settings()
+        loaded, url = desk.app(app), desk.service_url(service)
+        try:
+            target = read_target(given, env, at, loaded, url, promote=promote)
+        except InvalidSettings as error:
+            desk.fail(str(error))
+        steps = asyncio.run(_taken(deployed(target, in_folder(at, given)), desk))
+        value = {"steps": [asdict(each) for each in steps]}
+        desk.show(value, as_json=json, lines=())
+        raise typer.Exit(0 if all(each.ok for each in steps) else 1)
+
+
+async def _taken(steps: "AsyncIterator[Step]", desk: Desk) -> "list[Step]":
+    taken = []
+    async for each in steps:
+        taken.append(each)
+        desk.tell(f"{'✓' if each.ok else '✗'} {each.name}: {each.text}")
+        if each.fix:
+            desk.tell(f"  next: {each.fix}")
+    return taken
 
 
 def worker_folder(desk: Desk, given: Path | None) -> Path:

@@ -19,10 +19,17 @@ UNAUTHORISED: Final = 401
 MISMATCH: Final = 426
 
 
-async def probe(api: Api, definition: str, patience: float) -> Sequence[Probing]:
-    """Start the worker's probe task, wait for its end and read what it saw."""
+async def probe(
+    api: Api, definition: str, patience: float, *, version: str | None = None
+) -> Sequence[Probing]:
+    """Start the worker's probe task, wait for its end and read what it saw.
+
+    version: of the worker, where it is not the current one.
+    """
     started = time.monotonic()
-    made = await api.post(f"/api/v1/tasks/{PROBE_TASK}/trigger", {"payload": {}})
+    options = {} if version is None else {"lockToVersion": version}
+    body = {"payload": {}, "options": options}
+    made = await api.post(f"/api/v1/tasks/{PROBE_TASK}/trigger", body)
     run_id = text_of(made or {}, "id")
     found = await _ended(api, run_id, started + patience)
     if found is None:

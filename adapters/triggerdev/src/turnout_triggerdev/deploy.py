@@ -1,0 +1,263 @@
+"""A deployment in its order; each step says what it found, and the first that fails ends it.
+
+The service is asked, secrets are pushed, the worker is deployed and looked through, and only then
+promoted.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import httpx
+import orjson
+from standardwebhooks.webhooks import Webhook
+
+from turnout.errors import InvalidSettings, ProviderRefused, TurnoutError
+from turnout.model.protocol import PROTOCOL
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout_triggerdev.api import Api, text_of
+from turnout_triggerdev.definition import FILE, built, stale
+from turnout_triggerdev.probe import probe
+from turnout_triggerdev.settings import Settings, read_settings
+
+SLUGS: Final = {"prod": "prod", "staging": "stg", "preview": "preview"}
+"""What the CLI calls an environment, and what the API does."""
+PROBE_IN: Final = 120.0
+"""Seconds for the first run of a fresh version: its image is pulled and started."""
+KEYS: Final = "TURNOUT_SIGNING_KEYS"
+SERVICE: Final = "TURNOUT_SERVICE_URL"
+STEP_PATH: Final = "/turnout/v1/step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is deployed, and where to."""
+
+    environment: str
+    folder: Path
+    app: App
+    service_url: str
+    settings: Settings
+    signing_keys: str = field(repr=False)
+    promote: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a deployment, and what came of it."""
+
+    name: str
+    ok: bool
+    text: str
+    fix: str = ""
+
+
+class WallClock:
+    """The machine's clock: a deployment is of this world."""
+
+    def now(self) -> Millis:
+        """Tell the time."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep(self, duration: Millis) -> None:
+        """Wait."""
+        await asyncio.sleep(duration / 1000)
+
+
+def read_target(
+    given: Mapping[str, str],
+    environment: str,
+    folder: Path,
+    app: App,
+    service_url: str,
+    *,
+    promote: bool = True,
+) -> Target:
+    """Read what a deployment needs; InvalidSettings names all that is missing."""
+    needed = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN", "TRIGGER_PROJECT_REF", KEYS)
+    missing = [name for name in needed if not given.get(name)]
+    if environment not in SLUGS:
+        raise InvalidSettings(f"--env is one of {', '.join(SLUGS)}")
+    if missing:
+        raise InvalidSettings(f"a deployment needs {', '.join(missing)}")
+    settings = read_settings({"TRIGGER_ENVIRONMENT": SLUGS[environment], **given})
+    if settings.environment != SLUGS[environment]:
+        raise InvalidSettings(
+            f"TRIGGER_SECRET_KEY is of {settings.environment}, and --env is {environment}"
+        )
+    return Target(
+        environment=environment,
+        folder=folder,
+        app=app,
+        service_url=service_url,
+        settings=settings,
+        signing_keys=given[KEYS],
+        promote=promote,
+    )
+
+
+async def deployed(target: Target, run: Callable[[Sequence[str]], int]) -> AsyncIterator[Step]:
+    """Take the steps one after the other, up to the first that fails.
+
+    run: runs a command in the worker's folder and gives its exit code.
+    """
+    api = Api(target.settings, WallClock())
+    try:
+        for take in (_definition, _service, _secrets):
+            step = await take(target, api)
+            yield step
+            if not step.ok:
+                return
+        before = await _latest(api)
+        yield (step := _worker(target, run))
+        if not step.ok:
+            return
+        version = await _latest(api)
+        if version is None or version == before:
+            yield _no_version(before)
+            return
+        async for step in _looked_through(target, api, version):
+            yield step
+            if not step.ok:
+                return
+        if target.promote:
+            yield await _promoted(api, version)
+    finally:
+        await api.close()
+
+
+async def _definition(target: Target, _api: Api) -> Step:
+    """The file that is deployed must be of the app that the service runs."""
+    name = "definition"
+    found = stale(target.folder, target.app)
+    if found is None and built(target.folder) is not None:
+        return Step(name=name, ok=True, text=f"{target.app.definition[:12]} is built")
+    text = found or f"{target.folder / FILE} was never built"
+    return Step(name=name, ok=False, text=text, fix="turnout triggerdev build, and commit the file")
+
+
+async def _service(target: Target, _api: Api) -> Step:
+    """The service comes first: it must know the new definition before a worker has it."""
+    name, url = "service", target.service_url
+    try:
+        status, message = await asked(url, target.app.definition, target.signing_keys)
+    except httpx.HTTPError as error:
+        text = f"{url} does not answer from here: {type(error).__name__}"
+        fix = "deploy and start the service first; --service names its address"
+        return Step(name=name, ok=False, text=text, fix=fix)
+    fixes = {
+        401: f"deploy with the service's own {KEYS}",
+        426: "deploy the service of this version first, with TURNOUT_DEFINITIONS holding the"
+        " definition of the worker that is still running",
+    }
+    if status == httpx.codes.OK:
+        return Step(name=name, ok=True, text=f"{url} knows the definition and takes the keys")
+    return Step(name=name, ok=False, text=f"{status}: {message}", fix=fixes.get(status, ""))
+
+
+async def asked(url: str, definition: str, keys: str) -> tuple[int, str]:
+    """Send the protocol's probe as a worker would: the status, and the refusal's message."""
+    body = orjson.dumps({"protocol": PROTOCOL, "op": "probe", "definition": definition}).decode()
+    sent = f"msg_{uuid.uuid4().hex}"
+    now = datetime.fromtimestamp(int(time.time()), UTC)
+    signers = (Webhook(each.strip()) for each in keys.split(",") if each.strip())
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": sent,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(each.sign(sent, now, body) for each in signers),
+    }
+    async with httpx.AsyncClient(timeout=15) as client:
+        answer = await client.post(f"{url}{STEP_PATH}", content=body, headers=headers)
+    try:
+        message = str(answer.json().get("message", ""))
+    except (ValueError, AttributeError):
+        message = "not the service's step endpoint"
+    return answer.status_code, message
+
+
+async def _secrets(target: Target, api: Api) -> Step:
+    """Push what the worker needs: all keys, so that an old one and a new one work meanwhile."""
+    settings = target.settings
+    path = f"/api/v1/projects/{settings.project_ref}/envvars/{settings.environment}/import"
+    variables = {KEYS: target.signing_keys, SERVICE: target.service_url}
+    names = ", ".join(variables)
+    try:
+        await api.post(path, {"variables": variables, "override": True, "isSecret": True})
+    except TurnoutError as error:
+        return Step(name="secrets", ok=False, text=str(error), fix="may this key set variables?")
+    return Step(name="secrets", ok=True, text=f"{names} are set in {target.environment}")
+
+
+def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> Step:
+    """Deploy by the vendor's own CLI, without promoting: runs still start in the old version."""
+    command = ["npx", "--no-install", "trigger", "deploy", "--env", target.environment]
+    command += ["--skip-promotion", "--skip-update-check", "-a", target.settings.api_url]
+    if target.settings.branch:
+        command += ["--branch", target.settings.branch]
+    code = run(command)
+    text = " ".join(command)
+    if code == 0:
+        return Step(name="worker", ok=True, text=text)
+    fix = f"npm ci in {target.folder}; then read what the CLI said"
+    return Step(name="worker", ok=False, text=f"{text}: exit {code}", fix=fix)
+
+
+async def _latest(api: Api) -> str | None:
+    found = await api.get("/api/v1/deployments/latest")
+    return None if found is None else text_of(found, "version")
+
+
+def _no_version(before: str | None) -> Step:
+    return Step(
+        name="version",
+        ok=False,
+        text=f"no version came after {before or 'none'}",
+        fix="look at the deployment in the dashboard",
+    )
+
+
+async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterator[Step]:
+    """Look from the new version at the service, while nobody depends on it yet."""
+    for each in await probe(api, target.app.definition, PROBE_IN, version=version):
+        name = f"through {version}: {each.what}"
+        yield Step(name=name, ok=each.ok, text=each.text, fix=each.fix)
+
+
+async def _promoted(api: Api, version: str) -> Step:
+    """Make it the current one: runs start in it from now on; old runs end in the old one."""
+    try:
+        await api.post(f"/api/v1/deployments/{version}/promote")
+    except ProviderRefused as error:
+        # Someone else, or the server itself, was quicker: what was wanted is so.
+        if "already" not in str(error):
+            return Step(name="promote", ok=False, text=str(error), fix="promote it by hand")
+    return Step(name="promote", ok=True, text=f"{version} is the current version")
+
+
+def in_folder(folder: Path, environ: Mapping[str, str]) -> Callable[[Sequence[str]], int]:
+    """Run commands in the worker's folder, their words on stderr."""
+
+    def run(command: Sequence[str]) -> int:
+        try:
+            return subprocess.run(  # noqa: S603 - the command is made above
+                command,
+                cwd=folder,
+                env={**os.environ, **environ},
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+            ).returncode
+        except OSError:
+            return 127
+
+    return run

@@ -1,0 +1,172 @@
+"""A deployment, step by step, against the offline server; only the vendor's build is left out.
+
+In its place the stand-in registers with the environment's key, which counts as deployed.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from starlette.responses import JSONResponse, Response
+from turnout_triggerdev.definition import FILE, write_definition
+from turnout_triggerdev.deploy import Step, Target, deployed, read_target
+from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF
+
+from turnout.errors import InvalidSettings
+from turnout.model.tasks import app, task
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SIGNING_KEY = "whsec_" + "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+
+
+@task("work", on="work/wanted")
+async def work(ctx: Any, payload: Any) -> None:
+    """A task."""
+
+
+@task("more", on="more/wanted")
+async def more(ctx: Any, payload: Any) -> None:
+    """Another."""
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """A target, and what stands for the vendor's build."""
+
+    target: Target
+    peer: Any
+    exit_code: int = 0
+    commands: list[Sequence[str]] = field(default_factory=list)
+    worker: subprocess.Popen[bytes] | None = None
+
+    async def steps(self, **changed: Any) -> list[Step]:
+        return [step async for step in deployed(replace(self.target, **changed), self._run)]
+
+    def refuse(self, status: int) -> None:
+        def refuse(message: dict[str, Any]) -> Response:
+            return JSONResponse({"code": "no", "message": "said no"}, status)
+
+        self.peer.overrides.append(refuse)
+
+    def _run(self, command: Sequence[str]) -> int:
+        self.commands.append(command)
+        if self.exit_code == 0:
+            argv = [sys.executable, "-m", "turnout_triggerdev.standin", "--definition"]
+            environ = {**os.environ, **given(self.target.settings.api_url)}
+            self.worker = subprocess.Popen([*argv, str(self.target.folder / FILE)], env=environ)
+            self._registered()
+        return self.exit_code
+
+    def _registered(self) -> None:
+        url = f"{self.target.settings.api_url}/api/v1/deployments/latest"
+        headers = {"authorization": f"Bearer {KEYS['prod']}"}
+        end = time.monotonic() + 20
+        while httpx.get(url, headers=headers).status_code != 200:
+            assert time.monotonic() < end, "the stand-in does not register"
+            time.sleep(0.05)
+
+
+def given(url: str) -> dict[str, str]:
+    """The environment that a deployment reads."""
+    return {
+        "TRIGGER_API_URL": url,
+        "TRIGGER_SECRET_KEY": KEYS["prod"],
+        "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
+        "TRIGGER_PROJECT_REF": PROJECT_REF,
+        "TURNOUT_SIGNING_KEYS": SIGNING_KEY,
+    }
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def deployment(
+    server_process: Any, scripted: Any, listening: Any, tmp_path: Path
+) -> AsyncIterator[Deployment]:
+    """A built worker's folder, a service that answers probes, and the server."""
+    service = app("mine", work)
+    async with server_process() as served, listening(scripted.app()) as url:
+        write_definition(tmp_path, service, url)
+        target = read_target(given(served.api.url), "prod", tmp_path, service, url)
+        made = Deployment(target=target, peer=scripted)
+        try:
+            yield made
+        finally:
+            if made.worker is not None:
+                made.worker.terminate()
+                made.worker.wait(10)
+
+
+async def test_a_deployment_takes_its_steps_in_order(deployment: Deployment) -> None:
+    """The service first, then secrets, the worker, a look through it, and the promotion."""
+    steps = await deployment.steps()
+    names = [each.name.rpartition(": ")[2] for each in steps]
+    assert names[:4] == ["definition", "service", "secrets", "worker"]
+    assert names[4:] == ["worker", "network", "clock", "signature", "definition", "promote"]
+    assert all(each.ok for each in steps), steps
+    (command,) = deployment.commands
+    assert command[:6] == ["npx", "--no-install", "trigger", "deploy", "--env", "prod"]
+    assert "--skip-promotion" in command
+
+
+async def test_secrets_reach_the_workers_environment_and_nobody_else(
+    deployment: Deployment,
+) -> None:
+    """Both names are set; no step shows a value."""
+    steps = await deployment.steps()
+    settings = deployment.target.settings
+    path = f"/api/v1/projects/{PROJECT_REF}/envvars/prod/TURNOUT_SIGNING_KEYS"
+    headers = {"authorization": f"Bearer {settings.secret_key}"}
+    async with httpx.AsyncClient(base_url=settings.api_url, headers=headers) as client:
+        assert (await client.get(path)).json()["value"] == SIGNING_KEY
+    assert not any(SIGNING_KEY[6:20] in each.text + each.fix for each in steps)
+    assert SIGNING_KEY not in repr(deployment.target)
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "TURNOUT_SIGNING_KEYS"), (426, "first")])
+async def test_a_service_that_is_not_ready_ends_it_before_anything_is_changed(
+    deployment: Deployment, status: int, told: str
+) -> None:
+    """A worker that the service would refuse is not deployed."""
+    deployment.refuse(status)
+    *_, last = await deployment.steps()
+    assert (last.name, last.ok, told in last.fix) == ("service", False, True)
+    assert deployment.commands == []
+
+
+async def test_a_service_that_is_away_is_told(deployment: Deployment) -> None:
+    """Nothing is deployed for an address that nobody answers."""
+    *_, last = await deployment.steps(service_url="http://127.0.0.1:1")
+    assert (last.name, last.ok) == ("service", False)
+
+
+async def test_a_stale_definition_is_not_deployed(deployment: Deployment) -> None:
+    """The file must be of the app; what is committed is what runs."""
+    (only,) = await deployment.steps(app=app("mine", work, more))
+    assert (only.name, only.ok) == ("definition", False)
+    assert "build" in only.fix
+
+
+async def test_a_failed_build_is_not_promoted(deployment: Deployment) -> None:
+    """The CLI's exit code ends it."""
+    deployment.exit_code = 1
+    *_, last = await deployment.steps()
+    assert (last.name, last.ok) == ("worker", False)
+
+
+async def test_a_deployment_names_all_that_is_missing(tmp_path: Path) -> None:
+    """All at once, and an environment that the key is not of."""
+    service = app("mine", work)
+    with pytest.raises(InvalidSettings, match=r"TRIGGER_SECRET_KEY, .*TURNOUT_SIGNING_KEYS"):
+        read_target({}, "prod", tmp_path, service, "http://a")
+    with pytest.raises(InvalidSettings, match=r"--env is one of prod, staging, preview"):
+        read_target({}, "dev", tmp_path, service, "http://a")
+    other = {**given("http://a"), "TRIGGER_ENVIRONMENT": "stg"}
+    with pytest.raises(InvalidSettings, match=r"--env is prod"):
+        read_target(other, "prod", tmp_path, service, "http://a")
