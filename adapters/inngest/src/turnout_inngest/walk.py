@@ -121,6 +121,7 @@ class Walk:
         self._depth = 0
         self._last: list[list[Said]] = []
         """By group: what was said to branches that ended as the last ones."""
+        self._has_raced = False
         self._waiting = 0
         """The vendor's waits that this walk has come upon and that are not over."""
 
@@ -139,6 +140,10 @@ class Walk:
         except _HandedOver:
             await self._report()
             return self._result(ended="handed over")
+        except BaseException as interrupt:
+            if self._has_raced:
+                _let_race(interrupt)
+            raise
         raise inngest.RetryAfterError("the worker gave the run nothing to do", 1_000, quiet=True)
 
     def _ended(self, said: Said) -> dict[str, Any]:
@@ -207,6 +212,7 @@ class Walk:
 
     async def _together(self, works: list[Work]) -> Said:
         """Follow several at once; each has its own waits. The newest of what was said last."""
+        self._has_raced = True
         self._depth += 1
         self._last.append([])
         try:
@@ -392,6 +398,17 @@ class Walk:
         if error.retry_after is not None:
             return max(error.retry_after, timedelta(seconds=1))
         return timedelta(seconds=min(2**self._ctx.attempt, 60))
+
+
+def _let_race(interrupt: BaseException) -> None:
+    """Have the vendor call again after each of these steps, whatever else it thinks is open.
+
+    A plan that it asked for before another branch was done, and that it is told afterwards, leaves
+    steps in its list of open ones that are done. It would wait for them, for ever, after a step
+    that does not race. The SDK races steps of a group alone; these interrupts are how it tells.
+    """
+    for each in getattr(interrupt, "responses", ()):
+        each.step.set_parallel_mode(inngest.ParallelMode.RACE)
 
 
 def _is_one_try(said: Said) -> bool:
