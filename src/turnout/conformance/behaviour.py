@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from turnout.conformance.world import World
 from turnout.model.status import Capability
 
-TOGETHER = 20
-"""Behaviours under way at the same time: as many as two cores carry with a vendor's server."""
-
 Trial = Callable[[World], Awaitable[None]]
 
 
@@ -42,14 +39,14 @@ def behaviour(capability: Capability, *, clock_bound: bool = False) -> Callable[
 
 
 async def try_all(
-    world: World, behaviours: Iterable[Behaviour], *, together: int = TOGETHER
+    world: World, behaviours: Iterable[Behaviour]
 ) -> Mapping[str, BaseException | None]:
-    """Try all, so many at a time; by name, what was wrong, or None where the promise was kept.
+    """Try all, as many at a time as the world carries; by name, what was wrong, or None.
 
-    Those that take longest start first, so that nothing waits alone. More at a time would measure
+    None where the promise was kept. Those that take longest start first, so that nothing waits alone. More at a time would measure
     the machine: what is due would be late for want of processors.
     """
-    places = asyncio.Semaphore(together)
+    places = asyncio.Semaphore(world.together)
 
     async def tried(each: Behaviour) -> None:
         async with places:

@@ -70,7 +70,8 @@ class World:
     """One backend, live.
 
     slack: milliseconds that the backend may be late by when something is due; what is declared is
-    never undercut by more than `early`.
+    never undercut by more than `early`. together: behaviours under way at the same time, as many
+    as two cores carry with a vendor's server.
     """
 
     name: str
@@ -85,6 +86,7 @@ class World:
     """Whether the provider is our own, which has no runs apart from ours to look at."""
     slack: Millis = 5_000
     early: Millis = 20
+    together: int = 20
 
     def fresh(self) -> str:
         """Make an id that no other behaviour uses."""

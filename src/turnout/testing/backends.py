@@ -25,6 +25,7 @@ from turnout.errors import UnknownProvider
 from turnout.local.clock import SystemClock
 from turnout.local.processes import Supervisor, free_port
 from turnout.model.tasks import App
+from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.devserver import DevServer, DevSetup
 from turnout.testing.clock import TurnableClock
@@ -33,8 +34,9 @@ from turnout.web.app import asgi
 GROUP = "turnout.devservers"
 REAL_WORKER = "TURNOUT_REAL_WORKER"
 """Set it to have a vendor's own worker run the tasks, where its adapter has one."""
-REAL_SLACK = 30_000
-"""Milliseconds that a real worker may be late by: it starts a process for each run, all at once."""
+REAL_SLACK: Millis = 30_000
+REAL_TOGETHER = 8
+"""What a real worker may be late by, and behaviours at a time: it starts a process for a run."""
 TURN, EVERY = "1s", 0.03
 """A turned clock goes on by so much, every so many real seconds."""
 
@@ -92,6 +94,7 @@ async def open_backend(
             trace=trace,
             embedded=server is None,
             slack=REAL_SLACK if given.get(REAL_WORKER) else World.slack,
+            together=REAL_TOGETHER if given.get(REAL_WORKER) else World.together,
         )
 
 
