@@ -87,6 +87,6 @@ def first(count: int, path: str, fault: "Response | str") -> Fault:
 
 
 def _reply(answer: httpx.Response) -> Response:
-    dropped = {"content-length", "content-encoding", "transfer-encoding", "connection"}
+    dropped = {"content-length", "content-encoding", "transfer-encoding", "connection", "date"}
     headers = {name: value for name, value in answer.headers.items() if name not in dropped}
     return Response(answer.content, answer.status_code, headers=headers)

@@ -8,6 +8,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import inngest_tasks
 import pytest
 from inngest_faults import first, proxied
@@ -15,6 +16,7 @@ from inngest_lab import serving
 from inngest_stage import Stage, ended, start, until
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from turnout_inngest.skew import ServerTime
 
 import turnout
 from turnout import Event, Turnout
@@ -22,6 +24,7 @@ from turnout.local.clock import SystemClock
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
 from turnout.ports.run_store import RunFilter
+from turnout.testing.clock import TurnableClock
 
 EVENTS = "/e/"
 
@@ -211,6 +214,27 @@ class SkewedClock:
     async def sleep(self, duration: Millis) -> None:
         """Sleep as long as it is."""
         await self._clock.sleep(duration)
+
+
+@pytest.mark.parametrize(
+    ("dates", "offset"),
+    [
+        (["Thu, 01 Jan 2026 00:01:00 GMT"], 60_500),
+        (["Wed, 31 Dec 2025 23:59:00 GMT", "Thu, 01 Jan 2026 09:00:00 GMT"], -59_500),
+        (["Thu, 01 Jan 2026 00:00:02 GMT"], 0),
+        (["Thu, 01 Jan 2026 00:01:00 -0000"], 0),
+        (["Thu, 01 Jan 2099 00:01:00 GMT"], 0),
+        (["soon"], 0),
+        ([""], 0),
+        ([], 0),
+    ],
+)
+async def test_what_a_date_tells(dates: list[str], offset: Millis) -> None:
+    """Whole seconds and the way are no skew; nonsense is none either."""
+    server_time = ServerTime(TurnableClock())
+    headers = [("date", each) for each in dates]
+    await server_time.hear(httpx.Response(200, headers=headers))
+    assert server_time.offset() == offset
 
 
 @pytest.mark.parametrize("skew", [60_000, -60_000], ids=["ahead", "behind"])

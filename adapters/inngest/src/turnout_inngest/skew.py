@@ -1,5 +1,6 @@
 """How far the server's clock is from ours: it reads the moments that sleeps end by its own."""
 
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -23,13 +24,24 @@ class ServerTime:
 
     async def hear(self, response: httpx.Response) -> None:
         """Take note of an answer; one without a date, or with a bad one, tells nothing."""
-        try:
-            said = moment(parsedate_to_datetime(response.headers["date"]))
-        except (KeyError, ValueError, OverflowError):
+        found = _date(response.headers.get_list("date"))
+        if found is None:
             return
-        offset = said + 500 - self._clock.now()
+        offset = moment(found) + 500 - self._clock.now()
         self._offset = 0 if abs(offset) < TOLERANCE or abs(offset) > LONGEST else offset
 
     def offset(self) -> Millis:
         """Tell what to add to a moment of ours, so that the server means the same by it."""
         return self._offset
+
+
+def _date(said: list[str]) -> datetime | None:
+    """Read the header; a proxy may have added one of its own, and anything may be in it."""
+    for each in said:
+        try:
+            found = parsedate_to_datetime(each)
+        except (ValueError, OverflowError):
+            continue
+        if found.tzinfo is not None:
+            return found
+    return None
