@@ -43,7 +43,7 @@ async def try_all(
 ) -> Mapping[str, BaseException | None]:
     """Try all, as many at a time as the world carries; by name, what was wrong, or None.
 
-    None where the promise was kept. Those that take longest start first, so that nothing waits alone. More at a time would measure
+    Those that take longest start first, so that nothing waits alone. More at a time would measure
     the machine: what is due would be late for want of processors.
     """
     places = asyncio.Semaphore(world.together)
