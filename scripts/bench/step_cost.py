@@ -31,6 +31,7 @@ from turnout.local.processes import Supervisor, free_port
 from turnout.ports.devserver import DevSetup
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.sqlite import SqliteTransaction
+from turnout.stores.sql.statements import Many, Row, parts
 from turnout.testing.backends import devserver
 
 COUNTED = frozenset({*COMMITS, "load", "transitions", "deliveries", "children"}) - POLLS
@@ -78,26 +79,28 @@ COST = App(name="cost", tasks=(none, one, four, sleeps))
 def count_the_store() -> None:
     """Count operations by name, and the statements inside those that a run causes."""
     inside: list[str] = []
-    for name in ("write", "read"):
+    for name in ("write", "write_one", "read"):
         setattr(Committer, name, _operation(getattr(Committer, name), inside))
-    for name in ("rows", "changed", "write", "write_all"):
+    for name in ("rows", "changed", "write"):
         setattr(SqliteTransaction, name, _statement(getattr(SqliteTransaction, name), inside))
+    for name in ("put", "found"):
+        setattr(SqliteTransaction, name, _statements(getattr(SqliteTransaction, name), inside))
 
 
 def _operation(original: Callable[..., Awaitable[Any]], inside: list[str]) -> Callable[..., Any]:
     async def counted(
-        self: Committer, name: str, work: Callable[[Any], Any], *rest: Any, **more: Any
+        self: Committer, name: str, work: Callable[..., Any], *rest: Any, **more: Any
     ) -> Any:
-        def noted(transaction: Any) -> Any:
+        def noted(*given: Any) -> Any:
             inside.append(name)
             try:
-                found = work(transaction)
+                found = work(*given)
             finally:
                 inside.pop()
             if name in COUNTED or (name in POLLS and found):
                 counts[f"operation {name}"] += 1
                 counts["operations"] += 1
-                counts["commits"] += original.__name__ == "write"
+                counts["commits"] += original.__name__ != "read"
             return found
 
         return await original(self, name, noted, *rest, **more)
@@ -109,6 +112,14 @@ def _statement(original: Callable[..., Any], inside: list[str]) -> Callable[...,
     def counted(self: SqliteTransaction, *rest: Any, **more: Any) -> Any:
         counts["statements"] += bool(inside) and inside[-1] in COUNTED
         return original(self, *rest, **more)
+
+    return counted
+
+
+def _statements(original: Callable[..., Any], inside: list[str]) -> Callable[..., Any]:
+    def counted(self: SqliteTransaction, many: Many, rows: Sequence[Row]) -> Any:
+        counts["statements"] += len(list(parts(rows))) if inside and inside[-1] in COUNTED else 0
+        return original(self, many, rows)
 
     return counted
 
