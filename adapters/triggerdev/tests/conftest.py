@@ -97,6 +97,7 @@ class Script:
     until: int | None = None
     token: str | None = None
     error: dict[str, str] | None = None
+    says: bool = False
 
     def next(self) -> dict[str, Any]:
         answer: dict[str, Any] = {
@@ -106,6 +107,8 @@ class Script:
             "park": None,
             "progress": {"done": len(self.done), "current": []},
         }
+        if self.says:
+            answer["progress"]["told"] = {"stage": self.stage}
         if self.state == "running" and self.stage >= len(self.stages):
             self.state = answer["state"] = "completed"
         if self.state == "completed":

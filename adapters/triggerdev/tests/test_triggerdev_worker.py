@@ -183,6 +183,19 @@ async def test_a_schedules_tick_is_told_by_its_nominal_time(real_rig: Any) -> No
     assert (tick["provider"], tick["provider_run_id"]) == ("triggerdev", made["id"])
 
 
+async def test_what_a_task_says_reaches_metadata_and_stream(real_rig: Any, rid: str) -> None:
+    """The metadata shows the last thing that it said, the stream each, once and in order."""
+    rig = real_rig
+    rig.peer.run(rid, ("steps", "a"), ("steps", "b")).says = True
+    vendor_run = await rig.api.deliver(rid)
+    run = await rig.api.ended(vendor_run, SLOW)
+    assert run["metadata"]["turnout"]["told"] == {"stage": 2}
+    path = f"/realtime/v1/streams/{vendor_run}/turnout"
+    read = await rig.api.call("GET", path, headers={"accept": "text/event-stream"})
+    data = [line.removeprefix("data: ") for line in read.text.splitlines() if "data: " in line]
+    assert [json.loads(json.loads(each)) for each in data] == [{"stage": n} for n in range(3)]
+
+
 async def test_the_probe_tells_of_the_way_and_the_clock(real_rig: Any) -> None:
     """What the worker sees of the service, through the path of real runs."""
     real_rig.peer.ahead = 90_000

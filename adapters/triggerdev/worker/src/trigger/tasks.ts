@@ -22,7 +22,12 @@ function stepped(each: TaskDefinition): void {
     ...optionsOf(each),
     run: async (payload: unknown, { ctx, signal }) => {
       const identity = identityOrFail(payload, ctx, definition.digest);
-      return work(identity, service(), vendorHost, signal);
+      const host = vendorHost();
+      try {
+        return await work(identity, service(), host, signal);
+      } finally {
+        await host.close();
+      }
     },
   });
 }

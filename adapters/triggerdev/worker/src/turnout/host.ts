@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { logger, metadata, wait } from "@trigger.dev/sdk";
 import type { Host } from "./loop.js";
 import type { Progress, Receipt, Start } from "./messages.js";
+import { SaidStream } from "./said.js";
 
 /** What the SDK hands to a span's work. */
 type Span = Parameters<Parameters<typeof logger.trace>[1]>[0];
@@ -11,7 +12,26 @@ const ERROR = 2;
 /** Outcomes that are no failure: `accepted` and `busy` go on elsewhere. */
 const FINE: ReadonlySet<string> = new Set(["completed", "accepted", "busy"]);
 
-export const vendorHost: Host = {
+export interface VendorHost extends Host {
+  /** Settles when everything that was said has been sent, or could not be. */
+  close(): Promise<void>;
+}
+
+/** A host for one run. */
+export function vendorHost(): VendorHost {
+  const said = new SaidStream();
+  return {
+    ...waits,
+    span: spanned,
+    progress(progress) {
+      metadata.set("turnout", metadataOf(progress));
+      said.tell(progress.told);
+    },
+    close: () => said.sent(),
+  };
+}
+
+const waits: Pick<Host, "newToken" | "wait" | "sleep"> = {
   async newToken(key, until) {
     const token = await wait.createToken({
       idempotencyKey: key,
@@ -28,19 +48,14 @@ export const vendorHost: Host = {
   async sleep(ms, signal) {
     await delay(ms, undefined, { signal });
   },
-
-  span(start, work) {
-    return logger.trace(
-      `${start.label} #${start.attempt}`,
-      (span) => work((receipt) => show(span, receipt)),
-      { icon: "function", attributes: attributesOf(start) },
-    );
-  },
-
-  progress(progress) {
-    metadata.set("turnout", metadataOf(progress));
-  },
 };
+
+const spanned: Host["span"] = (start, work) =>
+  logger.trace(
+    `${start.label} #${start.attempt}`,
+    (span) => work((receipt) => show(span, receipt)),
+    { icon: "function", attributes: attributesOf(start) },
+  );
 
 function attributesOf(start: Start): Record<string, string | number> {
   return { "turnout.step": start.step, "turnout.attempt": start.attempt };
