@@ -6,10 +6,11 @@ The server's default window spreads firing over an hour; `0m` is exact. Runs may
 half a minute early, so the worker sends the nominal time and the run store claims it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from turnout.errors import InvalidDefinition, ProviderRefused
+from turnout.errors import InvalidDefinition, ProviderRefused, ProviderUnavailable
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout_triggerdev.api import Api, flag_of, text_of
 from turnout_triggerdev.definition import TICK_TASK
@@ -27,10 +28,18 @@ class Schedules:
     def __init__(self, api: Api, settings: Settings, app: str) -> None:
         self._api = api
         self._zones = Zones(api)
+        self._arming = asyncio.Lock()
         self._prefix = f"turnout:{settings.scope}:{app}:"
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
-        """Create or update these, and remove the app's others; nothing is sent that stands."""
+        """Create or update these, and remove the app's others; nothing is sent that stands.
+
+        One at a time: of two requests with one new key at once, the server answers 500 to one.
+        """
+        async with self._arming:
+            await self._arm(schedules)
+
+    async def _arm(self, schedules: Sequence[Schedule]) -> None:
         standing = {text_of(each, "deduplicationKey"): each for each in await self._ours()}
         for schedule in schedules:
             found = standing.pop(self._prefix + schedule.id, None)
@@ -75,9 +84,18 @@ class Schedules:
             "window": EXACT,
         }
         try:
-            await self._api.post(PATH, body)
+            await self._put_again(body)
         except ProviderRefused as error:
             raise InvalidDefinition(f"schedule {schedule.id!r}: {error}") from error
+
+    async def _put_again(self, body: dict[str, Any]) -> None:
+        """Create or update; once more if it fails, since another replica may have been first."""
+        try:
+            await self._api.post(PATH, body)
+        except ProviderUnavailable as error:
+            if error.retry_after is not None:
+                raise
+            await self._api.post(PATH, body)
 
     async def _activate(self, found: dict[str, Any] | None, *, active: bool) -> None:
         """Pause or resume; a new one is active, and so is one that was only updated."""

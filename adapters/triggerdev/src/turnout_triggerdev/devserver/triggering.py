@@ -115,6 +115,7 @@ def _new_run(
     payload = text_of(body["payload"], kind) if "payload" in body else None
     scheduled = origin.schedule is not None or settings.get("triggerSource") == "schedule"
     created = origin.created_at if origin.created_at is not None else now
+    locked = _locked_version(world, env, options)
     return Run(
         id=engine.new_run_id(world),
         env=env.id,
@@ -134,7 +135,8 @@ def _new_run(
         max_duration=options.get("maxDuration") or settings.get("maxDuration"),
         tags=tags,
         metadata=_metadata(options),
-        locked_version=_locked_version(world, env, options),
+        locked_version=locked,
+        version=locked,
         schedule=origin.schedule,
         task_kind="SCHEDULED" if scheduled else "STANDARD",
         is_test=bool(options.get("test")),

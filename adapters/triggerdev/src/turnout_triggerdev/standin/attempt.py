@@ -12,7 +12,7 @@ from turnout_triggerdev.standin import completions
 from turnout_triggerdev.standin.completions import Completion
 from turnout_triggerdev.standin.loop import Identity, drive, now_ms
 from turnout_triggerdev.standin.probe import probe
-from turnout_triggerdev.standin.server import CONFLICT, Server, ServerRefused
+from turnout_triggerdev.standin.server import CONFLICT, FAULT, Server, ServerRefused
 from turnout_triggerdev.standin.service import EndQuietly, Service, ServiceRefused
 from turnout_triggerdev.standin.spans import Spans
 from turnout_triggerdev.standin.wire import NoAnswer
@@ -92,7 +92,7 @@ class VendorRun:
             await self._tools.server.disconnect([self.id])
 
     async def _one_attempt(self) -> bool:
-        started = await self._insist(lambda: self._tools.server.start(self.id, self.snapshot))
+        started = await self._insist(self._start)
         self._take(started)
         execution = started["execution"]
         self._attempt = int(execution["attempt"]["number"])
@@ -101,6 +101,16 @@ class VendorRun:
         self._parent = (trace, span)
         completion = await self._watched(execution)
         return await self._complete(completions.with_metadata(completion, self._metadata()))
+
+    async def _start(self) -> dict[str, Any]:
+        server = self._tools.server
+        try:
+            return await server.start(self.id, self.snapshot)
+        except NoAnswer:
+            seen = await server.latest(self.id)
+            if str(seen["snapshot"]["friendlyId"]) != self.snapshot:
+                raise Gone(self.id) from None
+            raise
 
     # Working, watched
 
@@ -314,7 +324,8 @@ class VendorRun:
     async def _try_complete(self, completion: Completion) -> dict[str, Any]:
         server = self._tools.server
         answer = await server.complete(self.id, self.snapshot, completion)
-        if answer.status == CONFLICT:
+        if answer.status == CONFLICT or answer.status >= FAULT:
+            # A snapshot that is not the latest: a real 4.5.12 server answers 500 to that.
             seen = await server.latest(self.id)
             same = seen["run"].get("attemptNumber") == self._attempt
             if not same or seen["snapshot"]["executionStatus"] not in _OURS:

@@ -13,7 +13,7 @@ from turnout_triggerdev.standin.wire import Answer, NoAnswer, Wire
 
 VERSION = "4.8.3"
 POLL_MS = 20_000
-OK, CONFLICT = 200, 409
+OK, CONFLICT, FAULT = 200, 409, 500
 
 
 class ServerRefused(Exception):
@@ -134,7 +134,7 @@ class Server:
 
 
 def _ok(what: str, answer: Answer) -> dict[str, Any]:
-    if answer.status >= 500:  # noqa: PLR2004 the server's own fault, or a proxy's
+    if answer.status >= FAULT:
         raise NoAnswer(f"{what}: {answer.status}")
     if answer.status >= 300:  # noqa: PLR2004 anything but success
         raise ServerRefused(what, answer)
