@@ -148,11 +148,8 @@ class Runner:
     # -- calls ----------------------------------------------------------------------------------
 
     def discover(self, run: Run) -> None:
-        """Ask the function for what comes next, unless it is being asked: then once more after."""
-        if any(job.step == ROOT_STEP for job in run.jobs.values()):
-            run.discover_again = True
-        else:
-            self.enqueue(run, ROOT_STEP)
+        """Ask the function for what comes next; branches that race may ask at the same time."""
+        self.enqueue(run, ROOT_STEP)
 
     def enqueue(self, run: Run, step: str) -> None:
         """Call the application as soon as there is room, targeting the step."""

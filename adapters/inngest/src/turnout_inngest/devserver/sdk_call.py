@@ -77,7 +77,7 @@ def _context(
 ) -> dict[str, Any]:
     return {
         "attempt": job.attempt,
-        "disable_immediate_execution": job.step != ROOT_STEP or bool(run.pending),
+        "disable_immediate_execution": run.plans_all,
         "env": "",
         "fn_id": function.uuid,
         "generation_id": 1,

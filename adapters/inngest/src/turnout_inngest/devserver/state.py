@@ -142,11 +142,20 @@ class Run:
     singleton: str | None = None
     version: int = -1
     stack: list[str] = field(default_factory=list)
-    pending: dict[str, bool] = field(default_factory=dict)
+    planned: dict[str, bool] = field(default_factory=dict)
     """Steps planned and not done, each with whether it races."""
+    open: list[str] = field(default_factory=list)
+    """Steps that the server thinks are not done, before which it does not go on unless they race.
+
+    Each plan of several replaces the list, whatever has been done since it was asked for: so a step
+    may stay open for ever, as on the vendor's server.
+    """
+    gone_on: list[str] = field(default_factory=list)
+    """Steps after which the function was called again, which happens once for each."""
+    plans_all: bool = False
+    """Whether the application is told to plan its next step instead of running it at once."""
     jobs: dict[str, Job] = field(default_factory=dict)
     waits: dict[str, Wait] = field(default_factory=dict)
-    discover_again: bool = False
     output: bytes | None = None
     memos: dict[str, bytes] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)

@@ -11,13 +11,16 @@ from turnout_inngest.devserver import ai_gateway, cel, ids
 from turnout_inngest.devserver.errors import InvalidExpression
 from turnout_inngest.devserver.outcome import Completed, Failed, Op, Outcome
 from turnout_inngest.devserver.outcome import Steps as StepsAnswer
-from turnout_inngest.devserver.state import ROOT_STEP, Event, Job, Parent, Run, Span, Wait
+from turnout_inngest.devserver.state import Event, Job, Parent, Run, Span, Wait
 
 if TYPE_CHECKING:
     from turnout_inngest.devserver.runner import Runner
 
 MAX_STEPS = 1_000
 YEAR_MS = 366 * 86_400_000
+_SEVERAL = 2
+_JOINS = 2
+"""The version of the SDK's protocol from which the server keeps account of what is open."""
 _RAN = frozenset({"StepRun", "Step"})
 _BROKE = frozenset({"StepError", "StepFailed"})
 _NULL = b"null"
@@ -40,20 +43,22 @@ class Steps:
 
     def apply(self, run: Run, job: Job, span: Span, answer: StepsAnswer) -> None:
         """Carry out every step of the answer; ask for more when nothing is waited for."""
-        if len(run.stack) + len(run.pending) + len(answer.ops) > MAX_STEPS:
+        if len(run.stack) + len(run.planned) + len(answer.ops) > MAX_STEPS:
             message = f"the run has more than {MAX_STEPS} steps"
             name = "InngestErrFunctionOverflowed"
             self._runner.fail(run, {"name": name, "message": message, "error": name}, name)
             return
         if not any(op.op in _RAN or op.op in _BROKE for op in answer.ops):
             self._world.forget_span(run, span)
-        races, has_result, is_retried = False, False, False
+        self._open(run, answer)
+        done: dict[str, bool] = {}
+        is_retried = False
         for op in answer.ops:
             if op.op in _BROKE and not self._is_final(run, job, op, answer):
                 self._runner.retry(run, job, None)
                 is_retried = True
             elif op.op in _RAN or op.op in _BROKE:
-                races, has_result = races or op.races or run.pending.get(op.step, False), True
+                done[op.step] = op.races or run.planned.get(op.step, False)
                 self._finish_step(run, op)
             else:
                 self._plan(run, op)
@@ -62,11 +67,24 @@ class Steps:
         if is_retried:
             return
         run.jobs.pop(job.id, None)
-        again = job.step == ROOT_STEP and run.discover_again
-        if again:
-            run.discover_again = False
-        if again or (has_result and (races or not run.pending)):
-            self._runner.discover(run)
+        for step, races in done.items():
+            self._go_on(run, step, races=races)
+
+    def _open(self, run: Run, answer: StepsAnswer) -> None:
+        """Note what a plan of several steps leaves open, as the vendor's server does."""
+        if len(answer.ops) < _SEVERAL:
+            return
+        run.plans_all = True
+        if run.version >= _JOINS and any(op.op not in _RAN | _BROKE for op in answer.ops):
+            run.open = [op.step for op in answer.ops]
+
+    def _go_on(self, run: Run, step: str, *, races: bool) -> None:
+        """Ask for what comes after a step, once, as soon as nothing is open that it waits for."""
+        if step in run.gone_on or (run.open and not races):
+            return
+        run.gone_on.append(step)
+        run.plans_all = run.plans_all and run.version < _JOINS
+        self._runner.discover(run)
 
     def _is_final(self, run: Run, job: Job, op: Op, answer: StepsAnswer) -> bool:
         return op.op == "StepFailed" or answer.no_retry or self._runner.is_last_attempt(run, job)
@@ -97,9 +115,9 @@ class Steps:
     # -- what takes time ------------------------------------------------------------------------
 
     def _plan(self, run: Run, op: Op) -> None:
-        if op.step in run.memos or op.step in run.pending:
+        if op.step in run.memos or op.step in run.planned:
             return
-        run.pending[op.step] = op.races
+        run.planned[op.step] = op.races
         if op.op == "StepPlanned":
             self._runner.enqueue(run, op.step)
             return
@@ -184,11 +202,10 @@ class Steps:
         if run.ended or run.waits.get(wait.step) is not wait:
             return
         self._world.drop_wait(run, wait.step)
-        races = run.pending.get(wait.step, False)
+        races = run.planned.get(wait.step, False)
         self._world.remember(run, wait.step, memo)
         self._close_span(run, wait, memo, failed=failed)
-        if races or not run.pending:
-            self._runner.discover(run)
+        self._go_on(run, wait.step, races=races)
         self._world.save_run(run)
 
     def _close_span(self, run: Run, wait: Wait, memo: bytes, *, failed: bool) -> None:

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS documents (
     kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID
 """
-_FORMAT = 1
+_FORMAT = 2
 logger = logging.getLogger(__name__)
 
 

@@ -146,7 +146,9 @@ class World:
         """The step's result, from now on given to the function at every call."""
         run.memos[step] = memo
         run.stack.append(step)
-        run.pending.pop(step, None)
+        run.planned.pop(step, None)
+        if step in run.open:
+            run.open.remove(step)
         self._store.mark("memo", f"{run.id}/{step}", lambda: orjson.Fragment(memo))
 
     def add_wait(self, run: Run, wait: Wait) -> None:
@@ -170,7 +172,8 @@ class World:
         for step in run.memos:
             self._store.forget("memo", f"{run.id}/{step}")
         run.memos.clear()
-        run.pending.clear()
+        for each in (run.planned, run.open, run.gone_on):
+            each.clear()
         run.jobs.clear()
         self._ended.append(run.id)
         self.save_run(run)
