@@ -111,9 +111,9 @@ class VendorRun:
         """Say hello."""
         return await self.worker.advance(Advance(**self.common))
 
-    async def run_on(self) -> Next:
+    async def run_on(self, known: Run | None = None) -> Next:
         """Have all run that comes next by itself, as a caller in process does."""
-        return await self.worker.run_on(Advance(**self.common))
+        return await self.worker.run_on(Advance(**self.common), known=known)
 
     async def execute(self, step: str, attempt: int = 1) -> Executed:
         """Have one attempt run."""

@@ -11,7 +11,9 @@ from program_parts import Node, programs, task_of
 
 from turnout.errors import Superseded
 from turnout.model.protocol import Next
+from turnout.model.runs import Run
 from turnout.model.status import AttemptState
+from turnout.worker.worker import TaskWorker
 
 
 class Bodies:
@@ -37,27 +39,38 @@ async def play(program: Node, data: st.DataObject) -> None:
         run_id = await world.emit("t")
         workers = [world.worker(watch_seconds=60) for _ in range(2)]
         vendor = VendorRun(world, workers[0], run_id, "t")
-        found = await vendor.advance()
+        emitted = await world.run(run_id)
+        found = await first(vendor, workers, emitted, data)
         for _ in range(25):
             if found.state.terminal:
                 break
             vendor = vendor.by(data.draw(st.sampled_from(workers)))
-            vendor, found = await act(world, vendor, found, data)
+            vendor, found = await act(world, vendor, found, emitted, data)
         await vendor.to_the_end()
         await check(world, run_id, bodies)
     finally:
         await world.close()
 
 
+async def first(
+    vendor: VendorRun, workers: list[TaskWorker], emitted: Run, data: st.DataObject
+) -> Next:
+    """Call for the first time: once, or both workers at once with the run as it was emitted."""
+    if data.draw(st.booleans()):
+        return await vendor.advance()
+    told = await asyncio.gather(*(vendor.by(each).run_on(emitted) for each in workers))
+    return max(told, key=lambda each: each.seq)
+
+
 async def act(
-    world: World, vendor: VendorRun, found: Next, data: st.DataObject
+    world: World, vendor: VendorRun, found: Next, emitted: Run, data: st.DataObject
 ) -> tuple[VendorRun, Next]:
     """Do one thing that a vendor run may do, and keep the news with the highest seq."""
     action = data.draw(
         st.sampled_from(["execute", "execute", "twice", "advance", "on", "wait", "move"])
     )
     if action == "on":
-        return vendor, await vendor.run_on()
+        return vendor, await vendor.run_on(data.draw(st.sampled_from([None, emitted])))
     if action in {"execute", "twice"} and found.run:
         start = data.draw(st.sampled_from(found.run))
         calls = [vendor.execute(start.step, start.attempt) for _ in range(1 + (action == "twice"))]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from calling_parts import VendorRun, World, until, world_of
 
-from turnout.errors import Unavailable
-from turnout.model.status import AttemptState, RunStatus
+from turnout.errors import RunEnded, Superseded, Unavailable
+from turnout.model.policies import Concurrency
+from turnout.model.status import AttemptState, DeliveryState, RunStatus
 from turnout.model.tasks import Task, task
 from turnout.worker.worker import TaskWorker
 
@@ -26,6 +27,23 @@ async def make() -> AsyncIterator[Callable[..., World]]:
     yield new
     for world in made:
         await world.close()
+
+
+async def echo(name: str) -> str:
+    """Give what is given."""
+    return name
+
+
+class Told:
+    """A store, and the names of what was asked of it."""
+
+    def __init__(self, store: Any, told: list[str]) -> None:
+        self._store = store
+        self._told = told
+
+    def __getattr__(self, name: str) -> Any:
+        self._told.append(name)
+        return getattr(self._store, name)
 
 
 async def started(world: World) -> VendorRun:
@@ -53,6 +71,94 @@ async def test_a_caller_in_process_has_each_attempt_claimed_as_the_one_before_en
     assert (await vendor.run_on()).state is RunStatus.COMPLETED
     assert seen == [(name, AttemptState.CLAIMED, at) for at, name in enumerate("abc", 1)]
     assert (await world.run(vendor.run_id)).seq == 4
+
+
+async def test_a_run_that_is_known_is_begun_without_a_read(make: Callable[..., World]) -> None:
+    """Its delivery is claimed with its first commit: a commit to begin it, and one a step."""
+    told: list[str] = []
+
+    @task("t", on="go")
+    async def two(ctx: Any, payload: Any) -> Any:
+        return [await ctx.step(name, echo, name) for name in "ab"]
+
+    world = make(two)
+    worker = TaskWorker(app=world.app, store=Told(world.store, told), clock=world.clock)  # type: ignore[arg-type]
+    world.workers.append(worker)
+    vendor = VendorRun(world, worker, await world.emit("t"), "t")
+    known = await world.run(vendor.run_id)
+    assert (await vendor.run_on(known)).state is RunStatus.COMPLETED
+    assert told == ["apply"] * 3
+    (delivery,) = await world.store.deliveries(vendor.run_id)
+    assert (delivery.provider_run_id, delivery.state) == (vendor.name, DeliveryState.ENDED)
+
+
+async def test_what_is_known_of_a_run_may_be_old(make: Callable[..., World]) -> None:
+    """A run that was moved on since, is another's or has ended is found to be so."""
+    ran: list[str] = []
+
+    async def body(name: str) -> None:
+        ran.append(name)
+
+    @task("t", on="go")
+    async def one(ctx: Any, payload: Any) -> Any:
+        await ctx.step("s", body, ctx.run_id)
+
+    world = make(one)
+    moved, taken, gone = [await started(world) for _ in range(3)]
+    known = [await world.run(each.run_id) for each in (moved, taken, gone)]
+    await moved.advance()
+    await taken.by(world.worker(), name="another").advance()
+    await world.cancel(gone.run_id)
+    assert (await moved.by(world.worker()).run_on(known[0])).state is RunStatus.COMPLETED
+    with pytest.raises(Superseded):
+        await taken.run_on(known[1])
+    with pytest.raises(RunEnded):
+        await gone.run_on(known[2])
+    assert ran == [moved.run_id]
+
+
+async def test_a_run_with_a_limit_is_claimed_before_it_asks_for_a_slot(
+    make: Callable[..., World],
+) -> None:
+    """What is known is enough only where nothing is asked of the store before the first commit."""
+
+    @task("t", on="go", concurrency=Concurrency(limit=1))
+    async def one(ctx: Any, payload: Any) -> Any:
+        return await ctx.step("s", echo, "s")
+
+    world = make(one)
+    first, second = [await started(world) for _ in range(2)]
+    known = [await world.run(each.run_id) for each in (first, second)]
+    assert (await second.run_on(known[1])).park is not None
+    assert (await first.run_on(known[0])).state is RunStatus.COMPLETED
+    assert (await second.to_the_end(onward=True)).state is RunStatus.COMPLETED
+
+
+async def test_a_cancel_stops_what_the_worker_went_on_to(make: Callable[..., World]) -> None:
+    """A later attempt of one call is dropped as the first would be, and the caller is told."""
+    seen: list[str] = []
+
+    async def body(name: str) -> str:
+        seen.append(name)
+        if name == "b":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("cancelled")
+        return name
+
+    @task("t", on="go")
+    async def two(ctx: Any, payload: Any) -> Any:
+        return [await ctx.step(name, body, name) for name in "abc"]
+
+    world = make(two)
+    vendor = await started(world)
+    call = asyncio.create_task(vendor.run_on())
+    await until(lambda: "b" in seen)
+    await world.cancel(vendor.run_id)
+    assert (await call).state is RunStatus.CANCELLED
+    assert seen == ["a", "b", "cancelled"]
+    assert len(vendor.worker._runner.flights) == 0
 
 
 async def test_what_one_body_sets_in_its_context_the_next_one_does_not_see(
