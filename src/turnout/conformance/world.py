@@ -87,6 +87,7 @@ class World:
     slack: Millis = 5_000
     early: Millis = 20
     together: int = 20
+    patience: float = PATIENCE
 
     def fresh(self) -> str:
         """Make an id that no other behaviour uses."""
@@ -121,9 +122,9 @@ class World:
 
     async def until(self, true: Callable[[], Awaitable[bool]], what: str) -> None:
         """Wait for something to be true."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self.patience
         while not await true():
-            assert time.monotonic() < until, f"not in {PATIENCE:.0f} s: {what}"
+            assert time.monotonic() < until, f"not in {self.patience:.0f} s: {what}"
             await asyncio.sleep(0.05)
 
     async def noted(self, name: str, what: str) -> None:

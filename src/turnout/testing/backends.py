@@ -36,7 +36,9 @@ REAL_WORKER = "TURNOUT_REAL_WORKER"
 """Set it to have a vendor's own worker run the tasks, where its adapter has one."""
 REAL_SLACK: Millis = 30_000
 REAL_TOGETHER = 8
-"""What a real worker may be late by, and behaviours at a time: it starts a process for a run."""
+REAL_PATIENCE = 240.0
+"""What a real worker may be late by, behaviours at a time, and seconds for a run: it starts a
+process for each."""
 TURN, EVERY = "1s", 0.03
 """A turned clock goes on by so much, every so many real seconds."""
 
@@ -94,6 +96,7 @@ async def open_backend(
             trace=trace,
             embedded=server is None,
             slack=REAL_SLACK if given.get(REAL_WORKER) else World.slack,
+            patience=REAL_PATIENCE if given.get(REAL_WORKER) else World.patience,
             together=REAL_TOGETHER if given.get(REAL_WORKER) else World.together,
         )
 
