@@ -1,0 +1,78 @@
+"""Commands that adapters add are found by entry point, and imported only when they are called."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+import typer
+
+from turnout.cli.adapters import GROUP, CliDesk, load
+
+ADDED = sorted(each.name for each in entry_points(group=GROUP))
+
+
+def turnout(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a process."""
+    code = "from turnout.cli.main import run; run()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_lists_every_adapter_that_adds_commands() -> None:
+    """By name, below our own."""
+    listed = turnout("--help").stdout
+    assert ADDED
+    assert all(f" {name} " in listed for name in ADDED)
+
+
+def test_help_imports_no_adapter() -> None:
+    """What an adapter needs is paid for when its command is called."""
+    code = (
+        "import sys; from turnout.cli.main import run\n"
+        "try: run(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in sys.modules if m.startswith('turnout_') or m == 'pydantic'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.rstrip().endswith("[]")
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_an_adapters_commands_have_help_and_a_line_each(name: str) -> None:
+    """`turnout <provider> --help` is a group like any other."""
+    ran = turnout(name, "--help")
+    assert (ran.returncode, f"{name} [OPTIONS] COMMAND" in ran.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_misspelt_adapter_is_answered_with_the_nearest(name: str) -> None:
+    """As our own commands are."""
+    ran = turnout(name[:-2] + name[-1])
+    assert (ran.returncode, f"did you mean '{name}'" in ran.stderr) == (2, True)
+
+
+def test_an_entry_point_that_gives_no_app_is_refused_by_name() -> None:
+    """An adapter's mistake is one line, not a trace."""
+
+    class Wrong:
+        name = "wrong"
+
+        def load(self) -> object:
+            return lambda desk: None
+
+    with pytest.raises(typer.Exit) as refused:
+        load(Wrong())  # type: ignore[arg-type]
+    assert refused.value.exit_code == 2
+
+
+def test_a_desk_without_an_address_says_where_it_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting is named."""
+    monkeypatch.delenv("TURNOUT_SERVICE_URL", raising=False)
+    with pytest.raises(typer.Exit):
+        CliDesk().service_url(None)
+    assert "TURNOUT_SERVICE_URL" in capsys.readouterr().err
+    assert CliDesk().service_url("http://a/") == "http://a"
