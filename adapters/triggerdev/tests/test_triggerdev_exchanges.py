@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,7 @@ def test_every_exchange_is_compared_or_has_its_reason() -> None:
     assert left == set(REASONS)
 
 
+@cache
 def alike() -> dict[str, str]:
     """Exchanges that look like one that is replayed by name, and which one that is."""
     known = {_look(each): each["name"] for each in EXCHANGES if each["name"] in KNOWN}
@@ -213,6 +215,7 @@ def _look(exchange: dict[str, Any]) -> str:
     return json.dumps([called(exchange), exchange["status"], exchange["body"]], sort_keys=True)
 
 
+@cache
 def rebuilt() -> list[dict[str, Any]]:
     """Runs that the double is brought to show in the recorded state."""
     return [
@@ -226,11 +229,9 @@ def rebuilt() -> list[dict[str, Any]]:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_double_shows_runs_as_they_were_seen(offline: Any) -> None:
     """Each recorded state of a run, by the same trigger and the same steps of a worker."""
-    tasks = ("hello", "child", "parent", "queued", "declarative-scheduled")
-    sources = {"declarative-scheduled": {"triggerSource": "schedule"}}
-    await offline.register(
-        *({"id": each, "retry": RETRY, **sources.get(each, {})} for each in tasks)
-    )
+    tasks: dict[str, Any] = {each["body"]["taskIdentifier"]: {} for each in rebuilt()}
+    tasks["declarative-scheduled"] = {"triggerSource": "schedule"}
+    await offline.register(*({"id": id_, "retry": RETRY, **more} for id_, more in tasks.items()))
     for exchange in rebuilt():
         run = await _rebuild(offline, exchange["body"])
         headers = {} if exchange.get("unversioned") else {"x-trigger-api-version": "2025-07-16"}
@@ -305,13 +306,14 @@ async def _again(server: Any, begun: Any) -> Any:
 
 async def _end(server: Any) -> None:
     """Let nothing of one exchange stand in the way of the next."""
-    for run in list(server.world.runs.values()):
+    open_runs = [run for run in server.world.runs.values() if run.execution_status != "FINISHED"]
+    for run in open_runs:
         await server.api.post(f"/api/v2/runs/{run.id}/cancel")
-    for run in list(server.world.runs.values()):
-        if run.execution_status == "PENDING_CANCEL":
-            await server.turn(61)
+    if any(run.execution_status == "PENDING_CANCEL" for run in open_runs):
+        await server.turn(61)
 
 
+@cache
 def replayed() -> dict[str, dict[str, Any]]:
     """Requests that the double is simply asked again."""
     done = {*KNOWN, *alike(), *REASONS, *(each["name"] for each in rebuilt())}
