@@ -50,6 +50,7 @@ export interface Probe {
 
 export type Message = Call | Tick | Probe;
 
+/** A message of this identity. */
 export function call(identity: Identity, op: Op): Call {
   return { protocol: PROTOCOL, ...identity, ...op };
 }
@@ -105,6 +106,7 @@ export interface Executed {
   readonly next: Next;
 }
 
+/** Reads the service's answer to advance; Unreadable names the field that is wrong. */
 export function readNext(value: unknown): Next {
   const fields = fieldsOf(value, "next");
   const result = optional(fields["result"], "next.result", fieldsOf);
@@ -119,6 +121,7 @@ export function readNext(value: unknown): Next {
   };
 }
 
+/** Reads the service's answer to execute. */
 export function readExecuted(value: unknown): Executed {
   const fields = fieldsOf(value, "executed");
   const receipt = fieldsOf(fields["receipt"], "receipt");

@@ -9,6 +9,7 @@ import { type Answer, bodyOf, type Service } from "./service.js";
 const TRIES = 5;
 const ANSWER_IN = 10_000;
 
+/** What was seen. */
 export interface Probed {
   readonly turnout: 1;
   readonly service: string;
@@ -28,6 +29,7 @@ interface Try {
   readonly ahead: number | undefined;
 }
 
+/** Tries the way a few times; what cannot be reached or is refused is told, not thrown. */
 export async function probe(
   service: Service,
   url: string,

@@ -37,6 +37,7 @@ export interface Answer {
   readonly date: number | undefined;
 }
 
+/** The service's step endpoint, and the keys that sign messages to it. */
 export class Service {
   readonly #url: string;
   readonly #keys: readonly Buffer[];
@@ -98,6 +99,7 @@ export class Service {
   }
 }
 
+/** The text that is signed and sent; what is too large for the protocol is refused here. */
 export function bodyOf(message: Message): string {
   const body = JSON.stringify(message);
   if (Buffer.byteLength(body) > LARGEST_MESSAGE) {

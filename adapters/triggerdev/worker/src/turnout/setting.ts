@@ -6,17 +6,15 @@ import { signingKeys } from "./signature.js";
 
 export const definition = readDefinition(definitionFile);
 
-let opened: Service | undefined;
-
 /**
- * The service, opened at the first call: tasks are registered at build time too, where there are
- * no keys yet. TURNOUT_SERVICE_URL goes before the file, which is the same for all environments.
+ * The service, opened for each run: a process that is kept gets fresh variables with each, so that
+ * a rotated key counts at once. At build time, when tasks are registered, there are no keys yet.
  */
 export function service(): Service {
-  opened ??= new Service(serviceUrl(), signingKeys(process.env["TURNOUT_SIGNING_KEYS"]));
-  return opened;
+  return new Service(serviceUrl(), signingKeys(process.env["TURNOUT_SIGNING_KEYS"]));
 }
 
+/** TURNOUT_SERVICE_URL goes before the file, which is the same for all environments. */
 export function serviceUrl(): string {
   return process.env["TURNOUT_SERVICE_URL"] || definition.service;
 }

@@ -4,6 +4,7 @@ import type { Says } from "./loop.js";
 import type { Tick } from "./messages.js";
 import { EndQuietly } from "./service.js";
 
+/** Says it until it is answered; a slot that is another's ends quietly. */
 export async function tick(
   message: Tick,
   service: Says,
