@@ -207,7 +207,7 @@ async def test_an_end_without_its_time_is_none(
     script.answers["GET /v2/events/E/runs"] = (200, {"data": [run("RUNNING")]})
     seen = await caller.look(delivery(known="R"))
     assert (seen.state, seen.word) == (RunStatus.RUNNING, "RUNNING")
-    del script.answers["GET /v2/events/E/runs"]
+    script.answers["GET /v2/events/E/runs"] = (200, {})
     assert (await caller.look(delivery(known="R"))).state is RunStatus.RUNNING
 
 
@@ -319,6 +319,14 @@ async def test_runs_of_another_shape(script: Script, caller: InngestCaller, list
     script.answers["GET /v2/events/E/runs"] = (200, {"data": listed})
     with pytest.raises(ProviderUnavailable, match="Inngest answered"):
         await caller.look(delivery(known="event:E"))
+
+
+async def test_a_wrong_address_is_no_empty_list(script: Script, caller: InngestCaller) -> None:
+    """The vendor has no 404 for an unknown event or app: one without its code is another server."""
+    with pytest.raises(ProviderRefused, match="INNGEST_BASE_URL"):
+        await caller.look(delivery(known="event:E"))
+    with pytest.raises(ProviderRefused, match="INNGEST_BASE_URL"):
+        await caller.armed()
 
 
 async def test_a_run_without_an_id_is_not_cancelled(script: Script, caller: InngestCaller) -> None:

@@ -84,7 +84,7 @@ class InngestApi:
         while True:
             query = {"limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
             answer = await self.get(f"/v2/apps/{quote(app, safe='')}/functions", **query)
-            if answer.status == HTTPStatus.NOT_FOUND:
+            if answer.status == HTTPStatus.NOT_FOUND and answer.code == "not_found":
                 return found
             self.check(answer)
             found += self.listed(answer)
@@ -167,6 +167,8 @@ class InngestApi:
             )
         if answer.status >= _SERVER_ERROR or answer.is_ok:
             return ProviderUnavailable(f"{where} answered {answer.status}: {said}")
+        if answer.status == HTTPStatus.NOT_FOUND and answer.code != "not_found":
+            said += "; see that INNGEST_BASE_URL is an Inngest server with API v2"
         return ProviderRefused(f"Inngest refused ({answer.status}): {said}")
 
     def _environment(self) -> dict[str, str]:

@@ -125,7 +125,7 @@ class Lookout:
 
     async def _listed(self, source: str) -> list[Mapping[str, Any]]:
         answer = await self._api.get(source, limit="40")
-        if answer.status == HTTPStatus.NOT_FOUND:
+        if answer.status == HTTPStatus.NOT_FOUND and answer.code == "not_found":
             return []
         self._api.check(answer)
         return self._api.listed(answer)

@@ -80,8 +80,9 @@ def _check_fields(event: dict[str, Any]) -> str | None:
         return "data is an object"
     if not isinstance(event.get("id") or "", str):
         return "id is text"
-    if len(orjson.dumps(event)) > MAX_EVENT_BYTES:
-        return "Event is over the max size"
+    size = len(orjson.dumps(event))
+    if size > MAX_EVENT_BYTES:
+        return f"Event is over the max size: Max {MAX_EVENT_BYTES} bytes / Size {size} bytes"
     return None
 
 

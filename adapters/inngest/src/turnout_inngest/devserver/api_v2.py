@@ -29,7 +29,7 @@ async def get_run(request: Request) -> Response:
     """The run; its status is right while it sleeps or retries, unlike the vendor's."""
     engine, run = _run(request)
     if run is None:
-        return v2_error(404, "not_found", "Run not found")
+        return _no_run(request)
     output = "single" if _wants_output(request) else None
     return _one(engine, run_v2(run, engine.runner.function_of(run), output=output))
 
@@ -38,7 +38,7 @@ async def get_trace(request: Request) -> Response:
     """The run's trace; outputs only if asked for."""
     engine, run = _run(request)
     if run is None:
-        return v2_error(404, "not_found", "Run not found")
+        return _no_run(request)
     root = trace.run_trace(engine.world, run)
     if not _wants_output(request):
         _strip_outputs(root)
@@ -55,7 +55,7 @@ async def cancel_run(request: Request) -> Response:
     """Cancel at once; 404 for an unknown run, 409 for one that has ended."""
     engine, run = _run(request)
     if run is None:
-        return v2_error(404, "not_found", "Run not found")
+        return _no_run(request)
     if run.status == "CANCELLED":
         return v2_error(409, "run_already_cancelled", "Run is already cancelled")
     if run.ended:
@@ -69,7 +69,7 @@ async def rerun(request: Request) -> Response:
     """Start the run's function again with the same events, from its beginning."""
     engine, run = _run(request)
     if run is None:
-        return v2_error(404, "not_found", "Run not found")
+        return _no_run(request)
     body = await _body(request)
     if run.cron or body.get("fromStep"):
         message = "the offline server reruns only whole runs that an event started"
@@ -99,7 +99,10 @@ async def list_runs(request: Request) -> Response:
 async def list_event_runs(request: Request) -> Response:
     """The runs that the event started; none for an unknown event."""
     engine = engine_of(request)
-    known = engine.world.runs_of_event.get(request.path_params["event"], [])
+    event = request.path_params["event"]
+    if not ids.is_ulid(event):
+        return v2_error(400, "invalid_field_format", "Event ID must be a valid ULID")
+    known = engine.world.runs_of_event.get(event, [])
     return _page(request, engine, [engine.world.runs[run] for run in known], MAX_EVENT_RUNS)
 
 
@@ -109,6 +112,12 @@ async def list_function_runs(request: Request) -> Response:
     slug = "{app}-{function}".format(**request.path_params)
     found = [run for run in engine.world.runs.values() if run.function == slug]
     return _page(request, engine, found, MAX_PAGE)
+
+
+def _no_run(request: Request) -> Response:
+    if not ids.is_ulid(request.path_params["run"]):
+        return v2_error(400, "invalid_field_format", "Run ID must be a valid ULID")
+    return v2_error(404, "not_found", "Run not found")
 
 
 def _page(request: Request, engine: Engine, runs: Iterable[Run], most: int) -> Response:

@@ -22,6 +22,7 @@ _UNIT_MS = {
     "d": 86_400_000,
     "w": 604_800_000,
 }
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 def ulid(ms: int, entropy: int | None = None) -> str:
@@ -29,6 +30,11 @@ def ulid(ms: int, entropy: int | None = None) -> str:
     tail = random.getrandbits(80) if entropy is None else entropy & ((1 << 80) - 1)
     number = (ms << 80) | tail
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+
+
+def is_ulid(text: str) -> bool:
+    """Whether it is of a ULID's form."""
+    return _ULID.fullmatch(text.upper()) is not None
 
 
 def seeded_ulids(seed: str, count: int) -> list[str] | None:
