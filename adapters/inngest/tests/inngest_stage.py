@@ -78,6 +78,7 @@ class Stage:
             yield
         finally:
             await kill(self._server)
+            await self._keep_keys()
             await self.api.aclose()
 
     async def start_service(self, **environ: str) -> asyncio.subprocess.Process:
@@ -110,6 +111,13 @@ class Stage:
         answer = await self.api.get(f"/v2/runs/{run_id}/trace")
         spans = answer.json()["data"]["rootSpan"]["children"]
         return list(dict.fromkeys(span["name"] for span in spans if span.get("stepId")))
+
+    async def _keep_keys(self) -> None:
+        """Leave a real server with the keys that the environment names."""
+        if self.real is not None and "--signing-key" in self.options:
+            self.options = ()
+            await self._told("TURNOUT_INNGEST_DOWN")
+            await self._told("TURNOUT_INNGEST_UP")
 
     async def _told(self, name: str) -> bool:
         """Run a command that the environment names, and wait until it is done."""
