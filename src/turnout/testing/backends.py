@@ -81,6 +81,7 @@ async def open_backend(
             )
             setting |= await _provided(stack, server, setup, given)
         live = open_turnout(app, settings=read_settings({**given, **setting}), clock=clock)
+        await stack.enter_async_context(live)
         await stack.enter_async_context(_served(live, port))
         if isinstance(clock, TurnableClock):
             await stack.enter_async_context(_turning(clock))
@@ -126,8 +127,11 @@ async def _provided(
 
 @asynccontextmanager
 async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
-    """Serve the service's endpoints in this process."""
-    config = uvicorn.Config(asgi(live), port=port, log_level="warning", lifespan="on")
+    """Serve the endpoints of a service that has been started, in this process.
+
+    Its lifespan is not the server's: one that is told to leave its connections leaves that, too.
+    """
+    config = uvicorn.Config(asgi(live), port=port, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     serving = asyncio.create_task(server.serve())
