@@ -374,8 +374,9 @@ def _ruled_out(view: View, each: Prepared) -> bool:
         return False
     if each.imports is not None and not view.head.brings(match.when_imports):
         return True
-    named = isinstance(match, CallMatch | MemberMatch | DecoratorMatch) and match.from_
-    return bool(named) and not view.head.names(match)
+    if not isinstance(match, CallMatch | MemberMatch | DecoratorMatch) or not match.from_:
+        return False
+    return not view.head.names(match)
 
 
 def _matters_behind(view: View, each: Prepared) -> bool:

@@ -28,7 +28,7 @@ class View:
 
     @cached_property
     def head(self) -> head.Head | None:
-        """Read the imports at the head of a script, without its tree; None where that is not told."""
+        """Read the imports at a script's head, without its tree; None where that is not told."""
         return head.read(self.text) if self.language in SCRIPTS else None
 
     def past_head(self, words: Iterable[str]) -> bool:
@@ -40,7 +40,7 @@ class View:
 
     @property
     def imports(self) -> tuple[Import, ...]:
-        """Give the imports: of the tree, or, where all of them are known to stand there, the head."""
+        """Give the imports: the tree's, or the head's where all are known to stand there."""
         if self.settled and self.parsed is None and self.head is not None:
             return self.head.imports
         return self.tree.imports if self.tree else ()
