@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from turnout_triggerdev.nodeworker import importing
 
 CLI = os.environ.get("TURNOUT_TRIGGER_CLI")
 pytestmark = [
@@ -37,7 +38,7 @@ def running(url: str, settings: dict[str, str]) -> Iterator[None]:
     (folder / "package.json").write_text('{"name": "proof", "type": "module"}')
     home = str(folder / "home")
     more = {"HOME": home, "XDG_CONFIG_HOME": home, "TRIGGER_API_URL": url}
-    more["NODE_OPTIONS"] = f"--import {folder / 'offline.mjs'}"
+    more["NODE_OPTIONS"] = importing(folder / "offline.mjs")
     quiet = ("--skip-update-check", "--skip-platform-notifications", "--skip-telemetry")
     process = subprocess.Popen(
         [str(Path(CLI) / "node_modules/.bin/trigger"), "dev", *quiet, "-a", url],

@@ -91,8 +91,16 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
         **environ,
         "HOME": home,
         "XDG_CONFIG_HOME": home,
-        "NODE_OPTIONS": f"--import {folder / 'offline.mjs'}",
+        "NODE_OPTIONS": importing(folder / "offline.mjs"),
     }
+
+
+def importing(module: Path) -> str:
+    """Give the option of Node.js that imports a module first.
+
+    As an address without underscores: the CLI (4.8.3) makes dashes of all that the option has.
+    """
+    return f"--import {module.as_uri().replace('_', '%5F')}"
 
 
 if __name__ == "__main__":
