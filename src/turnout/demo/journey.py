@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 MODES: Sequence[Mode] = ("plain", "sleep", "parallel", "child", "approval")
 ENDED = frozenset({"completed", "failed", "cancelled", "timed_out"})
 PATIENCE = 150.0
-"""Seconds until a phase must have come to its end; beside a killed process, vendors take 60 to see."""
+"""Seconds until a phase must have ended: vendors take 60 to see that a process was killed."""
 
 EDGE = 6
 """Runs before the dual run, after the flip, and after the rollback, each."""
