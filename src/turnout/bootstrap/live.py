@@ -236,21 +236,26 @@ def load_app(name: str | None) -> App:
     """Import the app that `module:attribute` names, from the working folder or installed."""
     if name is None:
         raise InvalidSettings("name the app: --app module:attribute, or TURNOUT_APP")
+    found = load_named("app", name)
+    if not isinstance(found, App):
+        raise InvalidSettings(f"{name!r} is of type {type(found).__name__}, not a turnout.App")
+    return found
+
+
+def load_named(what: str, name: str) -> Any:
+    """Import what `module:attribute` names; the attribute is called `what` where none is given."""
     for fault in app_faults(name):
-        raise InvalidSettings(f"the app {fault}")
+        raise InvalidSettings(f"the {what} {fault}")
     module, _, attribute = name.partition(":")
     sys.path[:0] = [] if str(Path.cwd()) in sys.path else [str(Path.cwd())]
     try:
-        found = getattr(importlib.import_module(module), attribute or "app")
+        return getattr(importlib.import_module(module), attribute or what)
     except TurnoutError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a team's module may raise anything
         raise InvalidSettings(
-            f"the app {name!r} cannot be loaded: {_told(error, module)}"
+            f"the {what} {name!r} cannot be loaded: {_told(error, module)}"
         ) from None
-    if not isinstance(found, App):
-        raise InvalidSettings(f"{name!r} is of type {type(found).__name__}, not a turnout.App")
-    return found
 
 
 def _told(error: BaseException, module: str) -> str:

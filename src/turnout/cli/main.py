@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "provider": ("turnout.cli.provider:app", "Show which provider new runs go to."),
     "parity": ("turnout.cli.parity:app", "Compare runs with their shadows."),
     "doctor": ("turnout.cli.doctor:app", "Check everything, and name the next command."),
+    "adopt": ("turnout.cli.adopt:app", "Say what becomes of functions of a vendor's own SDK."),
     "audit": ("turnout.cli.audit:app", "Find every trace of a vendor, and prove it is gone."),
 }
 """Name → (module:attribute of its Typer app, the line that --help shows)."""

@@ -1,7 +1,10 @@
 """The entry point of the adapter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from turnout.ports.adoption import Adoption
 from turnout.ports.caller import PORT_VERSION, DurableCaller, Surroundings
 from turnout_inngest.settings import read_settings
 
@@ -19,6 +22,12 @@ class InngestPlugin:
         from turnout_inngest.caller import InngestCaller
 
         return InngestCaller(surroundings, settings)
+
+    def examine(self, client: Any) -> Sequence[Adoption] | None:
+        """Say what becomes of the functions of an `inngest.Inngest` client that are loaded."""
+        from turnout_inngest.adoption import examine
+
+        return examine(client)
 
 
 plugin = InngestPlugin()

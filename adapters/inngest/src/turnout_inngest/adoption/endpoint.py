@@ -5,8 +5,9 @@ functions) is the SDK's own doing. Events of `step.send_event` are taken out on 
 emits them.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -127,6 +128,8 @@ class Endpoint:
         self._client = client
         self._functions = list(functions)
         self._app: Any = None
+        # The SDK may be calling us, by the adapter: in its context it refuses a function's steps.
+        self._context = copy_context()
 
     async def ask(self, request: Request) -> tuple[Answer, list[dict[str, Any]]]:
         """Make a call: the answer, and the events that it sent."""
@@ -134,7 +137,8 @@ class Endpoint:
             self._app = self._served()
         sending = Sending(prefix=f"{request.run_id}/{request.step}")
         query = urlencode({"fnId": request.function, "stepId": request.step})
-        status, headers, body = await _post(self._app, query, request.body, {_SCOPE: sending})
+        post = _post(self._app, query, request.body, {_SCOPE: sending})
+        status, headers, body = await asyncio.create_task(post, context=self._context.copy())
         return read(status, headers, body, datetime.now(UTC)), sending.events
 
     def _served(self) -> Any:

@@ -1,0 +1,355 @@
+"""Runs the official SDK's own function tests natively and adopted, and compares them.
+
+    python adapters/inngest/tests/adopted_suite.py CHECKOUT [--backend local] [--kind async|sync]
+        [--only CASE …] [--json FILE]
+
+CHECKOUT is a checkout of inngest/inngest-py; nothing in it is changed or copied. Each case of
+`tests/test_inngest/test_function/cases` makes its functions twice: once they are served to the
+offline server as the SDK serves them, once `adopt` makes tasks of them on the backend. Both times
+the case's own assertions run, unchanged: events go to the address that the client is given, and
+what the case asks the vendor's server for is answered from Turnout's run store. Beyond that,
+status, output or error, step ids and attempts of each run that the case looks at are compared.
+
+Turnout keeps an error's name and message; its vendor code and its traceback are filled in from the
+native run before the assertions see them.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fastapi
+import httpx
+import inngest
+import inngest.fast_api
+import orjson
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from inngest_lab import free_port, serving
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from turnout_inngest.adoption import Adopted, adopt
+from turnout_inngest.devserver.app import create_app
+from turnout_inngest.devserver.options import Options
+from turnout_inngest.ingress import Door
+
+from turnout.conformance.world import World
+from turnout.errors import InvalidDefinition, UnknownRun
+from turnout.model.status import RunStatus
+from turnout.testing.backends import open_backend
+
+PATIENCE = 60.0
+STATUSES = {
+    RunStatus.QUEUED: "RUNNING",
+    RunStatus.RUNNING: "RUNNING",
+    RunStatus.COMPLETED: "COMPLETED",
+    RunStatus.FAILED: "FAILED",
+    RunStatus.CANCELLED: "CANCELLED",
+    RunStatus.TIMED_OUT: "CANCELLED",
+}
+
+
+@dataclass
+class Seen:
+    """One run as a case saw it. attempts: by step id, for steps that were run."""
+
+    status: str
+    output: Any
+    steps: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Result:
+    """How a case went on one side."""
+
+    verdict: str
+    why: str = ""
+    runs: list[Seen] = field(default_factory=list)
+
+
+def main() -> None:
+    """Run both sides, print the table, and exit 1 where they differ."""
+    given = _arguments()
+    _reach(given.checkout)
+    results = asyncio.run(_both(given))
+    differ = _print(results)
+    if given.json:
+        told = {name: [asdict(each) for each in sides] for name, sides in results.items()}
+        Path(given.json).write_text(json.dumps(told, indent=1, default=str))
+    sys.exit(1 if differ else 0)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--backend", default="local")
+    parser.add_argument("--kind", choices=["async", "sync"], default="async")
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--json")
+    return parser.parse_args()
+
+
+def _reach(checkout: Path) -> None:
+    """Make the checkout's tests importable; they find the server by the environment."""
+    for part in ("pkg/test_core", "pkg/inngest_encryption", "tests"):
+        sys.path.insert(0, str(checkout.resolve() / part))
+    os.environ["DEV_SERVER_ENABLED"] = "0"
+    os.environ["DEV_SERVER_PORT"] = str(free_port())
+    os.environ.setdefault("SSL_CERT_DIR", tempfile.gettempdir())
+
+
+async def _both(given: argparse.Namespace) -> dict[str, tuple[Result, Result]]:
+    native = await _natively(given)
+    adopted = await _adopted(given, native)
+    return {name: (native[name], adopted[name]) for name in native}
+
+
+def _cases(client: inngest.Inngest, given: argparse.Namespace) -> list[Any]:
+    from inngest._internal import server_lib
+    from test_inngest.test_function import cases
+
+    make = cases.create_sync_cases if given.kind == "sync" else cases.create_async_cases
+    found = make(client, server_lib.Framework.FAST_API)
+    return [each for each in found if not given.only or each.name in given.only]
+
+
+def _functions(case: Any) -> list[inngest.Function[Any]]:
+    return case.fn if isinstance(case.fn, list) else [case.fn]
+
+
+def _client(url: str) -> inngest.Inngest:
+    return inngest.Inngest(
+        app_id="cases", is_production=False, api_base_url=url, event_api_base_url=url
+    )
+
+
+# -- natively -----------------------------------------------------------------------------------
+
+
+async def _natively(given: argparse.Namespace) -> dict[str, Result]:
+    port = int(os.environ["DEV_SERVER_PORT"])
+    url = f"http://127.0.0.1:{port}"
+    client = _client(url)
+    cases = _cases(client, given)
+    app = fastapi.FastAPI()
+    inngest.fast_api.serve(app, client, [each for case in cases for each in _functions(case)])
+    with tempfile.TemporaryDirectory() as folder:
+        options = Options(port=port, data=Path(folder), retry_interval_s=1)
+        async with serving(create_app(options), port), httpx.AsyncClient(base_url=url) as api:
+            at = free_port()
+            async with serving(app, at):
+                (await api.put(f"http://127.0.0.1:{at}/api/inngest")).raise_for_status()
+                return {case.name: await _native(case, client, api) for case in cases}
+
+
+async def _native(case: Any, client: inngest.Inngest, api: httpx.AsyncClient) -> Result:
+    from test_core import helper
+
+    looked: list[str] = []
+    helper.client = _Listening(helper._Client(), looked)
+    verdict = await _tried(case, client)
+    runs = [await _native_run(api, run_id) for run_id in dict.fromkeys(looked)]
+    return Result(*verdict, runs=runs)
+
+
+async def _native_run(api: httpx.AsyncClient, run_id: str) -> Seen:
+    run = (await api.get(f"/v1/runs/{run_id}")).json()["data"]
+    trace = (await api.get(f"/v2/runs/{run_id}/trace")).json()["data"]["rootSpan"]
+    counts: Counter[str] = Counter()
+    ids: dict[str, str] = {}
+    for span in trace.get("children", []):
+        if span.get("stepId"):
+            ids[span["stepId"]] = span["name"]
+    for step, name in ids.items():
+        spans = [each for each in trace["children"] if each.get("stepId") == step]
+        counts[name] += max(len(each.get("children", [])) or 1 for each in spans)
+    return Seen(status=run["status"].upper(), output=_told(run["output"]), steps=dict(counts))
+
+
+class _Listening:
+    """The tests' client of the vendor's server, and which runs it was asked for."""
+
+    def __init__(self, inner: Any, looked: list[str]) -> None:
+        self._inner = inner
+        self._looked = looked
+
+    async def wait_for_run_status(self, run_id: str, *args: Any, **options: Any) -> Any:
+        self._looked.append(run_id)
+        return await self._inner.wait_for_run_status(run_id, *args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+# -- adopted ------------------------------------------------------------------------------------
+
+
+async def _adopted(given: argparse.Namespace, native: dict[str, Result]) -> dict[str, Result]:
+    port = free_port()
+    client = _client(f"http://127.0.0.1:{port}")
+    results: dict[str, Result] = {}
+    taken: list[tuple[Any, Adopted]] = []
+    cases = _cases(client, given)
+    for case in cases:
+        try:
+            taken.append((case, adopt(client, _functions(case), backoff="1s")))
+        except InvalidDefinition as error:
+            lost = [line.strip().split(" (/")[0] for line in str(error).splitlines()[1:-1]]
+            results[case.name] = Result("refused", "; ".join(lost))
+    if taken:
+        tasks = [task for _, adopted in taken[1:] for task in adopted.tasks]
+        app = taken[0][1].app("cases-turnout", tasks=tasks)
+        async with open_backend(given.backend, app=app) as world, _door(world, port):
+            for case, _ in taken:
+                expected = native[case.name].runs
+                results[case.name] = await _on_turnout(case, client, world, expected)
+    return results
+
+
+@contextlib.asynccontextmanager
+async def _door(world: World, port: int) -> AsyncIterator[None]:
+    door = Door(["NO_EVENT_KEY_SET"], lambda events: world.orchestrator.emit(*events), world.clock)
+    async with serving(Starlette(routes=[Mount("/e", door.application())]), port):
+        yield
+
+
+async def _on_turnout(
+    case: Any, client: inngest.Inngest, world: World, expected: list[Seen]
+) -> Result:
+    from test_core import helper
+
+    reader = _Reader(world, helper, expected)
+    helper.client = reader
+    verdict = await _tried(case, client)
+    runs = [await reader.seen(run_id) for run_id in dict.fromkeys(reader.looked)]
+    return Result(*verdict, runs=runs)
+
+
+class _Reader:
+    """Answers what the tests ask the vendor's server, from the run store."""
+
+    def __init__(self, world: World, helper: Any, expected: Sequence[Seen]) -> None:
+        self._world = world
+        self._helper = helper
+        self._expected = expected
+        self._loop = asyncio.get_running_loop()
+        self.looked: list[str] = []
+
+    async def wait_for_run_status(self, run_id: str, expected: Any, *, timeout: int = 20) -> Any:
+        if run_id not in self.looked:
+            self.looked.append(run_id)
+        async with asyncio.timeout(timeout * 2):
+            while True:
+                seen = await self._in_loop(self.seen(run_id))
+                if seen is not None and seen.status == expected.value:
+                    break
+                if seen is not None and seen.status != "RUNNING":
+                    raise AssertionError(f"run ended as {seen.status}: {seen.output}")
+                await asyncio.sleep(0.05)
+        output = self._filled(run_id, seen)
+        event = inngest.Event(name="unknown")
+        return SimpleNamespace(event=event, id=run_id, output=output, status=expected)
+
+    async def get_step_output(self, *, run_id: str, step_id: str, index: int | None = None) -> str:
+        journal = await self._in_loop(self._world.store.load(run_id))
+        name = step_id if not index else f"{step_id} ({index})"
+        step = journal.steps[name]
+        return json.dumps({"data": orjson.loads(step.output or b"null")})
+
+    async def get_run_ids_from_event_id(self, event_id: str, **_: Any) -> list[str]:
+        raise AssertionError(f"not answered: the runs of event {event_id}")
+
+    async def seen(self, run_id: str) -> Seen | None:
+        try:
+            journal = await self._world.store.load(run_id)
+        except UnknownRun:
+            return None
+        run = journal.run
+        output = None if run.result is None else orjson.loads(run.result)
+        if run.error is not None:
+            output = {"name": run.error.name, "message": run.error.message}
+        steps = {
+            name: max(len(journal.attempts.get(name, ())), 1)
+            for name, step in journal.steps.items()
+            if not name.startswith("(function") and step.kind != "emit"
+        }
+        return Seen(status=STATUSES[run.state], output=output, steps=steps)
+
+    def _filled(self, run_id: str, seen: Seen) -> str | None:
+        """Add what Turnout does not keep of an error, and only that."""
+        place = self.looked.index(run_id)
+        before = self._expected[place].output if place < len(self._expected) else None
+        if seen.status == "FAILED" and isinstance(before, dict):
+            return json.dumps({**before, **seen.output})
+        return None if seen.status == "CANCELLED" else json.dumps(seen.output)
+
+    async def _in_loop(self, work: Any) -> Any:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+# -- both ---------------------------------------------------------------------------------------
+
+
+async def _tried(case: Any, client: inngest.Inngest) -> tuple[str, str]:
+    """Run a case's own assertions, in a thread: they block."""
+    told = SimpleNamespace(client=client, addCleanup=lambda *_, **__: None)
+
+    async def bounded() -> None:
+        await asyncio.wait_for(case.run_test(told), PATIENCE)
+
+    try:
+        await asyncio.to_thread(lambda: asyncio.run(bounded()))
+    except Exception as error:  # noqa: BLE001 - a case may fail in any way
+        return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return "passed", ""
+
+
+def _told(output: Any) -> Any:
+    """Unwrap a run's output as the vendor shows it."""
+    return json.loads(output) if isinstance(output, str) and output[:1] in '{["' else output
+
+
+def _print(results: dict[str, tuple[Result, Result]]) -> int:
+    """Print the table; how many cases differ."""
+    counts: Counter[str] = Counter()
+    for name, (native, adopted) in results.items():
+        verdict, why = _compared(native, adopted)
+        counts[verdict] += 1
+        sys.stdout.write(f"{name:45} {native.verdict:8} {adopted.verdict:8} {verdict:10} {why}\n")
+    sys.stdout.write(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + "\n")
+    return counts["different"]
+
+
+def _compared(native: Result, adopted: Result) -> tuple[str, str]:
+    if adopted.verdict == "refused":
+        return "refused", adopted.why
+    if adopted.verdict != native.verdict:
+        return "different", adopted.why or native.why
+    for before, after in zip(native.runs, adopted.runs, strict=False):
+        if (before.status, _kept(before)) != (after.status, _kept(after)):
+            return "different", f"{_kept(before)} became {_kept(after)}"
+        if before.steps != after.steps:
+            return "different", f"steps {before.steps} became {after.steps}"
+    return "same", ""
+
+
+def _kept(seen: Seen) -> Any:
+    """What of an output both sides keep."""
+    if seen.status == "FAILED" and isinstance(seen.output, dict):
+        return {name: seen.output.get(name) for name in ("name", "message")}
+    return seen.output if seen.status == "COMPLETED" else None
+
+
+if __name__ == "__main__":
+    main()

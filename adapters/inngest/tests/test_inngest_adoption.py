@@ -1,0 +1,115 @@
+"""Functions of the official SDK, adopted unchanged: the same code on every provider."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import adopted_bound
+import adopted_shop
+import pytest
+from turnout_inngest.adoption import adopt
+
+from turnout import Event
+from turnout.errors import InvalidDefinition
+from turnout.model.status import RunStatus
+from turnout.testing import run_task
+from turnout.testing.backends import open_backend
+
+HERE = Path(__file__).parent
+SHOP = [adopted_shop.order, adopted_shop.told, adopted_shop.doubt]
+ORDERED = {"paid": {"paid": 3}, "packed": [{"paid": 3}] * 2, "told": 1, "attempt": 0}
+
+
+def checked(name: str, *options: str) -> tuple[int, Any, str]:
+    """Run `turnout adopt --check … --json`; its exit code, its object, and its stderr."""
+    command = [str(Path(sys.executable).with_name("turnout")), "adopt", *options, name, "--json"]
+    environ = {**os.environ, "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, capture_output=True, check=False, text=True, env=environ)
+    return done.returncode, json.loads(done.stdout or "null"), done.stderr
+
+
+@pytest.mark.parametrize("backend", ["local", "inngest", "triggerdev"])
+async def test_the_same_code_runs_on_every_provider(backend: str) -> None:
+    """Ids, steps, outputs, attempts and errors are those of the SDK, whoever calls."""
+    app = adopt(adopted_shop.client, SHOP).app()
+    async with open_backend(backend, app=app) as world:
+        emitted = await world.orchestrator.emit(
+            Event(name="shop/order", payload={"n": 3, "shop": "a"}),
+            Event(name="shop/doubt", payload={}),
+        )
+        first, second = (each.runs[0].run_id for each in emitted)
+        async with asyncio.timeout(60):
+            while not (await reports(world, first, second))[0]:
+                await asyncio.sleep(0.1)
+        _, ordered, doubted = await reports(world, first, second)
+    assert (ordered.run.state, ordered.run.error) == (RunStatus.COMPLETED, None)
+    assert ordered.run.task == "order"
+    assert json.loads(ordered.run.result) == ORDERED
+    assert {"charge", "nap", "left", "right", "tell"} <= set(ordered.steps)
+    assert doubted.run.state is RunStatus.FAILED
+    assert doubted.run.error.message == "ValueError: no stock"
+
+
+async def reports(world: Any, *run_ids: str) -> tuple[bool, Any, Any]:
+    """Say whether all ended; their journals."""
+    found = [(await world.orchestrator.status(each)).journal for each in run_ids]
+    return all(each.run.state.terminal for each in found), found[0], found[1]
+
+
+def test_a_sync_function_is_a_task_too() -> None:
+    """Sync functions run in a thread, their steps in order."""
+    (_, told, _) = adopt(adopted_shop.client, SHOP).tasks
+
+    ran = asyncio.run(run_task(told, {"n": 7}))
+    assert (ran.state, ran.result, ran.attempts["note"]) == (RunStatus.COMPLETED, 7, 1)
+
+
+def test_what_cannot_be_kept_is_refused_by_name_and_line() -> None:
+    """Each option is named with its place; naming it in `lose` does without."""
+    with pytest.raises(InvalidDefinition) as refused:
+        adopt(adopted_bound.client, [adopted_bound.hasty])
+    for word in ("hasty: throttle", "hasty: debounce", "hasty: trigger", "adopted_bound.py:1"):
+        assert word in str(refused.value)
+    lost = adopt(
+        adopted_bound.client, [adopted_bound.hasty], lose=["throttle", "hasty:debounce", "trigger"]
+    )
+    assert [each.id for each in lost.tasks] == ["hasty"]
+
+
+def test_the_check_says_what_is_kept() -> None:
+    """Nothing lost: exit 0, and a line per function and option with its place."""
+    code, said, _ = checked("adopted_shop:client", "--check")
+    assert (code, said["functions"], said["refused"]) == (0, 3, 0)
+    by_option = {(each["function"], each["option"]): each for each in said["adoptions"]}
+    assert by_option["order", "retries"]["kept"] == "kept"
+    assert by_option["order", "concurrency"]["kept"] == "kept by Turnout"
+    place = by_option["order", "cancel"]
+    source = Path(place["file"]).read_text().splitlines()
+    assert "cancel=" in source[place["line"] - 1]
+
+
+def test_the_check_fails_where_something_is_lost() -> None:
+    """Exit 1, and why."""
+    code, said, _ = checked("adopted_bound:client", "--check")
+    refused = {each["option"] for each in said["adoptions"] if each["kept"] == "refused"}
+    assert (code, refused) == (1, {"trigger", "throttle", "debounce"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("adopted_shop:client",), "--check"),
+        (("adopted_shop:order", "--check"), "no installed adapter adopts"),
+        (("nowhere:client", "--check"), "No module named 'nowhere'"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(arguments: tuple[str, ...], word: str) -> None:
+    """Exit 2, nothing on stdout, one line that says what to do."""
+    code, said, told = checked(*arguments)
+    assert (code, said) == (2, None)
+    assert word in told
+    assert "Traceback" not in told
