@@ -304,7 +304,7 @@ async def until(look: Look, seconds: float = PATIENCE) -> Any:
 async def serving(
     app: Any, port: int, stop: Callable[[], None] = lambda: None
 ) -> AsyncIterator[None]:
-    """Serve an application on a port of loopback; it breaks answers off, and nobody shall log it."""
+    """Serve an application on a port of loopback; answers that break off are logged nowhere."""
     config = uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
