@@ -165,7 +165,7 @@ class _Loop:
         token = await self._host.new_token(self._token_key(current.seq), until)
         message = self._identity.message("park", seq=current.seq, token=token)
         answer = await self._service.say(message)
-        if answer.get("go") is False:
+        if answer.get("go") is not True:
             self._take(read_next(answer.get("next")))
             return
         await self._host.wait(token)

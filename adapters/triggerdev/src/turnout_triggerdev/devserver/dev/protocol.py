@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from turnout_triggerdev.devserver import engine
 from turnout_triggerdev.devserver.answers import completed_waitpoint
+from turnout_triggerdev.devserver.dev import presence
 from turnout_triggerdev.devserver.errors import not_found, refused
 from turnout_triggerdev.devserver.ids import bare
 from turnout_triggerdev.devserver.records import Run
@@ -84,6 +85,9 @@ async def dequeue(call: Call) -> Response:
         if runs or left <= 0 or world.stopping.is_set():
             break
         await world.notices.work(env.id, left)
+    if runs and owner and not world.owners[owner]:
+        # A poll may outlive its worker: what it took is given up like the rest.
+        presence.expect(world, owner, presence.GRACE)
     return answer({"dequeuedMessages": [_message(world, run) for run in runs]})
 
 
