@@ -70,7 +70,7 @@ class S3Server:
 def running_moto() -> Iterator[S3Server]:
     """Run moto's server: right about conditions, blind to signatures."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port)]
     server = S3Server(
         name="moto",
         endpoint=f"http://127.0.0.1:{port}",

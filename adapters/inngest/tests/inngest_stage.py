@@ -161,7 +161,7 @@ async def ended(live: Turnout, run_id: str) -> RunReport:
     return await until(look)
 
 
-async def until(look: Callable[[], Awaitable[Any]], seconds: float = 40) -> Any:
+async def until(look: Callable[[], Awaitable[Any]], seconds: float = 80) -> Any:
     """What `look` finds, as soon as it finds something."""
     async with asyncio.timeout(seconds):
         while (found := await look()) is None:
