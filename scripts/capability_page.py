@@ -60,7 +60,7 @@ $ scripts/capabilities --record local
 
 A real server (its address and keys in the environment, see `scripts/conformance`) has a column of
 its own: `scripts/capabilities --record inngest --as inngest-dev --server 'dev mode, v1.43.0'`. What
-a vendor's own worker has run (`--real-worker`) and with which patience (`--patience`) is named there.
+a vendor's own worker has run (`--real-worker`) and how patiently (`--patience`) is named there.
 """
 
 
