@@ -210,12 +210,11 @@ async def test_a_reader_of_a_run_that_stands_still_reads_one_row(live: Turnout) 
             asked.append(name)
             return getattr(live.store, name)
 
-    following = Following(Seen(), run_id)  # type: ignore[arg-type]
+    following = Following(Seen(), run_id)
     assert await following.look()
     asked.clear()
     assert not await following.look()
     assert asked == ["streamed"]
-    assert not following.over
     await live.orchestrator.cancel(run_id)
     last = (await following.look())[-1]
     assert (last.event, last.data["state"]) == ("status", RunStatus.CANCELLED.value)
