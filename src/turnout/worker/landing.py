@@ -109,6 +109,7 @@ async def _commit(
         if step is not seat.known.steps[step.step]:
             draft.put_step(step)
         draft.tell(flight.here.told)
+        draft.stream_of(attempt, flight.here.streamed, now)
         hot = flight.answer.done()
         decision = await runner.decide(seat, draft, now, hot=hot)
         if decision is None:
