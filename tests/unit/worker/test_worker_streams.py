@@ -10,10 +10,10 @@ from calling_parts import VendorRun, World, world_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnout.errors import InvalidDefinition, TooLarge
+from turnout.errors import InvalidDefinition, TooLarge, Unavailable
 from turnout.model.policies import Retries
 from turnout.model.runs import Chunk
-from turnout.model.status import RunStatus
+from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import Task, task
 from turnout.worker.context import LARGEST_CHUNK, MOST_CHUNKS
 
@@ -127,6 +127,35 @@ async def test_chunks_are_recorded_while_the_body_runs(make: Callable[..., World
     gate.set()
     await call
     assert said(await chunks(world, vendor.run_id)) == [("log", 1, "a", 1), ("log", 2, "a", 1)]
+
+
+async def test_what_a_stop_interrupts_is_recorded_once(make: Callable[..., World]) -> None:
+    """An attempt that is given back keeps what it streamed; nothing of it is recorded again."""
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    @task("t", on="go")
+    async def tells(ctx: Any, payload: Any) -> Any:
+        async def body() -> None:
+            ctx.stream("log", 1)
+            begun.set()
+            await gate.wait()
+
+        await ctx.step("a", body)
+
+    world = make(tells)
+    vendor = await started(world)
+    await vendor.advance()
+    call = asyncio.create_task(vendor.execute("a"))
+    await begun.wait()
+    for _ in range(2):
+        await vendor.worker.watch()
+    assert said(await chunks(world, vendor.run_id)) == [("log", 1, "a", 1)]
+    await vendor.worker.close(0)
+    with pytest.raises(Unavailable):
+        await call
+    assert said(await chunks(world, vendor.run_id)) == [("log", 1, "a", 1)]
+    (attempt,) = (await world.journal(vendor.run_id)).attempts["a"]
+    assert (attempt.state, attempt.streamed) == (AttemptState.INTERRUPTED, 1)
 
 
 async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
