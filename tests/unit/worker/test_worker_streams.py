@@ -54,7 +54,7 @@ def said(found: list[Chunk]) -> list[Any]:
 @pytest.mark.parametrize("onward", [False, True])
 async def test_the_functions_own_chunks_are_recorded_once(
     make: Callable[..., World],
-    onward: bool,  # noqa: FBT001
+    onward: bool,
 ) -> None:
     """However often the function is replayed, and by however many workers."""
 
