@@ -36,7 +36,7 @@ async def a_timed_out_run_says_so(world: World) -> None:
 async def a_run_that_queues_too_long_times_out(world: World) -> None:
     """A run that does not start before the queue deadline ends as timed out, and never starts."""
     group = world.fresh()
-    first = await world.start("queued", **{"id": "1", "group": group, "for": 9.0})
+    first = await world.start("queued", **{"id": "1", "group": group, "for": 9.0 * world.longer})
     await world.noted(group, "begin:1")
     second = await world.start("queued", **{"id": "2", "group": group, "for": 0.0})
     run = (await world.ended(second)).journal.run
@@ -76,7 +76,7 @@ async def an_attempt_that_timed_out_took_that_long(world: World) -> None:
 async def the_next_in_line_starts_after_a_timeout(world: World) -> None:
     """A run that times out in the queue leaves the line to those behind it."""
     group = world.fresh()
-    first = await world.start("queued", **{"id": "1", "group": group, "for": 6.5})
+    first = await world.start("queued", **{"id": "1", "group": group, "for": 6.5 * world.longer})
     await world.noted(group, "begin:1")
     late = await world.start("queued", **{"id": "2", "group": group, "for": 0.0})
     assert (await world.ended(late)).journal.run.state is RunStatus.TIMED_OUT
