@@ -33,7 +33,7 @@ from turnout.audit.ruleset import (
 from turnout.audit.sketch import Held, compiled, sketch
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
-from turnout.audit.words import Needs, Present, needs, of_modules, shortest
+from turnout.audit.words import Needs, Present, needs, of_modules, sharpest
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is named as one that could not be told."""
@@ -106,11 +106,6 @@ class Scanner:
             self._wanted[key] = code.wanted(each.match for each in chosen)
         return self._wanted[key]
 
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Give the words of which a file must hold one to be worth opening."""
-        return shortest(word for each in self.prepared for word in each.sharp)
-
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
         present = Present(text.lower())
@@ -141,7 +136,7 @@ def _prepared(
     number: int, rule: Rule, match: Match, markers: Iterable[str], known: dict[str, Any]
 ) -> Prepared:
     needed = needs(match) or Needs(sets=())
-    sharp = needed.sharpest(markers) if needed.sets else frozenset()
+    sharp = sharpest(match, markers)
     needed = Needs(sets=tuple(sorted(needed.sets, key=lambda words: words != sharp)))
     modules = of_modules(match)
     return Prepared(

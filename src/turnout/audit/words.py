@@ -87,6 +87,18 @@ def needs(match: Match) -> Needs | None:
     return Needs(sets=sets) if sets else None
 
 
+def sharpest(match: Match, markers: Iterable[str]) -> frozenset[str]:
+    """Give the words of which a file must hold one for a match, as few files do."""
+    needed = needs(match)
+    return needed.sharpest(markers) if needed and needed.sets else frozenset()
+
+
+def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
+    """Give the words of which a file must hold one to be worth opening."""
+    found = (sharpest(match, ruleset.markers) for rule in ruleset.rules for match in rule.match)
+    return shortest(word for words in found for word in words)
+
+
 def of_modules(match: Match) -> frozenset[str]:
     """Give words of which a text holds one where it imports what a match asks for."""
     globs = [*match.when_imports]

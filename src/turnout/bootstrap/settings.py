@@ -59,6 +59,8 @@ class Settings(BaseModel):
     """Definitions of earlier versions, whose vendor workers are served while they are replaced."""
     vendor_data: Literal["inline", "reference"] = Field("inline", alias="TURNOUT_VENDOR_DATA")
     """Whether vendors are told small results, errors' messages and progress, or digests only."""
+    events_token: SecretStr | None = Field(None, alias="TURNOUT_EVENTS_TOKEN", min_length=16)
+    """What readers of runs' event streams show; None: there are none."""
     lease: Millis = Field(15_000, alias="TURNOUT_LEASE", ge=1_000)
     """For how long a claimed step stands without a sign of life from its worker."""
     silence: Millis = Field(600_000, alias="TURNOUT_SILENCE", ge=1_000)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
 from turnout.model.routing import Route
-from turnout.model.runs import Change, Delivery, Emission, Journal, Run, Transition, Wake
+from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, Transition, Wake
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
@@ -55,6 +55,10 @@ class KeepsJournals(Protocol):
 
     async def transitions(self, run_id: str) -> Sequence[Transition]:
         """Read a run's changes of state, in order."""
+        ...
+
+    async def streamed(self, run_id: str, *, after: int, limit: int) -> tuple[Run, Sequence[Chunk]]:
+        """Read a run, and its chunks from number `after` on, in order, as one consistent read."""
         ...
 
     async def children(self, run_id: str) -> Sequence[Run]:

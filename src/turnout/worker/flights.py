@@ -32,7 +32,7 @@ class Flight:
     onward: bool = False
     task: asyncio.Task[None] | None = None
     watched: int = 0
-    shown: bytes | None = None
+    shown: tuple[bytes | None, int] = (None, 0)
     landing: bool = False
     dropped: bool = False
     over: asyncio.Future[None] | None = None

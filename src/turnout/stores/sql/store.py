@@ -7,7 +7,7 @@ from typing import Any
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
 from turnout.model.routing import Route
-from turnout.model.runs import Change, Delivery, Emission, Journal, Run, Transition, Wake
+from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, Transition, Wake
 from turnout.model.schedules import Schedule
 from turnout.model.time import Millis
 from turnout.ports.run_store import Handed, OwnedSchedule, Replica, RunFilter
@@ -58,6 +58,11 @@ class SqlRunStore:
         """Read a run's changes of state, in order."""
         work = partial(journals.read_transitions, run_id=run_id)
         return await self._committer.read("transitions", work)
+
+    async def streamed(self, run_id: str, *, after: int, limit: int) -> tuple[Run, Sequence[Chunk]]:
+        """Read a run, and its chunks from a number on."""
+        work = partial(journals.read_streamed, run_id=run_id, after=after, limit=limit)
+        return await self._committer.read("streamed", work)
 
     async def children(self, run_id: str) -> Sequence[Run]:
         """Read the runs that a run invoked."""
