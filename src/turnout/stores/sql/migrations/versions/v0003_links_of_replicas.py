@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -14,3 +14,8 @@ def upgrade() -> None:
     told = "its own connections to vendors, by provider"
     column = sa.Column("links", sa.LargeBinary(), nullable=True, comment=told)
     op.add_column("turnout_replicas", column)
+
+
+def downgrade() -> None:
+    """Remove it."""
+    op.drop_column("turnout_replicas", "links")
