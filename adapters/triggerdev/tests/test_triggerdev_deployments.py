@@ -115,10 +115,39 @@ async def test_what_is_out_of_order_is_refused_in_the_real_words(offline: Any) -
     await deploys.ask("POST", f"{path}/fail", {"error": {"name": "Late", "message": ""}})
     shown = await deploys.ask("GET", path)
     assert (shown["status"], shown["errorData"]) == ("FAILED", failure["error"])
-    promoted = await deploys.ask("POST", f"/api/v1/deployments/{begun['version']}/promote")
-    assert "DEPLOYED state" in promoted["error"]
-    development = await offline.api.call("POST", "/api/v1/deployments", {"contentHash": "h"})
-    assert development.status_code == 400
+    other = await deploys.begun()
+    promoted = await deploys.ask("POST", f"/api/v1/deployments/{other['version']}/promote")
+    assert "not associated with a worker" in promoted["error"]
+
+
+async def test_answers_have_the_fields_that_a_real_server_gave(offline: Any) -> None:
+    """A self-hosted 4.5.12 server, to which the CLI had deployed; `latest` knows nothing of it."""
+    deploys = Deploys(offline)
+    begun = await deploys.begun()
+    assert set(begun) == {
+        *("id", "contentHash", "shortCode", "version", "imageTag", "imagePlatform", "outcome"),
+        *("externalBuildData", "canceledDeployments"),
+    }
+    await deploys.indexed(begun["id"])
+    for _ in range(2):
+        text = await deploys.finalized(begun["id"], skipPromotion=False)
+        assert text == f'event: complete\ndata: {{"id":"{begun["id"]}"}}\n\n'
+    (listed,) = (await deploys.ask("GET", "/api/v1/deployments"))["data"]
+    current = await deploys.ask("GET", "/api/v1/deployments/current")
+    assert set(listed) == set(current) | {"git"}
+    assert set(current) == {
+        *("id", "createdAt", "shortCode", "version", "runtime", "runtimeVersion", "status"),
+        "deployedAt",
+    }
+    shown = await deploys.ask("GET", f"/api/v1/deployments/{begun['id']}")
+    assert set(shown) == {
+        *("id", "status", "contentHash", "shortCode", "version", "imageReference", "worker"),
+        *("imagePlatform", "commitSHA", "externalBuildData", "errorData", "canceledReason"),
+    }
+    assert set(shown["worker"]) == {"id", "version", "tasks"}
+    assert set(shown["worker"]["tasks"][0]) == {"id", "slug", "filePath", "exportName"}
+    latest = await deploys.ask("GET", "/api/v1/deployments/latest")
+    assert latest == {"error": "Deployment not found"}
 
 
 async def test_deployments_and_who_is_current_survive_a_restart(

@@ -199,6 +199,8 @@ def deployment_begun(deployment: Deployment) -> dict[str, Any]:
         "imageTag": deployment.image,
         "imagePlatform": "linux/amd64",
         "outcome": "created",
+        "externalBuildData": None,
+        "canceledDeployments": [],
     }
 
 

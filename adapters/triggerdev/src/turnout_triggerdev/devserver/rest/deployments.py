@@ -40,7 +40,7 @@ def current(call: Call) -> Response:
     found = next((each for each in _known(call) if worker and each.worker == worker.id), None)
     if found is None:
         raise Refusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
-    return answer(deployment_listed(found))
+    return answer({k: v for k, v in deployment_listed(found).items() if k != "git"})
 
 
 def latest(_: Call) -> Response:
@@ -55,7 +55,9 @@ def promote(call: Call) -> Response:
     worker = world.workers.get(found.worker or "") if found else None
     if found is None:
         raise refused(404, "Deployment not found")
-    if worker is None or found.status != "DEPLOYED":
+    if worker is None:
+        raise refused(400, "Deployment is not associated with a worker and cannot be promoted.")
+    if found.status != "DEPLOYED":
         raise refused(400, "Deployment must be in the DEPLOYED state to be promoted.")
     before = world.current.get(call.env.id)
     if before is worker:
@@ -76,11 +78,10 @@ def named(call: Call) -> Deployment:
 
 
 def _known(call: Call) -> list[Deployment]:
-    if call.env.type == "DEVELOPMENT":
-        return []
     made = [each for each in call.world.deployments.values() if each.env == call.env.id]
     deployed = {each.worker for each in made}
-    mine = [each for each in call.world.workers.values() if each.env == call.env.id]
+    registers = call.env.type != "DEVELOPMENT"
+    mine = [each for each in call.world.workers.values() if registers and each.env == call.env.id]
     made += [_registered(each) for each in mine if each.id not in deployed]
     return sorted(made, key=lambda each: (each.created_at, each.id), reverse=True)
 
