@@ -193,7 +193,7 @@ async def _native_run(api: httpx.AsyncClient, run_id: str) -> Seen:
     for step, name in ids.items():
         spans = [each for each in trace["children"] if each.get("stepId") == step]
         counts[name] += max(len(each.get("children", [])) or 1 for each in spans)
-    return Seen(status=run["status"].upper(), output=_told(run["output"]), steps=dict(counts))
+    return Seen(status=run["status"].upper(), output=_told(run.get("output")), steps=dict(counts))
 
 
 class _Listening:

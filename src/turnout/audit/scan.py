@@ -33,7 +33,7 @@ from turnout.audit.ruleset import (
 from turnout.audit.sketch import Held, compiled, sketch
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
-from turnout.audit.words import Needs, Present, needs, of_modules, sharpest
+from turnout.audit.words import Index, Needs, needs, of_modules, sharpest
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is named as one that could not be told."""
@@ -91,6 +91,9 @@ class Scanner:
         self.prepared = [
             _prepared(n, rule, match, markers, known) for n, (rule, match) in enumerate(pairs)
         ]
+        self.index = Index(
+            word for each in self.prepared for words in each.needs.sets for word in words
+        )
         self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
         self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
 
@@ -108,7 +111,7 @@ class Scanner:
 
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
-        present = Present(text.lower())
+        present = self.index.present(text)
         chosen = [
             each
             for each in self._reading(path)
@@ -259,7 +262,7 @@ class _OneFile:
 
     def _chosen(self, segment: Segment, scope: Scope) -> list[Prepared]:
         """Choose what can be found in a segment; in a fence its own words decide once more."""
-        present = Present(segment.lowered) if segment.fenced else None
+        present = self.scanner.index.present(segment.text) if segment.fenced else None
         held = Held(segment.text)
         return [
             each

@@ -84,25 +84,38 @@ class Tree:
         return found
 
     @cached_property
-    def _outline(self) -> dict[str, list[Any]]:
-        """List imports, and what could not be parsed, in one walk."""
-        statements, call = PYTHON_IMPORTS if self.language == "python" else SCRIPT_IMPORTS
-        calls = (call,) if any(word in self.text for word in DYNAMIC) else ()
-        found: dict[str, list[Any]] = {"import": [], "ERROR": []}
-        for node in self._all(*statements, *calls, "ERROR"):
-            found["ERROR" if node.kind() == "ERROR" else "import"].append(node)
+    def _nodes(self) -> dict[str, list[Any]]:
+        """List by kind, in one walk, what the rules may ask for, and what could not be parsed."""
+        python, wanted = self.language == "python", self.wanted
+        kinds = {*self._importing, "ERROR"}
+        if wanted.calls != NOTHING:
+            kinds.update(("call",) if python else SCRIPT_CALLS)
+        if wanted.members != NOTHING:
+            kinds.update(("attribute",) if python else MEMBERS, PLAIN if wanted.plain else ())
+        if wanted.depth:
+            kinds.update(("assignment",) if python else _VARIABLES)
+        found: dict[str, list[Any]] = {}
+        for node in self._all(*sorted(kinds)):
+            found.setdefault(node.kind(), []).append(node)
         return found
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
         read = python_imports if self.language == "python" else script_imports
-        return tuple(read(self._outline["import"]))
+        found = read(node for kind in self._importing for node in self._nodes.get(kind, ()))
+        return tuple(sorted(found, key=lambda each: each.start))
+
+    @cached_property
+    def _importing(self) -> tuple[str, ...]:
+        """Name the kinds of nodes that may import here; most texts have no call that does."""
+        statements, call = PYTHON_IMPORTS if self.language == "python" else SCRIPT_IMPORTS
+        return (*statements, call) if any(word in self.text for word in DYNAMIC) else statements
 
     @cached_property
     def broken(self) -> list[tuple[int, int]]:
         """List what could not be parsed."""
-        return [span(node) for node in self._outline["ERROR"]]
+        return [span(node) for node in self._nodes.get("ERROR", ())]
 
     @cached_property
     def comments(self) -> list[tuple[int, int]]:
@@ -151,25 +164,8 @@ class Tree:
 
     @property
     def _variables(self) -> Iterable[Any]:
-        return self._all(*(("assignment",) if self.language == "python" else _VARIABLES))
-
-    @cached_property
-    def _named(self) -> dict[str, list[Any]]:
-        """List calls and members that some rule may want, in one walk."""
-        python, wanted = self.language == "python", self.wanted
-        calls = ("call",) if python else SCRIPT_CALLS
-        members = ("attribute",) if python else MEMBERS
-        asked = (calls if wanted.calls != NOTHING else ()) + (
-            () if wanted.members == NOTHING else (*members, *PLAIN) if wanted.plain else members
-        )
-        found: dict[str, list[Any]] = {"call": [], "member": []}
-        for node in self._all(*asked) if asked else ():
-            if node.kind() in calls:
-                if self._called_so(node):
-                    found["call"].append(node)
-            elif self._ends_so(node, wanted.members):
-                found["member"].append(node)
-        return found
+        kinds = ("assignment",) if self.language == "python" else _VARIABLES
+        return self._listed(kinds, lambda _: True)
 
     def _called_so(self, node: Any) -> bool:
         inner = callee(node)
@@ -216,13 +212,22 @@ class Tree:
     @cached_property
     def calls(self) -> list[tuple[Any, Any, str]]:
         """List the calls that some rule may want: call, what is called, its dotted name."""
-        called = ((node, callee(node)) for node in self._named["call"])
+        kinds = ("call",) if self.language == "python" else SCRIPT_CALLS
+        found = self._listed(kinds, self._called_so)
+        called = ((node, callee(node)) for node in found)
         return [(node, inner, dotted(inner)) for node, inner in called if inner is not None]
+
+    def _listed(self, kinds: Iterable[str], chosen: Callable[[Any], bool]) -> list[Any]:
+        """List the nodes of some kinds that are chosen, in the order of the text."""
+        found = [node for kind in kinds for node in self._nodes.get(kind, ()) if chosen(node)]
+        return sorted(found, key=_place)
 
     @cached_property
     def members(self) -> list[tuple[Any, str]]:
         """List the dotted names, and plain ones, that some rule may want."""
-        return [(node, dotted(node)) for node in self._named["member"]]
+        kinds = ("attribute", *PLAIN) if self.language == "python" else (*MEMBERS, *PLAIN)
+        found = self._listed(kinds, lambda node: self._ends_so(node, self.wanted.members))
+        return [(node, dotted(node)) for node in found]
 
     def called(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, Any, str]]:
         """Give the calls whose last name is one of these or an import's own; None for all."""
@@ -270,6 +275,12 @@ def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree |
             "the audit needs ast-grep-py: install turnout with its extra, turnout[audit]"
         ) from error
     return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
+
+
+def _place(node: Any) -> tuple[int, int]:
+    """Order nodes as a walk meets them: by where they start, the outer ones first."""
+    start, end = span(node)
+    return start, -end
 
 
 def _appended(name: str, rest: str) -> str:
