@@ -26,7 +26,7 @@ from turnout_inngest.adoption.handover import (
     check_moment,
     handing,
     running_loop,
-    started_by,
+    started_alone,
 )
 from turnout_inngest.adoption.options import Reading, read_options
 from turnout_inngest.adoption.sdk import Declared, all_declared, declared, loaded_functions
@@ -65,9 +65,7 @@ class Adopted:
     def heard(self) -> tuple[str, ...]:
         """Name the events that cancel a run or are awaited, and start no task: to be let in."""
         starting = {each for task in self.tasks for each in task.on}
-        names = [each.event for task in self.tasks for each in task.policies.cancel_on]
-        names += [each for every in self.functions for each in awaited(declared(every).handler)]
-        return tuple(dict.fromkeys(each for each in names if each not in starting))
+        return tuple(each for each in self._needed if each not in starting)
 
     def handover(self, emit: Emit, *, after: datetime) -> list[inngest.Function[Any]]:
         """Give the functions to serve natively during the change, in place of the client's own.
@@ -77,14 +75,7 @@ class Adopted:
         long have been serving these, the same in all of them.
         """
         check_moment(after)
-        names = {
-            task.id: [each for each in task.on if not each.startswith(STARTS)]
-            for task in self.tasks
-        }
-        cancelling = {
-            each.event: task.id for task in self.tasks for each in task.policies.cancel_on
-        }
-        alone = frozenset(started_by(names, cancelling))
+        alone = started_alone(self.tasks, self._needed)
         return [
             handing(
                 declared(function),
@@ -99,6 +90,14 @@ class Adopted:
             )
             for function, task in zip(self.functions, self.tasks, strict=True)
         ]
+
+    @property
+    def _needed(self) -> dict[str, str]:
+        """Name the events that cancel a run, or are awaited by a name in its source."""
+        needed = {each.event: task.id for task in self.tasks for each in task.policies.cancel_on}
+        for function, task in zip(self.functions, self.tasks, strict=True):
+            needed |= dict.fromkeys(awaited(declared(function).handler), task.id)
+        return needed
 
 
 def adopt(
