@@ -11,7 +11,7 @@ from turnout.audit.model import Counted, Finding, Problem, Report, Scan
 from turnout.audit.ruleset import PathMatch, Ruleset
 from turnout.audit.source import decode, is_binary
 from turnout.audit.walk import File, Tree, walk
-from turnout.audit.words import of_ruleset
+from turnout.audit.words import of_path, of_ruleset
 
 if TYPE_CHECKING:
     from turnout.audit.scan import Scanner
@@ -63,10 +63,11 @@ def audit(
 def _kept(scanner: "Scanner", files: Sequence[File], holding: set[str]) -> list[File]:
     """Keep files that hold a word, and those that are found by their names alone."""
     names = set(holding)
-    specs = [each for each in scanner.prepared if isinstance(each.match, PathMatch)]
-    for file in files if specs else ():
-        if any(each.takes(file.path) and each.fits_name(file.path) for each in specs):
-            names.add(file.path)
+    for each in scanner.prepared:
+        if isinstance(each.match, PathMatch):
+            words = of_path(each.match)
+            near = [f for f in files if not words or any(w in f.path.lower() for w in words)]
+            names.update(f.path for f in near if each.takes(f.path) and each.fits_name(f.path))
     return [file for file in files if file.path in names]
 
 
