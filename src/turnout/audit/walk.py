@@ -39,7 +39,6 @@ class File:
     """A file to look at; its path is as the caller would write it, with `/`."""
 
     path: str
-    size: int
 
 
 @dataclass(slots=True)
@@ -116,7 +115,8 @@ def inside(path: str) -> str:
 
 def _named(tree: Tree, path: str) -> None:
     try:
-        tree.files.append(File(path, Path(path).stat().st_size))
+        Path(path).stat()
+        tree.files.append(File(path))
     except OSError as error:
         tree.problems.append(Problem(path=path, reason=_reason(error)))
 
@@ -137,20 +137,17 @@ def _folder(tree: Tree, path: str, prefix: str, ignores: list["_Rooted"]) -> Non
                 if entry.name not in SKIPPED and not _ignored(ignores, f"{name}/"):
                     folders.append((name, f"{name}/", ignores, depth + 1))
             elif entry.is_file(follow_symlinks=False) and not _ignored(ignores, name):
-                _add(tree, entry, name)
+                _add(tree, name)
         if depth >= MAX_DEPTH and folders:
             tree.problems.append(Problem(path=path, reason=f"deeper than {MAX_DEPTH} folders"))
             continue
         pending.extend(reversed(folders))
 
 
-def _add(tree: Tree, entry: "os.DirEntry[str]", name: str) -> None:
+def _add(tree: Tree, name: str) -> None:
     if len(tree.files) >= MAX_FILES:
         raise WrongUse(f"more than {MAX_FILES} files: name the folders to look at")
-    try:
-        tree.files.append(File(name, entry.stat(follow_symlinks=False).st_size))
-    except OSError as error:
-        tree.problems.append(Problem(path=name, reason=_reason(error)))
+    tree.files.append(File(name))
 
 
 def _entries(tree: Tree, path: str) -> "list[os.DirEntry[str]]":

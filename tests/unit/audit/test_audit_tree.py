@@ -133,7 +133,7 @@ def test_both_engines_keep_the_same_files(
     for number, content in enumerate(contents):
         path = folder / f"f{number}"
         path.write_bytes(content)
-        files.append(File(str(path), len(content)))
+        files.append(File(str(path)))
     chosen = frozenset(word for word in words if "\n" not in word) or frozenset({"acme"})
     program = ripgrep()
     assert program
@@ -177,7 +177,7 @@ def test_a_word_across_two_blocks_is_found(here: Path, monkeypatch: pytest.Monke
     """The in-process search reads in blocks that overlap."""
     monkeypatch.setattr("turnout.audit.search.CHUNK", 64)
     write(here, {"a": b"x" * 62 + b"acme", "b": b"x" * 500})
-    files = [File("a", 66), File("b", 500)]
+    files = [File("a"), File("b")]
     assert InProcess().kept(files, frozenset({"acme"}), []) == {"a"}
 
 
