@@ -54,11 +54,12 @@ def test_a_run_id_tells_when_the_run_was_made() -> None:
         made_at("?")
 
 
-async def test_a_run_made_before_the_moment_is_native(lab: Lab) -> None:
-    """Its own code runs it, whoever serves it."""
+@pytest.mark.parametrize("moments", [{"after": FAR}, {"after": PAST, "until": PAST}])
+async def test_a_run_made_at_another_time_is_native(lab: Lab, moments: dict[str, Any]) -> None:
+    """Its own code runs it, whoever serves it: before the change, and after it was taken back."""
     lab.function("order")(_native)
     adopted, taking = adopt(lab.client, lab.functions), Taking()
-    lab.functions = adopted.handover(taking, after=FAR)
+    lab.functions = adopted.handover(taking, **moments)
     async with lab.server(), lab.application():
         event = await lab.emit("lab/order", {"n": 1})
         run = await lab.run_in(event, "COMPLETED")

@@ -23,7 +23,7 @@ from turnout_inngest.adoption.endpoint import Endpoint
 from turnout_inngest.adoption.events import event_of, failure_event
 from turnout_inngest.adoption.handover import (
     Handing,
-    check_moment,
+    check_moments,
     handing,
     running_loop,
     started_alone,
@@ -67,14 +67,17 @@ class Adopted:
         starting = {each for task in self.tasks for each in task.on}
         return tuple(each for each in self._needed if each not in starting)
 
-    def handover(self, emit: Emit, *, after: datetime) -> list[inngest.Function[Any]]:
+    def handover(
+        self, emit: Emit, *, after: datetime, until: datetime | None = None
+    ) -> list[inngest.Function[Any]]:
         """Give the functions to serve natively during the change, in place of the client's own.
 
         Runs that the vendor made before the moment `after` are run by the functions' own code;
         each later one starts its task by `emit`, once for ever. after: when every replica will
-        long have been serving these, the same in all of them.
+        long have been serving these, the same in all of them. until: to go back, a moment since
+        which runs are native again.
         """
-        check_moment(after)
+        check_moments(after, until)
         alone = started_alone(self.tasks, self._needed)
         return [
             handing(
@@ -84,6 +87,7 @@ class Adopted:
                     alone=alone,
                     schedules=tuple(each for each in self.schedules if each.task == task.id),
                     after=after,
+                    until=until,
                     emit=emit,
                     loop=running_loop(),
                 ),

@@ -43,11 +43,15 @@ class Handing:
     schedules: tuple[Schedule, ...]
     after: datetime
     emit: Emit
+    until: datetime | None = None
     loop: asyncio.AbstractEventLoop | None = None
 
     def is_new(self, ctx: Any) -> bool:
         """Whether this run is Turnout's. What a native run invokes is native, too."""
-        return bool(ctx.event.name != INVOKED[1] and made_at(ctx.run_id) >= self.after)
+        if ctx.event.name == INVOKED[1]:
+            return False
+        made = made_at(ctx.run_id)
+        return made >= self.after and (self.until is None or made < self.until)
 
     def events(self, ctx: Any) -> list[Event]:
         """Write the events of a run, as they start the task and no other."""
@@ -151,11 +155,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def check_moment(after: datetime) -> datetime:
-    """Accept a moment: the same one everywhere."""
-    if after.tzinfo is None:
-        raise InvalidDefinition("after: give it a zone, like datetime(…, tzinfo=UTC)")
-    return after
+def check_moments(after: datetime, until: datetime | None) -> None:
+    """Accept moments: the same ones everywhere."""
+    if any(each is not None and each.tzinfo is None for each in (after, until)):
+        raise InvalidDefinition("after and until: give them a zone, like datetime(…, tzinfo=UTC)")
 
 
 def _moment(text: str) -> datetime:
