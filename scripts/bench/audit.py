@@ -6,7 +6,13 @@ Every 40th file holds a trace: a service that uses a vendor names it in two or t
 files. `--every 6` is the worst case, a vendor's own repository.
 
 It reports the median of the runs: ripgrep alone with the text rules' expressions, the audit of
-the same rules, the whole audit of each rule set that ships, and the peak memory of each.
+the same rules, the whole audit of each rule set that ships, and the peak memory of each. All are
+measured by turns, so that a busy machine is busy for all of them, and told as ratios to ripgrep.
+
+    python scripts/bench/audit.py --tree FOLDER
+
+measures a tree that is there, a vendor's own repository for example. Compiled modules are kept in a
+folder of their own, as an installed package has them.
 """
 
 import argparse
@@ -20,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 EXPRESSIONS = [
@@ -119,21 +126,24 @@ SHARES = {".ts": 48, ".tsx": 22, ".md": 14, ".json": 8, ".yml": 4, ".py": 4}
 def main() -> None:
     """Generate, measure, print."""
     options = _options()
-    folder = Path(options.keep or tempfile.mkdtemp(prefix="turnout-bench-"))
+    scratch = Path(tempfile.mkdtemp(prefix="turnout-bench-"))
     try:
-        total = options.megabytes * 1_000_000
-        size = generate(folder, files=options.files, total=total, every=options.every)
-        print(f"tree: {options.files} files, {size / 1e6:.1f} MB, a trace in 1 of {options.every}")
-        rules = _text_rules(folder.parent / "turnout-bench-rules.toml")
-        _row("ripgrep alone, the text rules' expressions", _ripgrep(folder), options.runs)
-        for engine in ("ripgrep", "re2"):
+        folder = Path(options.tree or options.keep or scratch / "tree")
+        if not options.tree:
+            total = options.megabytes * 1_000_000
+            size = generate(folder, files=options.files, total=total, every=options.every)
+            told = f"{options.files} files, {size / 1e6:.1f} MB, a trace in 1 of {options.every}"
+            print(f"tree: {told}")
+        rules = _text_rules(scratch / "text-only.toml")
+        rows = {"ripgrep, the text rules' expressions": _ripgrep(folder)}
+        for engine in options.engine.split(","):
             for name in (str(rules), *SETS):
-                label = f"turnout audit {Path(name).stem} ({engine})"
-                _row(label, _audit(name, folder, engine), options.runs)
-                _inside(name, folder, engine, options.runs)
+                rows[f"turnout audit {Path(name).stem} ({engine})"] = _audit(name, folder, engine)
+        _told({label: _measured(scratch, command) for label, command in rows.items()}, options.runs)
+        for name in (str(rules), *SETS):
+            _inside(name, folder, options.engine.split(",")[0], options.runs)
     finally:
-        if not options.keep:
-            shutil.rmtree(folder)
+        shutil.rmtree(scratch)
 
 
 def generate(folder: Path, *, files: int, total: int, every: int = 40, seed: int = 7) -> int:
@@ -198,17 +208,37 @@ def _audit(name: str, folder: Path, engine: str) -> list[str]:
     return [*command, "--json"]
 
 
-def _row(label: str, command: list[str], runs: int) -> None:
-    times, processor, memory = [], [], 0
-    for _ in range(runs):
+Run = tuple[float, float, float]
+"""Seconds of wall time and of the processor, and megabytes at the peak."""
+
+
+def _measured(scratch: Path, command: list[str]) -> Callable[[], Run]:
+    """Make a measurement of a command."""
+    kept = {"PYTHONPYCACHEPREFIX": str(scratch / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+
+    def run() -> Run:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | kept)
         _, _, usage = os.wait4(process.pid, 0)
-        times.append(time.perf_counter() - start)
-        processor.append(usage.ru_utime + usage.ru_stime)
-        memory = max(memory, usage.ru_maxrss)
-    wall, busy = statistics.median(times), statistics.median(processor)
-    print(f"{label:<46} {wall:6.2f} s  processor {busy:5.2f} s  peak {memory / 1024:4.0f} MB")
+        wall = time.perf_counter() - start
+        return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+    return run
+
+
+def _told(rows: dict[str, Callable[[], Run]], runs: int) -> None:
+    """Run all by turns, once more than asked for, and print the medians; the first is ripgrep."""
+    taken = [[run() for run in rows.values()] for _ in range(runs + 1)][1:]
+    medians = [
+        [statistics.median(each[kind] for each in column) for kind in range(3)]
+        for column in zip(*taken, strict=True)
+    ]
+    first = medians[0]
+    for label, (wall, busy, peak) in zip(rows, medians, strict=True):
+        print(
+            f"{label:<46} wall {wall:5.2f} s ({wall / first[0]:5.1f})  processor {busy:5.2f} s "
+            f"({busy / first[1]:5.1f})  peak {peak:3.0f} MB"
+        )
 
 
 INSIDE = """
@@ -235,7 +265,7 @@ def _inside(name: str, folder: Path, engine: str, runs: int) -> None:
     wall = statistics.median(float(row[0]) for row in rows)
     busy = statistics.median(float(row[1]) for row in rows)
     print(
-        f"{'  the same without the start of Python':<46} {wall:6.2f} s  processor {busy:5.2f} s  "
+        f"inside, {Path(name).stem:<38} wall {wall:5.2f} s  processor {busy:5.2f} s  "
         f"{rows[0][2]} findings, {rows[0][3]} files opened"
     )
 
@@ -246,6 +276,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, default=38)
     parser.add_argument("--every", type=int, default=40, help="one file in so many holds a trace")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--engine", default="ripgrep,re2", help="one, or both with a comma")
+    parser.add_argument("--tree", help="measure this folder instead of a generated one")
     parser.add_argument("--keep", help="generate into this folder, and leave it there")
     return parser.parse_args()
 
