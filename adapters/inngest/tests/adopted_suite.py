@@ -394,8 +394,10 @@ def _print(results: dict[str, tuple[Result, Result]]) -> int:
 def _compared(native: Result, adopted: Result) -> tuple[str, str]:
     if adopted.verdict == "refused":
         return "refused", adopted.why
+    if native.verdict != "passed":
+        return "not native", native.why  # says nothing of adoption
     if adopted.verdict != native.verdict:
-        return "different", adopted.why or native.why
+        return "different", adopted.why
     for before, after in zip(native.runs, adopted.runs, strict=False):
         if (before.status, _kept(before)) != (after.status, _kept(after)):
             return "different", f"{_kept(before)} became {_kept(after)}"
