@@ -45,6 +45,8 @@ OURS = {
     " and operators, never for a browser. Default: shut. **secret**",
     "TURNOUT_LEASE": "for how long a claimed step stands without a sign of life from its worker;"
     " at least 1 s",
+    "TURNOUT_SILENCE": "for how long a vendor run that its provider calls running, and that should"
+    " call, may be silent before the run is delivered again; at least 1 s",
     "TURNOUT_DUAL_LAG": "how long after its primary's emit a shadow starts",
     "TURNOUT_DUAL_LONGEST_WAIT": "longer sleeps and waits of a shadow are cut to this",
 }

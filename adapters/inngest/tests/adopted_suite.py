@@ -19,8 +19,10 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -50,6 +52,10 @@ from turnout.model.status import RunStatus
 from turnout.testing.backends import open_backend
 
 PATIENCE = 60.0
+REPEATED = re.compile(r" \(\d+\)$")
+VOLATILE = re.compile(r"[0-9a-hjkmnp-tv-z]{26}|[0-9a-f-]{36}", re.IGNORECASE)
+"""Ids that two runs of one function never share."""
+HOUR_MS = 3_600_000
 STATUSES = {
     RunStatus.QUEUED: "RUNNING",
     RunStatus.RUNNING: "RUNNING",
@@ -279,12 +285,7 @@ class _Reader:
         output = None if run.result is None else orjson.loads(run.result)
         if run.error is not None:
             output = {"name": run.error.name, "message": run.error.message}
-        steps = {
-            name: max(len(journal.attempts.get(name, ())), 1)
-            for name, step in journal.steps.items()
-            if not name.startswith("(function") and step.kind != "emit"
-        }
-        return Seen(status=STATUSES[run.state], output=output, steps=steps)
+        return Seen(status=STATUSES[run.state], output=output, steps=_requests(journal))
 
     def _filled(self, run_id: str, seen: Seen) -> str | None:
         """Add what Turnout does not keep of an error, and only that."""
@@ -296,6 +297,28 @@ class _Reader:
 
     async def _in_loop(self, work: Any) -> Any:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _requests(journal: Any) -> dict[str, int]:
+    """Count the requests for each step as the vendor does: those of the code before it are its own.
+
+    Uses of one id count as one name, and a request that ended the run as none of a step's.
+    """
+    found: Counter[str] = Counter()
+    tried = {name: max(len(tries), 1) for name, tries in journal.attempts.items()}
+    before: dict[str, int] = {}
+    for name, step in journal.steps.items():
+        if name.startswith("(function") and step.output is not None:
+            for op in orjson.loads(step.output).get("ops", ()):
+                if "ran" in op:
+                    before[op["label"]] = tried.get(name, 1) - 1
+    for name, step in journal.steps.items():
+        ends = step.error is not None and step.error.name.endswith("(ends the run)")
+        if not name.startswith("(function") and step.kind != "emit" and not ends:
+            used = REPEATED.sub("", name)
+            own = used if used in journal.steps else name
+            found[own] += tried.get(name, 1) + before.get(name, 0)
+    return dict(found)
 
 
 # -- both ---------------------------------------------------------------------------------------
@@ -348,7 +371,20 @@ def _kept(seen: Seen) -> Any:
     """What of an output both sides keep."""
     if seen.status == "FAILED" and isinstance(seen.output, dict):
         return {name: seen.output.get(name) for name in ("name", "message")}
-    return seen.output if seen.status == "COMPLETED" else None
+    return _steady(seen.output) if seen.status == "COMPLETED" else None
+
+
+def _steady(value: Any) -> Any:
+    """Leave out of an output what differs between any two runs: ids that are drawn, and now."""
+    if isinstance(value, dict):
+        return {name: _steady(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_steady(each) for each in value]
+    if isinstance(value, str) and VOLATILE.fullmatch(value):
+        return "<id>"
+    if isinstance(value, int) and abs(value - time.time() * 1_000) < HOUR_MS:
+        return "<now>"
+    return value
 
 
 if __name__ == "__main__":

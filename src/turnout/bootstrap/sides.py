@@ -54,6 +54,7 @@ class Side:
         artifacts: ArtifactStore | None,
         clock: Clock,
         lease: Millis,
+        silence: Millis,
         definitions: frozenset[str] = frozenset(),
         bodies: Bodies | None = None,
         effects: Effects | None = None,
@@ -74,7 +75,7 @@ class Side:
         )
         self.artifacts = artifacts
         self.clock = clock
-        self._lease = lease
+        self._pace = _pace(lease, silence)
         self._mark = mark
         self.projector: Projector | None = None
         self._callers: Mapping[str, DurableCaller] = {}
@@ -118,7 +119,8 @@ class Side:
             clock=self.clock,
             project=self.projector,
             ready=ready,
-            pace=_pace(self._lease),
+            pace=self._pace,
+            embedded=EMBEDDED,
         )
 
     def start(self) -> None:
@@ -175,7 +177,7 @@ class Side:
             return Sighting(state=None, word=word, seen_at=now)
 
 
-def _pace(lease: Millis) -> Pace:
+def _pace(lease: Millis, silence: Millis) -> Pace:
     """Take over what a dead pump had taken, and what it had sent, no later than its steps."""
     usual = Pace()
     return replace(
@@ -183,6 +185,7 @@ def _pace(lease: Millis) -> Pace:
         hold=min(usual.hold, lease),
         look=min(usual.look, lease),
         calm_look=min(usual.calm_look, 4 * lease),
+        silence=silence,
     )
 
 
@@ -196,6 +199,7 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
         artifacts=_artifacts(settings, only_primaries),
         clock=clock,
         lease=settings.lease,
+        silence=settings.silence,
         definitions=frozenset(settings.definitions),
     )
 
@@ -211,6 +215,7 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
         artifacts=_artifacts(settings, only_shadows),
         clock=clock,
         lease=settings.lease,
+        silence=settings.silence,
         definitions=frozenset(settings.definitions),
         bodies=bodies,
         effects=effects,

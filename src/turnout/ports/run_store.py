@@ -122,8 +122,13 @@ class HandsOver(Protocol):
         """Look after this delivery later."""
         ...
 
-    async def redeliver(self, run_id: str, number: int, provider: str, now: Millis) -> bool:
-        """Supersede delivery `number` by number + 1, pending; False if it is not the live one."""
+    async def redeliver(
+        self, run_id: str, number: int, provider: str, now: Millis, *, stop: bool = False
+    ) -> bool:
+        """Supersede delivery `number` by number + 1, pending; False if it is not the live one.
+
+        The superseded one is marked stopping where `stop` says so, and on a move.
+        """
         ...
 
     async def stopped(self, run_id: str, number: int) -> None:

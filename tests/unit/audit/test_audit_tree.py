@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,18 +249,12 @@ NESTED = "(" * 50_000
 )
 def test_hostile_files_end(here: Path, name: str, text: str) -> None:
     """Deep nesting, endless openings, aliases: told or named, and soon."""
-    rules = RULES.model_copy(
-        update={
-            "rules": (
-                *RULES.rules,
-                parse(
-                    'ruleset="x"\nversion="1"\ntitle="x"\nmarkers=["acme"]\n[[rule]]\nid="k"\nwhy="w"\n'
-                    'level="warn"\nscope=["config","docs"]\n[[rule.match]]\nconfig_key="acme"\n',
-                    source="x",
-                ).rules[0],
-            )
-        }
+    key = parse(
+        'ruleset="x"\nversion="1"\ntitle="x"\nmarkers=["acme"]\n[[rule]]\nid="k"\nwhy="w"\n'
+        'level="warn"\nscope=["config","docs"]\n[[rule.match]]\nconfig_key="acme"\n',
+        source="x",
     )
+    rules = replace(RULES, rules=(*RULES.rules, *key.rules))
     write(here, {name: text})
     report = audit(rules, ["."], processes=1)
     assert report.findings or report.problems or report.exempted

@@ -111,6 +111,13 @@ def event_key(name: str, event_id: str) -> str:
     return f"inngest:{name}:sha256={hashlib.sha256(event_id.encode()).hexdigest()}"
 
 
+def _seed_key(name: str, seeded: str) -> str | None:
+    """Write the key of an event without an id, as one request that is sent again has it."""
+    if not seeded:
+        return None
+    return f"inngest-seed:{name}:{hashlib.sha256(seeded.encode()).hexdigest()}"
+
+
 class Door:
     """Takes events as the vendor's server does: `POST /{key}`, one or a list."""
 
@@ -162,11 +169,11 @@ class Door:
             raise WrongUse(f"event {name[:200]!r}: data is an object")
         if not isinstance(event_id, str | None):
             raise WrongUse(f"event {name[:200]!r}: id is a text")
-        known = event_id or seeded
+        known = event_key(name, event_id) if event_id else _seed_key(name, seeded)
         return Event(
             name=name,
             payload=data or {},
-            key=event_key(name, known) if known else None,
+            key=known,
             at=self._later(given.get("ts"), name),
         )
 

@@ -113,11 +113,13 @@ class SqlRunStore:
         work = partial(deliveries.postpone, run_id=run_id, number=number, due_at=due_at)
         await self._committer.write("postpone", work, run_id)
 
-    async def redeliver(self, run_id: str, number: int, provider: str, now: Millis) -> bool:
+    async def redeliver(
+        self, run_id: str, number: int, provider: str, now: Millis, *, stop: bool = False
+    ) -> bool:
         """Supersede delivery `number` by number + 1."""
 
         def work(tx: Transaction) -> bool:
-            return deliveries.redeliver(tx, run_id, number, provider, now)
+            return deliveries.redeliver(tx, run_id, number, provider, now, stop=stop)
 
         return await self._committer.write("redeliver", work, run_id)
 
