@@ -22,6 +22,8 @@ import pytest_asyncio
 # Test modules are imported by path, so what they share is put on the path by hand.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from starlette.responses import JSONResponse, Response
+from triggerdev_faults import Asked
 from triggerdev_stage import Stage, completes, ended, start, until
 
 import turnout
@@ -209,6 +211,26 @@ async def test_a_worker_that_dies_writes_no_chunk_twice(here: Set) -> None:
     assert seen["attemptCount"] == 2
     assert await here.whole(vendor_run, "words") == ["Once ", "upon ", "a time"]
     assert await here.whole(vendor_run, "log") == [{"at": "begin"}, {"at": "end"}]
+
+
+async def test_a_platform_that_takes_no_streams_leaves_the_run_alone(here: Set) -> None:
+    """The run ends well, in its one attempt and its one process; the journal has the chunks."""
+    stage = here.stage
+
+    def refuse(asked: Asked) -> Response | None:
+        refused = asked.method != "HEAD" and asked.path.startswith("/realtime/")
+        return JSONResponse({"error": "no streams here"}, 403) if refused else None
+
+    stage.server_side.fault = refuse
+    try:
+        run_id = await start(here.live, "again")
+        report = await ended(here.live, run_id)
+        seen = await stage.vendor_run(await here.vendor_run(run_id))
+    finally:
+        stage.server_side.fault = lambda _asked: None
+    assert (seen["status"], seen["attemptCount"]) == ("COMPLETED", 1)
+    assert report.journal.run.chunks == 2
+    assert any(each.status == 403 for each in stage.server_side.asked)
 
 
 def below(process: int) -> list[int]:

@@ -14,7 +14,7 @@ const IDENTITY: Identity = {
   provider_run_id: "run_1",
   provider_attempt: 1,
 };
-const QUICK = { first: 2, most: 4 };
+const QUICK = { first: 2, most: 4, taken: 20_000 };
 const never = new AbortController().signal;
 
 /** A vendor that notes what is passed on, and refuses a stream as often as it is told to. */
@@ -150,6 +150,18 @@ test("a vendor that takes nothing is given up, aloud", async () => {
   await follows.settled();
   assert.equal(outlet.reasons.length, 1);
   assert.ok(!follows.lively);
+});
+
+test("what the vendor leaves without an answer counts as not taken", async () => {
+  const outlet = new Noting();
+  outlet.pass = () => new Promise(() => undefined);
+  const pace = { ...QUICK, taken: 5 };
+  const follows = new Follower(IDENTITY, new Recorded([...WORDS]), outlet, never, () => {}, pace);
+  const alive = setInterval(() => undefined, 1_000); // As the vendor's connection would.
+  follows.heard(5);
+  await follows.settled();
+  clearInterval(alive);
+  assert.match(String(outlet.reasons), /timeout/i);
 });
 
 test("a service that does not follow is asked once", async () => {

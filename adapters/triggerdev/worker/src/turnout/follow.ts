@@ -20,13 +20,15 @@ export interface Outlet {
   givenUp(reason: unknown): void;
 }
 
-/** In milliseconds: before a call in flight is looked behind first, and at the latest again. */
+/** In milliseconds: before a call in flight is looked behind first, and at the longest again. */
 export interface Pace {
   readonly first: number;
   readonly most: number;
+  /** What the vendor has not taken by then counts as not taken. */
+  readonly taken: number;
 }
 
-const PACE: Pace = { first: 1_000, most: 5_000 };
+const PACE: Pace = { first: 1_000, most: 5_000, taken: 30_000 };
 const SLOWER = 1.5;
 /** A run that streamed this long ago is taken to go on with it. */
 const LIVELY = 30_000;
@@ -170,7 +172,8 @@ export class Follower {
     const [first] = this.#parts;
     if (first === undefined) return true;
     try {
-      await this.outlet.pass(first.stream, first.chunks, this.#signal);
+      const late = AbortSignal.any([this.#signal, AbortSignal.timeout(this.pace.taken)]);
+      await inTime(this.outlet.pass(first.stream, first.chunks, late), late);
     } catch (error) {
       this.#failures += 1;
       if (this.#failures >= MOST_FAILURES) this.#giveUp(error);
@@ -190,6 +193,16 @@ export class Follower {
     this.close();
     if (known) this.outlet.givenUp(reason);
   }
+}
+
+/** What is promised, unless the signal comes first: a connection may stand still without an end. */
+async function inTime(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  promise.catch(() => undefined); // It may lose the race.
+  aborted.catch(() => undefined);
+  await Promise.race([promise, aborted]);
 }
 
 /** Sorts chunks by stream; each stream keeps its order. */
