@@ -1,11 +1,12 @@
 """Runs the official SDK's own function tests natively and adopted, and compares them.
 
-    python adapters/inngest/tests/adopted_suite.py CHECKOUT [--backend local] [--kind async|sync]
-        [--only CASE …] [--json FILE]
+    [TURNOUT_INNGEST_URL=http://127.0.0.1:8288] python adapters/inngest/tests/adopted_suite.py
+        CHECKOUT [--backend local] [--kind async|sync] [--only CASE …] [--json FILE]
 
 CHECKOUT is a checkout of inngest/inngest-py; nothing in it is changed or copied. Each case of
 `tests/test_inngest/test_function/cases` makes its functions twice: once they are served to the
-offline server as the SDK serves them, once `adopt` makes tasks of them on the backend. Both times
+offline server (or a real one that the environment names, one without keys) as the SDK serves them,
+once `adopt` makes tasks of them on the backend. Both times
 the case's own assertions run, unchanged: events go to the address that the client is given, and
 what the case asks the vendor's server for is answered from Turnout's run store. Beyond that,
 status, output or error, step ids and attempts of each run that the case looks at are compared.
@@ -29,6 +30,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import fastapi
 import httpx
@@ -52,6 +54,7 @@ from turnout.model.status import RunStatus
 from turnout.testing.backends import open_backend
 
 PATIENCE = 60.0
+REAL = "TURNOUT_INNGEST_URL"
 REPEATED = re.compile(r" \(\d+\)$")
 VOLATILE = re.compile(r"[0-9a-hjkmnp-tv-z]{26}|[0-9a-f-]{36}", re.IGNORECASE)
 """Ids that two runs of one function never share."""
@@ -111,7 +114,7 @@ def _reach(checkout: Path) -> None:
     for part in ("pkg/test_core", "pkg/inngest_encryption", "tests"):
         sys.path.insert(0, str(checkout.resolve() / part))
     os.environ["DEV_SERVER_ENABLED"] = "0"
-    os.environ["DEV_SERVER_PORT"] = str(free_port())
+    os.environ["DEV_SERVER_PORT"] = str(urlsplit(os.environ.get(REAL, "")).port or free_port())
     os.environ.setdefault("SSL_CERT_DIR", tempfile.gettempdir())
 
 
@@ -150,13 +153,23 @@ async def _natively(given: argparse.Namespace) -> dict[str, Result]:
     cases = _cases(client, given)
     app = fastapi.FastAPI()
     inngest.fast_api.serve(app, client, [each for case in cases for each in _functions(case)])
+    async with _server(port), httpx.AsyncClient(base_url=url) as api:
+        at = free_port()
+        async with serving(app, at):
+            (await api.put(f"http://127.0.0.1:{at}/api/inngest")).raise_for_status()
+            return {case.name: await _native(case, client, api) for case in cases}
+
+
+@contextlib.asynccontextmanager
+async def _server(port: int) -> AsyncIterator[None]:
+    """Have the vendor's server: the offline one, unless a real one is named."""
+    if os.environ.get(REAL):
+        yield
+        return
     with tempfile.TemporaryDirectory() as folder:
         options = Options(port=port, data=Path(folder), retry_interval_s=1)
-        async with serving(create_app(options), port), httpx.AsyncClient(base_url=url) as api:
-            at = free_port()
-            async with serving(app, at):
-                (await api.put(f"http://127.0.0.1:{at}/api/inngest")).raise_for_status()
-                return {case.name: await _native(case, client, api) for case in cases}
+        async with serving(create_app(options), port):
+            yield
 
 
 async def _native(case: Any, client: inngest.Inngest, api: httpx.AsyncClient) -> Result:
@@ -180,7 +193,7 @@ async def _native_run(api: httpx.AsyncClient, run_id: str) -> Seen:
     for step, name in ids.items():
         spans = [each for each in trace["children"] if each.get("stepId") == step]
         counts[name] += max(len(each.get("children", [])) or 1 for each in spans)
-    return Seen(status=run["status"].upper(), output=_told(run["output"]), steps=dict(counts))
+    return Seen(status=run["status"].upper(), output=_told(run.get("output")), steps=dict(counts))
 
 
 class _Listening:

@@ -18,6 +18,7 @@ from turnout_inngest.settings import read_settings
 
 import turnout
 from turnout import App, Schedule, Turnout
+from turnout.bootstrap.doctor import Health, examine
 from turnout.errors import InvalidSettings, ProviderRefused
 from turnout.model.status import RunStatus
 from turnout.ports.caller import LinkState
@@ -103,14 +104,17 @@ async def test_a_long_outage(stage: Stage) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_the_link_is_shown_by_health(stage: Stage) -> None:
-    """Whoever asks a replica is told how its socket stands, and what went wrong."""
+async def test_the_link_is_shown_by_health_and_doctor(stage: Stage) -> None:
+    """Whoever asks a replica, or the doctor, is told how its socket stands, and what went wrong."""
+    environ = {**stage.environ, "TURNOUT_INNGEST_TRANSPORT": "connect"}
     async with stage.server(), linked(stage, inngest_tasks.everything) as live:
         shown = await _health(live)
         assert shown["links"]["inngest"] == {"state": "connected", "connections": 1, "problem": ""}
+        await until(lambda: _told(environ, Health.OK, "1 of 1 replica(s) connected"))
         await stage.kill_server()
         assert await until(lambda: _problem(link_of(live)))
         assert (await _health(live))["links"]["inngest"]["state"] == "connecting"
+        await until(lambda: _told(environ, Health.FAIL, "0 of 1 replica(s) connected"))
         await stage.start_server()
         await until(lambda: _in(link_of(live), LinkState.CONNECTED))
         shown = (await _health(live))["links"]["inngest"]
@@ -226,6 +230,12 @@ async def _health(live: Turnout) -> dict[str, Any]:
     transport = httpx.ASGITransport(app=turnout.asgi(live))
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
         return dict((await http.get("/turnout/health")).json())
+
+
+async def _told(environ: dict[str, str], health: Health, text: str) -> bool | None:
+    """Whether the doctor says so of the link; replicas tell of theirs with their next beat."""
+    found = await examine(environ, "inngest_tasks:everything")
+    return any(each.health is health and text in each.text for each in found) or None
 
 
 async def _offers(link: connect.Link, schedule: str) -> bool | None:

@@ -90,17 +90,28 @@ def walk(paths: Iterable[str]) -> Tree:
     """
     tree = Tree()
     for path in paths:
-        shown = os.path.normpath(path).replace(os.sep, "/")
+        name = shown(path)
         if os.path.isdir(path):  # noqa: PTH112 -- a Path raises where a folder above is shut
-            prefix = "" if shown == "." else f"{shown}/"
+            prefix = inside(path)
             ignores = _above(tree, Path(path), prefix)
-            _folder(tree, shown, prefix, [] if _ignored(ignores, prefix) else ignores)
+            _folder(tree, name, prefix, [] if _ignored(ignores, prefix) else ignores)
         elif os.path.lexists(path):
-            _named(tree, shown)
+            _named(tree, name)
         else:
             raise WrongUse(f"no such file or folder: {path}")
     tree.files = list({file.path: file for file in tree.files}.values())
     return tree
+
+
+def shown(path: str) -> str:
+    """Write a path as findings show it."""
+    return os.path.normpath(path).replace(os.sep, "/")
+
+
+def inside(path: str) -> str:
+    """Give what the names of a folder's files begin with."""
+    name = shown(path)
+    return "" if name == "." else f"{name.removesuffix('/')}/"
 
 
 def _named(tree: Tree, path: str) -> None:

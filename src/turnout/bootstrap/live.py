@@ -219,6 +219,7 @@ class Turnout:
                         definition=self.app.definition,
                         version=turnout.__version__,
                         seen_at=self.clock.now(),
+                        links=self.links(),
                     )
                 )
                 await self.orchestrator.catch_up()

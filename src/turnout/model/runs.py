@@ -141,13 +141,15 @@ class Chunk:
 class Wait:
     """An open wait for an event: it meets the step, or cancels the run when `step` is None.
 
-    match: (path into the event's payload, canonical JSON that must stand there), or None.
+    match: (path into the event's payload, canonical JSON that must stand there), or None. whole:
+    the step gets the event, of which the payload is a part.
     """
 
     run_id: str
     step: str | None
     event: str
     match: tuple[tuple[str, bytes], ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

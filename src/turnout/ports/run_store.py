@@ -5,7 +5,7 @@ one commit, and returns only when that commit is durable. StoreUnavailable: try 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from turnout.model.events import Emitted
@@ -15,6 +15,7 @@ from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, 
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
+from turnout.ports.caller import LinkStatus
 
 
 class RecordsEvents(Protocol):
@@ -257,13 +258,14 @@ class KeepsRoutes(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One process of the service."""
+    """One process of the service. links: its own connections to vendors, by provider."""
 
     replica_id: str
     provider: str
     definition: str
     version: str
     seen_at: Millis
+    links: Mapping[str, LinkStatus] = field(default_factory=dict)
 
 
 class RunStore(

@@ -132,7 +132,7 @@ class EventCommand(Command[Any]):
     """Wait for an event that matches; None when none came in time."""
 
     kind = StepKind.EVENT
-    __slots__ = ("event", "match", "timeout")
+    __slots__ = ("event", "match", "timeout", "whole")
 
     def __init__(
         self,
@@ -141,11 +141,14 @@ class EventCommand(Command[Any]):
         event: str,
         match: str | Mapping[str, Any] | None,
         timeout: Millis,
+        *,
+        whole: bool = False,
     ) -> None:
         super().__init__(gate, id)
         self.event = event
         self.match = match
         self.timeout = timeout
+        self.whole = whole
 
 
 class InvokeCommand(Command[Any]):

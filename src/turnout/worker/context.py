@@ -183,17 +183,20 @@ class Context:
         match: str | Mapping[str, Any] | None = None,
         timeout: Duration,
         id: str | None = None,  # noqa: A002
+        whole: bool = False,
     ) -> EventCommand:
         """Wait for an event that is emitted from now on; its payload, or None after the timeout.
 
         match: a path like `payload.order_id`, whose value must be the same in the event and in
-        this run's own payload; or a mapping of paths to values.
+        this run's own payload; or a mapping of paths to values. whole: give not the payload but
+        the event, as `{name, payload, event_id, key, emitted_at}`, the last in milliseconds.
         """
         check_event_name(name)
         for path in (match,) if isinstance(match, str) else (match or ()):
             check_path(path, field=f"wait for {name!r}: match")
         bound = millis(timeout, field=f"wait for {name!r}: timeout")
-        return EventCommand(self._gate, name if id is None else id, name, match, bound)
+        given = name if id is None else id
+        return EventCommand(self._gate, given, name, match, bound, whole=whole)
 
     def invoke(
         self,

@@ -137,6 +137,39 @@ def test_both_engines_keep_the_same_files(
     assert InProcess().kept(files, chosen, []) == Ripgrep(program).kept(files, chosen, [])
 
 
+@needs_ripgrep
+@pytest.mark.parametrize("inside", ["", "repo/", "repo/sub/"])
+@pytest.mark.parametrize("root", [".", "./repo", "repo/sub/..", "absolute", "repo/sub/deep"])
+def test_where_ripgrep_walks_otherwise_our_walk_decides(here: Path, root: str, inside: str) -> None:
+    """Ignore files that ripgrep takes and we do not, and the other way round, change nothing."""
+    names = [".gitignore", ".ignore", ".rgignore", ".git/info/exclude"]
+    write(here, {f"{inside}{name}": f"x{n}.ts\nout/\n" for n, name in enumerate(names)})
+    files = [f"{folder}x{n}.ts" for folder in ("", "repo/", "repo/sub/") for n in range(4)]
+    files += ["repo/out/a.ts", "repo/sub/deep/out/a.ts", "repo/node_modules/a.ts", ".git/a.ts"]
+    write(here, dict.fromkeys([*files, "repo/sub/deep/b\n1.ts"], "acme"))
+    write(here, dict.fromkeys(["repo/none.ts", "repo/sub/deep/none.ts"], "bolt"))
+    (here / "repo/sub/linked").symlink_to("deep")
+    path = str(here / "repo") if root == "absolute" else root
+    slow = audit(RULES, [path, "repo/sub/x0.ts"], engine="re2", processes=1)
+    fast = audit(RULES, [path, "repo/sub/x0.ts"], engine="ripgrep", processes=1)
+    assert slow == fast
+    assert slow.counted.opened
+
+
+@needs_ripgrep
+def test_most_files_are_searched_while_we_walk(here: Path) -> None:
+    """In a usual tree nothing is asked for twice."""
+    write(here, TREE)
+    program = ripgrep()
+    assert program
+    engine, words = Ripgrep(program), frozenset({"acme"})
+    engine.begin(["."], words)
+    files = walk(["."]).files
+    assert engine.ahead
+    assert engine.ahead.seen().keys() == {file.path for file in files}
+    assert engine.kept(files, words, []) == InProcess().kept(files, words, [])
+
+
 def test_a_word_across_two_blocks_is_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The in-process search reads in blocks that overlap."""
     monkeypatch.setattr("turnout.audit.search.CHUNK", 64)

@@ -260,7 +260,8 @@ async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(
     await store.close()
     with sqlite3.connect(file) as connection:
         connection.execute("DROP TABLE turnout_chunks")
-        for name in ("turnout_runs.streamed", "turnout_runs.chunks", "turnout_attempts.streamed"):
+        dropped = ("turnout_runs.streamed", "turnout_runs.chunks", "turnout_attempts.streamed")
+        for name in (*dropped, "turnout_replicas.links"):
             table, _, column = name.partition(".")
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")

@@ -40,6 +40,8 @@ LARGEST_BODY: Final = 16 * 1024 * 1024
 LONGEST_ID: Final = 400
 LONGEST_SEED: Final = 256
 RESERVED: Final = ("inngest/", "turnout/")
+STARTS: Final = "adopted/"
+"""What an event's name begins with that starts one adopted task: those nobody sends."""
 _FIRST_TS, _LAST_TS = 315_532_800_000, 4_102_444_800_000
 """1980 and 2100, in milliseconds, as at the vendor."""
 
@@ -55,7 +57,7 @@ def names_of(app: App, settings: InngestSettings) -> tuple[str, ...]:
 def subscribed(app: App) -> Iterator[str]:
     """Name the events that start a task of the app, or cancel one."""
     for task in app.tasks:
-        yield from task.on
+        yield from (each for each in task.on if not each.startswith(STARTS))
         yield from (each.event for each in task.policies.cancel_on)
 
 

@@ -277,12 +277,18 @@ def event_row(event: StoredEvent) -> Row:
     )
 
 
+_WHOLE: Final = ["", "whole"]
+"""Among the further matches of a wait: not a path, which is never empty, but a wish."""
+
+
 def wait_of(row: Row) -> Wait:
     """Read a wait from (run_id, step, event, path, value, more)."""
     run_id, step, event, path, value, more = row
     first = ((path, value),) if path else ()
-    rest = tuple((where, text.encode()) for where, text in orjson.loads(more))
-    return Wait(run_id=run_id, step=step or None, event=event, match=first + rest)
+    told = orjson.loads(more)
+    rest = tuple((where, text.encode()) for where, text in told if where)
+    whole = _WHOLE in told
+    return Wait(run_id=run_id, step=step or None, event=event, match=first + rest, whole=whole)
 
 
 def wait_values(wait: Wait, place: int) -> dict[str, Any]:
@@ -295,7 +301,9 @@ def wait_values(wait: Wait, place: int) -> dict[str, Any]:
         "event": wait.event,
         "path": path,
         "value": value,
-        "more": canonical_bytes([[where, text.decode()] for where, text in more]),
+        "more": canonical_bytes(
+            [*([where, text.decode()] for where, text in more), *([_WHOLE] if wait.whole else [])]
+        ),
     }
 
 

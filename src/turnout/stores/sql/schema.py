@@ -342,6 +342,7 @@ replicas: Final = Table(
     _text("definition", "the digest of its app's definition"),
     _text("version", "of Turnout"),
     _whole("seen_at", "when it last said so"),
+    _json("links", "its own connections to vendors, by provider"),
     comment="The processes of the service.",
     sqlite_with_rowid=False,
 )

@@ -20,7 +20,7 @@ from turnout.model.policies import Retries, at_path
 from turnout.model.time import as_datetime
 from turnout_inngest.adoption.answers import Broke, Op, Reported, Returned
 from turnout_inngest.adoption.endpoint import ROOT, Endpoint, Request
-from turnout_inngest.adoption.events import last_line
+from turnout_inngest.adoption.events import last_line, written
 from turnout_inngest.adoption.expressions import Path, equalities
 from turnout_inngest.adoption.raising import ENDS_THE_RUN, delay_after, final, later, named
 
@@ -154,8 +154,12 @@ class Turns:
         wanted = _match(op["opts"].get("if"), self.event["data"])
         timeout = timedelta(milliseconds=_duration(op["opts"]["timeout"]))
         name = op["name"]
-        payload = await self.ctx.wait_for_event(name, match=wanted, timeout=timeout, id=op["label"])
-        return None if payload is None else {"name": name, "data": payload, "id": "", "ts": 0}
+        met = await self.ctx.wait_for_event(
+            name, match=wanted, timeout=timeout, id=op["label"], whole=True
+        )
+        if met is None:
+            return None
+        return written(name, met["payload"], met["event_id"], met["key"], met["emitted_at"])
 
     async def _invoked(self, op: Op) -> Any:
         asked = op["opts"]

@@ -105,6 +105,8 @@ class Runner:
                 await asyncio.sleep(BETWEEN_POLLS)
 
     async def _register(self, server: Server) -> str:
+        if not self._settings.registers:
+            return ""
         wait = AGAIN_AFTER
         while True:
             try:
