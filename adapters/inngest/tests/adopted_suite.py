@@ -44,6 +44,7 @@ from inngest_lab import free_port, serving
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from turnout_inngest.adoption import Adopted, adopt
+from turnout_inngest.adoption.raising import ENDS_THE_RUN
 from turnout_inngest.devserver.app import create_app
 from turnout_inngest.devserver.options import Options
 from turnout_inngest.ingress import Door
@@ -183,17 +184,44 @@ async def _native(case: Any, client: inngest.Inngest, api: httpx.AsyncClient) ->
 
 
 async def _native_run(api: httpx.AsyncClient, run_id: str) -> Seen:
-    run = (await api.get(f"/v1/runs/{run_id}")).json()["data"]
-    trace = (await api.get(f"/v2/runs/{run_id}/trace")).json()["data"]["rootSpan"]
+    async with asyncio.timeout(PATIENCE):
+        while not (run := (await api.get(f"/v1/runs/{run_id}")).json()["data"])["ended_at"]:
+            await asyncio.sleep(0.5)  # a real server keeps its answers for seconds
+    answer = await api.get(f"/v2/runs/{run_id}/trace?includeOutput=true")
+    children = answer.json()["data"]["rootSpan"].get("children", [])
+    output = _told(run.get("output"))
     counts: Counter[str] = Counter()
-    ids: dict[str, str] = {}
-    for span in trace.get("children", []):
-        if span.get("stepId"):
-            ids[span["stepId"]] = span["name"]
-    for step, name in ids.items():
-        spans = [each for each in trace["children"] if each.get("stepId") == step]
-        counts[name] += max(len(each.get("children", [])) or 1 for each in spans)
-    return Seen(status=run["status"].upper(), output=_told(run.get("output")), steps=dict(counts))
+    for step in dict.fromkeys(each["stepId"] for each in children if each.get("stepId")):
+        spans = [each for each in children if each.get("stepId") == step]
+        planned = all(each["status"] == "WAITING" for each in spans)
+        if not planned and not _ended_by(output, _error_of(spans)):
+            counts[_name_of(spans)] += max(map(_tries, spans))
+    return Seen(status=run["status"].upper(), output=output, steps=dict(counts))
+
+
+def _name_of(spans: Sequence[dict[str, Any]]) -> str:
+    """Name a step; a span whose first attempt never came to it is named otherwise."""
+    names = [each["name"] for each in spans]
+    return str(next((each for each in names if each != "Finalization"), names[0]))
+
+
+def _tries(span: dict[str, Any]) -> int:
+    """Count the attempts that came to a step; those of the code before it are nobody's."""
+    tries = span.get("children", [])
+    return len([each for each in tries if each.get("stepId")] or tries) or 1
+
+
+def _error_of(spans: Sequence[dict[str, Any]]) -> str | None:
+    """Name the error of a step that failed for good."""
+    failed = [each for each in spans if each.get("status") == "FAILED"]
+    output = failed[0].get("output") if len(failed) == len(spans) else None
+    error = output.get("error") if isinstance(output, dict) else None
+    return error.get("name") if isinstance(error, dict) else None
+
+
+def _ended_by(output: Any, error: str | None) -> bool:
+    """Whether a step's request is the one that failed the run, and so no step's own."""
+    return error is not None and isinstance(output, dict) and output.get("name") == error
 
 
 class _Listening:
@@ -205,7 +233,12 @@ class _Listening:
 
     async def wait_for_run_status(self, run_id: str, *args: Any, **options: Any) -> Any:
         self._looked.append(run_id)
-        return await self._inner.wait_for_run_status(run_id, *args, **options)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = await self._inner.wait_for_run_status(run_id, *args, **options)
+                if found.status.value != "FAILED" or found.output is not None:
+                    return found
+                await asyncio.sleep(0.2)  # a real server tells the end before the error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -298,7 +331,7 @@ class _Reader:
         output = None if run.result is None else orjson.loads(run.result)
         if run.error is not None:
             output = {"name": run.error.name, "message": run.error.message}
-        return Seen(status=STATUSES[run.state], output=output, steps=_requests(journal))
+        return Seen(status=STATUSES[run.state], output=output, steps=_counted(journal))
 
     def _filled(self, run_id: str, seen: Seen) -> str | None:
         """Add what Turnout does not keep of an error, and only that."""
@@ -312,25 +345,16 @@ class _Reader:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
 
-def _requests(journal: Any) -> dict[str, int]:
-    """Count the requests for each step as the vendor does: those of the code before it are its own.
-
-    Uses of one id count as one name, and a request that ended the run as none of a step's.
-    """
+def _counted(journal: Any) -> dict[str, int]:
+    """Count each step's tries as on the native side; uses of one id count as one name."""
     found: Counter[str] = Counter()
-    tried = {name: max(len(tries), 1) for name, tries in journal.attempts.items()}
-    before: dict[str, int] = {}
     for name, step in journal.steps.items():
-        if name.startswith("(function") and step.output is not None:
-            for op in orjson.loads(step.output).get("ops", ()):
-                if "ran" in op:
-                    before[op["label"]] = tried.get(name, 1) - 1
-    for name, step in journal.steps.items():
-        ends = step.error is not None and step.error.name.endswith("(ends the run)")
-        if not name.startswith("(function") and step.kind != "emit" and not ends:
-            used = REPEATED.sub("", name)
-            own = used if used in journal.steps else name
-            found[own] += tried.get(name, 1) + before.get(name, 0)
+        ends = step.error is not None and step.error.name.endswith(ENDS_THE_RUN)
+        if name.startswith("(function") or step.kind == "emit" or ends:
+            continue
+        used = REPEATED.sub("", name)
+        own = used if used in journal.steps else name
+        found[own] += max(len(journal.attempts.get(name, ())), 1)
     return dict(found)
 
 

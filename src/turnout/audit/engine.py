@@ -11,7 +11,7 @@ from turnout.audit.model import Counted, Finding, Problem, Report, Scan
 from turnout.audit.ruleset import PathMatch, Ruleset
 from turnout.audit.source import decode, is_binary
 from turnout.audit.walk import File, Tree, walk
-from turnout.audit.words import of_ruleset
+from turnout.audit.words import of_path, of_ruleset
 
 if TYPE_CHECKING:
     from turnout.audit.scan import Scanner
@@ -63,21 +63,31 @@ def audit(
 def _kept(scanner: "Scanner", files: Sequence[File], holding: set[str]) -> list[File]:
     """Keep files that hold a word, and those that are found by their names alone."""
     names = set(holding)
-    specs = [each for each in scanner.prepared if isinstance(each.match, PathMatch)]
-    for file in files if specs else ():
-        if any(each.takes(file.path) and each.fits_name(file.path) for each in specs):
-            names.add(file.path)
+    for each in scanner.prepared:
+        if isinstance(each.match, PathMatch):
+            words = of_path(each.match)
+            near = [f for f in files if not words or any(w in f.path.lower() for w in words)]
+            names.update(f.path for f in near if each.takes(f.path) and each.fits_name(f.path))
     return [file for file in files if file.path in names]
 
 
 def _parts(scanner: "Scanner", kept: Sequence[File], processes: int | None) -> list[_Part]:
     """Scan, in as many processes as it pays; the largest files are dealt out first."""
     count = processes or _processors()
-    if count == 1 or sum(file.size for file in kept) < PAYS:
+    sizes = {file.path: _size(file.path) for file in kept}
+    if count == 1 or sum(sizes.values()) < PAYS:
         return [scan_files(scanner, kept)]
-    sized = sorted(kept, key=lambda file: file.size, reverse=True)
+    sized = sorted(kept, key=lambda file: sizes[file.path], reverse=True)
     hands = [sized[number::count] for number in range(count)]
     return forked.each(lambda hand: scan_files(scanner, hand), hands)
+
+
+def _size(path: str) -> int:
+    """Tell a file's size; of one that cannot be asked, its reading will tell why."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
+    except OSError:
+        return 0
 
 
 def _processors() -> int:
@@ -93,14 +103,15 @@ def scan_files(scanner: "Scanner", files: Iterable[File]) -> _Part:
     binary = 0
     for file in files:
         try:
-            if file.size > MAX_TEXT:
-                reason = f"too large: {file.size} bytes, and it holds a word that a rule looks for"
-                part.problems.append(Problem(path=file.path, reason=reason))
-                continue
             with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
-                raw = opened.read()
+                size = os.fstat(opened.fileno()).st_size
+                raw = opened.read() if size <= MAX_TEXT else b""
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
+            part.problems.append(Problem(path=file.path, reason=reason))
+            continue
+        if size > MAX_TEXT:
+            reason = f"too large: {size} bytes, and it holds a word that a rule looks for"
             part.problems.append(Problem(path=file.path, reason=reason))
             continue
         if is_binary(raw):

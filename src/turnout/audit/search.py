@@ -111,7 +111,7 @@ class Ripgrep:
             [*command, "--", *map(_named, paths)], capture_output=True, timeout=TIMEOUT, check=False
         )
         if done.returncode > 1:  # something could not be read: find out what, in this process
-            return InProcess().kept([File(path, 0) for path in paths], words, problems)
+            return InProcess().kept([File(path) for path in paths], words, problems)
         kept = (os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
         return {name.removeprefix("./") for name in kept}
 

@@ -219,8 +219,9 @@ class Tree:
 
     def _listed(self, kinds: Iterable[str], chosen: Callable[[Any], bool]) -> list[Any]:
         """List the nodes of some kinds that are chosen, in the order of the text."""
-        found = [node for kind in kinds for node in self._nodes.get(kind, ()) if chosen(node)]
-        return sorted(found, key=_place)
+        lists = [self._nodes[kind] for kind in kinds if kind in self._nodes]
+        found = [node for nodes in lists for node in nodes if chosen(node)]
+        return found if len(lists) < 2 else sorted(found, key=_place)  # noqa: PLR2004 -- one has its order
 
     @cached_property
     def members(self) -> list[tuple[Any, str]]:

@@ -111,6 +111,13 @@ def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
     return shortest(word for words in found for word in words)
 
 
+def of_path(match: PathMatch) -> frozenset[str]:
+    """Give words of which a path holds one if it fits; empty where that is not told."""
+    plain = all(not set(glob) & set("[]\\!") for glob in match.path)
+    found = (_best(re.findall(r"[^*?/]+", glob)) for glob in match.path)
+    return _any(found) if plain else frozenset()
+
+
 def of_modules(match: Match) -> frozenset[str]:
     """Give words of which a text holds one where it imports what a match asks for."""
     globs = [*match.when_imports]

@@ -23,10 +23,10 @@ from turnout_inngest.adoption.endpoint import Endpoint
 from turnout_inngest.adoption.events import event_of, failure_event
 from turnout_inngest.adoption.handover import (
     Handing,
-    check_moment,
+    check_moments,
     handing,
     running_loop,
-    started_by,
+    started_alone,
 )
 from turnout_inngest.adoption.options import Reading, read_options
 from turnout_inngest.adoption.sdk import Declared, all_declared, declared, loaded_functions
@@ -65,26 +65,20 @@ class Adopted:
     def heard(self) -> tuple[str, ...]:
         """Name the events that cancel a run or are awaited, and start no task: to be let in."""
         starting = {each for task in self.tasks for each in task.on}
-        names = [each.event for task in self.tasks for each in task.policies.cancel_on]
-        names += [each for every in self.functions for each in awaited(declared(every).handler)]
-        return tuple(dict.fromkeys(each for each in names if each not in starting))
+        return tuple(each for each in self._needed if each not in starting)
 
-    def handover(self, emit: Emit, *, after: datetime) -> list[inngest.Function[Any]]:
+    def handover(
+        self, emit: Emit, *, after: datetime, until: datetime | None = None
+    ) -> list[inngest.Function[Any]]:
         """Give the functions to serve natively during the change, in place of the client's own.
 
         Runs that the vendor made before the moment `after` are run by the functions' own code;
         each later one starts its task by `emit`, once for ever. after: when every replica will
-        long have been serving these, the same in all of them.
+        long have been serving these, the same in all of them. until: to go back, a moment since
+        which runs are native again.
         """
-        check_moment(after)
-        names = {
-            task.id: [each for each in task.on if not each.startswith(STARTS)]
-            for task in self.tasks
-        }
-        cancelling = {
-            each.event: task.id for task in self.tasks for each in task.policies.cancel_on
-        }
-        alone = frozenset(started_by(names, cancelling))
+        check_moments(after, until)
+        alone = started_alone(self.tasks, self._needed)
         return [
             handing(
                 declared(function),
@@ -93,12 +87,21 @@ class Adopted:
                     alone=alone,
                     schedules=tuple(each for each in self.schedules if each.task == task.id),
                     after=after,
+                    until=until,
                     emit=emit,
                     loop=running_loop(),
                 ),
             )
             for function, task in zip(self.functions, self.tasks, strict=True)
         ]
+
+    @property
+    def _needed(self) -> dict[str, str]:
+        """Name the events that cancel a run, or are awaited by a name in its source."""
+        needed = {each.event: task.id for task in self.tasks for each in task.policies.cancel_on}
+        for function, task in zip(self.functions, self.tasks, strict=True):
+            needed |= dict.fromkeys(awaited(declared(function).handler), task.id)
+        return needed
 
 
 def adopt(

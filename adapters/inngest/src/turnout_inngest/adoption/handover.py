@@ -19,6 +19,7 @@ import inngest
 from turnout.errors import InvalidDefinition, TurnoutError, WrongUse
 from turnout.model.events import Event
 from turnout.model.schedules import Schedule
+from turnout.model.tasks import Task
 from turnout.ports.caller import Emit
 from turnout_inngest.adoption.events import INVOKED, TIMER
 from turnout_inngest.adoption.sdk import Declared, with_handler
@@ -34,7 +35,7 @@ _LONGEST_PAUSE: Final = timedelta(minutes=5)
 class Handing:
     """What of one function is handed over.
 
-    alone: the names that start no other adopted function. loop: where `emit` is to be called from.
+    alone: the events that start this task and no other. loop: where `emit` is to be called from.
     """
 
     task: str
@@ -42,11 +43,15 @@ class Handing:
     schedules: tuple[Schedule, ...]
     after: datetime
     emit: Emit
+    until: datetime | None = None
     loop: asyncio.AbstractEventLoop | None = None
 
     def is_new(self, ctx: Any) -> bool:
         """Whether this run is Turnout's. What a native run invokes is native, too."""
-        return bool(ctx.event.name != INVOKED[1] and made_at(ctx.run_id) >= self.after)
+        if ctx.event.name == INVOKED[1]:
+            return False
+        made = made_at(ctx.run_id)
+        return made >= self.after and (self.until is None or made < self.until)
 
     def events(self, ctx: Any) -> list[Event]:
         """Write the events of a run, as they start the task and no other."""
@@ -60,8 +65,11 @@ class Handing:
             raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
         except TurnoutError as error:
             return str(error) or error.code
-        for run in (run for each in emitted for run in each.runs):
-            log.info("handed over", extra={"action": "handover", "run_id": run.run_id})
+        runs = [run.run_id for each in emitted for run in each.runs]
+        if not runs:
+            why = f"the app that emits has no task {self.task!r} that starts on {ctx.event.name!r}"
+            raise inngest.NonRetriableError(why, quiet=True)
+        log.info("handed over", extra={"action": "handover", "runs": runs})
         return ""
 
     def start_sync(self, ctx: Any) -> str:
@@ -111,20 +119,22 @@ def handing(declared: Declared, what: Handing) -> inngest.Function[Any]:
     return with_handler(declared.function, taken if declared.is_async else taken_sync)
 
 
-def started_by(names: Mapping[str, Sequence[str]], cancelling: Mapping[str, str]) -> set[str]:
-    """Say which events start one function alone; names: the events of each.
+def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset[str]:
+    """Say which events start one task, and without a condition: they are handed over as they are.
 
-    InvalidDefinition where several start on an event that cancels as well: it cannot be both let in
-    for the one and kept from the other.
+    needed: the events that cancel a task or are awaited by it. InvalidDefinition where one of them
+    starts several: it cannot be both let in for the one and kept from the others.
     """
-    every = [each for heard in names.values() for each in heard]
-    for event, task in cancelling.items():
-        if every.count(event) > 1:
+    every = [each for task in tasks for each in task.on]
+    bound = {each.event for task in tasks for each in task.only}
+    alone = frozenset(each for each in every if every.count(each) == 1 and each not in bound)
+    for event, task in needed.items():
+        if event in every and event not in alone:
             raise InvalidDefinition(
-                f"event {event!r} cancels {task!r} and starts several functions; for the time of"
-                " the change, cancel it on an event of its own"
+                f"event {event!r} cancels {task!r}, or is awaited by it, and starts several"
+                " functions or one on a condition; for the time of the change, use two events"
             )
-    return {each for each in every if every.count(each) == 1}
+    return alone
 
 
 def made_at(run_id: str) -> datetime:
@@ -145,11 +155,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def check_moment(after: datetime) -> datetime:
-    """Accept a moment: the same one everywhere."""
-    if after.tzinfo is None:
-        raise InvalidDefinition("after: give it a zone, like datetime(…, tzinfo=UTC)")
-    return after
+def check_moments(after: datetime, until: datetime | None) -> None:
+    """Accept moments: the same ones everywhere."""
+    if any(each is not None and each.tzinfo is None for each in (after, until)):
+        raise InvalidDefinition("after and until: give them a zone, like datetime(…, tzinfo=UTC)")
 
 
 def _moment(text: str) -> datetime:
