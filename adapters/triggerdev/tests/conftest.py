@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +33,7 @@ from turnout_triggerdev.devserver.clock import FrozenClock
 from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
 from turnout_triggerdev.devserver.rates import Rates, rate
 from turnout_triggerdev.devserver.world import World
+from turnout_triggerdev.project import copied
 
 SIGNING_KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 VERSION = {"x-trigger-api-version": "2025-07-16"}
@@ -373,16 +374,19 @@ def start_standin(url: str, definition: Path, *more: str) -> Any:
     return started(*argv, env=env)
 
 
-def start_real_worker(url: str, folder: Path, definition: Path) -> Any:
+def start_real_worker(
+    url: str, folder: Path, definition: Path, more: Mapping[str, str] | None = None
+) -> Any:
     """The TypeScript worker, run by the vendor's CLI, as a process."""
     env = {
+        **(more or {}),
         "TRIGGER_API_URL": url,
         "TRIGGER_SECRET_KEY": KEYS["dev"],
         "TRIGGER_ACCESS_TOKEN": ACCESS_TOKEN,
         "TRIGGER_PROJECT_REF": PROJECT_REF,
         "TURNOUT_SIGNING_KEYS": SIGNING_KEY,
     }
-    options = ("--folder", str(folder / "worker"), "--definition", str(definition))
+    options = ("--folder", str(folder / "worker"), "--definition", str(definition), "--keep")
     return started("-m", "turnout_triggerdev.nodeworker", *options, env=env)
 
 
@@ -417,13 +421,17 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(folder: Path, *, real: bool = False) -> AsyncIterator[Rig]:
-    """A whole rig in this folder, with the stand-in or the real worker."""
+async def rigged(
+    folder: Path, *, real: bool = False, more: Mapping[str, str] | None = None
+) -> AsyncIterator[Rig]:
+    """A whole rig in this folder, with the stand-in or the real worker; more: its environment."""
     peer, port, data = Peer(), free_port(), folder / "data"
     async with serving(peer.app(), free_port()) as service:
         definition = write_definition(folder, service)
         url = f"http://127.0.0.1:{port}"
-        begin = partial(start_real_worker, url, folder) if real else partial(start_standin, url)
+        begin = partial(start_standin, url)
+        if real:
+            begin = partial(start_real_worker, url, folder, more=more)
         with start_server(port, data) as server, begin(definition) as standin:
             await server_is_up(url)
             api = Api(url)
@@ -444,6 +452,22 @@ async def real_worker_rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     """One rig with the real worker for all tests of a module."""
     async with rigged(tmp_path_factory.mktemp("real"), real=True) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def rig_with() -> Any:
+    """Makes a rig with the real worker, whose source a function changes beforehand."""
+
+    @asynccontextmanager
+    async def start(
+        folder: Path, change: Callable[[Path], None], environ: Mapping[str, str]
+    ) -> AsyncIterator[Rig]:
+        copied(folder / "worker", force=False)
+        change(folder / "worker")
+        async with rigged(folder, real=True, more=environ) as running:
+            yield running
+
+    return start
 
 
 @pytest.fixture

@@ -224,6 +224,17 @@ class Change:
     """Whether the provider's own run must be stopped: we ended the run, not its worker."""
     calling: Calling | None = None
 
+    @property
+    def only_claims(self) -> bool:
+        """Whether all that it says is that attempts begin: nothing is done yet."""
+        beyond = (self.steps, self.transitions, self.waits, self.emissions, self.chunks)
+        return (
+            bool(self.attempts)
+            and not any(beyond)
+            and self.calling is None
+            and all(each.state is AttemptState.CLAIMED for each in self.attempts)
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:

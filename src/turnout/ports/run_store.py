@@ -1,7 +1,9 @@
 """The run store: the truth about runs, steps, events, deliveries, schedules and routes.
 
 Every method is one transaction. Each is async; a store may group several callers' methods into
-one commit, and returns only when that commit is durable. StoreUnavailable: try again later.
+one commit, and returns only when that commit is durable; one that only claims attempts may be
+lost where the machine loses its power, with all claims since the last durable one.
+StoreUnavailable: try again later.
 """
 
 from collections.abc import Mapping, Sequence

@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser = argparse.ArgumentParser(prog="turnout_triggerdev.nodeworker")
     parser.add_argument("--folder", type=Path, required=True, help="where the worker is put")
     parser.add_argument("--definition", type=Path, required=True, help="the definition file")
+    parser.add_argument("--keep", action="store_true", help="leave what was changed in the folder")
     options = parser.parse_args(argv)
     try:
-        prepare(options.folder, options.definition, os.environ)
+        prepare(options.folder, options.definition, os.environ, keep=options.keep)
     except (NoNode, subprocess.CalledProcessError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(WRONG_USE) from None
@@ -54,10 +55,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     os.execve(command, [command, "dev", *QUIET, "-a", url], environ)  # noqa: S606 - the CLI itself
 
 
-def prepare(folder: Path, definition: Path, environ: Mapping[str, str]) -> None:
+def prepare(
+    folder: Path, definition: Path, environ: Mapping[str, str], *, keep: bool = False
+) -> None:
     """Copy the worker, its definition and what npm installs into the folder."""
     check_node()
-    copied(folder, force=True)
+    copied(folder, force=not keep)
     shutil.copyfile(definition, folder / FILE)
     (folder / "offline.mjs").write_text(OFFLINE, encoding="utf-8")
     modules, installed = folder / "node_modules", environ.get(INSTALLED)

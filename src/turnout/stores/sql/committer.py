@@ -40,7 +40,8 @@ _log = logging.getLogger(__name__)
 class Operation:
     """One caller's method: what to do, with what, and whom to tell.
 
-    shared: whether the work takes the items of others with it, who wait for the same work.
+    shared: whether the work takes the items of others with it, who wait for the same work. light:
+    whether a loss of power may undo it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Operation:
     shared: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    light: bool = False
     result: Any = None
     error: Exception | None = None
 
@@ -74,12 +76,16 @@ class Committer:
         work: Callable[[Transaction, Sequence[Item]], Sequence[Result]],
         item: Item,
         of: str,
+        *,
+        light: bool = False,
     ) -> Result:
         """Write one of many items: the work takes all that wait for it at once, in order.
 
         It writes nothing of an item whose result says so, and raises only where all must be undone.
         """
-        found: Result = await self._submit(self._writer(of), name, work, item, shared=True)
+        found: Result = await self._submit(
+            self._writer(of), name, work, item, shared=True, light=light
+        )
         return found
 
     async def read(self, name: str, work: Callable[[Transaction], Result]) -> Result:
@@ -93,13 +99,20 @@ class Committer:
         return writers[crc32(of.encode()) % len(writers)] if len(writers) > 1 else writers[0]
 
     def _submit(
-        self, thread: "_Thread", name: str, work: Work, item: Any, *, shared: bool
+        self,
+        thread: "_Thread",
+        name: str,
+        work: Work,
+        item: Any,
+        *,
+        shared: bool,
+        light: bool = False,
     ) -> asyncio.Future[Any]:
         if self._closed:
             raise StoreUnavailable("the run store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        thread.put(Operation(name, work, item, shared, loop, future))
+        thread.put(Operation(name, work, item, shared, loop, future, light))
         return future
 
     async def close(self) -> None:
@@ -204,7 +217,8 @@ class _Thread:
             self._link = self._opens.open(reading=self._reading)
         link = self._link
         try:
-            link.begin(reading=self._reading, patient=patient)
+            lightly = all(each.light for each in group)
+            link.begin(reading=self._reading, patient=patient, lightly=lightly)
             if patient:
                 (operation,) = group
                 _alone(link, operation)

@@ -13,12 +13,15 @@ class Link(Protocol):
         """What runs statements in the open transaction."""
         ...
 
-    def begin(self, *, reading: bool, patient: bool) -> None:
-        """Begin; patient: wait for locks, else give up soon with `Contended`."""
+    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:
+        """Begin; patient: wait for locks, else give up soon with `Contended`.
+
+        lightly: the commit may be lost with the machine's power, and with nothing less.
+        """
         ...
 
     def commit(self) -> None:
-        """Commit durably."""
+        """Commit durably, but for what was begun lightly."""
         ...
 
     def rollback(self) -> None:

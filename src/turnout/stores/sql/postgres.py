@@ -110,7 +110,7 @@ class PostgresLink:
         self._pipelining = ExitStack()
         self.tx = PostgresTransaction(connection, known)
 
-    def begin(self, *, reading: bool, patient: bool) -> None:
+    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the port's
         """Begin; a reader sees one state of the database throughout."""
         self.tx.patient = patient
         self.tx.pipeline = self._pipelining.enter_context(self._connection.pipeline())

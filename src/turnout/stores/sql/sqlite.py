@@ -1,8 +1,9 @@
 """SQLite: one writer at a time, readers beside it.
 
 WAL, so that readers never wait. `synchronous=FULL`: a commit is on the disk when it returns, power
-loss included; a group of commits shares the one fsync that this costs. `BEGIN IMMEDIATE`: a
-transaction that will write never finds out half-way that another one was faster.
+loss included; a group of commits shares the one fsync that this costs. A group of claims alone is
+committed without it: the next durable commit brings them to the disk, in order. `BEGIN
+IMMEDIATE`: a transaction that will write never finds out half-way that another one was faster.
 """
 
 import sqlite3
@@ -26,6 +27,8 @@ from turnout.stores.sql.statements import Contended, Many, Params, Row, Statemen
 BUSY_MS: Final = 5_000
 """How long a transaction waits for another process's, each time it is tried."""
 UPGRADE_SECONDS: Final = 60
+_DURABLY: Final = "PRAGMA synchronous = FULL"
+_LIGHTLY: Final = "PRAGMA synchronous = NORMAL"
 """How long an upgrade waits for another process's."""
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -96,14 +99,18 @@ class SqliteLink:
     def __init__(self, connection: sqlite3.Connection, known: Statements) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
+        self._light = False
         self.tx = SqliteTransaction(self._cursor, known)
 
-    def begin(self, *, reading: bool, patient: bool) -> None:  # noqa: ARG002 - the port's
+    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the port's
         """Begin; a writer waits for its turn."""
+        if lightly != self._light:
+            self._cursor.execute(_LIGHTLY if lightly else _DURABLY)
+            self._light = lightly
         self._cursor.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Commit; on disk when it returns."""
+        """Commit; on disk when it returns, unless it was begun lightly."""
         self._cursor.execute("COMMIT")
 
     def rollback(self) -> None:
@@ -185,7 +192,7 @@ class SqliteDatabase:
                 cached_statements=512,
             )
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(_DURABLY)
             connection.execute("PRAGMA foreign_keys = ON")
             if reading:
                 connection.execute("PRAGMA query_only = ON")

@@ -52,7 +52,8 @@ class SqlRunStore:
     async def apply(self, change: Change) -> bool:
         """Commit a change if the run's seq is still what was read."""
         of = change.before.run_id
-        return await self._committer.write_one("apply", crossing.apply_all, change, of)
+        light = change.only_claims
+        return await self._committer.write_one("apply", crossing.apply_all, change, of, light=light)
 
     async def transitions(self, run_id: str) -> Sequence[Transition]:
         """Read a run's changes of state, in order."""
