@@ -6,6 +6,8 @@ double's: whoever waits turns its clock.
 
 import asyncio
 import json
+import threading
+import zoneinfo
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -465,6 +467,26 @@ async def test_a_zone_is_asked_for_by_the_name_that_the_server_has(served_with: 
         kept.last_tick = 1
         await caller.arm([kyiv])
         assert [each.last_tick for each in server.world.schedules.values()] == [1]
+
+
+async def test_zones_are_compared_beside_the_loop_and_found_in_one_walk(
+    served_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of files are read for it: runs are served meanwhile, and deliveries are on time."""
+    zones, walked = zoneinfo.available_timezones, []
+
+    def walk() -> set[str]:
+        walked.append(threading.current_thread())
+        return zones()
+
+    async with rig(served_with) as (server, caller):
+        monkeypatch.setattr(zoneinfo, "available_timezones", walk)
+        for _ in range(2):
+            await caller.arm([replace(DAILY, zone="Asia/Kolkata")])
+        (kept,) = server.world.schedules.values()
+    assert kept.timezone == "Asia/Calcutta"
+    assert len(walked) == 1
+    assert walked[0] is not threading.main_thread()
 
 
 @pytest.mark.parametrize("slug", ["dev", "stg", "prod"])

@@ -200,6 +200,19 @@ class Stage:
         async with process(argv, environ) as running:
             yield running
 
+    @asynccontextmanager
+    async def real_worker_process(self, app: App) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The TypeScript worker, run by the vendor's CLI, as a process that is stopped well."""
+        definition = write_definition(self.folder / "definition", app, self.service_url)
+        options = ("--folder", str(self.folder / "worker"), "--definition", str(definition))
+        argv = ("-m", "turnout_triggerdev.nodeworker", *options)
+        environ = {name: self.environ[name] for name in self.environ if name != "TURNOUT_APP"}
+        async with process(argv, environ) as running:
+            yield running
+            running.terminate()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(running.wait(), 10)
+
     async def ready(self, live: Turnout) -> None:
         """Return once the server knows the service's tasks."""
 

@@ -358,7 +358,7 @@ class Tasks:
         )
         async def stepwise(ctx: Any, payload: Payload) -> None:
             await ctx.step("hold", hold, payload["group"], payload["id"], 0.3)
-            await ctx.sleep("rest", timedelta(seconds=6 * self.longer))
+            await ctx.sleep("rest", timedelta(seconds=payload["rest"]))
             await ctx.step("again", hold, payload["group"], payload["id"], 0.3)
 
         @task(

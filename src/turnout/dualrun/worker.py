@@ -7,6 +7,8 @@ from turnout.model.protocol import (
     Call,
     Execute,
     Executed,
+    Follow,
+    Followed,
     Next,
     Park,
     Parked,
@@ -43,6 +45,10 @@ class DualWorker:
     async def park(self, call: Park) -> Parked:
         """Park the run on its side."""
         return await (await self._side(call)).park(call)
+
+    async def follow(self, call: Follow) -> Followed:
+        """Read the run's streams on its side."""
+        return await (await self._side(call)).follow(call)
 
     async def report(self, call: Report) -> None:
         """Take the hint on its side."""

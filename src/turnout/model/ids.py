@@ -13,6 +13,8 @@ _TASK_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
 _STEP_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _NUMBERED = re.compile(r".*:\d+")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
+OWN_STREAM = "turnout"
+"""The stream in which what ctx.progress says is told at a vendor."""
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
@@ -45,6 +47,10 @@ def check_stream_name(name: str) -> str:
         raise InvalidDefinition(
             f"stream name {str(name)[:80]!r}: use up to 64 of A-Z a-z 0-9 . _ -, starting with a"
             " letter or digit"
+        )
+    if name == OWN_STREAM:
+        raise InvalidDefinition(
+            f"stream name {name!r} is taken: vendors tell under it what ctx.progress says"
         )
     return name
 

@@ -68,6 +68,16 @@ class Park(Call):
     token: Text
 
 
+class Follow(Call):
+    """What has the run streamed, and said of itself? A look: nothing is claimed or changed.
+
+    streamed: how many of the run's chunks the vendor run has passed on.
+    """
+
+    op: Literal["follow"] = "follow"
+    streamed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+
+
 class ReportEvent(StrEnum):
     """What a vendor's hook saw of its own run."""
 
@@ -109,7 +119,9 @@ class Probe(Message):
     definition: Text = ""
 
 
-AnyCall = Annotated[Advance | Execute | Park | Report | Tick | Probe, Field(discriminator="op")]
+AnyCall = Annotated[
+    Advance | Execute | Park | Follow | Report | Tick | Probe, Field(discriminator="op")
+]
 
 
 class Start(Message):
@@ -150,6 +162,8 @@ class Progress(Message):
     current: list[str]
     told: Any = None
     """What the task last said of itself through ctx.progress."""
+    chunks: int = 0
+    """How many chunks the run has streamed through ctx.stream, as far as vendors are told them."""
 
 
 class Next(Message):
@@ -204,6 +218,27 @@ class Parked(Message):
 
     go: bool
     next: Next | None = None
+
+
+class StreamedChunk(Message):
+    """A piece of one of the run's streams. number: its place in the run, from 0, over all names."""
+
+    number: int
+    stream: str
+    chunk: Any
+
+
+class Followed(Message):
+    """The answer to follow: the chunks after those that were passed on, as many as fit.
+
+    seq: the run's, as it was looked at. recorded: all chunks there are; more than was told: follow
+    again. told: what the task last said of itself.
+    """
+
+    seq: int
+    recorded: int
+    chunks: list[StreamedChunk] = Field(default_factory=list)
+    told: Any = None
 
 
 class Ticked(Message):

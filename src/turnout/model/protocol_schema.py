@@ -9,6 +9,7 @@ from turnout.model.protocol import (
     PROTOCOL,
     AnyCall,
     Executed,
+    Followed,
     Next,
     Parked,
     Probed,
@@ -16,7 +17,7 @@ from turnout.model.protocol import (
     Ticked,
 )
 
-_ANSWERS = (Next, Executed, Parked, Ticked, Probed)
+_ANSWERS = (Next, Executed, Parked, Followed, Ticked, Probed)
 _REFUSALS = {
     "400": "not a message of this protocol",
     "401": "bad signature",

@@ -6,6 +6,8 @@ from turnout.model.protocol import (
     Advance,
     Execute,
     Executed,
+    Follow,
+    Followed,
     Next,
     Park,
     Parked,
@@ -45,6 +47,10 @@ class Worker(Protocol):
 
     async def park(self, call: Park) -> Parked:
         """Record what the vendor run will wait on, unless there is something to do already."""
+        ...
+
+    async def follow(self, call: Follow) -> Followed:
+        """Read what the run has streamed beyond what the vendor run has passed on."""
         ...
 
     async def report(self, call: Report) -> None:

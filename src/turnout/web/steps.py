@@ -28,6 +28,7 @@ from turnout.model.protocol import (
     Advance,
     AnyCall,
     Execute,
+    Follow,
     Park,
     Probe,
     Refusal,
@@ -66,20 +67,23 @@ class StepEndpoint:
             return _answer(500, Refusal(code="error", message=message))
 
     async def _call(self, call: AnyCall) -> BaseModel | None:
+        answer: BaseModel | None = None
         match call:
             case Advance():
-                return await self._worker.advance(call)
+                answer = await self._worker.advance(call)
             case Execute():
-                return await self._worker.execute(call)
+                answer = await self._worker.execute(call)
             case Park():
-                return await self._worker.park(call)
+                answer = await self._worker.park(call)
+            case Follow():
+                answer = await self._worker.follow(call)
             case Tick():
-                return await self._worker.tick(call)
+                answer = await self._worker.tick(call)
             case Probe():
-                return await self._worker.probe(call)
+                answer = await self._worker.probe(call)
             case Report():
                 await self._worker.report(call)
-                return None
+        return answer
 
 
 def refusal(error: TurnoutError) -> Response:

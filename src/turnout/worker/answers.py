@@ -4,7 +4,7 @@ Our own values are not validated again: this is the hot path.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +13,7 @@ from turnout.model.messages import message
 from turnout.model.policies import Timeouts
 from turnout.model.protocol import (
     Executed,
+    Followed,
     Next,
     Outcome,
     Parking,
@@ -21,12 +22,18 @@ from turnout.model.protocol import (
     Receipt,
     Result,
     Start,
+    StreamedChunk,
 )
-from turnout.model.runs import Attempt, Failure, Journal, Run, Step
+from turnout.model.runs import Attempt, Chunk, Failure, Journal, Run, Step
 from turnout.model.status import AttemptState, ParkReason, StepState
 from turnout.model.time import Millis, millis
 from turnout.worker.commands import StepCommand
 from turnout.worker.decision import Decision, Ready
+
+MOST_TOLD: Final = 500
+"""Chunks that a vendor run is told at once,"""
+MOST_BYTES_TOLD: Final = 512 * 1024
+"""and how many bytes of them: a message has at most 1 MiB."""
 
 
 def next_of(
@@ -107,6 +114,19 @@ def executed(receipt: Receipt, then: Next) -> Executed:
     return message(Executed, receipt=receipt, next=then)
 
 
+def followed(run: Run, chunks: Sequence[Chunk]) -> Followed:
+    """Answer a follow with as many of these chunks as fit; the first one always does."""
+    told: list[StreamedChunk] = []
+    size = 0
+    for each in chunks:
+        size += len(each.value) + len(each.name)
+        if told and size > MOST_BYTES_TOLD:
+            break
+        value = orjson.loads(each.value)
+        told.append(message(StreamedChunk, number=each.number, stream=each.name, chunk=value))
+    return message(Followed, seq=run.seq, recorded=run.chunks, chunks=told, told=_told(run))
+
+
 def _ended(run: Run, decision: Decision, inline: int) -> Next:
     return message(
         Next,
@@ -159,8 +179,17 @@ def _outcome(attempt: Attempt) -> Outcome:
 
 
 def _progress(run: Run, decision: Decision) -> Progress:
-    told = None if run.progress is None else orjson.loads(run.progress)
-    return message(Progress, done=decision.done, current=decision.current, told=told)
+    return message(
+        Progress,
+        done=decision.done,
+        current=decision.current,
+        told=_told(run),
+        chunks=run.chunks,
+    )
+
+
+def _told(run: Run) -> Any:
+    return None if run.progress is None else orjson.loads(run.progress)
 
 
 def _result(result: bytes | None, inline: int) -> Result | None:

@@ -4,6 +4,8 @@ from turnout.model.protocol import (
     Advance,
     Execute,
     Executed,
+    Follow,
+    Followed,
     Next,
     Park,
     Parked,
@@ -21,7 +23,7 @@ WITHHELD = "the message is kept in Turnout's run store"
 
 
 class Discreet:
-    """Makes every call on another worker, and leaves results, messages and progress out.
+    """Makes every call on another worker, and leaves results, messages, progress and streams out.
 
     What is left are ids, digests, states, names of errors, and times.
     """
@@ -49,6 +51,11 @@ class Discreet:
         told = None if parked.next is None else _next(parked.next)
         return parked.model_copy(update={"next": told})
 
+    async def follow(self, call: Follow) -> Followed:
+        """Follow; there is nothing to pass on."""
+        found = await self._worker.follow(call)
+        return Followed(seq=found.seq, recorded=0)
+
     async def report(self, call: Report) -> None:
         """Take the hint."""
         await self._worker.report(call)
@@ -64,7 +71,7 @@ class Discreet:
 
 def _next(said: Next) -> Next:
     result = said.result and said.result.model_copy(update={"inline": None})
-    progress = said.progress.model_copy(update={"told": None})
+    progress = said.progress.model_copy(update={"told": None, "chunks": 0})
     return said.model_copy(
         update={"result": result, "error": _problem(said.error), "progress": progress}
     )

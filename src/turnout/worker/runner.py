@@ -8,7 +8,7 @@ from typing import Final
 from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
 from turnout.model.copying import changed
 from turnout.model.policies import Policies
-from turnout.model.protocol import Call, Next
+from turnout.model.protocol import Call, Follow, Followed, Next
 from turnout.model.runs import Calling, Journal, Run
 from turnout.model.status import AttemptState, ParkReason, RunStatus
 from turnout.model.tasks import App
@@ -16,7 +16,7 @@ from turnout.model.time import Millis
 from turnout.model.transitions import begin, time_out
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
-from turnout.worker.answers import next_ended, next_of
+from turnout.worker.answers import MOST_TOLD, followed, next_ended, next_of
 from turnout.worker.changes import Draft, unparked
 from turnout.worker.decision import Decision
 from turnout.worker.effects import Effects
@@ -207,6 +207,14 @@ class Runner:
             inline=self.options.inline,
             lease_until=lease_until,
         )
+
+    async def follow(self, call: Follow) -> Followed:
+        """Say what a run has streamed; Superseded where another delivery holds it."""
+        run, chunks = await self.store.streamed(call.run_id, after=call.streamed, limit=MOST_TOLD)
+        self._check(call, run)
+        if run.delivery != call.delivery:
+            raise Superseded
+        return followed(run, chunks)
 
     async def slot(self, run: Run, policies: Policies, step: str, now: Millis) -> bool:
         """Whether a step may start under the task's limit; otherwise it stands in line.

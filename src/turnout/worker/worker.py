@@ -9,6 +9,8 @@ from turnout.model.protocol import (
     Call,
     Execute,
     Executed,
+    Follow,
+    Followed,
     Next,
     Park,
     Parked,
@@ -121,6 +123,11 @@ class TaskWorker:
                     return Parked(go=True)
                 await runner.reload(seat)
             raise runner.contended(seat)
+
+    async def follow(self, call: Follow) -> Followed:
+        """Read what the run has streamed beyond what the vendor run has passed on."""
+        self._check(call)
+        return await self._runner.follow(call)
 
     async def report(self, call: Report) -> None:
         """Take a hint about the vendor run; nothing is believed, it is looked at."""

@@ -12,6 +12,8 @@ from turnout.model.protocol import (
     Advance,
     Execute,
     Executed,
+    Follow,
+    Followed,
     Message,
     Next,
     Outcome,
@@ -24,6 +26,7 @@ from turnout.model.protocol import (
     Report,
     ReportEvent,
     Start,
+    StreamedChunk,
     Tick,
     Ticked,
 )
@@ -48,15 +51,17 @@ MESSAGES: list[Message] = [
     Advance(**COMMON),
     Execute(**COMMON, step="a", attempt=1),
     Park(**COMMON, seq=3, token="t"),
+    Follow(**COMMON, streamed=3),
     Report(**COMMON, event=ReportEvent.CRASHED, at=1),
     Tick(schedule="s", slot=0, provider="x", provider_run_id="p"),
     NEXT,
     Executed(receipt=Receipt(step="a", attempt=1, outcome=Outcome.RETRY, retry_at=9), next=NEXT),
     Parked(go=False, next=NEXT),
+    Followed(seq=3, recorded=1, chunks=[StreamedChunk(number=0, stream="words", chunk="a")]),
     Ticked(run_id=None, reason="claimed"),
     Refusal(code="superseded", message="another holds it"),
 ]
-CALLS = {"Advance", "Execute", "Park", "Report", "Tick"}
+CALLS = {"Advance", "Execute", "Park", "Follow", "Report", "Tick"}
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda each: type(each).__name__)

@@ -73,6 +73,8 @@ ODD: list[dict[str, Any]] = [
     {"op": "execute", "step": "o\0e", "attempt": 1},
     {"op": "park", "seq": 2**63, "token": "t"},
     {"op": "park", "seq": 1, "token": "t\x7f"},
+    {"op": "follow", "streamed": 2**31},
+    {"op": "follow", "streamed": -1},
     {"op": "report", "event": "failed", "at": 2**63},
     {"op": "report", "event": "failed", "at": -1},
 ]

@@ -9,7 +9,16 @@ from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import StoredEvent
 from turnout.model.ids import new_run_id
-from turnout.model.protocol import Advance, Execute, Executed, Next, Park, Parked
+from turnout.model.protocol import (
+    Advance,
+    Execute,
+    Executed,
+    Follow,
+    Followed,
+    Next,
+    Park,
+    Parked,
+)
 from turnout.model.runs import Emission, Journal, Run
 from turnout.model.status import RunStatus
 from turnout.model.tasks import App, Task, app
@@ -122,6 +131,10 @@ class VendorRun:
     async def park(self, seq: int, token: str = "token") -> Parked:
         """Register a token."""
         return await self.worker.park(Park(**self.common, seq=seq, token=token))
+
+    async def follow(self, streamed: int) -> Followed:
+        """Read on in the run's streams."""
+        return await self.worker.follow(Follow(**self.common, streamed=streamed))
 
     def by(self, worker: TaskWorker, **values: Any) -> "VendorRun":
         """The same vendor run, calling another worker."""

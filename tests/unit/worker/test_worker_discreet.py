@@ -7,7 +7,7 @@ import pytest
 
 import turnout
 from turnout import Context, Event, Retries, Turnout
-from turnout.model.protocol import Advance, Execute, Next, Outcome
+from turnout.model.protocol import Advance, Execute, Follow, Followed, Next, Outcome
 from turnout.model.status import RunStatus
 from turnout.ports.run_store import RunFilter
 
@@ -26,8 +26,9 @@ async def shout(secret: str) -> str:
 
 @turnout.task("fine", on="do/fine")
 async def fine(ctx: Context, payload: dict[str, Any]) -> str:
-    """Say it, by progress and result."""
+    """Say it, by progress, stream and result."""
     ctx.progress({"seen": payload["secret"]})
+    ctx.stream("said", payload["secret"])
     return await ctx.step("say", say, payload["secret"])
 
 
@@ -40,7 +41,7 @@ async def bad(ctx: Context, payload: dict[str, Any]) -> str:
 APP = turnout.app("discreet", fine, bad)
 
 
-async def calls(live: Turnout, name: str, step: str) -> tuple[Next, Any, Next]:
+async def calls(live: Turnout, name: str, step: str) -> tuple[Next, Any, Followed, Next]:
     """All that the caller of a run's only step is told."""
     (emitted,) = await live.orchestrator.emit(Event(name=name, payload={"secret": SECRET}))
     common: dict[str, Any] = {
@@ -52,7 +53,8 @@ async def calls(live: Turnout, name: str, step: str) -> tuple[Next, Any, Next]:
     }
     first = await live.worker.advance(Advance(**common))
     done = await live.worker.execute(Execute(**common, step=step, attempt=1))
-    return first, done, await live.worker.advance(Advance(**common))
+    followed = await live.worker.follow(Follow(**common))
+    return first, done, followed, await live.worker.advance(Advance(**common))
 
 
 def opened(folder: Path, **more: str) -> Turnout:
@@ -73,8 +75,11 @@ async def test_by_reference_no_data_leaves(
 ) -> None:
     """Results by digest, errors by name; the journal has all of it either way."""
     async with opened(tmp_path, TURNOUT_VENDOR_DATA=vendor_data) as live:
-        first, done, last = await calls(live, name, step)
+        first, done, followed, last = await calls(live, name, step)
         told = "".join(each.model_dump_json() for each in (first, done, last))
+        streamed = name == "do/fine" and vendor_data == "inline"
+        assert followed.recorded == last.progress.chunks == len(followed.chunks) == int(streamed)
+        assert (SECRET in followed.model_dump_json()) is streamed
         assert (SECRET in told) is (vendor_data == "inline")
         assert done.receipt.outcome is (Outcome.COMPLETED if step == "say" else Outcome.FAILED)
         assert last.state is (RunStatus.COMPLETED if step == "say" else RunStatus.FAILED)

@@ -10,11 +10,13 @@ from calling_parts import VendorRun, World, world_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnout.errors import InvalidDefinition, TooLarge, Unavailable
+from turnout.errors import InvalidDefinition, Superseded, TooLarge, Unavailable
 from turnout.model.policies import Retries
+from turnout.model.protocol import LARGEST_MESSAGE
 from turnout.model.runs import Chunk
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import Task, task
+from turnout.worker.answers import MOST_TOLD
 from turnout.worker.context import LARGEST_CHUNK, MOST_CHUNKS
 
 ONCE = Retries(max_attempts=1)
@@ -168,6 +170,7 @@ async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
             ("a b", 1, InvalidDefinition),
             ("", 1, InvalidDefinition),
             ("x" * 65, 1, InvalidDefinition),
+            ("turnout", 1, InvalidDefinition),
             ("log", "x" * LARGEST_CHUNK, TooLarge),
         ):
             with pytest.raises(error) as caught:
@@ -190,7 +193,66 @@ async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
     assert run.error is not None
     assert "stream 'log' is full" in run.error.message
     assert len((await world.journal(vendor.run_id)).attempts["a"]) == 1
-    assert "split it" in refused[3]
+    assert "is taken" in refused[3]
+    assert "split it" in refused[4]
+
+
+async def test_a_vendor_run_reads_on_from_what_it_has_passed_on(make: Callable[..., World]) -> None:
+    """Follow tells the chunks after a number, as many as fit, with what the task last said."""
+    many = 2 * MOST_TOLD + 1
+
+    @task("t", on="go")
+    async def tells(ctx: Any, payload: Any) -> Any:
+        for number in range(many):
+            ctx.stream("odd" if number % 2 else "even", number)
+        ctx.progress({"at": many})
+        await ctx.sleep("nap", "1h")
+
+    vendor = await started(make(tells))
+    found = await vendor.advance()
+    assert found.progress.chunks == many
+    passed: list[Any] = []
+    while len(passed) < many:
+        told = await vendor.follow(len(passed))
+        assert (told.seq, told.recorded, told.told) == (found.seq, many, {"at": many})
+        assert 0 < len(told.chunks) <= MOST_TOLD
+        passed += told.chunks
+    assert [each.number for each in passed] == [each.chunk for each in passed] == [*range(many)]
+    assert {each.stream for each in passed[1::2]} == {"odd"}
+    assert (await vendor.follow(many)).chunks == []
+
+
+async def test_an_answer_with_chunks_fits_a_message(make: Callable[..., World]) -> None:
+    """Large chunks come a few at a time."""
+
+    @task("t", on="go")
+    async def tells(ctx: Any, payload: Any) -> Any:
+        for _ in range(40):
+            ctx.stream("log", "ä" * (LARGEST_CHUNK // 2 - 1))
+        ctx.progress("x" * (LARGEST_CHUNK - 2))
+
+    vendor = await started(make(tells))
+    await vendor.advance()
+    passed = 0
+    while passed < 40:
+        told = await vendor.follow(passed)
+        assert told.chunks
+        assert len(told.model_dump_json().encode()) < LARGEST_MESSAGE
+        passed += len(told.chunks)
+
+
+async def test_only_the_delivery_that_holds_a_run_follows_it(make: Callable[..., World]) -> None:
+    """An older delivery ends quietly; the holder reads on after the end."""
+
+    @task("t", on="go")
+    async def tells(ctx: Any, payload: Any) -> Any:
+        ctx.stream("log", 1)
+
+    vendor = await started(make(tells))
+    assert (await vendor.to_the_end()).progress.chunks == 1
+    assert [each.chunk for each in (await vendor.follow(0)).chunks] == [1]
+    with pytest.raises(Superseded):
+        await vendor.by(vendor.worker, delivery=2).follow(0)
 
 
 @settings(max_examples=25, deadline=None)

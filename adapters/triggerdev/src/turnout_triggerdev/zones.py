@@ -4,7 +4,9 @@ Source: a self-hosted 4.5.12 server refuses Europe/Kyiv and Asia/Kolkata, and li
 Asia/Calcutta. Names are one zone when their data are the same, byte for byte.
 """
 
+import asyncio
 import zoneinfo
+from collections.abc import Set as AbstractSet
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,7 +26,9 @@ class Zones:
     async def theirs(self, zone: str) -> str:
         """Give the name that the server has for a zone; the same where it has none."""
         if zone not in self._theirs:
-            self._theirs[zone] = _other_name(zone, await self._names())
+            listed = await self._names()
+            # Aside: hundreds of files are read, and the loop has runs to serve meanwhile.
+            self._theirs[zone] = await asyncio.to_thread(_other_name, zone, listed)
         return self._theirs[zone]
 
     def ours(self, name: str) -> str:
@@ -40,15 +44,18 @@ class Zones:
 
 
 def _other_name(zone: str, listed: frozenset[str]) -> str:
-    data = None if zone in listed or not listed else _data_of(zone)
+    if zone in listed or not listed:
+        return zone
+    known = zoneinfo.available_timezones()  # once: it walks through all of them
+    data = _data_of(zone, known)
     if data is None:
         return zone
-    return next((each for each in sorted(listed) if _data_of(each) == data), zone)
+    return next((each for each in sorted(listed) if _data_of(each, known) == data), zone)
 
 
-def _data_of(zone: str) -> bytes | None:
-    """Read a zone's data, from the system's or from the package that stands in for them."""
-    if zone not in zoneinfo.available_timezones():
+def _data_of(zone: str, known: AbstractSet[str]) -> bytes | None:
+    """Read a known zone's data, from the system's or from the package that stands in for them."""
+    if zone not in known:
         return None
     for folder in zoneinfo.TZPATH:
         path = Path(folder, zone)

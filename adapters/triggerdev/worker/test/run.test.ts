@@ -14,7 +14,7 @@ const CTX = {
 const PAYLOAD = { run_id: "r1", delivery: 2, task: "work", protocol: 1 };
 const IDENTITY = identityOf(PAYLOAD, CTX, "d");
 const never = new AbortController().signal;
-const host = { progress: () => undefined } as unknown as Host;
+const host = { progress: () => undefined, passed: () => 0 } as unknown as Host;
 
 function ending(state: string, more: Fields = {}): { say: () => Promise<Fields> } {
   return { say: async () => ({ seq: 1, state, progress: { done: 0, current: [] }, ...more }) };

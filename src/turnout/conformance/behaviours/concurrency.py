@@ -94,13 +94,17 @@ async def a_waiting_run_is_queued(world: World) -> None:
 @limiting
 async def steps_are_counted_where_declared(world: World) -> None:
     """`counts="steps"`: runs overlap while they sleep, their steps never do."""
-    group = world.fresh()
-    runs = [await world.start("stepwise", id=str(number), group=group) for number in range(3)]
-    await all_ended(world, runs)
-    assert world.trace.most[group] == 1
-    last_first = max(world.trace.times(group, f"begin:{number}")[0] for number in range(3))
-    first_last = min(world.trace.times(group, f"begin:{number}")[1] for number in range(3))
-    assert last_first < first_last
+    for rest in (6, 30):
+        group = world.fresh()
+        payload = {"group": group, "rest": rest * world.longer}
+        runs = [await world.start("stepwise", id=str(number), **payload) for number in range(3)]
+        await all_ended(world, runs)
+        assert world.trace.most[group] == 1
+        last_first = max(world.trace.times(group, f"begin:{number}")[0] for number in range(3))
+        first_last = min(world.trace.times(group, f"begin:{number}")[1] for number in range(3))
+        if last_first < first_last:  # otherwise the first steps took longer than the rest
+            return
+    raise AssertionError(f"no step of another run began while one slept for {rest} s")
 
 
 @limiting

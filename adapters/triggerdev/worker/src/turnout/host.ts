@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { logger, metadata, wait } from "@trigger.dev/sdk";
 import type { Host } from "./loop.js";
 import type { Progress, Receipt, Start } from "./messages.js";
+import { piped } from "./pipe.js";
 import { SaidStream } from "./said.js";
 
 /** What the SDK hands to a span's work. */
@@ -17,18 +18,45 @@ export interface VendorHost extends Host {
   close(): Promise<void>;
 }
 
+/** Where in the run's metadata everything of ours is. */
+const KEY = "turnout";
+
+type Shown = { [name: string]: Parameters<typeof metadata.set>[1] };
+
 /** A host for one run. */
 export function vendorHost(): VendorHost {
   const said = new SaidStream();
+  let passed = passedBefore();
+  let shown: Shown = {};
+  const show = (): unknown => metadata.set(KEY, passed === 0 ? shown : { ...shown, passed });
   return {
     ...waits,
     span: spanned,
     progress(progress) {
-      metadata.set("turnout", metadataOf(progress));
+      shown = metadataOf(progress);
+      show();
       said.tell(progress.told);
+    },
+    passed: () => passed,
+    pass: piped,
+    async remember(count) {
+      passed = count;
+      show();
+      await metadata.flush(); // Now: what is not known to be passed on is passed on again.
+    },
+    givenUp(reason) {
+      logger.warn("what the task streams is not passed on", { error: String(reason) });
     },
     close: () => said.sent(),
   };
+}
+
+/** How many chunks an earlier attempt of this vendor run has passed on. */
+function passedBefore(): number {
+  const kept = metadata.get(KEY);
+  if (typeof kept !== "object" || kept === null || Array.isArray(kept)) return 0;
+  const passed = kept["passed"];
+  return typeof passed === "number" && Number.isSafeInteger(passed) && passed > 0 ? passed : 0;
 }
 
 const waits: Pick<Host, "newToken" | "wait" | "sleep"> = {
@@ -72,7 +100,7 @@ function show(span: Span, receipt: Receipt): void {
 }
 
 /** What the dashboard shows, and what realtime subscribers read. */
-function metadataOf({ done, current, told }: Progress): Parameters<typeof metadata.set>[1] {
+function metadataOf({ done, current, told }: Progress): Shown {
   const shown = { done, current: [...current] };
   return told === null ? shown : { ...shown, told: told as string };
 }

@@ -4,6 +4,7 @@
  * It keeps no state of its own: a run that begins again from the top asks the service, and goes on
  * where the journal is. It knows neither the vendor nor HTTP.
  */
+import { Follower, type Outlet } from "./follow.js";
 import type { Fields } from "./json.js";
 import {
   call,
@@ -24,6 +25,8 @@ const SHORTEST_SLEEP = 5;
 const LONGEST_TOKEN = 24 * 3_600_000;
 /** Before asking again when an answer says neither what to run nor what to wait for. */
 const STILL = 50;
+/** Before looking again at a run that streams, which stays in the process for that. */
+const STREAMING = 1_000;
 /** The longest that a timer of this runtime can wait. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 /** Reasons that only time ends. */
@@ -35,7 +38,7 @@ export interface Says {
 }
 
 /** What the loop needs of the vendor's run that it is in. */
-export interface Host {
+export interface Host extends Outlet {
   /** A token that a wake completes, or time; the same key gives the same token. */
   newToken(key: string, until: Date): Promise<string>;
   /** Settles when the token is completed or timed out. */
@@ -61,6 +64,7 @@ export async function drive(
     return await loop.run();
   } finally {
     closing.abort();
+    loop.close();
   }
 }
 
@@ -72,6 +76,7 @@ interface Answered {
 class Loop {
   readonly #calls = new Map<string, Promise<Answered>>();
   readonly #waits = new Map<number, number>();
+  readonly #follower: Follower;
   #next: Next | undefined;
 
   constructor(
@@ -79,14 +84,22 @@ class Loop {
     private readonly service: Says,
     private readonly host: Host,
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    const told = (seq: number, said: unknown) => this.#told(seq, said);
+    this.#follower = new Follower(identity, service, host, signal, told);
+  }
 
   async run(): Promise<Next> {
     let current = await this.#advance();
     while (current.state === "queued" || current.state === "running") {
       current = await this.#step(current);
     }
+    await this.#follower.settled();
     return current;
+  }
+
+  close(): void {
+    this.#follower.close();
   }
 
   #step(current: Next): Promise<Next> {
@@ -105,6 +118,7 @@ class Loop {
     if (this.#next !== undefined && answer.seq < this.#next.seq) return this.#next;
     this.#next = answer;
     this.host.progress(answer.progress);
+    this.#follower.heard(answer.progress.chunks);
     for (const start of answer.run) {
       const key = `${start.attempt} ${start.step}`;
       if (!this.#calls.has(key)) this.#calls.set(key, handled(this.#execute(start, key)));
@@ -112,11 +126,18 @@ class Loop {
     return answer;
   }
 
+  /** Shows what the task says while its step is at work, unless an answer was later. */
+  #told(seq: number, told: unknown): void {
+    if (this.#next === undefined || seq < this.#next.seq) return;
+    this.host.progress({ ...this.#next.progress, told });
+  }
+
   #execute(start: Start, key: string): Promise<Answered> {
     const { step, attempt } = start;
     return this.host.span(start, async (ended) => {
       const message = call(this.identity, { op: "execute", step, attempt });
-      const executed = readExecuted(await this.service.say(message, this.signal));
+      const answer = this.service.say(message, this.signal);
+      const executed = readExecuted(await this.#follower.during(answer));
       ended(executed.receipt);
       return { key, next: executed.next };
     });
@@ -151,12 +172,15 @@ class Loop {
     const left = (park.until ?? Number.POSITIVE_INFINITY) - Date.now();
     const timed = park.reasons.every((reason) => TIMED.has(reason));
     if (timed && left <= SHORT_SLEEP) return this.#sleep(Math.max(SHORTEST_SLEEP, left));
+    // The vendor's wait would hold back what a step streams that goes on without us.
+    if (park.reasons.includes("step") && this.#follower.lively) return this.#sleep(STREAMING);
     const until = new Date(Date.now() + Math.min(LONGEST_TOKEN, Math.max(0, left)));
     const token = await this.host.newToken(this.#tokenKey(current.seq), until);
     // Registered, then asked again: a wake between the last answer and the wait cannot be lost.
     const message = call(this.identity, { op: "park", seq: current.seq, token });
     const answer = await this.service.say(message, this.signal);
     if (answer["go"] !== true) return this.#take(readNext(answer["next"]));
+    await this.#follower.settled();
     await this.host.wait(token);
     return this.#advance();
   }

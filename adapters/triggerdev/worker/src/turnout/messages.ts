@@ -25,6 +25,7 @@ type Op =
   | { readonly op: "advance" }
   | { readonly op: "execute"; readonly step: string; readonly attempt: number }
   | { readonly op: "park"; readonly seq: number; readonly token: string }
+  | { readonly op: "follow"; readonly streamed: number }
   | { readonly op: "report"; readonly event: Event; readonly at: number };
 
 /** A message of a vendor run. */
@@ -81,6 +82,8 @@ export interface Progress {
   readonly current: readonly string[];
   /** What the task last said of itself. */
   readonly told: unknown;
+  /** How many chunks the run has streamed that may be passed on. */
+  readonly chunks: number;
 }
 
 /** What to do next; of several answers, the one with the highest seq counts. */
@@ -104,6 +107,21 @@ export interface Receipt {
 export interface Executed {
   readonly receipt: Receipt;
   readonly next: Next;
+}
+
+/** A piece of one of the run's streams. */
+export interface Chunk {
+  readonly stream: string;
+  readonly chunk: unknown;
+}
+
+/** What the run has streamed after what was passed on, or the beginning of it. */
+export interface Followed {
+  readonly seq: number;
+  /** All that there are; there may be more than was told. */
+  readonly recorded: number;
+  readonly chunks: readonly Chunk[];
+  readonly told: unknown;
 }
 
 /** Reads the service's answer to advance; Unreadable names the field that is wrong. */
@@ -133,6 +151,23 @@ export function readExecuted(value: unknown): Executed {
     },
     next: readNext(fields["next"]),
   };
+}
+
+/** Reads the service's answer to follow. */
+export function readFollowed(value: unknown): Followed {
+  const fields = fieldsOf(value, "followed");
+  return {
+    seq: countOf(fields["seq"], "followed.seq"),
+    recorded: countOf(fields["recorded"], "followed.recorded"),
+    chunks: listOf(fields["chunks"] ?? [], "followed.chunks").map(chunkOf),
+    told: fields["told"] ?? null,
+  };
+}
+
+function chunkOf(value: unknown, at: number): Chunk {
+  const where = `followed.chunks[${at}]`;
+  const fields = fieldsOf(value, where);
+  return { stream: textOf(fields["stream"], `${where}.stream`), chunk: fields["chunk"] ?? null };
 }
 
 function stateOf(value: unknown): State {
@@ -178,5 +213,6 @@ function progressOf(fields: Fields): Progress {
     done: countOf(fields["done"] ?? 0, "progress.done"),
     current: current.map((each) => textOf(each, "progress.current")),
     told: fields["told"] ?? null,
+    chunks: countOf(fields["chunks"] ?? 0, "progress.chunks"),
   };
 }
