@@ -55,6 +55,7 @@ class Side:
         clock: Clock,
         lease: Millis,
         definitions: frozenset[str] = frozenset(),
+        keeps: bool = False,
         bodies: Bodies | None = None,
         effects: Effects | None = None,
         mark: Callable[[Journal], Reason | None] = lambda _journal: None,
@@ -70,7 +71,9 @@ class Side:
             clock=clock,
             bodies=bodies,
             effects=self._effects,
-            options=Options(alarm_grace=self._graces, lease=lease, definitions=definitions),
+            options=Options(
+                alarm_grace=self._graces, lease=lease, definitions=definitions, keeps=keeps
+            ),
         )
         self.artifacts = artifacts
         self.clock = clock
@@ -197,6 +200,8 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
         clock=clock,
         lease=settings.lease,
         definitions=frozenset(settings.definitions),
+        # `memory` replays at every step as vendors do: what is not repeatable shows in tests.
+        keeps=not memory,
     )
 
 
