@@ -37,6 +37,7 @@ KINDS = {
     "real": "a **real** server: {server}",
 }
 WORDS = {Held.OURS: "ours", Held.PROVIDER: "provider", Held.REFUSED: "refused"}
+USUAL = {"real_worker": False, "patience": 1.0}
 MARKS = {True: "✓", False: "✗", None: "?"}
 
 MEANT = (
@@ -58,7 +59,8 @@ $ scripts/capabilities --record local
 ```
 
 A real server (its address and keys in the environment, see `scripts/conformance`) has a column of
-its own: `scripts/capabilities --record inngest --as inngest-dev --server 'dev mode, v1.43.0'`.
+its own: `scripts/capabilities --record inngest --as inngest-dev --server 'dev mode, v1.43.0'`. What
+a vendor's own worker has run (`--real-worker`) and how patiently (`--patience`) is named there.
 """
 
 
@@ -109,12 +111,20 @@ def record(backends: Sequence[str], *, kept_as: str | None, server: str | None) 
             "versions": versions_of(name),
             "recorded": dt.datetime.now(dt.UTC).date().isoformat(),
             "behaviours": found,
+            **conditions_of(name),
         }
         column = kept_as if real and kept_as else name
         if real and server:
             value["server"] = server
         (KEPT / f"{column}.json").write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
         print(f"recorded {column}: {sum(found.values())} of {len(found)}")
+
+
+def conditions_of(name: str) -> Mapping[str, Any]:
+    """Read whose worker ran the tasks and how patiently, where either is out of the ordinary."""
+    told = FOUND / f"{name}.conditions"
+    found = json.loads(told.read_text()) if told.is_file() else {}
+    return {each: found[each] for each in USUAL if found.get(each, USUAL[each]) != USUAL[each]}
 
 
 def kind_of(name: str) -> str:
@@ -210,6 +220,10 @@ def _scoreboard(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, result in results.items():
         versions = ", ".join(f"{each} {at}" for each, at in result["versions"].items())
         tried = KINDS[result["kind"]].format(server=result.get("server", ""))
+        if result.get("real_worker"):
+            tried += "; tasks run in the vendor's own worker"
+        if "patience" in result:
+            tried += f"; patience: {result['patience']:g} times the suite's usual times"
         found = result["behaviours"]
         lines.append(
             f"| `{name}` | {tried} | {versions} |"

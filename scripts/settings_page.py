@@ -40,8 +40,13 @@ OURS = {
     "TURNOUT_VENDOR_DATA": "`inline`: vendors are told small results, errors' messages and"
     " progress, for their dashboards; `reference`: ids, digests, states, errors' names and"
     " times only. Payloads and step outputs never go to a vendor, whatever their size",
+    "TURNOUT_EVENTS_TOKEN": "opens `GET /turnout/runs/{run_id}/events` of this service for readers"
+    " who send it as a bearer token; at least 16 characters. It reads every run: it is for backends"
+    " and operators, never for a browser. Default: shut. **secret**",
     "TURNOUT_LEASE": "for how long a claimed step stands without a sign of life from its worker;"
     " at least 1 s",
+    "TURNOUT_SILENCE": "for how long a vendor run that its provider calls running, and that should"
+    " call, may be silent before the run is delivered again; at least 1 s",
     "TURNOUT_DUAL_LAG": "how long after its primary's emit a shadow starts",
     "TURNOUT_DUAL_LONGEST_WAIT": "longer sleeps and waits of a shadow are cut to this",
 }

@@ -11,13 +11,15 @@ import pytest
 from turnout.bootstrap.adapters import EMBEDDED
 from turnout.conformance.contract import OrchestratorContract
 from turnout.conformance.world import World
-from turnout.testing.backends import open_backend
+from turnout.testing.backends import conditions, open_backend
 
 BACKEND = os.environ.get("TURNOUT_BACKEND", "memory")
 
 
 class TestBackend(OrchestratorContract):
     """The named backend keeps every promise."""
+
+    only = frozenset(filter(None, os.environ.get("TURNOUT_ONLY", "").split(",")))
 
     def open_world(self) -> AbstractAsyncContextManager[World]:
         return open_backend(BACKEND)
@@ -35,3 +37,4 @@ class TestBackend(OrchestratorContract):
             path.mkdir(parents=True, exist_ok=True)
             found = {name: wrong is None for name, wrong in outcomes.items()}
             (path / f"{BACKEND}.json").write_text(json.dumps(found, indent=2, sort_keys=True))
+            (path / f"{BACKEND}.conditions").write_text(json.dumps(conditions(os.environ)) + "\n")

@@ -1,11 +1,12 @@
 """Runs the official SDK's own function tests natively and adopted, and compares them.
 
-    python adapters/inngest/tests/adopted_suite.py CHECKOUT [--backend local] [--kind async|sync]
-        [--only CASE …] [--json FILE]
+    [TURNOUT_INNGEST_URL=http://127.0.0.1:8288] python adapters/inngest/tests/adopted_suite.py
+        CHECKOUT [--backend local] [--kind async|sync] [--only CASE …] [--json FILE]
 
 CHECKOUT is a checkout of inngest/inngest-py; nothing in it is changed or copied. Each case of
 `tests/test_inngest/test_function/cases` makes its functions twice: once they are served to the
-offline server as the SDK serves them, once `adopt` makes tasks of them on the backend. Both times
+offline server (or a real one that the environment names, one without keys) as the SDK serves them,
+once `adopt` makes tasks of them on the backend. Both times
 the case's own assertions run, unchanged: events go to the address that the client is given, and
 what the case asks the vendor's server for is answered from Turnout's run store. Beyond that,
 status, output or error, step ids and attempts of each run that the case looks at are compared.
@@ -19,14 +20,17 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import fastapi
 import httpx
@@ -40,6 +44,7 @@ from inngest_lab import free_port, serving
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from turnout_inngest.adoption import Adopted, adopt
+from turnout_inngest.adoption.raising import ENDS_THE_RUN
 from turnout_inngest.devserver.app import create_app
 from turnout_inngest.devserver.options import Options
 from turnout_inngest.ingress import Door
@@ -50,6 +55,11 @@ from turnout.model.status import RunStatus
 from turnout.testing.backends import open_backend
 
 PATIENCE = 60.0
+REAL = "TURNOUT_INNGEST_URL"
+REPEATED = re.compile(r" \(\d+\)$")
+VOLATILE = re.compile(r"[0-9a-hjkmnp-tv-z]{26}|[0-9a-f-]{36}", re.IGNORECASE)
+"""Ids that two runs of one function never share."""
+HOUR_MS = 3_600_000
 STATUSES = {
     RunStatus.QUEUED: "RUNNING",
     RunStatus.RUNNING: "RUNNING",
@@ -105,7 +115,7 @@ def _reach(checkout: Path) -> None:
     for part in ("pkg/test_core", "pkg/inngest_encryption", "tests"):
         sys.path.insert(0, str(checkout.resolve() / part))
     os.environ["DEV_SERVER_ENABLED"] = "0"
-    os.environ["DEV_SERVER_PORT"] = str(free_port())
+    os.environ["DEV_SERVER_PORT"] = str(urlsplit(os.environ.get(REAL, "")).port or free_port())
     os.environ.setdefault("SSL_CERT_DIR", tempfile.gettempdir())
 
 
@@ -144,13 +154,23 @@ async def _natively(given: argparse.Namespace) -> dict[str, Result]:
     cases = _cases(client, given)
     app = fastapi.FastAPI()
     inngest.fast_api.serve(app, client, [each for case in cases for each in _functions(case)])
+    async with _server(port), httpx.AsyncClient(base_url=url) as api:
+        at = free_port()
+        async with serving(app, at):
+            (await api.put(f"http://127.0.0.1:{at}/api/inngest")).raise_for_status()
+            return {case.name: await _native(case, client, api) for case in cases}
+
+
+@contextlib.asynccontextmanager
+async def _server(port: int) -> AsyncIterator[None]:
+    """Have the vendor's server: the offline one, unless a real one is named."""
+    if os.environ.get(REAL):
+        yield
+        return
     with tempfile.TemporaryDirectory() as folder:
         options = Options(port=port, data=Path(folder), retry_interval_s=1)
-        async with serving(create_app(options), port), httpx.AsyncClient(base_url=url) as api:
-            at = free_port()
-            async with serving(app, at):
-                (await api.put(f"http://127.0.0.1:{at}/api/inngest")).raise_for_status()
-                return {case.name: await _native(case, client, api) for case in cases}
+        async with serving(create_app(options), port):
+            yield
 
 
 async def _native(case: Any, client: inngest.Inngest, api: httpx.AsyncClient) -> Result:
@@ -164,17 +184,44 @@ async def _native(case: Any, client: inngest.Inngest, api: httpx.AsyncClient) ->
 
 
 async def _native_run(api: httpx.AsyncClient, run_id: str) -> Seen:
-    run = (await api.get(f"/v1/runs/{run_id}")).json()["data"]
-    trace = (await api.get(f"/v2/runs/{run_id}/trace")).json()["data"]["rootSpan"]
+    async with asyncio.timeout(PATIENCE):
+        while not (run := (await api.get(f"/v1/runs/{run_id}")).json()["data"])["ended_at"]:
+            await asyncio.sleep(0.5)  # a real server keeps its answers for seconds
+    answer = await api.get(f"/v2/runs/{run_id}/trace?includeOutput=true")
+    children = answer.json()["data"]["rootSpan"].get("children", [])
+    output = _told(run.get("output"))
     counts: Counter[str] = Counter()
-    ids: dict[str, str] = {}
-    for span in trace.get("children", []):
-        if span.get("stepId"):
-            ids[span["stepId"]] = span["name"]
-    for step, name in ids.items():
-        spans = [each for each in trace["children"] if each.get("stepId") == step]
-        counts[name] += max(len(each.get("children", [])) or 1 for each in spans)
-    return Seen(status=run["status"].upper(), output=_told(run["output"]), steps=dict(counts))
+    for step in dict.fromkeys(each["stepId"] for each in children if each.get("stepId")):
+        spans = [each for each in children if each.get("stepId") == step]
+        planned = all(each["status"] == "WAITING" for each in spans)
+        if not planned and not _ended_by(output, _error_of(spans)):
+            counts[_name_of(spans)] += max(map(_tries, spans))
+    return Seen(status=run["status"].upper(), output=output, steps=dict(counts))
+
+
+def _name_of(spans: Sequence[dict[str, Any]]) -> str:
+    """Name a step; a span whose first attempt never came to it is named otherwise."""
+    names = [each["name"] for each in spans]
+    return str(next((each for each in names if each != "Finalization"), names[0]))
+
+
+def _tries(span: dict[str, Any]) -> int:
+    """Count the attempts that came to a step; those of the code before it are nobody's."""
+    tries = span.get("children", [])
+    return len([each for each in tries if each.get("stepId")] or tries) or 1
+
+
+def _error_of(spans: Sequence[dict[str, Any]]) -> str | None:
+    """Name the error of a step that failed for good."""
+    failed = [each for each in spans if each.get("status") == "FAILED"]
+    output = failed[0].get("output") if len(failed) == len(spans) else None
+    error = output.get("error") if isinstance(output, dict) else None
+    return error.get("name") if isinstance(error, dict) else None
+
+
+def _ended_by(output: Any, error: str | None) -> bool:
+    """Whether a step's request is the one that failed the run, and so no step's own."""
+    return error is not None and isinstance(output, dict) and output.get("name") == error
 
 
 class _Listening:
@@ -186,7 +233,12 @@ class _Listening:
 
     async def wait_for_run_status(self, run_id: str, *args: Any, **options: Any) -> Any:
         self._looked.append(run_id)
-        return await self._inner.wait_for_run_status(run_id, *args, **options)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = await self._inner.wait_for_run_status(run_id, *args, **options)
+                if found.status.value != "FAILED" or found.output is not None:
+                    return found
+                await asyncio.sleep(0.2)  # a real server tells the end before the error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -279,12 +331,7 @@ class _Reader:
         output = None if run.result is None else orjson.loads(run.result)
         if run.error is not None:
             output = {"name": run.error.name, "message": run.error.message}
-        steps = {
-            name: max(len(journal.attempts.get(name, ())), 1)
-            for name, step in journal.steps.items()
-            if not name.startswith("(function") and step.kind != "emit"
-        }
-        return Seen(status=STATUSES[run.state], output=output, steps=steps)
+        return Seen(status=STATUSES[run.state], output=output, steps=_counted(journal))
 
     def _filled(self, run_id: str, seen: Seen) -> str | None:
         """Add what Turnout does not keep of an error, and only that."""
@@ -296,6 +343,19 @@ class _Reader:
 
     async def _in_loop(self, work: Any) -> Any:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _counted(journal: Any) -> dict[str, int]:
+    """Count each step's tries as on the native side; uses of one id count as one name."""
+    found: Counter[str] = Counter()
+    for name, step in journal.steps.items():
+        ends = step.error is not None and step.error.name.endswith(ENDS_THE_RUN)
+        if name.startswith("(function") or step.kind == "emit" or ends:
+            continue
+        used = REPEATED.sub("", name)
+        own = used if used in journal.steps else name
+        found[own] += max(len(journal.attempts.get(name, ())), 1)
+    return dict(found)
 
 
 # -- both ---------------------------------------------------------------------------------------
@@ -348,7 +408,20 @@ def _kept(seen: Seen) -> Any:
     """What of an output both sides keep."""
     if seen.status == "FAILED" and isinstance(seen.output, dict):
         return {name: seen.output.get(name) for name in ("name", "message")}
-    return seen.output if seen.status == "COMPLETED" else None
+    return _steady(seen.output) if seen.status == "COMPLETED" else None
+
+
+def _steady(value: Any) -> Any:
+    """Leave out of an output what differs between any two runs: ids that are drawn, and now."""
+    if isinstance(value, dict):
+        return {name: _steady(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_steady(each) for each in value]
+    if isinstance(value, str) and VOLATILE.fullmatch(value):
+        return "<id>"
+    if isinstance(value, int) and abs(value - time.time() * 1_000) < HOUR_MS:
+        return "<now>"
+    return value
 
 
 if __name__ == "__main__":

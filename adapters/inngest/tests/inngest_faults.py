@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 Fault = Callable[[Request], "Response | str | None"]
 """What to do with a request: answer it so, `cut` after it has had its effect, `drop` it before,
-`double` it; None lets it pass."""
+`double` it, `hang`: never answer it; None lets it pass."""
 
 
 @dataclass(kw_only=True)
@@ -41,6 +41,8 @@ class Proxy:
             await wanted(scope, receive, send)
             return
         body = await request.body()
+        if wanted == "hang":
+            await asyncio.Event().wait()
         if wanted != "drop":
             times = 2 if wanted == "double" else 1
             answers = await asyncio.gather(

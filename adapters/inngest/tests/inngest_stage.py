@@ -71,6 +71,11 @@ class Stage:
             pytest.skip("TURNOUT_INNGEST_DOWN, and _UP, are not set: commands of the real server")
         await kill(self._server)
 
+    async def make_forget(self) -> None:
+        """Have a killed real server lose its queue, and know its runs."""
+        if self.real is None or not await self._told("TURNOUT_INNGEST_FORGET"):
+            pytest.skip("TURNOUT_INNGEST_FORGET is not set: a command that empties its queue")
+
     @contextlib.asynccontextmanager
     async def server(self) -> AsyncIterator[None]:
         await self.start_server()
@@ -86,6 +91,7 @@ class Stage:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "uvicorn", "--factory", "inngest_tasks:service"),
             *("--port", str(self.service_port), "--log-level", "error"),
+            *("--timeout-graceful-shutdown", "1"),
             cwd=Path(__file__).parent,
             env={**os.environ, **self.environ, **environ},
         )
@@ -141,13 +147,20 @@ async def kill(process: asyncio.subprocess.Process | None) -> None:
         await process.wait()
 
 
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End it as a deployment does."""
+    process.terminate()
+    async with asyncio.timeout(90):
+        await process.wait()
+
+
 async def start(live: Turnout, name: str, payload: Any = None) -> str:
     """Emit; the id of the run that it starts."""
     (emitted,) = await live.orchestrator.emit(Event(name=name, payload=payload or {}))
     return str(emitted.runs[0].run_id)
 
 
-async def ended(live: Turnout, run_id: str) -> RunReport:
+async def ended(live: Turnout, run_id: str, seconds: float = 80) -> RunReport:
     """The report of a run, once it has ended and its vendor run with it."""
 
     async def look() -> RunReport | None:
@@ -158,7 +171,7 @@ async def ended(live: Turnout, run_id: str) -> RunReport:
         seen = report.sighting
         return report if seen is not None and seen.state in _ENDS else None
 
-    return await until(look)
+    return await until(look, seconds)
 
 
 async def until(look: Callable[[], Awaitable[Any]], seconds: float = 80) -> Any:

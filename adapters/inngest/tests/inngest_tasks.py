@@ -162,6 +162,31 @@ async def killed(ctx: Context, payload: dict[str, Any]) -> list[int]:
     return [first, second, await ctx.step("third", note, "third")]
 
 
+async def note_and_dawdle(step: str) -> int:
+    times = note(step)
+    await asyncio.sleep(4.0)
+    return times
+
+
+@task("at-work", on="do/at-work", retries=Retries(max_attempts=1))
+async def at_work(ctx: Context, payload: dict[str, Any]) -> list[int]:
+    """Be in a step; nothing may be tried twice."""
+    who = payload["who"]
+    first = await ctx.step("first", note, f"{who}-first")
+    second = await ctx.step("second", note_and_dawdle, f"{who}-second")
+    return [first, second, await ctx.step("third", note, f"{who}-third")]
+
+
+@task("at-rest", on="do/at-rest", retries=Retries(max_attempts=1))
+async def at_rest(ctx: Context, payload: dict[str, Any]) -> list[int]:
+    """Sleep, and wait; nothing may be tried twice."""
+    who = payload["who"]
+    first = await ctx.step("first", note, f"{who}-first")
+    await ctx.sleep("nap", "3s")
+    await ctx.wait_for_event("said/go-on", match="payload.who", timeout="1h")
+    return [first, await ctx.step("second", note, f"{who}-second")]
+
+
 def service() -> Any:
     """Make the application of a service that runs as a process of its own."""
     return turnout.asgi(turnout.open_turnout(everything))
@@ -170,5 +195,5 @@ def service() -> Any:
 everything = app(
     "stage",
     *(plain, retried, asleep, waiting, unanswered, abreast, wide, overtaken, parent, failing),
-    *(hooked, stoppable, long_step, killed),
+    *(hooked, stoppable, long_step, killed, at_work, at_rest),
 )

@@ -32,17 +32,36 @@ def checked(name: str, *options: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(done.stdout or "null"), done.stderr
 
 
-@pytest.mark.parametrize("backend", ["local", "inngest", "triggerdev"])
-async def test_the_same_code_runs_on_every_provider(backend: str) -> None:
+REAL_WORKER = {"TURNOUT_REAL_WORKER": "1"}
+"""Has the tasks run in the vendor's own worker, by its unmodified CLI."""
+PROVIDERS = [
+    *(("local", {}), ("inngest", {}), ("triggerdev", {})),
+    pytest.param(
+        *("triggerdev", REAL_WORKER),
+        id="triggerdev-real-worker",
+        marks=[
+            pytest.mark.real,
+            pytest.mark.timeout(600),
+            pytest.mark.skipif(
+                not os.environ.get("TURNOUT_TRIGGER_CLI"),
+                reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages",
+            ),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("backend", "more"), PROVIDERS)
+async def test_the_same_code_runs_on_every_provider(backend: str, more: dict[str, str]) -> None:
     """Ids, steps, outputs, attempts and errors are those of the SDK, whoever calls."""
     app = adopt(adopted_shop.client, SHOP).app()
-    async with open_backend(backend, app=app) as world:
+    async with open_backend(backend, environ={**os.environ, **more}, app=app) as world:
         emitted = await world.orchestrator.emit(
             Event(name="shop/order", payload={"n": 3, "shop": "a"}),
             Event(name="shop/doubt", payload={}),
         )
         first, second = (each.runs[0].run_id for each in emitted)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(world.patience):
             while not (await reports(world, first, second))[0]:
                 await asyncio.sleep(0.1)
         _, ordered, doubted = await reports(world, first, second)

@@ -7,19 +7,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import inngest_tasks
 import pytest
 from inngest.connect._internal import conn_init_starter, isolated_worker
 from inngest_stage import Stage, ended, start, until
 from turnout_inngest import connect
 from turnout_inngest.caller import InngestCaller
-from turnout_inngest.connect import State
 from turnout_inngest.settings import read_settings
 
 import turnout
 from turnout import App, Schedule, Turnout
+from turnout.bootstrap.doctor import Health, examine
 from turnout.errors import InvalidSettings, ProviderRefused
 from turnout.model.status import RunStatus
+from turnout.ports.caller import LinkState
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ async def test_a_server_killed_in_the_middle_of_runs(stage: Stage) -> None:
         waiting = await start(live, "do/waiting", {"who": "k"})
         await until(lambda: _parked(live, waiting))
         await stage.kill_server()
-        await until(lambda: _in(link, State.CONNECTING))
+        await until(lambda: _in(link, LinkState.CONNECTING))
         meanwhile = await start(live, "do/plain")
         await stage.start_server()
         await start_nothing(live, "said/yes", {"who": "k"})
@@ -90,15 +92,34 @@ async def test_a_long_outage(stage: Stage) -> None:
     async with stage.server(), linked(stage, inngest_tasks.everything) as live:
         link = link_of(live)
         await stage.kill_server()
-        await until(lambda: _in(link, State.CONNECTING))
+        await until(lambda: _in(link, LinkState.CONNECTING))
         assert await until(lambda: _problem(link))
         for _ in range(3):
             await asyncio.sleep(0.5)
-            assert link.status.state is State.CONNECTING
+            assert link.status.state is LinkState.CONNECTING
         await stage.start_server()
-        await until(lambda: _in(link, State.CONNECTED))
+        await until(lambda: _in(link, LinkState.CONNECTED))
         report = await ended(live, await start(live, "do/plain"))
         assert report.journal.run.state is RunStatus.COMPLETED
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_the_link_is_shown_by_health_and_doctor(stage: Stage) -> None:
+    """Whoever asks a replica, or the doctor, is told how its socket stands, and what went wrong."""
+    environ = {**stage.environ, "TURNOUT_INNGEST_TRANSPORT": "connect"}
+    async with stage.server(), linked(stage, inngest_tasks.everything) as live:
+        shown = await _health(live)
+        assert shown["links"]["inngest"] == {"state": "connected", "connections": 1, "problem": ""}
+        await until(lambda: _told(environ, Health.OK, "1 of 1 replica(s) connected"))
+        await stage.kill_server()
+        assert await until(lambda: _problem(link_of(live)))
+        assert (await _health(live))["links"]["inngest"]["state"] == "connecting"
+        await until(lambda: _told(environ, Health.FAIL, "0 of 1 replica(s) connected"))
+        await stage.start_server()
+        await until(lambda: _in(link_of(live), LinkState.CONNECTED))
+        shown = (await _health(live))["links"]["inngest"]
+        assert shown["connections"] > 1
+        assert shown["problem"], "what went wrong last is kept"
 
 
 @pytest.mark.usefixtures("hasty")
@@ -121,7 +142,7 @@ async def test_a_stop_drains(stage: Stage) -> None:
             link = link_of(live)
             run_id = await start(live, "do/long")
             await until(lambda: _claimed(live, run_id))
-        assert link.status.state is State.CLOSED
+        assert link.status.state is LinkState.CLOSED
         assert (await _workers(stage)) == []
         async with linked(stage, inngest_tasks.everything) as live:
             report = await ended(live, run_id)
@@ -197,12 +218,24 @@ async def _ready(live: Turnout) -> bool | None:
     return live.registrar.ready("inngest") or None
 
 
-async def _in(link: connect.Link, state: State) -> bool | None:
+async def _in(link: connect.Link, state: LinkState) -> bool | None:
     return link.status.state is state or None
 
 
 async def _problem(link: connect.Link) -> str | None:
     return link.status.problem or None
+
+
+async def _health(live: Turnout) -> dict[str, Any]:
+    transport = httpx.ASGITransport(app=turnout.asgi(live))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+        return dict((await http.get("/turnout/health")).json())
+
+
+async def _told(environ: dict[str, str], health: Health, text: str) -> bool | None:
+    """Whether the doctor says so of the link; replicas tell of theirs with their next beat."""
+    found = await examine(environ, "inngest_tasks:everything")
+    return any(each.health is health and text in each.text for each in found) or None
 
 
 async def _offers(link: connect.Link, schedule: str) -> bool | None:

@@ -188,7 +188,34 @@ async def test_the_clock_moves_only_where_it_was_allowed(bare_lab: Lab) -> None:
     bare_lab.options = replace(bare_lab.options, test_clock=False)
     async with bare_lab.server():
         answer = await bare_lab.api.post("/test/clock", json={"advance_ms": 1})
-        assert answer.status_code == 404
+        assert (answer.status_code, answer.content) == (200, b""), "as any path that is none"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "body"),
+    [
+        ("GET", "/nope", 200, b""),
+        ("POST", "/api/v1/nope", 200, b""),
+        ("PUT", "/e", 200, b""),
+        ("GET", "/v1/nope", 404, b"404 page not found\n"),
+        ("POST", "/v0/nope", 404, b"404 page not found\n"),
+        ("GET", "/v2/nope", 404, b'{"errors":[{"code":"api_error","message":"Not Found"}]}'),
+        ("GET", "/api/v2/nope", 404, b'{"errors":[{"code":"api_error","message":"Not Found"}]}'),
+        ("DELETE", "/e/key", 405, b""),
+        ("POST", "/v1/events", 405, b""),
+        (
+            *("PUT", "/v2/runs", 501),
+            b'{"errors":[{"code":"api_error","message":"Method Not Allowed"}]}',
+        ),
+    ],
+)
+async def test_paths_and_methods_that_are_none(
+    lab: Lab, method: str, path: str, status: int, body: bytes
+) -> None:
+    """Answered as a real server answers: 200 and nothing, outside its versioned APIs."""
+    answer = await lab.api.request(method, path)
+    assert (answer.status_code, answer.content) == (status, body)
+    assert answer.headers["x-inngest-server-kind"] == "dev"
 
 
 async def test_graphql_names_what_it_does_not_serve(lab: Lab) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from turnout_inngest.devserver import cel, crons, ids, outcome, signing
+from turnout_inngest.devserver.app_reader import read_app
 from turnout_inngest.devserver.capacity import Capacity, Slot, Waiting
-from turnout_inngest.devserver.errors import InvalidExpression, RefusedBySync
+from turnout_inngest.devserver.errors import InvalidExpression, InvalidFunction, RefusedBySync
 from turnout_inngest.devserver.functions import parse_function
 from turnout_inngest.devserver.http_client import Reply
 
@@ -90,8 +91,15 @@ def test_no_text_breaks_the_expressions(text: str) -> None:
     ["@daily", "* * * * * *", "0 0 * * 7", "0 0 L * *", "TZ=No/Where * * * * *", "61 * * * *", ""],
 )
 def test_crons_that_the_vendor_refuses_are_refused(cron: str) -> None:
-    """Five fields, no macros, no 7 for Sunday, known zones."""
-    with pytest.raises(RefusedBySync):
+    """Five fields, no macros, no 7 for Sunday, known zones; in the real server's words."""
+    with pytest.raises(InvalidFunction) as caught:
+        crons.check(cron)
+    assert str(caught.value) == f"'{cron}' isn't a valid cron schedule"
+
+
+def test_crons_that_the_vendor_takes_are_taken() -> None:
+    """A question mark is a star, and a step may be longer than its field."""
+    for cron in ("? * * * *", "*/61 * * * *", "TZ=Europe/Berlin 0 9 * * MON-FRI"):
         crons.check(cron)
 
 
@@ -190,15 +198,11 @@ def test_no_body_breaks_the_reading(body: bytes, status: int) -> None:
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({"triggers": []}, "triggers"),
-        ({"concurrency": [{"limit": 1}] * 3}, "at most 2"),
-        ({"concurrency": [{"limit": 1, "scope": "env"}]}, "needs a key"),
-        ({"batchEvents": {"maxSize": 2}, "cancel": [{"event": "x"}]}, "cannot be combined"),
+        ({"batchEvents": {"maxSize": 2}, "debounce": {"period": "1s"}}, "cannot be combined"),
         ({"singleton": {"mode": "queue"}}, "skip or cancel"),
         ({"timeouts": {"finish": "soon"}}, "duration"),
         ({"steps": {}}, "malformed"),
         ({"magic": 1}, "does not know magic"),
-        ({"triggers": [{"cron": "* * * * *"}, {"cron": "* * * * *"}]}, "one cron twice"),
     ],
 )
 def test_a_function_that_cannot_be_honoured_is_refused(config: dict[str, Any], why: str) -> None:
@@ -208,3 +212,65 @@ def test_a_function_that_cannot_be_honoured_is_refused(config: dict[str, Any], w
     with pytest.raises(RefusedBySync, match=why) as caught:
         parse_function("a", raw)
     assert "a-f" in str(caught.value)
+
+
+CRON = "* * * * *"
+
+
+@pytest.mark.parametrize(
+    ("config", "reasons"),
+    [
+        (
+            {"triggers": [{"cron": "61 * * * *"}, {"event": ""}]},
+            [
+                "'61 * * * *' isn't a valid cron schedule",
+                "An event trigger must specify an event name",
+            ],
+        ),
+        (
+            {"triggers": [{"cron": CRON}, {"cron": CRON}]},
+            [f"duplicate trigger cron: {CRON}", f"duplicate cron expression: {CRON}"],
+        ),
+        ({"triggers": [{"event": "a"}, {"event": "a"}]}, ["duplicate trigger event: a"]),
+        ({"triggers": [{}]}, ["A trigger must supply an event name or a cron schedule"]),
+        (
+            {"triggers": [{"event": "x" * 256}]},
+            ["event name is too long. maximum length is 255 characters"],
+        ),
+        (
+            {"triggers": [{"event": f"e{n}"} for n in range(11)]},
+            ["This function exceeds the max number of triggers: 10"],
+        ),
+        (
+            {"cancel": [{"event": f"e{n}"} for n in range(6)]},
+            ["This function exceeds the max number of cancellation events: 5"],
+        ),
+        (
+            {"concurrency": [{"limit": 1}] * 3},
+            ["There are more concurrency limits specified than the allowed max of: 2"],
+        ),
+        (
+            {"concurrency": [{"limit": 1, "scope": "env"}]},
+            ["A concurrency key must be specified for Env scoped limits"],
+        ),
+        (
+            {"batchEvents": {"maxSize": 2}, "cancel": [{"event": "x"}]},
+            ["Batching and cancellation are mutually exclusive"],
+        ),
+    ],
+)
+def test_what_the_real_server_refuses_is_refused_in_its_words(
+    config: dict[str, Any], reasons: list[str]
+) -> None:
+    """All reasons at once, as they were read on a real server."""
+    step = {"id": "step", "runtime": {"type": "http", "url": "http://x"}}
+    raw = {"id": "a-f", "triggers": [{"event": "e"}], "steps": {"step": step}, **config}
+    with pytest.raises(RefusedBySync) as caught:
+        read_app({"appname": "a", "functions": [raw]}, "", 0)
+    assert str(caught.value) == " * ".join([f"{len(reasons)} errors occurred:", *reasons])
+
+
+def test_a_function_without_triggers_is_taken() -> None:
+    """It can only be invoked."""
+    step = {"id": "step", "runtime": {"type": "http", "url": "http://x"}}
+    assert parse_function("a", {"id": "a-f", "steps": {"step": step}}).triggers == ()

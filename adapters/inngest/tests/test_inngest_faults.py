@@ -23,6 +23,7 @@ from turnout import Event, Turnout
 from turnout.local.clock import SystemClock
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
+from turnout.ports.orchestrator import RunReport
 from turnout.ports.run_store import RunFilter
 from turnout.testing.clock import TurnableClock
 
@@ -44,11 +45,12 @@ def through(stage: Stage, url: str) -> dict[str, str]:
     )
 
 
-async def completes(live: Turnout, run_id: str, attempts: int = 1) -> None:
+async def completes(live: Turnout, run_id: str, attempts: int = 1) -> RunReport:
     """The run ends well, each of its steps after so many tries."""
     report = await ended(live, run_id)
     assert report.journal.run.state is RunStatus.COMPLETED, report.journal.run
     assert {len(tries) for tries in report.journal.attempts.values()} == {attempts}
+    return report
 
 
 async def vendor_runs(stage: Stage, live: Turnout, run_id: str) -> list[str]:
@@ -171,6 +173,40 @@ async def test_answers_that_never_arrive(stage: Stage) -> None:
         async with stage.service(inngest_tasks.everything, **given) as live:
             await completes(live, await start(live, "do/plain"))
             assert left == [0]
+
+
+# -- silence --------------------------------------------------------------------------------------
+
+
+async def test_a_vendor_run_that_hangs_is_replaced(stage: Stage) -> None:
+    """The server calls it running, and it calls for nothing: it is delivered again, and stopped."""
+    inngest_tasks.tried.clear()
+    hung: list[str] = []
+
+    def fault(request: Request) -> str | None:
+        """Hang the first call behind the first step."""
+        if request.method != "POST" or hung or "before" not in inngest_tasks.tried:
+            return None
+        hung.append(request.url.path)
+        return "hang"
+
+    target = stage.environ["TURNOUT_SERVICE_URL"]
+    async with stage.server(), proxied(target, fault) as proxy:
+        given = {"TURNOUT_SERVICE_URL": proxy.url, "TURNOUT_SILENCE": "3s"}
+        async with stage.service(inngest_tasks.everything, **given) as live:
+            run_id = await start(live, "do/asleep")
+            report = await completes(live, run_id)
+            assert hung
+            *before, last = (each.state.value for each in report.deliveries)
+            assert (set(before), last) == ({"superseded"}, "ended")
+            assert len(inngest_tasks.tried["before"]) == len(inngest_tasks.tried["after"]) == 1
+            old = report.deliveries[0]
+
+            async def stopped() -> bool | None:
+                state = (await live.callers["inngest"].look(old)).state
+                return state is RunStatus.CANCELLED or None
+
+            await until(stopped)
 
 
 # -- repetition -----------------------------------------------------------------------------------

@@ -174,6 +174,15 @@ class Peer:
     def ops(self, run_id: str) -> list[str]:
         return [each["op"] for each in self.said if each.get("run_id") == run_id]
 
+    def asked(self, run_id: str) -> list[str]:
+        """What was asked for a run, without the reports."""
+        return [op for op in self.ops(run_id) if op != "report"]
+
+    def events(self, run_id: str) -> list[str]:
+        """The reports on a run, in order."""
+        said = [each for each in self.said if each.get("run_id") == run_id]
+        return [each["event"] for each in said if each["op"] == "report"]
+
     async def take(self, request: Request) -> Response:
         body = await request.body()
         Webhook(SIGNING_KEY).verify(body, dict(request.headers))

@@ -46,7 +46,8 @@ async def test_a_run_goes_from_trigger_through_its_steps_to_completed(rig: Any, 
     run = await rig.api.ended(await rig.api.deliver(rid))
     assert run["status"] == "COMPLETED"
     assert run["output"] == {"turnout": 1, "run_id": rid, "sha256": "f" * 64}
-    assert rig.peer.ops(rid) == ["advance", "execute", "execute"]
+    assert rig.peer.events(rid) == ["started", "completed"]
+    assert rig.peer.asked(rid) == ["advance", "execute", "execute"]
 
 
 async def test_every_message_carries_who_calls_and_is_signed(rig: Any, rid: str) -> None:
@@ -81,7 +82,7 @@ async def test_a_short_sleep_stays_in_process_and_a_long_one_takes_a_token(rig: 
     for run in runs:
         assert (await rig.api.ended(run))["status"] == "COMPLETED"
     assert "park" not in rig.peer.ops("short")
-    assert rig.peer.ops("long") == ["advance", "park", "advance", "execute"]
+    assert rig.peer.asked("long") == ["advance", "park", "advance", "execute"]
 
 
 async def test_an_event_wait_parks_on_a_token_until_it_is_completed(rig: Any, rid: str) -> None:
@@ -148,7 +149,7 @@ async def test_a_refused_run_ends_quietly(rig: Any, rid: str, code: str) -> None
     run = await rig.api.ended(await rig.api.deliver(rid))
     assert run["status"] == "COMPLETED"
     assert run["output"] == {"turnout": 1, "run_id": rid, "ended": code}
-    assert rig.peer.ops(rid) == ["advance"]
+    assert rig.peer.asked(rid) == ["advance"]
 
 
 async def test_another_definition_fails_the_vendor_attempt(rig: Any, rid: str) -> None:
@@ -157,8 +158,19 @@ async def test_another_definition_fails_the_vendor_attempt(rig: Any, rid: str) -
     rig.peer.run(rid, ("steps", "a"))
     run = await rig.api.ended(await rig.api.deliver(rid))
     assert (run["status"], run["attemptCount"]) == ("COMPLETED", 2)
-    attempts = [each["provider_attempt"] for each in rig.peer.said]
+    attempts = [each["provider_attempt"] for each in rig.peer.said if each["op"] != "report"]
     assert attempts == [1, 2, 2]
+    assert rig.peer.events(rid) == ["started", "started", "completed"]
+
+
+async def test_a_run_whose_budget_is_used_up_is_reported_as_failed(rig: Any, rid: str) -> None:
+    """An attempt that another one follows is no failure of the run; the last one is."""
+    rig.peer.overrides.append(refusing(426, 3, "advance", code="definition_mismatch"))
+    rig.peer.run(rid, ("steps", "a"))
+    run = await rig.api.ended(await rig.api.deliver(rid, maxAttempts=2))
+    assert (run["status"], run["attemptCount"]) == ("FAILED", 2)
+    assert run["error"]["name"] == "TurnoutService[definition_mismatch]"
+    assert rig.peer.events(rid) == ["started", "started", "failed"]
 
 
 @pytest.mark.parametrize("state", ["failed", "timed_out"])
@@ -171,6 +183,7 @@ async def test_a_run_that_failed_fails_at_the_vendor_without_retry(
     run = await rig.api.ended(await rig.api.deliver(rid))
     assert (run["status"], run["attemptCount"]) == ("FAILED", 1)
     assert (run["error"]["name"], run["error"]["message"]) == ("StepFailed", "a broke")
+    assert rig.peer.events(rid) == ["started", "failed"]
 
 
 async def test_a_cancel_closes_the_calls_and_is_reported(rig: Any, rid: str) -> None:
@@ -184,10 +197,9 @@ async def test_a_cancel_closes_the_calls_and_is_reported(rig: Any, rid: str) -> 
     await rig.api.post(f"/api/v2/runs/{vendor_run}/cancel")
     assert (await rig.api.run(vendor_run))["status"] == "CANCELED"
     async with asyncio.timeout(15):
-        while "report" not in rig.peer.ops(rid) or not rig.peer.hung_up:
+        while "cancelled" not in rig.peer.events(rid) or not rig.peer.hung_up:
             await asyncio.sleep(0.02)
-    report = next(each for each in rig.peer.said if each["op"] == "report")
-    assert report["event"] == "cancelled"
+    assert rig.peer.events(rid) == ["started", "cancelled"]
     async with asyncio.timeout(15):
         while "finishedAt" not in await rig.api.run(vendor_run):
             await asyncio.sleep(0.02)
@@ -202,7 +214,7 @@ async def test_a_cancel_reaches_a_parked_run(rig: Any, rid: str) -> None:
     async with asyncio.timeout(15):
         while "finishedAt" not in await rig.api.run(vendor_run):
             await asyncio.sleep(0.02)
-    assert rig.peer.ops(rid)[-1] == "report"
+    assert rig.peer.events(rid) == ["started", "cancelled"]
 
 
 async def test_a_schedules_tick_is_told_by_its_nominal_time(rig: Any) -> None:
@@ -300,8 +312,7 @@ async def test_a_run_that_executes_too_long_is_stopped_as_timed_out(rig: Any, ri
     rig.peer.run(rid, ("steps", "slow"))
     run = await rig.api.ended(await rig.api.deliver(rid, maxDuration=1))
     assert run["status"] == "TIMED_OUT"
-    report = next(each for each in rig.peer.said if each["op"] == "report")
-    assert report["event"] == "timed_out"
+    assert rig.peer.events(rid) == ["started", "timed_out"]
 
 
 async def test_a_payload_without_a_delivery_fails_by_name(rig: Any) -> None:

@@ -25,17 +25,6 @@ pytestmark = [
 SLOW = 60.0
 
 
-def events(rig: Any, run_id: str) -> list[str]:
-    """The reports on a run, in order."""
-    said = [each for each in rig.peer.said if each.get("run_id") == run_id]
-    return [each["event"] for each in said if each["op"] == "report"]
-
-
-def asked(rig: Any, run_id: str) -> list[str]:
-    """What was asked for a run, without the reports."""
-    return [op for op in rig.peer.ops(run_id) if op != "report"]
-
-
 async def true_soon(look: Any) -> Any:
     """The first true value of a look."""
     async with asyncio.timeout(SLOW):
@@ -60,8 +49,8 @@ async def test_a_run_is_worked_on_and_reported(real_rig: Any, rid: str) -> None:
     assert run["output"] == {"turnout": 1, "run_id": rid, "sha256": "f" * 64}
     assert run["metadata"] == {"turnout": {"done": 3, "current": []}}
     wanted = ["advance", "execute", "execute", "advance", "park", "advance", "execute"]
-    assert asked(rig, rid) == wanted
-    assert events(rig, rid) == ["started", "completed"]
+    assert rig.peer.asked(rid) == wanted
+    assert rig.peer.events(rid) == ["started", "completed"]
     for message in rig.peer.said:
         assert (message["definition"], message["provider_run_id"]) == ("d" * 64, vendor_run)
 
@@ -113,7 +102,7 @@ async def test_a_refused_run_ends_quietly(real_rig: Any, rid: str, code: str) ->
     rig.peer.run(rid, ("steps", "a"))
     run = await rig.api.ended(await rig.api.deliver(rid), SLOW)
     assert (run["status"], run["output"]["ended"]) == ("COMPLETED", code)
-    assert asked(rig, rid) == ["advance"]
+    assert rig.peer.asked(rid) == ["advance"]
 
 
 async def test_another_definition_spends_the_infrastructure_budget(real_rig: Any, rid: str) -> None:
@@ -129,7 +118,7 @@ async def test_another_definition_spends_the_infrastructure_budget(real_rig: Any
     rig.peer.run(rid, ("steps", "a"))
     run = await rig.api.ended(await rig.api.deliver(rid), SLOW)
     assert (run["status"], run["attemptCount"]) == ("COMPLETED", 2)
-    assert asked(rig, rid) == ["advance", "advance", "execute"]
+    assert rig.peer.asked(rid) == ["advance", "advance", "execute"]
 
 
 async def test_a_run_that_failed_fails_here_without_a_retry(real_rig: Any, rid: str) -> None:
@@ -140,7 +129,7 @@ async def test_a_run_that_failed_fails_here_without_a_retry(real_rig: Any, rid: 
     run = await rig.api.ended(await rig.api.deliver(rid), SLOW)
     assert (run["status"], run["attemptCount"]) == ("FAILED", 1)
     assert (run["error"]["name"], run["error"]["message"]) == ("StepFailed", "a broke")
-    assert events(rig, rid) == ["started", "failed"]
+    assert rig.peer.events(rid) == ["started", "failed"]
 
 
 async def test_a_cancel_closes_the_calls_and_is_reported(real_rig: Any, rid: str) -> None:
@@ -152,7 +141,7 @@ async def test_a_cancel_closes_the_calls_and_is_reported(real_rig: Any, rid: str
     await true_soon(lambda: rig.peer.executing)
     await rig.api.post(f"/api/v2/runs/{vendor_run}/cancel")
     await true_soon(lambda: rig.peer.hung_up)
-    await true_soon(lambda: "cancelled" in events(rig, rid))
+    await true_soon(lambda: "cancelled" in rig.peer.events(rid))
     assert (await rig.api.ended(vendor_run, SLOW))["status"] == "CANCELED"
 
 
@@ -163,7 +152,7 @@ async def test_a_run_beyond_the_vendors_limit_is_reported(real_rig: Any, rid: st
     rig.peer.run(rid, ("steps", "a"))
     run = await rig.api.ended(await rig.api.deliver(rid, task="brief"), SLOW)
     assert run["status"] == "TIMED_OUT"
-    assert "timed_out" in events(rig, rid)
+    assert "timed_out" in rig.peer.events(rid)
 
 
 async def test_a_payload_without_a_delivery_fails_by_name(real_rig: Any) -> None:

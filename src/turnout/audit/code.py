@@ -95,6 +95,8 @@ def find_members(match: MemberMatch) -> Finder:
     def find(view: View) -> Iterator[Hit]:
         tree = view.tree
         for node, written in tree.read(named.lasts) if tree else ():
+            if not (named.plain or "." in written):
+                continue
             name = named.canonical(tree, written) if tree else None
             if name is not None and _surrounded(node, match.within) and not _in_import(node):
                 start, end = nodes.span(node)
@@ -151,6 +153,7 @@ class _Named:
         globs = tuple(globs)
         lasts = frozenset(glob.rpartition(".")[2].removesuffix("()") for glob in globs)
         self.fits = fits(globs)
+        self.plain = any("." not in glob for glob in globs)
         self.lasts = None if any(set("*?") & set(last) for last in lasts) else lasts
         self.module_fits: Fits | None = fits(modules) if modules else None
 

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from turnout.audit import forked, kinds, search
 from turnout.audit.model import Counted, Finding, Problem, Report, Scan
 from turnout.audit.ruleset import PathMatch, Ruleset
-from turnout.audit.scan import Scanner
 from turnout.audit.source import decode, is_binary
 from turnout.audit.walk import File, Tree, walk
+from turnout.audit.words import of_path, of_ruleset
+
+if TYPE_CHECKING:
+    from turnout.audit.scan import Scanner
 
 MAX_TEXT = 32_000_000
 """Bytes of a file that is read as a whole; a larger one that holds a word is named."""
@@ -40,39 +44,50 @@ def audit(
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
-    scanner = Scanner(ruleset)
-    tree = walk(paths)
-    files = [f for f in tree.files if scope == "all" or kinds.classify(f.path)[0] == scope]
-    problems = list(tree.problems)
-    kept = _kept(scanner, files, engine, problems)
+    words = of_ruleset(ruleset)
+    with closing(search.engine(engine)) as searching:
+        searching.begin(paths, words)
+        from turnout.audit.scan import Scanner  # the search goes on meanwhile
+
+        scanner = Scanner(ruleset)
+        tree = walk(paths)
+        files = [f for f in tree.files if scope == "all" or kinds.classify(f.path)[0] == scope]
+        problems = list(tree.problems)
+        holding = searching.kept(files, words, problems) if words else set()
+    kept = _kept(scanner, files, holding)
     parts = _parts(scanner, kept, processes)
     report = _report(ruleset, tree, files, problems, parts, len(kept))
     return replace(report, roots=tuple(paths))
 
 
-def _kept(
-    scanner: Scanner, files: Sequence[File], engine: search.EngineName, problems: list[Problem]
-) -> list[File]:
+def _kept(scanner: "Scanner", files: Sequence[File], holding: set[str]) -> list[File]:
     """Keep files that hold a word, and those that are found by their names alone."""
-    words = scanner.words
-    names: set[str] = set()
-    if words:
-        names = search.engine(engine).kept(files, words, problems)
-    specs = [each for each in scanner.prepared if isinstance(each.match, PathMatch)]
-    for file in files if specs else ():
-        if any(each.takes(file.path) and each.fits_name(file.path) for each in specs):
-            names.add(file.path)
+    names = set(holding)
+    for each in scanner.prepared:
+        if isinstance(each.match, PathMatch):
+            words = of_path(each.match)
+            near = [f for f in files if not words or any(w in f.path.lower() for w in words)]
+            names.update(f.path for f in near if each.takes(f.path) and each.fits_name(f.path))
     return [file for file in files if file.path in names]
 
 
-def _parts(scanner: Scanner, kept: Sequence[File], processes: int | None) -> list[_Part]:
+def _parts(scanner: "Scanner", kept: Sequence[File], processes: int | None) -> list[_Part]:
     """Scan, in as many processes as it pays; the largest files are dealt out first."""
     count = processes or _processors()
-    if count == 1 or sum(file.size for file in kept) < PAYS:
+    sizes = {file.path: _size(file.path) for file in kept}
+    if count == 1 or sum(sizes.values()) < PAYS:
         return [scan_files(scanner, kept)]
-    sized = sorted(kept, key=lambda file: file.size, reverse=True)
+    sized = sorted(kept, key=lambda file: sizes[file.path], reverse=True)
     hands = [sized[number::count] for number in range(count)]
     return forked.each(lambda hand: scan_files(scanner, hand), hands)
+
+
+def _size(path: str) -> int:
+    """Tell a file's size; of one that cannot be asked, its reading will tell why."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
+    except OSError:
+        return 0
 
 
 def _processors() -> int:
@@ -82,20 +97,21 @@ def _processors() -> int:
     return min(4, len(os.sched_getaffinity(0)))
 
 
-def scan_files(scanner: Scanner, files: Iterable[File]) -> _Part:
+def scan_files(scanner: "Scanner", files: Iterable[File]) -> _Part:
     """Read and scan files, one in memory at a time."""
     part = _Part([], [], 0)
     binary = 0
     for file in files:
         try:
-            if file.size > MAX_TEXT:
-                reason = f"too large: {file.size} bytes, and it holds a word that a rule looks for"
-                part.problems.append(Problem(path=file.path, reason=reason))
-                continue
             with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
-                raw = opened.read()
+                size = os.fstat(opened.fileno()).st_size
+                raw = opened.read() if size <= MAX_TEXT else b""
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
+            part.problems.append(Problem(path=file.path, reason=reason))
+            continue
+        if size > MAX_TEXT:
+            reason = f"too large: {size} bytes, and it holds a word that a rule looks for"
             part.problems.append(Problem(path=file.path, reason=reason))
             continue
         if is_binary(raw):

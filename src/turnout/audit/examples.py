@@ -1,6 +1,7 @@
 """A rule's examples are its tests: what it must find, and what it must not."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from turnout.audit.model import Finding
 from turnout.audit.patch import mended_text
@@ -35,7 +36,7 @@ def faults(ruleset: Ruleset) -> list[str]:
 
 def found_by(ruleset: Ruleset, rule: Rule, example: Example) -> list[Finding]:
     """Give what the rule alone finds in the example."""
-    alone = ruleset.model_copy(update={"rules": (rule,)})
+    alone = replace(ruleset, rules=(rule,))
     path = path_of(example)
     scan = Scanner(alone).scan(path, example.code, anywhere=example.path is None)
     return list(scan.findings)
@@ -60,7 +61,7 @@ def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
 
 
 def _fixed(ruleset: Ruleset, rule: Rule, example: Example, number: int) -> Iterator[str]:
-    alone = Scanner(ruleset.model_copy(update={"rules": (rule,)}))
+    alone = Scanner(replace(ruleset, rules=(rule,)))
     anywhere = example.path is None
     once = mended_text(alone, path_of(example), example.code, unsafe=True, anywhere=anywhere)
     if once.text != example.fixed:

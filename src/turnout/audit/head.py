@@ -7,6 +7,7 @@ import stands in few forms; what is written in any other form is left to the syn
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from turnout.audit.imports import Import
 from turnout.audit.names import fits
@@ -125,6 +126,7 @@ def _globs(match: CallMatch | MemberMatch | DecoratorMatch) -> tuple[str, ...]:
     return match.member if isinstance(match, MemberMatch) else match.decorator
 
 
-def _firsts(globs: Iterable[str]) -> Iterator[str]:
+@lru_cache(1024)
+def _firsts(globs: tuple[str, ...]) -> tuple[str, ...]:
     """Take what must be imported: the first parts of dotted names."""
-    return (re.split(r"[.(]", glob, maxsplit=1)[0] for glob in globs)
+    return tuple(re.split(r"[.(]", glob, maxsplit=1)[0] for glob in globs)

@@ -1,41 +1,17 @@
 """Imports of scripts: every way in which a module is brought in."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from turnout.audit.nodes import WRAPPERS, arguments, literal, span
 
-JAVASCRIPT_IMPORTS: dict[str, Any] = {
-    "rule": {
-        "any": [
-            {"kind": "import_statement"},
-            {"kind": "export_statement", "has": {"field": "source", "kind": "string"}},
-            {
-                "kind": "call_expression",
-                "has": {
-                    "field": "function",
-                    "regex": r"^(import|require|require\.resolve|(jest|vi|vitest|td)\.[A-Za-z_]+)$",
-                },
-            },
-        ]
-    }
-}
-PYTHON_IMPORTS: dict[str, Any] = {
-    "rule": {
-        "any": [
-            {"kind": "import_statement"},
-            {"kind": "import_from_statement"},
-            {
-                "kind": "call",
-                "has": {
-                    "field": "function",
-                    "regex": r"(^|\.)(import_module|__import__|patch|importorskip|find_spec)$",
-                },
-            },
-        ]
-    }
-}
+SCRIPT_IMPORTS = ("import_statement", "export_statement"), "call_expression"
+PYTHON_IMPORTS = ("import_statement", "import_from_statement"), "call"
+"""Kinds of nodes: statements that import, and calls, some of which do."""
+_SCRIPT_CALLS = re.compile(r"import|require|require\.resolve|(?:jest|vi|vitest|td)\.[A-Za-z_]+")
+_PYTHON_CALLS = frozenset({"import_module", "__import__", "patch", "importorskip", "find_spec"})
 MOCKS = frozenset(
     "mock unmock doMock dontMock doUnmock importActual importMock requireActual requireMock "  # noqa: SIM905 -- a table
     "setMock unstable_mockModule replaceEsm".split()
@@ -116,7 +92,12 @@ def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def _script_call(node: Any) -> Import | None:
-    name = str(node.field("function").text())
+    called = node.field("function")
+    if called is None or not _short(called):
+        return None
+    name = str(called.text())
+    if not _SCRIPT_CALLS.fullmatch(name):
+        return None
     given = arguments(node)
     if not given:
         return None
@@ -125,6 +106,13 @@ def _script_call(node: Any) -> Import | None:
     if name.startswith("require"):
         return _made(given[0], "require", _holder_names(node) if name == "require" else ())
     return _made(given[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
+
+
+def _short(called: Any) -> bool:
+    """Say whether a name has two parts at most: a chain's text may be as long as the file."""
+    if called.kind() != "member_expression":
+        return called.kind() in ("identifier", "import")
+    return bool(called.field("object").kind() == "identifier")
 
 
 def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
@@ -220,11 +208,15 @@ def _typed(node: Any) -> str:
 
 
 def _python_call(node: Any) -> Import | None:
+    called = node.field("function")
+    last = called.field("attribute") or called if called is not None else None
+    name = str(last.text()) if last is not None and last.kind() == "identifier" else ""
+    if name not in _PYTHON_CALLS:
+        return None
     given = arguments(node)
     if not given or given[0].kind() != "string":
         return None
     module, start, end = literal(given[0])
-    name = str(node.field("function").text()).rpartition(".")[2]
     kind = "mock" if name == "patch" else "dynamic"
     parent = node.parent()
     names: tuple[tuple[str, str], ...] = ()

@@ -15,6 +15,7 @@ _NEVER = r"[^\s\S]"
 _LETTER = "0-9A-Za-z\u00c0-\u052f"
 """A particle in Hangul or Kana right behind a Latin word does not make it another word."""
 FIRST_WORDS = 4
+_SORTS = ("deprecated", "glossary", "changelog", "historical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Markers:
     def of(cls, ruleset: Ruleset) -> "Markers":
         """Join the built-in words and the rule set's."""
         prose = ruleset.prose
-        given = prose.model_dump(exclude={"replace"})
+        given = {sort: getattr(prose, sort) for sort in _SORTS}
         text = Path(__file__).with_name("markers.toml").read_text(encoding="utf-8")
         built_in = {} if prose.replace else tomllib.loads(text)
         sorts = {sort: Words.of([*built_in.get(sort, ()), *given[sort]]) for sort in given}

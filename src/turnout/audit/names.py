@@ -14,6 +14,8 @@ def fits(globs: Iterable[str], *, ignore_case: bool = False) -> Fits:
 
 @lru_cache(4096)
 def _fits(globs: tuple[str, ...], ignore_case: bool) -> Fits:  # noqa: FBT001 -- as `fits` says
+    if not ignore_case and not any(set("*?") & set(glob) for glob in globs):
+        return frozenset(globs).__contains__
     expression = "|".join(f"(?:{expression_of(glob)})" for glob in globs)
     pattern = re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     return lambda name: pattern.fullmatch(name) is not None

@@ -33,7 +33,7 @@ from turnout.audit.ruleset import (
 from turnout.audit.sketch import Held, compiled, sketch
 from turnout.audit.source import Hit, Segment, Source
 from turnout.audit.view import Finder, View, distinct
-from turnout.audit.words import Needs, Present, needs, of_modules, shortest
+from turnout.audit.words import Index, Needs, needs, of_modules, sharpest
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is named as one that could not be told."""
@@ -91,6 +91,9 @@ class Scanner:
         self.prepared = [
             _prepared(n, rule, match, markers, known) for n, (rule, match) in enumerate(pairs)
         ]
+        self.index = Index(
+            word for each in self.prepared for words in each.needs.sets for word in words
+        )
         self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
         self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
 
@@ -106,14 +109,9 @@ class Scanner:
             self._wanted[key] = code.wanted(each.match for each in chosen)
         return self._wanted[key]
 
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Give the words of which a file must hold one to be worth opening."""
-        return shortest(word for each in self.prepared for word in each.sharp)
-
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
-        present = Present(text.lower())
+        present = self.index.present(text)
         chosen = [
             each
             for each in self._reading(path)
@@ -141,7 +139,7 @@ def _prepared(
     number: int, rule: Rule, match: Match, markers: Iterable[str], known: dict[str, Any]
 ) -> Prepared:
     needed = needs(match) or Needs(sets=())
-    sharp = needed.sharpest(markers) if needed.sets else frozenset()
+    sharp = sharpest(match, markers)
     needed = Needs(sets=tuple(sorted(needed.sets, key=lambda words: words != sharp)))
     modules = of_modules(match)
     return Prepared(
@@ -264,7 +262,7 @@ class _OneFile:
 
     def _chosen(self, segment: Segment, scope: Scope) -> list[Prepared]:
         """Choose what can be found in a segment; in a fence its own words decide once more."""
-        present = Present(segment.lowered) if segment.fenced else None
+        present = self.scanner.index.present(segment.text) if segment.fenced else None
         held = Held(segment.text)
         return [
             each

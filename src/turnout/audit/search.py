@@ -3,17 +3,22 @@
 Two engines with one promise. Both look for the same words in the same files' bytes, ASCII letters
 in any case, so they keep the same files: `ripgrep` 14 or later where it is installed, google-re2 in
 this process otherwise. What is kept is then read by the second stage, whichever engine kept it.
+
+ripgrep starts while we still walk, and walks by itself. Which files count is for our walk to say,
+in any case: a file that ripgrep passed by is asked about afterwards, and what it read in excess is
+forgotten.
 """
 
 import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 from turnout.audit.model import Problem
-from turnout.audit.walk import File
+from turnout.audit.walk import SKIPPED, File, inside
 from turnout.errors import InvalidSettings
 
 OLDEST = 14
@@ -30,10 +35,16 @@ EngineName = Literal["auto", "ripgrep", "re2"]
 class Engine(Protocol):
     """Keeps the files that hold one of the words."""
 
+    def begin(self, paths: Sequence[str], words: frozenset[str]) -> None:
+        """Look ahead under these paths, if that pays; `kept` is asked about the same words."""
+
     def kept(
         self, files: Sequence[File], words: frozenset[str], problems: list[Problem]
     ) -> set[str]:
         """Name the files that hold one; what cannot be read goes to `problems`."""
+
+    def close(self) -> None:
+        """Stop what is under way."""
 
 
 def engine(name: EngineName = "auto") -> Engine:
@@ -66,38 +77,101 @@ class Ripgrep:
 
     def __init__(self, program: str) -> None:
         self.program = program
+        self.ahead: _Ahead | None = None
+
+    def begin(self, paths: Sequence[str], words: frozenset[str]) -> None:
+        """Search the folders among the paths as ripgrep walks them, which is nearly as we do."""
+        folders = [_named(inside(path)) for path in paths if os.path.isdir(path)]  # noqa: PTH112 -- as in walk
+        if words and folders and sum(map(len, folders)) < ARGUMENTS:
+            command = [*self._command(words), "--count", "--include-zero", "--max-count=1"]
+            command += ["--hidden", "--no-require-git", "--no-ignore-dot", "--no-ignore-global"]
+            command += [f"--glob=!{name}" for name in sorted(SKIPPED)]
+            self.ahead = _Ahead([*command, "--", *folders])
 
     def kept(
         self, files: Sequence[File], words: frozenset[str], problems: list[Problem]
     ) -> set[str]:
         """Name the files that hold a word."""
-        found: set[str] = set()
-        for batch in _batches(files):
+        seen = self.ahead.seen() if self.ahead else {}
+        found = {file.path for file in files if seen.get(file.path)}
+        for batch in _batches(file for file in files if file.path not in seen):
             found |= self._batch(batch, words, problems)
         return found
+
+    def close(self) -> None:
+        """Stop what is under way."""
+        if self.ahead:
+            self.ahead.stop()
 
     def _batch(
         self, paths: Sequence[str], words: frozenset[str], problems: list[Problem]
     ) -> set[str]:
-        command = [self.program, "--no-config", "--files-with-matches", "--null", "--text"]
-        command += ["--no-messages", "--fixed-strings", "--ignore-case", "--color=never"]
-        command += ["--no-ignore"]
+        command = [*self._command(words), "--files-with-matches", "--no-ignore"]
+        done = subprocess.run(  # noqa: S603 -- no shell; names cannot be options
+            [*command, "--", *map(_named, paths)], capture_output=True, timeout=TIMEOUT, check=False
+        )
+        if done.returncode > 1:  # something could not be read: find out what, in this process
+            return InProcess().kept([File(path) for path in paths], words, problems)
+        kept = (os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
+        return {name.removeprefix("./") for name in kept}
+
+    def _command(self, words: frozenset[str]) -> list[str]:
+        command = [self.program, "--no-config", "--null", "--text", "--no-messages"]
+        command += ["--with-filename", "--fixed-strings", "--ignore-case", "--color=never"]
         if all(word.isascii() for word in words):
             command.append("--no-unicode")
         for word in sorted(words):
             command += ["-e", word]
-        names = [path if path.startswith("/") else f"./{path}" for path in paths]
-        done = subprocess.run(  # noqa: S603 -- no shell; names cannot be options
-            [*command, "--", *names], capture_output=True, timeout=TIMEOUT, check=False
+        return command
+
+
+class _Ahead:
+    """A search under way; its answer is taken in by a thread, so that it never has to wait."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.told = b""
+        self.process = subprocess.Popen(  # noqa: S603 -- no shell; names cannot be options
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        if done.returncode > 1:  # something could not be read: find out what, in this process
-            return InProcess().kept([File(path, 0) for path in paths], words, problems)
-        kept = (os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
-        return {name.removeprefix("./") for name in kept}
+        self.thread = threading.Thread(target=self._take, daemon=True)
+        self.thread.start()
+
+    def _take(self) -> None:
+        self.told, _ = self.process.communicate()
+
+    def seen(self) -> dict[str, bool]:
+        """Say of each file that was read whether it holds a word."""
+        self.thread.join(TIMEOUT)
+        self.stop()
+        found = {}
+        name, *rest = os.fsdecode(self.told).split("\0")
+        for piece in rest:  # "1\n", and the next file's name
+            count, end, following = piece.partition("\n")
+            if end:
+                found[name.removeprefix("./")] = count != "0"
+            name = following
+        return found
+
+    def stop(self) -> None:
+        """End the search, wherever it is."""
+        if self.thread.is_alive():
+            self.process.kill()
+            self.thread.join()
+
+
+def _named(path: str) -> str:
+    """Write a path so that it is no option."""
+    return path if path.startswith("/") else f"./{path}"
 
 
 class InProcess:
     """The search by google-re2, in blocks, so that memory does not grow with a file."""
+
+    def begin(self, paths: Sequence[str], words: frozenset[str]) -> None:
+        """Wait for the walk: here, one thing is done after the other."""
+
+    def close(self) -> None:
+        """Nothing is under way."""
 
     def kept(
         self, files: Sequence[File], words: frozenset[str], problems: list[Problem]

@@ -59,6 +59,8 @@ def sketch(match: Match, *, quoted: bool) -> tuple[str, ...]:
     if isinstance(match, CallMatch | MemberMatch | DecoratorMatch):
         modules.append(match.from_)
         found += _named(_globs(match), exported=bool(match.from_))
+    if isinstance(match, MemberMatch) and match.from_:
+        found.append(_any(map(_read, match.member)))
     if isinstance(match, CallMatch):
         found += [_any(_option(glob, match.value) for glob in match.key)]
     if isinstance(match, CallMatch | MemberMatch):
@@ -97,6 +99,13 @@ def _named(globs: tuple[str, ...], *, exported: bool) -> list[str]:
     return list(dict.fromkeys(ends))
 
 
+def _read(glob: str) -> str:
+    """What is read of something stands behind a dot or in brackets, whatever that is called."""
+    first, dot, last = glob.rpartition(".")
+    word = "" if "()" in last else _words(last)
+    return rf"[.\[]{_GAP}{word}" if first and dot and word else ""
+
+
 def _exported(part: str) -> str:
     """The default export is imported under any name."""
     return "" if part == "default" else _words(part)
@@ -131,9 +140,9 @@ def _option(glob: str, value: str | None) -> str:
     """Ask for an option's key, and right behind it for how its value begins."""
     key = re.split(r"[.\[\]]+", glob)[-1]
     word = _words(key)
-    if not word or value is None or not _starts(value):
-        return word
     behind = f"(?:\\s|{_COMMENT})*"
+    if not word or value is None or not _starts(value):
+        return f"{word}[\"'`\\]]*{behind}[:=(,}}<]" if key.isidentifier() else word
     name = expression_of(key, anything="[^\\n]*")
     return f"(?:{name}[\"'`\\]]*{behind}[:=]{behind}|^){value[1:]}"
 

@@ -1,15 +1,16 @@
 """What a script's syntax tree says: its imports, and the names of its calls, aliases resolved."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from turnout.audit.imports import (
     DYNAMIC,
-    JAVASCRIPT_IMPORTS,
     PYTHON_IMPORTS,
+    SCRIPT_IMPORTS,
     Import,
     pattern_names,
     python_imports,
@@ -31,7 +32,10 @@ STRINGS: dict[str, tuple[str, ...]] = {
     "python": ("string",),
     **dict.fromkeys(("typescript", "tsx", "javascript"), ("string", "template_string")),
 }
-MEMBERS = ["member_expression", "subscript_expression"]
+MEMBERS = ("member_expression", "subscript_expression")
+PLAIN = ("identifier",)
+NOTHING: frozenset[str] = frozenset()
+_LAST = MappingProxyType({"member_expression": "property", "attribute": "attribute"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Wanted:
     modules: Callable[[str], bool]
     """Whether some rule resolves names of this module."""
     calls: frozenset[str] | None
-    """The last names of calls, as expressions (Rust syntax); None for all calls."""
+    """The last names of calls, as expressions; None for all calls."""
     members: frozenset[str] | None = frozenset()
     """The last names of members; None for all."""
     plain: bool = False
@@ -70,38 +74,58 @@ class Tree:
         self.root = root
         self.wanted = wanted
 
+    def _all(self, *kinds: str) -> list[Any]:
+        """List the nodes of these kinds.
+
+        Kinds are found quickly. Names are looked at here: an expression in a rule would be compiled
+        anew for every file.
+        """
+        found: list[Any] = self.root.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}})
+        return found
+
     @cached_property
-    def _outline(self) -> dict[str, list[Any]]:
-        """List imports, and what could not be parsed, in one walk."""
-        rules = (PYTHON_IMPORTS if self.language == "python" else JAVASCRIPT_IMPORTS)["rule"]["any"]
-        if not any(word in self.text for word in DYNAMIC):
-            rules = rules[:-1]
-        found: dict[str, list[Any]] = {"import": [], "ERROR": []}
-        for node in self.root.find_all({"rule": {"any": [*rules, {"kind": "ERROR"}]}}):
-            found["ERROR" if node.kind() == "ERROR" else "import"].append(node)
+    def _nodes(self) -> dict[str, list[Any]]:
+        """List by kind, in one walk, what the rules may ask for, and what could not be parsed."""
+        python, wanted = self.language == "python", self.wanted
+        kinds = {*self._importing, "ERROR"}
+        if wanted.calls != NOTHING:
+            kinds.update(("call",) if python else SCRIPT_CALLS)
+        if wanted.members != NOTHING:
+            kinds.update(("attribute",) if python else MEMBERS, PLAIN if wanted.plain else ())
+        if wanted.depth:
+            kinds.update(("assignment",) if python else _VARIABLES)
+        found: dict[str, list[Any]] = {}
+        for node in self._all(*sorted(kinds)):
+            found.setdefault(node.kind(), []).append(node)
         return found
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
         read = python_imports if self.language == "python" else script_imports
-        return tuple(read(self._outline["import"]))
+        found = read(node for kind in self._importing for node in self._nodes.get(kind, ()))
+        return tuple(sorted(found, key=lambda each: each.start))
+
+    @cached_property
+    def _importing(self) -> tuple[str, ...]:
+        """Name the kinds of nodes that may import here; most texts have no call that does."""
+        statements, call = PYTHON_IMPORTS if self.language == "python" else SCRIPT_IMPORTS
+        return (*statements, call) if any(word in self.text for word in DYNAMIC) else statements
 
     @cached_property
     def broken(self) -> list[tuple[int, int]]:
         """List what could not be parsed."""
-        return [span(node) for node in self._outline["ERROR"]]
+        return [span(node) for node in self._nodes.get("ERROR", ())]
 
     @cached_property
     def comments(self) -> list[tuple[int, int]]:
         """List where comments stand."""
-        return joined(self.root.find_all({"rule": {"kind": "comment"}}))
+        return joined(self._all("comment"))
 
     @cached_property
     def strings(self) -> list[tuple[int, int]]:
         """List where strings stand, templates included."""
-        kinds = [{"kind": kind} for kind in STRINGS[self.language]]
-        return joined(self.root.find_all({"rule": {"any": kinds}}))
+        return joined(self._all(*STRINGS[self.language]))
 
     @cached_property
     def modules(self) -> frozenset[str]:
@@ -141,39 +165,23 @@ class Tree:
     @property
     def _variables(self) -> Iterable[Any]:
         kinds = ("assignment",) if self.language == "python" else _VARIABLES
-        found: Iterable[Any] = self.root.find_all({"rule": {"any": [{"kind": k} for k in kinds]}})
-        return found
+        return self._listed(kinds, lambda _: True)
 
-    @cached_property
-    def _named(self) -> dict[str, list[Any]]:
-        """List calls and members that some rule may want, in one walk."""
-        found: dict[str, list[Any]] = {"call": [], "member": []}
-        sorts: dict[str, str] = {}
-        rules: list[dict[str, Any]] = []
-        for sort, kind, rule in self._rules():
-            sorts[kind] = sort
-            rules.append({"kind": kind, **rule})
-        for node in self.root.find_all({"rule": {"any": rules}}) if rules else ():
-            found[sorts[node.kind()]].append(node)
-        return found
+    def _called_so(self, node: Any) -> bool:
+        inner = callee(node)
+        return inner is not None and self._ends_so(inner, self.wanted.calls)
 
-    def _rules(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        python = self.language == "python"
-        if self.wanted.calls != frozenset():
-            names = self._last(self.wanted.calls)
-            members = "attribute" if python else "member_expression"
-            for kind in ("call",) if python else SCRIPT_CALLS:
-                field = "constructor" if kind == "new_expression" else "function"
-                yield (
-                    "call",
-                    kind,
-                    {"has": {"field": field, "any": _ending(names, members)}} if names else {},
-                )
-        if self.wanted.members != frozenset():
-            names = self._last(self.wanted.members)
-            kinds = ("attribute",) if python else MEMBERS
-            for kind in (*kinds, "identifier") if self.wanted.plain else kinds:
-                yield "member", kind, _named_like(kind, names) if names else {}
+    def _ends_so(self, node: Any, names: frozenset[str] | None) -> bool:
+        """Say whether a name's last part is wanted, or an import's own; what is in doubt is."""
+        field = _LAST.get(kind := node.kind(), "")
+        if kind == "subscript_expression":
+            index = node.field("index")
+            return index is not None and index.kind() == "string"
+        last = node.field(field) if field else node
+        if names is None or last is None or (kind not in PLAIN and not field):
+            return True
+        name = last.text()
+        return name in self.bindings or name_fits(names)(name) is not None
 
     def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
         for binding in self._resolve(found, dotted(value)):
@@ -204,13 +212,23 @@ class Tree:
     @cached_property
     def calls(self) -> list[tuple[Any, Any, str]]:
         """List the calls that some rule may want: call, what is called, its dotted name."""
-        called = ((node, callee(node)) for node in self._named["call"])
+        kinds = ("call",) if self.language == "python" else SCRIPT_CALLS
+        found = self._listed(kinds, self._called_so)
+        called = ((node, callee(node)) for node in found)
         return [(node, inner, dotted(inner)) for node, inner in called if inner is not None]
+
+    def _listed(self, kinds: Iterable[str], chosen: Callable[[Any], bool]) -> list[Any]:
+        """List the nodes of some kinds that are chosen, in the order of the text."""
+        lists = [self._nodes[kind] for kind in kinds if kind in self._nodes]
+        found = [node for nodes in lists for node in nodes if chosen(node)]
+        return found if len(lists) < 2 else sorted(found, key=_place)  # noqa: PLR2004 -- one has its order
 
     @cached_property
     def members(self) -> list[tuple[Any, str]]:
         """List the dotted names, and plain ones, that some rule may want."""
-        return [(node, dotted(node)) for node in self._named["member"]]
+        kinds = ("attribute", *PLAIN) if self.language == "python" else (*MEMBERS, *PLAIN)
+        found = self._listed(kinds, lambda node: self._ends_so(node, self.wanted.members))
+        return [(node, dotted(node)) for node in found]
 
     def called(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, Any, str]]:
         """Give the calls whose last name is one of these or an import's own; None for all."""
@@ -230,32 +248,13 @@ class Tree:
     @cached_property
     def decorators(self) -> list[Any]:
         """List the decorators."""
-        return list(self.root.find_all({"rule": {"kind": "decorator"}}))
-
-    def _last(self, names: frozenset[str] | None) -> str | None:
-        """Make an expression of the last names, and of what imports are called here."""
-        if names is None:
-            return None
-        local = {re.escape(name) for name in self.bindings if name.isidentifier()}
-        return "|".join(sorted(names | local))
+        return self._all("decorator")
 
 
-def _ending(names: str, members: str) -> list[dict[str, Any]]:
-    """Describe what is called: by its last name, looked for where that stands."""
-    plain = ("identifier", members)
-    wrapped = rf"(^|[^0-9A-Za-z_$])({names})[^0-9A-Za-z_$]*$|['\"]\]$"
-    return [
-        *({"kind": kind, **_named_like(kind, names)} for kind in plain),
-        {"regex": wrapped, "not": {"any": [{"kind": kind} for kind in plain]}},
-    ]
-
-
-def _named_like(kind: str, names: str) -> dict[str, Any]:
-    """Describe a name of a kind; a chain's text may be long, its last name is short."""
-    field = {"member_expression": "property", "attribute": "attribute"}.get(kind)
-    if field is not None:
-        return {"has": {"field": field, "regex": f"^({names})$"}}
-    return {"regex": r"['\"]\]$"} if kind == "subscript_expression" else {"regex": f"^({names})$"}
+@lru_cache(256)
+def name_fits(names: frozenset[str]) -> Callable[[str], object]:
+    """Make a test of a name by expressions, one of which it must fit as a whole."""
+    return re.compile("|".join(sorted(names))).fullmatch
 
 
 _VARIABLES = (
@@ -277,6 +276,12 @@ def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree |
             "the audit needs ast-grep-py: install turnout with its extra, turnout[audit]"
         ) from error
     return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
+
+
+def _place(node: Any) -> tuple[int, int]:
+    """Order nodes as a walk meets them: by where they start, the outer ones first."""
+    start, end = span(node)
+    return start, -end
 
 
 def _appended(name: str, rest: str) -> str:

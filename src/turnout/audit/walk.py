@@ -39,7 +39,6 @@ class File:
     """A file to look at; its path is as the caller would write it, with `/`."""
 
     path: str
-    size: int
 
 
 @dataclass(slots=True)
@@ -90,22 +89,34 @@ def walk(paths: Iterable[str]) -> Tree:
     """
     tree = Tree()
     for path in paths:
-        shown = os.path.normpath(path).replace(os.sep, "/")
+        name = shown(path)
         if os.path.isdir(path):  # noqa: PTH112 -- a Path raises where a folder above is shut
-            prefix = "" if shown == "." else f"{shown}/"
+            prefix = inside(path)
             ignores = _above(tree, Path(path), prefix)
-            _folder(tree, shown, prefix, [] if _ignored(ignores, prefix) else ignores)
+            _folder(tree, name, prefix, [] if _ignored(ignores, prefix) else ignores)
         elif os.path.lexists(path):
-            _named(tree, shown)
+            _named(tree, name)
         else:
             raise WrongUse(f"no such file or folder: {path}")
     tree.files = list({file.path: file for file in tree.files}.values())
     return tree
 
 
+def shown(path: str) -> str:
+    """Write a path as findings show it."""
+    return os.path.normpath(path).replace(os.sep, "/")
+
+
+def inside(path: str) -> str:
+    """Give what the names of a folder's files begin with."""
+    name = shown(path)
+    return "" if name == "." else f"{name.removesuffix('/')}/"
+
+
 def _named(tree: Tree, path: str) -> None:
     try:
-        tree.files.append(File(path, Path(path).stat().st_size))
+        Path(path).stat()
+        tree.files.append(File(path))
     except OSError as error:
         tree.problems.append(Problem(path=path, reason=_reason(error)))
 
@@ -126,20 +137,17 @@ def _folder(tree: Tree, path: str, prefix: str, ignores: list["_Rooted"]) -> Non
                 if entry.name not in SKIPPED and not _ignored(ignores, f"{name}/"):
                     folders.append((name, f"{name}/", ignores, depth + 1))
             elif entry.is_file(follow_symlinks=False) and not _ignored(ignores, name):
-                _add(tree, entry, name)
+                _add(tree, name)
         if depth >= MAX_DEPTH and folders:
             tree.problems.append(Problem(path=path, reason=f"deeper than {MAX_DEPTH} folders"))
             continue
         pending.extend(reversed(folders))
 
 
-def _add(tree: Tree, entry: "os.DirEntry[str]", name: str) -> None:
+def _add(tree: Tree, name: str) -> None:
     if len(tree.files) >= MAX_FILES:
         raise WrongUse(f"more than {MAX_FILES} files: name the folders to look at")
-    try:
-        tree.files.append(File(name, entry.stat(follow_symlinks=False).st_size))
-    except OSError as error:
-        tree.problems.append(Problem(path=name, reason=_reason(error)))
+    tree.files.append(File(name))
 
 
 def _entries(tree: Tree, path: str) -> "list[os.DirEntry[str]]":
@@ -219,7 +227,7 @@ def _read(path: Path, prefix: str) -> _Ignore:
 
 def _runs(lines: Iterable[str]) -> Iterator[_Run]:
     """Join neighbouring patterns that say the same; last first."""
-    parts: list[tuple[bool, list[str], list[str]]] = []
+    parts: list[tuple[bool, _Names, list[str]]] = []
     for line in lines:
         try:
             expression, out = GitIgnoreSpecPattern.pattern_to_regex(line)
@@ -228,12 +236,46 @@ def _runs(lines: Iterable[str]) -> Iterator[_Run]:
         if expression is None or out is None:
             continue
         if not parts or parts[-1][0] != out:
-            parts.append((out, [], []))
+            parts.append((out, _Names(), []))
         _, names, paths = parts[-1]
-        chosen = paths if "/" in line.rstrip().rstrip("/") else names
-        chosen.append(str(expression).replace("(?P<ps_d>/)", "/"))
+        written = str(expression).replace("(?P<ps_d>/)", "/")
+        if "/" in line.rstrip().rstrip("/"):
+            paths.append(written)
+        else:
+            names.add(line.rstrip(" "), written)
     for said, names, paths in reversed(parts):
-        yield _Run(said, _joined(names), _joined(paths))
+        yield _Run(said, names.test(), _joined(paths))
+
+
+_PLAIN = re.compile(r"!?(?P<any>\*?)(?P<name>[\w.-]+)(?P<folder>/?)", re.ASCII)
+
+
+class _Names:
+    """Patterns of names: most say a name or how one ends, which needs no expression."""
+
+    def __init__(self) -> None:
+        self.literals: set[str] = set()
+        self.ends: list[str] = []
+        self.others: list[str] = []
+
+    def add(self, line: str, expression: str) -> None:
+        """Add a pattern, as written and as an expression."""
+        plain = _PLAIN.fullmatch(line)
+        if plain is None:
+            self.others.append(expression)
+            return
+        forms = [f"{plain['name']}/"] + ([] if plain["folder"] else [plain["name"]])
+        if plain["any"]:
+            self.ends += forms
+        else:
+            self.literals.update(forms)
+
+    def test(self) -> Callable[[str], object] | None:
+        """Make one test of all; None where there is nothing to fit."""
+        literals, ends, other = self.literals, tuple(self.ends), _joined(self.others)
+        if not (literals or ends or other):
+            return None
+        return lambda name: name in literals or name.endswith(ends) or (other and other(name))
 
 
 def _joined(expressions: Iterable[str]) -> Callable[[str], object] | None:

@@ -29,16 +29,31 @@ _PIECE = re.compile(r"[^*?]+")
 _TOKEN = re.compile(r"(?<![$\w])[\w@./-]{3,}")
 
 
-class Present(dict[str, bool]):
-    """Which words a text in lower case holds; each is looked for once."""
+class Index:
+    """Finds which of some words a text holds, in any case, in one pass for all of them."""
 
-    def __init__(self, lowered: str) -> None:
-        super().__init__()
-        self.lowered = lowered
+    def __init__(self, words: Iterable[str]) -> None:
+        import re2
 
-    def __missing__(self, word: str) -> bool:
-        found = self[word] = word in self.lowered
-        return found
+        options = re2.Options()
+        options.case_sensitive = False
+        options.max_mem = 64 << 20
+        self.words = sorted(set(words))
+        self.set = re2.Set.SearchSet(options)
+        for word in self.words:
+            self.set.Add(re2.escape(word))
+        self.always = self.set.Add("")
+        """Is always found; if not, the set was too large for its memory."""
+        self.set.Compile()
+
+    def present(self, text: str) -> frozenset[str]:
+        """Give the words that stand in a text."""
+        found = self.set.Match(text.encode("utf-8", "surrogatepass"))
+        if not found:
+            lowered = text.lower()
+            return frozenset(word for word in self.words if word in lowered)
+        words, always = self.words, self.always
+        return frozenset([words[number] for number in found if number != always])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +62,10 @@ class Needs:
 
     sets: tuple[frozenset[str], ...]
 
-    def met_by(self, present: "Present") -> bool:
+    def met_by(self, present: frozenset[str]) -> bool:
         """Whether a file with these words can hold a finding."""
-        for words in self.sets:
-            for word in words:
-                if present[word]:
-                    break
-            else:
+        for words in self.sets:  # noqa: SIM110 -- asked a hundred thousand times
+            if words.isdisjoint(present):
                 return False
         return True
 
@@ -85,6 +97,25 @@ def needs(match: Match) -> Needs | None:
     found.append(_any(_of_module(glob) for glob in match.when_imports))
     sets = tuple(words for words in found if words)
     return Needs(sets=sets) if sets else None
+
+
+def sharpest(match: Match, markers: Iterable[str]) -> frozenset[str]:
+    """Give the words of which a file must hold one for a match, as few files do."""
+    needed = needs(match)
+    return needed.sharpest(markers) if needed and needed.sets else frozenset()
+
+
+def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
+    """Give the words of which a file must hold one to be worth opening."""
+    found = (sharpest(match, ruleset.markers) for rule in ruleset.rules for match in rule.match)
+    return shortest(word for words in found for word in words)
+
+
+def of_path(match: PathMatch) -> frozenset[str]:
+    """Give words of which a path holds one if it fits; empty where that is not told."""
+    plain = all(not set(glob) & set("[]\\!") for glob in match.path)
+    found = (_best(re.findall(r"[^*?/]+", glob)) for glob in match.path)
+    return _any(found) if plain else frozenset()
 
 
 def of_modules(match: Match) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """What is configured, reachable, registered and agreed among replicas, and what to do next."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -11,7 +11,8 @@ from turnout.bootstrap.live import Turnout, load_app, open_turnout
 from turnout.bootstrap.settings import Settings, read_settings
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.routing import DUAL
-from turnout.ports.caller import DurableCaller, Notices, Probes
+from turnout.ports.caller import DurableCaller, LinkState, Notices, Probes
+from turnout.ports.run_store import Replica
 from turnout.stores.artifacts.probe import probe
 
 Found = TypeVar("Found")
@@ -138,6 +139,8 @@ async def _looked(live: Turnout, named: str) -> AsyncIterator[Check]:
             for notice in await _notices(live, name, caller):
                 yield notice
     yield await _bounded("replicas", _replicas(live, start), fix=start)
+    for each in await _links(live):
+        yield each
 
 
 async def _run_store(live: Turnout) -> Check:
@@ -264,6 +267,35 @@ async def _replicas(live: Turnout, start: str) -> Check:
                 fix="restart the replicas with the same settings and code",
             )
     return Check(name="replicas", health=Health.OK, text=f"{len(alive)} alive, all agreed")
+
+
+async def _links(live: Turnout) -> list[Check]:
+    """How the connections stand that living replicas hold to their providers, by provider."""
+    try:
+        since = live.clock.now() - FRESH
+        alive = await asyncio.wait_for(live.store.replicas(since=since), PATIENCE)
+    except (TurnoutError, TimeoutError):
+        return []
+    return [_link(name, alive) for name in sorted({name for each in alive for name in each.links})]
+
+
+def _link(name: str, alive: Sequence[Replica]) -> Check:
+    links = [each.links[name] for each in alive if name in each.links]
+    down = [each for each in links if each.state is not LinkState.CONNECTED]
+    again = sum(max(0, each.connections - 1) for each in links)
+    text = f"{len(links) - len(down)} of {len(links)} replica(s) connected"
+    text += f"; made anew {again} time(s)" if again else ""
+    problem = next((each.problem for each in (*down, *links) if each.problem), "")
+    text += f"; {'' if down else 'last '}problem: {problem}" if problem else ""
+    if not down:
+        return Check(name=f"link {name}", health=Health.OK, text=text)
+    return Check(
+        name=f"link {name}",
+        health=Health.FAIL if len(down) == len(links) else Health.WARN,
+        text=f"{text} ({', '.join(sorted({each.state.value for each in down}))})",
+        fix=f"see that the replicas reach {name}'s gateway, and that it takes their keys; they try"
+        " again by themselves",
+    )
 
 
 def _selected(settings: Settings, names: tuple[str, ...]) -> Check:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
@@ -31,7 +32,7 @@ from turnout.model.ids import new_run_id
 from turnout.model.routing import DUAL
 from turnout.model.schedules import ArmedSchedule
 from turnout.model.tasks import App
-from turnout.ports.caller import Drains, DurableCaller, Surroundings
+from turnout.ports.caller import Drains, DurableCaller, Links, LinkStatus, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
 from turnout.ports.worker import Worker
@@ -158,7 +159,17 @@ class Turnout:
             "definition": self.app.definition,
             "replica": self.replica_id,
             "ready": {name: self.registrar.ready(name) for name in self.callers},
+            "links": {name: asdict(each) for name, each in self.links().items()},
         }
+
+    def links(self) -> Mapping[str, LinkStatus]:
+        """Say how the connections stand that this replica holds to providers, by provider."""
+        told = {
+            name: caller.link()
+            for name, caller in self.callers.items()
+            if isinstance(caller, Links)
+        }
+        return {name: each for name, each in told.items() if each is not None}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -208,6 +219,7 @@ class Turnout:
                         definition=self.app.definition,
                         version=turnout.__version__,
                         seen_at=self.clock.now(),
+                        links=self.links(),
                     )
                 )
                 await self.orchestrator.catch_up()

@@ -59,15 +59,19 @@ class Settings(BaseModel):
     """Definitions of earlier versions, whose vendor workers are served while they are replaced."""
     vendor_data: Literal["inline", "reference"] = Field("inline", alias="TURNOUT_VENDOR_DATA")
     """Whether vendors are told small results, errors' messages and progress, or digests only."""
+    events_token: SecretStr | None = Field(None, alias="TURNOUT_EVENTS_TOKEN", min_length=16)
+    """What readers of runs' event streams show; None: there are none."""
     lease: Millis = Field(15_000, alias="TURNOUT_LEASE", ge=1_000)
     """For how long a claimed step stands without a sign of life from its worker."""
+    silence: Millis = Field(600_000, alias="TURNOUT_SILENCE", ge=1_000)
+    """For how long a vendor run that should call may be silent, before it counts as lost."""
     dual_lag: Millis = Field(30_000, alias="TURNOUT_DUAL_LAG")
     longest_wait: Millis = Field(10_000, alias="TURNOUT_DUAL_LONGEST_WAIT")
     """Longer sleeps and waits of a shadow are cut to this; their timing counts as not tested."""
     raw: Mapping[str, str] = Field(default_factory=dict, repr=False)
     """All of it, for adapters, which read their vendors' own names."""
 
-    @field_validator("dual_lag", "lease", "longest_wait", mode="before")
+    @field_validator("dual_lag", "lease", "longest_wait", "silence", mode="before")
     @classmethod
     def _duration(cls, given: Any) -> Any:
         try:

@@ -54,6 +54,7 @@ class Side:
         artifacts: ArtifactStore | None,
         clock: Clock,
         lease: Millis,
+        silence: Millis,
         definitions: frozenset[str] = frozenset(),
         keeps: bool = False,
         bodies: Bodies | None = None,
@@ -77,7 +78,7 @@ class Side:
         )
         self.artifacts = artifacts
         self.clock = clock
-        self._lease = lease
+        self._pace = _pace(lease, silence)
         self._mark = mark
         self.projector: Projector | None = None
         self._callers: Mapping[str, DurableCaller] = {}
@@ -121,7 +122,8 @@ class Side:
             clock=self.clock,
             project=self.projector,
             ready=ready,
-            pace=_pace(self._lease),
+            pace=self._pace,
+            embedded=EMBEDDED,
         )
 
     def start(self) -> None:
@@ -178,7 +180,7 @@ class Side:
             return Sighting(state=None, word=word, seen_at=now)
 
 
-def _pace(lease: Millis) -> Pace:
+def _pace(lease: Millis, silence: Millis) -> Pace:
     """Take over what a dead pump had taken, and what it had sent, no later than its steps."""
     usual = Pace()
     return replace(
@@ -186,6 +188,7 @@ def _pace(lease: Millis) -> Pace:
         hold=min(usual.hold, lease),
         look=min(usual.look, lease),
         calm_look=min(usual.calm_look, 4 * lease),
+        silence=silence,
     )
 
 
@@ -199,6 +202,7 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
         artifacts=_artifacts(settings, only_primaries),
         clock=clock,
         lease=settings.lease,
+        silence=settings.silence,
         definitions=frozenset(settings.definitions),
         # `memory` replays at every step as vendors do: what is not repeatable shows in tests.
         keeps=not memory,
@@ -216,6 +220,7 @@ def shadow_side(app: App, settings: Settings, clock: Clock, recordings: Recordin
         artifacts=_artifacts(settings, only_shadows),
         clock=clock,
         lease=settings.lease,
+        silence=settings.silence,
         definitions=frozenset(settings.definitions),
         bodies=bodies,
         effects=effects,

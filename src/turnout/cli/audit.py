@@ -1,5 +1,6 @@
 """`turnout audit`: find every trace of a vendor, mend it, and show how it goes away."""
 
+import gc
 import json
 import sys
 from collections import Counter
@@ -8,12 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
-
+from turnout.cli.plain import argument, option
 from turnout.errors import InvalidSettings, TurnoutError, WrongUse
 
 CLEAN, FOUND, UNTOLD = 0, 1, 2
+RARELY = 100_000
+"""Objects after which cycles are looked for: what an audit makes is freed without."""
 
 
 class Form(StrEnum):
@@ -42,59 +43,38 @@ class EngineChoice(StrEnum):
     RE2 = "re2"
 
 
-class OneOrHistory(TyperGroup):
-    """Takes a rule set where a command is expected; only `history` is a command of its own."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name before its arguments."""
-        return super().parse_args(ctx, args if args[:1] == ["history"] else ["find", *args])
-
-
-app = typer.Typer(cls=OneOrHistory, add_completion=False)
-
-
-@app.callback()
-def _root() -> None:
-    pass
-
-
-@app.command("find")
 def find(
-    ruleset: Annotated[
-        str, typer.Argument(help="A rule set's name, or the path of a .toml file.")
-    ] = "",
-    paths: Annotated[list[str] | None, typer.Argument(help="Folders and files.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="How to report.")] = Form.TEXT,
-    scope: Annotated[Scope, typer.Option(help="Which files to look at.")] = Scope.ALL,
+    ruleset: Annotated[str, argument("A rule set's name, or the path of a .toml file.")] = "",
+    paths: Annotated[list[str] | None, argument("Folders and files.")] = None,
+    form: Annotated[Form, option("--format", help="How to report.")] = Form.TEXT,
+    scope: Annotated[Scope, option(help="Which files to look at.")] = Scope.ALL,
     baseline: Annotated[
-        Path | None, typer.Option(help="Known findings; new ones fail, the file shrinks.")
+        Path | None, option(help="Known findings; new ones fail, the file shrinks.")
     ] = None,
     update_baseline: Annotated[
-        bool, typer.Option("--update-baseline", help="Take all findings as known.")
+        bool, option("--update-baseline", help="Take all findings as known.")
     ] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
+    fix: Annotated[bool, option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
-        bool, typer.Option("--unsafe-fixes", help="Apply also those that need a look.")
+        bool, option("--unsafe-fixes", help="Apply also those that need a look.")
     ] = False,
     diff: Annotated[
-        bool, typer.Option("--diff", help="Show what fixing would change; write nothing.")
+        bool, option("--diff", help="Show what fixing would change; write nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, option("--json", help="The same as --format json.")] = False,
     itself: Annotated[
-        bool, typer.Option("--self", help="Audit this package: its core names no vendor.")
+        bool, option("--self", help="Audit this package: its core names no vendor.")
     ] = False,
-    engine: Annotated[
-        EngineChoice, typer.Option(help="What searches the text.")
-    ] = EngineChoice.AUTO,
-    output: Annotated[Path | None, typer.Option(help="Write the report to a file.")] = None,
-) -> None:
+    engine: Annotated[EngineChoice, option(help="What searches the text.")] = EngineChoice.AUTO,
+    output: Annotated[Path | None, option(help="Write the report to a file.")] = None,
+) -> int:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
 
     `turnout audit history RULESET` shows the burndown over a repository's history.
     """
     chosen = Form.JSON if as_json else form
     where = _Where(ruleset, paths or [], scope, engine)
-    code = _told(
+    return _told(
         lambda: _find(
             _itself(where) if itself else where,
             chosen,
@@ -104,23 +84,19 @@ def find(
             output=output,
         )
     )
-    raise typer.Exit(code)
 
 
-@app.command("history")
 def history(
-    ruleset: Annotated[str, typer.Argument(help="A rule set's name, or a .toml file.")],
-    repository: Annotated[str, typer.Argument(help="A git repository.")] = ".",
-    paths: Annotated[list[str] | None, typer.Argument(help="Folders in it.")] = None,
-    points: Annotated[int, typer.Option(min=2, max=500, help="How many commits.")] = 20,
-    since: Annotated[str, typer.Option(help="A date, as git understands it.")] = "",
-    svg: Annotated[Path | None, typer.Option(help="Draw the plot into this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
-) -> None:
+    ruleset: Annotated[str, argument("A rule set's name, or a .toml file.")],
+    repository: Annotated[str, argument("A git repository.")] = ".",
+    paths: Annotated[list[str] | None, argument("Folders in it.")] = None,
+    points: Annotated[int, option(least=2, most=500, help="How many commits.")] = 20,
+    since: Annotated[str, option(help="A date, as git understands it.")] = "",
+    svg: Annotated[Path | None, option(help="Draw the plot into this file.")] = None,
+    as_json: Annotated[bool, option("--json", help="Report as JSON.")] = False,
+) -> int:
     """Show the burndown over git history, as a table and a plot."""
-    raise typer.Exit(
-        _told(lambda: _history(ruleset, repository, paths or [], points, since, svg, as_json))
-    )
+    return _told(lambda: _history(ruleset, repository, paths or [], points, since, svg, as_json))
 
 
 class _Where:
@@ -145,13 +121,18 @@ def _told(work: Callable[[], int]) -> int:
     try:
         return work()
     except TurnoutError as error:
-        typer.echo(f"error: {error}", err=True)
+        _aside(f"error: {error}")
         return UNTOLD
     except BrokenPipeError:
         raise
     except OSError as error:
-        typer.echo(f"error: {error.filename}: {error.strerror or error}", err=True)
+        _aside(f"error: {error.filename}: {error.strerror or error}")
         return UNTOLD
+
+
+def _aside(line: str) -> None:
+    """Tell what is no result."""
+    sys.stderr.write(f"{line}\n")
 
 
 def _itself(where: _Where) -> _Where:
@@ -181,6 +162,7 @@ def _find(
     if update and baseline is None:
         raise WrongUse("--update-baseline needs --baseline FILE")
     rules = ruleset.load(where.ruleset)
+    gc.set_threshold(RARELY)
 
     def audit() -> Any:
         return engine.audit(rules, where.paths, scope=where.scope.value, engine=where.engine.value)
@@ -195,7 +177,7 @@ def _find(
         report = _ratchet(report, baseline, update=update)
     _written(report, rules, form, output)
     if not report.counted.files:
-        typer.echo("note: nothing was searched: no file of this kind, or all are ignored", err=True)
+        _aside("note: nothing was searched: no file of this kind, or all are ignored")
     return _code(report)
 
 
@@ -231,12 +213,12 @@ def _mended(rules: Any, report: Any, mend: _Mend) -> bool:
     else:
         problems += patch.write(planned.changes)
         count = sum(change.applied for change in planned.changes)
-        typer.echo(f"fixed {count} in {len(planned.changes)} file(s)", err=True)
+        _aside(f"fixed {count} in {len(planned.changes)} file(s)")
     for left in planned.left:
         place = f"{plain(left.finding.path)}:{left.finding.line}"
-        typer.echo(f"left alone: {place}: {left.finding.rule}: {left.reason}", err=True)
+        _aside(f"left alone: {place}: {left.finding.rule}: {left.reason}")
     for problem in problems:
-        typer.echo(f"{plain(problem.path)}: {problem.reason}", err=True)
+        _aside(f"{plain(problem.path)}: {problem.reason}")
     return bool(planned.changes) and not mend.diff
 
 
@@ -247,14 +229,14 @@ def _ratchet(report: Any, path: Path, *, update: bool) -> Any:
         none = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
         old = baseline.load(path) if path.exists() else none
         baseline.save(path, baseline.updated(report, old))
-        typer.echo(f"{path}: {len(report.findings)} findings are known now", err=True)
+        _aside(f"{path}: {len(report.findings)} findings are known now")
     known = baseline.load(path)
     compared = baseline.compared(report, known)
     smaller = baseline.shrunk(compared, known)
     if smaller != known:
         baseline.save(path, smaller)
         change = f"{compared.gone} fewer" if compared.gone else "findings moved"
-        typer.echo(f"{path}: {change}; commit the file", err=True)
+        _aside(f"{path}: {change}; commit the file")
     return compared
 
 
@@ -290,7 +272,7 @@ def _history(
     if not found:
         raise WrongUse(f"no commits in {repository}")
     if as_json:
-        typer.echo(json.dumps([_point(point) for point in found], indent=2))
+        sys.stdout.write(json.dumps([_point(point) for point in found], indent=2) + "\n")
     else:
         sys.stdout.write(history.table(found))
     if svg is not None:

@@ -1,12 +1,7 @@
 """`turnout`: the table of commands, each imported only when it is called."""
 
-import importlib
+import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import Annotated, Any
-
-import typer
-from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("turnout.cli.demo:app", "See the whole journey between two providers, offline."),
@@ -20,96 +15,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "parity": ("turnout.cli.parity:app", "Compare runs with their shadows."),
     "doctor": ("turnout.cli.doctor:app", "Check everything, and name the next command."),
     "adopt": ("turnout.cli.adopt:app", "Say what becomes of functions of a vendor's own SDK."),
-    "audit": ("turnout.cli.audit:app", "Find every trace of a vendor, and prove it is gone."),
+    "audit": ("turnout.cli.audit_app:app", "Find every trace of a vendor, and prove it is gone."),
 }
 """Name → (module:attribute of its Typer app, the line that --help shows)."""
 
 
-class LateCommand(TyperCommand):
-    """Stands for a command in --help, and becomes it when called."""
-
-    def __init__(self, name: str, target: str, line: str) -> None:
-        super().__init__(name, help=line, short_help=line)
-        self.target = target
-
-    def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
-        """Import the command, and let it parse its own arguments."""
-        module, _, attribute = self.target.partition(":")
-        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
-        return command.make_context(info_name, *args, **kwargs)
-
-
-class AdapterCommand(LateCommand):
-    """Stands for the commands of an adapter, found by entry point."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, "", f"Commands of the adapter {name}.")
-
-    def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
-        """Import the adapter's commands."""
-        from turnout.cli.adapters import found, load
-
-        command = typer.main.get_command(load(found()[str(self.name)]))
-        return command.make_context(info_name, *args, **kwargs)
-
-
-def _added() -> list[str]:
-    """Name the adapters that add commands; looked for only when our own table is not enough."""
-    from turnout.cli.adapters import found
-
-    return list(found())
-
-
-class Commands(TyperGroup):
-    """Lists every command without importing any."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Name the commands, in the order of the table; then those of adapters."""
-        del ctx
-        return [*COMMANDS, *_added()]
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that is called; an unknown one is answered with the nearest."""
-        if args and args[0] not in COMMANDS and self.get_command(ctx, args[0]) is None:
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if not near:
-                return super().resolve_command(ctx, args)
-            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> LateCommand | None:
-        """Find a command by its name."""
-        del ctx
-        if cmd_name in COMMANDS:
-            return LateCommand(cmd_name, *COMMANDS[cmd_name])
-        return AdapterCommand(cmd_name) if cmd_name in _added() else None
-
-
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    help="Move background tasks between orchestrators.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        import turnout
-
-        typer.echo(f"turnout {turnout.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which it is.")
-    ] = False,
-) -> None:
-    del version
-
-
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    An audit stands in commit hooks, and typer takes longer to import than the audit of a small
+    tree: where its words are plain, it starts without.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["audit"] and words[1:2] != ["history"]:
+        from turnout.cli.audit import find
+        from turnout.cli.plain import run_plainly
+
+        run_plainly(find, words[1:])
+    from turnout.cli.commands import app
+
     app(arguments)

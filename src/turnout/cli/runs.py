@@ -1,4 +1,4 @@
-"""`turnout runs`: list, show, cancel, and rebuild artifacts."""
+"""`turnout runs`: list, show, follow, cancel, and rebuild artifacts."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,8 +7,12 @@ import typer
 from turnout.cli.shared import CLEAN, FOUND, AppName, Json, opened, run, show, table
 
 if TYPE_CHECKING:
+    from turnout.control.following import Told
     from turnout.model.runs import Run
     from turnout.ports.orchestrator import RunReport
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at a run to which nothing happens."""
 
 SHOWN = 2_000
 """Characters of a payload or a result that are shown."""
@@ -53,6 +57,20 @@ def show_run(
 
 
 @app.command()
+def follow(
+    run_id: str,
+    after: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on after the event of this id.")
+    ] = None,
+    app: AppName = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
+) -> None:
+    """Tell what happens to a run, until it has ended. Exit 1 when it did not complete."""
+    state = run(_followed(run_id, after, app, as_json=json))
+    raise typer.Exit(CLEAN if state == "completed" else FOUND)
+
+
+@app.command()
 def cancel(run_id: str, app: AppName = None, json: Json = False) -> None:
     """Cancel a run and its children. Exit 1 when it had ended before."""
     done = run(_cancelled(run_id, app))
@@ -94,6 +112,47 @@ async def _listed(
 async def _reported(run_id: str, app: str | None, *, look: bool) -> "RunReport":
     async with opened(app) as live:
         return await live.orchestrator.status(run_id, look=look)
+
+
+async def _followed(
+    run_id: str, after: str | None, app: str | None, *, as_json: bool
+) -> str | None:
+    import asyncio
+
+    from turnout.control.following import Following, follow, read_place
+
+    async with opened(app) as live:
+        following = Following(live.store, run_id, None if after is None else read_place(after))
+        async for news in follow(following, lambda: asyncio.sleep(LOOK_EVERY)):
+            for each in news:
+                typer.echo(_json_line(each) if as_json else _line(each))
+        return (await live.store.load(run_id)).run.state.value
+
+
+def _json_line(told: "Told") -> str:
+    import orjson
+
+    return orjson.dumps({"id": told.id, "event": told.event, **told.data}).decode()
+
+
+def _line(told: "Told") -> str:
+    """Write an event for people to read."""
+    import orjson
+
+    data = told.data
+    match told.event:
+        case "status":
+            says = data["state"]
+        case "step":
+            says = f"{data['step']} {data['state']}"
+        case "chunk":
+            whose = "" if data["step"] is None else f" ({data['step']} #{data['attempt']})"
+            says = f"{data['stream']}{whose}: {_bounded(orjson.dumps(data['chunk']))}"
+        case _:
+            says = _bounded(orjson.dumps(data["told"]))
+    error = data.get("error")
+    why = f": {error['name']}: {error['message']}" if error else ""
+    return f"{told.event:<8} {says}{why}"
 
 
 async def _cancelled(run_id: str, app: str | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The contract as a pytest class: a backend subclasses it and says how it is opened."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -19,6 +20,8 @@ class OrchestratorContract:
     """
 
     known_differences: Mapping[str, str] = {}
+    only: AbstractSet[str] = frozenset()
+    """Names of the behaviours to try; all of them where none is named."""
 
     def open_world(self) -> AbstractAsyncContextManager[World]:
         """Open the backend, with the tasks of `turnout.conformance.tasks`."""
@@ -39,6 +42,8 @@ class OrchestratorContract:
         self, behaviour: Behaviour, outcomes: Mapping[str, BaseException | None]
     ) -> None:
         """The promise is kept, or its absence is declared."""
+        if behaviour.name not in outcomes:
+            pytest.skip("not chosen")
         wrong = outcomes[behaviour.name]
         reason = self.known_differences.get(behaviour.name)
         if reason is not None:
@@ -47,14 +52,20 @@ class OrchestratorContract:
         if wrong is not None:
             raise AssertionError(f"{behaviour.promise}\n{type(wrong).__name__}: {wrong}") from wrong
 
+    def chosen(self) -> Sequence[Behaviour]:
+        """List what is to be tried; a name that is none is an error."""
+        unknown = self.only - {each.name for each in BEHAVIOURS}
+        assert not unknown, f"no behaviours: {', '.join(sorted(unknown))}"
+        return [each for each in BEHAVIOURS if not self.only or each.name in self.only]
+
     async def try_everything(self) -> Mapping[str, BaseException | None]:
         """Try every behaviour; the clock-bound ones on a turned clock where there is one."""
-        turned = self.open_turned_world()
+        turned, chosen = self.open_turned_world(), self.chosen()
         if turned is None:
             async with self.open_world() as world:
-                return await try_all(world, BEHAVIOURS)
+                return await try_all(world, chosen)
         async with turned as world:
-            found = await try_all(world, (each for each in BEHAVIOURS if each.clock_bound))
+            found = await try_all(world, (each for each in chosen if each.clock_bound))
         async with self.open_world() as world:
-            rest = await try_all(world, (each for each in BEHAVIOURS if not each.clock_bound))
+            rest = await try_all(world, (each for each in chosen if not each.clock_bound))
         return {**found, **rest}

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from turnout.conformance.run_store_values import (
@@ -157,6 +158,18 @@ class WaitsContract:
         assert (journal.steps["w"].output, journal.steps["w"].ended_at) == (b'{"n":1}', T0 + 7)
         assert journal.run.seq == run.seq + 1
         assert [wake.run_id for wake in await store.due_wakes(T0 + 7, limit=9, resend=1)] == ["r1"]
+
+    async def test_a_wait_may_ask_for_the_whole_event(self, store: RunStore) -> None:
+        """The step then gets its name, id, key and time beside the payload."""
+        match = (("payload.n", b"1"),)
+        for run_id, wanted in (("r1", match), ("r2", ())):
+            wait = Wait(run_id=run_id, step="w", event="go", match=wanted, whole=True)
+            await waiting(store, wait)
+        await store.emit([Emission(event=event("e9", "go", b'{"n":1}', T0 + 7))])
+        told = {"name": "go", "payload": {"n": 1}, "event_id": "e9", "key": None}
+        for run_id in ("r1", "r2"):
+            output = (await store.load(run_id)).steps["w"].output
+            assert orjson.loads(output or b"") == {**told, "emitted_at": T0 + 7}
 
     async def test_a_wait_is_met_once(self, store: RunStore) -> None:
         """The second event finds no open wait."""

@@ -170,6 +170,21 @@ class DeliveriesContract:
             DeliveryState.PENDING,
         ]
 
+    async def test_what_is_superseded_is_stopped_where_that_is_said(self, store: RunStore) -> None:
+        """At the same provider, too; attempts are not fenced: nobody else runs them."""
+        await started(store)
+        await store.claim_delivery("r1", 1, "v1", T0)
+        assert await store.redeliver("r1", 1, "local", T0 + 5, stop=True)
+        assert (await store.load("r1")).run.fence == 0
+        due = await store.due_deliveries(T0 + 5, limit=9, hold=9)
+        assert {(each.number, each.provider_run_id, each.stopping) for each in due} == {
+            (1, "v1", True),
+            (2, None, False),
+        }
+        await store.stopped("r1", 1)
+        due = await store.due_deliveries(T0 + 99, limit=9, hold=9)
+        assert [each.number for each in due] == [2]
+
     async def test_an_ended_run_is_not_delivered_again(self, store: RunStore) -> None:
         """There is nothing left to call for."""
         await started(store)

@@ -18,6 +18,7 @@ from turnout.conformance.run_store_values import (
 from turnout.errors import UnknownRun
 from turnout.model.runs import (
     Change,
+    Chunk,
     Failure,
     Journal,
 )
@@ -96,6 +97,28 @@ class JournalsContract:
         assert journal.attempts == {}
         with pytest.raises(UnknownRun):
             await store.load("r2")
+
+    async def test_chunks_are_appended_and_read_in_order(self, store: RunStore) -> None:
+        """Chunks of a commit are read from a number on; a stale commit appends none."""
+        run = await started(store)
+        chunks = tuple(
+            Chunk(number=at, name="log", value=b"[%d]" % at, at=T0, step="a", attempt=1)
+            if at % 2
+            else Chunk(number=at, name="words", value=b'"w"', at=T0)
+            for at in range(12)
+        )
+        after = replace(run, chunks=12, streamed=b'{"":6}')
+        change = Change(before=run, after=after, attempts=(tried("a", streamed=6),), chunks=chunks)
+        assert await store.apply(change)
+        assert not await store.apply(change)
+        read, found = await store.streamed("r1", after=0, limit=100)
+        assert (read, tuple(found)) == (replace(after, seq=run.seq + 1), chunks)
+        _, found = await store.streamed("r1", after=5, limit=3)
+        assert [each.number for each in found] == [5, 6, 7]
+        assert (await store.streamed("r1", after=12, limit=3))[1] == ()
+        assert (await store.load("r1")).attempts["a"][0].streamed == 6
+        with pytest.raises(UnknownRun):
+            await store.streamed("nope", after=0, limit=1)
 
     async def test_of_many_changes_at_once_one_wins(self, store: RunStore) -> None:
         """The seq decides: exactly one of those that read the same state commits."""

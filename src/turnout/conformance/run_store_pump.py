@@ -24,6 +24,7 @@ from turnout.model.status import (
     AttemptState,
 )
 from turnout.model.transitions import begin
+from turnout.ports.caller import LinkState, LinkStatus
 from turnout.ports.run_store import Replica, RunFilter, RunStore
 
 
@@ -209,7 +210,8 @@ class SchedulesContract:
     async def test_replicas_that_live_are_listed(self, store: RunStore) -> None:
         """The last beat counts."""
         old = Replica(replica_id="x", provider="a", definition="d", version="1", seen_at=T0)
-        new = replace(old, replica_id="y", seen_at=T0 + 5)
+        link = LinkStatus(state=LinkState.CONNECTED, connections=2, problem="gone away")
+        new = replace(old, replica_id="y", seen_at=T0 + 5, links={"a": link})
         for replica in (old, new, replace(new, provider="b", seen_at=T0 + 6)):
             await store.beat(replica)
         assert await store.replicas(since=T0 + 1) == [replace(new, provider="b", seen_at=T0 + 6)]

@@ -1,7 +1,10 @@
 """The tasks that behaviours are seen by; their bodies leave marks in a trace."""
 
 import asyncio
+import contextlib
 import time
+from collections import defaultdict
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,10 +34,14 @@ class Line(BaseModel):
 
 
 class Tasks:
-    """Makes the tasks of one backend's app over one trace."""
+    """Makes the tasks of one backend's app over one trace.
 
-    def __init__(self, trace: Trace) -> None:
+    longer: how many times longer than usual a run may wait for its start.
+    """
+
+    def __init__(self, trace: Trace, *, longer: float = 1.0) -> None:
         self.trace = trace
+        self.longer = longer
 
     def app(self) -> App:
         """Gather all of them."""
@@ -285,7 +292,7 @@ class Tasks:
             on="conformance/hooked",
             retries=ONCE,
             on_failure=on_failure,
-            timeouts=Timeouts(run="20s"),
+            timeouts=Timeouts(run=timedelta(seconds=20 * self.longer)),
             cancel_on=CancelOn(event="conformance/unhook", match="payload.id"),
         )
         async def hooked(ctx: Any, payload: Payload) -> None:
@@ -306,11 +313,24 @@ class Tasks:
 
     def _limited(self) -> list[Task]:
         trace = self.trace
+        met: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
         async def hold(group: str, name: str, seconds: float) -> None:
             trace.mark(group, f"begin:{name}")
             trace.enter(group)
             await asyncio.sleep(seconds)
+            trace.leave(group)
+            trace.mark(group, f"end:{name}")
+
+        async def meet(group: str, name: str, seconds: float) -> None:
+            """Hold until another one comes, so long at most: a vendor may start it slowly."""
+            trace.mark(group, f"begin:{name}")
+            trace.enter(group)
+            if trace.most[group] > 1:
+                met[group].set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(met[group].wait(), seconds)
+            await asyncio.sleep(0.5)
             trace.leave(group)
             trace.mark(group, f"end:{name}")
 
@@ -329,7 +349,7 @@ class Tasks:
 
         @task("pair", on="conformance/pair", concurrency=Concurrency(limit=2, key="payload.group"))
         async def pair(ctx: Any, payload: Payload) -> None:
-            await ctx.step("hold", hold, payload["group"], payload["id"], 0.5)
+            await ctx.step("hold", meet, payload["group"], payload["id"], 20.0 * self.longer)
 
         @task(
             "stepwise",
@@ -338,13 +358,13 @@ class Tasks:
         )
         async def stepwise(ctx: Any, payload: Payload) -> None:
             await ctx.step("hold", hold, payload["group"], payload["id"], 0.3)
-            await ctx.sleep("rest", "6s")
+            await ctx.sleep("rest", timedelta(seconds=6 * self.longer))
             await ctx.step("again", hold, payload["group"], payload["id"], 0.3)
 
         @task(
             "queued",
             on="conformance/queued",
-            timeouts=Timeouts(queue="5s"),
+            timeouts=Timeouts(queue=timedelta(seconds=5 * self.longer)),
             concurrency=Concurrency(limit=1, key="payload.group"),
         )
         async def queued(ctx: Any, payload: Payload) -> None:

@@ -71,7 +71,8 @@ class World:
 
     slack: milliseconds that the backend may be late by when something is due; what is declared is
     never undercut by more than `early`. together: behaviours under way at the same time, as many
-    as two cores carry with a vendor's server.
+    as two cores carry with a vendor's server. longer: how many times longer than usual a body
+    holds what others shall meet, for a server that is slow to start runs.
     """
 
     name: str
@@ -88,6 +89,7 @@ class World:
     early: Millis = 20
     together: int = 20
     patience: float = PATIENCE
+    longer: float = 1.0
 
     def fresh(self) -> str:
         """Make an id that no other behaviour uses."""

@@ -13,6 +13,7 @@ _TASK_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
 _STEP_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _NUMBERED = re.compile(r".*:\d+")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
 
@@ -36,6 +37,16 @@ def check_run_id(run_id: str) -> str:
     if run_id.endswith(SHADOW_SUFFIX):
         raise InvalidRunId(f"run id {run_id!r} ends in {SHADOW_SUFFIX}, which names a shadow")
     return run_id
+
+
+def check_stream_name(name: str) -> str:
+    """Accept a stream's name."""
+    if not isinstance(name, str) or not _STREAM.fullmatch(name):
+        raise InvalidDefinition(
+            f"stream name {str(name)[:80]!r}: use up to 64 of A-Z a-z 0-9 . _ -, starting with a"
+            " letter or digit"
+        )
+    return name
 
 
 def is_segment(text: str) -> bool:

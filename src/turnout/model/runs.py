@@ -64,6 +64,10 @@ class Run:
     result: bytes | None = None
     error: Failure | None = None
     progress: bytes | None = None
+    streamed: bytes | None = None
+    """How many chunks each branch of the function itself has streamed, as JSON; None: none."""
+    chunks: int = 0
+    """How many chunks are recorded, its steps' with them."""
     emit_seq: int = 0
     """The order of emit; given by the store."""
 
@@ -113,19 +117,39 @@ class Attempt:
     ended_at: Millis | None = None
     error: Failure | None = None
     retry_at: Millis | None = None
+    streamed: int = 0
+    """How many chunks it has streamed that are recorded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """One piece of what a run streams, through ctx.stream; append-only.
+
+    number: its place in the run, from 0, over all names. value: canonical JSON. at: when it was
+    recorded. step and attempt: whose body streamed it; None: the function itself.
+    """
+
+    number: int
+    name: str
+    value: bytes
+    at: Millis
+    step: str | None = None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
     """An open wait for an event: it meets the step, or cancels the run when `step` is None.
 
-    match: (path into the event's payload, canonical JSON that must stand there), or None.
+    match: (path into the event's payload, canonical JSON that must stand there), or None. whole:
+    the step gets the event, of which the payload is a part.
     """
 
     run_id: str
     step: str | None
     event: str
     match: tuple[tuple[str, bytes], ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,11 +204,11 @@ class Change:
     """One commit on one run: applied whole if the run's seq is still `journal.run.seq`.
 
     after: the run as it becomes (the store sets seq to the old one + 1). steps and attempts are
-    inserted or replaced. waits are opened; a step that settles, or a run that ends, closes its own.
-    emissions are stored with it. wake_at: when the pump must wake the parked run at the latest;
-    None leaves no alarm. calling: applied only if that vendor run may call for the live delivery,
-    which it claims by it. The store itself does what crosses runs: on an end it frees the slot and
-    wakes the next run in line, settles the parent's invoke, ends the delivery.
+    inserted or replaced. chunks are appended. waits are opened; a step that settles, or a run that
+    ends, closes its own. emissions are stored with it. wake_at: when the pump must wake the parked
+    run at the latest; None leaves no alarm. calling: applied only if that vendor run may call for
+    the live delivery, which it claims by it. The store itself does what crosses runs: on an end it
+    frees the slot and wakes the next run in line, settles the parent's invoke, ends the delivery.
     """
 
     before: Run
@@ -192,6 +216,7 @@ class Change:
     steps: tuple[Step, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     transitions: tuple[Transition, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
     waits: tuple[Wait, ...] = ()
     emissions: tuple[Emission, ...] = ()
     wake_at: Millis | None = None

@@ -5,7 +5,7 @@ only moves forward, and late, repeated or out-of-order news changes nothing.
 """
 
 from turnout.errors import TurnoutError
-from turnout.model.canonical import canonical_bytes
+from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.copying import changed
 from turnout.model.events import StoredEvent
 from turnout.model.policies import Timeouts, at_path
@@ -114,7 +114,8 @@ def meet(journal: Journal, wait: Wait, event: StoredEvent, now: Millis) -> Chang
     step = journal.steps.get(wait.step)
     if step is None or (step.due_at is not None and step.due_at <= now):
         return None
-    return settle(journal, wait.step, now, output=event.payload)
+    output = _whole(event) if wait.whole else event.payload
+    return settle(journal, wait.step, now, output=output)
 
 
 def child_ended(journal: Journal, child: Run, now: Millis) -> Change | None:
@@ -140,6 +141,19 @@ def _invoking(journal: Journal, child: Run) -> Step | None:
     step = journal.steps.get(child.parent_step or "")
     invoked = step is not None and step.kind is StepKind.INVOKE and step.child == child.run_id
     return step if invoked else None
+
+
+def _whole(event: StoredEvent) -> bytes:
+    """Write an event with what is known of it beside its payload."""
+    return canonical_bytes(
+        {
+            "name": event.name,
+            "payload": parse(event.payload),
+            "event_id": event.event_id,
+            "key": event.key,
+            "emitted_at": event.emitted_at,
+        }
+    )
 
 
 def _ours(error: BaseException) -> bool:

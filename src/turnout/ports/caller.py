@@ -6,6 +6,7 @@ makes a task mean the same everywhere is kept above it.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from turnout.model.events import Emitted, Event
@@ -163,6 +164,36 @@ class Drains(Protocol):
 
     def drain(self) -> None:
         """Take no more calls from now on; those under way end with the worker, before `close`."""
+        ...
+
+
+class LinkState(StrEnum):
+    """Where a caller's own connection to its vendor stands."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkStatus:
+    """What a link is doing, how often it was made, and what went wrong last, if anything did.
+
+    problem is kept when the link is up again; it is bounded, and holds no secret.
+    """
+
+    state: LinkState
+    connections: int = 0
+    problem: str = ""
+
+
+@runtime_checkable
+class Links(Protocol):
+    """A caller that can be called down a connection which it holds to its vendor itself."""
+
+    def link(self) -> LinkStatus | None:
+        """Say how the connection stands; None where the settings have none."""
         ...
 
 

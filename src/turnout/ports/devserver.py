@@ -7,7 +7,7 @@ entry point `turnout.devservers`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from turnout.model.tasks import App
 
@@ -73,4 +73,16 @@ class DevServer(Protocol):
 
     def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
         """Give the settings of a real server that the environment names; None without one."""
+        ...
+
+
+@runtime_checkable
+class StartsWorkers(Protocol):
+    """A vendor's, whose tasks run in a worker beside the server, the real one too."""
+
+    def workers(self, setup: DevSetup, real: Mapping[str, str]) -> Sequence[Process]:
+        """List what to start for a real server with these settings, so that it runs the tasks.
+
+        InvalidSettings names what the environment lacks.
+        """
         ...

@@ -5,16 +5,17 @@ one commit, and returns only when that commit is durable. StoreUnavailable: try 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
 from turnout.model.routing import Route
-from turnout.model.runs import Change, Delivery, Emission, Journal, Run, Transition, Wake
+from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, Transition, Wake
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
+from turnout.ports.caller import LinkStatus
 
 
 class RecordsEvents(Protocol):
@@ -55,6 +56,10 @@ class KeepsJournals(Protocol):
 
     async def transitions(self, run_id: str) -> Sequence[Transition]:
         """Read a run's changes of state, in order."""
+        ...
+
+    async def streamed(self, run_id: str, *, after: int, limit: int) -> tuple[Run, Sequence[Chunk]]:
+        """Read a run, and its chunks from number `after` on, in order, as one consistent read."""
         ...
 
     async def children(self, run_id: str) -> Sequence[Run]:
@@ -118,8 +123,13 @@ class HandsOver(Protocol):
         """Look after this delivery later."""
         ...
 
-    async def redeliver(self, run_id: str, number: int, provider: str, now: Millis) -> bool:
-        """Supersede delivery `number` by number + 1, pending; False if it is not the live one."""
+    async def redeliver(
+        self, run_id: str, number: int, provider: str, now: Millis, *, stop: bool = False
+    ) -> bool:
+        """Supersede delivery `number` by number + 1, pending; False if it is not the live one.
+
+        The superseded one is marked stopping where `stop` says so, and on a move.
+        """
         ...
 
     async def stopped(self, run_id: str, number: int) -> None:
@@ -248,13 +258,14 @@ class KeepsRoutes(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One process of the service."""
+    """One process of the service. links: its own connections to vendors, by provider."""
 
     replica_id: str
     provider: str
     definition: str
     version: str
     seen_at: Millis
+    links: Mapping[str, LinkStatus] = field(default_factory=dict)
 
 
 class RunStore(

@@ -1,7 +1,8 @@
 """Opens any installed provider as a world for the conformance suite.
 
 A vendor's is its offline server, started as a separate process, unless the environment names a
-real one; the service runs in this process and is called over HTTP.
+real one, beside which a worker is started where the vendor needs one; the service runs in this
+process and is called over HTTP.
 """
 
 import asyncio
@@ -9,10 +10,12 @@ import base64
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, TypedDict
 
 import uvicorn
 
@@ -21,13 +24,14 @@ from turnout.bootstrap.adapters import EMBEDDED
 from turnout.bootstrap.live import Turnout
 from turnout.conformance.tasks import Tasks
 from turnout.conformance.world import Trace, World
-from turnout.errors import UnknownProvider
+from turnout.errors import InvalidSettings, UnknownProvider
 from turnout.local.clock import SystemClock
 from turnout.local.processes import Supervisor, free_port
 from turnout.model.tasks import App
 from turnout.model.time import Millis
+from turnout.ports.caller import DurableCaller, Probes
 from turnout.ports.clock import Clock
-from turnout.ports.devserver import DevServer, DevSetup
+from turnout.ports.devserver import DevServer, DevSetup, StartsWorkers
 from turnout.testing.clock import TurnableClock
 from turnout.web.app import asgi
 
@@ -39,6 +43,11 @@ REAL_TOGETHER = 8
 REAL_PATIENCE = 240.0
 """What a real worker may be late by, behaviours at a time, and seconds for a run: it starts a
 process for each."""
+PATIENCE = "TURNOUT_PATIENCE"
+"""Set it to a number by which all that the suite waits for may take longer: 3 on a busy machine."""
+MOST_PATIENCE = 20
+READY_IN = 60.0
+"""Seconds in which a provider knows the tasks, and a worker of a real server takes runs."""
 TURN, EVERY = "1s", 0.03
 """A turned clock goes on by so much, every so many real seconds."""
 
@@ -55,9 +64,11 @@ async def open_backend(
 
     A turned clock only where it is our own.
     """
+    given = dict(os.environ if environ is None else environ)
+    longer = patience(given)
     clock: Clock = TurnableClock() if turned else SystemClock()
     trace = Trace(clock=clock)
-    app = app or Tasks(trace).app()
+    app = app or Tasks(trace, longer=longer).app()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
         port = free_port()
@@ -68,7 +79,6 @@ async def open_backend(
             "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
             "TURNOUT_SIGNING_KEYS": "whsec_" + base64.b64encode(os.urandom(32)).decode(),
         }
-        given = dict(os.environ if environ is None else environ)
         server = None if name in EMBEDDED else devserver(name)
         if server is not None:
             setup = DevSetup(
@@ -85,7 +95,9 @@ async def open_backend(
         await stack.enter_async_context(_served(live, port))
         if isinstance(clock, TurnableClock):
             await stack.enter_async_context(_turning(clock))
-        await _ready(live, name)
+        await _ready(live, name, READY_IN * longer)
+        if server is not None and server.real(given) is not None:
+            await _taken(live.callers[name], READY_IN * longer)
         yield World(
             name=name,
             app=app,
@@ -96,10 +108,47 @@ async def open_backend(
             worker=live.worker,
             trace=trace,
             embedded=server is None,
-            slack=REAL_SLACK if given.get(REAL_WORKER) else World.slack,
-            patience=REAL_PATIENCE if given.get(REAL_WORKER) else World.patience,
-            together=REAL_TOGETHER if given.get(REAL_WORKER) else World.together,
+            **_carried(real_worker=bool(given.get(REAL_WORKER)), longer=longer),
         )
+
+
+class Carried(TypedDict):
+    """What a world takes of a backend's speed."""
+
+    slack: Millis
+    patience: float
+    together: int
+    longer: float
+
+
+def _carried(*, real_worker: bool, longer: float) -> Carried:
+    """Be patient in time, and in how much is tried at a time."""
+    slack = REAL_SLACK if real_worker else World.slack
+    seconds = REAL_PATIENCE if real_worker else World.patience
+    together = REAL_TOGETHER if real_worker else World.together
+    return Carried(
+        slack=round(slack * longer),
+        patience=seconds * longer,
+        together=max(1, round(together / longer)),
+        longer=longer,
+    )
+
+
+def patience(environ: Mapping[str, str]) -> float:
+    """Read by how much all may take longer, 1 where nothing is said. Raises InvalidSettings."""
+    text = environ.get(PATIENCE) or "1"
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found <= MOST_PATIENCE:
+        raise InvalidSettings(f"{PATIENCE} is a number from 1 to {MOST_PATIENCE}, not {text!r}")
+    return found
+
+
+def conditions(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Say what a result must be read with: whose worker ran the tasks, and how patiently."""
+    return {"real_worker": bool(environ.get(REAL_WORKER)), "patience": patience(environ)}
 
 
 def devserver(name: str) -> DevServer:
@@ -114,15 +163,20 @@ def devserver(name: str) -> DevServer:
 async def _provided(
     stack: AsyncExitStack, server: DevServer, setup: DevSetup, environ: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Start the offline server and its worker, or take the real one that is named."""
+    """Start the offline server and its worker, or a worker for the real server that is named."""
     real = server.real(environ)
-    if real is not None:
-        return real
+    if real is None:
+        started = server.processes(setup)
+    elif isinstance(server, StartsWorkers):
+        started = server.workers(setup, real)
+    else:
+        started = ()
     setup.data.mkdir(parents=True, exist_ok=True)
-    processes = await stack.enter_async_context(Supervisor(setup.data / "logs"))
-    for process in server.processes(setup):
+    logs = Path(environ.get("TURNOUT_RESULTS") or setup.data) / "logs"
+    processes = await stack.enter_async_context(Supervisor(logs))
+    for process in started:
         await processes.start(process)
-    return server.environ(setup)
+    return server.environ(setup) if real is None else real
 
 
 @asynccontextmanager
@@ -163,10 +217,21 @@ async def _turning(clock: TurnableClock) -> AsyncIterator[None]:
             await turning
 
 
-async def _ready(live: Turnout, name: str) -> None:
+async def _ready(live: Turnout, name: str, seconds: float) -> None:
     """Wait until the provider knows the tasks."""
-    for _ in range(1_200):
-        if live.registrar.ready(name):
-            return
+    until = time.monotonic() + seconds
+    while not live.registrar.ready(name):
+        if time.monotonic() > until:
+            raise UnknownProvider(f"{name} is not ready: {live.registrar.problems.get(name)}")
         await asyncio.sleep(0.05)
-    raise UnknownProvider(f"{name} is not ready: {live.registrar.problems.get(name)}")
+
+
+async def _taken(caller: DurableCaller, seconds: float) -> None:
+    """Wait until our worker takes runs: a real server may know the tasks from one before it."""
+    if not isinstance(caller, Probes):
+        return
+    until = time.monotonic() + seconds
+    while faults := [each.text for each in await caller.probe(seconds) if not each.ok]:
+        if time.monotonic() > until:
+            raise UnknownProvider(f"the worker takes no runs: {'; '.join(faults)}")
+        await asyncio.sleep(1.0)

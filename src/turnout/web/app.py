@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from turnout.bootstrap import Turnout
 from turnout.model.protocol_schema import openapi
 from turnout.ports.caller import Receives, Serves
+from turnout.web.events import EventStreams
 from turnout.web.steps import StepEndpoint
 
 
@@ -33,7 +34,7 @@ def lifespan(turnout: Turnout) -> Callable[[Any], AbstractAsyncContextManager[No
 
 
 def routes(turnout: Turnout) -> list[BaseRoute]:
-    """List the step endpoint, health, the protocol's description, and what adapters serve."""
+    """List the step endpoint, health, the protocol's description, events, and adapters' doors."""
     steps = StepEndpoint(turnout.worker, turnout.settings.signing_keys)
 
     async def health(_request: Request) -> JSONResponse:
@@ -42,12 +43,15 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
     async def described(_request: Request) -> JSONResponse:
         return JSONResponse(openapi())
 
+    token = turnout.settings.events_token
+    events = None if token is None else EventStreams(turnout.store, token)
     served = [each for each in turnout.callers.values() if isinstance(each, Serves)]
     receiving = [each for each in turnout.callers.values() if isinstance(each, Receives)]
     return [
         Route("/turnout/v1/step", steps.answer, methods=["POST"]),
         Route("/turnout/v1/openapi.json", described),
         Route("/turnout/health", health),
+        *([Route("/turnout/runs/{run_id}/events", events.answer)] if events else []),
         *(Mount(each.mount, app=each.asgi()) for each in served),
         *(Mount(path, app=door) for each in receiving for path, door in each.doors().items()),
     ]

@@ -4,13 +4,17 @@ A draft starts from a journal as it was read, takes an attempt's outcome, what t
 decided, and the run's end, and becomes one `Change`: committed whole, or not at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import orjson
+
+from turnout.model.canonical import canonical_bytes
 from turnout.model.copying import changed
 from turnout.model.runs import (
     Attempt,
     Calling,
     Change,
+    Chunk,
     Emission,
     Journal,
     Run,
@@ -21,6 +25,7 @@ from turnout.model.runs import (
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
 from turnout.model.transitions import end
+from turnout.worker.commands import Streamed
 from turnout.worker.decision import Decision
 from turnout.worker.effects import Effects
 
@@ -30,6 +35,7 @@ class Draft:
 
     __slots__ = (
         "_attempts",
+        "_chunks",
         "_emissions",
         "_merged_attempts",
         "_merged_steps",
@@ -52,6 +58,7 @@ class Draft:
         self._steps: dict[str, Step] = {}
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._transitions: list[Transition] = []
+        self._chunks: list[Chunk] = []
         self._waits: list[Wait] = []
         self._emissions: list[Emission] = []
         self._stop_vendor = False
@@ -148,6 +155,48 @@ class Draft:
         if told is not None and told != self.run.progress:
             self.run = changed(self.run, progress=told)
 
+    def stream(self, streamed: Sequence[Streamed], now: Millis) -> None:
+        """Take up what the function itself streamed, unless it only repeats it in this replay.
+
+        A branch's calls keep their order, whatever other branches do: each branch is counted.
+        """
+        if not streamed:
+            return
+        run = self.run
+        known: dict[str, int] = {} if run.streamed is None else orjson.loads(run.streamed)
+        counts: dict[str, int] = {}
+        new: list[Streamed] = []
+        for each in streamed:
+            counts[each.branch] = number = counts.get(each.branch, 0) + 1
+            if number > known.get(each.branch, 0):
+                new.append(each)
+        if new:
+            most = {name: max(counts.get(name, 0), known.get(name, 0)) for name in counts | known}
+            self.run = changed(run, streamed=canonical_bytes(most))
+            self._append(new, now)
+
+    def stream_of(self, attempt: Attempt, streamed: Sequence[Streamed], now: Millis) -> None:
+        """Take up what an attempt's body has streamed and is not recorded yet."""
+        new = streamed[attempt.streamed :]
+        if new:
+            self.put_attempt(changed(attempt, streamed=attempt.streamed + len(new)))
+            self._append(new, now, attempt)
+
+    def _append(self, new: Sequence[Streamed], now: Millis, attempt: Attempt | None = None) -> None:
+        first = self.run.chunks
+        self._chunks += [
+            Chunk(
+                number=number,
+                name=each.name,
+                value=each.value,
+                at=now,
+                step=None if attempt is None else attempt.step,
+                attempt=None if attempt is None else attempt.number,
+            )
+            for number, each in enumerate(new, first)
+        ]
+        self.run = changed(self.run, chunks=first + len(new))
+
     def view(self) -> Journal:
         """The journal as it would be now; its seq is still the old one."""
         return Journal(run=self.run, steps=self._merged_steps, attempts=self._merged_attempts)
@@ -165,6 +214,7 @@ class Draft:
             steps=tuple(self._steps.values()),
             attempts=tuple(self._attempts.values()),
             transitions=tuple(self._transitions),
+            chunks=tuple(self._chunks),
             waits=tuple(self._waits),
             emissions=tuple(self._emissions),
             wake_at=wake_at,

@@ -5,6 +5,7 @@ recorded under its id.
 """
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from turnout.errors import ReplayError
@@ -20,16 +21,30 @@ _PATIENCE: Final = 100
 """Refusals that a closing function may swallow before it is left where it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """One call of ctx.stream. branch: where in the function; empty in a step's body too."""
+
+    branch: str
+    name: str
+    value: bytes
+
+
 class Gate:
     """Lets commands through while the driver steps the function, and refuses them otherwise."""
 
-    __slots__ = ("made", "open", "refused", "told")
+    __slots__ = ("branch", "grown", "made", "open", "refused", "streamed", "told")
 
     def __init__(self) -> None:
         self.open = True
         self.refused = 0
         self.made: dict[int, Command[Any]] = {}
         self.told: bytes | None = None
+        self.branch = ""
+        """The prefix of positions in the branch that is being stepped."""
+        self.streamed: list[Streamed] = []
+        self.grown = 0
+        """Bytes of what was streamed."""
 
     def refuse(self, command: "Command[Any]") -> None:
         """Refuse a command outside of a replay; a function that insists is left suspended."""
@@ -117,7 +132,7 @@ class EventCommand(Command[Any]):
     """Wait for an event that matches; None when none came in time."""
 
     kind = StepKind.EVENT
-    __slots__ = ("event", "match", "timeout")
+    __slots__ = ("event", "match", "timeout", "whole")
 
     def __init__(
         self,
@@ -126,11 +141,14 @@ class EventCommand(Command[Any]):
         event: str,
         match: str | Mapping[str, Any] | None,
         timeout: Millis,
+        *,
+        whole: bool = False,
     ) -> None:
         super().__init__(gate, id)
         self.event = event
         self.match = match
         self.timeout = timeout
+        self.whole = whole
 
 
 class InvokeCommand(Command[Any]):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar, overload
 
-from turnout.errors import InvalidDefinition, ReplayError
-from turnout.model.ids import check_event_name
+from turnout.errors import InvalidDefinition, ReplayError, TooLarge
+from turnout.model.ids import check_event_name, check_stream_name
 from turnout.model.policies import Retries, check_path
 from turnout.model.runs import Run
 from turnout.model.tasks import Task
@@ -21,6 +21,7 @@ from turnout.worker.commands import (
     ParallelCommand,
     SleepCommand,
     StepCommand,
+    Streamed,
 )
 from turnout.worker.values import encode
 
@@ -28,6 +29,12 @@ T = TypeVar("T")
 
 LARGEST_PROGRESS: Final = 64 * 1024
 """Bytes of what a task says of itself."""
+LARGEST_CHUNK: Final = 64 * 1024
+"""Bytes of a chunk of a stream."""
+MOST_CHUNKS: Final = 10_000
+"""Chunks of one run."""
+MOST_STREAMED: Final = 8 * 1024 * 1024
+"""Bytes of the chunks of one attempt of a step, or of the function itself."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -39,6 +46,11 @@ class StepContext:
     attempt: int
     cancelled: bool = False
     told: bytes | None = field(default=None)
+    streamed: list[Streamed] = field(default_factory=list)
+    room: int = MOST_CHUNKS
+    """How many chunks it may stream."""
+    grown: int = 0
+    """Bytes of what it has streamed."""
 
 
 CURRENT: Final[ContextVar[StepContext | None]] = ContextVar("turnout_step", default=None)
@@ -46,7 +58,7 @@ CURRENT: Final[ContextVar[StepContext | None]] = ContextVar("turnout_step", defa
 
 
 class Context:
-    """The door from a task function to its run. Every method but `progress` is awaited."""
+    """The door from a task function to its run. All but `progress` and `stream` is awaited."""
 
     __slots__ = ("_gate", "_payload", "_run", "_task")
 
@@ -171,17 +183,20 @@ class Context:
         match: str | Mapping[str, Any] | None = None,
         timeout: Duration,
         id: str | None = None,  # noqa: A002
+        whole: bool = False,
     ) -> EventCommand:
         """Wait for an event that is emitted from now on; its payload, or None after the timeout.
 
         match: a path like `payload.order_id`, whose value must be the same in the event and in
-        this run's own payload; or a mapping of paths to values.
+        this run's own payload; or a mapping of paths to values. whole: give not the payload but
+        the event, as `{name, payload, event_id, key, emitted_at}`, the last in milliseconds.
         """
         check_event_name(name)
         for path in (match,) if isinstance(match, str) else (match or ()):
             check_path(path, field=f"wait for {name!r}: match")
         bound = millis(timeout, field=f"wait for {name!r}: timeout")
-        return EventCommand(self._gate, name if id is None else id, name, match, bound)
+        given = name if id is None else id
+        return EventCommand(self._gate, given, name, match, bound, whole=whole)
 
     def invoke(
         self,
@@ -244,8 +259,38 @@ class Context:
         elif self._gate.open:
             self._gate.told = raw
 
+    def stream(self, name: str, chunk: Any) -> None:
+        """Append a chunk, in JSON, to one of the run's streams; they are read as they are recorded.
+
+        In the function itself each call is recorded once, however often it is replayed. A step's
+        body that is tried again streams again: its chunks are marked with step and attempt. They
+        are recorded with the next commit: while a body runs about once a second, and as it ends.
+        """
+        check_stream_name(name)
+        raw = encode(chunk, what=f"a chunk of stream {name!r}")
+        if len(raw) > LARGEST_CHUNK:
+            raise TooLarge(
+                f"a chunk of stream {name!r} has {len(raw):,} bytes of JSON; at most"
+                f" {LARGEST_CHUNK:,} are streamed at once: split it"
+            )
+        here, gate = CURRENT.get(), self._gate
+        if here is not None:
+            _append(here, here.room, Streamed("", name, raw))
+        elif gate.open:
+            _append(gate, MOST_CHUNKS, Streamed(gate.branch, name, raw))
+
     def _here(self, name: str) -> StepContext:
         here = CURRENT.get()
         if here is None:
             raise ReplayError(f"ctx.{name} is known only inside a step's body")
         return here
+
+
+def _append(to: StepContext | Gate, room: int, one: Streamed) -> None:
+    if len(to.streamed) >= room or to.grown + len(one.value) > MOST_STREAMED:
+        raise TooLarge(
+            f"stream {one.name!r} is full: a run has at most {MOST_CHUNKS:,} chunks, and one"
+            f" attempt of a step, or the function itself, {MOST_STREAMED:,} bytes of them"
+        )
+    to.grown += len(one.value)
+    to.streamed.append(one)

@@ -14,7 +14,7 @@ from turnout.model.runs import Journal
 from turnout.worker.answers import executed, not_run
 from turnout.worker.bodies import Bodies
 from turnout.worker.claims import Claimed
-from turnout.worker.context import StepContext
+from turnout.worker.context import MOST_CHUNKS, StepContext
 from turnout.worker.flights import Flight
 from turnout.worker.landing import interrupt, land, tell_dropped
 from turnout.worker.runner import Runner
@@ -65,7 +65,12 @@ class Crew:
             run_id=run.run_id,
             provider=run.provider,
             attempt=attempt,
-            here=StepContext(run_id=run.run_id, step=attempt.step, attempt=attempt.number),
+            here=StepContext(
+                run_id=run.run_id,
+                step=attempt.step,
+                attempt=attempt.number,
+                room=MOST_CHUNKS - run.chunks,
+            ),
             answer=answer,
             began=asyncio.get_running_loop().time(),
             context=context,
@@ -181,7 +186,8 @@ class Crew:
         bound = self.runner.options.bound_of(flight.provider)
         waited = (asyncio.get_running_loop().time() - flight.began) * 1_000
         late = bound is not None and waited >= bound and not flight.answer.done()
-        if not late and flight.here.told == flight.shown:
+        said = (flight.here.told, len(flight.here.streamed))
+        if not late and said == flight.shown:
             return
         async with self.seats.at(flight.run_id) as seat:
             if flight.landing or flight.dropped:
@@ -189,8 +195,8 @@ class Crew:
             if seat.journal is None:
                 await self.runner.reload(seat, for_caller=False)
             # Nobody but a late caller reads what is next: hot, so that nothing is left lying.
-            then = await self.runner.look(seat, hot=not late, told=flight.here.told)
-            flight.shown = flight.here.told
+            then = await self.runner.look(seat, hot=not late, flight=flight)
+            flight.shown = said
             if late:
                 name, number = flight.attempt.step, flight.attempt.number
                 flight.answered(executed(not_run(name, number, Outcome.ACCEPTED), then))

@@ -7,7 +7,7 @@ from turnout.model.copying import changed
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
-from turnout.worker.commands import StepCommand
+from turnout.worker.commands import StepCommand, Streamed
 from turnout.worker.effects import Asked
 
 
@@ -42,6 +42,8 @@ class Decision:
     error: Failure | None = None
     told: bytes | None = None
     """What the function last said through ctx.progress."""
+    streamed: list[Streamed] = field(default_factory=list)
+    """All that the function streamed in this replay, old and new."""
     done: int = 0
     current: list[str] = field(default_factory=list)
     unasked: tuple[str, ...] = ()

@@ -232,7 +232,11 @@ def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> Asked:
         return at_path(path, told[0])
 
     wait = Wait(
-        run_id=run.run_id, step=step.step, event=command.event, match=match_of(command, own)
+        run_id=run.run_id,
+        step=step.step,
+        event=command.event,
+        match=match_of(command, own),
+        whole=command.whole,
     )
     if command.timeout == 0:
         return Asked(step=settled(changed(step, due_at=now), now))

@@ -33,7 +33,7 @@ class Flight:
     walk: Walk | None = None
     task: asyncio.Task[None] | None = None
     watched: int = 0
-    shown: bytes | None = None
+    shown: tuple[bytes | None, int] = (None, 0)
     landing: bool = False
     dropped: bool = False
     over: asyncio.Future[None] | None = None

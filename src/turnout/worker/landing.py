@@ -68,8 +68,9 @@ async def interrupt(runner: Runner, seats: Seats, flight: Flight) -> None:
     """Give an attempt back: it does not count, and another worker may begin the next at once."""
 
     def ending(journal: Journal, now: Millis) -> tuple[Attempt, Step]:
-        step = journal.steps[flight.attempt.step]
-        return interrupt_attempt(flight.attempt, now), step
+        name = flight.attempt.step
+        # As it is recorded: what it has streamed since its claim is not recorded twice.
+        return interrupt_attempt(journal.attempts[name][-1], now), journal.steps[name]
 
     flight.drop()
     async with seats.at(flight.run_id) as seat:
@@ -109,6 +110,7 @@ async def _commit(
         if step is not seat.known.steps[step.step]:
             draft.put_step(step)
         draft.tell(flight.here.told)
+        draft.stream_of(attempt, flight.here.streamed, now)
         hot = flight.answer.done()
         walk = None if go_on is None or hot else flight.walk
         decision = await runner.decide(seat, draft, now, hot=hot, walk=walk)

@@ -11,18 +11,27 @@ holds up nothing but its own runs.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from turnout.errors import ProviderUnavailable, Unavailable, UnknownRun
-from turnout.model.runs import Delivery, Journal, Wake
-from turnout.model.status import AttemptState, DeliveryState
+from turnout.model.runs import Delivery, Wake
+from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
 from turnout.ports.caller import Delivered, DurableCaller, Sighting
 from turnout.ports.clock import Clock, happened
 from turnout.ports.run_store import Handed, RunStore
+from turnout.worker.silence import Silences, expected
 from turnout.worker.underway import Aside, UnderWay, logged
 
 log = logging.getLogger(__name__)
@@ -37,9 +46,11 @@ class Pace:
     """How often the pump does what; milliseconds.
 
     idle: the longest pause between turns. resend: after which an unanswered wake is sent again.
-    look: how long a sent delivery may be silent before its provider is asked. hold: for how long
-    taken work is this pump's, unless renewed. retry: the first and the longest delay of a failed
-    sending. at_once: calls under way at the same time of each kind for each provider.
+    look: how long a sent delivery may be silent before its provider is asked. silence: how long one
+    that the provider calls running may be silent, though asked again and again, until it counts as
+    lost. hold: for how long taken work is this pump's, unless renewed. retry: the first and the
+    longest delay of a failed sending. at_once: calls under way at the same time of each kind for
+    each provider.
     """
 
     idle: Millis = 250
@@ -48,6 +59,7 @@ class Pace:
     patience: int = 5
     look: Millis = 15_000
     calm_look: Millis = 60_000
+    silence: Millis = 600_000
     hold: Millis = 10_000
     retry: tuple[Millis, Millis] = (200, 10_000)
     at_once: int = 8
@@ -78,7 +90,9 @@ class Pump:
         project: Callable[[str], Awaitable[None]] | None = None,
         ready: Callable[[str], bool] = lambda _name: True,
         pace: Pace | None = None,
+        embedded: Collection[str] = (),
     ) -> None:
+        """embedded: providers that this process calls for itself: their runs stand in its line."""
         self._store = store
         self._callers = callers
         self._upkeep = upkeep
@@ -93,6 +107,8 @@ class Pump:
         longest = pace.retry[1]
         self._late = Aside(clock, batch=pace.batch, wait=longest)
         self._expired = Aside(clock, batch=pace.batch, wait=longest)
+        self._embedded = embedded
+        self._silences = Silences(patience=pace.silence)
         self._turned_at: Millis = 0
         self._more_behind = False
         self._due = asyncio.Event()
@@ -250,24 +266,39 @@ class Pump:
         now = self._clock.now()
         journal = await self._store.load(delivery.run_id)
         if journal.run.state.terminal:
+            self._silences.heard(delivery.run_id)
             await self._store.stopped(delivery.run_id, delivery.number)
             return
         # A delivery that has never called is not silent because its run waits.
-        if delivery.state is DeliveryState.CLAIMED and _expected(journal, now):
+        if delivery.state is DeliveryState.CLAIMED and expected(journal, now):
+            self._silences.heard(delivery.run_id)
             await self._postpone(delivery, self._pace.calm_look)
             return
         sighting = await self._callers[delivery.provider].look(delivery)
         if _gone(sighting):
-            log.warning(
-                "the vendor run is gone; delivering again",
-                extra={"action": "redeliver", "run_id": delivery.run_id, "word": sighting.word},
-            )
-            await self._store.redeliver(delivery.run_id, delivery.number, delivery.provider, now)
+            await self._deliver_again(delivery, "the vendor run is gone", sighting)
+            return
+        if sighting.state is not RunStatus.RUNNING or delivery.provider in self._embedded:
+            self._silences.heard(delivery.run_id)
+        elif self._silences.lost(delivery, journal, now):
+            # It may call in yet: it is stopped, and told that it is superseded.
+            why = "the vendor run calls itself running, and has long been silent"
+            await self._deliver_again(delivery, why, sighting, stop=True)
             return
         await self._callers[delivery.provider].wake(
             [Wake(run_id=delivery.run_id, seq=journal.run.seq, due_at=now, delivery=delivery)]
         )
         await self._postpone(delivery, self._pace.look)
+
+    async def _deliver_again(
+        self, delivery: Delivery, why: str, sighting: Sighting, *, stop: bool = False
+    ) -> None:
+        told = {"action": "redeliver", "run_id": delivery.run_id, "word": sighting.word}
+        log.warning("%s; delivering again", why, extra=told)
+        now, which = self._clock.now(), (delivery.run_id, delivery.number, delivery.provider)
+        if await self._store.redeliver(*which, now, stop=stop):
+            self.nudge()
+        self._silences.heard(delivery.run_id)
 
     async def _wakes(self) -> int:
         wakes = await self._store.due_wakes(
@@ -355,18 +386,6 @@ class Pump:
             if delivery is not None and delivery.provider in self._callers:
                 groups.setdefault(delivery.provider, []).append(each)
         return list(groups.items())
-
-
-def _expected(journal: Journal, now: Millis) -> bool:
-    """Whether the run's silence is as it should be: a live attempt, or a wait that is not over."""
-    at_work = any(
-        attempt.state is AttemptState.CLAIMED and attempt.lease_until > now
-        for attempts in journal.attempts.values()
-        for attempt in attempts
-    )
-    run = journal.run
-    waiting = run.parked and (run.parked_until is None or run.parked_until > now)
-    return at_work or waiting
 
 
 def _gone(sighting: Sighting) -> bool:

@@ -140,6 +140,7 @@ class Replay:
         self.live.append(coroutine)
         index, value, error = 0, None, None
         while True:
+            self.gate.branch = prefix
             try:
                 asked = coroutine.send(value) if error is None else coroutine.throw(error)
             except StopIteration as stop:
@@ -336,6 +337,7 @@ class Replay:
     def _conclude(self, outcome: str, value: Any) -> None:
         decision = self.decision
         decision.told = self.gate.told
+        decision.streamed = self.gate.streamed
         if not self.seen.issuperset(self.steps):
             decision.unasked = tuple(name for name in self.steps if name not in self.seen)
             self._lose_unasked()

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
+from turnout.model.copying import changed
 from turnout.model.policies import Policies
 from turnout.model.protocol import Call, Next
 from turnout.model.runs import Calling, Journal, Run
-from turnout.model.status import ParkReason, RunStatus
+from turnout.model.status import AttemptState, ParkReason, RunStatus
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.model.transitions import begin, time_out
@@ -19,7 +20,7 @@ from turnout.worker.answers import next_ended, next_of
 from turnout.worker.changes import Draft, unparked
 from turnout.worker.decision import Decision
 from turnout.worker.effects import Effects
-from turnout.worker.flights import Flights
+from turnout.worker.flights import Flight, Flights
 from turnout.worker.replay import replay, replay_open
 from turnout.worker.seats import Seat
 from turnout.worker.walks import Walk
@@ -118,18 +119,19 @@ class Runner:
                 raise Superseded
         seat.read(journal)
 
-    async def look(self, seat: Seat, *, hot: bool = False, told: bytes | None = None) -> Next:
+    async def look(self, seat: Seat, *, hot: bool = False, flight: Flight | None = None) -> Next:
         """Bring the run as far as it goes, and say what is next.
 
-        hot: nobody reads the answer, so a run that can go on is woken. told: what a step's body
-        says of its progress.
+        hot: nobody reads the answer, so a run that can go on is woken. flight: a body that runs,
+        and whose progress and chunks are to be shown.
         """
         for _ in range(TRIES):
             now = self.clock.now()
             if seat.known.run.state.terminal:
                 break
             draft = Draft(seat.known)
-            draft.tell(told)
+            if flight is not None:
+                self._show(flight, draft, now)
             decision = await self.decide(seat, draft, now, hot=hot)
             if decision is None:
                 continue
@@ -179,6 +181,7 @@ class Runner:
             return Decision(held=True, done=decision.done)
         draft.record(decision, self.effects, now)
         self._tell(seat, draft, decision)
+        draft.stream(decision.streamed, now)
         return decision
 
     async def apply(
@@ -278,6 +281,17 @@ class Runner:
         if news or draft.run.progress is None:
             draft.tell(decision.told)
         seat.told = decision.told
+
+    def _show(self, flight: Flight, draft: Draft, now: Millis) -> None:
+        """Take up what a running body says, as long as its attempt stands."""
+        here, attempt = flight.here, flight.attempt
+        draft.tell(here.told)
+        tried = draft.journal.attempts.get(attempt.step, ())
+        last = tried[-1] if tried else attempt
+        if last.state is AttemptState.CLAIMED and last.number == attempt.number:
+            # It is written whole, and its lease may have been renewed since it was read.
+            alive = changed(last, lease_until=now + self.options.lease)
+            draft.stream_of(alive, here.streamed, now)
 
     def _wake_at(self, run: Run, decision: Decision, now: Millis, *, hot: bool) -> Millis | None:
         if decision.held or (hot and decision.ready):

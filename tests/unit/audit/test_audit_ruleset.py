@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.audit.ruleset import RULES, load, names, parse
-from turnout.audit.words import Needs, Present, needs, of_expression
+from turnout.audit.words import Index, Needs, needs, of_expression
 from turnout.errors import InvalidSettings
 
 DOCUMENT = Path(__file__).parents[3] / "migration_docs" / "audit.md"
@@ -86,6 +86,42 @@ def test_an_unknown_rule_set_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RULES.glob("*.toml")))
+def test_every_rule_set_that_ships_passes_the_examination(name: str) -> None:
+    """What `load` believes of a rule set that ships is what an examination finds."""
+    text = (RULES / f"{name}.toml").read_text(encoding="utf-8")
+    assert parse(text, source=name) == load(name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("expect = [1]", "expect = [true]", "example.0.expect.0: should be a whole number"),
+        ("safe = true", 'safe = "yes"', "fix.safe: should be true or false"),
+        ('import = ["@acme/sdk"', 'import = [7, "@acme/sdk"', "match.0.import.0: should be a str"),
+        ("import = [", "wrods = []\nimport = [", "match.0.wrods: is not known here; known: words"),
+        ('markers = ["acme", "acme queue"]', "markers = []", "markers: should not be empty"),
+        ('language = "typescript"', 'note = "x"', "example.0: give language or path"),
+        ('ruleset = "acme"', 'ruleset = "Acme!"', "ruleset: should fit"),
+    ],
+)
+def test_a_fault_says_what_should_be_there(old: str, new: str, named: str) -> None:
+    """The place in the file, and what is expected there."""
+    text = sample()
+    assert old in text
+    with pytest.raises(InvalidSettings) as raised:
+        parse(text.replace(old, new, 1), source="team.toml")
+    assert named in str(raised.value)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """Whoever writes a rule file is not sent back fault by fault."""
+    text = sample().replace('level = "error"', "level = 3").replace("safe = true", "safe = 1")
+    with pytest.raises(InvalidSettings) as raised:
+        parse(text, source="team.toml")
+    assert len(str(raised.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RULES.glob("*.toml")))
 def test_every_rule_set_that_ships_needs_words(name: str) -> None:
     """No rule opens every file: each match but a path has words."""
     for rule in load(name).rules:
@@ -100,7 +136,7 @@ def test_whatever_an_expression_matches_holds_one_of_its_words(text: str) -> Non
     """The text search drops no file that the expression would have matched."""
     words = of_expression(r"(acme|bolt)(\.send)?\(|queue[A-Z]{2}x+|(?i:Lift)off")
     assert words
-    assert Needs(sets=(words,)).met_by(Present(text.lower()))
+    assert Needs(sets=(words,)).met_by(Index(words).present(text))
 
 
 @pytest.mark.parametrize(

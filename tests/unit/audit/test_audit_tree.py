@@ -1,20 +1,24 @@
 """Trees: what is walked, what is kept, what is named; two engines with one answer."""
 
+import contextlib
+import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from turnout.audit.engine import audit
 from turnout.audit.ruleset import parse
 from turnout.audit.search import InProcess, Ripgrep, ripgrep
-from turnout.audit.walk import File, walk
+from turnout.audit.walk import File, _Ignore, _runs, walk
 from turnout.errors import WrongUse
 
 RULES = parse(
@@ -129,18 +133,51 @@ def test_both_engines_keep_the_same_files(
     for number, content in enumerate(contents):
         path = folder / f"f{number}"
         path.write_bytes(content)
-        files.append(File(str(path), len(content)))
+        files.append(File(str(path)))
     chosen = frozenset(word for word in words if "\n" not in word) or frozenset({"acme"})
     program = ripgrep()
     assert program
     assert InProcess().kept(files, chosen, []) == Ripgrep(program).kept(files, chosen, [])
 
 
+@needs_ripgrep
+@pytest.mark.parametrize("inside", ["", "repo/", "repo/sub/"])
+@pytest.mark.parametrize("root", [".", "./repo", "repo/sub/..", "absolute", "repo/sub/deep"])
+def test_where_ripgrep_walks_otherwise_our_walk_decides(here: Path, root: str, inside: str) -> None:
+    """Ignore files that ripgrep takes and we do not, and the other way round, change nothing."""
+    names = [".gitignore", ".ignore", ".rgignore", ".git/info/exclude"]
+    write(here, {f"{inside}{name}": f"x{n}.ts\nout/\n" for n, name in enumerate(names)})
+    files = [f"{folder}x{n}.ts" for folder in ("", "repo/", "repo/sub/") for n in range(4)]
+    files += ["repo/out/a.ts", "repo/sub/deep/out/a.ts", "repo/node_modules/a.ts", ".git/a.ts"]
+    write(here, dict.fromkeys([*files, "repo/sub/deep/b\n1.ts"], "acme"))
+    write(here, dict.fromkeys(["repo/none.ts", "repo/sub/deep/none.ts"], "bolt"))
+    (here / "repo/sub/linked").symlink_to("deep")
+    path = str(here / "repo") if root == "absolute" else root
+    slow = audit(RULES, [path, "repo/sub/x0.ts"], engine="re2", processes=1)
+    fast = audit(RULES, [path, "repo/sub/x0.ts"], engine="ripgrep", processes=1)
+    assert slow == fast
+    assert slow.counted.opened
+
+
+@needs_ripgrep
+def test_most_files_are_searched_while_we_walk(here: Path) -> None:
+    """In a usual tree nothing is asked for twice."""
+    write(here, TREE)
+    program = ripgrep()
+    assert program
+    engine, words = Ripgrep(program), frozenset({"acme"})
+    engine.begin(["."], words)
+    files = walk(["."]).files
+    assert engine.ahead
+    assert engine.ahead.seen().keys() == {file.path for file in files}
+    assert engine.kept(files, words, []) == InProcess().kept(files, words, [])
+
+
 def test_a_word_across_two_blocks_is_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The in-process search reads in blocks that overlap."""
     monkeypatch.setattr("turnout.audit.search.CHUNK", 64)
     write(here, {"a": b"x" * 62 + b"acme", "b": b"x" * 500})
-    files = [File("a", 66), File("b", 500)]
+    files = [File("a"), File("b")]
     assert InProcess().kept(files, frozenset({"acme"}), []) == {"a"}
 
 
@@ -183,6 +220,63 @@ def test_git_says_the_same_about_what_is_ignored(here: Path) -> None:
     assert {file.path for file in walk(["."]).files} == set(listed.split("\0")) - {""}
     inner = {file.path for file in walk(["sub"]).files}
     assert inner == {name for name in listed.split("\0") if name.startswith("sub/")}
+
+
+PATTERN_PIECES = ["a", "b", ".a", "*", "**", "?", "/", "!", "#", " ", "\\", "[ab]", "-", "é", "\t"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(st.lists(st.sampled_from(PATTERN_PIECES), max_size=4).map("".join), max_size=4),
+    paths=st.lists(
+        st.lists(
+            st.sampled_from(["a", "b", ".a", "ab", "b.a", "a b", "é"]), min_size=1, max_size=3
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    folder=st.booleans(),
+)
+def test_patterns_mean_what_they_mean_to_git(
+    lines: list[str], paths: list[list[str]], folder: bool
+) -> None:
+    """Whatever a pattern is turned into: the last one that fits decides, as a library reads it."""
+    ignore = _Ignore("", tuple(_runs(lines)))
+    patterns = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            patterns.append(GitIgnoreSpecPattern(line))
+    for parts in paths:
+        path = "/".join(parts) + "/" * folder
+        above = ["/".join(parts[: n + 1]) + "/" for n in range(len(parts) - 1)]
+        if not any(ignore.verdict(each) for each in above):  # else it would never be asked about
+            said = [each.include for each in patterns if each.match_file(path)]
+            assert ignore.verdict(path) == (said[-1] if said else None)
+
+
+@needs_ripgrep
+def test_a_file_found_by_its_path_is_found_wherever_it_stands(here: Path) -> None:
+    """Globs of paths are looked at in full, whatever words they are sieved by."""
+    globs = ["conf/*.ts", "**/deep/**", "[xy].md", "*.acme", "A?ne.txt"]
+    written = "".join(
+        f'[[rule]]\nid="p{n}"\nwhy="w"\nlevel="warn"\nscope=["code","docs","config"]\n'
+        f"match={{path={json.dumps(glob)}}}\n"
+        for n, glob in enumerate(globs)
+    )
+    rules = parse(f'ruleset="x"\nversion="1"\ntitle="x"\nmarkers=["acme"]\n{written}', source="x")
+    names = [
+        "conf/a.ts",
+        "sub/conf/a.ts",
+        "deep/a",
+        "b/deep/c/d",
+        "x.md",
+        "z.md",
+        "q.acme",
+        "Aone.txt",
+    ]
+    write(here, dict.fromkeys(names, "nothing"))
+    found = {finding.path for finding in audit(rules, ["."]).findings}
+    assert found == {"conf/a.ts", "deep/a", "b/deep/c/d", "x.md", "q.acme", "Aone.txt"}
 
 
 def test_a_file_that_is_named_is_read_even_if_ignored(here: Path) -> None:
@@ -248,18 +342,12 @@ NESTED = "(" * 50_000
 )
 def test_hostile_files_end(here: Path, name: str, text: str) -> None:
     """Deep nesting, endless openings, aliases: told or named, and soon."""
-    rules = RULES.model_copy(
-        update={
-            "rules": (
-                *RULES.rules,
-                parse(
-                    'ruleset="x"\nversion="1"\ntitle="x"\nmarkers=["acme"]\n[[rule]]\nid="k"\nwhy="w"\n'
-                    'level="warn"\nscope=["config","docs"]\n[[rule.match]]\nconfig_key="acme"\n',
-                    source="x",
-                ).rules[0],
-            )
-        }
+    key = parse(
+        'ruleset="x"\nversion="1"\ntitle="x"\nmarkers=["acme"]\n[[rule]]\nid="k"\nwhy="w"\n'
+        'level="warn"\nscope=["config","docs"]\n[[rule.match]]\nconfig_key="acme"\n',
+        source="x",
     )
+    rules = replace(RULES, rules=(*RULES.rules, *key.rules))
     write(here, {name: text})
     report = audit(rules, ["."], processes=1)
     assert report.findings or report.problems or report.exempted

@@ -122,3 +122,18 @@ def test_a_demo_that_cannot_write_names_its_option(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "--out" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_ended_run_is_followed_to_its_end(folder: Path) -> None:
+    """One object a line with --json, ids to go on from, and 1 for a run that did not complete."""
+    emitted = turnout(folder, "emit", "text/received", "--app", "hello:words", "--json")
+    (ref,) = json.loads(emitted.stdout)["runs"]
+    assert turnout(folder, "runs", "cancel", ref["run_id"], "--app", "hello:words").returncode == 0
+    follow = ("runs", "follow", ref["run_id"], "--app", "hello:words")
+    done = turnout(folder, *follow, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, last["event"], last["state"]) == (1, "status", "cancelled")
+    assert "status   cancelled" in turnout(folder, *follow).stdout
+    assert turnout(folder, *follow, "--after", last["id"]).stdout == ""
+    wrong = turnout(folder, *follow, "--after", "soon")
+    assert (wrong.returncode, "not the id of an event" in wrong.stderr) == (2, True)

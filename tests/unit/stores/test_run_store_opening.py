@@ -248,3 +248,25 @@ async def test_a_file_that_stays_locked_is_unavailable(
     holder.execute("ROLLBACK")
     await store.emit([emission(new_run())])
     await store.close()
+
+
+async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(
+    tmp_path: Path,
+) -> None:
+    """A run of older code is read, and has streamed nothing; what older code inserts is good."""
+    url, file = f"sqlite:///{tmp_path}/runs.db", tmp_path / "runs.db"
+    store = open_run_store(url)
+    await store.emit([emission(new_run("r1"))])
+    await store.close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP TABLE turnout_chunks")
+        dropped = ("turnout_runs.streamed", "turnout_runs.chunks", "turnout_attempts.streamed")
+        for name in (*dropped, "turnout_replicas.links"):
+            table, _, column = name.partition(".")
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    assert upgrade(url) == migrate.HEAD
+    store = open_run_store(url)
+    run, chunks = await store.streamed("r1", after=0, limit=1)
+    assert (run.chunks, run.streamed, tuple(chunks)) == (0, None, ())
+    await store.close()

@@ -17,7 +17,7 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Knows, Notice, Sighting, Surroundings
+from turnout.ports.caller import Delivered, Knows, LinkStatus, Notice, Sighting, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
 from turnout_inngest.functions import Serving, event_name, tasks_of
@@ -96,6 +96,10 @@ class InngestCaller:
         """Say what stands open at the server, who else is there, and how our keys are."""
         around = LookAround(self._api, self._app, self._settings)
         return await around.notices(knows)
+
+    def link(self) -> LinkStatus | None:
+        """Say how the socket to the server stands; None where the server calls us over HTTP."""
+        return None if self._link is None else self._link.status
 
     async def start(self) -> None:
         """Nothing to begin: the vendor calls, or we connect as soon as we register."""

@@ -14,12 +14,12 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import inngest
 
 from turnout.errors import InvalidSettings, ProviderUnavailable, TurnoutError
+from turnout.ports.caller import LinkState, LinkStatus
 
 log = logging.getLogger(__name__)
 
@@ -35,24 +35,6 @@ GRACE: Final = 30.0
 """Seconds in which a connection that is closed ends what it is doing."""
 LOOK_EVERY: Final = 15.0
 """Seconds between looks whether somebody else has armed or disarmed schedules."""
-
-
-class State(StrEnum):
-    """Where the link stands."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkStatus:
-    """What the link is doing, how often it had to begin anew, and what went wrong last."""
-
-    state: State
-    connections: int = 0
-    problem: str = ""
 
 
 class Connection(Protocol):
@@ -137,7 +119,9 @@ class Link:
         self._news = asyncio.Condition()
         self._held: list[_Held] = []
         self._keeper: asyncio.Task[None] | None = None
-        self.status = LinkStatus(state=State.IDLE)
+        self._problem = ""
+        """What stands in the way now; the status keeps what last did."""
+        self.status = LinkStatus(state=LinkState.IDLE)
 
     @property
     def crons(self) -> Crons:
@@ -149,7 +133,7 @@ class Link:
 
         It is tried on all the same, and for ever.
         """
-        if self.status.state is State.CLOSED:
+        if self.status.state is LinkState.CLOSED:
             raise ProviderUnavailable("the link to Inngest is closed")
         self._renew(crons)
         mine = self._offer
@@ -159,12 +143,12 @@ class Link:
             async with asyncio.timeout(READY_WITHIN), self._news:
                 await self._news.wait_for(lambda: self._greeted >= mine)
         except TimeoutError:
-            why = self.status.problem or "no answer"
+            why = self._problem or "no answer"
             raise ProviderUnavailable(f"Inngest's gateway does not take us in: {why}") from None
 
     def drain(self) -> None:
         """Take no more calls, and make no connection any more; what is under way goes on."""
-        self._note(State.CLOSED)
+        self._note(LinkState.CLOSED)
         if self._keeper is not None:
             self._keeper.cancel()
         for each in list(self._held):
@@ -195,7 +179,7 @@ class Link:
                     await self._while_held(held)
                 if self._changed.is_set():
                     continue
-                self._note(State.CONNECTING)
+                self._note(LinkState.CONNECTING)
                 with contextlib.suppress(TimeoutError):
                     wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - to spread replicas out
                     await asyncio.wait_for(self._changed.wait(), wait)
@@ -206,11 +190,11 @@ class Link:
 
     def _open(self) -> _Held | None:
         """Begin to connect."""
-        self._note(State.CONNECTING if not self._is_connected() else State.CONNECTED)
+        self._note(LinkState.CONNECTING if not self._is_connected() else LinkState.CONNECTED)
         try:
             connection = self._connect(self._crons)
         except Exception as error:  # noqa: BLE001 - the SDK raises bare ones
-            self._note(State.CONNECTING, error)
+            self._note(LinkState.CONNECTING, error)
             return None
         running = asyncio.create_task(connection.start())
         held = _Held(connection=connection, offer=self._offer, running=running)
@@ -238,7 +222,7 @@ class Link:
             if each is not held:
                 self._retire(each)
         self.status = replace(self.status, connections=self.status.connections + 1)
-        self._note(State.CONNECTED)
+        self._note(LinkState.CONNECTED)
         async with self._news:
             self._greeted = max(self._greeted, held.offer)
             self._news.notify_all()
@@ -293,17 +277,18 @@ class Link:
         error = held.running.exception()
         if held.retiring is None and held in self._held:
             self._held.remove(held)
-        if error is not None and self.status.state is not State.CLOSED:
+        if error is not None and self.status.state is not LinkState.CLOSED:
             self._note(self.status.state, error)
 
-    def _note(self, state: State, error: BaseException | None = None) -> None:
-        if self.status.state is State.CLOSED:
+    def _note(self, state: LinkState, error: BaseException | None = None) -> None:
+        if self.status.state is LinkState.CLOSED:
             return
-        problem = "" if state is State.CONNECTED and error is None else self.status.problem
+        problem = "" if state is LinkState.CONNECTED and error is None else self._problem
         if error is not None:
             problem = str(error)[:500] or type(error).__name__
-        changed = (state, problem) != (self.status.state, self.status.problem)
-        self.status = replace(self.status, state=state, problem=problem)
+        changed = (state, problem) != (self.status.state, self._problem)
+        self._problem = problem
+        self.status = replace(self.status, state=state, problem=problem or self.status.problem)
         if changed:
             level = logging.WARNING if problem else logging.INFO
             log.log(level, "link", extra={"action": "connect", "state": state, "error": problem})

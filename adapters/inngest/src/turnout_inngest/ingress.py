@@ -40,6 +40,8 @@ LARGEST_BODY: Final = 16 * 1024 * 1024
 LONGEST_ID: Final = 400
 LONGEST_SEED: Final = 256
 RESERVED: Final = ("inngest/", "turnout/")
+STARTS: Final = "adopted/"
+"""What an event's name begins with that starts one adopted task: those nobody sends."""
 _FIRST_TS, _LAST_TS = 315_532_800_000, 4_102_444_800_000
 """1980 and 2100, in milliseconds, as at the vendor."""
 
@@ -55,7 +57,7 @@ def names_of(app: App, settings: InngestSettings) -> tuple[str, ...]:
 def subscribed(app: App) -> Iterator[str]:
     """Name the events that start a task of the app, or cancel one."""
     for task in app.tasks:
-        yield from task.on
+        yield from (each for each in task.on if not each.startswith(STARTS))
         yield from (each.event for each in task.policies.cancel_on)
 
 
@@ -111,6 +113,13 @@ def event_key(name: str, event_id: str) -> str:
     return f"inngest:{name}:sha256={hashlib.sha256(event_id.encode()).hexdigest()}"
 
 
+def _seed_key(name: str, seeded: str) -> str | None:
+    """Write the key of an event without an id, as one request that is sent again has it."""
+    if not seeded:
+        return None
+    return f"inngest-seed:{name}:{hashlib.sha256(seeded.encode()).hexdigest()}"
+
+
 class Door:
     """Takes events as the vendor's server does: `POST /{key}`, one or a list."""
 
@@ -162,11 +171,11 @@ class Door:
             raise WrongUse(f"event {name[:200]!r}: data is an object")
         if not isinstance(event_id, str | None):
             raise WrongUse(f"event {name[:200]!r}: id is a text")
-        known = event_id or seeded
+        known = event_key(name, event_id) if event_id else _seed_key(name, seeded)
         return Event(
             name=name,
             payload=data or {},
-            key=event_key(name, known) if known else None,
+            key=known,
             at=self._later(given.get("ts"), name),
         )
 

@@ -69,7 +69,8 @@ class LookAround:
                 answer = await http.request(method, api + path, json=body)
             except httpx.HTTPError:
                 continue
-            if answer.status_code == HTTPStatus.OK:
+            # The server says 200, and nothing, to paths that it does not have.
+            if answer.status_code == HTTPStatus.OK and answer.content:
                 found.append(Notice(text=f"{path} of the server is open: {means}", fix=FENCE))
         if found:
             means = "everyone who reaches it can start any function"

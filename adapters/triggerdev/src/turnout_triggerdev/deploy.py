@@ -24,7 +24,7 @@ from turnout.errors import InvalidSettings, ProviderRefused, TurnoutError
 from turnout.model.protocol import PROTOCOL
 from turnout.model.tasks import App
 from turnout.model.time import Millis
-from turnout_triggerdev.api import Api, text_of
+from turnout_triggerdev.api import Api, items_of, text_of
 from turnout_triggerdev.definition import FILE, built, stale
 from turnout_triggerdev.probe import probe
 from turnout_triggerdev.settings import Settings, read_settings
@@ -213,8 +213,10 @@ def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> Step:
 
 
 async def _latest(api: Api) -> str | None:
-    found = await api.get("/api/v1/deployments/latest")
-    return None if found is None else text_of(found, "version")
+    """Find the newest deployed version; the API's own `latest` means workers of another kind."""
+    found = await api.get("/api/v1/deployments", params={"status": "DEPLOYED"})
+    versions = [text_of(each, "version") for each in items_of(found or {})]
+    return versions[0] if versions else None
 
 
 def _no_version(before: str | None) -> Step:

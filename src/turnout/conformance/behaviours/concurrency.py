@@ -42,7 +42,7 @@ async def runs_start_in_order_of_emit(world: World) -> None:
 async def other_keys_are_free(world: World) -> None:
     """A run of another key does not wait."""
     held, free = world.fresh(), world.fresh()
-    first = await world.start("single", **{"id": "1", "group": held, "for": 10.0})
+    first = await world.start("single", **{"id": "1", "group": held, "for": 10.0 * world.longer})
     await world.noted(held, "begin:1")
     other = await world.start("single", id="2", group=free)
     result_of(await world.ended(other))
@@ -83,7 +83,7 @@ async def a_failed_run_gives_its_slot_back(world: World) -> None:
 async def a_waiting_run_is_queued(world: World) -> None:
     """A run that waits for its slot is queued, not running."""
     group = world.fresh()
-    first = await world.start("single", **{"id": "1", "group": group, "for": 8.0})
+    first = await world.start("single", **{"id": "1", "group": group, "for": 8.0 * world.longer})
     await world.noted(group, "begin:1")
     second = await world.start("single", id="2", group=group)
     await world.parked(second, "slot")

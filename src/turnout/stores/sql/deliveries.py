@@ -217,14 +217,17 @@ def postpone(tx: Transaction, run_id: str, number: int, due_at: int) -> None:
     tx.put(_MOVE, [(run_id, number, due_at)])
 
 
-def redeliver(tx: Transaction, run_id: str, number: int, provider: str, now: int) -> bool:
+def redeliver(
+    tx: Transaction, run_id: str, number: int, provider: str, now: int, *, stop: bool
+) -> bool:
     """Supersede a live delivery by the next; on another provider it is a move, and fences."""
     run = read_run(tx, run_id, locked=True)
     if run.delivery != number or run.state.terminal:
         return False
     moved = int(provider != run.provider)
-    # The old provider's run is stopped; at the same provider it is gone, or ends as superseded.
-    tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": moved, "to_due_at": now})
+    # The old provider's run is stopped; at the same provider it mostly is gone.
+    stopping = int(stop or moved)
+    tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": stopping, "to_due_at": now})
     tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
     tx.put(_INSERT, [delivery_row(run, number + 1, provider, max(now, run.due_at))])
     return True

@@ -7,16 +7,19 @@ from typing import Any, Final
 from sqlalchemy import CTE, Update, bindparam, func, null, select, update
 
 from turnout.errors import UnknownRun
-from turnout.model.runs import Change, Journal, Run, Step, Transition
+from turnout.model.runs import Change, Chunk, Journal, Run, Step, Transition
 from turnout.model.status import RunStatus
 from turnout.ports.run_store import RunFilter
 from turnout.stores.sql.rows import (
     ATTEMPT_COLUMNS,
+    CHUNK_COLUMNS,
     RUN_COLUMNS,
     STEP_COLUMNS,
     attempt_of,
     attempt_row,
     changed_values,
+    chunk_of,
+    chunk_row,
     run_of,
     step_of,
     step_row,
@@ -26,6 +29,7 @@ from turnout.stores.sql.rows import (
 from turnout.stores.sql.schema import (
     among,
     attempts,
+    chunks,
     fixed,
     for_rows,
     given,
@@ -57,6 +61,12 @@ _TRANSITIONS: Final = (
     .where(transitions.c.run_id == given(transitions.c.run_id))
     .order_by(transitions.c.seq, transitions.c.place)
 )
+_CHUNKS: Final = (
+    select(*CHUNK_COLUMNS)
+    .where(chunks.c.run_id == given(chunks.c.run_id), chunks.c.number >= bindparam("of_after"))
+    .order_by(chunks.c.number)
+    .limit(bindparam("limit"))
+)
 _CHILDREN: Final = (
     select(*RUN_COLUMNS)
     .where(runs.c.parent_run_id == given(runs.c.parent_run_id))
@@ -70,6 +80,7 @@ _CONDITIONS: Final = {
 }
 _PUT_STEP: Final = insert_rows(steps, or_replace=True)
 _PUT_ATTEMPT: Final = insert_rows(attempts, or_replace=True)
+_CHUNK: Final = insert_rows(chunks)
 _TRANSITION: Final = insert_rows(transitions)
 _RELEASE: Final = for_rows(
     attempts,
@@ -132,6 +143,17 @@ def read_transitions(tx: Transaction, run_id: str) -> Sequence[Transition]:
     return [transition_of(row) for row in found]
 
 
+def read_streamed(
+    tx: Transaction, run_id: str, after: int, limit: int
+) -> tuple[Run, Sequence[Chunk]]:
+    """Read a run, and its chunks from a number on."""
+    run = read_run(tx, run_id)
+    if run.chunks <= after:
+        return run, ()
+    wanted = {"of_run_id": run_id, "of_after": after, "limit": limit}
+    return run, [chunk_of(row) for row in tx.rows(_CHUNKS, wanted)]
+
+
 def read_children(tx: Transaction, run_id: str) -> Sequence[Run]:
     """Read the runs that a run invoked, in order of emit."""
     return [run_of(row) for row in tx.rows(_CHILDREN, {"of_parent_run_id": run_id})]
@@ -167,6 +189,9 @@ def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
             for each in written
             for place, passed in enumerate(each.transitions)
         ],
+    )
+    tx.put(
+        _CHUNK, [chunk_row(each.before.run_id, chunk) for each in written for chunk in each.chunks]
     )
     return done
 

@@ -1,14 +1,18 @@
 """Routes of tasks, and the replicas of the service."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Final
 
+import orjson
 from sqlalchemy import bindparam, select
 
+from turnout.model.canonical import canonical_bytes
 from turnout.model.routing import Route, Stage
+from turnout.ports.caller import LinkState, LinkStatus
 from turnout.ports.run_store import Replica
 from turnout.stores.sql.schema import put_into, replicas, routes
-from turnout.stores.sql.statements import Transaction
+from turnout.stores.sql.statements import Row, Transaction
 
 _ROUTES: Final = select(
     routes.c.task, routes.c.stage, routes.c.old, routes.c.new, routes.c.percentage
@@ -40,14 +44,25 @@ def beat(tx: Transaction, replica: Replica) -> None:
     """Publish that a replica lives."""
     values = {"replica_id": replica.replica_id, "provider": replica.provider}
     values |= {"definition": replica.definition, "version": replica.version}
-    tx.write(_BEAT, {**values, "seen_at": replica.seen_at})
+    links = canonical_bytes({name: asdict(each) for name, each in replica.links.items()})
+    tx.write(_BEAT, {**values, "seen_at": replica.seen_at, "links": links})
 
 
 def read_replicas(tx: Transaction, since: int) -> Sequence[Replica]:
     """Read the replicas that have beaten since."""
-    return [
-        Replica(
-            replica_id=row[0], provider=row[1], definition=row[2], version=row[3], seen_at=row[4]
-        )
-        for row in tx.rows(_SEEN, {"since": since})
-    ]
+    return [_replica(row) for row in tx.rows(_SEEN, {"since": since})]
+
+
+def _replica(row: Row) -> Replica:
+    replica_id, provider, definition, version, seen_at, links = row
+    return Replica(
+        replica_id=replica_id,
+        provider=provider,
+        definition=definition,
+        version=version,
+        seen_at=seen_at,
+        links={
+            name: LinkStatus(**{**told, "state": LinkState(told["state"])})
+            for name, told in orjson.loads(links or b"{}").items()
+        },
+    )

@@ -10,6 +10,7 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.events import StoredEvent
 from turnout.model.runs import (
     Attempt,
+    Chunk,
     Delivery,
     Failure,
     Run,
@@ -41,11 +42,12 @@ RUN_COLUMNS: Final = tuple(
         *("state", "seq", "fence", "delivery", "definition", "code_version", "key", "limit_key"),
         *("started_at", "ended_at", "deadline_at", "parked", "parked_until", "parked_for"),
         *("parent_run_id", "parent_step", "result", "error_name", "error_message", "progress"),
-        *("emit_seq", "shadow"),
+        *("emit_seq", "shadow", "streamed", "chunks"),
     )
 )
 STEP_COLUMNS: Final = tuple(schema.steps.c)[1:]
 ATTEMPT_COLUMNS: Final = tuple(schema.attempts.c)[1:-1]
+CHUNK_COLUMNS: Final = tuple(schema.chunks.c)[1:]
 DELIVERY_COLUMNS: Final = tuple(
     each for each in schema.deliveries.c if each.name not in {"error", "watched"}
 )
@@ -85,6 +87,8 @@ def run_of(row: Row) -> Run:
         progress=row[27],
         emit_seq=row[28],
         shadow=row[29],
+        streamed=row[30],
+        chunks=row[31],
     )
 
 
@@ -119,6 +123,8 @@ def run_row(run: Run) -> Row:
         run.result,
         *_error(run.error),
         run.progress,
+        run.streamed,
+        run.chunks,
         None,  # no wake is owed to it
         0,
         -1,  # and it has no artifacts yet, which are due
@@ -188,6 +194,7 @@ def attempt_of(row: Row) -> Attempt:
         ended_at=row[8],
         error=_failure(row[9], row[10]),
         retry_at=row[11],
+        streamed=row[12],
     )
 
 
@@ -207,6 +214,7 @@ def attempt_row(run: Run, attempt: Attempt) -> Row:
         attempt.ended_at,
         *_error(attempt.error),
         attempt.retry_at,
+        attempt.streamed,
         int(claimed and not run.state.terminal),
     )
 
@@ -219,6 +227,16 @@ def transition_row(run_id: str, seq: int, place: int, passed: Transition) -> Row
 def transition_of(row: Row) -> Transition:
     """Read a transition from (state, at)."""
     return Transition(state=_RUN_STATES[row[0]], at=row[1])
+
+
+def chunk_row(run_id: str, chunk: Chunk) -> Row:
+    """Write a chunk."""
+    return run_id, chunk.number, chunk.name, chunk.value, chunk.at, chunk.step, chunk.attempt
+
+
+def chunk_of(row: Row) -> Chunk:
+    """Read a chunk from CHUNK_COLUMNS."""
+    return Chunk(number=row[0], name=row[1], value=row[2], at=row[3], step=row[4], attempt=row[5])
 
 
 def delivery_of(row: Row, run: Run | None = None) -> Delivery:
@@ -259,12 +277,18 @@ def event_row(event: StoredEvent) -> Row:
     )
 
 
+_WHOLE: Final = ["", "whole"]
+"""Among the further matches of a wait: not a path, which is never empty, but a wish."""
+
+
 def wait_of(row: Row) -> Wait:
     """Read a wait from (run_id, step, event, path, value, more)."""
     run_id, step, event, path, value, more = row
     first = ((path, value),) if path else ()
-    rest = tuple((where, text.encode()) for where, text in orjson.loads(more))
-    return Wait(run_id=run_id, step=step or None, event=event, match=first + rest)
+    told = orjson.loads(more)
+    rest = tuple((where, text.encode()) for where, text in told if where)
+    whole = _WHOLE in told
+    return Wait(run_id=run_id, step=step or None, event=event, match=first + rest, whole=whole)
 
 
 def wait_values(wait: Wait, place: int) -> dict[str, Any]:
@@ -277,7 +301,9 @@ def wait_values(wait: Wait, place: int) -> dict[str, Any]:
         "event": wait.event,
         "path": path,
         "value": value,
-        "more": canonical_bytes([[where, text.decode()] for where, text in more]),
+        "more": canonical_bytes(
+            [*([where, text.decode()] for where, text in more), *([_WHOLE] if wait.whole else [])]
+        ),
     }
 
 

@@ -132,6 +132,8 @@ runs: Final = Table(
     _text("error_name", "the class of the error it failed with", nullable=True),
     _text("error_message", "and its message", nullable=True),
     _json("progress", "what the task last said of itself"),
+    _json("streamed", "how many chunks each branch of the function has streamed"),
+    _whole("chunks", "how many chunks are recorded", server_default=text("0")),
     _whole("wake_at", "when a wake is owed to it", nullable=True),
     _whole("wake_sent", "how often that wake was sent"),
     _whole("projected_seq", "the seq that the artifacts show"),
@@ -205,9 +207,24 @@ attempts: Final = Table(
     _text("error_name", "the class of the error it failed with", nullable=True),
     _text("error_message", "and its message", nullable=True),
     _whole("retry_at", "when the next may be claimed", nullable=True),
+    _whole("streamed", "how many of its chunks are recorded", server_default=text("0")),
     _whole("leased", "1 while it is claimed and its run lives"),
     Index("turnout_attempts_leased", "lease_until", **_where("leased = 1")),
     comment="Attempts: tries of steps.",
+    sqlite_with_rowid=False,
+)
+
+chunks: Final = Table(
+    "turnout_chunks",
+    metadata,
+    _of_run(primary_key=True),
+    _whole("number", "its place in the run, from 0", primary_key=True),
+    _text("name", "the stream's name"),
+    _json("value", "what was streamed", nullable=False),
+    _whole("at", "when it was recorded"),
+    _text("step", "whose body streamed it; null: the function itself", nullable=True),
+    _whole("attempt", "and in which attempt", nullable=True),
+    comment="Chunks: what runs stream of themselves; append-only.",
     sqlite_with_rowid=False,
 )
 
@@ -325,6 +342,7 @@ replicas: Final = Table(
     _text("definition", "the digest of its app's definition"),
     _text("version", "of Turnout"),
     _whole("seen_at", "when it last said so"),
+    _json("links", "its own connections to vendors, by provider"),
     comment="The processes of the service.",
     sqlite_with_rowid=False,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
 from turnout.model.routing import Route
-from turnout.model.runs import Change, Delivery, Emission, Journal, Run, Transition, Wake
+from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, Transition, Wake
 from turnout.model.schedules import Schedule
 from turnout.model.time import Millis
 from turnout.ports.run_store import Handed, OwnedSchedule, Replica, RunFilter
@@ -59,6 +59,11 @@ class SqlRunStore:
         work = partial(journals.read_transitions, run_id=run_id)
         return await self._committer.read("transitions", work)
 
+    async def streamed(self, run_id: str, *, after: int, limit: int) -> tuple[Run, Sequence[Chunk]]:
+        """Read a run, and its chunks from a number on."""
+        work = partial(journals.read_streamed, run_id=run_id, after=after, limit=limit)
+        return await self._committer.read("streamed", work)
+
     async def children(self, run_id: str) -> Sequence[Run]:
         """Read the runs that a run invoked."""
         work = partial(journals.read_children, run_id=run_id)
@@ -108,11 +113,13 @@ class SqlRunStore:
         work = partial(deliveries.postpone, run_id=run_id, number=number, due_at=due_at)
         await self._committer.write("postpone", work, run_id)
 
-    async def redeliver(self, run_id: str, number: int, provider: str, now: Millis) -> bool:
+    async def redeliver(
+        self, run_id: str, number: int, provider: str, now: Millis, *, stop: bool = False
+    ) -> bool:
         """Supersede delivery `number` by number + 1."""
 
         def work(tx: Transaction) -> bool:
-            return deliveries.redeliver(tx, run_id, number, provider, now)
+            return deliveries.redeliver(tx, run_id, number, provider, now, stop=stop)
 
         return await self._committer.write("redeliver", work, run_id)
 

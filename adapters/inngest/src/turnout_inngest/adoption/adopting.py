@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import inngest
@@ -18,12 +18,21 @@ from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
 from turnout.model.time import Duration, millis
 from turnout.ports.adoption import Adoption, Kept
+from turnout.ports.caller import Emit
 from turnout_inngest.adoption.endpoint import Endpoint
 from turnout_inngest.adoption.events import event_of, failure_event
+from turnout_inngest.adoption.handover import (
+    Handing,
+    check_moments,
+    handing,
+    running_loop,
+    started_alone,
+)
 from turnout_inngest.adoption.options import Reading, read_options
-from turnout_inngest.adoption.sdk import Declared, all_declared, loaded_functions
-from turnout_inngest.adoption.source import Written, written
+from turnout_inngest.adoption.sdk import Declared, all_declared, declared, loaded_functions
+from turnout_inngest.adoption.source import Written, awaited, written
 from turnout_inngest.adoption.turns import Plan, Turns
+from turnout_inngest.ingress import STARTS
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _DATA: Final = TypeAdapter(dict[str, Any])
@@ -39,14 +48,60 @@ class Adopted:
     schedules: tuple[Schedule, ...]
     report: tuple[Adoption, ...]
 
-    def app(self, name: str | None = None, *, tasks: Sequence[Task] = ()) -> App:
+    def app(
+        self, name: str | None = None, *, tasks: Sequence[Task] = (), schedules: bool = True
+    ) -> App:
         """Gather the tasks, and others beside them, into an app.
 
         name: without one `<the client's app id>-turnout`. It is not the client's own: what is
-        registered under that one at the vendor goes on, until its runs have ended.
+        registered under that one at the vendor goes on, until its runs have ended. schedules: not
+        while the vendor fires them; it hands them over with the rest.
         """
         own = _safe(f"{self.client.app_id}-turnout")
-        return App(name=name or own, tasks=(*self.tasks, *tasks), schedules=self.schedules)
+        mine = self.schedules if schedules else ()
+        return App(name=name or own, tasks=(*self.tasks, *tasks), schedules=mine)
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Name the events that cancel a run or are awaited, and start no task: to be let in."""
+        starting = {each for task in self.tasks for each in task.on}
+        return tuple(each for each in self._needed if each not in starting)
+
+    def handover(
+        self, emit: Emit, *, after: datetime, until: datetime | None = None
+    ) -> list[inngest.Function[Any]]:
+        """Give the functions to serve natively during the change, in place of the client's own.
+
+        Runs that the vendor made before the moment `after` are run by the functions' own code;
+        each later one starts its task by `emit`, once for ever. after: when every replica will
+        long have been serving these, the same in all of them. until: to go back, a moment since
+        which runs are native again.
+        """
+        check_moments(after, until)
+        alone = started_alone(self.tasks, self._needed)
+        return [
+            handing(
+                declared(function),
+                Handing(
+                    task=task.id,
+                    alone=alone,
+                    schedules=tuple(each for each in self.schedules if each.task == task.id),
+                    after=after,
+                    until=until,
+                    emit=emit,
+                    loop=running_loop(),
+                ),
+            )
+            for function, task in zip(self.functions, self.tasks, strict=True)
+        ]
+
+    @property
+    def _needed(self) -> dict[str, str]:
+        """Name the events that cancel a run, or are awaited by a name in its source."""
+        needed = {each.event: task.id for task in self.tasks for each in task.policies.cancel_on}
+        for function, task in zip(self.functions, self.tasks, strict=True):
+            needed |= dict.fromkeys(awaited(declared(function).handler), task.id)
+        return needed
 
 
 def adopt(
@@ -123,7 +178,7 @@ def _task(
     task = Task(
         id=reading.task_id,
         function=run,
-        on=tuple(reading.on),
+        on=(*reading.on, STARTS + reading.task_id),
         only=tuple(reading.only),
         policies=reading.policies,
         on_failure=None if each.on_failure is None else on_failure,

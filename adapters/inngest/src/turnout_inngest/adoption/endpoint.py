@@ -41,15 +41,22 @@ class Request:
     event: Mapping[str, Any]
     memos: Mapping[str, Any]
     step: str = ROOT
+    plans: bool = False
+    """Whether the next step is only named: others may come to it at the same time."""
+
+    @property
+    def sender(self) -> str:
+        """Name the step that this request runs, by its id or by what came before it."""
+        return f"{self.run_id}/{f'after {len(self.memos)}' if self.step == ROOT else self.step}"
 
     @property
     def body(self) -> bytes:
-        """The request in the protocol's words; steps are planned before they are run."""
+        """The request in the protocol's words."""
         return orjson.dumps(
             {
                 "ctx": {
                     "attempt": self.attempt,
-                    "disable_immediate_execution": True,
+                    "disable_immediate_execution": self.plans,
                     "max_attempts": self.max_attempts,
                     "run_id": self.run_id,
                     "stack": {"stack": list(self.memos)},
@@ -128,6 +135,7 @@ class Endpoint:
         self._client = client
         self._functions = list(functions)
         self._app: Any = None
+        self._calls: set[asyncio.Task[Any]] = set()
         # The SDK may be calling us, by the adapter: in its context it refuses a function's steps.
         self._context = copy_context()
 
@@ -135,11 +143,20 @@ class Endpoint:
         """Make a call: the answer, and the events that it sent."""
         if self._app is None:
             self._app = self._served()
-        sending = Sending(prefix=f"{request.run_id}/{request.step}")
+        sending = Sending(prefix=request.sender)
         query = urlencode({"fnId": request.function, "stepId": request.step})
         post = _post(self._app, query, request.body, {_SCOPE: sending})
-        status, headers, body = await asyncio.create_task(post, context=self._context.copy())
+        call = asyncio.create_task(post, context=self._context.copy())
+        self._calls.add(call)
+        call.add_done_callback(self._over)
+        # A cancelled run's code is not interrupted: the vendor's server does not, either.
+        status, headers, body = await asyncio.shield(call)
         return read(status, headers, body, datetime.now(UTC)), sending.events
+
+    def _over(self, call: "asyncio.Task[Any]") -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # whoever asked has it; of a call that was left, nobody wants it
 
     def _served(self) -> Any:
         """Serve the functions; requests are our own, so they are not signed."""

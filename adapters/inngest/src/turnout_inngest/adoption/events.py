@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from turnout_inngest.ingress import STARTS
+
 INVOKED: Final = ("turnout/invoked", "inngest/function.invoked")
 FAILED: Final = "inngest/function.failed"
 _SCHEDULE: Final = "turnout/schedule."
-_TIMER: Final = "inngest/scheduled.timer"
+TIMER: Final = "inngest/scheduled.timer"
 
 
 def event_of(ctx: Any, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,13 +39,21 @@ def written(
     name: str, payload: Mapping[str, Any], event_id: str, key: str | None, at: int
 ) -> dict[str, Any]:
     """Write an event; its id is the sender's own where it had one."""
+    if name.startswith(STARTS) and key is not None:
+        name = _started_by(key)
     prefix = f"inngest:{name}:"
     own = key.removeprefix(prefix) if key is not None and key.startswith(prefix) else event_id
     if name.startswith(_SCHEDULE):
-        name = _TIMER
+        name = TIMER
     elif name == INVOKED[0]:
         name = INVOKED[1]
     return {"name": name, "data": payload, "id": own, "ts": at}
+
+
+def _started_by(key: str) -> str:
+    """Read from its key which event a run was handed over for; a slot's is the timer's."""
+    kind, _, rest = key.partition(":")
+    return rest.partition(":")[0] if kind == "inngest" else TIMER
 
 
 def last_line(error: Mapping[str, Any]) -> str:

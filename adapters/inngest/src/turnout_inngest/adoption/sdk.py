@@ -4,6 +4,7 @@ Its objects have no public reading of what they were made of; the names used her
 `inngest` 0.5.18 and 0.5.19, and a version without them is refused by name.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ def all_declared(functions: Iterable[inngest.Function[Any]]) -> tuple[Declared, 
                 " adopt(client, [first, second])"
             )
     return tuple(found.values())
+
+
+def with_handler(
+    function: inngest.Function[Any], handler: Callable[..., Any]
+) -> inngest.Function[Any]:
+    """Give a function of the same id and options that does something else."""
+    found = copy.copy(function)
+    found._handler = handler  # noqa: SLF001
+    return found
 
 
 def serializer_of(client: inngest.Inngest) -> Any:

@@ -55,6 +55,17 @@ def written(handler: Callable[..., Any]) -> Written:
     )
 
 
+def awaited(handler: Callable[..., Any]) -> Iterator[str]:
+    """Find the events that a function's source waits for by a name that is written there."""
+    code = getattr(inspect.unwrap(handler), "__code__", None)
+    node = code and _definition(str(code.co_filename), int(code.co_firstlineno), code.co_name)
+    for each in ast.walk(node) if node else ():
+        if isinstance(each, ast.Call) and _name(each.func) == "wait_for_event":
+            for given in each.keywords:
+                if given.arg == "event" and isinstance(given.value, ast.Constant):
+                    yield str(given.value.value)
+
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -1,8 +1,10 @@
 """The task that an adopted function becomes.
 
-Each turn asks the SDK how far the function gets with what is remembered, as the vendor's server
-does; what it then asks for are Turnout's own steps, sleeps, waits and children. The function's
-code runs in steps only, never in a replay: under a lease, retried, and not at all in a shadow.
+Each turn asks the SDK how far the function gets with what is remembered, in the same requests as
+the vendor's server makes: one runs the code up to its next step, and that step. What it came to is
+recorded under the step's own name; what it asks for are Turnout's own sleeps, waits, children and
+steps side by side. The function's code runs in steps only, never in a replay: under a lease,
+retried, and not at all in a shadow.
 """
 
 import hashlib
@@ -18,7 +20,7 @@ from turnout.model.policies import Retries, at_path
 from turnout.model.time import as_datetime
 from turnout_inngest.adoption.answers import Broke, Op, Reported, Returned
 from turnout_inngest.adoption.endpoint import ROOT, Endpoint, Request
-from turnout_inngest.adoption.events import last_line
+from turnout_inngest.adoption.events import last_line, written
 from turnout_inngest.adoption.expressions import Path, equalities
 from turnout_inngest.adoption.raising import ENDS_THE_RUN, delay_after, final, later, named
 
@@ -28,6 +30,8 @@ MARK: Final = "turnout:adopted"
 _NOT_YET: Final = object()
 _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
 _LONGEST_LABEL: Final = 150
+LONGEST_STACK: Final = 8_000
+_RAN: Final = frozenset({"StepRun", "StepError", "StepFailed"})
 _LATE: Final = "InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete"
 
 
@@ -45,11 +49,6 @@ class Plan:
     max_attempts: int
     backoff: timedelta | None = None
 
-    @property
-    def retries(self) -> Retries:
-        """The tries; their delays come with each failure."""
-        return Retries(max_attempts=self.max_attempts)
-
 
 @dataclass(kw_only=True)
 class Turns:
@@ -60,6 +59,7 @@ class Turns:
     event: Mapping[str, Any]
     memos: dict[str, Any] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
 
     async def whole(self) -> Any:
         """Run the function to its end, and give what it returns."""
@@ -71,11 +71,10 @@ class Turns:
             raise named("Error", "the function waits for steps that it has had")
         return found
 
-    async def _go(self, name: str) -> Any:
-        while True:
-            said = await self._turn(name)
-            if "output" in said:
-                return said["output"]
+    async def _go(self, name: str, *, plans: bool = False) -> Any:
+        """Walk on from a turn. plans: others walk beside this one, so no turn may run a step."""
+        said = await self._turn(name, plans=plans)
+        while "output" not in said:
             ops = [op for op in said["ops"] if op["id"] not in self.pending]
             self.pending |= {op["id"] for op in ops}
             if not ops:
@@ -83,41 +82,61 @@ class Turns:
             if len(ops) > 1 and any(op["races"] for op in ops):
                 found = await self.ctx.parallel(*(partial(self._race, op) for op in ops))
                 return next((each for each in found if each is not _NOT_YET), _NOT_YET)
-            await self.ctx.parallel(*(partial(self._settle, op) for op in ops))
-            name = _after(ops[-1])
+            others = await self.ctx.parallel(*(partial(self._settle, op) for op in ops))
+            other = next(filter(None, others), None)
+            said = other or await self._turn(_after(ops[-1]), plans=plans)
+        return said["output"]
 
     async def _race(self, op: Op) -> Any:
         await self._settle(op)
-        return await self._go(_after(op))
+        return await self._go(_after(op), plans=True)
 
-    async def _turn(self, name: str) -> dict[str, Any]:
-        """Run the function's code up to what it has not had yet."""
+    async def _turn(self, name: str, *, plans: bool) -> dict[str, Any]:
+        """Run the function's code up to what it has not had yet, and unless it plans, that."""
+        body = partial(self._look, name, plans)
         try:
-            said: dict[str, Any] = await self._step(name, partial(self._look, name))
+            said: dict[str, Any] = await self._step(self._own(name), body, self.plan.max_attempts)
         except StepFailed as error:
             raise named(error.name, error.message) from None
         return said
 
-    async def _settle(self, op: Op) -> None:
-        """Do what the function asks for, and remember how it went."""
+    async def _settle(self, op: Op) -> dict[str, Any] | None:
+        """Do what the function asks for, and remember how it went; or what it said instead."""
         doing = _DOING.get(op["op"])
         if doing is None:
             raise named("NotOffered", f"{op['label']!r}: Turnout does not offer {op['op']}")
+        op = {**op, "label": self._own(op["label"])}
         try:
             self.memos[op["id"]] = {"data": await doing(self, op)}
         except StepFailed as error:
             if error.name.endswith(ENDS_THE_RUN):
                 raise named(error.name.removesuffix(ENDS_THE_RUN), error.message) from None
             self.memos[op["id"]] = {"error": _memo_error(op, error)}
+        except _Otherwise as other:
+            self.pending.discard(op["id"])
+            return other.said
+        return None
+
+    def _own(self, name: str) -> str:
+        """Give a name that nothing else of this run has."""
+        found, number = name, 1
+        while found in self.names:
+            number += 1
+            found = f"{name} [{number}]"
+        self.names.add(found)
+        return found
 
     # -- what a function asks for --------------------------------------------------------------
 
     async def _ran(self, op: Op) -> Any:
-        found = await self._step(op["label"], partial(self._body, op))
+        body = self._had if "ran" in op else self._body
+        found = await self._step(op["label"], partial(body, op), self._left(op))
         if not isinstance(found, dict) or MARK not in found:
             return found
         if "output" in found:
             raise _Finished(found["output"])
+        if "said" in found:
+            raise _Otherwise(found["said"])
         for number, sent in enumerate(found["sent"], 1):
             await self.ctx.emit(
                 sent["name"],
@@ -135,8 +154,12 @@ class Turns:
         wanted = _match(op["opts"].get("if"), self.event["data"])
         timeout = timedelta(milliseconds=_duration(op["opts"]["timeout"]))
         name = op["name"]
-        payload = await self.ctx.wait_for_event(name, match=wanted, timeout=timeout, id=op["label"])
-        return None if payload is None else {"name": name, "data": payload, "id": "", "ts": 0}
+        met = await self.ctx.wait_for_event(
+            name, match=wanted, timeout=timeout, id=op["label"], whole=True
+        )
+        if met is None:
+            return None
+        return written(name, met["payload"], met["event_id"], met["key"], met["emitted_at"])
 
     async def _invoked(self, op: Op) -> Any:
         asked = op["opts"]
@@ -154,62 +177,88 @@ class Turns:
 
     # -- bodies of steps: the SDK is called ----------------------------------------------------
 
-    async def _look(self, name: str) -> dict[str, Any]:
-        answer, _ = await self._ask(ROOT)
-        if isinstance(answer, Returned):
-            return {"output": answer.output}
-        if isinstance(answer, Reported):
-            return {"ops": [_trimmed(each) for each in answer.ops]}
-        raise self._failed(name, answer)
+    async def _look(self, name: str, plans: bool) -> dict[str, Any]:  # noqa: FBT001 - of a partial
+        answer, sent = await self._ask(ROOT, self.ctx.attempt, plans=plans)
+        if isinstance(answer, Broke):
+            raise self._failed(name, answer, self.ctx.attempt)
+        return _said(answer, sent, self.ctx.attempt)
+
+    async def _had(self, op: Op) -> Any:
+        """Tell what a turn had of a step; where that had failed, a further try makes it anew."""
+        ran, label = op["ran"], op["label"]
+        if ran["error"] is None or self.ctx.attempt == 1:
+            return self._told(label, ran, op["attempt"])
+        tried = op["attempt"] + self.ctx.attempt - 1
+        answer, sent = await self._ask(ROOT, tried)
+        if isinstance(answer, Broke):
+            raise self._failed(label, answer, tried, ends=True)
+        said = _said(answer, sent, tried)
+        if "output" in said:
+            return {MARK: 1, "output": said["output"]}
+        found: Op = next((each for each in said["ops"] if each["id"] == op["id"]), {})
+        if "ran" not in found:
+            return {MARK: 1, "said": said}
+        return self._told(label, found["ran"], tried)
 
     async def _body(self, op: Op) -> Any:
-        answer, sent = await self._ask(op["id"])
+        """Run a step that was planned beside others."""
+        answer, sent = await self._ask(op["id"], self.ctx.attempt)
         if isinstance(answer, Broke):
-            raise self._failed(op["label"], answer, ends=True)
+            raise self._failed(op["label"], answer, self.ctx.attempt, ends=True)
         if isinstance(answer, Returned):
             return {MARK: 1, "output": answer.output}
         found = next((each for each in answer.ops if each["id"] == op["id"]), None)
         if found is None:
             told = f"the function did not come to step {op['label']!r}"
-            raise self._failed(op["label"], Broke(name="Error", message=told, no_retry=False))
-        if found.get("error") is not None:
-            error = found["error"]
-            raise self._failed(
-                op["label"],
-                Broke(name=error["name"], message=error["message"], no_retry=answer.no_retry),
-            )
-        data = found.get("data")
+            broke = Broke(name="Error", message=told, no_retry=False)
+            raise self._failed(op["label"], broke, self.ctx.attempt)
+        ran = _ran(found, sent, no_retry=answer.no_retry)
+        return self._told(op["label"], ran, self.ctx.attempt)
+
+    def _told(self, label: str, ran: Mapping[str, Any], tried: int) -> Any:
+        """Give what a step came to, or raise it."""
+        error = ran["error"]
+        if error is not None:
+            broke = Broke(name=error["name"], message=error["message"], no_retry=ran["no_retry"])
+            raise self._failed(label, broke, tried)
+        data, sent = ran["data"], ran["sent"]
         special = sent or (isinstance(data, dict) and MARK in data)
         return {MARK: 1, "data": data, "sent": sent} if special else data
 
-    async def _ask(self, step: str) -> tuple[Any, list[dict[str, Any]]]:
+    async def _ask(
+        self, step: str, tried: int, *, plans: bool = False
+    ) -> tuple[Any, list[dict[str, Any]]]:
         return await self.plan.endpoint.ask(
             Request(
                 function=self.plan.full_id,
                 run_id=self.ctx.run_id,
-                attempt=self.ctx.attempt - 1,
+                attempt=tried - 1,
                 max_attempts=self.plan.max_attempts,
                 event=self.event,
                 memos=self.memos,
                 step=step,
+                plans=plans,
             )
         )
 
-    def _failed(self, step: str, broke: Broke, *, ends: bool = False) -> Exception:
+    def _failed(self, step: str, broke: Broke, tried: int, *, ends: bool = False) -> Exception:
         """Say what becomes of an attempt. ends: no code of the function sees the last one's."""
-        attempt = self.ctx.attempt
         name = broke.name + ENDS_THE_RUN * ends
         if broke.no_retry:
             return final(name, broke.message)
-        if attempt >= self.plan.max_attempts:
+        if tried >= self.plan.max_attempts:
             return named(name, broke.message)
         delay = self.plan.backoff if broke.retry_in is None else broke.retry_in
         if delay is None:
-            delay = delay_after(attempt, _draw(f"{self.ctx.run_id}/{step}#{attempt}"))
+            delay = delay_after(tried, _draw(f"{self.ctx.run_id}/{step}#{tried}"))
         return later(broke.name, broke.message, delay)
 
-    def _step(self, name: str, body: Callable[[], Awaitable[Any]]) -> Any:
-        return self.ctx.step(name, body, retries=self.plan.retries)
+    def _left(self, op: Op) -> int:
+        """Count the tries that a step has left: those of the code before it are its own, too."""
+        return self.plan.max_attempts - (op["attempt"] - 1 if "ran" in op else 0)
+
+    def _step(self, name: str, body: Callable[[], Awaitable[Any]], tries: int) -> Any:
+        return self.ctx.step(name, body, retries=Retries(max_attempts=tries))
 
 
 class _Finished(Exception):
@@ -220,8 +269,19 @@ class _Finished(Exception):
         self.output = output
 
 
+class _Otherwise(Exception):
+    """The function came to something else when a step of it was tried again."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        super().__init__()
+        self.said = said
+
+
 _DOING: Final[Mapping[str, Callable[[Turns, Op], Awaitable[Any]]]] = {
     "StepPlanned": Turns._ran,  # noqa: SLF001 - the table of the class's own doings
+    "StepRun": Turns._ran,  # noqa: SLF001
+    "StepError": Turns._ran,  # noqa: SLF001
+    "StepFailed": Turns._ran,  # noqa: SLF001
     "Sleep": Turns._slept,  # noqa: SLF001
     "WaitForEvent": Turns._waited,  # noqa: SLF001
     "InvokeFunction": Turns._invoked,  # noqa: SLF001
@@ -236,6 +296,28 @@ def label_of(user_id: str, index: int | None) -> str:
     except InvalidDefinition:
         digest = hashlib.sha256(label.encode()).hexdigest()[:8]
         return f"{''.join(filter(str.isprintable, label))[:_LONGEST_LABEL]} [{digest}]"
+
+
+def _said(answer: Returned | Reported, sent: list[dict[str, Any]], tried: int) -> dict[str, Any]:
+    """Write down what a turn came to. tried: which try of it this was, from 1."""
+    if isinstance(answer, Returned):
+        return {"output": answer.output}
+    ops = [_trimmed(each) for each in answer.ops]
+    for op, given in zip(ops, answer.ops, strict=True):
+        if op["op"] in _RAN:
+            op["ran"], op["attempt"] = _ran(given, sent, no_retry=answer.no_retry), tried
+    return {"ops": ops}
+
+
+def _ran(op: Op, sent: list[dict[str, Any]], *, no_retry: bool) -> dict[str, Any]:
+    """Write down what a step came to: its data and the events that it sent, or its error."""
+    error = op.get("error")
+    if error is not None:
+        told = {"name": error["name"], "message": error["message"]}
+        stack = error.get("stack")
+        error = {**told, "stack": stack[-LONGEST_STACK:] if stack else last_line(told)}
+    final = no_retry or op["op"] == "StepFailed"
+    return {"data": op.get("data"), "error": error, "no_retry": final, "sent": sent}
 
 
 def _trimmed(op: Op) -> dict[str, Any]:
@@ -291,7 +373,9 @@ def _memo_error(op: Op, error: StepFailed) -> dict[str, Any]:
     if op["op"] == "InvokeFunction" and name == "TimedOut" and "did not end" in message:
         return {"name": _LATE[0], "message": _LATE[1], "stack": None}
     told = {"name": name, "message": message}
-    return {**told, "stack": last_line(told)}
+    seen = (op.get("ran") or {}).get("error") or {}
+    same = {each: seen.get(each) for each in told} == told
+    return {**told, "stack": seen["stack"] if same else last_line(told)}
 
 
 def _draw(seed: str) -> float:

@@ -47,6 +47,7 @@ def create_app(options: Options, clock: Clock | None = None) -> Starlette:
             BadBody: _bad_body,
             StoreUnavailable: _unavailable,
             404: _no_route,
+            405: _no_method,
         },
     )
 
@@ -57,7 +58,7 @@ def _routes(options: Options) -> list[BaseRoute]:
         routes += _v2_routes(prefix)
     if options.test_clock:
         routes.append(_route("POST", "/test/clock", api_v1.move_clock))
-    marked = [_with_kind(route, options) for route in routes]
+    marked = [_with_kind(route) for route in routes]
     return [*marked, WebSocketRoute(api_connect.PATH, api_connect.gateway)]
 
 
@@ -128,13 +129,11 @@ def _keyed(method: str, path: str, endpoint: Endpoint) -> Route:
     return Route(path, checked, methods=[method])
 
 
-def _with_kind(route: Route, options: Options) -> Route:
+def _with_kind(route: Route) -> Route:
     endpoint: Endpoint = route.endpoint
 
     async def marked(request: Request) -> Response:
-        response = await endpoint(request)
-        response.headers["x-inngest-server-kind"] = options.kind
-        return response
+        return _marked(await endpoint(request), request)
 
     return Route(route.path, marked, methods=list(route.methods or ()))
 
@@ -147,5 +146,27 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
     return reply({"error": f"cannot write: {error}", "status": 503}, 503)
 
 
-async def _no_route(_request: Request, _error: Exception) -> Response:
-    return v2_error(404, "api_error", "Not Found")
+async def _no_route(request: Request, _error: Exception) -> Response:
+    """Answer for a path that is none; outside its APIs, the vendor's server says 200 to all."""
+    if _is_v2(request):
+        response = v2_error(404, "api_error", "Not Found")
+    elif request.url.path.startswith(("/v0/", "/v1/")):
+        response = Response("404 page not found\n", 404, media_type="text/plain")
+    else:
+        response = Response(status_code=200)
+    return _marked(response, request)
+
+
+async def _no_method(request: Request, _error: Exception) -> Response:
+    is_v2 = _is_v2(request)
+    no = v2_error(501, "api_error", "Method Not Allowed") if is_v2 else Response(status_code=405)
+    return _marked(no, request)
+
+
+def _is_v2(request: Request) -> bool:
+    return request.url.path.startswith(("/v2/", "/api/v2/"))
+
+
+def _marked(response: Response, request: Request) -> Response:
+    response.headers["x-inngest-server-kind"] = engine_of(request).options.kind
+    return response

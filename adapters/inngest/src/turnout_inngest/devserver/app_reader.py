@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from turnout_inngest.devserver.errors import RefusedBySync
+from turnout_inngest.devserver.errors import InvalidFunction, RefusedBySync
 from turnout_inngest.devserver.functions import Function, parse_function
 from turnout_inngest.devserver.state import App
 
@@ -13,15 +13,23 @@ MAX_FUNCTIONS = 2_000
 
 
 def read_app(body: dict[str, Any], sdk: str, now: int) -> App:
-    """The application that a registration describes; RefusedBySync names the first fault."""
+    """The application that a registration describes; RefusedBySync names all functions' faults."""
     name = body["appname"]
     raw = body.get("functions")
     if not isinstance(raw, list) or len(raw) > MAX_FUNCTIONS:
         raise RefusedBySync(f"functions is a list of at most {MAX_FUNCTIONS}")
     functions: dict[str, Function] = {}
+    reasons: list[str] = []
     for item in raw:
-        function = parse_function(name, item if isinstance(item, dict) else {})
-        functions[function.slug] = function
+        try:
+            function = parse_function(name, item if isinstance(item, dict) else {})
+            functions[function.slug] = function
+        except InvalidFunction as error:
+            reasons += error.reasons
+        except RefusedBySync as error:
+            reasons.append(str(error))
+    if reasons:
+        raise RefusedBySync(" * ".join([f"{len(reasons)} errors occurred:", *reasons]))
     described = {k: body.get(k) for k in ("functions", "url", "appVersion", "framework")}
     return App(
         id=name,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from turnout_inngest.devserver.errors import RefusedBySync
+from turnout_inngest.devserver.errors import InvalidFunction
 
 _FIELDS = 5
 _ZONE = re.compile(r"^(?:CRON_)?TZ=(\S+)\s+")
@@ -19,7 +19,7 @@ _NAMES = re.compile(
 
 
 def check(cron: str) -> None:
-    """Raise RefusedBySync unless the expression is one that Inngest accepts."""
+    """Raise InvalidFunction unless the expression is one that Inngest accepts."""
     _times(cron, 0)
 
 
@@ -31,13 +31,14 @@ def next_time(cron: str, after_ms: int) -> int:
 def _times(cron: str, after_ms: int) -> Iterator[datetime]:
     zone, fields = _split(cron)
     if len(fields.split()) != _FIELDS:
-        raise RefusedBySync(f"a cron has five fields: {cron!r}")
+        raise _invalid(cron)
     if _FOREIGN.search(_NAMES.sub("", fields)) or "7" in _weekday_numbers(fields):
-        raise RefusedBySync(f"cron {cron!r}: no L, W, #, @ and no 7 for Sunday")
+        raise _invalid(cron)
     try:
-        return CronSim(fields, datetime.fromtimestamp(after_ms / 1000, UTC).astimezone(zone))
+        since = datetime.fromtimestamp(after_ms / 1000, UTC).astimezone(zone)
+        return CronSim(fields.replace("?", "*"), since)
     except CronSimError as error:
-        raise RefusedBySync(f"cron {cron!r}: {error}") from error
+        raise _invalid(cron) from error
 
 
 def _split(cron: str) -> tuple[ZoneInfo, str]:
@@ -46,8 +47,12 @@ def _split(cron: str) -> tuple[ZoneInfo, str]:
     try:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise RefusedBySync(f"cron {cron!r}: unknown zone {name!r}") from error
+        raise _invalid(cron) from error
     return zone, cron[match.end() :] if match else cron
+
+
+def _invalid(cron: str) -> InvalidFunction:
+    return InvalidFunction(f"'{cron}' isn't a valid cron schedule")
 
 
 def _weekday_numbers(fields: str) -> set[str]:

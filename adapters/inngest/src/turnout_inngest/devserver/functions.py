@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from turnout_inngest.devserver import cel, crons, ids
-from turnout_inngest.devserver.errors import RefusedBySync
+from turnout_inngest.devserver.errors import InvalidFunction, RefusedBySync
 
 DEFAULT_RETRIES = 4
 MAX_RETRIES = 20
 MAX_TRIGGERS = 10
+MAX_NAME = 255
 MAX_CANCELS = 5
 MAX_CONCURRENCY = 2
 DAY_MS = 86_400_000
@@ -134,6 +135,8 @@ def parse_function(app: str, raw: Mapping[str, Any]) -> Function:
         raise RefusedBySync("a function has no id")
     try:
         return _parse(app, slug, raw)
+    except InvalidFunction:
+        raise
     except RefusedBySync as error:
         raise RefusedBySync(f"function {slug!r}: {error}") from error
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
@@ -178,17 +181,32 @@ def _check_together(function: Function) -> None:
     if function.batch and (
         function.cancels or function.debounce or function.singleton or function.priority
     ):
-        raise RefusedBySync("a batch cannot be combined with cancel, debounce, singleton, priority")
+        if function.cancels:
+            raise InvalidFunction("Batching and cancellation are mutually exclusive")
+        raise RefusedBySync("a batch cannot be combined with debounce, singleton, priority")
 
 
 def _triggers(raw: list[Mapping[str, Any]]) -> tuple[Trigger, ...]:
-    if not 0 < len(raw) <= MAX_TRIGGERS:
-        raise RefusedBySync(f"a function has 1 to {MAX_TRIGGERS} triggers")
-    triggers = tuple(_trigger(trigger) for trigger in raw)
-    cron_list = [trigger.cron for trigger in triggers if trigger.cron]
-    if len(set(cron_list)) < len(cron_list):
-        raise RefusedBySync("one cron twice")
-    return triggers
+    if len(raw) > MAX_TRIGGERS:
+        raise InvalidFunction(f"This function exceeds the max number of triggers: {MAX_TRIGGERS}")
+    triggers: list[Trigger] = []
+    reasons: list[str] = []
+    for each in raw:
+        try:
+            triggers.append(_trigger(each))
+        except InvalidFunction as error:
+            reasons += error.reasons
+    reasons += _repeated([each.cron for each in triggers if each.cron], "cron")
+    reasons += _repeated([each.event for each in triggers if each.event], "event")
+    if reasons:
+        raise InvalidFunction(*reasons)
+    return tuple(triggers)
+
+
+def _repeated(values: list[str], kind: str) -> list[str]:
+    twice = dict.fromkeys(each for each in values if values.count(each) > 1)
+    told = [f"duplicate trigger {kind}: {each}" for each in twice]
+    return told + [f"duplicate cron expression: {each}" for each in twice if kind == "cron"]
 
 
 def _trigger(raw: Mapping[str, Any]) -> Trigger:
@@ -197,8 +215,12 @@ def _trigger(raw: Mapping[str, Any]) -> Trigger:
         crons.check(cron)
         return Trigger(cron=cron, jitter_ms=_duration(raw.get("jitter")) or 0)
     event = raw.get("event")
-    if not isinstance(event, str) or not event or len(event) > 255:  # noqa: PLR2004 - Inngest's limit
-        raise RefusedBySync("a trigger has an event's name of 1 to 255 characters, or a cron")
+    if not isinstance(event, str):
+        raise InvalidFunction("A trigger must supply an event name or a cron schedule")
+    if not event:
+        raise InvalidFunction("An event trigger must specify an event name")
+    if len(event) > MAX_NAME:
+        raise InvalidFunction(f"event name is too long. maximum length is {MAX_NAME} characters")
     return Trigger(event=event, expression=_expression(raw.get("expression")))
 
 
@@ -220,16 +242,20 @@ def _limits(raw: Iterable[Mapping[str, Any]]) -> tuple[Limit, ...]:
         for item in raw
     )
     if len(found) > MAX_CONCURRENCY:
-        raise RefusedBySync(f"at most {MAX_CONCURRENCY} concurrency limits")
-    if any(item.scope != "fn" and not item.key for item in found):
-        raise RefusedBySync("a concurrency limit of scope env or account needs a key")
+        told = "There are more concurrency limits specified than the allowed max of"
+        raise InvalidFunction(f"{told}: {MAX_CONCURRENCY}")
+    for item in found:
+        if item.scope != "fn" and not item.key:
+            told = f"A concurrency key must be specified for {item.scope.title()} scoped limits"
+            raise InvalidFunction(told)
     # Zero and less mean the plan's limit, and the double has no plan.
     return tuple(item for item in found if item.limit > 0)
 
 
 def _cancels(raw: list[Mapping[str, Any]]) -> tuple[CancelRule, ...]:
     if len(raw) > MAX_CANCELS:
-        raise RefusedBySync(f"at most {MAX_CANCELS} cancel rules")
+        told = "This function exceeds the max number of cancellation events"
+        raise InvalidFunction(f"{told}: {MAX_CANCELS}")
     return tuple(
         CancelRule(
             event=rule["event"],

@@ -4,7 +4,7 @@ from typing import Any
 
 from turnout_triggerdev.devserver.cron import described
 from turnout_triggerdev.devserver.ids import bare
-from turnout_triggerdev.devserver.records import Batch, Run, Waitpoint
+from turnout_triggerdev.devserver.records import Batch, Deployment, Run, Waitpoint, Worker
 from turnout_triggerdev.devserver.statuses import api_error, api_status, flags
 from turnout_triggerdev.devserver.superjson import JSON, decoded
 from turnout_triggerdev.devserver.times import iso
@@ -170,3 +170,64 @@ def completed_waitpoint(world: World, block: dict[str, Any]) -> dict[str, Any]:
     if point.output is not None:
         shown |= {"output": point.output, "outputType": point.output_type or JSON}
     return shown
+
+
+def deployment_listed(deployment: Deployment) -> dict[str, Any]:
+    """A deployment among others."""
+    at = deployment.deployed_at
+    shown = {
+        "id": deployment.id,
+        "createdAt": iso(deployment.created_at),
+        "shortCode": bare(deployment.id)[-8:],
+        "version": deployment.version,
+        "runtime": deployment.runtime,
+        "runtimeVersion": None,
+        "status": deployment.status,
+        "deployedAt": None if at is None else iso(at),
+        "git": None,
+    }
+    return shown if deployment.error is None else shown | {"error": deployment.error}
+
+
+def deployment_begun(deployment: Deployment) -> dict[str, Any]:
+    """A new deployment, as the CLI needs it to build the image."""
+    return {
+        "id": deployment.id,
+        "contentHash": deployment.content_hash,
+        "shortCode": bare(deployment.id)[-8:],
+        "version": deployment.version,
+        "imageTag": deployment.image,
+        "imagePlatform": "linux/amd64",
+        "outcome": "created",
+        "externalBuildData": None,
+        "canceledDeployments": [],
+    }
+
+
+def deployment_shown(deployment: Deployment, worker: Worker | None) -> dict[str, Any]:
+    """A deployment alone, with the tasks that were indexed."""
+    shown: dict[str, Any] = {
+        "id": deployment.id,
+        "status": deployment.status,
+        "contentHash": deployment.content_hash,
+        "shortCode": bare(deployment.id)[-8:],
+        "version": deployment.version,
+        "imageReference": deployment.image or None,
+        "imagePlatform": "linux/amd64",
+        "commitSHA": None,
+        "externalBuildData": None,
+        "errorData": deployment.error,
+        "canceledReason": None,
+    }
+    if worker is None:
+        return shown
+    tasks = [
+        {
+            "id": f"task_{bare(worker.id)}_{number}",
+            "slug": task["id"],
+            "filePath": task.get("filePath", ""),
+            "exportName": task.get("exportName") or "@deprecated",
+        }
+        for number, task in enumerate(worker.tasks.values())
+    ]
+    return shown | {"worker": {"id": worker.id, "version": worker.version, "tasks": tasks}}

@@ -15,6 +15,7 @@ from turnout_triggerdev.devserver.rates import Rates
 from turnout_triggerdev.devserver.rest import (
     bulk,
     control,
+    deploying,
     deployments,
     listing,
     packets,
@@ -42,6 +43,10 @@ def _key(handler: object, *scopes: str) -> Method:
 
 def _worker(handler: object) -> Method:
     return Method(handler=handler, limited=False)  # type: ignore[arg-type]
+
+
+def _deploy(handler: object) -> Method:
+    return Method(handler=handler, limited=False, most=MAX_STREAM)  # type: ignore[arg-type]
 
 
 def _user(handler: object) -> Method:
@@ -158,11 +163,17 @@ NOUNS: Paths = {
     "/api/v1/concurrency-limits/{limit:path}/reset": {"POST": _key(queues.reset_limit)},
     "/api/v1/concurrency-limits/{limit:path}/pause": {"POST": _key(queues.pause_limit)},
     "/api/v1/concurrency-limits/{limit:path}": {"GET": _key(queues.retrieve_limit)},
-    "/api/v1/deployments": {"GET": _key(deployments.list_deployments)},
+    "/api/v1/deployments": {
+        "GET": _key(deployments.list_deployments),
+        "POST": _deploy(deploying.initialize),
+    },
     "/api/v1/deployments/current": {"GET": _key(deployments.current)},
     "/api/v1/deployments/latest": {"GET": _key(deployments.latest)},
     "/api/v1/deployments/{deployment}": {"GET": _key(deployments.retrieve)},
     "/api/v1/deployments/{deployment}/promote": {"POST": _key(deployments.promote)},
+    "/api/v1/deployments/{deployment}/background-workers": {"POST": _deploy(deploying.index)},
+    "/api/v1/deployments/{deployment}/fail": {"POST": _deploy(deploying.fail)},
+    "/api/v3/deployments/{deployment}/finalize": {"POST": _deploy(deploying.finalize)},
     "/api/v1/bulk-actions": {"POST": _key(bulk.create), "GET": _key(bulk.list_actions)},
     "/api/v1/bulk-actions/{bulk}": {"GET": _key(bulk.retrieve)},
     "/api/v1/bulk-actions/{bulk}/abort": {"POST": _key(bulk.abort)},

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout.errors import InvalidSettings
 from turnout.ports.devserver import DevSetup, Process
 from turnout_triggerdev.definition import write_definition
 from turnout_triggerdev.devserver.main import (
@@ -37,6 +38,7 @@ class TriggerdevServer:
         """The server, then a worker, whose definition file is written here."""
         definition = write_definition(setup.data, setup.app, setup.service_url)
         origin = f"http://127.0.0.1:{setup.port}"
+        ready_url = f"{origin}/double/worker" if setup.real_worker else None
         server = (sys.executable, "-m", "turnout_triggerdev.devserver")
         return (
             Process(
@@ -44,19 +46,16 @@ class TriggerdevServer:
                 argv=(*server, "--port", str(setup.port), "--data", str(setup.data)),
                 ready_url=f"{origin}/double/health",
             ),
-            Process(
-                name="triggerdev-worker",
-                argv=_worker(setup, definition),
-                ready_url=f"{origin}/double/worker" if setup.real_worker else None,
-                answers=False,
-                ready_in=REAL_WORKER_IN,
-                environ={
-                    **self.environ(setup),
-                    "TURNOUT_SIGNING_KEYS": setup.signing_key,
-                    "TURNOUT_SERVICE_URL": setup.service_url,
-                },
-            ),
+            _worker(setup, definition, self.environ(setup), ready_url),
         )
+
+    def workers(self, setup: DevSetup, real: Mapping[str, str]) -> Sequence[Process]:
+        """The worker alone, with the real server's settings."""
+        missing = [name for name in SETTINGS if not real.get(name)]
+        if setup.real_worker and missing:
+            raise InvalidSettings(f"the vendor's CLI needs {', '.join(missing)}")
+        definition = write_definition(setup.data, setup.app, setup.service_url)
+        return (_worker(setup, definition, real, None),)
 
     def environ(self, setup: DevSetup) -> Mapping[str, str]:
         """The vendor's own names, for the adapter, the CLI and the SDK alike."""
@@ -74,7 +73,25 @@ class TriggerdevServer:
         return {name: environ[name] for name in SETTINGS if environ.get(name)}
 
 
-def _worker(setup: DevSetup, definition: Path) -> tuple[str, ...]:
+def _worker(
+    setup: DevSetup, definition: Path, server: Mapping[str, str], ready_url: str | None
+) -> Process:
+    """A worker for the server that these settings name."""
+    return Process(
+        name="triggerdev-worker",
+        argv=_command(setup, definition),
+        ready_url=ready_url,
+        answers=False,
+        ready_in=REAL_WORKER_IN,
+        environ={
+            **server,
+            "TURNOUT_SIGNING_KEYS": setup.signing_key,
+            "TURNOUT_SERVICE_URL": setup.service_url,
+        },
+    )
+
+
+def _command(setup: DevSetup, definition: Path) -> tuple[str, ...]:
     """The stand-in needs no Node.js; the real one is the vendor's CLI on the TypeScript worker."""
     run = (sys.executable, "-m")
     if not setup.real_worker:

@@ -121,12 +121,16 @@ def ring(world: World, due: int, run: Run, then: Any) -> None:
 def dequeue(world: World, env: str, *, most: int, owner: str | None = None) -> list[Run]:
     """Hand out up to `most` runs: PENDING_EXECUTING, their version chosen, their slots held."""
     taken: list[Run] = []
+    unversioned: list[Run] = []
     while len(taken) < most:
         run_id = world.lanes.take(env, lambda run, ticket: _still_queued(world, run, ticket))
         if run_id is None:
             break
         run = world.runs[run_id]
         worker = _version_for(world, run)
+        if worker is None:
+            unversioned.append(run)
+            continue
         run.worker, run.version, run.owner = worker.id, worker.version, owner
         if run.attempt == 0:
             run.status = "DEQUEUED"
@@ -134,6 +138,9 @@ def dequeue(world: World, env: str, *, most: int, owner: str | None = None) -> l
         enter(world, run, "PENDING_EXECUTING", "Run was dequeued for execution")
         _watch(world, run, PENDING_STALL)
         taken.append(run)
+    for run in unversioned:
+        world.lanes.release(run.id)
+        world.lanes.add(world.lane_of(run), run.queued_at, run.id, run.snapshot_id)
     return taken
 
 
@@ -142,12 +149,13 @@ def _still_queued(world: World, run_id: str, ticket: str) -> bool:
     return run is not None and run.snapshot_id == ticket and run.execution_status == "QUEUED"
 
 
-def _version_for(world: World, run: Run) -> Worker:
+def _version_for(world: World, run: Run) -> Worker | None:
+    """The version that the run is locked to, else the current one, if any was promoted."""
     if run.locked_version:
         for worker in world.workers.values():
             if worker.env == run.env and worker.version == run.locked_version:
                 return worker
-    return world.current[run.env]
+    return world.current.get(run.env)
 
 
 def start_attempt(world: World, run: Run, snapshot: str) -> None:

@@ -154,6 +154,25 @@ class Worker:
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)
     current_since: int = 0
     """When it was promoted; a version is current from its registration on, too."""
+    promoted: bool = True
+    """False for a deployment's until it is promoted."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Deployment:
+    """One run of `trigger deploy`: its number, and how far it is."""
+
+    id: str
+    env: str
+    version: str
+    content_hash: str
+    created_at: int
+    runtime: str = "node"
+    status: str = "BUILDING"
+    worker: str | None = None
+    image: str = ""
+    error: dict[str, Any] | None = None
+    deployed_at: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)

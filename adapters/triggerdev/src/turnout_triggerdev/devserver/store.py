@@ -11,6 +11,7 @@ import orjson
 from turnout_triggerdev.devserver.records import (
     Batch,
     BulkAction,
+    Deployment,
     Limit,
     Queue,
     Run,
@@ -22,10 +23,15 @@ from turnout_triggerdev.devserver.records import (
 
 type_of = {
     kind.__name__: kind
-    for kind in (Run, Waitpoint, Batch, Schedule, Worker, Queue, Limit, Variable, BulkAction)
+    for kind in (
+        *(Run, Waitpoint, Batch, Schedule, Worker, Queue, Limit, Variable, BulkAction),
+        Deployment,
+    )
 }
 
-Record = Run | Waitpoint | Batch | Schedule | Worker | Queue | Limit | Variable | BulkAction
+Record = (
+    Run | Waitpoint | Batch | Schedule | Worker | Queue | Limit | Variable | BulkAction | Deployment
+)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id))

@@ -6,7 +6,7 @@ from typing import Any
 from turnout_triggerdev.devserver import engine, scheduler
 from turnout_triggerdev.devserver.cron import check
 from turnout_triggerdev.devserver.ids import new_id
-from turnout_triggerdev.devserver.records import Environment, Limit, Schedule, Worker
+from turnout_triggerdev.devserver.records import Deployment, Environment, Limit, Schedule, Worker
 from turnout_triggerdev.devserver.world import World
 
 
@@ -22,18 +22,27 @@ def register(world: World, env: Environment, metadata: dict[str, Any]) -> Worker
     if current is not None and current.content_hash == digest and current.tasks == tasks:
         engine.version_arrived(world, env.id)
         return current
-    worker = Worker(
-        id=new_id("worker", world.now()),
-        env=env.id,
-        version=_next_version(world, env),
-        content_hash=digest,
-        created_at=world.now(),
-        cli_version=metadata.get("cliPackageVersion"),
-        package_version=metadata.get("packageVersion"),
-        tasks=tasks,
-        queues=_queues(metadata),
-        limits={limit["name"]: limit for limit in metadata.get("concurrencyLimits") or []},
-    )
+    worker = _made(world, env, metadata, next_version(world, env))
+    _make_current(world, env, worker)
+    return worker
+
+
+def prepare(world: World, env: Environment, metadata: dict[str, Any], version: str) -> Worker:
+    """A deployment's version: until it is promoted, only runs that are locked to it start in it."""
+    worker = _made(world, env, metadata, version, promoted=False)
+    world.add(worker)
+    world.store.put(worker)
+    _declare_queues(world, worker)
+    return worker
+
+
+def promote(world: World, env: Environment, worker: Worker) -> None:
+    """Runs that start from now on are of this version."""
+    worker.promoted, worker.current_since = True, world.now()
+    _make_current(world, env, worker)
+
+
+def _make_current(world: World, env: Environment, worker: Worker) -> None:
     world.add(worker)
     world.current[env.id] = worker
     world.store.put(worker)
@@ -41,15 +50,39 @@ def register(world: World, env: Environment, metadata: dict[str, Any]) -> Worker
     _declare_limits(world, worker)
     _declare_schedules(world, env, worker)
     engine.version_arrived(world, env.id)
-    return worker
 
 
-def _next_version(world: World, env: Environment) -> str:
+def _made(
+    world: World,
+    env: Environment,
+    metadata: dict[str, Any],
+    version: str,
+    *,
+    promoted: bool = True,
+) -> Worker:
+    return Worker(
+        id=new_id("worker", world.now()),
+        env=env.id,
+        version=version,
+        content_hash=str(metadata.get("contentHash", "")),
+        created_at=world.now(),
+        cli_version=metadata.get("cliPackageVersion"),
+        package_version=metadata.get("packageVersion"),
+        tasks={task["id"]: task for task in metadata.get("tasks") or []},
+        queues=_queues(metadata),
+        limits={limit["name"]: limit for limit in metadata.get("concurrencyLimits") or []},
+        promoted=promoted,
+    )
+
+
+def next_version(world: World, env: Environment) -> str:
+    """The number of the environment's next version of today."""
     day = f"{datetime.fromtimestamp(world.now() / 1000, UTC):%Y%m%d}"
+    known: list[Worker | Deployment] = [*world.workers.values(), *world.deployments.values()]
     taken = [
-        int(worker.version.partition(".")[2])
-        for worker in world.workers.values()
-        if worker.env == env.id and worker.version.startswith(f"{day}.")
+        int(each.version.partition(".")[2])
+        for each in known
+        if each.env == env.id and each.version.startswith(f"{day}.")
     ]
     return f"{day}.{max(taken, default=0) + 1}"
 

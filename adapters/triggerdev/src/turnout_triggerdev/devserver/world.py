@@ -13,6 +13,7 @@ from turnout_triggerdev.devserver.notices import Notices
 from turnout_triggerdev.devserver.records import (
     Batch,
     BulkAction,
+    Deployment,
     Environment,
     Limit,
     Queue,
@@ -52,6 +53,7 @@ class World:
     batches: dict[str, Batch] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     bulk_actions: dict[str, BulkAction] = field(default_factory=dict)
+    deployments: dict[str, Deployment] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
     queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
     limits: dict[tuple[str, str], Limit] = field(default_factory=dict)
@@ -108,15 +110,17 @@ class World:
                 self.schedules[record.id] = record
             case BulkAction():
                 self.bulk_actions[record.id] = record
-            case Worker() | Queue() | Limit() | Variable():
-                self._add_named(record)
+            case _:
+                self._add_declared(record)
 
-    def _add_named(self, record: Worker | Queue | Limit | Variable) -> None:
+    def _add_declared(self, record: Deployment | Worker | Queue | Limit | Variable) -> None:
         match record:
+            case Deployment():
+                self.deployments[record.id] = record
             case Worker():
                 self.workers[record.id] = record
                 known = self.current.get(record.env)
-                if known is None or _since(known) <= _since(record):
+                if record.promoted and (known is None or _since(known) <= _since(record)):
                     self.current[record.env] = record
             case Queue():
                 self.queues[(record.env, record.name)] = record

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,6 +41,8 @@ class Tools:
     definition: str
     service_url: str
     probes: frozenset[str]
+    budgets: Mapping[str, int]
+    """How often the vendor may try a run of each task."""
     server: Server
     service: Service
     spans: Spans
@@ -118,6 +120,8 @@ class VendorRun:
         """Work, until done or stopped by a cancel or by the end of the allowed time."""
         self._stopped_by = None
         self._waited = 0.0
+        # Not waited for: the run's first call says more, and says it now.
+        started = asyncio.create_task(self._report(execution, "started"))
         working = asyncio.create_task(self._execute(execution))
         self._working = working
         helpers = [asyncio.create_task(self._watch()), asyncio.create_task(self._tell())]
@@ -125,7 +129,10 @@ class VendorRun:
         if seconds:
             helpers.append(asyncio.create_task(self._limit(float(seconds))))
         try:
-            return await working
+            completion = await working
+            await started
+            await self._report_end(execution, completion)
+            return completion
         except asyncio.CancelledError:
             error = self._stop_reason()
             if error is None:
@@ -134,9 +141,9 @@ class VendorRun:
             await self._report(execution, event)
             return completions.failed(self.id, error)
         finally:
-            for task in (working, *helpers):
+            for task in (started, working, *helpers):
                 task.cancel()
-            await asyncio.gather(working, *helpers, return_exceptions=True)
+            await asyncio.gather(started, working, *helpers, return_exceptions=True)
 
     async def _execute(self, execution: dict[str, Any]) -> Completion:
         if execution["task"]["id"] in self._tools.probes:
@@ -146,7 +153,7 @@ class VendorRun:
         try:
             payload = completions.payload_of(execution)
             if "scheduleId" in payload:
-                return await self._tick(payload)
+                return await self._tick(execution, payload)
             identity = self._identity(execution, payload)
         except (KeyError, TypeError, ValueError) as error:
             wrong = completions.built_in("InvalidPayload", f"no delivery of Turnout: {error!r}")
@@ -159,7 +166,18 @@ class VendorRun:
         except EndQuietly as quiet:
             return completions.succeeded(self.id, {"run_id": identity.run_id, "ended": quiet.code})
         except ServiceRefused as refused:
-            return completions.tried_again(self.id, self._attempt, refused)
+            return self._tried_again(execution, refused)
+
+    def _tried_again(self, execution: dict[str, Any], refused: ServiceRefused) -> Completion:
+        budget = self._budget(execution)
+        return completions.tried_again(
+            self.id, self._attempt, refused, last=self._attempt >= budget
+        )
+
+    def _budget(self, execution: dict[str, Any]) -> int:
+        """The infrastructure budget: the run's own, else its task's."""
+        own = execution["run"].get("maxAttempts")
+        return int(own or self._tools.budgets.get(execution["task"]["id"], 1))
 
     def _identity(self, execution: dict[str, Any], payload: dict[str, Any]) -> Identity:
         return Identity(
@@ -171,7 +189,7 @@ class VendorRun:
             provider_attempt=self._attempt,
         )
 
-    async def _tick(self, payload: dict[str, Any]) -> Completion:
+    async def _tick(self, execution: dict[str, Any], payload: dict[str, Any]) -> Completion:
         """A schedule's run tells the service of the slot, and is done."""
         message = {
             "protocol": 1,
@@ -186,7 +204,7 @@ class VendorRun:
         except EndQuietly as quiet:
             return completions.succeeded(self.id, {"ended": quiet.code})
         except ServiceRefused as refused:
-            return completions.tried_again(self.id, self._attempt, refused)
+            return self._tried_again(execution, refused)
 
     async def _watch(self) -> None:
         """Look at the run when it moved, and now and then while it waits."""
@@ -230,7 +248,15 @@ class VendorRun:
     def _stop_reason(self) -> dict[str, Any] | None:
         return self._stopped_by
 
+    async def _report_end(self, execution: dict[str, Any], completion: Completion) -> None:
+        """Report as the vendor's hooks do: beforehand, and no failure that a retry follows."""
+        if completion["ok"]:
+            await self._report(execution, "completed")
+        elif "retry" not in completion:
+            await self._report(execution, "failed")
+
     async def _report(self, execution: dict[str, Any], event: str) -> None:
+        """Tell the service, if the run is one of Turnout's; a hint, which must fail nothing."""
         try:
             identity = self._identity(execution, completions.payload_of(execution))
         except (KeyError, TypeError, ValueError):

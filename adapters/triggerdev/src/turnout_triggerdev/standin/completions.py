@@ -62,14 +62,17 @@ def ended(run: str, run_id: str, last: Next) -> Completion:
             return failed(run, built_in(name, str(error.get("message") or "")))
 
 
-def tried_again(run: str, attempt: int, refused: ServiceRefused) -> Completion:
-    """This vendor attempt failed; another may follow, within the infrastructure budget."""
+def tried_again(run: str, attempt: int, refused: ServiceRefused, *, last: bool) -> Completion:
+    """This vendor attempt failed; another follows, unless the infrastructure budget is used up."""
+    error = built_in(f"TurnoutService[{refused.code}]", refused.message)
+    if last:
+        return {"ok": False, "id": run, "error": error}
     longest = min(20_000.0, 500 * 2 ** max(0, attempt - 1))
     delay = int(longest * (0.5 + random.random() / 2))  # noqa: S311 only spreads callers
     return {
         "ok": False,
         "id": run,
-        "error": built_in(f"TurnoutService[{refused.code}]", refused.message),
+        "error": error,
         "retry": {"timestamp": now_ms() + delay, "delay": delay},
     }
 

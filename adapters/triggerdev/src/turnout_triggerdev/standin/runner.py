@@ -20,8 +20,9 @@ HEARTBEAT = 30.0
 AGAIN_AFTER = 0.5
 LONGEST_AWAY = 5.0
 BETWEEN_POLLS = 0.25
-LOOK_EVERY = 1.0
-"""Seconds between looks at every run, where the server does not tell which ones moved."""
+LOOK_EVERY, LOOKS_A_SECOND = 1.0, 15
+"""Seconds between looks at every run, where the server does not tell which ones moved; longer when
+there are many, since a real server allows 40 calls of this kind a second in all."""
 log = logging.getLogger("turnout_triggerdev.standin")
 
 
@@ -54,6 +55,7 @@ class Runner:
                 definition=self._definition.digest,
                 service_url=self._definition.service,
                 probes=frozenset(each.id for each in self._definition.tasks if each.probe),
+                budgets={each.id: each.max_attempts for each in self._definition.tasks},
                 server=server,
                 service=Service(to_service, settings.signing_keys),
                 spans=spans,
@@ -103,6 +105,8 @@ class Runner:
                 await asyncio.sleep(BETWEEN_POLLS)
 
     async def _register(self, server: Server) -> str:
+        if not self._settings.registers:
+            return ""
         wait = AGAIN_AFTER
         while True:
             try:
@@ -152,7 +156,7 @@ class Runner:
 
     async def _look_again(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(max(LOOK_EVERY, len(self._runs) / LOOKS_A_SECOND))
             for run in list(self._runs.values()) if self._polling else ():
                 run.moved()
 

@@ -9,6 +9,7 @@ import httpx
 import orjson
 
 from turnout_triggerdev.standin.definition import Definition, TaskDefinition
+from turnout_triggerdev.standin.limits import Limits
 from turnout_triggerdev.standin.wire import Answer, NoAnswer, Wire
 
 VERSION = "4.8.3"
@@ -33,6 +34,7 @@ class Server:
         self._key = key
         self._project = project
         self._owner = owner
+        self._limits = Limits()
 
     async def register(self, definition: Definition) -> str:
         """Make the definition's tasks the current version; returns the worker's id."""
@@ -44,12 +46,12 @@ class Server:
             "engine": "V2",
             "supportsLazyAttempts": True,
         }
-        answer = await self._wire.post(path, body)
+        answer = await self._post(path, body)
         return str(_ok("register", answer)["id"])
 
     async def holds_polls(self) -> bool:
         """Whether the server is the double, which lets polls wait and tells of runs that moved."""
-        return (await self._wire.get("/double/health")).status == OK
+        return (await self._get("/double/health")).status == OK
 
     async def dequeue(self, worker: str, most: int) -> list[dict[str, Any]]:
         """Wait for runs and take up to `most`."""
@@ -60,19 +62,19 @@ class Server:
             "waitMs": POLL_MS,
             "owner": self._owner,
         }
-        answer = await self._wire.post("/engine/v1/dev/dequeue", body, seconds=POLL_MS / 1000 + 10)
+        answer = await self._post("/engine/v1/dev/dequeue", body, seconds=POLL_MS / 1000 + 10)
         messages = _ok("dequeue", answer).get("dequeuedMessages")
         return messages if isinstance(messages, list) else []
 
     async def start(self, run: str, snapshot: str) -> dict[str, Any]:
         """Begin the next attempt."""
         path = f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/start"
-        return _ok("start", await self._wire.post(path, {"isWarmStart": True}))
+        return _ok("start", await self._post(path, {"isWarmStart": True}))
 
     async def complete(self, run: str, snapshot: str, completion: dict[str, Any]) -> Answer:
         """End the attempt."""
         path = f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/complete"
-        return await self._wire.post(path, {"completion": completion})
+        return await self._post(path, {"completion": completion})
 
     def read(self, what: str, answer: Answer) -> dict[str, Any]:
         """The fields of a good answer. Raises NoAnswer and ServerRefused."""
@@ -80,30 +82,30 @@ class Server:
 
     async def latest(self, run: str) -> dict[str, Any]:
         """The run's latest snapshot."""
-        answer = await self._wire.get(f"/engine/v1/dev/runs/{run}/snapshots/latest")
+        answer = await self._get(f"/engine/v1/dev/runs/{run}/snapshots/latest")
         execution = _ok("latest", answer).get("execution")
         return execution if isinstance(execution, dict) else {}
 
     async def heartbeat(self, run: str, snapshot: str) -> None:
         """Say that the run is still worked on."""
-        await self._wire.post(f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/heartbeat", {})
+        await self._post(f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/heartbeat", {})
 
     async def new_token(self, key: str, until_ms: int) -> str:
         """A waitpoint token; the same key gives the same token."""
         until = datetime.fromtimestamp(until_ms / 1000, UTC).isoformat()
         body = {"idempotencyKey": key, "timeout": until, "tags": ["turnout"]}
-        return str(_ok("token", await self._wire.post("/api/v1/waitpoints/tokens", body))["id"])
+        return str(_ok("token", await self._post("/api/v1/waitpoints/tokens", body))["id"])
 
     async def wait_for_token(self, run: str, token: str) -> None:
         """Block the run until the token is completed or timed out."""
         path = f"/engine/v1/runs/{run}/waitpoints/tokens/{token}/wait"
-        _ok("wait", await self._wire.post(path, {}))
+        _ok("wait", await self._post(path, {}))
 
     async def write_metadata(self, run: str, metadata: dict[str, Any]) -> None:
         """Replace what the run shows of itself."""
         path = f"/api/v1/runs/{run}/metadata"
         body = orjson.dumps({"metadata": metadata})
-        await self._wire.request("PUT", path, body)
+        await self._limits.kept(path, lambda: self._wire.request("PUT", path, body))
 
     async def send_spans(self, export: dict[str, Any]) -> None:
         """Export spans as OTLP in JSON."""
@@ -112,6 +114,12 @@ class Server:
     async def disconnect(self, runs: list[str]) -> None:
         """Say goodbye: these runs will not be worked on any more."""
         await self._wire.post("/engine/v1/dev/disconnect", {"runFriendlyIds": runs}, seconds=3)
+
+    async def _get(self, path: str) -> Answer:
+        return await self._limits.kept(path, lambda: self._wire.get(path))
+
+    async def _post(self, path: str, value: object, *, seconds: float = 30.0) -> Answer:
+        return await self._limits.kept(path, lambda: self._wire.post(path, value, seconds=seconds))
 
     async def moves(self) -> AsyncIterator[str]:
         """Presence: ids of runs that moved, and an empty text whenever the stream has begun."""

@@ -23,6 +23,7 @@ class Settings:
     signing_keys: tuple[str, ...] = field(repr=False)
     project: str = DEFAULT_PROJECT
     concurrency: int = DEFAULT_CONCURRENCY
+    registers: bool = True
 
 
 def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Settings:
@@ -49,6 +50,7 @@ def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Settings
         signing_keys=keys,
         project=environ.get("TRIGGER_PROJECT_REF") or DEFAULT_PROJECT,
         concurrency=options.concurrency,
+        registers=not options.no_register,
     )
 
 
@@ -62,5 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--definition", type=Path, required=True, help="the definition file")
     parser.add_argument(
         "--concurrency", type=int, default=DEFAULT_CONCURRENCY, help="runs executing at once"
+    )
+    parser.add_argument(
+        "--no-register",
+        action="store_true",
+        help="take runs of a version that is there already: a deployment's",
     )
     return parser

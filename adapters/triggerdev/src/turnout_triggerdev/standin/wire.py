@@ -7,7 +7,8 @@ are read elsewhere.
 import asyncio
 import ssl
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ import orjson
 IDLE = 2.0
 """Seconds after which an idle connection is not trusted any more."""
 LARGEST = 64 * 1024 * 1024
+KEPT = frozenset({b"date", b"retry-after", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
+"""Headers of answers that anyone asks for."""
 
 
 class NoAnswer(Exception):
@@ -26,10 +29,11 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A status and a body."""
+    """A status, a body, and the few headers that are kept, in lower case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> object:
         """The body as JSON; None when it is none."""
@@ -50,6 +54,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser: httptools.HttpResponseParser | None = None
         self._parts: list[bytes] = []
+        self._headers: dict[str, str] = {}
         self._size = 0
         self._answer: asyncio.Future[Answer] | None = None
         self.transport: asyncio.Transport | None = None
@@ -76,6 +81,11 @@ class _Connection(asyncio.Protocol):
                 self._answer.set_exception(NoAnswer(f"not HTTP: {error}"))
             self.close()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if (lower := name.lower()) in KEPT:
+            self._headers[lower.decode()] = value.decode("latin-1")
+
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         self._size += len(body)
@@ -89,14 +99,19 @@ class _Connection(asyncio.Protocol):
         assert parser is not None
         self.usable = self.usable and parser.should_keep_alive()
         if self._answer is not None and not self._answer.done():
-            body = b"".join(self._parts)
-            self._answer.set_result(Answer(status=parser.get_status_code(), body=body))
+            self._answer.set_result(
+                Answer(
+                    status=parser.get_status_code(),
+                    body=b"".join(self._parts),
+                    headers=self._headers,
+                )
+            )
 
     async def ask(self, request: bytes) -> Answer:
         """Send a whole request and return its answer. Raises NoAnswer."""
         assert self.transport is not None
         self._parser = httptools.HttpResponseParser(self)
-        self._parts, self._size = [], 0
+        self._parts, self._headers, self._size = [], {}, 0
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         try:

@@ -79,7 +79,7 @@ async def dequeue(call: Call) -> Response:
     end = loop.time() + seconds
     while True:
         runs = []
-        if env.id in world.current:
+        if any(each.env == env.id for each in world.workers.values()):
             runs = engine.dequeue(world, env.id, most=most, owner=owner)
         left = end - loop.time()
         if runs or left <= 0 or world.stopping.is_set():

@@ -1,19 +1,17 @@
-"""Deployments: what was registered in an environment other than dev, and which one is current.
+"""Deployments of an environment other than dev: which there are, and which one is current.
 
-Nothing is built here: a worker that registers with a deployed environment's key counts as deployed,
-and as promoted, since that is what a deploy does.
+Beside those that `trigger deploy` makes, a worker that registers with a deployed environment's key
+counts as deployed and promoted: that is how the stand-in serves one.
 """
-
-from typing import Any
 
 from starlette.responses import Response
 
-from turnout_triggerdev.devserver import engine
+from turnout_triggerdev.devserver import workers
+from turnout_triggerdev.devserver.answers import deployment_listed, deployment_shown
 from turnout_triggerdev.devserver.errors import Refusal, refused
 from turnout_triggerdev.devserver.ids import bare
-from turnout_triggerdev.devserver.records import Worker
+from turnout_triggerdev.devserver.records import Deployment, Worker
 from turnout_triggerdev.devserver.rest.listing import page_size
-from turnout_triggerdev.devserver.times import iso
 from turnout_triggerdev.devserver.wiring import Call, answer
 
 FEWEST = 5
@@ -22,85 +20,84 @@ FEWEST = 5
 def list_deployments(call: Call) -> Response:
     """`GET /api/v1/deployments`, newest first; a page has 5 to 100."""
     size = max(FEWEST, page_size(call.query, default=20))
-    wanted = call.query.get("status") or "DEPLOYED"
-    known = _known(call) if wanted == "DEPLOYED" else []
-    after = call.query.get("page[after]")
-    if after:
-        known = [each for each in known if _id(each) < after]
-    links = {"next": _id(known[size - 1])} if len(known) > size else {}
-    return answer({"data": [_shown(each) for each in known[:size]], "pagination": links})
+    wanted, after = call.query.get("status"), call.query.get("page[after]")
+    known = [each for each in _known(call) if wanted in {None, each.status}]
+    known = [each for each in known if not after or each.id < after]
+    links = {"next": known[size - 1].id} if len(known) > size else {}
+    return answer({"data": [deployment_listed(each) for each in known[:size]], "pagination": links})
 
 
 def retrieve(call: Call) -> Response:
     """`GET /api/v1/deployments/{deployment}`."""
-    for each in _known(call):
-        if _id(each) == str(call.params["deployment"]):
-            return answer(_shown(each))
-    raise refused(404, "Deployment not found")
+    deployment = named(call)
+    worker = call.world.workers.get(deployment.worker or "")
+    return answer(deployment_shown(deployment, worker))
 
 
 def current(call: Call) -> Response:
     """`GET /api/v1/deployments/current`: the promoted one."""
     worker = call.world.current.get(call.env.id)
-    if worker is None or not _known(call):
+    found = next((each for each in _known(call) if worker and each.worker == worker.id), None)
+    if found is None:
         raise Refusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
-    return answer(_shown(worker))
+    return answer({k: v for k, v in deployment_listed(found).items() if k != "git"})
 
 
-def latest(call: Call) -> Response:
-    """`GET /api/v1/deployments/latest`: the newest one, promoted or not."""
-    known = _known(call)
-    if not known:
-        raise refused(404, "Deployment not found")
-    return answer(_shown(known[0]) | {"contentHash": known[0].content_hash})
+def latest(_: Call) -> Response:
+    """`GET /api/v1/deployments/latest`: of workers that the CLI no longer makes."""
+    raise refused(404, "Deployment not found")
 
 
 def promote(call: Call) -> Response:
     """`POST /api/v1/deployments/{version}/promote`: runs that start from now on are of it."""
     world, version = call.world, str(call.params["deployment"])
-    worker = next((each for each in _known(call) if each.version == version), None)
-    if worker is None:
+    found = next((each for each in _known(call) if each.version == version), None)
+    worker = world.workers.get(found.worker or "") if found else None
+    if found is None:
         raise refused(404, "Deployment not found")
+    if worker is None:
+        raise refused(400, "Deployment is not associated with a worker and cannot be promoted.")
+    if found.status != "DEPLOYED":
+        raise refused(400, "Deployment must be in the DEPLOYED state to be promoted.")
     before = world.current.get(call.env.id)
     if before is worker:
         raise refused(400, "Deployment is already the current deployment.")
     older = before is not None and _age(worker) < _age(before)
     if older and call.query.get("allowRollbacks") != "true":
         raise refused(400, "Cannot promote a deployment that is older than the current deployment.")
-    worker.current_since = world.now()
-    world.current[call.env.id] = worker
-    world.store.put(worker)
-    engine.version_arrived(world, call.env.id)
-    return answer({"id": _id(worker), "version": version, "shortCode": _short(worker)})
+    workers.promote(world, call.env, worker)
+    return answer({"id": found.id, "version": version, "shortCode": bare(found.id)[-8:]})
 
 
-def _known(call: Call) -> list[Worker]:
-    if call.env.type == "DEVELOPMENT":
-        return []
-    mine = [each for each in call.world.workers.values() if each.env == call.env.id]
-    return sorted(mine, key=_age, reverse=True)
+def named(call: Call) -> Deployment:
+    """The deployment that the path names."""
+    for each in _known(call):
+        if each.id == str(call.params["deployment"]):
+            return each
+    raise refused(404, "Deployment not found")
+
+
+def _known(call: Call) -> list[Deployment]:
+    made = [each for each in call.world.deployments.values() if each.env == call.env.id]
+    deployed = {each.worker for each in made}
+    registers = call.env.type != "DEVELOPMENT"
+    mine = [each for each in call.world.workers.values() if registers and each.env == call.env.id]
+    made += [_registered(each) for each in mine if each.id not in deployed]
+    return sorted(made, key=lambda each: (each.created_at, each.id), reverse=True)
+
+
+def _registered(worker: Worker) -> Deployment:
+    return Deployment(
+        id=f"deployment_{bare(worker.id)}",
+        env=worker.env,
+        version=worker.version,
+        content_hash=worker.content_hash,
+        created_at=worker.created_at,
+        status="DEPLOYED",
+        worker=worker.id,
+        deployed_at=worker.created_at,
+    )
 
 
 def _age(worker: Worker) -> tuple[int, str]:
     return worker.created_at, worker.id
-
-
-def _id(worker: Worker) -> str:
-    return f"deployment_{bare(worker.id)}"
-
-
-def _short(worker: Worker) -> str:
-    return bare(worker.id)[-8:]
-
-
-def _shown(worker: Worker) -> dict[str, Any]:
-    return {
-        "id": _id(worker),
-        "createdAt": iso(worker.created_at),
-        "shortCode": _short(worker),
-        "version": worker.version,
-        "runtime": "node",
-        "runtimeVersion": None,
-        "status": "DEPLOYED",
-        "deployedAt": iso(worker.created_at),
-    }

@@ -1,0 +1,170 @@
+"""The change, run by run: the native functions, which hand new runs over to Turnout.
+
+The vendor goes on deciding which runs there are, by its own triggers, ids and limits. A run that it
+made before a moment is run natively to its end, and one that it made since starts the task, under
+the event's own key. So each is run by one side, whichever replica is asked, however often.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+
+import inngest
+
+from turnout.errors import InvalidDefinition, TurnoutError, WrongUse
+from turnout.model.events import Event
+from turnout.model.schedules import Schedule
+from turnout.model.tasks import Task
+from turnout.ports.caller import Emit
+from turnout_inngest.adoption.events import INVOKED, TIMER
+from turnout_inngest.adoption.sdk import Declared, with_handler
+from turnout_inngest.ingress import STARTS, event_key
+
+log = logging.getLogger(__name__)
+
+_DIGITS: Final = {each: at for at, each in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+_LONGEST_PAUSE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handing:
+    """What of one function is handed over.
+
+    alone: the events that start this task and no other. loop: where `emit` is to be called from.
+    """
+
+    task: str
+    alone: frozenset[str]
+    schedules: tuple[Schedule, ...]
+    after: datetime
+    emit: Emit
+    until: datetime | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def is_new(self, ctx: Any) -> bool:
+        """Whether this run is Turnout's. What a native run invokes is native, too."""
+        if ctx.event.name == INVOKED[1]:
+            return False
+        made = made_at(ctx.run_id)
+        return made >= self.after and (self.until is None or made < self.until)
+
+    def events(self, ctx: Any) -> list[Event]:
+        """Write the events of a run, as they start the task and no other."""
+        return [self._event(each) for each in ctx.events or [ctx.event]]
+
+    async def start(self, ctx: Any) -> str:
+        """Start the task once for ever; says why not, where it is to be tried again."""
+        try:
+            emitted = await self.emit(self.events(ctx))
+        except WrongUse as error:
+            raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
+        except TurnoutError as error:
+            return str(error) or error.code
+        runs = [run.run_id for each in emitted for run in each.runs]
+        if not runs:
+            why = f"the app that emits has no task {self.task!r} that starts on {ctx.event.name!r}"
+            raise inngest.NonRetriableError(why, quiet=True)
+        log.info("handed over", extra={"action": "handover", "runs": runs})
+        return ""
+
+    def start_sync(self, ctx: Any) -> str:
+        """Do so from a thread, where sync functions run: in the loop of `emit`, if it has one."""
+        if self.loop is None or self.loop.is_closed():
+            return asyncio.run(self.start(ctx))
+        return asyncio.run_coroutine_threadsafe(self.start(ctx), self.loop).result()
+
+    def _event(self, seen: inngest.Event) -> Event:
+        if seen.name == TIMER:
+            return self._slot(seen.data)
+        name = seen.name if seen.name in self.alone else STARTS + self.task
+        return Event(name=name, payload=dict(seen.data), key=event_key(seen.name, seen.id))
+
+    def _slot(self, timer: Mapping[str, Any]) -> Event:
+        """Write a slot of a schedule: its key is the one that Turnout's own has."""
+        for each in self.schedules:
+            if each.payload["cron"] == timer.get("cron"):
+                slot = _moment(str(timer["scheduledAt"]))
+                key = f"{each.id}@{round(slot.timestamp() * 1_000)}"
+                return Event(name=STARTS + self.task, payload=each.payload, key=key)
+        raise WrongUse(f"task {self.task!r} has no schedule {timer.get('cron')!r}")
+
+
+def handing(declared: Declared, what: Handing) -> inngest.Function[Any]:
+    """Give a function that hands its new runs over, and runs the others as ever."""
+    own = declared.handler
+
+    @functools.wraps(own)
+    async def taken(ctx: Any) -> Any:
+        if not what.is_new(ctx):
+            return await own(ctx)
+        tries = count(1)
+        while await ctx.step.run(f"turnout start {(number := next(tries))}", what.start, ctx):
+            await ctx.step.sleep(f"turnout pause {number}", _pause(number))
+        return None
+
+    @functools.wraps(own)
+    def taken_sync(ctx: Any) -> Any:
+        if not what.is_new(ctx):
+            return own(ctx)
+        tries = count(1)
+        while ctx.step.run(f"turnout start {(number := next(tries))}", what.start_sync, ctx):
+            ctx.step.sleep(f"turnout pause {number}", _pause(number))
+        return None
+
+    return with_handler(declared.function, taken if declared.is_async else taken_sync)
+
+
+def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset[str]:
+    """Say which events start one task, and without a condition: they are handed over as they are.
+
+    needed: the events that cancel a task or are awaited by it. InvalidDefinition where one of them
+    starts several: it cannot be both let in for the one and kept from the others.
+    """
+    every = [each for task in tasks for each in task.on]
+    bound = {each.event for task in tasks for each in task.only}
+    alone = frozenset(each for each in every if every.count(each) == 1 and each not in bound)
+    for event, task in needed.items():
+        if event in every and event not in alone:
+            raise InvalidDefinition(
+                f"event {event!r} cancels {task!r}, or is awaited by it, and starts several"
+                " functions or one on a condition; for the time of the change, use two events"
+            )
+    return alone
+
+
+def made_at(run_id: str) -> datetime:
+    """Say when the vendor made a run: its id is a ULID, whose first ten characters are the time."""
+    try:
+        digits = [_DIGITS[each] for each in run_id[:10].upper()]
+    except KeyError:
+        raise WrongUse(f"run id {run_id!r} is no ULID, so it does not tell its time") from None
+    ms = functools.reduce(lambda found, digit: found * 32 + digit, digits, 0)
+    return datetime.fromtimestamp(ms / 1_000, UTC)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Give the loop that runs here, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def check_moments(after: datetime, until: datetime | None) -> None:
+    """Accept moments: the same ones everywhere."""
+    if any(each is not None and each.tzinfo is None for each in (after, until)):
+        raise InvalidDefinition("after and until: give them a zone, like datetime(…, tzinfo=UTC)")
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _pause(number: int) -> timedelta:
+    return min(timedelta(seconds=2 ** min(number, 9)), _LONGEST_PAUSE)

@@ -1,0 +1,107 @@
+"""`GET /turnout/runs/{run_id}/events`: what happens to a run, as server-sent events.
+
+Read from the run store, so any replica answers for any run. Whoever may read one run may read all:
+the token is the service's, for a backend or an operator, never for a browser.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+from weakref import WeakSet
+
+import orjson
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from turnout.control.following import Following, Told, follow, read_place
+from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
+from turnout.model.ids import is_segment
+from turnout.ports.run_store import KeepsJournals
+from turnout.web.steps import refusal
+
+log = logging.getLogger(__name__)
+
+MOST_LISTENERS: Final = 100
+"""Readers at once, in one process."""
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks at a run to which nothing happens."""
+SILENCE: Final = 15.0
+"""Seconds after which a comment says that the connection is alive."""
+
+_HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+class EventStreams:
+    """Checks the token, then tells of one run until it has ended."""
+
+    def __init__(
+        self,
+        store: KeepsJournals,
+        token: SecretStr,
+        *,
+        look_every: float = LOOK_EVERY,
+        silence: float = SILENCE,
+        most: int = MOST_LISTENERS,
+    ) -> None:
+        self._store = store
+        self._token = token.get_secret_value().encode()
+        self._look_every = look_every
+        self._silence = silence
+        self._most = most
+        # Weak: a response that is never sent must not keep its place.
+        self._open: WeakSet[Response] = WeakSet()
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one reader; 204 where the run has ended and it was told all."""
+        try:
+            self._check(request.headers.get("authorization", ""))
+            following = self._following(request)
+            first = await following.look()
+        except TurnoutError as error:
+            return refusal(error)
+        if following.over and not first:
+            return Response(status_code=204, headers=_HEADERS)
+        response = StreamingResponse(
+            self._events(following, first), media_type="text/event-stream", headers=_HEADERS
+        )
+        self._open.add(response)
+        return response
+
+    def _check(self, given: str) -> None:
+        kind, _, token = given.partition(" ")
+        good = hmac.compare_digest(token.strip().encode(), self._token)
+        if kind.lower() != "bearer" or not good:
+            raise Unauthorised("send the header Authorization: Bearer <TURNOUT_EVENTS_TOKEN>")
+        if len(self._open) >= self._most:
+            raise Overloaded(f"{self._most} readers follow runs here already; come again later")
+
+    def _following(self, request: Request) -> Following:
+        run_id = request.path_params["run_id"]
+        if not is_segment(run_id):
+            raise WrongUse("this is not a run's id")
+        last = request.headers.get("last-event-id")
+        return Following(self._store, run_id, read_place(last) if last else None)
+
+    async def _events(self, following: Following, first: Sequence[Told]) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        said = loop.time()
+        yield b"retry: 2000\n\n" + b"".join(map(_written, first))
+        if following.over:
+            return
+        try:
+            async for news in follow(following, lambda: asyncio.sleep(self._look_every)):
+                if news or loop.time() - said >= self._silence:
+                    said = loop.time()
+                    yield b"".join(map(_written, news)) or b": still here\n\n"
+        except TurnoutError as error:
+            # The reader comes back with the last id that it has.
+            log.warning("a reader was cut off", extra={"action": "events", "error": str(error)})
+
+
+def _written(told: Told) -> bytes:
+    # JSON has no line break in it, so one line of data is enough.
+    head = f"id: {told.id}\nevent: {told.event}\ndata: ".encode()
+    return head + orjson.dumps(told.data) + b"\n\n"
