@@ -25,6 +25,7 @@ def serve(
 
     import turnout
     from turnout.bootstrap import load_app, read_settings
+    from turnout.bootstrap.memory import spare_collector
     from turnout.local.processes import in_use
 
     if in_use(port, host):
@@ -38,4 +39,5 @@ def serve(
         fail(str(error))
     except OSError as error:
         fail(told(error))
+    spare_collector()
     uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15)
