@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 import inngest
 
@@ -13,9 +14,14 @@ class Changing:
     """A client's functions, and the notes that their steps leave: (function, event, run, step)."""
 
     def __init__(self, url: str) -> None:
+        self.mark = uuid4().hex[:8]
+        """A real server remembers the apps and the ids of the test before."""
         self.notes: list[tuple[str, str, str, str]] = []
         self.client = inngest.Inngest(
-            app_id="changing", is_production=False, api_base_url=url, event_api_base_url=url
+            app_id=f"changing-{self.mark}",
+            is_production=False,
+            api_base_url=url,
+            event_api_base_url=url,
         )
         self.functions = [self._trip(), self._told(), self._talk()]
 

@@ -33,15 +33,16 @@ def stage(tmp_path: Path) -> Stage:
 class Sender:
     """Sends trips and talks without a pause, every third of them twice, and keeps their ids."""
 
-    def __init__(self, client: inngest.Inngest) -> None:
-        self._client = client
+    def __init__(self, shop: Changing) -> None:
+        self._client = shop.client
+        self._mark = shop.mark
         self.trips: list[str] = []
         self.talks: list[int] = []
 
     async def send(self) -> None:
         """Send one more of each; now and then one that was sent before, from either side."""
         number = len(self.trips)
-        trip = f"trip-{number}"
+        trip = self.trip(str(number))
         self.trips.append(trip)
         self.talks.append(number)
         events = [self._trip(trip), self._talk(number)]
@@ -58,6 +59,14 @@ class Sender:
         for _ in range(more):
             await self.send()
 
+    def talk(self, number: int) -> str:
+        """Give the id of a talk."""
+        return f"talk-{self._mark}-{number}"
+
+    def trip(self, word: str) -> str:
+        """Give the id of a trip."""
+        return f"trip-{self._mark}-{word}"
+
     async def again(self, *trips: str) -> None:
         """Send trips anew."""
         for each in trips:
@@ -72,7 +81,7 @@ class Sender:
         return inngest.Event(name="change/trip", data={}, id=trip)
 
     def _talk(self, number: int) -> inngest.Event:
-        return inngest.Event(name="change/talk", data={"n": number}, id=f"talk-{number}")
+        return inngest.Event(name="change/talk", data={"n": number}, id=self.talk(number))
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +101,7 @@ async def test_nothing_is_lost_and_nothing_starts_twice(stage: Stage) -> None:
     """Every event is run once, by one side, whenever it comes and however often."""
     async with stage.server(), contextlib.AsyncExitStack() as before:
         shop = Changing(stage.url)
-        sender = Sender(shop.client)
+        sender = Sender(shop)
         await before.enter_async_context(native(stage, shop.client, shop.functions))
         for _ in range(6):
             await sender.send()
@@ -110,18 +119,18 @@ async def test_nothing_is_lost_and_nothing_starts_twice(stage: Stage) -> None:
                 await sender.tell("change/hush", hushed)
                 await until(lambda: _answered(shop, sender, answered))
                 await until(lambda: _done(shop, sender.trips))
-                await until(lambda: _idle(stage, live))
+                await until(lambda: _idle(stage, shop, live))
+        last = await _after_the_change(stage, shop, sender, adopted)
+        _check(shop, sender, last, set(hushed))
         sides = _sides(shop, sender)
         assert min(sides.values()) >= 6, sides
-        last = await _after_the_change(stage, shop, sender, adopted)
-        _check(shop, [*sender.trips, *last], sender.talks, set(hushed))
 
 
 async def _after_the_change(
     stage: Stage, shop: Changing, sender: Sender, adopted: Adopted
 ) -> list[str]:
     """Arm the ingress beside the functions that hand over, then take these away."""
-    late = ["late-1", "late-2", "late-3"]
+    late = [sender.trip(f"late-{number}") for number in range(3)]
     heard = ",".join(["subscribed", *adopted.heard])
     async with stage.service(adopted.app(), TURNOUT_INNGEST_INGRESS=heard) as live:
         long_ago = datetime(2026, 1, 1, tzinfo=UTC)
@@ -130,11 +139,11 @@ async def _after_the_change(
             handed = [each for each in sender.trips if not _is_native(shop, "trip", each)]
             await sender.again(handed[-1], late[0], late[1], late[0])
             await until(lambda: _done(shop, late[:2]))
-            await until(lambda: _idle(stage, live))
+            await until(lambda: _idle(stage, shop, live))
         async with native(stage, shop.client, [_nothing(shop.client)]):
             await sender.again(late[2], late[1], handed[-1])
             await until(lambda: _done(shop, late))
-            await until(lambda: _idle(stage, live))
+            await until(lambda: _idle(stage, shop, live))
     return late
 
 
@@ -146,15 +155,17 @@ def _nothing(client: inngest.Inngest) -> inngest.Function[Any]:
     return nothing
 
 
-def _check(shop: Changing, trips: list[str], talks: list[int], hushed: set[int]) -> None:
-    for trip in trips:
-        assert shop.done("trip", trip) == {"leave": 1, "arrive": 1}, trip
-        assert shop.done("told", trip) == {"tell": 1}, trip
+def _check(shop: Changing, sender: Sender, late: list[str], hushed: set[int]) -> None:
+    for trip in [*sender.trips, *late]:
+        seen = [each for each in shop.notes if each[1] == trip]
+        assert shop.done("trip", trip) == {"leave": 1, "arrive": 1}, seen
+        assert shop.done("told", trip) == {"tell": 1}, seen
         assert len(shop.runs("trip", trip)) == len(shop.runs("told", trip)) == 1, trip
-    for number in talks:
+    for number in sender.talks:
+        talk = sender.talk(number)
         expected = {"ask": 1} if number in hushed else {"ask": 1, "heard": 1}
-        assert shop.done("talk", f"talk-{number}") == expected, number
-        assert len(shop.runs("talk", f"talk-{number}")) == 1, number
+        assert shop.done("talk", talk) == expected, talk
+        assert len(shop.runs("talk", talk)) == 1, talk
 
 
 def _sides(shop: Changing, sender: Sender) -> dict[str, int]:
@@ -169,12 +180,12 @@ def _is_native(shop: Changing, function: str, event: str) -> bool:
 
 
 async def _all(shop: Changing, step: str, sender: Sender) -> bool | None:
-    return all(step in shop.done("talk", f"talk-{each}") for each in sender.talks) or None
+    return all(step in shop.done("talk", sender.talk(each)) for each in sender.talks) or None
 
 
 async def _answered(shop: Changing, sender: Sender, numbers: set[int]) -> bool | None:
     """Answer those that have not heard it: one that did not wait yet hears nothing."""
-    deaf = [each for each in numbers if "heard" not in shop.done("talk", f"talk-{each}")]
+    deaf = [each for each in numbers if "heard" not in shop.done("talk", sender.talk(each))]
     await sender.tell("change/answer", deaf)
     await asyncio.sleep(1 if deaf else 0)
     return None if deaf else True
@@ -186,12 +197,12 @@ async def _done(shop: Changing, trips: Sequence[str]) -> bool | None:
     )
 
 
-async def _idle(stage: Stage, live: Turnout) -> bool | None:
+async def _idle(stage: Stage, shop: Changing, live: Turnout) -> bool | None:
     """Whether nothing is under way on either side."""
     runs = await live.store.runs(RunFilter(limit=500))
     if any(not each.state.terminal for each in runs):
         return None
-    question = "/v2/runs?appId=changing&status=RUNNING&status=QUEUED&limit=10"
-    answer = await stage.api.get(question)
+    query = {"appId": shop.client.app_id, "status": ["RUNNING", "QUEUED"], "limit": 10}
+    answer = await stage.api.get("/v2/runs", params=query)
     assert answer.status_code == 200, answer.text
     return not answer.json().get("data") or None

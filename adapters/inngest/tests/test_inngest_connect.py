@@ -18,6 +18,7 @@ from turnout_inngest.settings import read_settings
 
 import turnout
 from turnout import App, Schedule, Turnout
+from turnout.bootstrap import live as bootstrap
 from turnout.bootstrap.doctor import Health, examine
 from turnout.errors import InvalidSettings, ProviderRefused
 from turnout.model.status import RunStatus
@@ -62,6 +63,19 @@ async def test_runs_come_down_the_socket(stage: Stage) -> None:
             assert report.journal.run.state is RunStatus.COMPLETED, report.journal.run
         failed = await ended(live, await start(live, "do/failing"))
         assert failed.journal.run.state is RunStatus.FAILED
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_another_replica_undoes_is_armed_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came back with older schedules registers those: what is owned is armed once more."""
+    monkeypatch.setattr(bootstrap, "BEAT", 0.2)
+    hourly = Schedule(id="hourly", task="plain", cron="0 * * * *")
+    timely = turnout.app("timely", inngest_tasks.plain, schedules=[hourly])
+    async with stage.server(), linked(stage, timely) as live:
+        await link_of(live).offer({})
+        await until(lambda: _lists(live, {"hourly"}))
 
 
 @pytest.mark.usefixtures("hasty")

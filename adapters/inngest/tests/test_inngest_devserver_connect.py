@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import inngest
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inngest_lab import HOUR_MS, Lab
 from turnout_inngest.devserver import connect_wire as wire
@@ -160,6 +160,7 @@ async def test_a_malformed_flush_is_refused(lab: Lab) -> None:
     assert answer.status_code == 400
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.integers(1, 2_000),

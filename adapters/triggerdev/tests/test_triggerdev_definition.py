@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import turnout_triggerdev.standin
 from turnout_triggerdev.definition import definition_of
 from turnout_triggerdev.standin.definition import WrongDefinition, definition, read_definition
 
+from turnout.errors import InvalidSettings
 from turnout.model.tasks import app, task
-from turnout.ports.devserver import DevServer, DevSetup
+from turnout.ports.devserver import DevServer, DevSetup, StartsWorkers
 
 FOLDER = Path(turnout_triggerdev.standin.__file__).parent
 SCHEMA = json.loads((FOLDER / "definition.schema.json").read_text())
@@ -117,19 +119,40 @@ def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:
     assert "secret-value" not in ended.stderr
 
 
-def test_the_entry_point_describes_both_processes(tmp_path: Path) -> None:
-    """A server with its health address, then the stand-in with its keys; labelled as a double."""
+def described(folder: Path) -> tuple[DevServer, DevSetup]:
+    """The description that the entry point names, and where it would run."""
     (found,) = [
         each for each in entry_points(group="turnout.devservers") if each.name == "triggerdev"
     ]
-    server: DevServer = found.load()()
     setup = DevSetup(
         port=4321,
-        data=tmp_path,
+        data=folder,
         app=app("demo", report),
         service_url="http://127.0.0.1:8000",
         signing_key="whsec_x",
     )
+    return found.load()(), setup
+
+
+def test_a_real_server_gets_a_worker_and_nothing_else(tmp_path: Path) -> None:
+    """The stand-in, or the vendor's CLI, which needs more of the environment; named all at once."""
+    server, setup = described(tmp_path)
+    assert isinstance(server, StartsWorkers)
+    real = {"TRIGGER_API_URL": "https://x", "TRIGGER_SECRET_KEY": "k"}
+    (standin,) = server.workers(setup, real)
+    assert "turnout_triggerdev.standin" in standin.argv
+    assert (standin.ready_url, standin.environ["TRIGGER_API_URL"]) == (None, "https://x")
+    by_cli = replace(setup, real_worker=True)
+    with pytest.raises(InvalidSettings, match="TRIGGER_ACCESS_TOKEN, TRIGGER_PROJECT_REF"):
+        server.workers(by_cli, real)
+    whole = {**real, "TRIGGER_ACCESS_TOKEN": "t", "TRIGGER_PROJECT_REF": "p"}
+    (cli,) = server.workers(by_cli, whole)
+    assert "turnout_triggerdev.nodeworker" in cli.argv
+
+
+def test_the_entry_point_describes_both_processes(tmp_path: Path) -> None:
+    """A server with its health address, then the stand-in with its keys; labelled as a double."""
+    server, setup = described(tmp_path)
     first, second = server.processes(setup)
     assert (server.label, server.default_port) == ("double, not production", 3040)
     assert first.ready_url == "http://127.0.0.1:4321/double/health"

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import itertools
 import logging
 import os
 import sys
@@ -42,6 +43,9 @@ log = logging.getLogger(__name__)
 
 BEAT = 5.0
 """Seconds between a replica's signs of life."""
+REARM = 12
+"""Beats after which the schedules that a provider holds are made those that it owns, once more: a
+replica that came back with what it knew before may have undone what another one armed."""
 
 
 class Turnout:
@@ -208,9 +212,13 @@ class Turnout:
         except (TurnoutError, ValueError) as error:
             log.warning("window not marked", extra={"action": "window", "error": str(error)})
 
+    async def _rearm(self) -> None:
+        for name in filter(self.registrar.ready, self.callers):
+            await self.orchestrator.arm_at(name)
+
     async def _beat(self) -> None:
-        """Give signs of life, and start the slots that nobody ticked."""
-        while True:
+        """Give signs of life, start the slots that nobody ticked, and keep schedules armed."""
+        for beat in itertools.count(1):
             try:
                 await self.store.beat(
                     Replica(
@@ -223,6 +231,8 @@ class Turnout:
                     )
                 )
                 await self.orchestrator.catch_up()
+                if beat % REARM == 0:
+                    await self._rearm()
             except TurnoutError as error:
                 log.warning("no beat", extra={"action": "beat", "error": str(error)})
             except Exception:

@@ -107,6 +107,21 @@ class World:
         (emitted,) = await self.orchestrator.emit(Event(name=name, payload=payload))
         return [each.run_id for each in emitted.runs]
 
+    async def delay_at(self, moment: Millis) -> Millis:
+        """Start a run once this moment has come; how long the backend takes just then to begin it.
+
+        What is due at that moment cannot be begun sooner, on a machine that is busy.
+        """
+
+        async def come() -> bool:
+            return self.clock.now() >= moment
+
+        await self.until(come, "the moment has come")
+        since = self.clock.now()
+        run = (await self.ended(await self.start("echo", id=self.fresh()))).journal.run
+        assert run.started_at is not None
+        return max(0, run.started_at - since)
+
     async def report(self, run_id: str) -> RunReport:
         """Read what is recorded of a run."""
         return await self.orchestrator.status(run_id)

@@ -191,7 +191,9 @@ class InngestCaller:
             check_schedule(each)
         crons = {each.id: trigger_of(each) for each in schedules if not each.paused}
         async with self._syncing:
-            if crons != self._crons:
+            # The link takes over what other replicas register: also from one that knows too little.
+            offered = crons if self._link is None else self._link.crons
+            if crons != self._crons or not crons.items() <= offered.items():
                 await self._sync(crons)
 
     async def armed(self) -> Sequence[ArmedSchedule]:

@@ -83,7 +83,7 @@ export class Follower {
   /** Looks now and then until a call is answered: a step tells of its chunks only as it ends. */
   async during<T>(answer: Promise<T>): Promise<T> {
     this.#calls += 1;
-    if (this.#calls === 1) this.#lookIn(this.pace.first);
+    if (this.#calls === 1) this.#lookIn(this.#pause());
     try {
       return await answer;
     } finally {
