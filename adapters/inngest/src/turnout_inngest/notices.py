@@ -165,8 +165,8 @@ class LookAround:
                 text=f"others send events to the server that start tasks here: {_some(sent)};"
                 " Turnout does not see them",
                 fix=f"set TURNOUT_INNGEST_INGRESS={','.join(dict.fromkeys(sent))}, or have them"
-                " post to this service: TURNOUT_INNGEST_EVENT_KEYS; while functions of the SDK still"
-                " take them, neither: hand them over as migration_docs/adopting.md says",
+                " post to this service: TURNOUT_INNGEST_EVENT_KEYS; while functions of the SDK"
+                " still take them, neither: hand them over as migration_docs/adopting.md says",
             )
         ]
 
