@@ -56,7 +56,6 @@ class Side:
         lease: Millis,
         silence: Millis,
         definitions: frozenset[str] = frozenset(),
-        keeps: bool = False,
         bodies: Bodies | None = None,
         effects: Effects | None = None,
         mark: Callable[[Journal], Reason | None] = lambda _journal: None,
@@ -72,9 +71,7 @@ class Side:
             clock=clock,
             bodies=bodies,
             effects=self._effects,
-            options=Options(
-                alarm_grace=self._graces, lease=lease, definitions=definitions, keeps=keeps
-            ),
+            options=Options(alarm_grace=self._graces, lease=lease, definitions=definitions),
         )
         self.artifacts = artifacts
         self.clock = clock
@@ -204,8 +201,6 @@ def primary_side(app: App, settings: Settings, clock: Clock, *, memory: bool) ->
         lease=settings.lease,
         silence=settings.silence,
         definitions=frozenset(settings.definitions),
-        # `memory` replays at every step as vendors do: what is not repeatable shows in tests.
-        keeps=not memory,
     )
 
 

@@ -19,7 +19,6 @@ from turnout.worker.commands import StepCommand
 from turnout.worker.decision import Decision, claimed
 from turnout.worker.runner import TRIES, Runner, counts_steps
 from turnout.worker.seats import Seat
-from turnout.worker.walks import Walk
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +61,12 @@ async def begin_attempt(
 
 
 async def begin_next(
-    runner: Runner, seat: Seat, call: Call, walk: Walk, *, known: Run | None = None
+    runner: Runner, seat: Seat, call: Call, *, known: Run | None = None
 ) -> Claimed | None:
     """Bring the run as far as it goes, and claim with it the only attempt that comes next.
 
     None where it is not exactly one: the seat then shows what is. The delivery is claimed first,
-    or with the first commit of a run that is known. The walk is the caller's.
+    or with the first commit of a run that is known.
     """
     calling = None if known is None else runner.guess(seat, call, known)
     if calling is None:
@@ -77,13 +76,12 @@ async def begin_next(
             return None
         now, draft = runner.clock.now(), Draft(seat.known)
         draft.calling = calling
-        decision = await runner.decide(seat, draft, now, walk=walk)
+        decision = await runner.decide(seat, draft, now)
         if decision is None:
             continue
         begun = put_next(runner, draft, decision, now)
         if await runner.apply(seat, draft, standing(decision, begun), now):
             seat.caller = (call.delivery, call.provider_run_id)
-            walk.stands(seat.known)
             return begun
         if calling is None:
             await runner.reload(seat)

@@ -19,7 +19,6 @@ from turnout.worker.flights import Flight
 from turnout.worker.landing import interrupt, land, tell_dropped
 from turnout.worker.runner import Runner
 from turnout.worker.seats import Seats
-from turnout.worker.walks import Walk
 
 _log = logging.getLogger("turnout.worker")
 
@@ -39,14 +38,15 @@ class Crew:
     """Whether nothing more is claimed."""
     _watching: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def start(self, claimed: Claimed, journal: Journal, *, walk: Walk | None = None) -> Flight:
+    def start(self, claimed: Claimed, journal: Journal, *, onward: bool = False) -> Flight:
         """Run a claimed attempt; its answer comes when it has landed, or at the bound.
 
-        walk: go on by it with what is claimed as it lands; the answer comes when the last has
-        landed, and the walk is closed.
+        onward: go on with what is claimed as it lands; the answer comes when the last has landed.
         """
         loop = asyncio.get_running_loop()
-        flight = self._take_off(claimed, journal, loop.create_future(), copy_context(), walk)
+        flight = self._take_off(
+            claimed, journal, loop.create_future(), copy_context(), onward=onward
+        )
         flight.task = loop.create_task(self._fly_on(flight, claimed, journal))
         if self._watching is None or self._watching.done():
             self._watching = loop.create_task(self._watch())
@@ -58,7 +58,8 @@ class Crew:
         journal: Journal,
         answer: asyncio.Future[Executed],
         context: Context,
-        walk: Walk | None,
+        *,
+        onward: bool,
     ) -> Flight:
         run, attempt = journal.run, claimed.attempt
         flight = Flight(
@@ -74,7 +75,7 @@ class Crew:
             answer=answer,
             began=asyncio.get_running_loop().time(),
             context=context,
-            walk=walk,
+            onward=onward,
         )
         self.runner.flights.add(flight)
         return flight
@@ -128,19 +129,15 @@ class Crew:
     async def _fly_on(self, flight: Flight, claimed: Claimed, journal: Journal) -> None:
         """Run an attempt, and those that are claimed as the one before them lands."""
         following: Following | None = (flight, claimed, journal)
-        try:
-            while following is not None:
-                following = await self._fly(*following)
-        finally:
-            if flight.walk is not None:
-                flight.walk.close()
+        while following is not None:
+            following = await self._fly(*following)
 
     async def _fly(self, flight: Flight, claimed: Claimed, journal: Journal) -> "Following | None":
         following: Following | None = None
 
         def go_on(begun: Claimed, journal: Journal) -> None:
             nonlocal following
-            then = self._take_off(begun, journal, flight.answer, flight.context, flight.walk)
+            then = self._take_off(begun, journal, flight.answer, flight.context, onward=True)
             then.task = flight.task
             following = (then, begun, journal)
 
@@ -149,7 +146,7 @@ class Crew:
             # A context of its own: what one body sets in it the next one does not see.
             outcome = await within(flight.context.copy(), body)
             if not flight.dropped:
-                then = go_on if flight.walk is not None and not self.closing else None
+                then = go_on if flight.onward and not self.closing else None
                 await land(self.runner, self.seats, flight, outcome, claimed.retries, go_on=then)
         except asyncio.CancelledError:
             if not flight.dropped:

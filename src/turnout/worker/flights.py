@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from turnout.model.protocol import Executed
 from turnout.model.runs import Attempt
 from turnout.worker.context import StepContext
-from turnout.worker.walks import Walk
 
 Claim = tuple[str, str, int]
 """A run, a step, an attempt's number."""
@@ -19,7 +18,7 @@ class Flight:
     """One attempt that runs here, from its claim to its commit.
 
     answer: what the caller waits for; done before the landing when the caller was told `accepted`,
-    or has gone. walk: of a caller that goes on with what comes next, in this context and this task.
+    or has gone. onward: its caller goes on with what comes next, in this context and this task.
     landing: its outcome is being committed. dropped: its outcome is not wanted.
     """
 
@@ -30,7 +29,7 @@ class Flight:
     answer: asyncio.Future[Executed]
     began: float
     context: Context
-    walk: Walk | None = None
+    onward: bool = False
     task: asyncio.Task[None] | None = None
     watched: int = 0
     shown: tuple[bytes | None, int] = (None, 0)

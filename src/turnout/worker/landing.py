@@ -112,14 +112,14 @@ async def _commit(
         draft.tell(flight.here.told)
         draft.stream_of(attempt, flight.here.streamed, now)
         hot = flight.answer.done()
-        walk = None if go_on is None or hot else flight.walk
-        decision = await runner.decide(seat, draft, now, hot=hot, walk=walk)
+        decision = await runner.decide(seat, draft, now, hot=hot)
         if decision is None:
             continue
-        begun = None if walk is None else put_next(runner, draft, decision, now)
+        begun = None
+        if go_on is not None and not hot:
+            begun = put_next(runner, draft, decision, now)
         if await runner.apply(seat, draft, standing(decision, begun), now, hot=hot):
-            if go_on is not None and walk is not None and begun is not None:
-                walk.stands(seat.known)
+            if go_on is not None and begun is not None:
                 go_on(begun, seat.known)
                 return None
             return executed(receipt_of(step, attempt), await runner.next(seat))

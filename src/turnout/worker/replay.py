@@ -1,9 +1,8 @@
 """The driver: steps a task function through its journal, and says what comes next.
 
-The function runs from its top as far as the journal answers, is then closed, and what it asked for
-is the decision. Nothing depends on a continuation: `worker.walks` keeps one only to save the way
-back. No clock, no store and no loop are used; nothing is thrown into the function but the failures
-of its own steps.
+Nobody holds a continuation. The function runs from its top as far as the journal answers, is then
+closed, and what it asked for is the decision. No clock, no store and no loop are used; nothing is
+thrown into the function but the failures of its own steps.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ _WAITS: Final = {
 
 def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
     """Step a task function as far as its journal goes, and close it."""
-    walk = Replay(task, journal, now, effects)
+    walk = _Replay(task, journal, now, effects)
     whole = walk.whole()
     try:
         next(whole)
@@ -58,22 +57,18 @@ def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decis
 
 async def replay_open(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
     """Do as `replay` for an adopted function: other awaits than ctx's are made, each time."""
-    walk = Replay(task, journal, now, effects)
+    walk = _Replay(task, journal, now, effects)
     await _pass_through(walk)
     return walk.decision
 
 
 @types.coroutine
-def _pass_through(walk: "Replay") -> Generator[Any, Any, None]:
+def _pass_through(walk: "_Replay") -> Generator[Any, Any, None]:
     yield from walk.whole()
 
 
-class Replay:
-    """One walk through a function.
-
-    keeps: it yields where the function waits for one step alone, and goes on from there when that
-    is settled in a journal which `turn` was given; else it ends there.
-    """
+class _Replay:
+    """One walk through a function."""
 
     __slots__ = (
         "_decision_reasons",
@@ -82,7 +77,6 @@ class Replay:
         "effects",
         "gate",
         "journal",
-        "keeps",
         "live",
         "now",
         "retries",
@@ -91,33 +85,21 @@ class Replay:
         "task",
     )
 
-    def __init__(
-        self, task: Task, journal: Journal, now: Millis, effects: Effects, *, keeps: bool = False
-    ) -> None:
+    def __init__(self, task: Task, journal: Journal, now: Millis, effects: Effects) -> None:
         self.task = task
+        self.journal = journal
+        self.steps = journal.steps
+        self.attempts = journal.attempts
+        self.now = now
         self.effects = effects
-        self.keeps = keeps
         self.retries = task.policies.retries
         self.gate = Gate()
         self.live: list[Any] = []
         self.seen: set[str] = set()
         self.decision = Decision()
-        self.turn(journal, now)
-
-    def turn(self, journal: Journal, now: Millis) -> None:
-        """Take a journal to walk through, or a later one to go on with."""
-        self.journal = journal
-        self.steps = journal.steps
-        self.attempts = journal.attempts
-        self.now = now
-        self.decision = Decision(done=self.decision.done)
         self._decision_reasons: dict[ParkReason, None] = {}
 
     def whole(self) -> Generator[Any, Any, None]:
-        """Walk from the function's top to where it waits, or ends; closed, it closes the function.
-
-        Yields what an adopted function awaits, and None where a function is kept.
-        """
         try:
             outcome, value = yield from self._walk(self._function(), "")
             if outcome is _DONE:
@@ -159,10 +141,6 @@ class Replay:
             else:
                 value, error = yield from self._foreign(asked)
                 continue
-            while outcome is _BLOCKED and self._stays(asked, prefix):
-                self._conclude(_BLOCKED, None)
-                yield
-                outcome, found = self._outcome(asked, self.steps[asked.id], len(self.seen) - 1)
             if outcome is _BLOCKED:
                 return _BLOCKED, None
             if outcome is _RAISED:
@@ -170,10 +148,6 @@ class Replay:
             else:
                 value = found
             index += 1
-
-    def _stays(self, asked: Command[Any], prefix: str) -> bool:
-        """Whether the function is kept where it is; branches stand in several places at once."""
-        return self.keeps and not prefix and isinstance(asked, StepCommand)
 
     def _branches(
         self, asked: ParallelCommand, prefix: str, place: int
@@ -228,10 +202,6 @@ class Replay:
                 f"step {name!r} of task {self.task.id!r} is recorded as {step.kind} and asked for"
                 f" as {command.kind}; give the new one a new id"
             )
-        return self._outcome(command, step, index)
-
-    def _outcome(self, command: Command[Any], step: Step, index: int) -> _Walked:
-        """Say what a step that is asked for gives, or that nothing is known of it yet."""
         if step.state is StepState.OPEN:
             step = self._open(command, step, index)
         if step.state is StepState.COMPLETED:
@@ -239,7 +209,7 @@ class Replay:
             return _DONE, self._output(command, step)
         if step.state is StepState.FAILED:
             return _RAISED, self._failure(step)
-        self.decision.current.append(step.step)
+        self.decision.current.append(name)
         return _BLOCKED, None
 
     def _ask(self, command: Command[Any], position: str, index: int) -> Step:

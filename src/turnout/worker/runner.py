@@ -23,7 +23,6 @@ from turnout.worker.effects import Effects
 from turnout.worker.flights import Flight, Flights
 from turnout.worker.replay import replay, replay_open
 from turnout.worker.seats import Seat
-from turnout.worker.walks import Walk
 
 TRIES: Final = 50
 """Lost races on one run before the caller is asked to come again."""
@@ -42,9 +41,8 @@ class Options:
     bounds has those of single providers. lease: how long a claim stands without a sign of life.
     watch_seconds: how often signs of life are given and cancels are looked for, in real time.
     inline: bytes of a result that a vendor is given; larger ones by their digest only.
-    keeps: whether the function of a caller in process stays suspended between its steps, in place
-    of a replay at each. definitions: of other apps whose vendor workers are served too, during a
-    deployment. providers: whose runs are served; None: any.
+    definitions: of other apps whose vendor workers are served too, during a deployment.
+    providers: whose runs are served; None: any.
     """
 
     worker_id: str = field(default_factory=_worker_id)
@@ -55,7 +53,6 @@ class Options:
     lease: Millis = 15_000
     watch_seconds: float = 1.0
     inline: int = 64 * 1024
-    keeps: bool = False
     definitions: frozenset[str] = frozenset()
     providers: frozenset[str] | None = None
 
@@ -143,18 +140,11 @@ class Runner:
         return await self.next(seat)
 
     async def decide(
-        self,
-        seat: Seat,
-        draft: Draft,
-        now: Millis,
-        *,
-        hot: bool = False,
-        walk: Walk | None = None,
+        self, seat: Seat, draft: Draft, now: Millis, *, hot: bool = False
     ) -> Decision | None:
         """Say what the run does now, into the draft; None when the seat had to be read again.
 
         hot: an end is left to the vendor run, so that it ends with its run and as that did.
-        walk: of a caller that goes on by itself.
         """
         run = draft.run
         if run.deadline_at is not None and run.deadline_at <= now:
@@ -169,8 +159,6 @@ class Runner:
             draft.merge(begin(draft.view(), task.policies.timeouts, now))
         if task.open_mode:
             decision = await replay_open(task, draft.view(), now, self.effects)
-        elif walk is not None:
-            decision = walk.decide(task, draft.journal, draft.view(), now, self.effects)
         else:
             decision = replay(task, draft.view(), now, self.effects)
         if decision.attempts and await self._revived(seat, decision, now):

@@ -31,7 +31,6 @@ from turnout.worker.effects import Effects, LiveEffects
 from turnout.worker.flights import Flights
 from turnout.worker.runner import TRIES, Options, Runner
 from turnout.worker.seats import Seat, Seats
-from turnout.worker.walks import Walk
 
 OnReport = Callable[[Report], Awaitable[None]]
 OnTick = Callable[[Tick], Awaitable[Ticked]]
@@ -97,21 +96,16 @@ class TaskWorker:
         begins the run.
         """
         self._check(call)
-        walk, flight = Walk(keeps=self._runner.options.keeps), None
-        try:
-            async with self._seats.at(call.run_id) as seat:
-                if isinstance(call, Execute):
-                    begun: Claimed | Executed | Next = await self._begin(seat, call)
-                else:
-                    begun = await self._begin_next(seat, call, walk, known)
-                if isinstance(begun, Executed):
-                    return begun.next
-                if isinstance(begun, Next):
-                    return begun
-                flight = self._crew.start(begun, seat.known, walk=walk)
-        finally:
-            if flight is None:
-                walk.close()
+        async with self._seats.at(call.run_id) as seat:
+            if isinstance(call, Execute):
+                begun: Claimed | Executed | Next = await self._begin(seat, call)
+            else:
+                begun = await self._begin_next(seat, call, known)
+            if isinstance(begun, Executed):
+                return begun.next
+            if isinstance(begun, Next):
+                return begun
+            flight = self._crew.start(begun, seat.known, onward=True)
         return (await flight.answer).next
 
     async def park(self, call: Park) -> Parked:
@@ -184,13 +178,11 @@ class TaskWorker:
             await self._runner.claim(seat, call)
         return await begin_attempt(self._runner, seat, call, closing=self._crew.closing)
 
-    async def _begin_next(
-        self, seat: Seat, call: Advance, walk: Walk, known: Run | None
-    ) -> Claimed | Next:
+    async def _begin_next(self, seat: Seat, call: Advance, known: Run | None) -> Claimed | Next:
         if self._crew.closing:
             await self._runner.claim(seat, call)
             return await self._runner.look(seat)
-        begun = await begin_next(self._runner, seat, call, walk, known=known)
+        begun = await begin_next(self._runner, seat, call, known=known)
         return begun or await self._runner.next(seat)
 
     def _idle(self, found: Next) -> bool:

@@ -37,8 +37,7 @@ async def play(program: Node, data: st.DataObject) -> None:
     world = world_of(task_of(program, bodies))
     try:
         run_id = await world.emit("t")
-        keeps = data.draw(st.booleans())
-        workers = [world.worker(watch_seconds=60, keeps=keeps) for _ in range(2)]
+        workers = [world.worker(watch_seconds=60) for _ in range(2)]
         vendor = VendorRun(world, workers[0], run_id, "t")
         emitted = await world.run(run_id)
         found = await first(vendor, workers, emitted, data)
