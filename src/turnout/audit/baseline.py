@@ -1,8 +1,7 @@
 """The ratchet: findings that are known may stay until they are gone; new ones fail.
 
 An entry is a rule, a path as seen from the baseline's folder, and the line's text without its
-spaces, so that lines may move; a file may move as well, as long as its findings are not also at
-the old place.
+spaces, so that lines may move; a file may move as well, as long as it is no more at the old place.
 """
 
 import hashlib
@@ -19,6 +18,7 @@ from turnout.errors import InvalidSettings
 
 VERSION = 1
 MAX_FILE = 100_000_000
+DIGEST = 16
 K = TypeVar("K", bound=Hashable)
 Key = tuple[str, str, str]
 """Rule, path, digest of the line."""
@@ -59,21 +59,31 @@ def compared(report: Report, baseline: Baseline) -> Report:
     seen = _Seen(report, baseline.folder)
     left = Counter(baseline.entries)
     rest, known = _taken(report.findings, left, seen.key)
-    gone = left - seen.unseen(left)
-    moved = Counter[tuple[str, str]]()
-    for (rule, _, text), count in gone.items():
-        moved[rule, text] += count
-    new, carried = _taken(rest, moved, lambda finding: (finding.rule, _digest(finding)))
+    unseen = seen.unseen(left)
+    gone = left - unseen
+    rest, carried = _taken(rest, _placeless(gone), _text_of)
+    new, renamed = _taken(rest, _placeless(seen.missing(unseen)), _text_of)
     return replace(
-        report, findings=tuple(new), known=tuple(known + carried), gone=gone.total() - len(carried)
+        report,
+        findings=tuple(new),
+        known=(*known, *carried, *renamed),
+        gone=gone.total() - len(carried),
     )
 
 
 def shrunk(report: Report, baseline: Baseline) -> Baseline:
     """Give the baseline without what is gone; `report` is a compared one."""
     seen = _Seen(report, baseline.folder)
-    entries = Counter(map(seen.key, report.known)) | seen.unseen(baseline.entries)
-    return replace(baseline, entries=entries)
+    known = Counter(map(seen.key, report.known))
+    unseen = seen.unseen(baseline.entries)
+    gone = baseline.entries - unseen - known
+    renamed = _placeless(known - baseline.entries) - _placeless(gone)
+    for key, count in sorted(seen.missing(unseen - known).items()):
+        text = (key[0], key[2])
+        used = min(count, renamed[text])
+        renamed[text] -= used
+        unseen[key] -= used
+    return replace(baseline, entries=known | +unseen)
 
 
 class _Seen:
@@ -104,7 +114,15 @@ class _Seen:
         if path in self.told:
             return True
         asked = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
-        return asked and not os.path.lexists(os.path.join(self.folder, path))  # noqa: PTH118 -- as text
+        return asked and not self._is_there(path)
+
+    def missing(self, entries: Counter[Key]) -> Counter[Key]:
+        """Keep the entries of files that are no more: such a file may have got another name."""
+        there = {path: self._is_there(path) for path in {path for _, path, _ in entries}}
+        return Counter({key: count for key, count in entries.items() if not there[key[1]]})
+
+    def _is_there(self, path: str) -> bool:
+        return os.path.lexists(os.path.join(self.folder, path))  # noqa: PTH118 -- as text
 
 
 def load(path: Path) -> Baseline:
@@ -113,7 +131,7 @@ def load(path: Path) -> Baseline:
         if path.stat().st_size > MAX_FILE:
             raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return replace(_parsed(raw), folder=str(path.parent))
+        return replace(parsed(raw), folder=str(path.parent))
     except FileNotFoundError as error:
         raise InvalidSettings(f"no baseline {path}: make it with --update-baseline") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -129,7 +147,8 @@ def save(path: Path, baseline: Baseline) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _parsed(raw: Any) -> Baseline:
+def parsed(raw: Any) -> Baseline:
+    """Read a baseline's document; raises ValueError, KeyError and the like where it is none."""
     if raw["version"] != VERSION:
         raise ValueError(f"version {raw['version']!r}, expected {VERSION}")
     entries = Counter[Key]()
@@ -140,6 +159,11 @@ def _parsed(raw: Any) -> Baseline:
                     raise ValueError(f"{path}: {rule}: a count is a whole number from 1")
                 entries[rule, path, text] = count
     return Baseline(str(raw["ruleset"]), entries)
+
+
+def is_digest(text: str) -> bool:
+    """Say whether a text has the form of a line's digest."""
+    return len(text) == DIGEST and set(text) <= set("0123456789abcdef")
 
 
 def _taken(
@@ -157,5 +181,17 @@ def _taken(
     return new, known
 
 
+def _placeless(entries: Counter[Key]) -> Counter[tuple[str, str]]:
+    """Count entries by their rule and text alone."""
+    counted = Counter[tuple[str, str]]()
+    for (rule, _, text), count in entries.items():
+        counted[rule, text] += count
+    return counted
+
+
+def _text_of(finding: Finding) -> tuple[str, str]:
+    return finding.rule, _digest(finding)
+
+
 def _digest(finding: Finding) -> str:
-    return hashlib.sha256("".join(finding.text.split()).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(finding.text.split()).encode()).hexdigest()[:DIGEST]

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from turnout.audit import forked, kinds, search
+from turnout.audit import forked, kinds, own, search
 from turnout.audit.model import Counted, Finding, Problem, Report, Scan
 from turnout.audit.ruleset import PathMatch, Ruleset
 from turnout.audit.source import decode, is_binary
@@ -30,6 +30,7 @@ class _Part:
     scans: list[Scan]
     problems: list[Problem]
     binary: int
+    own: int
 
 
 def audit(
@@ -39,8 +40,9 @@ def audit(
     scope: Chosen = "all",
     engine: search.EngineName = "auto",
     processes: int | None = None,
+    without: Sequence[str] = (),
 ) -> Report:
-    """Find every trace under paths.
+    """Find every trace under paths; files named in `without`, and our own reports, are no traces.
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
@@ -54,10 +56,13 @@ def audit(
         files = [f for f in tree.files if scope == "all" or kinds.classify(f.path)[0] == scope]
         problems = list(tree.problems)
         holding = searching.kept(files, words, problems) if words else set()
-    kept = _kept(scanner, files, holding)
+    ours = own.Given(without)
+    found = _kept(scanner, files, holding)
+    kept = [file for file in found if not ours.holds(file.path)]
     parts = _parts(scanner, kept, processes)
     report = _report(ruleset, tree, files, problems, parts, len(kept))
-    return replace(report, roots=tuple(paths))
+    counted = replace(report.counted, own=report.counted.own + len(found) - len(kept))
+    return replace(report, roots=tuple(paths), counted=counted)
 
 
 def _kept(scanner: "Scanner", files: Sequence[File], holding: set[str]) -> list[File]:
@@ -99,8 +104,8 @@ def _processors() -> int:
 
 def scan_files(scanner: "Scanner", files: Iterable[File]) -> _Part:
     """Read and scan files, one in memory at a time."""
-    part = _Part([], [], 0)
-    binary = 0
+    part = _Part([], [], 0, 0)
+    binary = ours = 0
     for file in files:
         try:
             with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
@@ -117,10 +122,14 @@ def scan_files(scanner: "Scanner", files: Iterable[File]) -> _Part:
         if is_binary(raw):
             binary += 1
             continue
-        scan = scanner.scan(file.path, decode(raw)[0])
+        text = decode(raw)[0]
+        if own.is_ours(file.path, text):
+            ours += 1
+            continue
+        scan = scanner.scan(file.path, text)
         if scan.findings or scan.problems or scan.exempted:
             part.scans.append(scan)
-    return _Part(part.scans, part.problems, binary)
+    return _Part(part.scans, part.problems, binary, ours)
 
 
 def _report(
@@ -147,6 +156,7 @@ def _report(
             opened=opened,
             binary=sum(part.binary for part in parts),
             links=tree.links,
+            own=sum(part.own for part in parts),
         ),
     )
 

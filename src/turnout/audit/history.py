@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from turnout.audit.model import Level, Scan
+from turnout.audit.own import is_ours
 from turnout.audit.ruleset import Ruleset
 from turnout.audit.scan import Scanner
 from turnout.audit.source import decode, is_binary
@@ -49,9 +50,10 @@ def burndown(
     """Audit commits spread evenly over the history, oldest first, the newest always among them.
 
     Follows the first parents from HEAD. Each file's content is read once. Raises WrongUse where
-    there is no repository.
+    there is no repository, or a path is in none of the commits.
     """
     commits = _commits(repository, points, since)
+    _check(repository, [commit for commit, _, _ in commits], paths)
     reader = _Reader(Scanner(ruleset), repository)
     return [reader.point(commit, paths) for commit in commits]
 
@@ -87,6 +89,14 @@ def _commits(repository: str, points: int, since: str) -> list[tuple[str, dateti
         {round(number * last / max(1, points - 1)) for number in range(points)} | {last}
     )
     return [commits[number] for number in chosen]
+
+
+def _check(repository: str, commits: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuse a path that no commit holds; one that only older commits hold has a burndown."""
+    for path in paths:
+        newest_first = reversed(commits)
+        if commits and not any(_git(repository, "ls-tree", c, "--", path) for c in newest_first):
+            raise WrongUse(f"no such file or folder in any of the commits looked at: {path}")
 
 
 class _Reader:
@@ -139,7 +149,8 @@ class _Reader:
     def _scan(self, path: str, raw: bytes) -> Scan:
         if is_binary(raw):
             return Scan(path=path)
-        return self.scanner.scan(path, decode(raw)[0])
+        text = decode(raw)[0]
+        return Scan(path=path) if is_ours(path, text) else self.scanner.scan(path, text)
 
     def _contents(self, blobs: Sequence[str]) -> list[bytes]:
         given = "".join(f"{blob}\n" for blob in blobs).encode()

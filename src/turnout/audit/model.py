@@ -114,6 +114,8 @@ class Counted:
     binary: int = 0
     links: int = 0
     """Symbolic links, which are never followed."""
+    own: int = 0
+    """Baselines and reports of the audit itself, which are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

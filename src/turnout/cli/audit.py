@@ -165,7 +165,13 @@ def _find(
     gc.set_threshold(RARELY)
 
     def audit() -> Any:
-        return engine.audit(rules, where.paths, scope=where.scope.value, engine=where.engine.value)
+        return engine.audit(
+            rules,
+            where.paths,
+            scope=where.scope.value,
+            engine=where.engine.value,
+            without=[str(path) for path in (baseline, output) if path is not None],
+        )
 
     report = audit()
     if mend.wanted:
@@ -272,7 +278,8 @@ def _history(
     if not found:
         raise WrongUse(f"no commits in {repository}")
     if as_json:
-        sys.stdout.write(json.dumps([_point(point) for point in found], indent=2) + "\n")
+        told = {"ruleset": rules.ruleset, "commits": [_point(point) for point in found]}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
     else:
         sys.stdout.write(history.table(found))
     if svg is not None:

@@ -343,10 +343,14 @@ def test_the_burndown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (here / "plot.svg").read_text().startswith("<svg")
     _, out, _ = turnout("history", "rules.toml", ".", "--json", "--points", "2", capsys=capsys)
     told = json.loads(out)
-    assert [(point["findings"], point["rules"]) for point in told] == [
+    assert told["ruleset"] == "acme"
+    assert [(point["findings"], point["rules"]) for point in told["commits"]] == [
         (4, {"import": 3, "word": 1}),
         (1, {"word": 1}),
     ]
+    code, out, err = turnout("history", "rules.toml", ".", "src", "nosuch", capsys=capsys)
+    assert (code, out) == (2, "")
+    assert err == "error: no such file or folder in any of the commits looked at: nosuch\n"
     code, _, err = turnout("history", "rules.toml", str(here / "src/none"), capsys=capsys)
     assert (code, "git" in err) == (2, True)
 
@@ -363,7 +367,9 @@ def test_the_burndown_sees_what_an_audit_sees(
     _git("add", "-f", "src", "node_modules")
     _git("commit", "-qm", "one")
     code, out, _ = turnout("history", "rules.toml", ".", "--json", capsys=capsys)
-    assert [(point["findings"], point["problems"]) for point in json.loads(out)] == [(0, 1)]
+    assert [(point["findings"], point["problems"]) for point in json.loads(out)["commits"]] == [
+        (0, 1)
+    ]
     assert code == 2
 
 

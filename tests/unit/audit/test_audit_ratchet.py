@@ -88,3 +88,21 @@ def test_a_place_that_cannot_be_written_is_named(
     assert audit("a", "--output", "none/x.json") == 2
     assert audit("a", "--update-baseline", known="none/k.json") == 2
     assert "error: none/k.json: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_renamed_file_stays_known_where_only_the_new_name_is_given(here: Path) -> None:
+    """As a commit hook does it; the entry moves with the file, once."""
+    (here / "a/x.ts").rename(here / "a/z.ts")
+    assert audit("a/z.ts") == 0
+    assert files(here) == ["a/z.ts", "b/y.ts"]
+    (here / "a/more.ts").write_text(IMPORT)
+    assert audit("a/more.ts") == 1
+    assert files(here) == ["a/z.ts", "b/y.ts"]
+
+
+def test_a_copied_file_is_new(here: Path) -> None:
+    """The same text is known at another place only where the old place is no more."""
+    (here / "a/z.ts").write_text(IMPORT)
+    assert audit("a/z.ts") == 1
+    assert audit("a", "b") == 1
+    assert files(here) == ["a/x.ts", "b/y.ts"]

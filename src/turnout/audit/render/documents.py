@@ -65,6 +65,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "opened": report.counted.opened,
         "binary": report.counted.binary,
         "links": report.counted.links,
+        "own": report.counted.own,
     }
 
 

@@ -26,11 +26,12 @@ def summary(report: Report) -> str:
     if report.gone:
         parts.append(f"{report.gone} of the baseline gone")
     if report.exempted:
-        parts.append(f"{len(report.exempted)} exempt")
+        parts.append(f"{len(report.exempted)} exempt (--json lists them)")
     if report.problems:
         parts.append(f"{len(report.problems)} could not be told")
     seen = report.counted.files
-    return f"{report.ruleset}: {', '.join(parts)}; {seen} {_s(seen, 'file')} searched"
+    own = f", {report.counted.own} of the audit's own left out" if report.counted.own else ""
+    return f"{report.ruleset}: {', '.join(parts)}; {seen} {_s(seen, 'file')} searched{own}"
 
 
 def plain(text: str) -> str:
