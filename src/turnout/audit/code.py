@@ -99,7 +99,7 @@ def find_members(match: MemberMatch) -> Finder:
                 continue
             name = named.canonical(tree, written) if tree else None
             if name is not None and _surrounded(node, match.within) and not _in_import(node):
-                start, end = nodes.span(node)
+                start, end = _name_span(node)
                 yield Hit(start=start, end=end, captured={"name": name})
 
     return find

@@ -88,12 +88,22 @@ COMPONENTS = frozenset({".vue", ".svelte", ".astro"})
 def classify(path: str) -> tuple[Scope, Language]:
     """Tell a file's scope and language; what is unknown is code in plain text."""
     name = path.rpartition("/")[2].lower()
-    language = _by_name(name)
+    language = "ini" if is_requirements(path) else _by_name(name)
     if language is None:
         language = _BY_SUFFIX.get(name.rpartition(".")[2]) if "." in name else None
     if language is None:
         return "code", "text"
     return scope_of(language), language
+
+
+def is_requirements(path: str) -> bool:
+    """Say whether a file lists packages for pip: by its own name, or by its folder's."""
+    above, _, name = path.lower().rpartition("/")
+    if not name.endswith((".txt", ".in")):
+        return False
+    listed = name.startswith(("requirements", "constraints"))
+    listed = listed or name.endswith(("requirements.txt", "requirements.in"))
+    return listed or above.rpartition("/")[2] in ("requirements", "constraints")
 
 
 def is_component(path: str) -> bool:
@@ -111,7 +121,7 @@ def of_fence(tag: str) -> Language | None:
     return _FENCES.get(tag.lower())
 
 
-def _by_name(name: str) -> Language | None:  # noqa: PLR0911 -- one return a kind
+def _by_name(name: str) -> Language | None:
     if name in LOCKS:
         return "lock"
     if name.startswith(("dockerfile", "containerfile")):
@@ -120,8 +130,6 @@ def _by_name(name: str) -> Language | None:  # noqa: PLR0911 -- one return a kin
         return "env"
     if name in ("makefile", "gnumakefile", "justfile", "procfile"):
         return "shell"
-    if name.startswith(("requirements", "constraints")) and name.endswith((".txt", ".in")):
-        return "ini"
     if name == "pipfile":
         return "toml"
     return "json" if name in (".babelrc", ".eslintrc", ".prettierrc") else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from turnout.audit.configs import Entry, entries
+from turnout.audit.kinds import is_requirements
 from turnout.audit.names import Fits, expression_of, fits
 from turnout.audit.ruleset import ManifestMatch
 from turnout.audit.source import Hit
@@ -36,7 +37,14 @@ _REQUIREMENT = re.compile(
     r"""(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?P<version>(?:[<>=!~(@]|$)[^;#"']*)?"""
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")
-_LINE = re.compile(r"^[ \t]*(?!-)(?P<rest>[A-Za-z0-9].*)$", re.MULTILINE)
+_LINE = re.compile(
+    r"^[ \t]*(?:(?:-e|--editable)(?:[ \t]*=[ \t]*|[ \t]*))?(?P<rest>[A-Za-z0-9].*)$", re.MULTILINE
+)
+_ADDRESS = re.compile(
+    r"""(?:[a-z]+\+)?(?:https?|ssh|git|file)://[^\s"'#?]*/(?P<last>[^\s"'/#?]+)[^\s"'#]*"""
+    r"""(?:\#(?:[^\s"']*?&)?egg=(?P<egg>[\w.-]+))?"""
+)
+_ENDS = re.compile(r"(?:-\d[^/]*\.(?:whl|tar\.gz|zip)|\.(?:whl|tar\.gz|zip)|\.git)?(?:@.*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ def _dependencies(view: View) -> Iterator[Dependency]:
         return _npm(entries(view))
     if name in ("pyproject.toml", "pipfile", "pixi.toml", "uv.toml"):
         return _python(view)
-    if name.startswith(("requirements", "constraints")) and name.endswith((".txt", ".in")):
+    if is_requirements(view.path):
         return _requirements(view.text)
     if name in ("setup.py", "setup.cfg", "environment.yml", "environment.yaml"):
         return _strings(view.text)
@@ -152,6 +160,9 @@ def _strings(text: str) -> Iterator[Dependency]:
 
 
 def _required(text: str, at: int) -> Iterator[Dependency]:
+    if address := _ADDRESS.match(text):
+        yield _addressed(address, at)
+        return
     found = _REQUIREMENT.match(text)
     if found is None:
         return
@@ -160,6 +171,15 @@ def _required(text: str, at: int) -> Iterator[Dependency]:
         return
     start = at + found.start("name")
     yield Dependency(found["name"], (found["version"] or "").strip(), start, at + found.end("name"))
+
+
+def _addressed(address: "re.Match[str]", at: int) -> Dependency:
+    """Name what an address brings: as its `egg` says, else by its repository or its archive."""
+    if address["egg"]:
+        return Dependency(address["egg"], "", at + address.start("egg"), at + address.end("egg"))
+    name = _ENDS.sub("", address["last"], count=1)
+    start = at + address.start("last")
+    return Dependency(name, "", start, start + len(name))
 
 
 def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
