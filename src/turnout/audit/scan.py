@@ -41,6 +41,8 @@ _SCRIPT = re.compile(r"(?i)<script\b[^<>]*>")
 _TREES = (ImportMatch, CallMatch, MemberMatch, DecoratorMatch, AstMatch)
 _TREE_LANGUAGES = frozenset(syntax.GRAMMARS)
 _PARSED = _TREE_LANGUAGES | {"json", "yaml", "toml"}
+_TEMPLATE = re.compile(r"\{\{|\{%|<%")
+_KEYED = frozenset({"json", "yaml", "toml"})
 MOST = 20_000
 """Findings kept of one file."""
 
@@ -94,6 +96,8 @@ class Scanner:
         self.index = Index(
             word for each in self.prepared for words in each.needs.sets for word in words
         )
+        self.sharp = frozenset(word for each in self.prepared for word in each.sharp)
+        self.keyed = any(isinstance(each.match, ConfigKeyMatch) for each in self.prepared)
         self._wanted: dict[tuple[int, ...], syntax.Wanted] = {}
         self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
 
@@ -117,9 +121,16 @@ class Scanner:
             for each in self._reading(path)
             if each.needs.met_by(present) and (anywhere or each.takes(path))
         ]
-        if not chosen:
+        told = self._is_structured(path) and not self.sharp.isdisjoint(present)
+        if not chosen and not told:
             return Scan(path=path)
-        return _OneFile(self, path, text, chosen).scan()
+        return _OneFile(self, path, text, chosen, told=told).scan()
+
+    def _is_structured(self, path: str) -> bool:
+        """Say whether rules read the keys of such a file, so that it must be what its name says."""
+        scope, language = kinds.classify(path)
+        loose = path.lower().endswith(".json5")
+        return self.keyed and scope == "config" and language in _KEYED and not loose
 
     def _reading(self, path: str) -> Sequence[Prepared]:
         """Choose what may read a file of this kind; documents and components hold other texts."""
@@ -200,8 +211,11 @@ class _Enough(Exception):
 class _OneFile:
     """The scan of one file, while it goes on."""
 
-    def __init__(self, scanner: Scanner, path: str, text: str, chosen: list[Prepared]) -> None:
+    def __init__(
+        self, scanner: Scanner, path: str, text: str, chosen: list[Prepared], *, told: bool
+    ) -> None:
         self.scanner = scanner
+        self.told = told
         self.source = Source(path, text)
         self.chosen = chosen
         self.findings: dict[tuple[str, int, int], Finding] = {}
@@ -227,6 +241,8 @@ class _OneFile:
             self._document()
         for segment in _segments(self.source, language) if scope != "docs" else ():
             self._segment(segment, scope, None)
+            if self.told and len(segment.text) <= MAX_PARSED:
+                self._keys(View(segment))
 
     def _document(self) -> None:
         document = markdown.read(self.source, self.scanner.markers)
@@ -338,6 +354,14 @@ class _OneFile:
         if view.segment.fenced:  # a snippet may be cut short; what its words say was read
             return
         self._problem(reason, line)
+
+    def _keys(self, view: View) -> None:
+        """Name a file that holds a word and is not what its name says; a template is none."""
+        try:
+            configs.entries(view)
+        except configs.Unparsable as error:
+            if _TEMPLATE.search(view.text) is None:
+                self._unparsable(view, str(error), error.line)
 
     def _broken(self, view: View, chosen: Iterable[Prepared]) -> None:
         """Name a script that does not parse where a rule's word stands."""
