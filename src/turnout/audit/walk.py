@@ -239,6 +239,7 @@ def _runs(lines: Iterable[str]) -> Iterator[_Run]:
             parts.append((out, _Names(), []))
         _, names, paths = parts[-1]
         written = str(expression).replace("(?P<ps_d>/)", "/")
+        written = written if written.startswith("^") else f".*{written}"  # `*/` fits anywhere
         if "/" in line.rstrip().rstrip("/"):
             paths.append(written)
         else:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
@@ -226,6 +226,7 @@ PATTERN_PIECES = ["a", "b", ".a", "*", "**", "?", "/", "!", "#", " ", "\\", "[ab
 
 
 @settings(max_examples=300, deadline=None)
+@example(lines=["*/"], paths=[["a"]], folder=True)
 @given(
     lines=st.lists(st.lists(st.sampled_from(PATTERN_PIECES), max_size=4).map("".join), max_size=4),
     paths=st.lists(
