@@ -36,7 +36,8 @@ class LocalCaller:
         self._queued: set[str] = set()
         self._calls: dict[str, RunCall] = {}
         self._again: dict[str, Delivery] = {}
-        self._callers: list[asyncio.Task[None]] = []
+        self._callers: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._ticker = Ticker(name, surroundings)
 
     @property
@@ -51,15 +52,18 @@ class LocalCaller:
 
     async def start(self) -> None:
         """Begin to call."""
-        self._callers = [asyncio.create_task(self._call_all()) for _ in range(self._width)]
+        for _ in range(self._width):
+            self._add_caller()
         self._ticker.start()
 
     async def close(self) -> None:
         """Stop calling; a call under way is cancelled, and its claim left to its lease."""
+        self._closing = True
         await self._ticker.close()
-        for each in self._callers:
+        callers = list(self._callers)
+        for each in callers:
             each.cancel()
-        await asyncio.gather(*self._callers, return_exceptions=True)
+        await asyncio.gather(*callers, return_exceptions=True)
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
         """Call each run, soon."""
@@ -110,6 +114,20 @@ class LocalCaller:
         elif delivery.key not in self._queued:
             self._queued.add(delivery.key)
             self._waiting.put_nowait(delivery)
+
+    def _add_caller(self) -> None:
+        caller = asyncio.create_task(self._call_all())
+        self._callers.add(caller)
+        caller.add_done_callback(self._replace)
+
+    def _replace(self, ended: asyncio.Task[None]) -> None:
+        """Put another caller in the place of one that a task's function cancelled as it ran."""
+        self._callers.discard(ended)
+        if not self._closing:
+            log.warning(
+                "a call was cancelled from within; the pump calls again", extra={"action": "call"}
+            )
+            self._add_caller()
 
     async def _call_all(self) -> None:
         while True:
