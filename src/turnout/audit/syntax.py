@@ -62,6 +62,9 @@ class Wanted:
     """How many calls deep variables that hold what a call returned are followed."""
 
 
+PASSES = 4
+"""How often variables are followed through declarations that stand further down."""
+
 EVERYTHING = Wanted(lambda _: True, None, None, plain=True, depth=9)
 
 
@@ -148,19 +151,35 @@ class Tree:
     def bindings(self) -> dict[str, list[Binding]]:
         """Tell what local names stand for: what is imported, and what its calls returned."""
         found = dict(self.imported)
-        for node in self._variables if found and self.wanted.depth else ():
+        waiting = self._held if found and self.wanted.depth else []
+        for _ in range(PASSES):
+            known = len(found)
+            waiting = [each for each in waiting if not self._followed(found, *each)]
+            if not waiting or len(found) == known:
+                break
+        return found
+
+    @property
+    def _held(self) -> list[tuple[Any, str]]:
+        """List variables, and by name what is put into them: a call, or what a pattern opens."""
+        held = []
+        for node in self._variables:
             target = node.field("name") or node.field("left")
             value = node.field("value") or node.field("right")
-            if target is None or value is None:
-                continue
-            value = unwrapped(value)
-            if target.kind() == "object_pattern":
-                self._follow_pattern(found, target, value)
-            elif value.kind() in (*SCRIPT_CALLS, "call"):
-                resolved = self._resolve(found, dotted(value))
-                if resolved:
-                    found.setdefault(dotted(target), resolved)
-        return found
+            if target is not None and value is not None:
+                value = unwrapped(value)
+                if target.kind() == "object_pattern" or value.kind() in (*SCRIPT_CALLS, "call"):
+                    held.append((target, dotted(value)))
+        return held
+
+    def _followed(self, found: dict[str, list[Binding]], target: Any, value: str) -> bool:
+        """Follow a variable if it is known what it holds: that may be declared further down."""
+        resolved = self._resolve(found, value)
+        if resolved and target.kind() == "object_pattern":
+            self._follow_pattern(found, target, resolved)
+        elif resolved:
+            found.setdefault(dotted(target), resolved)
+        return bool(resolved)
 
     @property
     def _variables(self) -> Iterable[Any]:
@@ -183,8 +202,11 @@ class Tree:
         name = last.text()
         return name in self.bindings or name_fits(names)(name) is not None
 
-    def _follow_pattern(self, found: dict[str, list[Binding]], target: Any, value: Any) -> None:
-        for binding in self._resolve(found, dotted(value)):
+    @staticmethod
+    def _follow_pattern(
+        found: dict[str, list[Binding]], target: Any, resolved: Iterable[Binding]
+    ) -> None:
+        for binding in resolved:
             for exported, local in pattern_names(target):
                 name = f"{binding.name}.{exported}" if binding.name else exported
                 found.setdefault(local, [Binding(binding.module, name)])
