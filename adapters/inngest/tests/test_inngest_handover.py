@@ -1,24 +1,31 @@
 """What native functions do with a run during the change."""
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import handed_shop
+import httpx
 import inngest
 import pytest
-from inngest_lab import Lab, free_port
+from inngest_lab import HOUR_MS, Lab, free_port, until
 from turnout_inngest.adoption import Adopted, adopt
 from turnout_inngest.adoption.handover import Handing, made_at
 from turnout_inngest.devserver.ids import ulid
 from turnout_inngest.devserver.options import Options
 
-from turnout import Event
+from turnout import Event, open_turnout
 from turnout.control.emissions import Emitter
 from turnout.errors import InvalidDefinition, Unavailable, WrongUse
 from turnout.model.events import Emitted, RunRef
 from turnout.model.routing import Selection
+from turnout.ports.run_store import RunFilter
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 FAR = datetime(2090, 1, 1, tzinfo=UTC)
@@ -82,6 +89,125 @@ async def test_a_later_run_starts_the_task(lab: Lab, is_sync: bool) -> None:
         {"n": 1},
         "inngest:lab/order:o-1",
     )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_process_that_dies_as_it_hands_over_loses_nothing(
+    lab: Lab, tmp_path: Path, when: str
+) -> None:
+    """Killed before or after the event is recorded, of a function that is never retried."""
+    environ = {**os.environ, "TURNOUT_DATABASE_URL": f"sqlite:///{tmp_path / 'runs.db'}"}
+    port = free_port()
+    command = [sys.executable, handed_shop.__file__, lab.url, str(port), str(tmp_path), when]
+    async with lab.server():
+        first = await asyncio.create_subprocess_exec(*command, env=environ)
+        try:
+            await until(lambda: _registered(lab, port))
+            event = await lab.emit("handed/order", {"n": 1}, id="o-1")
+            assert await first.wait() == -signal.SIGKILL
+        finally:
+            if first.returncode is None:
+                first.kill()
+        second = await asyncio.create_subprocess_exec(*command, env=environ)
+        try:
+            await until(lambda: _registered(lab, port))
+            await lab.advance(HOUR_MS)
+            await lab.run_in(event, "COMPLETED")
+        finally:
+            second.kill()
+            await second.wait()
+    live = open_turnout(handed_shop.adopted(lab.url).app(schedules=False), environ)
+    runs = await live.store.runs(RunFilter(limit=9))
+    await live.close()
+    assert [(each.task, each.key) for each in runs] == [("order", "inngest:handed/order:o-1")]
+
+
+async def _registered(lab: Lab, port: int) -> bool | None:
+    """Whether the process serves and has been registered; None for not yet."""
+    try:
+        answer = await lab.api.put(f"http://127.0.0.1:{port}/api/inngest")
+    except httpx.TransportError:
+        return None
+    return answer.status_code == 200 or None
+
+
+@pytest.mark.parametrize("is_sync", [False, True])
+@pytest.mark.parametrize("retries", [0, 2])
+async def test_a_native_run_has_the_tries_that_its_function_declares(
+    lab: Lab, retries: int, is_sync: bool
+) -> None:
+    """Of a step, whose error its code sees by name, and of the code itself; then the run failed."""
+    tried: list[str] = []
+    lab.function("breaks", retries=retries)((_breaks_sync if is_sync else _breaks)(tried))
+    handed = adopt(lab.client, lab.functions).handover(Taking(), after=FAR)
+    seen = []
+    for functions in (lab.functions, handed):
+        lab.functions = functions
+        tried.clear()
+        async with lab.server(), lab.application():
+            run = await _until_over(lab, await lab.emit("lab/breaks"))
+        error = run["output"]["error"]
+        seen.append((run["status"], list(tried), error["name"], error["message"]))
+    assert seen[0] == seen[1]
+    assert seen[1][1] == ["step"] * (retries + 1) + ["StepError ValueError", "code"] * (retries + 1)
+
+
+async def test_a_native_run_whose_last_try_did_not_answer_has_failed(lab: Lab) -> None:
+    """Its code is not run again, however often the vendor asks."""
+    tried: list[str] = []
+
+    async def dies(ctx: inngest.Context) -> None:
+        tried.append(ctx.run_id)
+        raise asyncio.CancelledError
+
+    lab.function("dies", retries=1)(dies)
+    lab.functions = adopt(lab.client, lab.functions).handover(Taking(), after=FAR)
+    async with lab.server(), lab.application():
+        run = await _until_over(lab, await lab.emit("lab/dies"))
+    assert (run["status"], len(tried)) == ("FAILED", 2)
+    assert "2 tries" in str(run["output"])
+
+
+async def _until_over(lab: Lab, event: str) -> dict[str, Any]:
+    """The event's run once it is over; the server's clock runs ahead."""
+
+    async def over() -> dict[str, Any] | None:
+        await lab.advance(HOUR_MS)
+        runs = await lab.runs(event)
+        return runs[0] if runs and runs[0]["status"] in {"FAILED", "COMPLETED"} else None
+
+    found: dict[str, Any] = await until(over)
+    return found
+
+
+def _breaks(tried: list[str]) -> Any:
+    async def step() -> None:
+        tried.append("step")
+        raise ValueError("no stock")
+
+    async def breaks(ctx: inngest.Context) -> None:
+        try:
+            await ctx.step.run("breaks", step)
+        except inngest.StepError as error:
+            tried.extend((f"StepError {error.name}", "code"))
+            raise KeyError("order") from None
+
+    return breaks
+
+
+def _breaks_sync(tried: list[str]) -> Any:
+    def step() -> None:
+        tried.append("step")
+        raise ValueError("no stock")
+
+    def breaks(ctx: inngest.ContextSync) -> None:
+        try:
+            ctx.step.run("breaks", step)
+        except inngest.StepError as error:
+            tried.extend((f"StepError {error.name}", "code"))
+            raise KeyError("order") from None
+
+    return breaks
 
 
 async def test_what_a_native_function_invokes_is_native(lab: Lab) -> None:

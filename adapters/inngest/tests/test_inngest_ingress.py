@@ -12,8 +12,16 @@ import inngest_tasks
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inngest_lab import Lab, free_port
 from inngest_stage import Stage, ended, until
-from turnout_inngest.ingress import LARGEST_BODY, MOST_TRIGGERS, event_key, names_of
+from turnout_inngest.devserver.options import Options
+from turnout_inngest.ingress import (
+    LARGEST_BODY,
+    MOST_TRIGGERS,
+    event_key,
+    ingress_functions,
+    names_of,
+)
 from turnout_inngest.settings import read_settings
 
 import turnout
@@ -77,6 +85,21 @@ async def test_nothing_listens_unless_it_is_asked_for(stage: Stage) -> None:
         assert not await _runs(live)
 
 
+@pytest.mark.parametrize("name", ["adopted/plain", "turnout/wake"])
+async def test_a_reserved_event_at_the_server_is_not_taken_in(tmp_path: Path, name: str) -> None:
+    """Whoever has an event key cannot start a task past its own trigger's condition."""
+    taken: list[Any] = []
+
+    async def emit(events: Any) -> Any:
+        taken.extend(events)
+
+    lab = Lab(Options(port=free_port(), data=tmp_path))
+    lab.functions = ingress_functions([name], lab.client, emit, retries=9)
+    async with lab.server(), lab.application():
+        run = await lab.run_in(await lab.emit(name), "FAILED")
+    assert (name in str(run["output"]), taken) == (True, [])
+
+
 def test_ten_names_to_a_function() -> None:
     """The vendor takes no more triggers of one function; no name is listened to twice."""
     names = ",".join(f"e/{n}" for n in range(MOST_TRIGGERS + 1))
@@ -86,7 +109,9 @@ def test_ten_names_to_a_function() -> None:
     assert {"e/10", "do/plain", "said/stop"} <= set(found)
 
 
-@pytest.mark.parametrize("name", ["inngest/function.failed", "turnout/wake", "bad name", "a/*"])
+@pytest.mark.parametrize(
+    "name", ["inngest/function.failed", "turnout/wake", "adopted/x", "bad name", "a/*"]
+)
 def test_names_that_are_nobodys_to_send(name: str) -> None:
     """Refused by the setting's name."""
     with pytest.raises(InvalidSettings, match="TURNOUT_INNGEST_INGRESS"):
@@ -204,6 +229,7 @@ BAD_EVENTS: tuple[Any, ...] = (
     {"name": "bad name"},
     {"name": "inngest/function.failed"},
     {"name": "turnout/wake"},
+    {"name": "adopted/plain"},
     {"name": "do/plain", "data": [1]},
     {"name": "do/plain", "id": 7},
     {"name": "do/plain", "ts": "now"},

@@ -25,7 +25,7 @@ from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import Emit
 from turnout.ports.clock import Clock
-from turnout_inngest.settings import SUBSCRIBED, InngestSettings
+from turnout_inngest.settings import RESERVED, STARTS, SUBSCRIBED, InngestSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,7 @@ MOST_EVENTS: Final = 1_000
 LARGEST_BODY: Final = 16 * 1024 * 1024
 LONGEST_ID: Final = 400
 LONGEST_SEED: Final = 256
-RESERVED: Final = ("inngest/", "turnout/")
-STARTS: Final = "adopted/"
-"""What an event's name begins with that starts one adopted task: those nobody sends."""
+_RESERVED_TOLD: Final = ", ".join(RESERVED)
 _FIRST_TS, _LAST_TS = 315_532_800_000, 4_102_444_800_000
 """1980 and 2100, in milliseconds, as at the vendor."""
 
@@ -86,6 +84,9 @@ def ingress_functions(
 async def _taken(ctx: inngest.Context, emit: Emit) -> dict[str, Any]:
     """Emit the vendor's event; a vendor run that is made again finds what the first one did."""
     seen = ctx.event
+    if seen.name.startswith(RESERVED):
+        told = f"event {seen.name[:200]!r}: nobody sends what begins with {_RESERVED_TOLD}"
+        raise inngest.NonRetriableError(told, quiet=True)
     key = event_key(seen.name, seen.id or ctx.run_id)
     try:
         (emitted,) = await emit([Event(name=seen.name, payload=dict(seen.data), key=key)])
@@ -166,7 +167,7 @@ class Door:
             raise WrongUse("an event is an object")
         name, data, event_id = given.get("name"), given.get("data"), given.get("id")
         if not isinstance(name, str) or not name or name.startswith(RESERVED):
-            raise WrongUse(f"an event's name is a text, and does not start with {RESERVED[0]}")
+            raise WrongUse(f"an event's name is a text, and starts with none of {_RESERVED_TOLD}")
         if not isinstance(data, dict | None):
             raise WrongUse(f"event {name[:200]!r}: data is an object")
         if not isinstance(event_id, str | None):

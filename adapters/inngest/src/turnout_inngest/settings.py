@@ -28,6 +28,10 @@ _NAMES = (
 SUBSCRIBED = "subscribed"
 """In the place of names: every event that a task of the app subscribes to, or is cancelled by."""
 LONGEST_KEY = 512
+STARTS = "adopted/"
+"""What an event's name begins with that starts one adopted task, whatever its triggers ask."""
+RESERVED = ("inngest/", "turnout/", STARTS)
+"""What the names of events begin with that nobody sends from outside."""
 
 _SIGNING_KEY = re.compile(r"(?:signkey-[\w-]+-)?(?:[0-9a-fA-F]{2})+")
 _ON, _OFF = {"1", "true", "yes"}, {"", "0", "false", "no"}
@@ -156,7 +160,7 @@ def _ingress(given: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
             check_event_name(each)
         except InvalidDefinition as error:
             faults.append(f"TURNOUT_INNGEST_INGRESS: {error}")
-        if each.startswith(("inngest/", "turnout/")):
+        if each.startswith(RESERVED):
             faults.append(f"TURNOUT_INNGEST_INGRESS: {each!r} is nobody's to send")
     return names
 

@@ -32,7 +32,7 @@ from turnout_inngest.adoption.options import Reading, read_options
 from turnout_inngest.adoption.sdk import Declared, all_declared, declared, loaded_functions
 from turnout_inngest.adoption.source import Written, awaited, written
 from turnout_inngest.adoption.turns import Plan, Turns
-from turnout_inngest.ingress import STARTS
+from turnout_inngest.settings import STARTS
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _DATA: Final = TypeAdapter(dict[str, Any])

@@ -23,6 +23,7 @@ from turnout.model.ids import check_event_name
 from turnout_inngest.adoption.answers import Answer, read
 from turnout_inngest.adoption.sdk import serializer_of
 from turnout_inngest.ingress import event_key
+from turnout_inngest.settings import STARTS
 
 PATH: Final = "/adopted"
 ROOT: Final = "step"
@@ -86,6 +87,9 @@ class Sending:
             check_event_name(event.name)
         except TurnoutError as error:
             raise inngest.NonRetriableError(str(error)) from None
+        if event.name.startswith(STARTS):
+            told = f"event {event.name!r}: what begins with {STARTS} is nobody's to send"
+            raise inngest.NonRetriableError(told)
         key = event_key(event.name, event.id) if event.id else f"{self.prefix}/{len(self.events)}"
         self.events.append(
             {"name": event.name, "data": dict(event.data), "key": key, "ts": event.ts or None}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from turnout_inngest.ingress import STARTS
+from turnout_inngest.settings import STARTS
 
 INVOKED: Final = ("turnout/invoked", "inngest/function.invoked")
 FAILED: Final = "inngest/function.failed"

@@ -6,9 +6,10 @@ the event's own key. So each is run by one side, whichever replica is asked, how
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -22,8 +23,10 @@ from turnout.model.schedules import Schedule
 from turnout.model.tasks import Task
 from turnout.ports.caller import Emit
 from turnout_inngest.adoption.events import INVOKED, TIMER
-from turnout_inngest.adoption.sdk import Declared, with_handler
-from turnout_inngest.ingress import STARTS, event_key
+from turnout_inngest.adoption.options import MOST_RETRIES, tries_of
+from turnout_inngest.adoption.sdk import Declared, last_try, limit_tries, with_handler
+from turnout_inngest.ingress import event_key
+from turnout_inngest.settings import STARTS
 
 log = logging.getLogger(__name__)
 
@@ -95,28 +98,53 @@ class Handing:
 
 
 def handing(declared: Declared, what: Handing) -> inngest.Function[Any]:
-    """Give a function that hands its new runs over, and runs the others as ever."""
-    own = declared.handler
+    """Give a function that hands its new runs over, and runs the others as ever.
+
+    The vendor tries it as often as it does at all, so a process that dies as it hands over loses
+    nothing. What is run natively has the tries that the function declares.
+    """
+    own, tries = declared.handler, tries_of(declared)
 
     @functools.wraps(own)
     async def taken(ctx: Any) -> Any:
         if not what.is_new(ctx):
-            return await own(ctx)
-        tries = count(1)
-        while await ctx.step.run(f"turnout start {(number := next(tries))}", what.start, ctx):
+            with _own_tries(ctx, tries):
+                return await own(ctx)
+        made = count(1)
+        while await ctx.step.run(f"turnout start {(number := next(made))}", what.start, ctx):
             await ctx.step.sleep(f"turnout pause {number}", _pause(number))
         return None
 
     @functools.wraps(own)
     def taken_sync(ctx: Any) -> Any:
         if not what.is_new(ctx):
-            return own(ctx)
-        tries = count(1)
-        while ctx.step.run(f"turnout start {(number := next(tries))}", what.start_sync, ctx):
+            with _own_tries(ctx, tries):
+                return own(ctx)
+        made = count(1)
+        while ctx.step.run(f"turnout start {(number := next(made))}", what.start_sync, ctx):
             ctx.step.sleep(f"turnout pause {number}", _pause(number))
         return None
 
-    return with_handler(declared.function, taken if declared.is_async else taken_sync)
+    handler = taken if declared.is_async else taken_sync
+    return with_handler(declared.function, handler, retries=MOST_RETRIES)
+
+
+@contextlib.contextmanager
+def _own_tries(ctx: Any, tries: int) -> Iterator[None]:
+    """Hold a native run to the tries that its function declares: the vendor would make more.
+
+    A try past the last one is made where that one did not answer: the code is not run again.
+    """
+    if ctx.attempt >= tries:
+        told = f"no answer to the last of {tries} tries"
+        raise inngest.NonRetriableError(told, quiet=True)
+    limit_tries(ctx, tries)
+    try:
+        yield
+    except Exception as error:
+        if ctx.attempt + 1 < tries:
+            raise
+        raise last_try(error) from error.__cause__
 
 
 def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset[str]:

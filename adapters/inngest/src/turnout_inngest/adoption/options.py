@@ -16,6 +16,7 @@ from turnout.model.schedules import Schedule
 from turnout.ports.adoption import Kept
 from turnout_inngest.adoption.expressions import Path, equalities, literal, path_of
 from turnout_inngest.adoption.sdk import Declared
+from turnout_inngest.settings import STARTS
 
 USUAL_RETRIES: Final = 4
 MOST_RETRIES: Final = 20
@@ -113,6 +114,9 @@ def _event(reading: Reading, trigger: inngest.TriggerEvent, index: int, *, alway
     if name.startswith("inngest/"):
         reading.refuse("trigger", f"{name!r} is an event of the vendor's server", index=index)
         return
+    if name.startswith(STARTS):
+        reading.refuse("trigger", f"{name!r} is a name that Turnout starts tasks by", index=index)
+        return
     try:
         check_event_name(name)
     except TurnoutError as error:
@@ -181,6 +185,12 @@ def _option(reading: Reading, name: str, value: Any) -> None:
     elif name == "cancel":
         for index, each in enumerate(value):
             _cancel(reading, each, index)
+
+
+def tries_of(declared: Declared) -> int:
+    """Say how often a step is tried, the first included."""
+    value = declared.options["retries"]
+    return (USUAL_RETRIES if value is None else min(value, MOST_RETRIES)) + 1
 
 
 def _retries(reading: Reading, value: int) -> None:

@@ -81,12 +81,33 @@ def all_declared(functions: Iterable[inngest.Function[Any]]) -> tuple[Declared, 
 
 
 def with_handler(
-    function: inngest.Function[Any], handler: Callable[..., Any]
+    function: inngest.Function[Any], handler: Callable[..., Any], *, retries: int
 ) -> inngest.Function[Any]:
-    """Give a function of the same id and options that does something else."""
+    """Give a function of the same id and options, but its retries, that does something else."""
     found = copy.copy(function)
     found._handler = handler  # noqa: SLF001
+    found._opts = found._opts.model_copy(update={"retries": retries})  # noqa: SLF001
     return found
+
+
+def limit_tries(ctx: Any, tries: int) -> None:
+    """Have the steps of a request fail for good at this try, whatever the vendor would allow."""
+    try:
+        ctx.step._execution._request.ctx.max_attempts = tries  # noqa: SLF001
+    except (AttributeError, ValueError) as error:
+        raise InvalidDefinition(
+            f"the installed inngest cannot be told how often to try ({error}); adoption knows"
+            " 0.5.18 and 0.5.19"
+        ) from None
+
+
+def last_try(error: Exception) -> Exception:
+    """Write an error of the function as one after which it is not tried again, name and all."""
+    if isinstance(error, inngest.NonRetriableError | inngest.StepError):
+        return error
+    ends: Any = type(type(error).__name__, (inngest.NonRetriableError,), {"__doc__": ""})
+    found: Exception = ends(str(error))
+    return found.with_traceback(error.__traceback__)
 
 
 def serializer_of(client: inngest.Inngest) -> Any:
