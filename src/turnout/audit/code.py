@@ -7,6 +7,7 @@ from typing import Any
 
 from turnout.audit import nodes, syntax
 from turnout.audit.names import Fits, expression_of, fits
+from turnout.audit.parameters import FUNCTIONS, listed, taken
 from turnout.audit.plain import compiled
 from turnout.audit.ruleset import (
     AstMatch,
@@ -30,16 +31,6 @@ LOOPS = frozenset(
     ]
 )
 DEEPEST = 8
-FUNCTIONS = frozenset(
-    [
-        "arrow_function",
-        "function_expression",
-        "function",
-        "method_definition",
-        "lambda",
-        "generator_function",
-    ]
-)
 
 
 def find_imports(match: ImportMatch) -> Finder:
@@ -237,6 +228,10 @@ def _narrow(match: CallMatch) -> Any:
     key_fits = fits(match.key) if match.key else None
     missing = fits(match.missing) if match.missing else None
     value = compiled(match.value, ignore_case=False) if match.value else None
+    told = ("unsure",) if match.unsure else ("other", "mixed")
+
+    def takes(given: Any) -> bool:
+        return not match.parts or taken(given, match.parts, match.whole) in told
 
     def narrow(node: Any, hit: Hit) -> Iterator[Hit]:
         count = len(nodes.arguments(node))
@@ -247,10 +242,11 @@ def _narrow(match: CallMatch) -> Any:
         if missing is not None and not _lacks(node, missing):
             return
         if key_fits is None:
-            yield hit
+            if not match.parts or any(takes(each) for each in nodes.arguments(node)):
+                yield hit
             return
         for path, key, given in options(node):
-            if key_fits(path) and _value_fits(given, value, match.min_params):
+            if key_fits(path) and _value_fits(given, value, match.min_params) and takes(given):
                 start, end = _key_span(key)
                 captured = {**hit.captured, "key": path, "value": str(given.text())[:2000]}
                 yield Hit(start=start, end=end, captured=captured)
@@ -266,12 +262,7 @@ def _value_fits(given: Any, value: Any, least: int | None) -> bool:
 
 def _parameters(node: Any) -> int:
     node = nodes.unwrapped(node)
-    if node.kind() not in FUNCTIONS:
-        return -1
-    if node.field("parameter") is not None:
-        return 1
-    listed = node.field("parameters")
-    return sum(c.is_named() and c.kind() != "comment" for c in listed.children()) if listed else 0
+    return len(listed(node)) if node.kind() in FUNCTIONS else -1
 
 
 def _lacks(node: Any, missing: Fits) -> bool:

@@ -114,6 +114,12 @@ class CallMatch(_Match):
     """Only where the option's value, as written, holds this regular expression."""
     min_params: Count = None
     """Only where the option's value is a function with at least as many parameters."""
+    parts: Words = ()
+    """Only where a function of one parameter takes something else than an object of these parts."""
+    whole: Words = ()
+    """What such a parameter is called where it is no object of `parts`."""
+    unsure: Flag = False
+    """Instead only where that cannot be told."""
     min_args: Count = None
     max_args: Count = None
     within: Words = ()
@@ -122,6 +128,8 @@ class CallMatch(_Match):
     def __post_init__(self) -> None:
         if (self.value is not None or self.min_params is not None) and not self.key:
             raise ValueError("value and min_params speak of an option: name it with key")
+        if (self.whole or self.unsure) and not self.parts:
+            raise ValueError("whole and unsure speak of an object: name its parts")
 
 
 @dataclass(frozen=True, kw_only=True)

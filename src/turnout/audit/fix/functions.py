@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from turnout.audit.fix.case import Case, Mended, Unclear, named, pairs, span, understood, upwards
+from turnout.audit.parameters import taken
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
@@ -14,9 +15,10 @@ _IDENTIFIER = re.compile(r"^[A-Za-z_$][\w$]*$")
 
 
 def params(case: Case) -> Mended:
-    """Turn `(payload, { ctx })` into `({ payload, ctx })`.
+    """Turn `(payload, { ctx })` into `({ payload, ctx })`, and `(payload)` into `({ payload })`.
 
-    `options.names` says, per function, what its parameters before the last one are called.
+    `options.names` says, per function, what its parameters before the last one are called. One
+    parameter alone is the first of them only where `options.parts` and `options.whole` say so.
     """
     node = case.node()
     if not understood(node):
@@ -62,9 +64,11 @@ def _name_and_value(node: "SgNode") -> tuple[str, "SgNode | None"]:
 def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
     given = function.field("parameters")
     if given is None:
-        raise Unclear("takes fewer than two parameters")
+        return _alone(case, function, names)
     parameters = [one for one in named(given) if one.kind() != "comment"]
-    if len(parameters) < 2 or len(parameters) > len(names) + 1:  # noqa: PLR2004 -- what was one by one
+    if len(parameters) == 1:
+        _must_be_other(case, function)
+    if not 1 <= len(parameters) <= len(names) + 1:
         raise Unclear("takes other parameters than those known")
     entries: list[str] = []
     types: list[str | None] = []
@@ -79,6 +83,22 @@ def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
         types.append(_type(parameter, None if last else names[position]))
     text = "{ " + ", ".join(entries) + " }" if entries else "_"
     return [case.edit(*span(given), f"({text}{_annotation(function, types)})")]
+
+
+def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
+    """Mend `payload => …`, which has no parentheses."""
+    parameter = function.field("parameter")
+    if parameter is None:
+        raise Unclear("has no parameter")
+    _must_be_other(case, function)
+    return [case.edit(*span(parameter), f"({{ {', '.join(_entries(parameter, names[0]))} }})")]
+
+
+def _must_be_other(case: Case, function: "SgNode") -> None:
+    """Refuse where one parameter may be the new object already."""
+    parts, whole = case.option("parts") or (), case.option("whole") or ()
+    if taken(function, parts, whole) != "other":
+        raise Unclear("what its one parameter is cannot be told: look at it")
 
 
 def _entries(pattern: "SgNode", name: str | None) -> list[str]:

@@ -4,14 +4,27 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from turnout.audit.fix.case import Case, Mended, named, pairs, span, understood, upwards
+from turnout.audit.fix.case import (
+    Case,
+    Mended,
+    arguments,
+    named,
+    pairs,
+    span,
+    understood,
+    upwards,
+)
+from turnout.audit.parameters import taken
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
 
 def rename(case: Case) -> Mended:
-    """Rename by `table` what was matched: a key, a method, a variable of the environment."""
+    """Rename by `table` what was matched: a key, a method, a variable of the environment.
+
+    With `options.parts`, a function of one parameter must take an object of these parts.
+    """
     start, end = case.finding.start, case.finding.end
     for old, new in case.fix.table.items():
         found = re.compile(rf"(?<![\w$]){re.escape(old)}(?![\w$])").search(case.text, start, end)
@@ -20,8 +33,22 @@ def rename(case: Case) -> Mended:
         node = case.node()
         if understood(node) and _is_shorthand(case, found.start(), found.end()):
             new = f"{new}: {old}"  # noqa: PLW2901 -- the shorthand keeps its variable
+        elif understood(node) and not _takes_parts(case, node):
+            return "its one parameter may be no object of the new form: look at it first"
         return [case.edit(found.start(), found.end(), new)]
     return "written in a way that is not known"
+
+
+def _takes_parts(case: Case, node: "SgNode") -> bool:
+    """Say whether the function that the matched name stands for takes what it will be given."""
+    parts, whole = case.option("parts"), case.option("whole") or ()
+    holder = upwards(node, "pair", "method_definition", "call_expression") if parts else None
+    if holder is None:
+        return True
+    held = [holder.field("value")] if holder.kind() == "pair" else [holder]
+    if holder.kind() == "call_expression":
+        held = [*arguments(holder)]
+    return all(one is None or taken(one, parts, whole) in (None, "object") for one in held)
 
 
 def _is_shorthand(case: Case, start: int, end: int) -> bool:
