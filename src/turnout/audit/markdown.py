@@ -126,6 +126,13 @@ def segments(document: Document) -> Iterator[Segment]:
             yield _segment(document, block, language, path)
 
 
+def fences(text: str, *, mdx: bool) -> Iterator[tuple[int, int]]:
+    """Give the fences of any language by their lines, counted from 0, marks included."""
+    for block in _blocks(text.split("\n"), mdx=mdx):
+        if block.kind == "fence":
+            yield block.first, block.last
+
+
 def prose_fence(block: Block) -> bool:
     """Say whether a fence is of no known language, and so read as prose."""
     return block.kind == "fence" and kinds.of_fence(block.tag) is None

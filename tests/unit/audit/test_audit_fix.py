@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from turnout.audit import fix
 from turnout.audit.patch import mended_text
 from turnout.audit.ruleset import load
 from turnout.audit.scan import Scanner
@@ -81,9 +82,46 @@ def test_documents_are_mended_by_the_concept_table() -> None:
     safe = mended_text(scanner("inngest"), path, text, unsafe=False).text
     assert "The Trigger.dev task triggers carries" in safe
     assert "Trigger.dev task steps and Trigger.dev scheduled tasks" in safe
-    assert "sends with Orchestrator Adapter" in safe
+    assert "sends with `inngest.send()`" in safe
     assert "An Inngest run has at most" in safe
     unsafe = mended_text(scanner("inngest"), path, text, unsafe=True).text
     assert "An Orchestrator (Trigger.dev) run has at most" in unsafe
+    assert "sends with Orchestrator Adapter" in unsafe
     assert "> **Deprecated:** Inngest is being replaced" in unsafe
     assert "Inngest ran our crons until 2024." in unsafe
+
+
+def test_a_call_that_nobody_waits_for_is_rewritten() -> None:
+    """A statement of its own has no promise to lose; one that is handed on is left alone."""
+    first = 'import { metadata as md } from "@trigger.dev/sdk";\n'
+    text = f'{first}md.stream("s", stream);\nuse(md.stream("t", stream));\n'
+    mended = mended_text(scanner("triggerdev-v4"), "a.ts", text, unsafe=True)
+    assert 'streams.pipe("s", stream);\nuse(md.stream("t", stream));' in mended.text
+    assert [left.reason for left in mended.left] == ["its promise is used as a value"]
+
+
+def test_only_an_import_s_own_string_is_a_safe_fix() -> None:
+    """A plain string may mean anything, in code, in a document's code and in a configuration."""
+    old, new = "@trigger.dev/sdk/v3", "@trigger.dev/sdk"
+    imports = {
+        "a.ts": 'import { task } from "OLD";\nexport * from "OLD";\nconst a = require("OLD");\n'
+        'jest.mock("OLD", () => 1);\nconst b = await import("OLD");\nimport "OLD";\n'
+        'import c = require("OLD");\nvi.mock(import("OLD"));\n',
+        "a.md": '```ts\nimport {\n  a,\n} from "OLD";\nconst b = require("OLD");\n```\n',
+        "a.vue": '<script>\nimport { a } from "OLD";\n</script>\n',
+    }
+    for path, text in imports.items():
+        mended = mended_text(scanner("triggerdev-v4"), path, text.replace("OLD", old), unsafe=False)
+        assert mended.text == text.replace("OLD", new)
+    plain = {
+        "b.ts": 'const s = "OLD";\nlog(`import "OLD"`);\n',
+        "b.md": '```ts\nconst s = "OLD";\n```\n',
+        "b.json": '{"types": ["OLD"]}\n',
+    }
+    for path, text in plain.items():
+        before = text.replace("OLD", old)
+        mended = mended_text(scanner("triggerdev-v4"), path, before, unsafe=False)
+        assert mended.text == before
+        assert {left.reason for left in mended.left} == {fix.NEEDS_A_LOOK}
+        mended = mended_text(scanner("triggerdev-v4"), path, before, unsafe=True)
+        assert mended.text == text.replace("OLD", new)

@@ -101,6 +101,9 @@ def _in_place(case: Case, call: "SgNode", new: str, result: str) -> list[Edit] |
     if not result:
         return [case.edit(*span(call), new)]
     outer = _awaited(call)
+    alone = call.parent()
+    if outer is None and alone is not None and alone.kind() == "expression_statement":
+        return [case.edit(*span(call), new)]  # nobody waits for its promise
     if outer is None:
         return "its promise is used as a value"
     holder = outer.parent()

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from turnout.audit.fix.case import Case, Mended
-from turnout.audit.model import Edit
+from turnout.audit.fix.places import is_code, is_word
 
 _FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---[ \t]*\r?\n", re.DOTALL)
 _TITLE = re.compile(r"\s*(?:\#[^\n]*|[^\n]+\r?\n=+[ \t]*)(?:\r?\n|\Z)")
@@ -18,6 +19,8 @@ _ENOUGH = 10
 _CLOSING = "*_`\"'»”\u2019)」』"
 _LINK_TEXT = re.compile(r"\[[^\[\]]*$")
 _LINK_END = re.compile(r"^[^\[\]]*\][(\[]")
+_SIGN = re.compile(r"[`()]").search
+CODE = "stands in code: say what is meant"
 _ENTRY = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|\|\s*|#{1,6}\s+)?[*_`\"'«“\u2018「『]*$")
 
 
@@ -70,7 +73,10 @@ def glossary(case: Case) -> Mended:
 
 
 def prose(case: Case) -> Mended:
-    """Replace a concept by `table`; the bare name by `to`, which needs a look."""
+    """Replace a concept by `table`; the bare name by `to`, which needs a look.
+
+    Code is left alone, but for a span that the table names with its marks: that needs a look.
+    """
     start = max(0, case.text.rfind("\n", 0, case.finding.start) + 1)
     line_end = case.text.find("\n", case.finding.end)
     line = case.text[start : len(case.text) if line_end < 0 else line_end]
@@ -79,26 +85,22 @@ def prose(case: Case) -> Mended:
         if found.start() <= at and end <= found.end():
             if _LINK_TEXT.search(line[: found.start()]) and _LINK_END.search(line[found.end() :]):
                 return "the text of a link: say where it leads"
-            return [case.edit(start + found.start(), start + found.end(), new)]
+            place = start + found.start(), start + found.end()
+            if "`" not in found[0] and is_code(case.finding.path, case.text, *place):
+                return CODE
+            return [replace(case.edit(*place, new), safe=case.fix.safe and not _SIGN(found[0]))]
     return _bare(case, line, at, end)
 
 
 def _bare(case: Case, line: str, at: int, end: int) -> Mended:
     if case.fix.to is None:
         return "not a concept of the table: say what is meant"
-    if line[:at].count("`") % 2 or (line[end : end + 1] + line[at - 1 : at]).strip(" ,;:!?|()*_"):
+    if is_code(case.finding.path, case.text, case.finding.start, case.finding.end):
+        return CODE
+    if not is_word(line.rstrip("\r"), at, end):
         return "part of a name, an address or code: say what is meant"
     edit = case.edit(case.finding.start, case.finding.end, case.fix.to)
-    return [
-        Edit(
-            path=edit.path,
-            start=edit.start,
-            end=edit.end,
-            replacement=edit.replacement,
-            rule=edit.rule,
-            safe=False,
-        )
-    ]
+    return [replace(edit, safe=False)]
 
 
 def _concepts(line: str, table: Mapping[str, str]) -> Iterator[tuple[re.Match[str], str]]:

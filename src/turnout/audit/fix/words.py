@@ -1,6 +1,17 @@
 """Fixes of a word where it stands."""
 
-from turnout.audit.fix.case import Case, Mended
+import re
+from dataclasses import replace as changed
+
+from turnout.audit.fix.case import Case, Mended, covering, understood, upwards
+from turnout.audit.model import Edit
+
+_IMPORTING = re.compile(
+    r"(?:\b(?:from|import)\s*|\b(?:import|require|require\.resolve|(?:jest|vi|vitest|td)\.\w+)"
+    r"\s*(?:<[^()]*>)?\(\s*)$"
+)
+"""What stands before a module's name that is brought in, or mocked."""
+_NEAR = 80
 
 
 def replace(case: Case) -> Mended:
@@ -15,15 +26,15 @@ def replace(case: Case) -> Mended:
 
 
 def module(case: Case) -> Mended:
-    """Rename a module where it stands quoted, by `table`."""
+    """Rename a module where it stands quoted, by `table`; what imports nothing needs a look."""
     for old, new in case.fix.table.items():
         for quote in "'\"`":
             at = case.text.find(quote + old + quote, case.finding.start, _end(case))
             if at >= 0:
                 start = at + 1
-                return [case.edit(start, start + len(old), new)]
+                return [_looked_at(case, case.edit(start, start + len(old), new))]
         if case.finding.matched == old:
-            return [case.edit(case.finding.start, case.finding.end, new)]
+            return [_looked_at(case, case.edit(case.finding.start, case.finding.end, new))]
     return "the module's name is not written out here"
 
 
@@ -31,3 +42,21 @@ def _end(case: Case) -> int:
     """Read to the end of the statement's last line: a match may end before the module's name."""
     line_end = case.text.find("\n", case.finding.end)
     return len(case.text) if line_end < 0 else line_end
+
+
+def _looked_at(case: Case, edit: Edit) -> Edit:
+    return changed(edit, safe=edit.safe and _is_imported(case, edit.start))
+
+
+def _is_imported(case: Case, start: int) -> bool:
+    """Whether the quoted text that starts here names a module that is brought in or mocked."""
+    if case.finding.language == "python":
+        return True  # there a module is no string
+    before = case.text[max(0, start - 1 - _NEAR) : start - 1]
+    if case.finding.language in ("json", "yaml", "toml") or _IMPORTING.search(before) is None:
+        return False
+    root = case.tree()
+    if not understood(root):
+        return True  # a fence: its words must do
+    node = covering(root, start, start + 1)
+    return upwards(node, "template_string") is None
