@@ -51,6 +51,7 @@ def test_every_known_change_of_version_four_has_a_rule() -> None:
     parts = {
         "triggerdev-v4.mixed-packages",
         "triggerdev-v4.cli-version",
+        "triggerdev-v4.hook-parameter",
         "triggerdev-v4.schedule-create-window",
     }
     whole = {rule.id for rule in load("triggerdev-v4").rules} - parts
