@@ -26,6 +26,11 @@ test("a task's id may have characters that a queue's name may not", () => {
   assert.equal(task?.queue.length, 128);
 });
 
+test("a service's address holds no password", () => {
+  const service = "https://me:secret@service.example.org";
+  assert.throws(() => readDefinition({ ...GOOD, service }), /^Unreadable: service: .*password/);
+});
+
 test("a wrong definition is refused with the field's name", () => {
   const wrong: Readonly<Record<string, unknown>> = {
     protocol: { ...GOOD, protocol: 2 },

@@ -21,7 +21,7 @@ function next(seq: number, more: Said = {}): Fields {
 }
 
 function starting(...steps: readonly string[]): Said {
-  return { run: steps.map((step) => ({ step, attempt: 1, label: step })) };
+  return { run: steps.map((step) => ({ step, attempt: 1, label: `${step} #1` })) };
 }
 
 function parked(reason: string, ms?: number): Said {
@@ -232,4 +232,43 @@ test("an answer that is not of the protocol is refused with the field's name", a
     const service = new Scripted(() => answer);
     await assert.rejects(drive(IDENTITY, service, new Noting(), never), /next|state/);
   }
+});
+
+test("a clock that is ahead of the service's asks seldom, and ever more seldom", async () => {
+  const host = new Noting();
+  const past = Date.now() - 10_000;
+  const waiting = next(1, { park: { until: past, reasons: ["sleep"] } });
+  const service = new Scripted((_, at) => (at <= 12 ? waiting : DONE));
+  await drive(IDENTITY, service, host, never);
+  assert.deepEqual(host.slept, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2000, 2000, 2000]);
+});
+
+test("another wait begins with the shortest pause again", async () => {
+  const host = new Noting();
+  const past = (seq: number) => next(seq, { park: { until: 1, reasons: ["backoff"] } });
+  const answers = [past(1), past(1), past(2)];
+  await drive(IDENTITY, new Scripted((_, at) => answers[at - 1] ?? DONE), host, never);
+  assert.deepEqual(host.slept, [5, 10, 5]);
+});
+
+test("tokens that end at once are asked for ever more seldom", async () => {
+  const host = new Noting();
+  const park = next(5, { park: { until: 1, reasons: ["event"] } });
+  const service = new Scripted((message, at) =>
+    message.op === "park" ? { go: true } : at < 8 ? park : DONE,
+  );
+  await drive(IDENTITY, service, host, never);
+  assert.deepEqual(host.slept, [10, 20, 40]);
+});
+
+test("a timer beside calls in flight asks ever more seldom too", async () => {
+  const host = new Noting();
+  const both = next(1, { ...starting("slow"), park: { until: 1, reasons: ["sleep"] } });
+  const service = new Scripted(async (message) => {
+    if (message.op !== "execute") return both;
+    await delay(30);
+    return executed("slow", DONE);
+  });
+  await drive(IDENTITY, service, host, never);
+  assert.deepEqual(host.slept.slice(0, 3), [50, 100, 200]);
 });

@@ -52,3 +52,11 @@ test("the environment goes before the file, and a fresh key counts at once", () 
   process.env["TURNOUT_SIGNING_KEYS"] = KEY;
   service();
 });
+
+test("an address that cannot be the service's is refused with the variable's name", () => {
+  for (const address of ["javascript:alert(1)", "http://me:secret@x.example", "nowhere"]) {
+    process.env["TURNOUT_SERVICE_URL"] = address;
+    process.env["TURNOUT_SIGNING_KEYS"] = KEY;
+    assert.throws(() => service(), { name: "TurnoutService", message: /TURNOUT_SERVICE_URL/ });
+  }
+});

@@ -87,16 +87,68 @@ test("an abort closes the call that is under way", async () => {
   );
 });
 
-test("a signed message follows no redirect", async () => {
-  const reply = { status: 307, body: {} };
-  await served(
-    inTurn(...Array.from({ length: 50 }, () => reply)),
-    async (origin) => {
-      const giveUp = AbortSignal.timeout(300);
-      await assert.rejects(new Service(origin, KEYS).say(MESSAGE, giveUp));
-    },
-  );
+for (const status of [301, 302, 307, 308]) {
+  test(`a signed message follows no redirect: ${status} is final, and says what to set`, async () => {
+    await served(inTurn({ status }), async (origin, heard) => {
+      await assert.rejects(
+        new Service(origin, KEYS).say(MESSAGE, never),
+        (error: unknown) =>
+          error instanceof ServiceRefused && error.message.includes("TURNOUT_SERVICE_URL"),
+      );
+      assert.equal(heard.length, 1);
+    });
+  });
+}
+
+for (const [address, said] of [
+  ["javascript:alert(1)", "http: or https:"],
+  ["service.example.org", "not a URL"],
+  ["http://", "not a URL"],
+  ["https://me:secret@service.example.org", "password"],
+  ["https://service.example.org/?token=secret", "query"],
+  ["https://service.example.org/#top", "fragment"],
+] as const) {
+  test(`${address} is refused before anything is sent, without its secret`, () => {
+    assert.throws(
+      () => new Service(address, KEYS),
+      (error: unknown) =>
+        error instanceof ServiceRefused &&
+        error.message.includes(said) &&
+        !error.message.includes("secret"),
+    );
+  });
+}
+
+test("a service that cannot be reached is told once for each call, with the reason", async () => {
+  const said: string[] = [];
+  const away = new Service("http://127.0.0.1:1", KEYS, (message, { reason }) => {
+    said.push(`${message}: ${reason}`);
+  });
+  for (const _ of [1, 2]) {
+    await assert.rejects(away.say(MESSAGE, AbortSignal.timeout(400)), { name: /Abort|Timeout/ });
+  }
+  assert.equal(said.length, 2);
+  assert.match(said[0] ?? "", /does not answer.*Error: \S+/);
 });
+
+test("a service that is only busy for a moment is not worth a word", async () => {
+  const said: string[] = [];
+  await served(inTurn({ status: 503 }), async (origin) => {
+    await new Service(origin, KEYS, (message) => said.push(message)).say(MESSAGE, never);
+  });
+  assert.deepEqual(said, []);
+});
+
+for (const asked of [0, -5, Number.NaN, "1"]) {
+  test(`a service that asks to wait ${asked} ms gets our own growing pause`, async () => {
+    const busy = { status: 503, body: { code: "busy", retry_after_ms: asked } };
+    const began = performance.now();
+    await served(inTurn(busy, busy, busy), async (origin) => {
+      await new Service(origin, KEYS).say(MESSAGE, never);
+    });
+    assert.ok(performance.now() - began >= 50 + 100 + 200 - 10);
+  });
+}
 
 test("a message that is too large is not sent", async () => {
   await served(inTurn(), async (origin, heard) => {

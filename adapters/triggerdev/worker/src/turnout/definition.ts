@@ -1,6 +1,7 @@
 /** The definition file that `turnout triggerdev build` writes: which tasks, and where the service is. */
 import { countOf, fieldsOf, listOf, optional, textOf, Unreadable } from "./json.js";
 import { PROTOCOL } from "./messages.js";
+import { faultOf } from "./origin.js";
 
 export interface TaskDefinition {
   readonly id: string;
@@ -26,7 +27,6 @@ export interface Definition {
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;
-const SERVICE = /^https?:\/\/\S+$/;
 const QUEUE = /^[A-Za-z0-9_/-]{1,128}$/;
 
 /** Reads a definition; Unreadable names the field that is wrong. */
@@ -40,9 +40,16 @@ export function readDefinition(value: unknown): Definition {
   if (ids.size !== tasks.length) throw new Unreadable("tasks: two have the same id");
   return {
     digest: matching(fields["definition"], "definition", DIGEST),
-    service: matching(fields["service"], "service", SERVICE),
+    service: serviceOf(fields["service"]),
     tasks,
   };
+}
+
+function serviceOf(value: unknown): string {
+  const address = textOf(value, "service");
+  const fault = faultOf(address);
+  if (fault !== undefined) throw new Unreadable(`service: ${fault}`);
+  return address;
 }
 
 function taskOf(value: unknown, at: number): TaskDefinition {

@@ -80,7 +80,7 @@ const waits: Pick<Host, "newToken" | "wait" | "sleep"> = {
 
 const spanned: Host["span"] = (start, work) =>
   logger.trace(
-    `${start.label} #${start.attempt}`,
+    start.label,
     (span) => work((receipt) => show(span, receipt)),
     { icon: "function", attributes: attributesOf(start) },
   );

@@ -18,9 +18,10 @@ import {
   type Receipt,
   type Start,
 } from "./messages.js";
+import { Pauses } from "./pauses.js";
 
 const SHORT_SLEEP = 5_000;
-/** What is left of a sleep may be nothing by this clock while it is not by the service's. */
+/** The first pause when nothing is left of a wait by this clock; it grows while that is so. */
 const SHORTEST_SLEEP = 5;
 const LONGEST_TOKEN = 24 * 3_600_000;
 /** Before asking again when an answer says neither what to run nor what to wait for. */
@@ -76,6 +77,7 @@ interface Answered {
 class Loop {
   readonly #calls = new Map<string, Promise<Answered>>();
   readonly #waits = new Map<number, number>();
+  readonly #pauses = new Pauses();
   readonly #follower: Follower;
   #next: Next | undefined;
 
@@ -103,9 +105,9 @@ class Loop {
   }
 
   #step(current: Next): Promise<Next> {
-    if (this.#calls.size > 0) return this.#answered(current.park);
+    if (this.#calls.size > 0) return this.#answered(current);
     if (current.park !== undefined) return this.#park(current, current.park);
-    return this.#sleep(STILL);
+    return this.#sleep(this.#pauses.least(current, STILL));
   }
 
   async #advance(): Promise<Next> {
@@ -147,11 +149,11 @@ class Loop {
    * Waits for the first of the calls in flight. A park beside them is a timer in this process,
    * never the vendor's wait: that would freeze the calls.
    */
-  async #answered(park: Park | undefined): Promise<Next> {
+  async #answered(current: Next): Promise<Next> {
     const done = new AbortController();
     const calls = [...this.#calls.values()];
     try {
-      const first = await Promise.race([...calls, this.#timer(park?.until, done.signal)]);
+      const first = await Promise.race([...calls, this.#timer(current, done.signal)]);
       if (first === undefined) return await this.#advance();
       this.#calls.delete(first.key);
       return this.#take(first.next);
@@ -161,19 +163,23 @@ class Loop {
   }
 
   /** Settles with undefined when the time has come; never, without a time. */
-  async #timer(until: number | undefined, done: AbortSignal): Promise<undefined> {
+  async #timer(current: Next, done: AbortSignal): Promise<undefined> {
+    const until = current.park?.until;
     if (until === undefined) return new Promise<undefined>(() => undefined);
-    const ms = Math.min(Math.max(STILL, until - Date.now()), LONGEST_TIMER);
-    await this.host.sleep(ms, done);
+    const least = this.#pauses.least(current, STILL);
+    await this.host.sleep(Math.min(Math.max(least, until - Date.now()), LONGEST_TIMER), done);
     return undefined;
   }
 
   async #park(current: Next, park: Park): Promise<Next> {
     const left = (park.until ?? Number.POSITIVE_INFINITY) - Date.now();
     const timed = park.reasons.every((reason) => TIMED.has(reason));
-    if (timed && left <= SHORT_SLEEP) return this.#sleep(Math.max(SHORTEST_SLEEP, left));
+    if (timed && left <= SHORT_SLEEP) return this.#sleep(Math.max(this.#least(current), left));
     // The vendor's wait would hold back what a step streams that goes on without us.
     if (park.reasons.includes("step") && this.#follower.lively) return this.#sleep(STREAMING);
+    // The last token ended at once: by the vendor's clock, or by a wake that brought nothing.
+    const least = this.#least(current);
+    if (this.#pauses.again) await this.host.sleep(least, this.signal);
     const until = new Date(Date.now() + Math.min(LONGEST_TOKEN, Math.max(0, left)));
     const token = await this.host.newToken(this.#tokenKey(current.seq), until);
     // Registered, then asked again: a wake between the last answer and the wait cannot be lost.
@@ -183,6 +189,10 @@ class Loop {
     await this.#follower.settled();
     await this.host.wait(token);
     return this.#advance();
+  }
+
+  #least(current: Next): number {
+    return this.#pauses.least(current, SHORTEST_SLEEP);
   }
 
   async #sleep(ms: number): Promise<Next> {

@@ -60,6 +60,7 @@ export function call(identity: Identity, op: Op): Call {
 export interface Start {
   readonly step: string;
   readonly attempt: number;
+  /** What to show, with the attempt's number in it. */
   readonly label: string;
 }
 
@@ -184,11 +185,9 @@ function startOf(value: unknown, at: number): Start {
   const where = `next.run[${at}]`;
   const fields = fieldsOf(value, where);
   const step = textOf(fields["step"], `${where}.step`);
-  return {
-    step,
-    attempt: countOf(fields["attempt"], `${where}.attempt`),
-    label: optional(fields["label"], `${where}.label`, textOf) ?? step,
-  };
+  const attempt = countOf(fields["attempt"], `${where}.attempt`);
+  const label = optional(fields["label"], `${where}.label`, textOf) ?? `${step} #${attempt}`;
+  return { step, attempt, label };
 }
 
 function parkOf(value: unknown, where: string): Park {

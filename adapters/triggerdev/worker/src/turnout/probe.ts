@@ -4,7 +4,7 @@
  * `turnout doctor --through-worker` starts it, so that what is checked is the path of real runs.
  */
 import { PROTOCOL } from "./messages.js";
-import { type Answer, bodyOf, type Service } from "./service.js";
+import { type Answer, bodyOf, reasonOf, type Service } from "./service.js";
 
 const TRIES = 5;
 const ANSWER_IN = 10_000;
@@ -65,9 +65,13 @@ function fromDate({ date }: Answer, now: number): number | undefined {
 }
 
 function unreached(error: unknown): Omit<Probed, "turnout" | "service" | "definition"> {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const message = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-  return { status: null, code: "unreachable", message, latency_ms: null, clock_ms: null };
+  return {
+    status: null,
+    code: "unreachable",
+    message: reasonOf(error),
+    latency_ms: null,
+    clock_ms: null,
+  };
 }
 
 /** The quickest try is the way itself; the others had to wait for something. */

@@ -2,13 +2,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Fields, fieldsOf } from "./json.js";
 import { LARGEST_MESSAGE, type Message, STEP_PATH } from "./messages.js";
+import { faultOf } from "./origin.js";
 import { signed } from "./signature.js";
 
 const ANSWER_IN = 60_000;
 const HINT_IN = 5_000;
 const FIRST_DELAY = 100;
 const LONGEST_DELAY = 10_000;
+const SHORTEST_ASKED = 50;
 const LONGEST_ASKED = 60_000;
+/** Tries after which a service that only says `later` is worth a word. */
+const PATIENCE = 5;
 const MOST_SERVER_ERRORS = 10;
 const CONFLICT = 409;
 const AGAIN: ReadonlySet<number> = new Set([429, 503]);
@@ -37,25 +41,39 @@ export interface Answer {
   readonly date: number | undefined;
 }
 
+/** Says once for a call why it is not answered yet. */
+export type Warn = (message: string, about: { readonly [name: string]: string | number }) => void;
+
 /** The service's step endpoint, and the keys that sign messages to it. */
 export class Service {
   readonly #url: string;
   readonly #keys: readonly Buffer[];
+  readonly #warn: Warn;
 
-  constructor(origin: string, keys: readonly Buffer[]) {
+  /** ServiceRefused where the origin cannot be one: to try again would not help. */
+  constructor(origin: string, keys: readonly Buffer[], warn: Warn = () => undefined) {
+    const fault = faultOf(origin);
+    if (fault !== undefined) throw new ServiceRefused("wrong_address", `the address ${fault}`);
     this.#url = `${origin.replace(/\/+$/, "")}${STEP_PATH}`;
     this.#keys = keys;
+    this.#warn = warn;
   }
 
   /** The answer to a message, which is sent again until there is one. The signal ends all trying. */
   async say(message: Message, signal: AbortSignal): Promise<Fields> {
     const body = bodyOf(message);
     let serverErrors = 0;
+    let warned = false;
     for (let attempt = 0; ; attempt += 1) {
-      const answer = await this.#tried(body, signal);
+      const tried = await this.#tried(body, signal);
+      const answer = typeof tried === "string" ? undefined : tried;
       if (answer !== undefined && answer.status < 300) return answer.fields;
       if (answer !== undefined && isServerError(answer.status)) serverErrors += 1;
       const asked = answer === undefined ? undefined : waitOrThrow(answer, serverErrors);
+      if (!warned && (typeof tried === "string" || serverErrors > 0 || attempt >= PATIENCE)) {
+        warned = true;
+        this.#warn("the service does not answer; asking on", about(message.op, tried));
+      }
       await delay(asked ?? backoff(attempt), undefined, { signal });
     }
   }
@@ -76,7 +94,7 @@ export class Service {
       headers: { "content-type": "application/json", ...signed(body, this.#keys) },
       body,
       signal,
-      redirect: "error", // A signed message goes nowhere else.
+      redirect: "manual", // A signed message goes nowhere else; the status is told.
     });
     const text = await response.text();
     const date = Date.parse(response.headers.get("date") ?? "");
@@ -87,16 +105,27 @@ export class Service {
     };
   }
 
-  /** One try; undefined when there was no answer. */
-  async #tried(body: string, signal: AbortSignal): Promise<Answer | undefined> {
+  /** One try; the reason when there was no answer. */
+  async #tried(body: string, signal: AbortSignal): Promise<Answer | string> {
     try {
       return await this.send(body, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_IN)]));
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof SyntaxError) throw error;
-      return undefined;
+      return reasonOf(error);
     }
   }
+}
+
+/** Why there was no answer: `fetch failed` alone tells nothing. */
+export function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (!(cause instanceof Error)) return String(cause);
+  return `${cause.name}: ${cause.message || ("code" in cause ? String(cause.code) : "no answer")}`;
+}
+
+function about(op: string, tried: Answer | string): { op: string; reason: string } {
+  return { op, reason: typeof tried === "string" ? tried : `status ${tried.status}` };
 }
 
 /** The text that is signed and sent; what is too large for the protocol is refused here. */
@@ -116,6 +145,10 @@ function fieldsIn(text: string): Fields {
   }
 }
 
+const REDIRECTED =
+  "the service's address leads elsewhere, and signed messages follow nowhere; " +
+  "set TURNOUT_SERVICE_URL to where the service itself is";
+
 function isServerError(status: number): boolean {
   return status >= 500 && !AGAIN.has(status);
 }
@@ -128,8 +161,10 @@ function waitOrThrow(answer: Answer, serverErrors: number): number | undefined {
   if (status === CONFLICT) throw new EndQuietly(code);
   if (AGAIN.has(status)) {
     const asked = fields["retry_after_ms"];
-    return typeof asked === "number" ? Math.min(Math.max(asked, 0), LONGEST_ASKED) : undefined;
+    if (typeof asked !== "number" || !(asked > 0)) return undefined;
+    return Math.min(Math.max(asked, SHORTEST_ASKED), LONGEST_ASKED);
   }
+  if (status >= 300 && status < 400) throw new ServiceRefused("redirected", REDIRECTED);
   if (status < 500 || serverErrors > MOST_SERVER_ERRORS) throw new ServiceRefused(code, message);
   return undefined;
 }

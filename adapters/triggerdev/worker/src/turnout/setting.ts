@@ -1,7 +1,9 @@
 /** What this worker knows of its surroundings: the definition file, and the environment. */
 import definitionFile from "../../turnout.definition.json" with { type: "json" };
+import { logger } from "@trigger.dev/sdk";
 import { readDefinition } from "./definition.js";
-import { Service } from "./service.js";
+import { faultOf } from "./origin.js";
+import { Service, ServiceRefused } from "./service.js";
 import { signingKeys } from "./signature.js";
 
 export const definition = readDefinition(definitionFile);
@@ -11,10 +13,20 @@ export const definition = readDefinition(definitionFile);
  * a rotated key counts at once. At build time, when tasks are registered, there are no keys yet.
  */
 export function service(): Service {
-  return new Service(serviceUrl(), signingKeys(process.env["TURNOUT_SIGNING_KEYS"]));
+  const keys = signingKeys(process.env["TURNOUT_SIGNING_KEYS"]);
+  return new Service(serviceUrl(), keys, (message, about) => logger.warn(message, about));
 }
 
-/** TURNOUT_SERVICE_URL goes before the file, which is the same for all environments. */
+/**
+ * TURNOUT_SERVICE_URL goes before the file, which is the same for all environments.
+ *
+ * ServiceRefused, naming the variable or the file, where it is no address of a service.
+ */
 export function serviceUrl(): string {
-  return process.env["TURNOUT_SERVICE_URL"] || definition.service;
+  const given = process.env["TURNOUT_SERVICE_URL"];
+  const address = given || definition.service;
+  const fault = faultOf(address);
+  if (fault === undefined) return address;
+  const name = given ? "TURNOUT_SERVICE_URL" : "the service in turnout.definition.json";
+  throw new ServiceRefused("wrong_address", `${name} ${fault}`);
 }
