@@ -31,8 +31,9 @@ from turnout.local.clock import SystemClock
 from turnout.model.events import Emitted, Event
 from turnout.model.ids import new_run_id
 from turnout.model.routing import DUAL
-from turnout.model.schedules import ArmedSchedule
+from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.tasks import App
+from turnout.model.time import Millis
 from turnout.ports.caller import Drains, DurableCaller, Links, LinkStatus, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 BEAT = 5.0
 """Seconds between a replica's signs of life."""
+ALIVE: Millis = 15_000
+"""A replica without a sign of life for longer is taken for gone."""
 REARM = 12
 """Beats after which the schedules that a provider holds are made those that it owns, once more: a
 replica that came back with what it knew before may have undone what another one armed."""
@@ -143,6 +146,14 @@ class Turnout:
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read what the providers' runtimes will fire."""
         return await self.orchestrator.armed()
+
+    async def kept(self, provider: str) -> Sequence[Schedule]:
+        """Read the schedules that a provider owns; none while no replica of the app lives."""
+        if not await self.store.replicas(since=self.clock.now() - ALIVE):
+            return ()
+        tasks = {each.id for each in self.app.tasks}
+        owned = [each for each in await self.store.schedules() if each.provider == provider]
+        return [each.schedule for each in owned if each.schedule.task in tasks]
 
     async def emit(self, events: Sequence[Event]) -> Sequence[Emitted]:
         """Record events that came in through a provider; what adapters are given."""
@@ -303,6 +314,7 @@ def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
         clock=live.clock,
         service_url=live.settings.service_url,
         emit=live.emit,
+        kept=live.kept,
     )
     callers: dict[str, DurableCaller] = {}
     faults: list[str] = []

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from turnout.errors import Refused, TurnoutError
 from turnout.local.call import RunCall
-from turnout.local.ticker import Ticker
+from turnout.local.ticker import Ticker, told
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
@@ -38,6 +38,7 @@ class LocalCaller:
         self._again: dict[str, Delivery] = {}
         self._callers: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._kept = surroundings.kept
         self._ticker = Ticker(name, surroundings)
 
     @property
@@ -92,8 +93,10 @@ class LocalCaller:
         self._ticker.arm(schedules)
 
     async def armed(self) -> Sequence[ArmedSchedule]:
-        """Read back what is ticking in this process."""
-        return self._ticker.armed()
+        """Read back what ticks: here, or where nothing ticks here, in the living replicas."""
+        if self._ticker.started or self._kept is None:
+            return self._ticker.armed()
+        return told(await self._kept(self.name), self._clock.now())
 
     def check(self, task: Task) -> None:
         """Refuse nothing: every policy is kept by the core."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from turnout.errors import TurnoutError
 from turnout.model.protocol import Tick
@@ -44,20 +44,14 @@ class Ticker:
         self._armed = {each.id: each for each in schedules if not each.paused}
         self._changed.set()
 
+    @property
+    def started(self) -> bool:
+        """Whether slots are ticked in this process."""
+        return self._task is not None
+
     def armed(self) -> list[ArmedSchedule]:
         """Say what will be ticked next."""
-        return [
-            ArmedSchedule(
-                id=each.id,
-                task=each.task,
-                cron=each.cron,
-                zone=each.zone,
-                active=True,
-                next_at=next(each.slots(self._clock.now()), None),
-                provider_id=each.id,
-            )
-            for each in self._armed.values()
-        ]
+        return told(self._armed.values(), self._clock.now())
 
     async def _tick_all(self) -> None:
         while True:
@@ -96,3 +90,20 @@ class Ticker:
         upcoming = [next(each.slots(now), now + 60_000) for each in self._armed.values()]
         pause = min([each - now for each in upcoming] or [60_000])
         await happened(self._changed, self._clock, min(max(pause, 1), 60_000))
+
+
+def told(schedules: Iterable[Schedule], now: Millis) -> list[ArmedSchedule]:
+    """Say of schedules that are ticked when each is next; a paused one is not ticked."""
+    return [
+        ArmedSchedule(
+            id=each.id,
+            task=each.task,
+            cron=each.cron,
+            zone=each.zone,
+            active=True,
+            next_at=next(each.slots(now), None),
+            provider_id=each.id,
+        )
+        for each in schedules
+        if not each.paused
+    ]

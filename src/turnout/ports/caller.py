@@ -27,6 +27,9 @@ Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
 Knows: TypeAlias = Callable[[str], Awaitable[bool]]
 """Whether a run of that id is in the run store."""
 
+Kept: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
+"""The schedules of a provider, by its name, that living replicas of this app keep."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
@@ -258,6 +261,8 @@ class Surroundings:
     """Where the vendor reaches this service, like http://127.0.0.1:8000."""
     emit: Emit | None = None
     """For events that reach us through the vendor; None where nothing can be emitted."""
+    kept: Kept | None = None
+    """For a provider that ticks in our own processes: what the others of them tick."""
 
 
 class Plugin(Protocol):

@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from turnout import App, Context, Event, Turnout, app, open_turnout, task
+from turnout import App, Context, Event, Schedule, Turnout, app, open_turnout, task
 from turnout.model.runs import Run
 from turnout.model.status import RunStatus
 from turnout.model.tasks import Task
@@ -18,6 +19,8 @@ from turnout.ports.run_store import RunFilter
 MANY = 70
 """More runs at once than there are callers."""
 PATIENCE = 120.0
+
+EVERY = Schedule(id="yearly", task="plain", cron="@yearly")
 
 Opened = Callable[..., Any]
 
@@ -157,3 +160,26 @@ async def test_a_function_that_raises_a_cancel_fails(opened: Opened) -> None:
     runs = await ended(live, "raising/go", MANY)
     assert {each.state for each in runs} == {RunStatus.FAILED}
     assert [each.state for each in await ended(live, "plain/go", 1)] == [RunStatus.COMPLETED]
+
+
+async def test_another_process_reads_which_schedules_tick(tmp_path: Path) -> None:
+    """A command asks the run store: what a living replica ticks is armed, without one nothing."""
+    made = app("ticked", plain, schedules=(EVERY, replace(EVERY, id="rests", paused=True)))
+    settings = {
+        "ORCHESTRATOR_PROVIDER": "local",
+        "TURNOUT_DATABASE_URL": f"sqlite:///{tmp_path}/runs.db",
+        "TURNOUT_ARTIFACTS": "none",
+    }
+    command = open_turnout(made, settings, serve=False)
+    async with command:
+        assert list(await command.armed()) == []
+        async with open_turnout(made, settings) as replica, asyncio.timeout(PATIENCE):
+            while not (found := await command.armed()):
+                await asyncio.sleep(0.02)
+            assert [(each.id, each.active, each.cron) for each in found] == [
+                ("yearly", True, "@yearly")
+            ]
+            assert found[0].next_at == next(EVERY.slots(command.clock.now()))
+            while not replica.registrar.ready("local"):
+                await asyncio.sleep(0.02)
+            assert [each.id for each in await replica.armed()] == ["yearly"]
