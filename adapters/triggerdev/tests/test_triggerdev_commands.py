@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
-from turnout_triggerdev.definition import definition_of
+from turnout_triggerdev.definition import FILE, definition_of, stale, write_definition
 from turnout_triggerdev.nodeworker import NoNode, check_node, surroundings
 from turnout_triggerdev.project import files, template
 from turnout_triggerdev.standin.definition import definition
@@ -89,6 +89,69 @@ def test_build_follows_the_app_and_check_only_looks(team: Path) -> None:
     assert turnout(team, "build").returncode == 0
     assert turnout(team, "build", "--check").returncode == 0
     assert len(built(team)["tasks"]) == 4
+
+
+BROKEN = {
+    "half": (b"{", "not JSON"),
+    "a list": (b"[1]", "no object"),
+    "no text": (b"\xff", "not UTF-8"),
+    "a merge": (b"<<<<<<< HEAD\n{}\n", "not JSON"),
+    "deep": (b"[" * 200_000, "nested too deeply"),
+    "empty": (b"{}", "no digest"),
+    "a digest that is none": (b'{"service": "http://a:1", "definition": [1]}', "no digest"),
+    "large": (b" " * (4 * 1024 * 1024 + 1), "larger than"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_definition_file_that_cannot_be_read_is_not_current(tmp_path: Path, name: str) -> None:
+    """What is wrong is told, so that the check, the deployment and the doctor all tell it."""
+
+    @task("one", on="x")
+    async def one(ctx: Any, payload: Any) -> None:
+        """A task."""
+
+    content, told = BROKEN[name]
+    path = tmp_path / FILE
+    assert stale(tmp_path, app("mine", one)) is None
+    path.write_bytes(content)
+    found = stale(tmp_path, app("mine", one))
+    assert found is not None
+    assert found.startswith(str(path))
+    assert told in found
+    assert len(found) < 300
+    write_definition(tmp_path, app("mine", one), "http://a:1")
+    assert stale(tmp_path, app("mine", one)) is None
+
+
+def test_check_fails_on_a_broken_file_and_build_says_that_it_wrote_it(team: Path) -> None:
+    """A conflict that nobody resolved does not pass CI."""
+    turnout(team, "init")
+    (team / "trigger-worker" / FILE).write_text("[1]")
+    checked = turnout(team, "build", "--check", "--json")
+    assert (checked.returncode, json.loads(checked.stdout)["current"]) == (1, False)
+    assert json.loads(turnout(team, "build", "--json").stdout)["changed"] is True
+    assert turnout(team, "build", "--check").returncode == 0
+
+
+def test_init_again_keeps_no_file_that_only_init_has_changed(team: Path) -> None:
+    """The project's ref is init's own change; each file is counted once."""
+    ran = turnout(team, "init", "d d/w", TRIGGER_PROJECT_REF="proj_abc123")
+    count = len(set(files(team / "d d/w")))
+    assert ran.stdout.startswith(f"{count} files written to d d/w\n")
+    assert "next: cd 'd d/w' && npm ci" in ran.stdout
+    again = turnout(team, "init", "d d/w", TRIGGER_PROJECT_REF="proj_abc123")
+    assert again.stdout.startswith("0 files written")
+    assert "kept" not in again.stdout
+    turnout(team, "init", "d d/w", "--force")
+    assert '"proj_abc123"' in (team / "d d/w" / "trigger.config.ts").read_text()
+
+
+def test_a_wrong_ref_writes_nothing(team: Path) -> None:
+    """It is looked at before the first file."""
+    for ref in ("proj_", "p", "proj_a\n"):
+        assert turnout(team, "init", TRIGGER_PROJECT_REF=ref).returncode == 2
+        assert not (team / "trigger-worker").exists()
 
 
 def test_wrong_use_is_one_line_that_says_what_to_do(team: Path) -> None:

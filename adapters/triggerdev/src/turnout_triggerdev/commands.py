@@ -1,6 +1,7 @@
 """`turnout triggerdev …`: the worker's source, its definition file, and its deployment."""
 
 import asyncio
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,9 +57,11 @@ def _add_init(app: typer.Typer, desk: Desk) -> None:
     ) -> None:
         """Copy the TypeScript worker into this repository; from then on it is yours."""
         loaded, url = desk.app(app), desk.service_url(service)
+        ref = _project_ref(desk)
         try:
             written, kept = copied(folder, force=force)
-            written += _named(desk, folder)
+            if ref and name_project(folder, ref):
+                written = sorted({*written, Path(CONFIG)})
             built = write_definition(folder, loaded, url)
         except OSError as error:
             desk.fail(f"{error.filename}: {error.strerror}")
@@ -67,20 +70,21 @@ def _add_init(app: typer.Typer, desk: Desk) -> None:
             "written": [str(each) for each in written],
             "kept": [str(each) for each in kept if each.name != FILE],
             "definition": loaded.definition,
-            "next": f"cd {folder} && npm ci && npx trigger dev",
+            "next": f"cd {shlex.quote(str(folder))} && npm ci && npx trigger dev",
         }
         desk.show(value, as_json=json, lines=_told_init(value, built))
 
 
-def _named(desk: Desk, folder: Path) -> list[Path]:
+def _project_ref(desk: Desk) -> str:
     ref = desk.settings().get("TRIGGER_PROJECT_REF", "")
-    if ref and not PROJECT_REF.match(ref):
-        desk.fail("TRIGGER_PROJECT_REF does not look like proj_…")
-    return [Path(CONFIG)] if ref and name_project(folder, ref) else []
+    if ref and not PROJECT_REF.fullmatch(ref):
+        desk.fail("TRIGGER_PROJECT_REF does not look like proj_…; nothing was written")
+    return ref
 
 
 def _told_init(value: dict[str, Any], built: Path) -> list[str]:
-    lines = [f"{len(value['written'])} files written to {value['folder']}"]
+    count = len(value["written"])
+    lines = [f"{count} file{'' if count == 1 else 's'} written to {value['folder']}"]
     lines += [f"kept, because you changed it: {each}" for each in value["kept"]]
     lines += [f"{built}: definition {value['definition'][:12]}"]
     lines += ["the worker needs TURNOUT_SIGNING_KEYS in its environment, the service's own"]
@@ -109,7 +113,11 @@ def _add_build(app: typer.Typer, desk: Desk) -> None:
             told = found or ("current" if fresh else f"{at / FILE} was never built")
             desk.show({"current": fresh, "text": told}, as_json=json, lines=[told])
             raise typer.Exit(0 if fresh else 1)
-        path = write_definition(at, loaded, desk.service_url(service))
+        url = desk.service_url(service)
+        try:
+            path = write_definition(at, loaded, url)
+        except OSError as error:
+            desk.fail(f"{error.filename}: {error.strerror}")
         value = {"file": str(path), "definition": loaded.definition, "changed": not fresh}
         state = "was current" if fresh else "written"
         lines = [f"{path}: definition {loaded.definition[:12]}, {state}"]

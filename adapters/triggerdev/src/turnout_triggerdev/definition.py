@@ -21,6 +21,9 @@ PROBE_TTL = "5m"
 MARGIN = 60
 """Seconds by which the vendor's own limit on a run comes later than ours."""
 SHORTEST_LIMIT = 5
+LARGEST = 4 * 1024 * 1024
+"""Bytes of a definition file; workers read no larger one."""
+DIGEST = re.compile(r"[0-9a-f]{64}")
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_/-]")
 
 
@@ -71,27 +74,51 @@ def write_definition(folder: Path, app: App, service_url: str) -> Path:
     return path
 
 
-def built(folder: Path) -> dict[str, Any] | None:
-    """Read the definition that a worker's folder holds; None where there is none to read."""
-    try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def stale(folder: Path, app: App) -> str | None:
     """Say how a built definition differs from the app; None when it does not, or none is there.
 
-    The service's address may differ: TURNOUT_SERVICE_URL goes before the file's.
+    One that cannot be read differs, too. The service's address may differ: TURNOUT_SERVICE_URL goes
+    before the file's.
     """
-    found = built(folder)
-    if found is None:
+    path = folder / FILE
+    try:
+        found = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    wanted = definition_of(app, str(found.get("service", "")))
-    if found == wanted:
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    except ValueError as error:
+        return f"{path} is no definition: {error}"
+    return _difference(path, found, app)
+
+
+def _difference(path: Path, found: Any, app: App) -> str | None:
+    if not isinstance(found, dict):
+        return f"{path} is no definition: it holds no object"
+    service, then = found.get("service"), found.get("definition")
+    if not isinstance(service, str) or not isinstance(then, str):
+        return f"{path} is no definition: it names no service, or no digest"
+    if found == definition_of(app, service):
         return None
-    then = str(found.get("definition", ""))[:12]
-    if then != app.definition[:12]:
-        return f"{folder / FILE} is of definition {then}, the app of {app.definition[:12]}"
-    return f"{folder / FILE} was built by another version of this adapter"
+    if then != app.definition:
+        shown = then[:12] if DIGEST.fullmatch(then) else "another kind"
+        return f"{path} is of definition {shown}, the app of {app.definition[:12]}"
+    return f"{path} was built by another version of this adapter"
+
+
+def _read(path: Path) -> Any:
+    """Read JSON; ValueError or OSError when there is none to read."""
+    stat = path.stat()
+    if not path.is_file():
+        raise ValueError("it is no file")
+    if stat.st_size > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8, at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"it is not JSON: {error.msg}, at {at}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -11,7 +11,7 @@ NOT_OURS: Final = frozenset({"node_modules", ".trigger", ".test"})
 """What tools leave in a checkout's own copy."""
 CONFIG: Final = "trigger.config.ts"
 PLACEHOLDER: Final = "proj_yours"
-PROJECT_REF: Final = re.compile(r"^proj_[A-Za-z0-9]+$")
+PROJECT_REF: Final = re.compile(r"proj_[A-Za-z0-9]+")
 
 
 def template() -> Path:
@@ -34,13 +34,14 @@ def files(folder: Path) -> Iterator[Path]:
 def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
     """Copy the source into a folder: the files written, and those kept because they differ.
 
-    What a user has changed is theirs: it is written over only by force.
+    What a user has changed is theirs: it is written over only by force. A project's ref in the
+    configuration is no such change.
     """
     source = template()
     written, kept = [], []
     for name in files(source):
         fresh, there = source / name, to / name
-        if there.exists() and there.read_bytes() == fresh.read_bytes():
+        if there.exists() and _same(there, fresh):
             continue
         if there.exists() and not force:
             kept.append(name)
@@ -51,11 +52,21 @@ def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
     return written, kept
 
 
+def _same(there: Path, fresh: Path) -> bool:
+    if there.name != CONFIG:
+        return there.read_bytes() == fresh.read_bytes()
+    return _unnamed(there.read_bytes()) == _unnamed(fresh.read_bytes())
+
+
+def _unnamed(config: bytes) -> bytes:
+    return re.sub(f'"{PROJECT_REF.pattern}"'.encode(), f'"{PLACEHOLDER}"'.encode(), config)
+
+
 def name_project(folder: Path, ref: str) -> bool:
     """Write the project's ref into the configuration; False when one stands there already."""
     path = folder / CONFIG
-    text = path.read_text(encoding="utf-8")
-    if PLACEHOLDER not in text:
+    text, quoted = path.read_bytes(), f'"{PLACEHOLDER}"'.encode()
+    if quoted not in text:
         return False
-    path.write_text(text.replace(PLACEHOLDER, ref), encoding="utf-8")
+    path.write_bytes(text.replace(quoted, f'"{ref}"'.encode()))
     return True
