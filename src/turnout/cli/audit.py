@@ -70,7 +70,8 @@ def find(
 ) -> int:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
 
-    `turnout audit history RULESET` shows the burndown over a repository's history.
+    `turnout audit history RULESET` shows the burndown over a repository's history,
+    `turnout audit check RULESET` runs the examples of a rule set's own rules.
     """
     chosen = Form.JSON if as_json else form
     where = _Where(ruleset, paths or [], scope, engine)
@@ -97,6 +98,14 @@ def history(
 ) -> int:
     """Show the burndown over git history, as a table and a plot."""
     return _told(lambda: _history(ruleset, repository, paths or [], points, since, svg, as_json))
+
+
+def check(
+    rulesets: Annotated[list[str], argument("Rule sets' names, or .toml files.")],
+    as_json: Annotated[bool, option("--json", help="Report as JSON.")] = False,
+) -> int:
+    """Run the examples of rules, which are their tests. Exit 0 all hold, 1 some fail."""
+    return _told(lambda: _check(rulesets, as_json))
 
 
 class _Where:
@@ -301,3 +310,33 @@ def _point(point: Any) -> dict[str, Any]:
         "skipped": point.skipped,
         "problems": point.problems,
     }
+
+
+def _check(names: Sequence[str], as_json: bool) -> int:
+    _libraries()
+    from turnout.audit import examples, ruleset
+
+    loaded = [ruleset.load(name) for name in names]
+    faults = {name: examples.faults(rules) for name, rules in zip(names, loaded, strict=True)}
+    told = [
+        {
+            "ruleset": name,
+            "rules": len(rules.rules),
+            "examples": sum(len(rule.example) for rule in rules.rules),
+            "faults": faults[name],
+        }
+        for name, rules in zip(names, loaded, strict=True)
+    ]
+    if as_json:
+        sys.stdout.write(json.dumps({"checked": told}, indent=2) + "\n")
+    else:
+        sys.stdout.write("".join(_checked(each) for each in told))
+    return FOUND if any(faults.values()) else CLEAN
+
+
+def _checked(told: dict[str, Any]) -> str:
+    from turnout.audit.render.text import plain
+
+    faults = [f"{told['ruleset']}: {plain(fault)}\n" for fault in told["faults"]]
+    counted = f"{told['examples']} examples of {told['rules']} rules"
+    return "".join(faults) + f"{told['ruleset']}: {counted}; faults: {len(faults)}\n"

@@ -3,21 +3,32 @@
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from turnout.cli.audit import find, history
+from turnout.cli.audit import check, find, history
+from turnout.cli.main import SUBCOMMANDS
 from turnout.cli.plain import typed
 
 
-class OneOrHistory(TyperGroup):
-    """Takes a rule set where a command is expected; only `history` is a command of its own."""
+class Unnamed(TyperCommand):
+    """A command whose name nobody types, and nobody reads."""
+
+    def get_usage(self, ctx: Any) -> str:
+        """Show how it is called."""
+        return super().get_usage(ctx).replace(" audit find ", " audit ", 1)
+
+
+class OneOrNamed(TyperGroup):
+    """Takes a rule set where a command is expected; only SUBCOMMANDS are commands of their own."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command's name before its arguments."""
-        return super().parse_args(ctx, args if args[:1] == ["history"] else ["find", *args])
+        return super().parse_args(
+            ctx, args if args[:1] and args[0] in SUBCOMMANDS else ["find", *args]
+        )
 
 
-app = typer.Typer(cls=OneOrHistory, add_completion=False)
+app = typer.Typer(cls=OneOrNamed, add_completion=False)
 
 
 @app.callback()
@@ -25,5 +36,6 @@ def _root() -> None:
     pass
 
 
-app.command("find")(typed(find))
+app.command("find", cls=Unnamed)(typed(find))
 app.command("history")(typed(history))
+app.command("check")(typed(check))

@@ -45,6 +45,20 @@ def _added() -> list[str]:
     return list(found())
 
 
+WRONG_USE = 2
+
+
+def _usage(error: Exception) -> str | None:
+    """Say in one line what is wrong with the words of a command line; None for other errors."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # typer brings its own click along
+    if "UsageError" not in kinds or "NoArgsIsHelpError" in kinds:
+        return None
+    told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = context.command_path.removesuffix(" find") if context else "turnout"
+    return f"error: {told.replace('Value error, ', '').rstrip('.')}; see {command} --help"
+
+
 class Commands(TyperGroup):
     """Lists every command without importing any."""
 
@@ -61,6 +75,17 @@ class Commands(TyperGroup):
                 return super().resolve_command(ctx, args)
             ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what it cannot take is answered in one line."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            line = _usage(error)
+            if line is None:
+                raise
+            typer.echo(line, err=True)
+            raise typer.Exit(WRONG_USE) from None
 
     def get_command(self, ctx: Any, cmd_name: str) -> LateCommand | None:
         """Find a command by its name."""

@@ -20,6 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name → (module:attribute of its Typer app, the line that --help shows)."""
 
 
+SUBCOMMANDS = ("history", "check")
+"""Words behind `audit` that are commands of their own, not rule sets."""
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
@@ -27,7 +31,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     tree: where its words are plain, it starts without.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words[:1] == ["audit"] and words[1:2] != ["history"]:
+    if words[:1] == ["audit"] and not set(words[1:2]) & set(SUBCOMMANDS):
         from turnout.cli.audit import find
         from turnout.cli.plain import run_plainly
 

@@ -415,3 +415,57 @@ def test_the_audit_knows_nothing_of_the_rest() -> None:
             r"^\s*(?:from|import) (turnout[\w.]*)", path.read_text(), re.MULTILINE
         ):
             assert re.match(r"turnout(\.audit|\.errors|$)", name), f"{path}: {name}"
+
+
+def test_wrong_use_is_told_in_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output stays empty; no inner name of a command is shown, nor in its help."""
+    code, out, err = turnout("rules.toml", ".", "--json", "--scope", "bad", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'bad' is not one of" in err
+    assert err.endswith(" audit --help\n")
+    code, out, err = turnout("history", "--points", "many", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith(" audit history --help\n")
+    code, out, _ = turnout("--help", capsys=capsys)
+    assert code == 0
+    assert "audit find" not in out
+
+
+EXAMPLES = """
+[[rule]]
+id = "tried"
+why = "w"
+level = "warn"
+scope = "code"
+match = { text = "acme" }
+fix = { kind = "replace", to = "ours" }
+example = [
+  { language = "shell", code = "acme\\n", expect = [1], fixed = "ours\\n" },
+  { language = "shell", code = "ls\\nacme\\n", expect = [2] },
+  { language = "shell", code = "acme acme\\n", expect = [1] },
+  { language = "shell", code = "a\\n" },
+  { language = "shell", code = "b\\n" },
+  { language = "shell", code = "c\\n" },
+]
+"""
+
+
+def test_a_team_s_own_examples_are_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 0 where all hold; 1 with what failed: lines, fixes, too few of them; 2 for no file."""
+    own = RULES.partition("[[rule]]")[0] + EXAMPLES
+    (here / "own.toml").write_text(own)
+    code, out, _ = turnout("check", "own.toml", "triggerdev-v4", capsys=capsys)
+    assert (code, out.splitlines()[0]) == (0, "own.toml: 6 examples of 1 rules; faults: 0")
+    wrong = own.replace("expect = [2]", "expect = [1]").replace('fixed = "ours', 'fixed = "yours')
+    (here / "own.toml").write_text(wrong.replace('"c\\n"', '"acme\\n"'))
+    code, out, _ = turnout("check", "own.toml", "--json", capsys=capsys)
+    assert code == 1
+    assert json.loads(out)["checked"][0]["faults"] == [
+        "rule 'tried': example 1: fixed to 'ours\\n', expected 'yours\\n'",
+        "rule 'tried': example 2: found lines [2], expected [1]",
+        "rule 'tried': example 6: found lines [1], expected []",
+    ]
+    code, out, _ = turnout("check", "rules.toml", capsys=capsys)
+    assert code == 1
+    assert "rules.toml: rule 'import': has 0 examples found and 0 not" in out
+    assert turnout("check", "none.toml", capsys=capsys)[:2] == (2, "")
