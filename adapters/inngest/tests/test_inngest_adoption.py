@@ -99,6 +99,14 @@ def test_what_cannot_be_kept_is_refused_by_name_and_line() -> None:
     assert [each.id for each in lost.tasks] == ["hasty"]
 
 
+@pytest.mark.parametrize("name", ["throttel", "hasty:throttel", "nope:trigger", "throttle:hasty"])
+def test_what_is_done_without_is_there_to_be_done_without(name: str) -> None:
+    """A name that is misspelt, or of a function that is not adopted, is refused by name."""
+    lose = ["throttle", "debounce", "trigger", name]
+    with pytest.raises(InvalidDefinition, match=f"lose names '{name}'.*hasty:throttle"):
+        adopt(adopted_bound.client, [adopted_bound.hasty], lose=lose)
+
+
 def test_the_check_says_what_is_kept() -> None:
     """Nothing lost: exit 0, and a line per function and option with its place."""
     code, said, _ = checked("adopted_shop:client", "--check")

@@ -29,7 +29,7 @@ from turnout_inngest.adoption.handover import (
     started_alone,
 )
 from turnout_inngest.adoption.options import Reading, read_options
-from turnout_inngest.adoption.sdk import Declared, all_declared, declared, loaded_functions
+from turnout_inngest.adoption.sdk import OPTIONS, Declared, all_declared, declared, loaded_functions
 from turnout_inngest.adoption.source import Written, awaited, written
 from turnout_inngest.adoption.turns import Plan, Turns
 from turnout_inngest.settings import STARTS
@@ -116,7 +116,8 @@ def adopt(
     functions: what `serve` is given; without, those at the top of loaded modules. lose: options
     that Turnout does not offer and that you can do without, by name (`throttle`, or
     `report:throttle` for the function `report` alone). InvalidDefinition names every other one,
-    with its file and line. backoff: the delay of every retry, in place of the vendor's table.
+    with its file and line, and a name in `lose` that is no option of theirs. backoff: the delay of
+    every retry, in place of the vendor's table.
     """
     found = loaded_functions(client, list(sys.modules.values())) if functions is None else functions
     every = all_declared(found)
@@ -128,7 +129,7 @@ def adopt(
     ids = {each.full_id: _safe(each.id) for each in every}
     readings = [(each, read_options(each, ids[each.full_id])) for each in every]
     report = tuple(line for each, reading in readings for line in _lines(each, reading))
-    _check(report, frozenset(lose))
+    _check(report, _known(lose, every, report))
     endpoint = Endpoint(client, [each.function for each in every])
     pause = None if backoff is None else timedelta(milliseconds=millis(backoff, field="backoff"))
     return Adopted(
@@ -229,7 +230,23 @@ def _line(place: Written, option: str, index: int) -> int:
     return lines.get(f"{option}[{index}]", lines.get(option, place.line))
 
 
-def _check(report: Sequence[Adoption], lose: frozenset[str]) -> None:
+def _known(lose: Iterable[str], every: Sequence[Declared], report: Sequence[Adoption]) -> set[str]:
+    """Refuse names of no option and of none of these functions: they were misspelt."""
+    names = {lose} if isinstance(lose, str) else set(lose)
+    options = {*OPTIONS, "trigger", *(each.option for each in report)}
+    of_one = {f"{each.id}:{option}" for each in every for option in options}
+    unknown = sorted(names - options - of_one)
+    if unknown:
+        told = ", ".join(map(repr, unknown))
+        refused = {f"{each.function}:{each.option}" for each in report if each.kept is Kept.REFUSED}
+        raise InvalidDefinition(
+            f"lose names {told}, which is no option of these functions; refused here:"
+            f" {', '.join(sorted(refused)) or 'nothing'}"
+        )
+    return names
+
+
+def _check(report: Sequence[Adoption], lose: set[str]) -> None:
     """Refuse what cannot be kept, all of it at once."""
     lost = [
         each
