@@ -211,7 +211,7 @@ def _libraries() -> None:
     if missing:
         raise InvalidSettings(
             f"the audit needs {', '.join(missing)}: "
-            "pip install 'turnout[audit]', or '.[audit]' in a checkout"
+            "install turnout with its extra, turnout[audit]: pip install '.[audit]' in a checkout"
         )
 
 
