@@ -132,7 +132,7 @@ class Script:
                         "index": index,
                         "attempt": self.attempts.get(step, 1),
                         "timeout_ms": None,
-                        "label": step,
+                        "label": f"{step} #{self.attempts.get(step, 1)}",
                     }
                     for index, step in enumerate(open_steps)
                 ]

@@ -14,6 +14,7 @@ import pytest
 import turnout_triggerdev.standin
 from turnout_triggerdev.definition import definition_of
 from turnout_triggerdev.standin.definition import WrongDefinition, definition, read_definition
+from turnout_triggerdev.standin.settings import WrongSettings, settings
 
 from turnout.errors import InvalidSettings
 from turnout.model.tasks import app, task
@@ -117,6 +118,50 @@ def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:
     for name in ("TRIGGER_API_URL", "TRIGGER_SECRET_KEY", "TURNOUT_SIGNING_KEYS"):
         assert name in ended.stderr
     assert "secret-value" not in ended.stderr
+
+
+GIVEN = {
+    "TRIGGER_API_URL": "http://127.0.0.1:1",
+    "TRIGGER_SECRET_KEY": "tr_dev_x",
+    "TURNOUT_SIGNING_KEYS": "whsec_" + "YWFh" * 8,
+}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        "nowhere",
+        "http://",
+        "http://x:y",
+        "http://me:secret@service.example.org",
+        "http://service.example.org/?secret",
+        "http://service.example.org/#secret",
+    ],
+)
+def test_an_address_that_cannot_be_the_services_is_refused_by_name(address: str) -> None:
+    """Beforehand, and without the secret in it; in the definition too."""
+    environ = {**GIVEN, "TURNOUT_SERVICE_URL": address}
+    with pytest.raises(WrongSettings, match="TURNOUT_SERVICE_URL") as caught:
+        settings(["--definition", "x"], environ)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(WrongDefinition, match=r"^service: "):
+        definition({**GOOD, "service": address})
+
+
+def test_the_environments_address_goes_before_the_definitions() -> None:
+    """As it does for the TypeScript worker; an empty one counts as none."""
+    for given, read in (("https://a.example/", "https://a.example"), ("", None)):
+        environ = {**GIVEN, "TURNOUT_SERVICE_URL": given}
+        assert settings(["--definition", "x"], environ).service == read
+
+
+def test_a_definition_nested_without_end_is_refused(tmp_path: Path) -> None:
+    """It is no JSON that is read; nothing overflows."""
+    path = tmp_path / "d.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(WrongDefinition, match="not JSON"):
+        read_definition(path)
 
 
 def described(folder: Path) -> tuple[DevServer, DevSetup]:

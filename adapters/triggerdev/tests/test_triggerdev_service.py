@@ -134,3 +134,35 @@ async def test_an_answer_that_is_not_http_is_no_answer(port: int) -> None:
     async with await asyncio.start_server(garbage, "127.0.0.1", port):
         with pytest.raises(NoAnswer):
             await Wire(f"http://127.0.0.1:{port}").get("/", seconds=5)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_final_and_says_what_to_set(listening: Any, status: int) -> None:
+    """A signed message goes nowhere else."""
+    peer = Listener(Response(status_code=status, headers={"location": "/elsewhere"}))
+    async with listening(peer.app()) as url, Wire(url) as wire:
+        with pytest.raises(ServiceRefused, match="TURNOUT_SERVICE_URL"):
+            await Service(wire, [NEW_KEY]).say(MESSAGE)
+    assert len(peer.heard) == 1
+
+
+@pytest.mark.parametrize("asked", [0, -5_000, "1"])
+async def test_a_wait_of_nothing_is_our_own_growing_pause(listening: Any, asked: Any) -> None:
+    """A service that asks for no pause gets one."""
+    peer = Listener(*(refusal(503, retry_after_ms=asked) for _ in range(3)))
+    began = asyncio.get_running_loop().time()
+    async with listening(peer.app()) as url, Wire(url) as wire:
+        await Service(wire, [NEW_KEY]).say(MESSAGE)
+    assert asyncio.get_running_loop().time() - began >= 0.05 + 0.1 + 0.2
+
+
+async def test_a_service_that_is_away_is_told_once(
+    listening: Any, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has one line for a call, however often it is tried."""
+    async with Wire(f"http://127.0.0.1:{port}") as wire:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await Service(wire, [NEW_KEY]).say(MESSAGE)
+    (line,) = caplog.records
+    assert "does not answer" in line.getMessage()

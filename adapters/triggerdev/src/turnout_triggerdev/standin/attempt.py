@@ -311,9 +311,9 @@ class VendorRun:
                 raise
 
     @asynccontextmanager
-    async def step_span(self, label: str, attempt: int) -> AsyncIterator[dict[str, Any]]:
+    async def step_span(self, label: str) -> AsyncIterator[dict[str, Any]]:
         """A span of one attempt of a step."""
-        with self._span(f"{label} #{attempt}", "function") as shown:
+        with self._span(label, "function") as shown:
             yield shown
 
     def _span(self, name: str, icon: str) -> Any:

@@ -1,11 +1,14 @@
 """The definition file: read, checked against its schema's rules, made into plain values."""
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
+
+from turnout_triggerdev.standin.settings import address_fault
 
 PROTOCOL = 1
 MAX_TASKS = 1000
@@ -13,7 +16,7 @@ LARGEST = 4 * 1024 * 1024
 DEFAULT_ATTEMPTS = 5
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
-_SERVICE = re.compile(r"^https?://\S{1,2040}$")
+LONGEST_ADDRESS = 2048
 _QUEUE = re.compile(r"^[A-Za-z0-9_/-]{1,128}$")
 _TASK_FIELDS: dict[str, type | tuple[type, ...]] = {
     "id": str,
@@ -60,7 +63,7 @@ def read_definition(path: Path) -> Definition:
     try:
         if path.stat().st_size > LARGEST:
             raise WrongDefinition(f"{path}: larger than {LARGEST} bytes")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = orjson.loads(path.read_bytes())
     except OSError as error:
         raise WrongDefinition(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -76,8 +79,10 @@ def definition(value: Any) -> Definition:
     digest, service, tasks = fields.get("definition"), fields.get("service"), fields.get("tasks")
     if not isinstance(digest, str) or not _DIGEST.match(digest):
         raise WrongDefinition("definition: must be a sha256 in hex")
-    if not isinstance(service, str) or not _SERVICE.match(service):
+    if not isinstance(service, str) or len(service) > LONGEST_ADDRESS:
         raise WrongDefinition("service: must be an http or https address")
+    if fault := address_fault(service):
+        raise WrongDefinition(f"service: {fault}")
     if not isinstance(tasks, list) or not 0 < len(tasks) <= MAX_TASKS:
         raise WrongDefinition(f"tasks: must be a list of 1 to {MAX_TASKS}")
     read = tuple(_task(task, f"tasks[{index}]") for index, task in enumerate(tasks))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from turnout_triggerdev.standin.messages import ENDED, Next, Start, Unreadable, read_next
+from turnout_triggerdev.standin.pauses import Pauses
 from turnout_triggerdev.standin.service import Service, ServiceRefused
 
 SHORT_SLEEP_MS = 5_000
 """A pure sleep up to this is slept in process."""
-SHORTEST_SLEEP_MS = 5
-"""What is left of a sleep may be nothing by this clock while it is not by the service's."""
+SHORTEST_SLEEP = 0.005
+"""The first pause when nothing is left of a wait by this clock; it grows while that is so."""
 LONGEST_TOKEN_MS = 24 * 3_600_000
 TIMED = frozenset({"sleep", "backoff"})
 """Reasons that only time ends."""
@@ -35,7 +36,7 @@ class Host(Protocol):
         """Sleep in process."""
         ...
 
-    def step_span(self, label: str, attempt: int) -> AbstractAsyncContextManager[dict[str, Any]]:
+    def step_span(self, label: str) -> AbstractAsyncContextManager[dict[str, Any]]:
         """A span of the trace; what is put into the dict shows on it."""
         ...
 
@@ -92,6 +93,7 @@ class _Loop:
         self._next: Next | None = None
         self._calls: dict[tuple[str, int], asyncio.Task[Next]] = {}
         self._waits: dict[int, int] = {}
+        self._pauses = Pauses()
 
     async def run(self) -> Next:
         await self._advance()
@@ -105,7 +107,7 @@ class _Loop:
             elif current.park is not None:
                 await self._park(current)
             else:
-                await asyncio.sleep(STILL)
+                await self._host.sleep(self._pauses.least(current, STILL))
                 await self._advance()
 
     async def close(self) -> None:
@@ -128,7 +130,7 @@ class _Loop:
 
     async def _execute(self, start: Start) -> Next:
         message = self._identity.message("execute", step=start.step, attempt=start.attempt)
-        async with self._host.step_span(start.label, start.attempt) as shown:
+        async with self._host.step_span(start.label) as shown:
             answer = await self._service.say(message)
             receipt = answer.get("receipt")
             if isinstance(receipt, dict):
@@ -139,7 +141,8 @@ class _Loop:
         """Wait for the calls in flight; a park beside them is a timer, never the vendor's wait."""
         seconds = None
         if current.park is not None and current.park.until is not None:
-            seconds = max(STILL, (current.park.until - now_ms()) / 1000)
+            least = self._pauses.least(current, STILL)
+            seconds = max(least, (current.park.until - now_ms()) / 1000)
         done, _ = await asyncio.wait(
             self._calls.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
         )
@@ -154,11 +157,15 @@ class _Loop:
     async def _park(self, current: Next) -> None:
         park = current.park
         assert park is not None
+        least = self._pauses.least(current, SHORTEST_SLEEP)
         left = None if park.until is None else park.until - now_ms()
         if left is not None and left <= SHORT_SLEEP_MS and park.reasons <= TIMED:
-            await self._host.sleep(max(SHORTEST_SLEEP_MS, left) / 1000)
+            await self._host.sleep(max(least, left / 1000))
             await self._advance()
             return
+        if self._pauses.again:
+            # The last token ended at once: by the vendor's clock, or by a wake without news.
+            await self._host.sleep(least)
         until = now_ms() + LONGEST_TOKEN_MS
         if park.until is not None:
             until = min(until, max(park.until, now_ms()))

@@ -18,6 +18,7 @@ class Start:
     attempt: int
     timeout_ms: int | None
     label: str
+    """What to show, with the attempt's number in it."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -64,11 +65,12 @@ def read_next(value: Any) -> Next:
 
 
 def _start(value: Any) -> Start:
+    step, attempt = str(value["step"]), int(value["attempt"])
     return Start(
-        step=str(value["step"]),
-        attempt=int(value["attempt"]),
+        step=step,
+        attempt=attempt,
         timeout_ms=value.get("timeout_ms"),
-        label=str(value.get("label") or value["step"]),
+        label=str(value.get("label") or f"{step} #{attempt}"),
     )
 
 

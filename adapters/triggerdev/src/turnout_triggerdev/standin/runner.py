@@ -41,10 +41,11 @@ class Runner:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then say goodbye to the server."""
         settings = self._settings
+        service_url = settings.service or self._definition.service
         headers = {"authorization": f"Bearer {settings.secret_key}"}
         async with (
             Wire(settings.api_url, headers) as to_server,
-            Wire(self._definition.service) as to_service,
+            Wire(service_url) as to_service,
         ):
             owner = f"standin_{uuid.uuid4().hex[:16]}"
             server = Server(
@@ -53,7 +54,7 @@ class Runner:
             spans = Spans(server)
             tools = Tools(
                 definition=self._definition.digest,
-                service_url=self._definition.service,
+                service_url=service_url,
                 probes=frozenset(each.id for each in self._definition.tasks if each.probe),
                 budgets={each.id: each.max_attempts for each in self._definition.tasks},
                 server=server,

@@ -1,6 +1,7 @@
 """The step protocol, spoken to the service: signed, and said again until it is answered."""
 
 import asyncio
+import logging
 import random
 import time
 import uuid
@@ -18,8 +19,15 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
 LARGEST_MESSAGE = 1024 * 1024
 MOST_SERVER_ERRORS = 10
+SHORTEST_ASKED, LONGEST_ASKED = 0.05, 60.0
+REDIRECTS = range(300, 400)
+PATIENCE = 5
+"""Tries after which a service that only says `later` is worth a word."""
 CONFLICT, UPGRADE = 409, 426
 AGAIN = frozenset({429, 503})
+
+
+log = logging.getLogger("turnout_triggerdev.standin")
 
 
 class EndQuietly(Exception):
@@ -54,18 +62,24 @@ class Service:
         body = orjson.dumps(message)
         if len(body) > LARGEST_MESSAGE:
             raise ServiceRefused("too_large", "the message is larger than the protocol allows")
-        attempt, server_errors = 0, 0
+        attempt, server_errors, warned = 0, 0, False
         while True:
             wait: float | None = None
             try:
                 answer = await self._send(body, seconds)
-            except NoAnswer:
-                pass
+            except NoAnswer as error:
+                reason = str(error)
             else:
                 if answer.status < 300:  # noqa: PLR2004 all 2xx
                     return dict(answer.fields())
                 server_errors += answer.status >= 500 and answer.status not in AGAIN  # noqa: PLR2004
                 wait = _wait_or_raise(answer, server_errors)
+                later = not server_errors and attempt < PATIENCE
+                reason = "" if later else f"status {answer.status}"
+            if reason and not warned:
+                warned = True
+                about = {"action": str(message.get("op")), "error": reason}
+                log.warning("the service does not answer; asking on", extra=about)
             await asyncio.sleep(_delay(attempt) if wait is None else wait)
             attempt += 1
 
@@ -106,7 +120,15 @@ def _wait_or_raise(answer: Answer, server_errors: int) -> float | None:
         raise EndQuietly(code)
     if answer.status in AGAIN:
         asked = fields.get("retry_after_ms")
-        return min(asked / 1000, 60.0) if isinstance(asked, int) else None
+        if not isinstance(asked, int) or asked <= 0:
+            return None
+        return min(max(asked / 1000, SHORTEST_ASKED), LONGEST_ASKED)
+    if answer.status in REDIRECTS:
+        raise ServiceRefused(
+            "redirected",
+            "the service's address leads elsewhere, and signed messages follow nowhere;"
+            " set TURNOUT_SERVICE_URL to where the service itself is",
+        )
     if answer.status == UPGRADE:
         raise ServiceRefused("definition_mismatch", message or "another definition or protocol")
     if server_errors > MOST_SERVER_ERRORS or answer.status < 500:  # noqa: PLR2004 not the server's fault

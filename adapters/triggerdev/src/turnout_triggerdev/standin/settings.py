@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 DEFAULT_CONCURRENCY = 50
 DEFAULT_PROJECT = "proj_turnoutoffline00000"
@@ -21,6 +22,8 @@ class Settings:
     api_url: str
     secret_key: str = field(repr=False)
     signing_keys: tuple[str, ...] = field(repr=False)
+    service: str | None = None
+    """Where the service is, if not where the definition says."""
     project: str = DEFAULT_PROJECT
     concurrency: int = DEFAULT_CONCURRENCY
     registers: bool = True
@@ -39,6 +42,9 @@ def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Settings
     ]
     if not keys or not all(key.startswith("whsec_") for key in keys):
         faults.append("TURNOUT_SIGNING_KEYS must hold keys written whsec_…, separated by commas")
+    service = environ.get("TURNOUT_SERVICE_URL") or None
+    if service is not None and (fault := address_fault(service)):
+        faults.append(f"TURNOUT_SERVICE_URL {fault}")
     if options.concurrency < 1:
         faults.append("--concurrency must be 1 or more")
     if faults:
@@ -48,10 +54,27 @@ def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Settings
         api_url=environ["TRIGGER_API_URL"],
         secret_key=environ["TRIGGER_SECRET_KEY"],
         signing_keys=keys,
+        service=None if service is None else service.rstrip("/"),
         project=environ.get("TRIGGER_PROJECT_REF") or DEFAULT_PROJECT,
         concurrency=options.concurrency,
         registers=not options.no_register,
     )
+
+
+def address_fault(address: str) -> str | None:
+    """What is wrong with a service's address, without the secrets in it; None when nothing is."""
+    try:
+        parts = urlsplit(address)
+        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or any(each.isspace() for each in address):
+        return "is not a URL like https://agents.example.org"
+    if "@" in parts.netloc:
+        return "must not hold a user or a password"
+    if "?" in address or "#" in address:
+        return "must not have a query or a fragment"
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="turnout_triggerdev.standin",
         description="Runs tasks as the TypeScript worker does: a double, not production.",
         epilog="Environment: TRIGGER_API_URL, TRIGGER_SECRET_KEY, TRIGGER_PROJECT_REF, "
-        "TURNOUT_SIGNING_KEYS.",
+        "TURNOUT_SIGNING_KEYS, TURNOUT_SERVICE_URL.",
     )
     parser.add_argument("--definition", type=Path, required=True, help="the definition file")
     parser.add_argument(
