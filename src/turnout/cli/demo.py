@@ -110,11 +110,11 @@ def _finish(
     report = outcome.report.model_copy(update={"notes": notes})
     page.write_text(render_html(report), encoding="utf-8")
     data.write_text(render_json(report), encoding="utf-8")
-    clean = outcome.report.verdict.exit_code == CLEAN and outcome.ledger.balanced
     if as_json:
         print_json(
             {
                 **outcome.report.model_dump(mode="json"),
+                "reasons": [*outcome.ledger.reasons, *outcome.report.reasons],
                 "ledger": outcome.ledger.as_json(),
                 "planted": outcome.planted,
                 "label": "double, not production",
@@ -127,7 +127,17 @@ def _finish(
         )
     else:
         _print(outcome, out, page, data, seconds)
-    raise typer.Exit(CLEAN if clean else FOUND)
+    why = unclean(outcome)
+    for each in why:
+        typer.echo(f"exit {FOUND}: {each}", err=True)
+    raise typer.Exit(FOUND if why else CLEAN)
+
+
+def unclean(outcome: "Outcome") -> list[str]:
+    """Say why the journey did not go well; nothing when every pair matches and all balances."""
+    verdict = outcome.report.verdict
+    pairs = [f"parity is {verdict}: {'; '.join(outcome.report.reasons)}"]
+    return [*(pairs if verdict.exit_code != CLEAN else ()), *outcome.ledger.reasons]
 
 
 def _print(outcome: "Outcome", out: Path, page: Path, data: Path, seconds: float) -> None:

@@ -20,7 +20,7 @@ from turnout.model.transitions import cancel
 from turnout.ports.caller import DurableCaller, Sighting
 from turnout.ports.clock import Clock
 from turnout.ports.orchestrator import Cancelled, RunReport
-from turnout.ports.run_store import RunStore
+from turnout.ports.run_store import OwnedSchedule, RunStore
 
 log = logging.getLogger(__name__)
 
@@ -213,13 +213,33 @@ class ControlPlane:
             self._nudge()
         return started
 
+    async def _make_up(self, owned: OwnedSchedule, now: Millis, until: Millis) -> int:
+        """Start the slots of an owner, until a moment, that nobody has started."""
+        if owned.schedule.paused or not self._known(owned.schedule):
+            return 0
+        started = 0
+        for slot in owned.schedule.slots(max(owned.since, owned.last_slot or 0, now - CATCH_UP)):
+            if slot > until:
+                break
+            emission = self._emitter.slot(owned.schedule, slot, now)
+            ticked = await self._store.tick(owned.schedule.id, slot, owned.provider, emission, now)
+            started += ticked.reason == "started"
+        return started
+
     async def _declare(self, schedule: Schedule) -> None:
-        """Put a schedule of the code, unless it is there as it is: then its slots go on."""
+        """Put a schedule of the code, unless it is there as it is: then its slots go on.
+
+        A new owner answers for no slot before it. One that fell while nobody was there to take
+        the last owner's tick would be lost with it, and is started first.
+        """
         provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
+        now = self._clock.now()
         for owned in await self._store.schedules():
             if owned.schedule == schedule and owned.provider == provider:
                 return
-        await self._store.put_schedule(schedule, provider, self._clock.now())
+            if owned.schedule == schedule:
+                await self._make_up(owned, now, now)
+        await self._store.put_schedule(schedule, provider, now)
 
     def _known(self, schedule: Schedule) -> bool:
         return any(each.id == schedule.task for each in self.app.tasks)

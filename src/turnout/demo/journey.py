@@ -38,6 +38,9 @@ ENDED = frozenset({"completed", "failed", "cancelled", "timed_out"})
 PATIENCE = 150.0
 """Seconds until a phase must have ended: vendors take 60 to see that a process was killed."""
 
+MADE_UP = 30.0
+"""Seconds that a slot which nobody has fired is waited for at the end."""
+
 EDGE = 6
 """Runs before the dual run, after the flip, and after the rollback, each."""
 
@@ -68,12 +71,11 @@ class Journey:
 
     async def go(self) -> Outcome:
         """Go all the way, and leave no process behind."""
-        began = _now()
         async with AsyncExitStack() as stack:
             processes = await stack.enter_async_context(Supervisor(self.stage.out / "logs"))
             client = ServiceClient(self.stage.service_url)
             stack.push_async_callback(client.close)
-            await self._phase("start", self._start(processes))
+            kept_since = await self._phase("start", self._start(processes))
             await self._phase("old", self._old(client))
             await self._phase("dual", self._dual(processes, client))
             report = await self._phase("parity", self._compare())
@@ -81,7 +83,7 @@ class Journey:
             await self._phase("kill", self._kill(processes, client))
             await self._phase("rollback", self._roll_back(processes, client))
             until = _now()
-            balance = await self._balance(began, until)
+            balance = await self._balance(kept_since, until)
         return Outcome(report=report, ledger=balance, phases=self.phases, planted=self.planted)
 
     async def _phase(self, name: str, work: Awaitable[Result]) -> Result:
@@ -91,13 +93,20 @@ class Journey:
         finally:
             self.phases[name] = round(time.monotonic() - began, 2)
 
-    async def _start(self, processes: Supervisor) -> None:
+    async def _start(self, processes: Supervisor) -> Millis:
+        """Start everything; from when on the service keeps its schedule."""
         stage = self.stage
         self.say(
             f"starting two offline servers, a language service, the service on {stage.old.name}"
         )
         await asyncio.gather(*(processes.start(each) for each in stage.servers()))
         await processes.start(stage.service(stage.old.name))
+        store = open_run_store(stage.database_url)
+        try:
+            (owned,) = await store.schedules()
+            return owned.since
+        finally:
+            await store.close()
 
     async def _old(self, client: ServiceClient) -> None:
         self.say(f"{self.stage.old.name}: {EDGE} runs")
@@ -216,10 +225,16 @@ class Journey:
         raise Unavailable(f"step {step!r} of run {run_id} did not begin in time")
 
     async def _balance(self, since: Millis, until: Millis) -> Ledger:
+        """Balance, once slots that fell as the service was started anew are made up."""
         store = open_run_store(self.stage.database_url)
         try:
             (schedule,) = [each.schedule for each in await store.schedules()]
-            return await ledger(store, self.asked, schedule, since, until)
+            latest = time.monotonic() + MADE_UP
+            while True:
+                found = await ledger(store, self.asked, schedule, since, until)
+                if not found.slots.missed or time.monotonic() > latest:
+                    return found
+                await asyncio.sleep(0.5)
         finally:
             await store.close()
 

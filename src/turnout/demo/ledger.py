@@ -9,10 +9,12 @@ from turnout.model.ids import is_shadow
 from turnout.model.runs import Run
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
-from turnout.model.time import Millis
+from turnout.model.time import Millis, iso
 from turnout.ports.run_store import RunFilter, RunStore
 
 PAGE = 500
+MOST_NAMED = 5
+"""Missed slots that a reason names."""
 SETTLED: Millis = 25_000
 """A slot that nobody ticked is made up by then; a younger one may still be on its way."""
 
@@ -25,6 +27,7 @@ class Slots:
     fired: int = 0
     missed: int = 0
     doubled: int = 0
+    missed_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +44,35 @@ class Ledger:
     @property
     def balanced(self) -> bool:
         """Whether everything that was asked for happened once."""
-        whole = self.emitted == self.completed and not self.lost and not self.doubled
-        return whole and not self.slots.missed and not self.slots.doubled
+        return not self.reasons
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it does not balance; nothing when it does."""
+        slots = self.slots
+        at = ", ".join(slots.missed_at[:MOST_NAMED])
+        unfinished = self.emitted - self.completed - self.lost
+        counted = (
+            (self.lost, f"{self.lost} of {self.emitted} emitted run(s) did not end"),
+            (unfinished, f"{unfinished} of {self.emitted} emitted run(s) ended, not completed"),
+            (self.doubled, f"{self.doubled} run(s) started twice"),
+            (slots.missed, f"{slots.missed} of {slots.due} due schedule slot(s) not fired: {at}"),
+            (slots.doubled, f"{slots.doubled} schedule slot(s) fired twice"),
+        )
+        return [f"the ledger does not balance: {why}" for count, why in counted if count]
 
     def as_json(self) -> dict[str, object]:
         """Give the ledger as JSON."""
-        return asdict(self)
+        return {**asdict(self), "balanced": self.balanced, "reasons": self.reasons}
 
 
 async def ledger(
     store: RunStore, asked: Sequence[str], schedule: Schedule, since: Millis, until: Millis
 ) -> Ledger:
-    """Balance the ids that callers were given against the run store."""
+    """Balance the ids that callers were given against the run store.
+
+    Slots count after `since`, the moment from which the schedule was kept, and before `until`.
+    """
     runs = [each for each in await _all(store) if not is_shadow(each.run_id)]
     known = {each.run_id: each for each in runs}
     wanted = [known.get(run_id) for run_id in asked]
@@ -70,18 +90,20 @@ async def ledger(
 
 def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis) -> Slots:
     fired = Counter(each.key for each in runs if each.event == SCHEDULE_EVENT + schedule.id)
-    due = []
+    due: dict[str, Millis] = {}
     for slot in schedule.slots(since):
         if slot >= until:
             break
         key = f"{schedule.id}@{slot}"
         if slot < until - SETTLED or fired[key]:
-            due.append(key)
+            due[key] = slot
+    missed = [iso(slot) for key, slot in due.items() if not fired[key]]
     return Slots(
         due=len(due),
-        fired=sum(fired[key] > 0 for key in due),
-        missed=sum(fired[key] == 0 for key in due),
+        fired=len(due) - len(missed),
+        missed=len(missed),
         doubled=sum(count - 1 for count in fired.values()),
+        missed_at=tuple(missed),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from turnout import App, Context, Schedule, Turnout, open_turnout, task
 from turnout.model.protocol import Tick
+from turnout.ports.run_store import OwnedSchedule, RunFilter
 from turnout.testing.clock import TurnableClock
 
 MINUTE = 60_000
@@ -60,3 +61,39 @@ async def test_old_slots_are_left_alone(live: Turnout, clock: TurnableClock) -> 
     """After a day away only the slots of the last hour are made up."""
     await clock.advance("1d")
     assert await live.orchestrator.catch_up() == 59
+
+
+async def test_a_slot_that_the_last_owner_ticks_is_made_up_by_its_owner(
+    live: Turnout, clock: TurnableClock
+) -> None:
+    """A tick that comes just after a schedule went to another provider is refused, not lost."""
+    (owned,) = await live.store.schedules()
+    slot = next(owned.schedule.slots(owned.since))
+    await clock.advance(f"{slot - clock.now() + 9}ms")
+    tick = Tick(schedule="minutely", slot=slot, provider="before", provider_run_id="x")
+    assert (await live.orchestrator.tick(tick)).reason == "not_owner"
+    assert await live.orchestrator.catch_up() == 0
+    await clock.advance("15s")
+    assert await live.orchestrator.catch_up() == 1
+
+
+async def test_a_slot_that_fell_as_the_service_was_moved_is_not_lost(
+    live: Turnout, clock: TurnableClock
+) -> None:
+    """Nobody was there to take the last owner's tick: the slot starts as the owner changes."""
+    (owned,) = await live.store.schedules()
+    await live.store.put_schedule(owned.schedule, "before", clock.now())
+    await clock.advance("61s")
+    await live.orchestrator.define()
+    (moved,) = await live.store.schedules()
+    assert (moved.provider, len(await live.store.runs(RunFilter()))) == ("memory", 1)
+    tick = Tick(schedule="minutely", slot=slot_of(moved), provider="before", provider_run_id="x")
+    assert (await live.orchestrator.tick(tick)).reason == "claimed"
+    await clock.advance("20s")
+    assert await live.orchestrator.catch_up() == 0
+
+
+def slot_of(owned: OwnedSchedule) -> int:
+    """Give the last slot that was claimed."""
+    assert owned.last_slot is not None
+    return owned.last_slot
