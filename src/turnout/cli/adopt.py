@@ -14,13 +14,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Examine functions of a vendor's SDK for adoption.")
 
-Client = Annotated[str, typer.Argument(metavar="MODULE:CLIENT", help="The SDK's client object.")]
+Client = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE[:ATTRIBUTE]",
+        help="The SDK's client object; of a module alone, its attribute `client`.",
+    ),
+]
 Check = Annotated[bool, typer.Option("--check", help="Say what is kept; nothing is changed.")]
 
 
 @app.command()
 def adopt(client: Client, check: Check = False, json: Json = False) -> None:
-    """Say per function and option: kept, kept by Turnout, or refused and why. Exit 1 if any is."""
+    """Say per function and option, as far as the source shows: kept, refused, or not seen.
+
+    Exit 0 if all is kept; what is not seen is for you to look at.
+    """
     if not check:
         fail(
             "adopting is a line of your code, adopt(client); this command only examines:"
@@ -34,21 +43,24 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
     except TurnoutError as error:
         fail(str(error))
     lost = [each for each in found if each.kept is Kept.REFUSED]
+    unseen = [each for each in found if each.kept is Kept.NOT_SEEN]
+    kept = len(found) - len(lost) - len(unseen)
     show(
         {
             "functions": len({each.function for each in found}),
-            "kept": len(found) - len(lost),
+            "kept": kept,
             "refused": len(lost),
+            "not_seen": len(unseen),
             "adoptions": [each.__dict__ for each in found],
         },
         as_json=json,
         table=lambda: table(
-            f"{len(found) - len(lost)} kept, {len(lost)} refused",
+            f"{kept} kept, {len(lost)} refused, {len(unseen)} not seen, as far as the source shows",
             ("function", "option", "", "why", "at"),
             _rows(found),
         ),
     )
-    raise typer.Exit(FOUND if lost else CLEAN)
+    raise typer.Exit(FOUND if lost or unseen else CLEAN)
 
 
 def _rows(found: "Sequence[Adoption]") -> Sequence[Sequence[str]]:

@@ -8,9 +8,10 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from turnout.cli.shared import AppName, fail, run
 
@@ -20,16 +21,40 @@ if TYPE_CHECKING:
     from turnout.local.processes import Supervisor
     from turnout.ports.devserver import DevServer, DevSetup
 
+SERVICE = "http://127.0.0.1:8000"
+
 app = typer.Typer()
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+class _WithPorts(TyperCommand):
+    """Tells in --help the options that the installed providers add."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Name them with their defaults."""
+        from turnout.demo.setting import devservers
+
+        ports = ", ".join(
+            f"--{name}-port N ({each.default_port})" for name, each in devservers().items()
+        )
+        self.help = f"{self.help}\n\nPorts, and what they are unless set: {ports or 'none'}."
+        super().format_help(ctx, formatter)
+
+
+@app.command(
+    cls=_WithPorts,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def dev(
     context: typer.Context,
     data: Annotated[Path, typer.Option(help="Where their state is kept.")] = Path(".turnout/dev"),
-    service: Annotated[str, typer.Option(help="Where your service listens.")] = (
-        "http://127.0.0.1:8000"
-    ),
+    service: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            show_default=False,  # it is cut where the terminal is narrow
+            help="Where your service listens; else on 127.0.0.1, at port 8000.",
+        ),
+    ] = SERVICE,
     reload: Annotated[bool, typer.Option(help="Start them again when the app's code changes.")] = (
         False
     ),
@@ -44,7 +69,7 @@ def dev(
 ) -> None:
     """Start every installed provider's offline server: doubles, not production.
 
-    Each has a --<provider>-port option. With an app, workers that a provider needs start too.
+    With an app, workers that a provider needs start too.
     """
     from turnout.demo.setting import devservers
 

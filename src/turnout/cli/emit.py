@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout.cli.shared import AppName, Json, fail, opened, run, show, table
+from turnout.cli.shared import AppName, Json, fail, opened, run, show, table, told
 
 app = typer.Typer()
 
@@ -82,6 +82,6 @@ def _payload(given: str) -> Any:
             text = Path(given[1:]).read_bytes() if given.startswith("@") else given.encode()
         return orjson.loads(text)
     except OSError as error:
-        fail(f"--payload: {error}")
+        fail(f"--payload: {told(error)}; give JSON, @FILE with a file that can be read, or -")
     except orjson.JSONDecodeError as error:
         fail(f"--payload is not JSON: {error}")

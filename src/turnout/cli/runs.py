@@ -1,5 +1,6 @@
 """`turnout runs`: list, show, follow, cancel, and rebuild artifacts."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,16 @@ SHOWN = 2_000
 """Characters of a payload or a result that are shown."""
 
 HEAD = ("run_id", "task", "provider", "state", "payload", "result", "error")
+
+_SHOUTED = re.compile(r"[0-9a-z]{26}(-dryrun)?", re.IGNORECASE)
+
+
+def _lowered(run_id: str) -> str:
+    """Take an id that something put into upper case as the one that was meant: ours are lower."""
+    return run_id.lower() if _SHOUTED.fullmatch(run_id) else run_id
+
+
+RunId = Annotated[str, typer.Argument(callback=_lowered)]
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
 
@@ -45,7 +56,7 @@ def list_runs(
 
 @app.command("show")
 def show_run(
-    run_id: str,
+    run_id: RunId,
     look: Annotated[bool, typer.Option(help="Ask the provider too.")] = False,
     app: AppName = None,
     json: Json = False,
@@ -58,7 +69,7 @@ def show_run(
 
 @app.command()
 def follow(
-    run_id: str,
+    run_id: RunId,
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="Go on after the event of this id.")
     ] = None,
@@ -71,8 +82,8 @@ def follow(
 
 
 @app.command()
-def cancel(run_id: str, app: AppName = None, json: Json = False) -> None:
-    """Cancel a run and its children. Exit 1 when it had ended before."""
+def cancel(run_id: RunId, app: AppName = None, json: Json = False) -> None:
+    """Cancel a run and its children. Exit 1 when it had ended before, cancelled or otherwise."""
     done = run(_cancelled(run_id, app))
     show(
         done,
@@ -83,7 +94,7 @@ def cancel(run_id: str, app: AppName = None, json: Json = False) -> None:
             f" {'confirmed' if done['confirmed'] else 'not yet confirmed by the provider'})"
         ),
     )
-    raise typer.Exit(CLEAN if done["changed"] or done["state"] == "cancelled" else FOUND)
+    raise typer.Exit(CLEAN if done["changed"] else FOUND)
 
 
 @app.command()
@@ -122,7 +133,8 @@ async def _followed(
     from turnout.control.following import Following, follow, read_place
 
     async with opened(app) as live:
-        following = Following(live.store, run_id, None if after is None else read_place(after))
+        place = None if after is None else read_place(after, run_id)
+        following = Following(live.store, run_id, place)
         async for news in follow(following, lambda: asyncio.sleep(LOOK_EVERY)):
             for each in news:
                 typer.echo(_json_line(each) if as_json else _line(each))

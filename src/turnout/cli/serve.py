@@ -1,20 +1,29 @@
 """`turnout serve`: the step endpoint, what adapters serve, health, and the pump."""
 
-from typing import Annotated
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnout.cli.shared import fail, told
+from turnout.cli.shared import Target, fail, told
 from turnout.errors import TurnoutError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from turnout.bootstrap import Turnout
+
+NOT_STARTED = 3
+"""The exit code where the service did not come up; the log says why."""
 
 app = typer.Typer()
 
 
 @app.command()
 def serve(
-    target: Annotated[
-        str | None, typer.Argument(metavar="[MODULE:APP]", help="The app; else TURNOUT_APP.")
-    ] = None,
+    target: Target = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
 ) -> None:
@@ -26,6 +35,7 @@ def serve(
     import turnout
     from turnout.bootstrap import load_app, read_settings
     from turnout.bootstrap.memory import spare_collector
+    from turnout.cli.logs import show_logs
     from turnout.local.processes import in_use
 
     if in_use(port, host):
@@ -33,11 +43,41 @@ def serve(
     try:
         environ = {"TURNOUT_SERVICE_URL": f"http://{host}:{port}", **os.environ}
         settings = read_settings(environ)
-        live = turnout.open_turnout(load_app(target or settings.app), settings=settings)
+        loaded = load_app(target or settings.app)
+        show_logs()
+        live = turnout.open_turnout(loaded, settings=settings)
         service = turnout.asgi(live)
     except TurnoutError as error:
         fail(str(error))
     except OSError as error:
         fail(told(error))
     spare_collector()
-    uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15)
+    config = uvicorn.Config(
+        service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15
+    )
+    _listen(config, lambda bound: typer.echo(_line(live, host, bound), err=True))
+
+
+def _listen(config: "uvicorn.Config", tell: Callable[[int], None]) -> None:
+    """Serve until stopped, and tell the port once it is listened on."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                tell(self.servers[0].sockets[0].getsockname()[1])
+
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise typer.Exit(NOT_STARTED)
+
+
+def _line(live: "Turnout", host: str, port: int) -> str:
+    """Say what is served, where, for which providers, and how to stop."""
+    first, *shadows = live.selection.names
+    provider = f"{first}, shadows to {shadows[0]}" if shadows else first
+    at = f"[{host}]" if ":" in host else host
+    return f"serving {live.app.name} ({provider}) at http://{at}:{port}; stop with ^C"

@@ -25,10 +25,12 @@ INTERRUPTED = 130
 WHOLE = ("run", "emitted", "at", "next")
 """Columns of ids and times, which are copied: never wrapped."""
 
+NAMED = "The app: module:attribute, or a module, whose attribute `app` it is; else TURNOUT_APP."
+Target = Annotated[str | None, typer.Argument(metavar="MODULE[:ATTRIBUTE]", help=NAMED)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 AppName = Annotated[
     str | None,
-    typer.Option("--app", metavar="MODULE:ATTRIBUTE", help="The app; else TURNOUT_APP."),
+    typer.Option("--app", metavar="MODULE[:ATTRIBUTE]", help=NAMED),
 ]
 
 
@@ -60,9 +62,12 @@ def fail(message: str) -> NoReturn:
 async def opened(app: str | None, *, serve: bool = False) -> "AsyncIterator[Turnout]":
     """Open the live objects of the named app; without `serve` nothing is called or pumped."""
     from turnout.bootstrap import load_app, open_turnout, read_settings
+    from turnout.cli.logs import show_logs
 
     settings = read_settings(os.environ)
-    live = open_turnout(load_app(app or settings.app), settings=settings, serve=serve)
+    loaded = load_app(app or settings.app)
+    show_logs()
+    live = open_turnout(loaded, settings=settings, serve=serve)
     async with live:
         yield live
 

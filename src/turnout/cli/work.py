@@ -2,21 +2,16 @@
 
 import asyncio
 import signal
-from typing import Annotated
 
 import typer
 
-from turnout.cli.shared import opened, run
+from turnout.cli.shared import Target, opened, run
 
 app = typer.Typer()
 
 
 @app.command()
-def work(
-    target: Annotated[
-        str | None, typer.Argument(metavar="[MODULE:APP]", help="The app; else TURNOUT_APP.")
-    ] = None,
-) -> None:
+def work(target: Target = None) -> None:
     """Move what is due and run steps, until stopped; several processes share a run store."""
     run(_work(target))
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -39,14 +41,19 @@ def taken() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def turnout(folder: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
+def surroundings() -> dict[str, str]:
+    """Make an environment without settings of ours."""
     ours = ("TURNOUT_", "ORCHESTRATOR_", "INNGEST_", "TRIGGER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "NO_COLOR": "1", "COLUMNS": "80"}
+
+
+def turnout(folder: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
     return subprocess.run(
         [TURNOUT, *arguments],
         cwd=folder,
-        env={**kept, "NO_COLOR": "1", "COLUMNS": "80", **environ},
+        env={**surroundings(), **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -137,3 +144,60 @@ def test_an_ended_run_is_followed_to_its_end(folder: Path) -> None:
     assert turnout(folder, *follow, "--after", last["id"]).stdout == ""
     wrong = turnout(folder, *follow, "--after", "soon")
     assert (wrong.returncode, "not the id of an event" in wrong.stderr) == (2, True)
+
+
+def test_a_cancel_tells_whether_it_cancelled(folder: Path) -> None:
+    """Exit 0 for the one that ended the run, 1 for each after it; ids may be in upper case."""
+    app = ("--app", "hello:words")
+    emitted = turnout(folder, "emit", "text/received", *app, "--json")
+    (ref,) = json.loads(emitted.stdout)["runs"]
+    first = turnout(folder, "runs", "cancel", ref["run_id"].upper(), *app)
+    assert (first.returncode, "cancelled now" in first.stdout) == (0, True)
+    again = turnout(folder, "runs", "cancel", ref["run_id"], *app)
+    assert (again.returncode, "it had ended before" in again.stdout) == (1, True)
+
+
+def test_a_payload_that_cannot_be_read_names_the_file_and_the_ways(folder: Path) -> None:
+    """No number of the system's, but what to give instead."""
+    done = turnout(folder, "emit", "text/received", "--payload", "@nofile", "--app", "hello:words")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nofile: No such file or directory; give JSON, @FILE" in done.stderr
+    assert "Errno" not in done.stderr
+
+
+def test_help_names_the_ports_and_whole_defaults(folder: Path) -> None:
+    """What the installed providers add is an option like any other."""
+    told = " ".join(turnout(folder, "dev", "--help").stdout.replace("│", " ").split())
+    assert "--inngest-port N (" in told
+    assert "--triggerdev-port N (" in told
+    assert "…" not in told.partition("--install")[0]
+
+
+def test_a_provider_without_a_remote_worker_has_nothing_to_look_through(folder: Path) -> None:
+    """It is said: silence would pass for a look that was taken."""
+    done = turnout(folder, "doctor", "--app", "hello:words", "--through-worker", "--json")
+    (found,) = (
+        each for each in json.loads(done.stdout)["checks"] if each["name"] == "through local"
+    )
+    assert (found["health"], "nothing to look through" in found["text"]) == ("ok", True)
+
+
+def test_serving_tells_where_and_how_to_stop(folder: Path) -> None:
+    """One line on stderr, once it listens; a module alone is enough where its app is `app`."""
+    (folder / "shop.py").write_text(HELLO.replace("words =", "app ="))
+    with subprocess.Popen(
+        [TURNOUT, "serve", "shop", "--port", "0"],
+        cwd=folder,
+        env=surroundings(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        try:
+            assert serving.stderr is not None
+            line = serving.stderr.readline()
+        finally:
+            serving.send_signal(signal.SIGINT)
+    assert re.fullmatch(
+        r"serving words \(local\) at http://127\.0\.0\.1:[1-9]\d*; stop with \^C\n", line
+    )
+    assert serving.returncode == 0
