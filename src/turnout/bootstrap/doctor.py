@@ -229,6 +229,11 @@ async def _through_worker(live: Turnout) -> list[Check]:
     found: list[Check] = []
     for name, caller in live.callers.items():
         if not isinstance(caller, Probes):
+            if name in live.selection.names:
+                text = (
+                    "nothing to look through: no remote worker of this provider calls the service"
+                )
+                found.append(Check(name=f"through {name}", health=Health.OK, text=text))
             continue
         try:
             seen = await asyncio.wait_for(caller.probe(PROBE_IN), PROBE_IN + PATIENCE)

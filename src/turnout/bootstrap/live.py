@@ -245,7 +245,10 @@ class Turnout:
                 if beat % REARM == 0:
                     await self._rearm()
             except TurnoutError as error:
-                log.warning("no beat", extra={"action": "beat", "error": str(error)})
+                log.warning(
+                    "this replica could not give its sign of life; it is tried again",
+                    extra={"action": "beat", "error": str(error)},
+                )
             except Exception:
                 # The edge of a loop that must go on: one beat may break.
                 log.exception("a beat broke", extra={"action": "beat"})

@@ -197,19 +197,12 @@ class ControlPlane:
         """
         now, started = self._clock.now(), 0
         for owned in await self._store.schedules():
-            if owned.schedule.paused or not self._known(owned.schedule):
-                continue
-            after = max(owned.since, owned.last_slot or 0, now - CATCH_UP)
-            for slot in owned.schedule.slots(after):
-                if slot > now - TICK_GRACE:
-                    break
-                emission = self._emitter.slot(owned.schedule, slot, now)
-                ticked = await self._store.tick(
-                    owned.schedule.id, slot, owned.provider, emission, now
-                )
-                started += ticked.reason == "started"
+            started += await self._make_up(owned, now, now - TICK_GRACE)
         if started:
-            log.warning("slots made up", extra={"action": "catch_up", "count": started})
+            log.warning(
+                "runs were started that schedules owed: nobody had at the time",
+                extra={"action": "catch_up", "count": started},
+            )
             self._nudge()
         return started
 

@@ -370,8 +370,13 @@ class Pump:
             return
         except Exception as error:  # noqa: BLE001 - whatever an adapter raises, it is tried again
             log.warning(
-                "provider not asked",
-                extra={"action": "look", "run_id": delivery.run_id, "error": str(error)},
+                "the provider could not be asked about a run; it is asked again",
+                extra={
+                    "action": "look",
+                    "provider": delivery.provider,
+                    "run_id": delivery.run_id,
+                    "error": str(error),
+                },
             )
             await self._postpone(delivery, self._retry_in(delivery, Delivered(key="", error=error)))
 
