@@ -199,7 +199,10 @@ class ControlPlane:
         for owned in await self._store.schedules():
             started += await self._make_up(owned, now, now - TICK_GRACE)
         if started:
-            log.warning("slots made up", extra={"action": "catch_up", "count": started})
+            log.warning(
+                "runs were started that schedules owed: nobody had at the time",
+                extra={"action": "catch_up", "count": started},
+            )
             self._nudge()
         return started
 
