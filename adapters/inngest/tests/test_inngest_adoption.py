@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import adopted_bound
+import adopted_hiding
 import adopted_shop
 import pytest
 from turnout_inngest.adoption import adopt
@@ -124,6 +125,38 @@ def test_the_check_fails_where_something_is_lost() -> None:
     code, said, _ = checked("adopted_bound:client", "--check")
     refused = {each["option"] for each in said["adoptions"] if each["kept"] == "refused"}
     assert (code, refused) == (1, {"trigger", "throttle", "debounce"})
+
+
+def test_the_check_looks_into_helpers_and_says_what_it_does_not_see() -> None:
+    """Through other names and other functions; what cannot be followed is for you to look at."""
+    code, said, _ = checked("adopted_hiding:client", "--check")
+    of = {
+        (each["function"], each["option"]): each["kept"]
+        for each in said["adoptions"]
+        if each["option"] not in {"fn_id", "trigger"}
+    }
+    assert of == {
+        ("helped", "wait_for_event if_exp"): "refused",
+        ("helped", "step.ai"): "refused",
+        ("aliased", "step.ai"): "refused",
+        ("shelved", "step.ai"): "refused",
+        ("elsewhere", "invoke_by_id app_id"): "refused",
+        ("formatted", "wait_for_event if_exp"): "kept by Turnout",
+        ("passed", "step.wait_for_event"): "not seen",
+        ("kept", "Flow(…)"): "not seen",
+        ("closed", "create_function"): "not seen",
+    }
+    assert (code, said["functions"], said["refused"], said["not_seen"]) == (1, 11, 5, 3)
+
+
+def test_a_wait_in_a_helper_is_heard() -> None:
+    """Its event is let in, as those that the function itself waits for."""
+    adopted = adopt(
+        adopted_hiding.client,
+        [adopted_hiding.helped],
+        lose=["step.ai", "wait_for_event if_exp"],
+    )
+    assert adopted.heard == ("hiding/heard",)
 
 
 @pytest.mark.parametrize(

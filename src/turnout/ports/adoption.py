@@ -12,6 +12,8 @@ class Kept(StrEnum):
     AS_IT_IS = "kept"
     BY_TURNOUT = "kept by Turnout"
     REFUSED = "refused"
+    NOT_SEEN = "not seen"
+    """The source does not show it: someone has to look."""
 
 
 @dataclass(frozen=True, kw_only=True)

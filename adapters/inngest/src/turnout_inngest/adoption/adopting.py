@@ -29,7 +29,14 @@ from turnout_inngest.adoption.handover import (
     started_alone,
 )
 from turnout_inngest.adoption.options import Reading, read_options
-from turnout_inngest.adoption.sdk import OPTIONS, Declared, all_declared, declared, loaded_functions
+from turnout_inngest.adoption.sdk import (
+    OPTIONS,
+    Declared,
+    all_declared,
+    declared,
+    hidden_functions,
+    loaded_functions,
+)
 from turnout_inngest.adoption.source import Written, awaited, written
 from turnout_inngest.adoption.turns import Plan, Turns
 from turnout_inngest.settings import STARTS
@@ -113,14 +120,13 @@ def adopt(
 ) -> Adopted:
     """Make tasks of functions that were written for the official SDK.
 
-    functions: what `serve` is given; without, those at the top of loaded modules. lose: options
-    that Turnout does not offer and that you can do without, by name (`throttle`, or
-    `report:throttle` for the function `report` alone). InvalidDefinition names every other one,
-    with its file and line, and a name in `lose` that is no option of theirs. backoff: the delay of
-    every retry, in place of the vendor's table.
+    functions: what `serve` is given; without, those at the top of loaded modules, and in
+    collections and classes there. lose: options that Turnout does not offer and that you can do
+    without, by name (`throttle`, or `report:throttle` for the function `report` alone).
+    InvalidDefinition names every other one, with its file and line, and a name in `lose` that is no
+    option of theirs. backoff: the delay of every retry, in place of the vendor's table.
     """
-    found = loaded_functions(client, list(sys.modules.values())) if functions is None else functions
-    every = all_declared(found)
+    every = all_declared(_loaded(client) if functions is None else functions)
     if not every:
         raise InvalidDefinition(
             f"no functions of app {client.app_id!r} are loaded; import their modules, or name"
@@ -145,8 +151,28 @@ def examine(client: Any) -> Sequence[Adoption] | None:
     """Say what becomes of the functions of a client that are loaded; None for no such client."""
     if not isinstance(client, inngest.Inngest):
         return None
-    every = all_declared(loaded_functions(client, list(sys.modules.values())))
-    return [line for each in every for line in _lines(each, read_options(each, _safe(each.id)))]
+    loaded = _loaded(client)
+    hidden = hidden_functions(client, loaded)
+    every = all_declared([*loaded, *hidden])
+    lines = [line for each in every for line in _lines(each, read_options(each, _safe(each.id)))]
+    return [*lines, *(_hidden(each) for each in all_declared(hidden))]
+
+
+def _loaded(client: inngest.Inngest) -> list[inngest.Function[Any]]:
+    return loaded_functions(client, list(sys.modules.values()))
+
+
+def _hidden(each: Declared) -> Adoption:
+    place = written(each.handler, "")
+    why = "adopt(client) does not find it where it is kept: name it, adopt(client, [first, …])"
+    return Adoption(
+        function=each.id,
+        option="create_function",
+        kept=Kept.NOT_SEEN,
+        why=why,
+        file=place.file,
+        line=place.line,
+    )
 
 
 def _task(
@@ -198,7 +224,8 @@ def _version(each: Declared) -> str:
 
 
 def _lines(each: Declared, reading: Reading) -> list[Adoption]:
-    place = written(each.handler)
+    app = each.full_id.removesuffix(f"-{each.id}")
+    place = written(each.handler, app)
     lines = [
         Adoption(
             function=each.id,
@@ -210,14 +237,14 @@ def _lines(each: Declared, reading: Reading) -> list[Adoption]:
         )
         for verdict in reading.verdicts
     ]
-    calls = [*place.calls, *(written(each.on_failure).calls if each.on_failure else ())]
+    calls = [*place.calls, *(written(each.on_failure, app).calls if each.on_failure else ())]
     lines += [
         Adoption(
             function=each.id,
             option=call.option,
             kept=call.kept,
             why=call.why,
-            file=place.file,
+            file=call.file,
             line=call.line,
         )
         for call in calls

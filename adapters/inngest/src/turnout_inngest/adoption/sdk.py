@@ -5,8 +5,9 @@ Its objects have no public reading of what they were made of; the names used her
 """
 
 import copy
+import gc
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,16 +116,43 @@ def serializer_of(client: inngest.Inngest) -> Any:
     return getattr(client, "_serializer", None)
 
 
-def loaded_functions(client: inngest.Inngest, modules: Sequence[Any]) -> list[Any]:
-    """Find the client's functions at the top of modules, and in lists there, in order."""
+def loaded_functions(
+    client: inngest.Inngest, modules: Sequence[Any]
+) -> list[inngest.Function[Any]]:
+    """Find the client's functions at the top of modules, and in collections and classes there."""
     found: dict[int, inngest.Function[Any]] = {}
     for module in modules:
+        name = getattr(module, "__name__", None)
         for value in list(getattr(module, "__dict__", {}).values()):
-            inner = value if isinstance(value, list | tuple) else [value]
-            found.update(
-                (id(each), each)
-                for each in inner
-                if isinstance(each, inngest.Function)
-                and each.id == f"{client.app_id}-{each.local_id}"
-            )
+            inner = [value]
+            if isinstance(value, type) and value.__module__ == name:
+                inner = list(vars(value).values())
+            found.update((id(each), each) for one in inner for each in _functions(client, one))
     return list(found.values())
+
+
+def hidden_functions(
+    client: inngest.Inngest, known: Sequence[inngest.Function[Any]]
+) -> list[inngest.Function[Any]]:
+    """Find the client's functions that are kept anywhere else; the SDK keeps no list of them."""
+    ids = {each.id for each in known}
+    found: dict[str, inngest.Function[Any]] = {}
+    for each in gc.get_objects():
+        if issubclass(type(each), inngest.Function) and _is_of(client, each):
+            found.setdefault(each.id, each)
+    return [each for full_id, each in found.items() if full_id not in ids]
+
+
+def _functions(
+    client: inngest.Inngest, value: Any, depth: int = 2
+) -> Iterator[inngest.Function[Any]]:
+    if isinstance(value, inngest.Function):
+        if _is_of(client, value):
+            yield value
+    elif depth and isinstance(value, dict | list | tuple | set | frozenset):
+        for each in list(value.values() if isinstance(value, dict) else value):
+            yield from _functions(client, each, depth - 1)
+
+
+def _is_of(client: inngest.Inngest, function: inngest.Function[Any]) -> bool:
+    return bool(function.id == f"{client.app_id}-{function.local_id}")

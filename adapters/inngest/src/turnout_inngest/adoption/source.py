@@ -1,21 +1,23 @@
 """Where a function's options and calls are written: file and line, found in the syntax tree."""
 
 import ast
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from turnout.errors import TurnoutError
 from turnout.ports.adoption import Kept
 from turnout_inngest.adoption.expressions import Path as EventPath
 from turnout_inngest.adoption.expressions import equalities
+from turnout_inngest.adoption.reach import FunctionNode, Use, node_of, uses
 
 KNOWN_STEPS: Final = {
     *("run", "sleep", "sleep_until", "wait_for_event", "invoke", "invoke_by_id", "send_event"),
 }
+
+
+_LOOKED_AT: Final = {"wait_for_event": "if_exp", "invoke_by_id": "app_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Call:
     option: str
     kept: Kept
     why: str
+    file: str
     line: int
 
 
@@ -38,56 +41,34 @@ class Written:
     calls: tuple[Call, ...] = ()
 
 
-def written(handler: Callable[..., Any]) -> Written:
-    """Find a function in its source; what cannot be found is left out."""
+def written(handler: Callable[..., Any], app: str) -> Written:
+    """Find a function in its source; what cannot be found is told. app: the client's own id."""
     code = getattr(inspect.unwrap(handler), "__code__", None)
     if code is None:
         return Written()
     file, line = str(code.co_filename), int(code.co_firstlineno)
-    node = _definition(file, line, code.co_name)
+    node = node_of(inspect.unwrap(handler))
     if node is None:
-        return Written(file=file, line=line)
+        call = _unseen(file, line, "source", "its source is not to be found")
+        return Written(file=file, line=line, calls=(call,))
     return Written(
         file=file,
         line=node.lineno,
         options=dict(_arguments(node)),
-        calls=tuple(_calls(node)),
+        calls=tuple(each for use in uses(handler) for each in _call(use, app)),
     )
 
 
 def awaited(handler: Callable[..., Any]) -> Iterator[str]:
-    """Find the events that a function's source waits for by a name that is written there."""
-    code = getattr(inspect.unwrap(handler), "__code__", None)
-    node = code and _definition(str(code.co_filename), int(code.co_firstlineno), code.co_name)
-    for each in ast.walk(node) if node else ():
-        if isinstance(each, ast.Call) and _name(each.func) == "wait_for_event":
-            for given in each.keywords:
+    """Find the events that a function waits for by a name that is written, in helpers as well."""
+    for use in uses(handler):
+        if use.is_member and use.name == "wait_for_event" and use.call is not None:
+            for given in use.call.keywords:
                 if given.arg == "event" and isinstance(given.value, ast.Constant):
                     yield str(given.value.value)
 
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@functools.lru_cache(maxsize=256)
-def _tree(file: str) -> ast.Module | None:
-    try:
-        return ast.parse(Path(file).read_text())
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
-def _definition(file: str, line: int, name: str) -> _Function | None:
-    tree = _tree(file)
-    for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, _Function) and node.name == name:
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            if first <= line <= node.lineno:
-                return node
-    return None
-
-
-def _arguments(node: _Function) -> Iterator[tuple[str, int]]:
+def _arguments(node: FunctionNode) -> Iterator[tuple[str, int]]:
     for made in node.decorator_list:
         if isinstance(made, ast.Call) and _name(made.func) == "create_function":
             for each in made.keywords:
@@ -99,25 +80,51 @@ def _arguments(node: _Function) -> Iterator[tuple[str, int]]:
                         yield f"{each.arg}[{index}]", inner.lineno
 
 
-def _calls(node: _Function) -> Iterator[Call]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Attribute) and _name(each.value) == "step":
-            if each.attr not in KNOWN_STEPS and not each.attr.startswith("_"):
-                why = f"Turnout has no step.{each.attr}"
-                yield Call(option=f"step.{each.attr}", kept=Kept.REFUSED, why=why, line=each.lineno)
-        elif isinstance(each, ast.Call) and _name(each.func) == "wait_for_event":
-            yield from _waits(each)
+def _call(use: Use, app: str) -> Iterator[Call]:
+    """Say what of a use of steps is not simply kept, or not to be seen."""
+    option = f"step.{use.name}"
+    if not use.is_member:
+        yield _unseen(use.file, use.line, use.name, "is given the context or its steps")
+    elif use.name.startswith("_") or use.name not in KNOWN_STEPS:
+        why = f"Turnout has no {option}"
+        yield Call(option=option, kept=Kept.REFUSED, why=why, file=use.file, line=use.line)
+    elif use.name in _LOOKED_AT and use.call is None:
+        yield _unseen(use.file, use.line, option, "is called by another name")
+    elif use.call is not None and use.name in _LOOKED_AT:
+        if any(each.arg is None for each in use.call.keywords):
+            yield _unseen(use.file, use.line, option, "takes arguments by **")
+        for each in use.call.keywords:
+            if each.arg == _LOOKED_AT[use.name]:
+                found = _condition_of(each.value) if each.arg == "if_exp" else _app(each.value, app)
+                if found is not None:
+                    kept, why = found
+                    line = each.value.lineno
+                    name = f"{use.name} {each.arg}"
+                    yield Call(option=name, kept=kept, why=why, file=use.file, line=line)
 
 
-def _waits(call: ast.Call) -> Iterator[Call]:
-    for each in call.keywords:
-        if each.arg != "if_exp" or (isinstance(each.value, ast.Constant) and not each.value.value):
-            continue
-        if not isinstance(each.value, ast.Constant):
-            kept, why = Kept.BY_TURNOUT, "read as it runs; equalities joined by && only"
-        else:
-            kept, why = _condition(str(each.value.value))
-        yield Call(option="wait_for_event if_exp", kept=kept, why=why, line=each.value.lineno)
+def _unseen(file: str, line: int, option: str, why: str) -> Call:
+    told = f"{why}: look yourself"
+    return Call(option=option, kept=Kept.NOT_SEEN, why=told, file=file, line=line)
+
+
+def _app(value: ast.expr, app: str) -> tuple[Kept, str] | None:
+    """Judge the app of a function that is invoked by id: it is the client's own."""
+    if not isinstance(value, ast.Constant):
+        return Kept.NOT_SEEN, "is not written out; it must be the client's own: look yourself"
+    if value.value in {None, app}:
+        return None
+    return Kept.REFUSED, f"{value.value!r} is another app; only functions of {app!r} are adopted"
+
+
+def _condition_of(value: ast.expr) -> tuple[Kept, str] | None:
+    if isinstance(value, ast.Constant):
+        return _condition(str(value.value)) if value.value else None
+    if isinstance(value, ast.JoinedStr):  # whatever is put in stands for a value
+        parts = (each.value if isinstance(each, ast.Constant) else "0" for each in value.values)
+        kept, why = _condition("".join(map(str, parts)))
+        return kept, f"read as it runs: {why}"
+    return Kept.NOT_SEEN, "is not written out; equalities joined by && only: look yourself"
 
 
 def _condition(expression: str) -> tuple[Kept, str]:

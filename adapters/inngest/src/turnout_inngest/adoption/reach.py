@@ -1,0 +1,233 @@
+"""What a function does with its steps, as far as the source shows: in it and in its helpers."""
+
+import ast
+import builtins
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Final, TypeVar
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_Node = TypeVar("_Node", bound=ast.AST)
+MOST_HELPERS: Final = 200
+_HIDES: Final = frozenset({"getattr", "vars", "map", "filter", "dict", "list", "tuple", "set"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """A place where steps are used: `step.<name>`, called or not, or the steps given away."""
+
+    file: str
+    line: int
+    name: str
+    """Of the member of `step`; without one, of what is given the steps and cannot be followed."""
+    is_member: bool
+    call: ast.Call | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scope:
+    """A function whose source is known, and the names by which it knows the context and steps."""
+
+    function: Callable[..., Any]
+    node: FunctionNode
+    file: str
+    contexts: frozenset[str]
+    steps: frozenset[str]
+
+
+def uses(handler: Callable[..., Any]) -> Iterator[Use]:
+    """Find what a handler and the helpers it gives its context or steps to do with steps."""
+    own = inspect.unwrap(handler)
+    node = node_of(own)
+    if node is None:
+        return
+    first = frozenset(_parameters(node, own)[:1])
+    waiting = [_scope(own, node, first, frozenset())]
+    seen: set[tuple[Any, ...]] = set()
+    while waiting and len(seen) < MOST_HELPERS:
+        scope = waiting.pop()
+        mark = (scope.file, scope.node.lineno, scope.contexts, scope.steps)
+        if mark not in seen:
+            seen.add(mark)
+            yield from _members(scope)
+            yield from _kept(scope)
+            for call in _nodes(scope, ast.Call):
+                yield from _given(scope, call, waiting)
+
+
+def node_of(function: Callable[..., Any]) -> FunctionNode | None:
+    """Find a function in the syntax tree of its file."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    tree = _tree(str(code.co_filename))
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, FunctionNode) and node.name == code.co_name:
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            if first <= code.co_firstlineno <= node.lineno:
+                return node
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _tree(file: str) -> ast.Module | None:
+    try:
+        return ast.parse(Path(file).read_text())
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _scope(
+    function: Callable[..., Any],
+    node: FunctionNode,
+    contexts: frozenset[str],
+    steps: frozenset[str],
+) -> _Scope:
+    """Follow the other names that the context and the steps are given inside."""
+    file = str(getattr(function, "__code__").co_filename)  # noqa: B009 - a Callable has none
+    scope = _Scope(function=function, node=node, file=file, contexts=contexts, steps=steps)
+    given = list(_assigned(node))
+    for _ in given:
+        contexts |= {name for name, value in given if _is_context(scope, value)}
+        steps |= {name for name, value in given if _is_steps(scope, value)}
+        if (contexts, steps) == (scope.contexts, scope.steps):
+            break
+        scope = replace(scope, contexts=contexts, steps=steps)
+    return scope
+
+
+def _assigned(node: FunctionNode) -> Iterator[tuple[str, ast.expr]]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Assign):
+            for target in each.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, each.value
+        elif (
+            isinstance(each, ast.AnnAssign | ast.NamedExpr)
+            and isinstance(each.target, ast.Name)
+            and each.value is not None
+        ):
+            yield each.target.id, each.value
+
+
+def _is_context(scope: _Scope, node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id in scope.contexts
+
+
+def _is_steps(scope: _Scope, node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in scope.steps or node.id == "step"
+    return isinstance(node, ast.Attribute) and node.attr == "step"
+
+
+def _members(scope: _Scope) -> Iterator[Use]:
+    called = {id(each.func): each for each in _nodes(scope, ast.Call)}
+    for each in _nodes(scope, ast.Attribute):
+        if _is_steps(scope, each.value):
+            call = called.get(id(each))
+            yield Use(file=scope.file, line=each.lineno, name=each.attr, is_member=True, call=call)
+
+
+def _kept(scope: _Scope) -> Iterator[Use]:
+    """Find where the context or the steps are put into something: they are not followed there."""
+    for each in ast.walk(scope.node):
+        inner: list[ast.expr | None] = []
+        if isinstance(each, ast.List | ast.Tuple | ast.Set):
+            inner = [*each.elts]
+        elif isinstance(each, ast.Dict):
+            inner = [*each.values]
+        elif isinstance(each, ast.Assign) and not all(
+            isinstance(target, ast.Name) for target in each.targets
+        ):
+            inner = [each.value]
+        for value in inner:
+            if value is not None and _carries(scope, value):
+                name = ast.unparse(each)[:80]
+                yield Use(file=scope.file, line=value.lineno, name=name, is_member=False)
+
+
+def _given(scope: _Scope, call: ast.Call, waiting: list[_Scope]) -> Iterator[Use]:
+    """Follow a call that is given the context or the steps; what cannot be followed is told."""
+    named = [(each.arg, each.value) for each in call.keywords]
+    given = [(at, each) for at, each in [*enumerate(call.args), *named] if _carries(scope, each)]
+    if not given or (isinstance(call.func, ast.Attribute) and _is_steps(scope, call.func.value)):
+        return
+    callee = _resolved(scope.function, call.func)
+    if callee is functools.partial and not _carries(scope, call.args[0]):
+        partial = ast.Call(func=call.args[0], args=call.args[1:], keywords=call.keywords)
+        yield from _given(scope, ast.copy_location(partial, call), waiting)
+        return
+    if isinstance(callee, BuiltinFunctionType | type) and _looks_only(callee):
+        return
+    inner = _inner(scope, call.func)
+    function = callee if isinstance(callee, FunctionType) and inner is None else None
+    function = None if function is None else inspect.unwrap(function)
+    node = inner if function is None else node_of(function)
+    names = [] if node is None else _parameters(node, function)
+    found = {_parameter(names, at): _is_context(scope, each) for at, each in given}
+    if node is None or None in found:
+        name = f"{ast.unparse(call.func)[:80]}(…)"
+        yield Use(file=scope.file, line=call.lineno, name=name, is_member=False)
+        return
+    contexts = frozenset(str(name) for name, is_context in found.items() if is_context)
+    steps = frozenset(str(name) for name, is_context in found.items() if not is_context)
+    if function is None:  # defined inside: it knows its surroundings' names as well
+        contexts, steps = contexts | scope.contexts, steps | scope.steps
+    waiting.append(_scope(function or scope.function, node, contexts, steps))
+
+
+def _carries(scope: _Scope, node: ast.AST) -> bool:
+    return _is_context(scope, node) or _is_steps(scope, node)
+
+
+def _looks_only(callee: Any) -> bool:
+    name = str(getattr(callee, "__name__", ""))
+    return getattr(builtins, name, None) is callee and name not in _HIDES
+
+
+def _inner(scope: _Scope, node: ast.AST) -> FunctionNode | None:
+    """Find the function of that name that is defined inside this one."""
+    if isinstance(node, ast.Name):
+        for each in ast.walk(scope.node):
+            if isinstance(each, FunctionNode) and each is not scope.node and each.name == node.id:
+                return each
+    return None
+
+
+def _parameter(names: list[str], place: int | str | None) -> str | None:
+    if isinstance(place, int):
+        return names[place] if place < len(names) else None
+    return place if place in names else None
+
+
+def _parameters(node: FunctionNode, function: Callable[..., Any] | None) -> list[str]:
+    """Name a function's parameters in order; a bound method's without its own object."""
+    given = node.args
+    names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return names[1:] if inspect.ismethod(function) else names
+
+
+def _resolved(function: Callable[..., Any], node: ast.AST) -> Any:
+    """Find what a name stands for where a function was defined, without calling anything."""
+    if isinstance(node, ast.Attribute):
+        holder = _resolved(function, node.value)
+        return vars(holder).get(node.attr) if isinstance(holder, ModuleType) else None
+    if not isinstance(node, ast.Name):
+        return None
+    code, cells = function.__code__, function.__closure__ or ()
+    for name, cell in zip(code.co_freevars, cells, strict=False):
+        if name == node.id:
+            try:
+                return cell.cell_contents
+            except ValueError:
+                return None
+    found = function.__globals__.get(node.id)
+    return getattr(builtins, node.id, None) if found is None else found
+
+
+def _nodes(scope: _Scope, kind: type[_Node]) -> Iterator[_Node]:
+    return (each for each in ast.walk(scope.node) if isinstance(each, kind))
