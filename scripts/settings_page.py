@@ -91,7 +91,8 @@ VENDORS = {
         "TRIGGER_SECRET_KEY": "needed; it names its environment. **secret**",
         "TRIGGER_PROJECT_REF": "with the next one: to read back which tasks are deployed",
         "TRIGGER_ACCESS_TOKEN": "a personal access token, `tr_pat_…`. **secret**",
-        "TRIGGER_ENVIRONMENT": "`dev`, `stg`, `prod` or `preview`, where the key does not say",
+        "TRIGGER_ENVIRONMENT": "`dev`, `stg` (or `staging`), `prod` or `preview`, where the key"
+        " does not say",
         "TRIGGER_PREVIEW_BRANCH": "a preview branch",
         "TRIGGER_ALERT_WEBHOOK_SECRET": "of the alert channel that posts to"
         " `/turnout/triggerdev/alerts`; two, separated by commas, while it is changed. Default: no"

@@ -160,6 +160,16 @@ async def test_a_failed_build_is_not_promoted(deployment: Deployment) -> None:
     assert (last.name, last.ok) == ("worker", False)
 
 
+@pytest.mark.parametrize("given_as", ["stg", "staging"])
+@pytest.mark.parametrize("asked", ["stg", "staging"])
+def test_staging_has_two_names(tmp_path: Path, given_as: str, asked: str) -> None:
+    """What the API calls it and what the CLI does are both taken, in the setting and the option."""
+    settings = {**given("http://a"), "TRIGGER_SECRET_KEY": "tr_stg_x"}
+    settings["TRIGGER_ENVIRONMENT"] = given_as
+    target = read_target(settings, asked, tmp_path, app("mine", work), "https://a.example")
+    assert (target.environment, target.settings.environment) == ("staging", "stg")
+
+
 async def test_a_deployment_names_all_that_is_missing(tmp_path: Path) -> None:
     """All at once, and an environment that the key is not of."""
     service = app("mine", work)

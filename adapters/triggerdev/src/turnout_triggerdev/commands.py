@@ -127,7 +127,7 @@ def _add_build(app: typer.Typer, desk: Desk) -> None:
 def _add_deploy(app: typer.Typer, desk: Desk) -> None:
     @app.command()
     def deploy(
-        env: Annotated[str, typer.Option("--env", help="prod, staging or preview.")],
+        env: Annotated[str, typer.Option("--env", help="prod, staging (or stg) or preview.")],
         folder: Folder = None,
         app: AppName = None,
         service: Service = None,

@@ -31,6 +31,7 @@ from turnout_triggerdev.settings import Settings, read_settings
 
 SLUGS: Final = {"prod": "prod", "staging": "stg", "preview": "preview"}
 """What the CLI calls an environment, and what the API does."""
+CALLED: Final = {slug: name for name, slug in SLUGS.items()}
 PROBE_IN: Final = 120.0
 """Seconds for the first run of a fresh version: its image is pulled and started."""
 KEYS: Final = "TURNOUT_SIGNING_KEYS"
@@ -85,6 +86,7 @@ def read_target(
     """Read what a deployment needs; InvalidSettings names all that is missing."""
     needed = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN", "TRIGGER_PROJECT_REF", KEYS)
     missing = [name for name in needed if not given.get(name)]
+    environment = CALLED.get(environment, environment)
     if environment not in SLUGS:
         raise InvalidSettings(f"--env is one of {', '.join(SLUGS)}")
     if missing:

@@ -21,6 +21,7 @@ BRANCHED: Final = ("dev", "preview")
 """Environments that may have branches; a preview key names no environment without one."""
 NAMES: Final = {"stg": "staging"}
 """What some paths call an environment, where it is not its slug."""
+CALLED: Final = {name: slug for slug, name in NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     if token is not None and not token.startswith("tr_pat_"):
         faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
     slug = given.get("TRIGGER_ENVIRONMENT") or _slug_of(secret)
+    slug = CALLED.get(slug, slug)
     if slug not in SLUGS:
         faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
     branch = given.get("TRIGGER_PREVIEW_BRANCH") or None
