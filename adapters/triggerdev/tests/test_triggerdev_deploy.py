@@ -162,7 +162,7 @@ async def test_a_failed_build_is_not_promoted(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize("given_as", ["stg", "staging"])
 @pytest.mark.parametrize("asked", ["stg", "staging"])
-def test_staging_has_two_names(tmp_path: Path, given_as: str, asked: str) -> None:
+async def test_staging_has_two_names(tmp_path: Path, given_as: str, asked: str) -> None:
     """What the API calls it and what the CLI does are both taken, in the setting and the option."""
     settings = {**given("http://a"), "TRIGGER_SECRET_KEY": "tr_stg_x"}
     settings["TRIGGER_ENVIRONMENT"] = given_as
