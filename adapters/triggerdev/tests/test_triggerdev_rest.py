@@ -520,6 +520,15 @@ async def test_a_self_hosted_origin_may_have_a_path(listening: Any) -> None:
     assert oracle.asked[0][1] == "/td/api/v1/schedules"
 
 
+async def test_a_server_that_is_away_is_told_by_its_address(port: int) -> None:
+    """Which of several servers it is, and what went wrong on the way."""
+    async with calling(f"http://127.0.0.1:{port}/td/", StandingTime()) as caller:
+        with pytest.raises(
+            ProviderUnavailable, match=rf"^triggerdev at http://127.0.0.1:{port}/td does not answer"
+        ):
+            await caller.armed()
+
+
 WRONG = [
     ({}, "TRIGGER_SECRET_KEY is not set"),
     ({"TRIGGER_API_URL": "ftp://x"}, "http"),

@@ -106,7 +106,7 @@ class Api:
         for _ in range(LIMITED_TRIES):
             async with self._places:
                 await self._gate.passed()
-                with _translated():
+                with _translated(str(self._http.base_url).rstrip("/")):
                     answer = await self._http.request(method, path, **options)
                 self._gate.used_up(answer.headers)
             if answer.status_code != _TOO_MANY:
@@ -246,9 +246,10 @@ def _dotted(path: Any) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(where: str) -> Iterator[None]:
     """Let nothing of httpx cross the port."""
     try:
         yield
     except httpx.HTTPError as error:
-        raise ProviderUnavailable(f"triggerdev does not answer: {type(error).__name__}") from error
+        told = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ProviderUnavailable(f"triggerdev at {where} does not answer: {told}") from error
