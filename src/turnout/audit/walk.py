@@ -229,6 +229,8 @@ def _runs(lines: Iterable[str]) -> Iterator[_Run]:
     """Join neighbouring patterns that say the same; last first."""
     parts: list[tuple[bool, _Names, list[str]]] = []
     for line in lines:
+        if _is_bare(line):
+            continue
         try:
             expression, out = GitIgnoreSpecPattern.pattern_to_regex(line)
         except ValueError:
@@ -246,6 +248,11 @@ def _runs(lines: Iterable[str]) -> Iterator[_Run]:
             names.add(line.rstrip(" "), written)
     for said, names, paths in reversed(parts):
         yield _Run(said, names.test(), _joined(paths))
+
+
+def _is_bare(line: str) -> bool:
+    """Say whether a pattern is but slashes: to git it fits nothing, to the library anything."""
+    return not line.rstrip(" ").removeprefix("!").strip("/")
 
 
 _PLAIN = re.compile(r"!?(?P<any>\*?)(?P<name>[\w.-]+)(?P<folder>/?)", re.ASCII)

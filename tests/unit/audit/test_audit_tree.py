@@ -227,6 +227,7 @@ PATTERN_PIECES = ["a", "b", ".a", "*", "**", "?", "/", "!", "#", " ", "\\", "[ab
 
 @settings(max_examples=300, deadline=None)
 @example(lines=["*/"], paths=[["a"]], folder=True)
+@example(lines=["a", "!/"], paths=[["b", "a"]], folder=False)
 @given(
     lines=st.lists(st.lists(st.sampled_from(PATTERN_PIECES), max_size=4).map("".join), max_size=4),
     paths=st.lists(
@@ -244,13 +245,14 @@ def test_patterns_mean_what_they_mean_to_git(
     """Whatever a pattern is turned into: the last one that fits decides, as a library reads it."""
     ignore = _Ignore("", tuple(_runs(lines)))
     patterns = []
-    for line in lines:
+    for line in (each for each in lines if each.rstrip(" ").removeprefix("!").strip("/")):
         with contextlib.suppress(ValueError):
             patterns.append(GitIgnoreSpecPattern(line))
     for parts in paths:
         path = "/".join(parts) + "/" * folder
         above = ["/".join(parts[: n + 1]) + "/" for n in range(len(parts) - 1)]
-        if not any(ignore.verdict(each) for each in above):  # else it would never be asked about
+        # below an ignored folder nothing is asked; what re-includes a folder says no more to git
+        if all(ignore.verdict(each) is None for each in above):
             said = [each.include for each in patterns if each.match_file(path)]
             assert ignore.verdict(path) == (said[-1] if said else None)
 
