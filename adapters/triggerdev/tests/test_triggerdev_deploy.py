@@ -25,6 +25,7 @@ from turnout.model.tasks import app, task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SIGNING_KEY = "whsec_" + "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+VARIABLES = f"/api/v1/projects/{PROJECT_REF}/envvars/prod"
 
 
 @task("work", on="work/wanted")
@@ -85,6 +86,13 @@ def given(url: str) -> dict[str, str]:
     }
 
 
+def platform(deployment: Deployment) -> httpx.AsyncClient:
+    """The platform, as the environment that is deployed to."""
+    url = deployment.target.settings.api_url
+    headers = {"authorization": f"Bearer {KEYS['prod']}"}
+    return httpx.AsyncClient(base_url=url, headers=headers)
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def deployment(
     server_process: Any, scripted: Any, listening: Any, tmp_path: Path
@@ -104,10 +112,10 @@ async def deployment(
 
 
 async def test_a_deployment_takes_its_steps_in_order(deployment: Deployment) -> None:
-    """The service first, then secrets, the worker, a look through it, and the promotion."""
+    """The service first, then the worker, secrets, a look through it, and the promotion."""
     steps = await deployment.steps()
     names = [each.name.rpartition(": ")[2] for each in steps]
-    assert names[:4] == ["definition", "service", "secrets", "worker"]
+    assert names[:4] == ["definition", "service", "worker", "secrets"]
     assert names[4:] == ["worker", "network", "clock", "signature", "definition", "promote"]
     assert all(each.ok for each in steps), steps
     (command,) = deployment.commands
@@ -120,11 +128,13 @@ async def test_secrets_reach_the_workers_environment_and_nobody_else(
 ) -> None:
     """Both names are set; no step shows a value."""
     steps = await deployment.steps()
-    settings = deployment.target.settings
-    path = f"/api/v1/projects/{PROJECT_REF}/envvars/prod/TURNOUT_SIGNING_KEYS"
-    headers = {"authorization": f"Bearer {settings.secret_key}"}
-    async with httpx.AsyncClient(base_url=settings.api_url, headers=headers) as client:
-        assert (await client.get(path)).json()["value"] == SIGNING_KEY
+    async with platform(deployment) as client:
+        listed = {each["name"]: each for each in (await client.get(VARIABLES)).json()}
+        assert listed["TURNOUT_SIGNING_KEYS"]["value"] == "<redacted>"
+        assert listed["TURNOUT_SIGNING_KEYS"]["isSecret"]
+        assert listed["TURNOUT_SERVICE_URL"]["value"] == deployment.target.service_url
+        cli = await client.get(f"/api/v1/projects/{PROJECT_REF}/envvars")
+        assert cli.json()["variables"]["TURNOUT_SIGNING_KEYS"] == SIGNING_KEY
     assert not any(SIGNING_KEY[6:20] in each.text + each.fix for each in steps)
     assert SIGNING_KEY not in repr(deployment.target)
 
@@ -158,6 +168,69 @@ async def test_a_failed_build_is_not_promoted(deployment: Deployment) -> None:
     deployment.exit_code = 1
     *_, last = await deployment.steps()
     assert (last.name, last.ok) == ("worker", False)
+    async with platform(deployment) as client:
+        assert (await client.get(VARIABLES)).json() == []
+
+
+async def test_a_worker_that_was_not_promoted_leaves_the_running_one_its_variables(
+    deployment: Deployment,
+) -> None:
+    """What could be read is put back, what was not there is taken away, the rest is named."""
+    old = "https://old.example.org"
+
+    def refuse(message: dict[str, Any]) -> Response | None:
+        # The deployment's own question is the first; the worker's come after.
+        return None if not deployment.commands else JSONResponse({"code": "no"}, 401)
+
+    deployment.peer.overrides.append(refuse)
+    async with platform(deployment) as client:
+        await client.post(VARIABLES, json={"name": "TURNOUT_SERVICE_URL", "value": old})
+        *_, failed, told = await deployment.steps()
+        assert (failed.name.startswith("through"), failed.ok, told.ok) == (True, False, True)
+        assert told.text == "put back: TURNOUT_SIGNING_KEYS, TURNOUT_SERVICE_URL"
+        (left,) = (await client.get(VARIABLES)).json()
+        assert left == {"name": "TURNOUT_SERVICE_URL", "value": old, "isSecret": False}
+
+
+async def test_a_secret_that_cannot_be_put_back_is_named(deployment: Deployment) -> None:
+    """The platform shows no secret's value, so nobody could put it back unseen."""
+
+    def refuse(message: dict[str, Any]) -> Response | None:
+        return None if not deployment.commands else JSONResponse({"code": "no"}, 401)
+
+    deployment.peer.overrides.append(refuse)
+    async with platform(deployment) as client:
+        old = {"name": "TURNOUT_SIGNING_KEYS", "value": "whsec_old", "isSecret": True}
+        await client.post(VARIABLES, json=old)
+        *_, told = await deployment.steps()
+        assert not told.ok
+        assert "read back: TURNOUT_SIGNING_KEYS" in told.text
+        assert told.text.startswith("put back: TURNOUT_SERVICE_URL;")
+
+
+async def test_a_keys_own_name_tells_its_environment(tmp_path: Path) -> None:
+    """A key of another environment is refused, whatever else is said of it."""
+    service = app("mine", work)
+    wrong = {**given("http://a"), "TRIGGER_SECRET_KEY": "tr_dev_x"}
+    for more in ({}, {"TRIGGER_ENVIRONMENT": "prod"}):
+        with pytest.raises(InvalidSettings, match=r"SECRET_KEY is of dev, and --env is prod"):
+            read_target({**wrong, **more}, "prod", tmp_path, service, "http://a")
+    unnamed = {**given("http://a"), "TRIGGER_SECRET_KEY": "key"}
+    assert read_target(unnamed, "staging", tmp_path, service, "http://a").settings.scope == "stg"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8", "http://a.localhost", "http://127.9.0.1", "http://[::1]:8"]
+)
+async def test_a_service_at_loopback_is_refused_for_a_platform_elsewhere(
+    tmp_path: Path, url: str
+) -> None:
+    """A container's localhost is the container; a flag is for those who know better."""
+    service, far = app("mine", work), given("https://trigger.example.org")
+    with pytest.raises(InvalidSettings, match="--loopback"):
+        read_target(far, "prod", tmp_path, service, url)
+    assert read_target(far, "prod", tmp_path, service, url, loopback=True)
+    assert read_target(given("http://127.0.0.1:3040"), "prod", tmp_path, service, url)
 
 
 @pytest.mark.parametrize("given_as", ["stg", "staging"])

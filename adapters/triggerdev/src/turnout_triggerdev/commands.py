@@ -135,18 +135,22 @@ def _add_deploy(app: typer.Typer, desk: Desk) -> None:
         promote: Annotated[
             bool, typer.Option(help="Make it the current version once it was looked through.")
         ] = True,
+        loopback: Annotated[
+            bool, typer.Option("--loopback", help="The service may be at localhost.")
+        ] = False,
         json: Json = False,
     ) -> None:
-        """Deploy the worker after its service: ask, push secrets, deploy, look, promote.
+        """Deploy the worker after its service: ask, deploy, set variables, look, promote.
 
-        Exit 0 when every step was taken, 1 when one was not: nothing after it was done.
+        Exit 0 when every step was taken, 1 when one was not: nothing after it was done, and the
+        variables were put back.
         """
         from turnout_triggerdev.deploy import deployed, in_folder, read_target
 
         at, given = worker_folder(desk, folder), desk.settings()
         loaded, url = desk.app(app), desk.service_url(service)
         try:
-            target = read_target(given, env, at, loaded, url, promote=promote)
+            target = read_target(given, env, at, loaded, url, promote=promote, loopback=loopback)
         except InvalidSettings as error:
             desk.fail(str(error))
         steps = asyncio.run(_taken(deployed(target, in_folder(at, given)), desk))

@@ -1,7 +1,7 @@
 """A deployment in its order; each step says what it found, and the first that fails ends it.
 
-The service is asked, secrets are pushed, the worker is deployed and looked through, and only then
-promoted.
+The service is asked, the worker is deployed, variables are set, the new version is looked through,
+and only then promoted.
 """
 
 import asyncio
@@ -13,21 +13,24 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
 from standardwebhooks.webhooks import Webhook
 
-from turnout.errors import InvalidSettings, ProviderRefused, TurnoutError
+from turnout.errors import InvalidSettings, ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.protocol import PROTOCOL
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout_triggerdev.api import Api, items_of, text_of
 from turnout_triggerdev.definition import FILE, stale
 from turnout_triggerdev.probe import probe
-from turnout_triggerdev.settings import Settings, read_settings
+from turnout_triggerdev.settings import Settings, read_settings, slug_named_by
+from turnout_triggerdev.variables import Restored, Variables, Wanted
 
 SLUGS: Final = {"prod": "prod", "staging": "stg", "preview": "preview"}
 """What the CLI calls an environment, and what the API does."""
@@ -82,8 +85,12 @@ def read_target(
     service_url: str,
     *,
     promote: bool = True,
+    loopback: bool = False,
 ) -> Target:
-    """Read what a deployment needs; InvalidSettings names all that is missing."""
+    """Read what a deployment needs; InvalidSettings names all that is missing.
+
+    loopback: whether the service may be at an address that means each machine itself.
+    """
     needed = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN", "TRIGGER_PROJECT_REF", KEYS)
     missing = [name for name in needed if not given.get(name)]
     environment = CALLED.get(environment, environment)
@@ -92,9 +99,18 @@ def read_target(
     if missing:
         raise InvalidSettings(f"a deployment needs {', '.join(missing)}")
     settings = read_settings({"TRIGGER_ENVIRONMENT": SLUGS[environment], **given})
+    # A key that names its environment is of that one, whatever TRIGGER_ENVIRONMENT says.
+    of = slug_named_by(settings.secret_key)
+    if of not in {None, SLUGS[environment]}:
+        raise InvalidSettings(f"TRIGGER_SECRET_KEY is of {of}, and --env is {environment}")
     if settings.environment != SLUGS[environment]:
         raise InvalidSettings(
-            f"TRIGGER_SECRET_KEY is of {settings.environment}, and --env is {environment}"
+            f"TRIGGER_ENVIRONMENT is {settings.environment}, and --env is {environment}"
+        )
+    if not loopback and is_loopback(service_url) and not is_loopback(settings.api_url):
+        raise InvalidSettings(
+            f"{service_url} means the worker's own machine, where the service is not; give"
+            " --service, or --loopback where the platform runs containers in this machine's network"
         )
     return Target(
         environment=environment,
@@ -107,37 +123,78 @@ def read_target(
     )
 
 
+def is_loopback(url: str) -> bool:
+    """Whether an address means each machine itself."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
 async def deployed(target: Target, run: Callable[[Sequence[str]], int]) -> AsyncIterator[Step]:
     """Take the steps one after the other, up to the first that fails.
 
+    All versions of an environment share its variables. So they are changed when the new version is
+    there, and put back when it is not promoted.
     run: runs a command in the worker's folder and gives its exit code.
     """
     api = Api(target.settings, WallClock())
+    variables = Variables(api, target.settings, _wanted(target))
     try:
-        for take in (_definition, _service, _secrets):
-            step = await take(target, api)
+        async for step in _told(_steps(target, run, api, variables)):
             yield step
             if not step.ok:
+                restored = await variables.put_back()
+                if restored is not None:
+                    yield _restored(restored)
                 return
-        before = await _latest(api)
-        yield (step := _worker(target, run))
-        if not step.ok:
-            return
-        version = await _latest(api)
-        if version is None or version == before:
-            yield _no_version(before)
-            return
-        async for step in _looked_through(target, api, version):
-            yield step
-            if not step.ok:
-                return
-        if target.promote:
-            yield await _promoted(api, version)
+        variables.kept = True
     finally:
+        # An interrupted deployment, too, leaves the running version what it had.
+        await variables.put_back()
         await api.close()
 
 
-async def _definition(target: Target, _api: Api) -> Step:
+def _wanted(target: Target) -> tuple[Wanted, ...]:
+    return (
+        Wanted(name=KEYS, value=target.signing_keys, secret=True),
+        Wanted(name=SERVICE, value=target.service_url, secret=False),
+    )
+
+
+async def _told(steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+    """Make the platform's own failure a step that failed."""
+    try:
+        async for step in steps:
+            yield step
+    except TurnoutError as error:
+        yield Step(name="platform", ok=False, text=str(error), fix="deploy again")
+
+
+async def _steps(
+    target: Target, run: Callable[[Sequence[str]], int], api: Api, variables: Variables
+) -> AsyncIterator[Step]:
+    yield _definition(target)
+    yield await _service(target)
+    before = await _latest(api)
+    yield _worker(target, run)
+    version = await _latest(api)
+    if version is None or version == before:
+        yield _no_version(before)
+        return
+    yield await _secrets(target, variables)
+    async for step in _looked_through(target, api, version):
+        yield step
+    if target.promote:
+        yield await _promoted(api, version, variables)
+
+
+def _definition(target: Target) -> Step:
     """The file that is deployed must be of the app that the service runs."""
     name = "definition"
     found = stale(target.folder, target.app)
@@ -147,7 +204,7 @@ async def _definition(target: Target, _api: Api) -> Step:
     return Step(name=name, ok=False, text=text, fix="turnout triggerdev build, and commit the file")
 
 
-async def _service(target: Target, _api: Api) -> Step:
+async def _service(target: Target) -> Step:
     """The service comes first: it must know the new definition before a worker has it."""
     name, url = "service", target.service_url
     try:
@@ -187,17 +244,27 @@ async def asked(url: str, definition: str, keys: str) -> tuple[int, str]:
     return answer.status_code, message
 
 
-async def _secrets(target: Target, api: Api) -> Step:
+async def _secrets(target: Target, variables: Variables) -> Step:
     """Push what the worker needs: all keys, so that an old one and a new one work meanwhile."""
-    settings = target.settings
-    path = f"/api/v1/projects/{settings.project_ref}/envvars/{settings.environment}/import"
-    variables = {KEYS: target.signing_keys, SERVICE: target.service_url}
-    names = ", ".join(variables)
     try:
-        await api.post(path, {"variables": variables, "override": True, "isSecret": True})
+        await variables.push()
     except TurnoutError as error:
         return Step(name="secrets", ok=False, text=str(error), fix="may this key set variables?")
-    return Step(name="secrets", ok=True, text=f"{names} are set in {target.environment}")
+    text = f"{KEYS}, {SERVICE} are set in {target.environment}"
+    return Step(name="secrets", ok=True, text=text)
+
+
+def _restored(found: Restored) -> Step:
+    """Say what the version that goes on to run finds now."""
+    said = (
+        ("put back", found.back),
+        ("left as pushed, because a secret cannot be read back", found.left),
+        ("not put back, the platform did not take it", found.failed),
+    )
+    text = "; ".join(f"{how}: {', '.join(names)}" for how, names in said if names)
+    whole = not found.left and not found.failed
+    fix = "" if whole else "set these in the dashboard, where the running version needs others"
+    return Step(name="variables", ok=whole, text=text, fix=fix)
 
 
 def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> Step:
@@ -237,14 +304,24 @@ async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterat
         yield Step(name=name, ok=each.ok, text=each.text, fix=each.fix)
 
 
-async def _promoted(api: Api, version: str) -> Step:
+async def _promoted(api: Api, version: str, variables: Variables) -> Step:
     """Make it the current one: runs start in it from now on; old runs end in the old one."""
+    # From here on it may be the current one, which needs what was set, unless that is refused.
+    variables.kept = True
     try:
-        await api.post(f"/api/v1/deployments/{version}/promote")
+        answered = await api.post(f"/api/v1/deployments/{version}/promote")
+    except ProviderUnavailable as error:
+        fix = f"{version} may be promoted, or not: look, and promote it by hand"
+        return Step(name="promote", ok=False, text=str(error), fix=fix)
     except ProviderRefused as error:
         # Someone else, or the server itself, was quicker: what was wanted is so.
         if "already" not in str(error):
+            variables.kept = False
             return Step(name="promote", ok=False, text=str(error), fix="promote it by hand")
+        answered = version
+    if answered is None:
+        variables.kept = False
+        return Step(name="promote", ok=False, text=f"there is no {version}", fix="deploy again")
     return Step(name="promote", ok=True, text=f"{version} is the current version")
 
 

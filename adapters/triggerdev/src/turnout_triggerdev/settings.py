@@ -59,7 +59,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     token = given.get("TRIGGER_ACCESS_TOKEN") or None
     if token is not None and not token.startswith("tr_pat_"):
         faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
-    slug = given.get("TRIGGER_ENVIRONMENT") or _slug_of(secret)
+    slug = given.get("TRIGGER_ENVIRONMENT") or slug_named_by(secret) or "dev"
     slug = CALLED.get(slug, slug)
     if slug not in SLUGS:
         faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
@@ -94,7 +94,8 @@ def _faults_of_branch(slug: str, branch: str | None) -> list[str]:
     return []
 
 
-def _slug_of(secret: str) -> str:
-    """A key names its environment: `tr_dev_…`, `tr_prod_sk_…`; one that does not is of dev."""
-    named = secret.split("_")[1] if secret.count("_") > 1 else "dev"
-    return named if named in SLUGS else "dev"
+def slug_named_by(secret: str) -> str | None:
+    """Read the environment that a key names: `tr_dev_…`, `tr_prod_sk_…`; None where it does not."""
+    _, _, rest = secret.partition("_")
+    named, separator, _ = rest.partition("_")
+    return named if separator and named in SLUGS else None

@@ -4,13 +4,23 @@ from typing import Any
 
 from starlette.responses import Response
 
-from turnout_triggerdev.devserver.errors import refused
+from turnout_triggerdev.devserver import access
+from turnout_triggerdev.devserver.errors import Refusal, refused
 from turnout_triggerdev.devserver.ids import bare
 from turnout_triggerdev.devserver.records import Environment, Variable
 from turnout_triggerdev.devserver.times import iso
 from turnout_triggerdev.devserver.wiring import Call, answer
 
 RUNTIME = "node-22"
+SLUGS = {"staging": "stg"}
+OTHER_PROJECT = (
+    "Invalid project ref for this API key. Make sure you are using an API key associated with that"
+    " project."
+)
+OTHER_SLUG = (
+    "Invalid environment slug for this API key. Make sure you are using an API key associated with"
+    " that environment."
+)
 
 
 def whoami_user(call: Call) -> Response:
@@ -89,11 +99,21 @@ def project_environment(call: Call) -> Response:
 
 
 def environment_of_path(call: Call) -> Environment:
-    """The environment that the path names; without a slug, the caller's own."""
+    """The environment that the path names; without a slug, the caller's own.
+
+    A key is of one environment: it is refused another one's paths, as servers say it. (The source
+    of 4.5.12 lets a key without a branch pass, and then takes its own environment.)
+    """
+    user = access.is_access_token(call.world, access.bearer(call.headers.get("authorization")))
     if str(call.params["ref"]) != call.world.project.ref:
-        raise refused(404, "Project not found")
+        raise refused(404, "Project not found") if user else refused(400, OTHER_PROJECT)
     slug = call.params.get("slug")
     if slug is None:
+        return call.env
+    slug = SLUGS.get(str(slug), str(slug))
+    if not user:
+        if call.env.slug != slug:
+            raise refused(400, OTHER_SLUG)
         return call.env
     for env in call.world.environments:
         if env.slug == slug:
@@ -185,28 +205,40 @@ def _put(call: Call, name: Any, body: dict[str, Any]) -> None:
     if not isinstance(name, str) or not name or not isinstance(value, str):
         raise refused(400, "Invalid request body")
     env = environment_of_path(call)
+    before, secret = call.world.variables.get((env.id, name)), body.get("isSecret")
+    if secret is None:
+        secret = before is not None and before.secret
     variable = Variable(
         id=f"{env.id}:{name}",
         env=env.id,
         name=name,
         value=value,
-        secret=bool(body.get("isSecret")),
+        secret=bool(secret),
     )
     call.world.add(variable)
     call.world.store.put(variable)
 
 
 def import_variables(call: Call) -> Response:
-    """`POST /api/v1/projects/{ref}/envvars/{slug}/import {variables, override?}`."""
+    """`POST /api/v1/projects/{ref}/envvars/{slug}/import {variables, override?, isSecret?}`."""
     body = call.fields()
     variables = body.get("variables")
     if not isinstance(variables, dict):
         raise refused(400, "Invalid request body")
     env = environment_of_path(call)
+    there = [name for name in variables if (env.id, name) in call.world.variables]
+    if there and not body.get("override"):
+        raise _already_set(there)
     for name, value in variables.items():
-        if body.get("override") or (env.id, name) not in call.world.variables:
-            _put(call, name, {"value": value})
+        _put(call, name, {"value": value, "isSecret": body.get("isSecret")})
     return answer({"success": True})
+
+
+def _already_set(names: list[str]) -> Refusal:
+    told = "Some of the variables are already set for these environments."
+    errors = [{"key": name, "error": "Variable already set."} for name in names]
+    body = {"error": f"{told} Set override to true to override them.", "variableErrors": errors}
+    return Refusal(400, body)
 
 
 def _known(call: Call) -> Variable:
@@ -224,7 +256,7 @@ def retrieve_variable(call: Call) -> Response:
 
 def update_variable(call: Call) -> Response:
     """`PUT /api/v1/projects/{ref}/envvars/{slug}/{name} {value}`."""
-    _put(call, _known(call).name, call.fields())
+    _put(call, _known(call).name, {"value": call.fields().get("value")})
     return answer({"success": True})
 
 
