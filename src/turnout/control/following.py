@@ -22,13 +22,16 @@ PAGE: Final = 100
 AGAIN: Millis = 5_000
 """Steps that ended this long before the last one told are told again to one who comes back."""
 _NOTHING: Final = "0"
-_ID: Final = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,15})-([0-9a-f]{1,16})")
+_COUNTS: Final = r"([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,15})-([0-9a-f]{1,16})"
+_ID: Final = re.compile(rf"{_COUNTS}-([0-9a-f]{{8}})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """How far a reader is. Written `states-chunks-ended-progress`, it is an event's id."""
+    """How far a reader of a run is. Written `states-chunks-ended-progress-run`, an event's id."""
 
+    run: str
+    """Names the run, in short: an id of another run tells nothing of this one."""
     states: int = 0
     """Changes of state that were told."""
     chunks: int = 0
@@ -39,16 +42,26 @@ class Place:
     """Names what the task last said of itself, as it was told."""
 
     def __str__(self) -> str:
-        return f"{self.states}-{self.chunks}-{self.ended}-{self.progress}"
+        return f"{self.states}-{self.chunks}-{self.ended}-{self.progress}-{self.run}"
 
 
-def read_place(text: str) -> Place:
-    """Read an event's id; WrongUse when it is none of ours."""
+def beginning(run_id: str) -> Place:
+    """Give the place of a reader who was told nothing."""
+    return Place(run=sha256_of(run_id.encode())[:8])
+
+
+def read_place(text: str, run_id: str) -> Place:
+    """Read an event's id; WrongUse when it is none of ours, or another run's."""
     found = _ID.fullmatch(text)
     if found is None:
         raise WrongUse(f"{text[:80]!r} is not the id of an event of a run; leave it out to begin")
-    states, chunks, ended, progress = found.groups()
-    return Place(states=int(states), chunks=int(chunks), ended=int(ended), progress=progress)
+    states, chunks, ended, progress, run = found.groups()
+    begun = beginning(run_id)
+    if run != begun.run:
+        raise WrongUse(f"{text!r} is the id of an event of another run; leave it out to begin")
+    return replace(
+        begun, states=int(states), chunks=int(chunks), ended=int(ended), progress=progress
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +79,7 @@ class Following:
     def __init__(self, store: KeepsJournals, run_id: str, place: Place | None = None) -> None:
         self._store = store
         self._run_id = run_id
-        self._place = place or Place()
+        self._place = place or beginning(run_id)
         self._since = self._place.ended - AGAIN
         self._steps: set[str] = set()
         self._seq = -1
@@ -74,7 +87,10 @@ class Following:
         """Whether the run has ended and all has been told."""
 
     async def look(self) -> Sequence[Told]:
-        """Read what is new; UnknownRun. Nothing does not mean that nothing more comes."""
+        """Read what is new. Nothing does not mean that nothing more comes.
+
+        UnknownRun; WrongUse where the place is beyond all that has happened to the run.
+        """
         run, _ = await self._store.streamed(self._run_id, after=self._place.chunks, limit=1)
         if run.seq == self._seq:
             return ()
@@ -87,6 +103,10 @@ class Following:
     def _news(
         self, states: Sequence[Transition], journal: Journal, chunks: Sequence[Chunk]
     ) -> Iterator[Told]:
+        if len(states) < self._place.states or journal.run.chunks < self._place.chunks:
+            raise WrongUse(
+                f"{self._place} is beyond what happened to the run; leave it out to begin"
+            )
         open_states = [each for each in states if not each.state.terminal]
         if len(open_states) < self._place.states:
             self.over = True  # a run's end is told last, so all was told

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from typing import Final
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ import orjson
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from turnout.control.following import Following, Told, follow, read_place
 from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
@@ -51,39 +53,46 @@ class EventStreams:
         self._look_every = look_every
         self._silence = silence
         self._most = most
-        # Weak: a response that is never sent must not keep its place.
-        self._open: WeakSet[Response] = WeakSet()
+        # Weak, too: a response that is never sent must not keep its place.
+        self._open: WeakSet[_Place] = WeakSet()
 
     async def answer(self, request: Request) -> Response:
         """Answer one reader; 204 where the run has ended and it was told all."""
         try:
             self._check(request.headers.get("authorization", ""))
             following = self._following(request)
-            first = await following.look()
+            place = self._reserved()
         except TurnoutError as error:
             return refusal(error)
-        if following.over and not first:
-            return Response(status_code=204, headers=_HEADERS)
-        response = StreamingResponse(
-            self._events(following, first), media_type="text/event-stream", headers=_HEADERS
-        )
-        self._open.add(response)
-        return response
+        with ExitStack() as leaving:
+            leaving.callback(place.leave)
+            try:
+                first = await following.look()
+            except TurnoutError as error:
+                return refusal(error)
+            if following.over and not first:
+                return Response(status_code=204, headers=_HEADERS)
+            leaving.pop_all()  # from here on the response has the place
+        return _Stream(self._events(following, first), place)
 
     def _check(self, given: str) -> None:
         kind, _, token = given.partition(" ")
         good = hmac.compare_digest(token.strip().encode(), self._token)
         if kind.lower() != "bearer" or not good:
             raise Unauthorised("send the header Authorization: Bearer <TURNOUT_EVENTS_TOKEN>")
+
+    def _reserved(self) -> "_Place":
+        """Take a place before anything is awaited, so that no two readers take the last one."""
         if len(self._open) >= self._most:
             raise Overloaded(f"{self._most} readers follow runs here already; come again later")
+        return _Place(self._open)
 
     def _following(self, request: Request) -> Following:
         run_id = request.path_params["run_id"]
         if not is_segment(run_id):
             raise WrongUse("this is not a run's id")
         last = request.headers.get("last-event-id")
-        return Following(self._store, run_id, read_place(last) if last else None)
+        return Following(self._store, run_id, read_place(last, run_id) if last else None)
 
     async def _events(self, following: Following, first: Sequence[Told]) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
@@ -99,6 +108,31 @@ class EventStreams:
         except TurnoutError as error:
             # The reader comes back with the last id that it has.
             log.warning("a reader was cut off", extra={"action": "events", "error": str(error)})
+
+
+class _Place:
+    """A reader's place among the others, until it leaves."""
+
+    def __init__(self, taken: "WeakSet[_Place]") -> None:
+        self._taken = taken
+        taken.add(self)
+
+    def leave(self) -> None:
+        self._taken.discard(self)
+
+
+class _Stream(StreamingResponse):
+    """The events, and the place that is left when they end or the reader has gone."""
+
+    def __init__(self, events: AsyncIterator[bytes], place: _Place) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=_HEADERS)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._place.leave()
 
 
 def _written(told: Told) -> bytes:

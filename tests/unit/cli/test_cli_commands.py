@@ -144,6 +144,8 @@ def test_an_ended_run_is_followed_to_its_end(folder: Path) -> None:
     assert turnout(folder, *follow, "--after", last["id"]).stdout == ""
     wrong = turnout(folder, *follow, "--after", "soon")
     assert (wrong.returncode, "not the id of an event" in wrong.stderr) == (2, True)
+    other = turnout(folder, *follow, "--after", f"{last['id'].rpartition('-')[0]}-00000000")
+    assert (other.returncode, "of another run" in other.stderr) == (2, True)
 
 
 def test_a_cancel_tells_whether_it_cancelled(folder: Path) -> None:

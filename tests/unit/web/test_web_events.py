@@ -1,8 +1,11 @@
 """A run's events: each told, in order, to those with the token, from where they left off."""
 
 import asyncio
+import gc
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,13 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.routing import Route
 
 import turnout
 from turnout import Context, Event, Turnout, task
 from turnout.bootstrap import read_settings
-from turnout.control.following import Following, read_place
+from turnout.control.following import Following, beginning, read_place
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.model.status import RunStatus
 from turnout.web.app import asgi
@@ -86,6 +90,20 @@ async def get(app: Any, run_id: str, **headers: str) -> httpx.Response:
         return await client.get(f"/turnout/runs/{run_id}/events", headers={**BEARER, **headers})
 
 
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[str]:
+    """Serve over a socket, and give the address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
 def events_of(text: str) -> list[dict[str, Any]]:
     """Read server-sent events."""
     found = []
@@ -142,23 +160,17 @@ async def test_a_run_is_followed_while_it_goes_on(live: Turnout) -> None:
     run_id = await emitted(live, waits=True)
     streams_ = EventStreams(live.store, SecretStr(TOKEN), look_every=0.01, silence=0.05)
     app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", streams_.answer)])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    url, text = f"http://127.0.0.1:{port}/turnout/runs/{run_id}/events", ""
+    text = ""
     async with (
-        httpx.AsyncClient(timeout=30) as client,
-        client.stream("GET", url, headers=BEARER) as answer,
+        served(app) as url,
+        httpx.AsyncClient(timeout=30, base_url=url, headers=BEARER) as client,
+        client.stream("GET", f"/turnout/runs/{run_id}/events") as answer,
     ):
         async for piece in answer.aiter_text():
             text += piece
             if ": still here" in text and "again" in text and "streams/on" not in text:
                 await live.emit([Event(name="streams/on")])
                 text += "streams/on"
-    server.should_exit = True
-    await serving
     assert '"state":"completed"' in text.partition("streams/on")[2]
 
 
@@ -181,7 +193,7 @@ async def test_what_cannot_be_followed_is_refused_by_name(live: Turnout) -> None
     app = asgi(live)
     assert (await get(app, "nope")).status_code == 404
     assert (await get(app, "a%0Ab")).status_code == 400
-    for wrong in ("1", "1-2-3", "-1-0-0-0", "a-b-c-d", "1-1-1-0" * 50):
+    for wrong in ("1", "1-2-3", "-1-0-0-0", "a-b-c-d", "1-1-1-0", "1-1-1-0-00000000" * 50):
         assert (await get(app, run_id, **{"last-event-id": wrong})).status_code == 400
     full = EventStreams(live.store, SecretStr(TOKEN), most=0)
     routes = [Route("/turnout/runs/{run_id}/events", full.answer)]
@@ -196,6 +208,80 @@ async def test_places_of_readers_that_went_are_free(live: Turnout) -> None:
     app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", one.answer)])
     for _ in range(3):
         assert (await get(app, run_id)).status_code == 200
+
+
+async def test_a_reader_who_goes_away_leaves_its_place_at_once(live: Turnout) -> None:
+    """No collection of cycles is waited for: with none at all, reader after reader is let in."""
+    run_id = await emitted(live, waits=True)
+    few = EventStreams(live.store, SecretStr(TOKEN), most=2, look_every=0.01)
+    app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", few.answer)])
+    gc.disable()
+    try:
+        async with served(app) as url, httpx.AsyncClient(base_url=url, headers=BEARER) as client:
+            for _ in range(6):
+                await let_in(client, run_id)
+    finally:
+        gc.enable()
+
+
+async def let_in(client: httpx.AsyncClient, run_id: str) -> None:
+    """Read one piece as soon as there is a place, and go away."""
+    async with asyncio.timeout(60):
+        while True:
+            async with client.stream("GET", f"/turnout/runs/{run_id}/events") as answer:
+                if answer.status_code == 200:
+                    await anext(answer.aiter_bytes())
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_readers_who_come_at_once_share_the_places(live: Turnout) -> None:
+    """As many as there are places are let in, however many look at the run meanwhile."""
+    run_id = await emitted(live, waits=True)
+    few = EventStreams(live.store, SecretStr(TOKEN), most=3)
+    requests = [
+        Request(
+            {
+                "type": "http",
+                "headers": [(b"authorization", f"Bearer {TOKEN}".encode())],
+                "path_params": {"run_id": run_id},
+            }
+        )
+        for _ in range(20)
+    ]
+    answers = await asyncio.gather(*(few.answer(each) for each in requests))
+    assert Counter(each.status_code for each in answers) == {200: 3, 503: 17}
+    del answers
+    await asyncio.sleep(0)  # the loop lets go of what it gathered
+    gc.collect()
+    assert (await few.answer(requests[0])).status_code == 200  # what was not sent holds no place
+
+
+async def test_a_reader_who_is_refused_holds_no_place(live: Turnout) -> None:
+    """Neither an unknown run nor an end that was told keeps others out."""
+    run_id = await emitted(live)
+    await ended(live, run_id)
+    one = EventStreams(live.store, SecretStr(TOKEN), most=1)
+    app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", one.answer)])
+    last = events_of((await get(app, run_id)).text)[-1]["id"]
+    for _ in range(3):
+        assert (await get(app, "nope")).status_code == 404
+        assert (await get(app, run_id, **{"last-event-id": last})).status_code == 204
+    assert (await get(app, run_id)).status_code == 200
+
+
+async def test_an_id_that_cannot_be_this_runs_is_refused(live: Turnout) -> None:
+    """An ended run's id says nothing of one that goes on; nor does one that is ahead of it."""
+    over, on = await emitted(live), await emitted(live, waits=True)
+    await ended(live, over)
+    app = asgi(live)
+    last = events_of((await get(app, over)).text)[-1]["id"]
+    answer = await get(app, on, **{"last-event-id": last})
+    assert (answer.status_code, "another run" in answer.text) == (400, True)
+    run = beginning(on).run
+    for ahead in (f"9-0-0-0-{run}", f"1-999999-0-0-{run}"):
+        answer = await get(app, on, **{"last-event-id": ahead})
+        assert (answer.status_code, "beyond" in answer.text) == (400, True)
 
 
 async def test_a_reader_of_a_run_that_stands_still_reads_one_row(live: Turnout) -> None:
@@ -219,9 +305,10 @@ async def test_a_reader_of_a_run_that_stands_still_reads_one_row(live: Turnout) 
     last = (await following.look())[-1]
     assert (last.event, last.data["state"]) == ("status", RunStatus.CANCELLED.value)
     assert following.over
-    assert str(read_place(last.id)) == last.id
-    with pytest.raises(WrongUse):
-        read_place("1-2-3-x")
+    assert str(read_place(last.id, run_id)) == last.id
+    for wrong in ("1-2-3-x", str(beginning("another"))):
+        with pytest.raises(WrongUse):
+            read_place(wrong, run_id)
 
 
 def test_a_short_token_is_refused(tmp_path: Path) -> None:
