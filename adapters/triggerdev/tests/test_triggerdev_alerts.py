@@ -103,7 +103,14 @@ async def test_a_wrong_signature_is_refused(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"{", b"[]", b"{}", {"type": "alert.run.failed"}, alert(tags=["turnout:nonsense"])]
+    "value",
+    [
+        *(b"", b"{", b"[]", b"{}", b"[" * 200_000, b"[" * 900 + b"]" * 900, b'{"a":' * 100_000),
+        *(b"\xff", b'{"type": NaN}', b'{"type": 1e999}', b"9" * 5_000),
+        *({"type": "alert.run.failed"}, alert(tags=["turnout:nonsense"])),
+        alert(tags=["turnout:r." + "9" * 5_000]),
+    ],
+    ids=str,
 )
 async def test_what_is_no_alert_is_refused_by_name(value: Any) -> None:
     """A signed body of another shape is answered, not raised."""

@@ -6,7 +6,6 @@ the run is looked at, and a replay costs one look.
 
 import hashlib
 import hmac
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -16,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from turnout.errors import TurnoutError
+from turnout.errors import InvalidJson, TurnoutError
+from turnout.model.canonical import parse
 from turnout.model.protocol import Report, ReportEvent
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
@@ -53,8 +53,8 @@ def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
         if refused is not None:
             return refused
         try:
-            report = report_of(json.loads(body or b""), clock.now())
-        except (ValueError, TypeError, KeyError, AttributeError):
+            report = report_of(parse(body or b"", max_bytes=LARGEST), clock.now())
+        except (InvalidJson, ValueError, TypeError, KeyError, AttributeError):
             return _said(400, "the body is not an alert")
         if report is None:
             return _said(200, "nothing of ours")
