@@ -51,8 +51,9 @@ def faults_of(raw: Mapping[str, str]) -> Iterable[str]:
         yield from _artifacts(raw["TURNOUT_ARTIFACTS"], raw)
     if "TURNOUT_APP" in raw:
         yield from (f"TURNOUT_APP: {fault}" for fault in app_faults(raw["TURNOUT_APP"]))
-    if "TURNOUT_SERVICE_URL" in raw and not _web(raw["TURNOUT_SERVICE_URL"]):
-        yield "TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org"
+    if "TURNOUT_SERVICE_URL" in raw:
+        fault = service_fault(raw["TURNOUT_SERVICE_URL"])
+        yield from [f"TURNOUT_SERVICE_URL: {fault}"] if fault else []
 
 
 def app_faults(name: str) -> Iterable[str]:
@@ -145,9 +146,16 @@ def _artifacts(url: str, raw: Mapping[str, str]) -> Iterable[str]:
         )
 
 
-def _web(url: str) -> bool:
+def service_fault(url: str) -> str | None:
+    """Say what is wrong with the service's own address, without the address: others read it."""
+    wrong = "is not a URL like https://agents.example.org"
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return False
+        return wrong
+    if not known or not url.isprintable() or " " in url:
+        return wrong
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        return "has a user, a query or a fragment; give an address like https://agents.example.org"
+    return None

@@ -41,10 +41,15 @@ class CliDesk:
         return _settings().raw
 
     def service_url(self, given: str | None) -> str:
-        """Give the address, or stop and say where it is set."""
+        """Give the address, or stop and say where it is set; it is written where others read."""
+        from turnout.bootstrap.faults import service_fault
+
         url = given or _settings().service_url
         if url is None:
             fail("where is the service? set TURNOUT_SERVICE_URL, or give --service")
+        fault = service_fault(url)
+        if fault is not None:
+            fail(f"--service {fault}")
         return url.rstrip("/")
 
     def app(self, name: str | None) -> "App":

@@ -67,6 +67,29 @@ def test_an_entry_point_that_gives_no_app_is_refused_by_name() -> None:
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("javascript:alert(1)", "agents", "https://", "https://a:x", "https://a b", "http://a\n"),
+        *("https://u:p@a/path", "https://a/path?x=1", "https://a/#x", "https://@a", "https://a?"),
+    ],
+)
+def test_a_service_has_one_kind_of_address_wherever_it_is_given(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is written to a file that is committed: the option is looked at as the setting is."""
+    with pytest.raises(typer.Exit) as refused:
+        CliDesk().service_url(url)
+    assert refused.value.exit_code == 2
+    monkeypatch.setenv("TURNOUT_SERVICE_URL", url)
+    with pytest.raises(typer.Exit):
+        CliDesk().service_url(None)
+    said = capsys.readouterr().err
+    assert "--service" in said
+    assert "TURNOUT_SERVICE_URL" in said
+    assert "u:p" not in said
+
+
 def test_a_desk_without_an_address_says_where_it_is_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
