@@ -54,6 +54,7 @@ async def inner(ctx: Any) -> None:
         await context.step.sleep("nap", 1_000)
 
     assert repr(ctx)
+    assert ctx.step._client
     await naps(ctx)
 
 

@@ -85,7 +85,9 @@ def _call(use: Use, app: str) -> Iterator[Call]:
     option = f"step.{use.name}"
     if not use.is_member:
         yield _unseen(use.file, use.line, use.name, "is given the context or its steps")
-    elif use.name.startswith("_") or use.name not in KNOWN_STEPS:
+    elif use.name not in KNOWN_STEPS:
+        if use.name.startswith("_"):
+            return  # the SDK's own: no step is made by it
         why = f"Turnout has no {option}"
         yield Call(option=option, kept=Kept.REFUSED, why=why, file=use.file, line=use.line)
     elif use.name in _LOOKED_AT and use.call is None:
