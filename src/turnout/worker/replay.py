@@ -73,6 +73,7 @@ class _Replay:
     __slots__ = (
         "_decision_reasons",
         "attempts",
+        "cut",
         "decision",
         "effects",
         "gate",
@@ -96,12 +97,15 @@ class _Replay:
         self.gate = Gate()
         self.live: list[Any] = []
         self.seen: set[str] = set()
+        self.cut = False
+        """Whether an await of the function was cancelled: by its own timeout, or by our stop."""
         self.decision = Decision()
         self._decision_reasons: dict[ParkReason, None] = {}
 
     def whole(self) -> Generator[Any, Any, None]:
         try:
             outcome, value = yield from self._walk(self._function(), "")
+            self._check_stop()
             if outcome is _DONE:
                 self._check_awaited()
         except asyncio.CancelledError:
@@ -175,12 +179,20 @@ class _Replay:
             )
         try:
             return (yield awaited), None
-        except BaseException as error:
-            if _stopping():
-                raise  # this process stops: that is not the function's to see
+        except BaseException as error:  # noqa: BLE001 - the function's, as where nothing is between
+            self.cut = self.cut or isinstance(error, asyncio.CancelledError)
             return None, error
 
+    def _check_stop(self) -> None:
+        """Go no further where this process stops: what the function says of that does not count.
+
+        A timeout that it sets takes back the cancel that it asks for.
+        """
+        if self.cut and _stopping():
+            raise asyncio.CancelledError
+
     def _check_own(self, asked: Command[Any]) -> None:
+        self._check_stop()
         if asked.gate is not self.gate:
             raise ReplayError(f"{asked} belongs to another run's ctx")
 
