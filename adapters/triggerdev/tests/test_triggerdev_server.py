@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from turnout_triggerdev.devserver.main import ACCESS_TOKEN, PROJECT_REF
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 RETRY = {"maxAttempts": 3, "minTimeoutInMs": 1000}
@@ -599,3 +600,37 @@ async def test_the_clis_socket_hears_of_runs_that_moved(offline: Any) -> None:
         async with asyncio.timeout(5):
             name, body = json.loads((await socket.recv()).split(",", 1)[1])
     assert (name, body["run"]["friendlyId"]) == ("run:notify", run)
+
+
+async def test_a_key_writes_the_variables_of_its_own_environment_alone(offline: Any) -> None:
+    """Another environment, or project, is refused by name; an access token may have all."""
+    body = {"variables": {"A": "1"}}
+    root = f"/api/v1/projects/{PROJECT_REF}/envvars"
+    for path, told in [
+        (f"{root}/prod/import", "Invalid environment slug for this API key"),
+        ("/api/v1/projects/proj_other/envvars/dev/import", "Invalid project ref for this API key"),
+    ]:
+        answered = await offline.api.call("POST", path, body)
+        assert (answered.status_code, told in answered.json()["error"]) == (400, True)
+    assert (await offline.api.call("POST", f"{root}/dev/import", body)).status_code == 200
+    token = {"authorization": f"Bearer {ACCESS_TOKEN}"}
+    for slug in ("prod", "staging"):
+        found = await offline.api.call("GET", f"{root}/{slug}", headers=token)
+        assert (found.status_code, found.json()) == (200, [])
+
+
+async def test_an_imported_secret_is_shown_to_nobody(offline: Any) -> None:
+    """It stays one when only its value changes; what is there is written over only by override."""
+    path = f"/api/v1/projects/{PROJECT_REF}/envvars/dev"
+    shown = {"name": "A", "value": "<redacted>", "isSecret": True}
+    body = {"variables": {"A": "1"}, "isSecret": True}
+    assert (await offline.api.call("POST", f"{path}/import", body)).status_code == 200
+    assert (await offline.api.call("GET", path)).json() == [shown]
+    again = await offline.api.call("POST", f"{path}/import", {"variables": {"A": "2"}})
+    assert (again.status_code, again.json()["variableErrors"][0]["key"]) == (400, "A")
+    over = {"variables": {"A": "2"}, "override": True}
+    assert (await offline.api.call("POST", f"{path}/import", over)).status_code == 200
+    await offline.api.call("PUT", f"{path}/A", {"value": "3", "isSecret": False})
+    assert (await offline.api.call("GET", f"{path}/A")).json() == shown
+    read = await offline.api.call("GET", f"/api/v1/projects/{PROJECT_REF}/envvars")
+    assert read.json()["variables"]["A"] == "3"
