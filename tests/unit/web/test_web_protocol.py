@@ -43,7 +43,7 @@ COMMON: dict[str, Any] = {
 NEXT = Next(
     seq=3,
     state=RunStatus.RUNNING,
-    run=[Start(step="a", index=0, attempt=1, label="a")],
+    run=[Start(step="a", index=0, attempt=1, label="a #1")],
     park=Parking(until=5, reasons=[ParkReason.BACKOFF]),
     progress=Progress(done=0, current=["a"]),
 )
