@@ -217,9 +217,12 @@ class Turnout:
         """Write down whether runs that are emitted from now on get a shadow."""
         if self.primary.artifacts is None:
             return
-        mark = close_window if self.shadow is None else open_window
+        artifacts, now = self.primary.artifacts, self.clock.now()
         try:
-            await mark(self.primary.artifacts, self.clock.now())
+            if self.shadow is None:
+                await close_window(artifacts, now)
+            else:
+                await open_window(artifacts, now, lag=self.settings.dual_lag)
         except (TurnoutError, ValueError) as error:
             log.warning("window not marked", extra={"action": "window", "error": str(error)})
 

@@ -131,8 +131,8 @@ class Journey:
         self.say("comparing")
         store = open_store(str(self.stage.artifacts))
         try:
-            bounds = Bounds(slow_ms=self.stage.slow_ms)
-            return await check(store, name=str(self.stage.artifacts), rules=Rules(bounds=bounds))
+            rules = Rules(bounds=Bounds(slow_ms=self.stage.slow_ms), patience=None)
+            return await check(store, name=str(self.stage.artifacts), rules=rules)
         finally:
             await store.aclose()
 

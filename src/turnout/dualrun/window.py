@@ -3,18 +3,22 @@
 A run that was emitted outside of every span has no shadow, and needs none.
 """
 
+from collections.abc import Sequence
+
 from turnout.errors import ArtifactMissing
 from turnout.model.time import Millis, as_datetime
 from turnout.parity.window import WINDOW_KEY, Span, WindowDocument
 from turnout.ports.artifact_store import ArtifactStore
 
 
-async def open_window(artifacts: ArtifactStore, now: Millis) -> None:
-    """Begin a span, unless one is open."""
+async def open_window(artifacts: ArtifactStore, now: Millis, *, lag: Millis) -> None:
+    """Begin a span that states the lag, unless such a one is open."""
     found = await _read(artifacts)
     spans = found.spans or ()
-    if all(each.until is not None for each in spans):
-        await _write(artifacts, found, (*spans, Span(since=as_datetime(now))))
+    if any(each.until is None and each.lag_ms == lag for each in spans):
+        return
+    ended = _ended(spans, now)
+    await _write(artifacts, found, (*ended, Span(since=as_datetime(now), lag_ms=lag)))
 
 
 async def close_window(artifacts: ArtifactStore, now: Millis) -> None:
@@ -22,11 +26,14 @@ async def close_window(artifacts: ArtifactStore, now: Millis) -> None:
     found = await _read(artifacts)
     spans = found.spans or ()
     if any(each.until is None for each in spans):
-        closed = tuple(
-            each if each.until else each.model_copy(update={"until": as_datetime(now)})
-            for each in spans
-        )
-        await _write(artifacts, found, closed)
+        await _write(artifacts, found, _ended(spans, now))
+
+
+def _ended(spans: Sequence[Span], now: Millis) -> tuple[Span, ...]:
+    return tuple(
+        each if each.until else each.model_copy(update={"until": as_datetime(now)})
+        for each in spans
+    )
 
 
 async def _read(artifacts: ArtifactStore) -> WindowDocument:

@@ -10,8 +10,9 @@ from typing import Final
 
 from turnout.errors import ArtifactInvalid
 from turnout.model.keys import MANIFEST, RUNS, is_shadow_id, valid_run_id
-from turnout.model.time import as_datetime
+from turnout.model.time import Millis, as_datetime, moment
 from turnout.parity.documents import Documents, check_documents
+from turnout.parity.due import not_due
 from turnout.parity.explain import Explainer
 from turnout.parity.heads import StepPair, hollow, slot_of
 from turnout.parity.ignores import Ignore
@@ -46,6 +47,12 @@ AT_ONCE: Final = 8
 MOST_UNLISTED: Final = 20
 """Documents of one run that its manifest does not know, and that are listed one by one."""
 
+NO_DUAL_RUN: Final = (
+    f"no dual run was seen: there is no {WINDOW_KEY} in the store, and no run has a shadow"
+    f" ({RUNS}/…{SHADOW}/); a service under ORCHESTRATOR_PROVIDER=dual writes both to its"
+    " TURNOUT_ARTIFACTS"
+)
+
 Progress = Callable[[int], None]
 
 
@@ -64,7 +71,8 @@ async def check(
 
     With `documents`, a team's own JSON is compared instead of runs' artifacts. `progress` is told
     the number of pairs seen so far; `rules` hold the bounds, and how many digests are verified;
-    `name` is what the report calls the store. Memory does not grow with the documents: per pair a
+    `name` is what the report calls the store; by `now` it is told which shadows may still come,
+    and which ignores have expired. Memory does not grow with the documents: per pair a
     few numbers are kept. A document that cannot be believed fails its own pair. Raises
     `StoreUnavailable` where the store does not answer.
     """
@@ -74,11 +82,14 @@ async def check(
     tally = Tally(ignores=active, redaction=redaction or Redaction())
     tell = progress or _silent
     warnings: list[str] = []
+    hints: list[str] = []
     if documents is not None:
         await check_documents(store, documents, tally, tell)
     else:
         rules = replace(rules or Rules(), explain=Explainer(redaction=tally.redaction))
-        warnings += await _Check(store=store, rules=rules, tally=tally, progress=tell).run()
+        pass_ = _Check(store=store, rules=rules, tally=tally, progress=tell, now=moment(now))
+        warnings += await pass_.run()
+        hints += pass_.hints()
     return summary(
         tally,
         store=name,
@@ -86,6 +97,7 @@ async def check(
         duration_ms=(time.monotonic() - begun) * 1000,
         ignores=ignores,
         warnings=warnings,
+        hints=hints,
     )
 
 
@@ -101,10 +113,12 @@ class _Check:
     rules: Rules
     tally: Tally
     progress: Progress
+    now: Millis
     window: Window = field(default_factory=Window)
     overlaps: Overlaps = field(default_factory=Overlaps)
     quick: Quick = field(default_factory=Quick)
     seen: int = 0
+    shadowed: bool = False
     waiting: deque[Compared | asyncio.Task[Compared]] = field(default_factory=deque)
 
     async def run(self) -> list[str]:
@@ -123,6 +137,12 @@ class _Check:
         for excess in self.overlaps.excesses():
             self.tally.add_late_finding(_overlap(excess))
         return warnings
+
+    def hints(self) -> list[str]:
+        """Say what explains the whole: that there never was a dual run."""
+        if self.shadowed or not self.window.absent:
+            return []
+        return [NO_DUAL_RUN]
 
     async def _read_window(self) -> list[str]:
         try:
@@ -146,6 +166,7 @@ class _Check:
         outcomes = self.store.get_many(_heads_of(chunk))
         for pair in chunk:
             names = [name for name in (pair.primary, pair.shadow) if name is not None]
+            self.shadowed = self.shadowed or pair.shadow is not None
             heads = [(await anext(outcomes))[1] for _ in range(2 * len(names))]
             if len(names) == 2 and self._equal(pair, heads):  # noqa: PLR2004 (both sides)
                 continue
@@ -180,6 +201,8 @@ class _Check:
         if aside := set_aside(run_id, primary, shadow, self.window):
             self.tally.put_aside(aside)
             return
+        if self._waits(run_id, primary, shadow):
+            return
         if primary is None or shadow is None:
             self._alone(run_id, primary, shadow)
             return
@@ -188,6 +211,19 @@ class _Check:
             if side.status is not None:
                 self.tally.note_provider(side.side, side.status.provider)
         await self._whole_pair(run_id, primary, shadow)
+
+    def _waits(self, run_id: str, primary: Side | None, shadow: Side | None) -> bool:
+        """Count a pair whose shadow may still come as such."""
+        status = primary.status if primary is not None else None
+        patience = self.rules.patience
+        if status is None or patience is None:
+            return False
+        if not self.window.needs_twin(status.task, as_datetime(status.emitted_at)):
+            return False
+        aside = not_due(run_id, primary, shadow, self.window, now=self.now, patience=patience)
+        if aside is not None:
+            self.tally.put_aside(aside)
+        return aside is not None
 
     async def _whole_pair(self, run_id: str, primary: Side, shadow: Side) -> None:
         found = compare_heads(run_id, primary, shadow, self.rules)

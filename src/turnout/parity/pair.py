@@ -17,7 +17,9 @@ from turnout.model.artifacts import (
 )
 from turnout.model.canonical import sha256_of
 from turnout.model.keys import RUNS, STATUS
+from turnout.model.time import Millis
 from turnout.parity import heads, steps
+from turnout.parity.due import PATIENCE
 from turnout.parity.explain import Explainer
 from turnout.parity.heads import Bounds, Heads, StepPair
 from turnout.parity.report import Kind, Source
@@ -36,6 +38,8 @@ class Rules:
     verify_one_in: int = 100
     """And of one in so many after them, chosen by run id."""
     explain: Explainer = field(default_factory=Explainer)
+    patience: Millis | None = PATIENCE
+    """How long a shadow is waited for beyond its lag; None where whatever may come is there."""
 
     def verifies(self, run_id: str, number: int) -> bool:
         """Tell whether a pair's digests are checked against its documents."""

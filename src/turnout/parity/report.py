@@ -105,6 +105,7 @@ class TaskCount(Model):
     missing: int = 0
     late: int = 0
     not_comparable: int = 0
+    not_due: int = 0
     not_tested: int = 0
     kinds: dict[Kind, int] = Field(default_factory=dict)
     """Pairs of this task with a difference of that kind."""
@@ -128,7 +129,7 @@ class SetAside(Model):
 
     run_id: str
     task: str | None = None
-    why: Literal["late", "not_comparable"]
+    why: Literal["late", "not_comparable", "not_due"]
     reason: str
 
 
@@ -157,8 +158,8 @@ class Timing(Model):
 class Report(Model):
     """The result of one check.
 
-    `pairs` = `matched` + `mismatched` + `ignored`; `missing` is a part of `mismatched`; `late`
-    and `not_comparable` are not in `pairs`; `not_tested` counts fields, not pairs.
+    `pairs` = `matched` + `mismatched` + `ignored`; `missing` is a part of `mismatched`; `late`,
+    `not_comparable` and `not_due` are not in `pairs`; `not_tested` counts fields, not pairs.
     """
 
     format: Literal["turnout.parity/1"] = "turnout.parity/1"
@@ -175,6 +176,8 @@ class Report(Model):
     missing: int
     late: int
     not_comparable: int
+    not_due: int = 0
+    """Runs whose shadow may still come: neither `missing` nor `late`."""
     not_tested: int
     single: int
     """Runs that were never meant to have a twin; not compared."""

@@ -21,6 +21,7 @@ _SUMMED = (
     "missing",
     "late",
     "not_comparable",
+    "not_due",
     "not_tested",
 )
 
@@ -79,6 +80,7 @@ def summary(
     duration_ms: float,
     ignores: Sequence[Ignore],
     warnings: Sequence[str],
+    hints: Sequence[str] = (),
 ) -> Report:
     """Write the report of everything that was counted."""
     tally.fold()
@@ -88,7 +90,7 @@ def summary(
     uses = _uses(tally, ignores, checked_at)
     return Report(
         verdict=found,
-        reasons=[*reasons, *_details(counts, tasks)],
+        reasons=[*reasons, *_details(counts, tasks), *hints],
         store=store,
         checked_at=checked_at,
         duration_ms=round(duration_ms, 3),
@@ -131,6 +133,8 @@ def _details(counts: Counter[str], tasks: dict[str, TaskCount]) -> list[str]:
         said.append(
             f"not compared: {counts['late']:,} late, {counts['not_comparable']:,} not comparable"
         )
+    if due := counts["not_due"]:
+        said.append(f"not compared yet: {due:,} whose shadow is not due yet or on its way")
     return said
 
 

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from turnout.errors import ArtifactInvalid, ArtifactMissing, InvalidJson, TooLarge
 from turnout.model.canonical import parse
+from turnout.model.time import Millis, as_datetime
 from turnout.parity.report import SetAside
 from turnout.ports.artifact_store import Gets
 
@@ -26,6 +27,8 @@ class Span(BaseModel):
     task: str | None = None
     since: AwareDatetime
     until: AwareDatetime | None = None
+    lag_ms: Annotated[int, Field(ge=0)] | None = None
+    """How long after its primary's emit a shadow is due; without it none is waited for."""
 
 
 class Aside(BaseModel):
@@ -57,6 +60,8 @@ class Window:
     set_aside: Mapping[str, SetAside] = field(default_factory=dict)
     unknown: bool = False
     """The record cannot be believed, so that nobody can tell which runs need a twin."""
+    absent: bool = False
+    """There is no record."""
 
     def needs_twin(self, task: str, emitted_at: datetime) -> bool:
         """Tell whether a run was emitted to both sides."""
@@ -71,6 +76,15 @@ class Window:
             for span in self.spans
         )
 
+    def spans_after(self, task: str, emitted_at: Millis) -> list[Span]:
+        """List the spans of a task in which a run's shadow may have begun."""
+        emitted = as_datetime(emitted_at)
+        return [
+            span
+            for span in self.spans or ()
+            if span.task in {None, task} and (span.until is None or emitted < span.until)
+        ]
+
 
 async def read_window(store: Gets) -> Window:
     """Read the window; a store without one is one where every run needs a twin.
@@ -80,7 +94,7 @@ async def read_window(store: Gets) -> Window:
     try:
         raw = (await store.get(WINDOW_KEY)).body
     except ArtifactMissing:
-        return Window()
+        return Window(absent=True)
     except TooLarge as error:
         raise ArtifactInvalid(str(error)) from None
     try:

@@ -7,7 +7,7 @@ from typing import Final
 
 from turnout.parity.report import Report, TaskCount, Timing
 
-OUTCOMES: Final = ("matched", "mismatched", "ignored", "late", "not_comparable")
+OUTCOMES: Final = ("matched", "mismatched", "ignored", "late", "not_comparable", "not_due")
 WIDTH: Final = 640.0
 HEIGHT: Final = 320.0
 MARGIN: Final = 56.0

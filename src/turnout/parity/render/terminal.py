@@ -17,7 +17,9 @@ _COLOURS: Final = {
     Verdict.FAIL: "bold white on red",
     Verdict.INCONCLUSIVE: "bold black on yellow",
 }
-_COUNTS: Final = ["pairs", "matched", "mismatched", "missing", "ignored", "late", "not_comparable"]
+_COUNTS: Final = [
+    *("pairs", "matched", "mismatched", "missing", "ignored", "late", "not_comparable", "not_due")
+]
 _ALWAYS: Final = {"pairs", "matched", "mismatched"}
 
 
