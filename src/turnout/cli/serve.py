@@ -41,8 +41,9 @@ def serve(
     if in_use(port, host):
         fail(f"port {port} is in use; choose another: --port M")
     try:
-        environ = {"TURNOUT_SERVICE_URL": f"http://{host}:{port}", **os.environ}
-        settings = read_settings(environ)
+        settings = read_settings(os.environ)
+        if settings.service_url is None and port:
+            settings = read_settings({**os.environ, "TURNOUT_SERVICE_URL": _url(host, port)})
         loaded = load_app(target or settings.app)
         show_logs()
         live = turnout.open_turnout(loaded, settings=settings)
@@ -79,5 +80,8 @@ def _line(live: "Turnout", host: str, port: int) -> str:
     """Say what is served, where, for which providers, and how to stop."""
     first, *shadows = live.selection.names
     provider = f"{first}, shadows to {shadows[0]}" if shadows else first
-    at = f"[{host}]" if ":" in host else host
-    return f"serving {live.app.name} ({provider}) at http://{at}:{port}; stop with ^C"
+    return f"serving {live.app.name} ({provider}) at {_url(host, port)}; stop with ^C"
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -199,7 +199,14 @@ def test_serving_tells_where_and_how_to_stop(folder: Path) -> None:
             line = serving.stderr.readline()
         finally:
             serving.send_signal(signal.SIGINT)
-    assert re.fullmatch(
-        r"serving words \(local\) at http://127\.0\.0\.1:[1-9]\d*; stop with \^C\n", line
-    )
+    told = r"serving words \(local\) at http://127\.0\.0\.1:[1-9]\d*; stop with \^C\n"
+    assert re.fullmatch(told, line)
     assert serving.returncode == 0
+
+
+def test_the_services_address_in_a_file_is_not_written_over(folder: Path) -> None:
+    """What `serve` takes for its address holds only where nothing names another."""
+    (folder / ".env").write_text("TURNOUT_SERVICE_URL=nowhere\n")
+    done = turnout(folder, "serve", "hello:words", "--port", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "TURNOUT_SERVICE_URL" in done.stderr
