@@ -207,6 +207,6 @@ def test_serving_tells_where_and_how_to_stop(folder: Path) -> None:
 def test_the_services_address_in_a_file_is_not_written_over(folder: Path) -> None:
     """What `serve` takes for its address holds only where nothing names another."""
     (folder / ".env").write_text("TURNOUT_SERVICE_URL=nowhere\n")
-    done = turnout(folder, "serve", "hello:words", "--port", "0")
+    done = turnout(folder, "serve", "hello:words", "--port", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "TURNOUT_SERVICE_URL" in done.stderr
