@@ -45,9 +45,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from turnout_inngest.adoption import Adopted, adopt
 from turnout_inngest.adoption.raising import ENDS_THE_RUN
-from turnout_inngest.devserver.app import create_app
-from turnout_inngest.devserver.options import Options
 from turnout_inngest.ingress import Door
+from turnout_inngest_double.app import create_app
+from turnout_inngest_double.options import Options
 
 from turnout.conformance.world import World
 from turnout.errors import InvalidDefinition, UnknownRun

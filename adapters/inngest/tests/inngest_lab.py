@@ -11,8 +11,8 @@ import httpx
 import inngest
 import inngest.fast_api
 import uvicorn
-from turnout_inngest.devserver.app import create_app
-from turnout_inngest.devserver.options import Options
+from turnout_inngest_double.app import create_app
+from turnout_inngest_double.options import Options
 
 HOUR_MS = 3_600_000
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from inngest_lab import free_port, serving
-from turnout_inngest.devserver.main import devserver
+from turnout_inngest_double.main import devserver
 
 import turnout
 from turnout import App, Event, Turnout
@@ -60,7 +60,7 @@ class Stage:
             await self._told("TURNOUT_INNGEST_UP")
             return
         self._server = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "turnout_inngest.devserver", "--port", str(self.port)),
+            *(sys.executable, "-m", "turnout_inngest_double", "--port", str(self.port)),
             *("--data", str(self.folder / "server"), *self.options),
         )
         await until(self._answers)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inngest_lab import HOUR_MS, Lab
-from turnout_inngest.devserver import connect_wire as wire
-from turnout_inngest.devserver import protobuf
-from turnout_inngest.devserver.connect_wire import Kind
-from turnout_inngest.devserver.gateway import LEASE_MS
+from turnout_inngest_double import connect_wire as wire
+from turnout_inngest_double import protobuf
+from turnout_inngest_double.connect_wire import Kind
+from turnout_inngest_double.gateway import LEASE_MS
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 

@@ -10,7 +10,7 @@ import httpx
 import inngest
 import pytest
 from inngest_lab import HOUR_MS, Lab, until
-from turnout_inngest.devserver import main
+from turnout_inngest_double import main
 
 from turnout.errors import InvalidSettings
 
@@ -232,4 +232,4 @@ def test_the_dev_server_says_what_it_is() -> None:
         "double, not production",
         8288,
     )
-    assert found.argv[1:] == ("-m", "turnout_inngest.devserver")
+    assert found.argv[1:] == ("-m", "turnout_inngest_double")

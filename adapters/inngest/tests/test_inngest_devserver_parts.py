@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from turnout_inngest.devserver import cel, crons, ids, outcome, signing
-from turnout_inngest.devserver.app_reader import read_app
-from turnout_inngest.devserver.capacity import Capacity, Slot, Waiting
-from turnout_inngest.devserver.errors import InvalidExpression, InvalidFunction, RefusedBySync
-from turnout_inngest.devserver.functions import parse_function
-from turnout_inngest.devserver.http_client import Reply
+from turnout_inngest_double import cel, crons, ids, outcome, signing
+from turnout_inngest_double.app_reader import read_app
+from turnout_inngest_double.capacity import Capacity, Slot, Waiting
+from turnout_inngest_double.errors import InvalidExpression, InvalidFunction, RefusedBySync
+from turnout_inngest_double.functions import parse_function
+from turnout_inngest_double.http_client import Reply
 
 EVENT: dict[str, Any] = {
     "name": "a",

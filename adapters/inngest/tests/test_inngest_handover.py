@@ -17,8 +17,8 @@ import pytest
 from inngest_lab import HOUR_MS, Lab, free_port, until
 from turnout_inngest.adoption import Adopted, adopt
 from turnout_inngest.adoption.handover import Handing, made_at
-from turnout_inngest.devserver.ids import ulid
-from turnout_inngest.devserver.options import Options
+from turnout_inngest_double.ids import ulid
+from turnout_inngest_double.options import Options
 
 from turnout import Event, open_turnout
 from turnout.control.emissions import Emitter

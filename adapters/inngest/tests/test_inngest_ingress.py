@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inngest_lab import Lab, free_port
 from inngest_stage import Stage, ended, until
-from turnout_inngest.devserver.options import Options
 from turnout_inngest.ingress import (
     LARGEST_BODY,
     MOST_TRIGGERS,
@@ -23,6 +22,7 @@ from turnout_inngest.ingress import (
     names_of,
 )
 from turnout_inngest.settings import read_settings
+from turnout_inngest_double.options import Options
 
 import turnout
 from turnout import Turnout

@@ -1,0 +1,4 @@
+from turnout_inngest_double.main import main
+
+if __name__ == "__main__":
+    main()
