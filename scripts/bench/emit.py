@@ -27,7 +27,7 @@ from run_store import postgres
 from turnout import App, Context, Event, open_turnout, task
 from turnout.demo.setting import devservers
 from turnout.local.processes import Supervisor, free_port
-from turnout.ports.devserver import DevSetup
+from turnout.model.devservers import DevSetup
 
 PAYLOAD = {"agent_id": "a-17", "notebook": "quarterly figures"}
 

@@ -28,7 +28,7 @@ from turnout.bootstrap.adapters import EMBEDDED
 from turnout.bootstrap.live import Turnout
 from turnout.failpoints import COMMITS, POLLS
 from turnout.local.processes import Supervisor, free_port
-from turnout.ports.devserver import DevSetup
+from turnout.model.devservers import DevSetup
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.sqlite import SqliteTransaction
 from turnout.stores.sql.statements import Many, Row, parts

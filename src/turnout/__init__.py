@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from turnout.bootstrap import Settings, Turnout, open_turnout, read_settings
+    from turnout.driver.context import Context
     from turnout.errors import NonRetryable, RetryAfter, StepFailed, TurnoutError
     from turnout.model.events import Event
     from turnout.model.policies import CancelOn, Concurrency, Retries, Timeouts
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     from turnout.model.tasks import App, Task, app, define_task, task
     from turnout.sync import SyncDoor, sync_door
     from turnout.web.app import asgi, lifespan, routes
-    from turnout.worker.context import Context
 
 _WHERE = {
     "App": "turnout.model.tasks",
     "CancelOn": "turnout.model.policies",
     "Concurrency": "turnout.model.policies",
-    "Context": "turnout.worker.context",
+    "Context": "turnout.driver.context",
     "Event": "turnout.model.events",
     "NonRetryable": "turnout.errors",
     "Retries": "turnout.model.policies",

@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar
 
 from turnout.bootstrap import Turnout, open_turnout
 from turnout.model.events import Emitted, Event
+from turnout.model.reports import Cancelled, RunReport
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App
-from turnout.ports.orchestrator import Cancelled, RunReport
 
 Answer = TypeVar("Answer")
 

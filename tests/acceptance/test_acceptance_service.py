@@ -11,8 +11,8 @@ from turnout.demo.journey import MODES
 from turnout.demo.setting import Stage, stage
 from turnout.demo.tasks import AgentRequest
 from turnout.local.processes import Supervisor
+from turnout.model.devservers import Process
 from turnout.model.routing import DUAL
-from turnout.ports.devserver import Process
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(200)]
 PATIENCE = 90

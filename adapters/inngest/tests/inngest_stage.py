@@ -16,8 +16,8 @@ from turnout_inngest_double.main import devserver
 
 import turnout
 from turnout import App, Event, Turnout
+from turnout.model.reports import RunReport
 from turnout.model.status import RunStatus
-from turnout.ports.orchestrator import RunReport
 
 
 class Stage:

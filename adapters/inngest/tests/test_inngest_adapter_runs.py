@@ -11,8 +11,8 @@ import pytest
 from inngest_stage import Stage, ended, start, until
 
 from turnout import Event, Turnout
+from turnout.model.reports import Cancelled, RunReport
 from turnout.model.status import RunStatus
-from turnout.ports.orchestrator import Cancelled, RunReport
 
 TASKS = (
     *("plain", "retried", "asleep", "waiting", "unanswered", "abreast", "wide", "overtaken"),

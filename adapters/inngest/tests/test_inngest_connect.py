@@ -19,10 +19,10 @@ from turnout_inngest.settings import read_settings
 import turnout
 from turnout import App, Schedule, Turnout
 from turnout.bootstrap import live as bootstrap
-from turnout.bootstrap.doctor import Health, examine
+from turnout.doctor.checks import Health, examine
 from turnout.errors import InvalidSettings, ProviderRefused
+from turnout.model.providers import LinkState
 from turnout.model.status import RunStatus
-from turnout.ports.caller import LinkState
 
 
 @pytest.fixture

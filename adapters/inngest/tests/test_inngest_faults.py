@@ -20,11 +20,11 @@ from turnout_inngest.skew import ServerTime
 
 import turnout
 from turnout import Event, Turnout
-from turnout.local.clock import SystemClock
+from turnout.model.reports import RunReport
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
-from turnout.ports.orchestrator import RunReport
 from turnout.ports.run_store import RunFilter
+from turnout.service.clock import SystemClock
 from turnout.testing.clock import TurnableClock
 
 EVENTS = "/e/"

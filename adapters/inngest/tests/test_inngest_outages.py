@@ -11,10 +11,10 @@ from inngest_stage import Stage, ended, kill, start, stop, until
 
 import turnout
 from turnout import Turnout
-from turnout.local.clock import SystemClock
+from turnout.model.reports import RunReport
 from turnout.model.status import RunStatus, StepKind
 from turnout.model.time import Millis
-from turnout.ports.orchestrator import RunReport
+from turnout.service.clock import SystemClock
 
 PATIENCE = 240.0
 

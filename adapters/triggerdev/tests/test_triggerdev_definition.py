@@ -17,8 +17,9 @@ from turnout_triggerdev.standin.definition import WrongDefinition, definition, r
 from turnout_triggerdev.standin.settings import WrongSettings, settings
 
 from turnout.errors import InvalidSettings
+from turnout.model.devservers import DevSetup
 from turnout.model.tasks import app, task
-from turnout.ports.devserver import DevServer, DevSetup, StartsWorkers
+from turnout.ports.devserver import DevServer, StartsWorkers
 
 FOLDER = Path(turnout_triggerdev.standin.__file__).parent
 SCHEMA = json.loads((FOLDER / "definition.schema.json").read_text())

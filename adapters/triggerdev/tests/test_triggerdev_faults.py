@@ -43,8 +43,8 @@ from triggerdev_stage import (
 from turnout import Event, Turnout
 from turnout.errors import TooLarge
 from turnout.model.protocol import LARGEST_MESSAGE
+from turnout.model.reports import RunReport
 from turnout.model.status import RunStatus
-from turnout.ports.orchestrator import RunReport
 
 PAGE = Response("<html>oops</html>", 500, media_type="text/html")
 SOON = {"retry_after_ms": 50}

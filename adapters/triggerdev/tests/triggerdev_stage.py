@@ -27,11 +27,11 @@ from turnout_triggerdev.standin.settings import Settings
 
 import turnout
 from turnout import App, Context, Event, Retries, Task, Turnout, task
-from turnout.local.clock import SystemClock
 from turnout.local.processes import die_with_parent
+from turnout.model.reports import RunReport
 from turnout.model.status import RunStatus
 from turnout.ports.caller import DurableCaller, Surroundings
-from turnout.ports.orchestrator import RunReport
+from turnout.service.clock import SystemClock
 
 SIGNING_KEY = "whsec_" + base64.b64encode(b"f" * 32).decode()
 PATIENCE = 60.0

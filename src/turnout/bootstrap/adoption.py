@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from turnout.bootstrap.adapters import installed, load
 from turnout.bootstrap.live import load_named
 from turnout.errors import InvalidSettings
-from turnout.ports.adoption import Adoption, Adopts
+from turnout.model.adoption import Adoption
+from turnout.ports.adoption import Adopts
 
 
 def adoptions(name: str) -> Sequence[Adoption]:

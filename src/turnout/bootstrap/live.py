@@ -16,8 +16,6 @@ from typing import Any, Self
 import turnout
 from turnout.bootstrap.adapters import installed, load, select
 from turnout.bootstrap.faults import app_faults
-from turnout.bootstrap.registrar import Registrar
-from turnout.bootstrap.routes import RouteBoard
 from turnout.bootstrap.settings import Settings, read_settings
 from turnout.bootstrap.sides import Side, primary_side, shadow_side
 from turnout.control.emissions import Emitter
@@ -27,18 +25,21 @@ from turnout.dualrun.recordings import Recordings
 from turnout.dualrun.window import close_window, open_window
 from turnout.dualrun.worker import DualWorker
 from turnout.errors import InvalidSettings, TurnoutError
-from turnout.local.clock import SystemClock
 from turnout.model.events import Emitted, Event
 from turnout.model.ids import new_run_id
+from turnout.model.providers import LinkStatus
 from turnout.model.routing import DUAL
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.tasks import App
 from turnout.model.time import Millis
-from turnout.ports.caller import Drains, DurableCaller, Links, LinkStatus, Surroundings
+from turnout.ports.caller import Drains, DurableCaller, Links, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
 from turnout.ports.worker import Worker
-from turnout.worker.discreet import Discreet
+from turnout.service.clock import SystemClock
+from turnout.service.registrar import Registrar
+from turnout.service.routes import RouteBoard
+from turnout.worker.reference import Discreet
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from turnout.bootstrap.providers import EMBEDDED
 from turnout.bootstrap.settings import Settings
 from turnout.control.emissions import Emitter
+from turnout.driver.effects import Effects, LiveEffects, same_provider
+from turnout.driver.replay import replay
 from turnout.dualrun.bodies import ShadowBodies
 from turnout.dualrun.effects import ShadowEffects
 from turnout.dualrun.feeder import reason_of
@@ -15,23 +17,22 @@ from turnout.dualrun.recordings import Recordings
 from turnout.errors import InvalidSettings
 from turnout.model.events import StoredEvent
 from turnout.model.protocol import Report, Tick, Ticked
+from turnout.model.providers import Sighting
 from turnout.model.routing import Choice
 from turnout.model.runs import Delivery, Journal, Run
 from turnout.model.status import DeliveryState
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
-from turnout.ports.caller import DurableCaller, Sighting
+from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
+from turnout.projection.projector import Projector, Reason
+from turnout.pump.pump import Pace, Pump
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.within import only_primaries, only_shadows
 from turnout.stores.sql import open_run_store
 from turnout.worker.bodies import Bodies, LiveBodies
-from turnout.worker.effects import Effects, LiveEffects, same_provider
-from turnout.worker.projection import Projector, Reason
-from turnout.worker.pump import Pace, Pump
-from turnout.worker.replay import replay
 from turnout.worker.runner import Options
 from turnout.worker.worker import TaskWorker
 

@@ -10,7 +10,7 @@ from turnout.cli.shared import CLEAN, FOUND, Json, fail, show, table
 from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
-    from turnout.ports.adoption import Adoption
+    from turnout.model.adoption import Adoption
 
 app = typer.Typer(no_args_is_help=True, help="Examine functions of a vendor's SDK for adoption.")
 
@@ -36,7 +36,7 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
             " turnout adopt --check module:client"
         )
     from turnout.bootstrap.adoption import adoptions
-    from turnout.ports.adoption import Kept
+    from turnout.model.adoption import Kept
 
     try:
         found = adoptions(client)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from turnout.local.processes import Supervisor
-    from turnout.ports.devserver import DevServer, DevSetup
+    from turnout.model.devservers import DevSetup
+    from turnout.ports.devserver import DevServer
 
 SERVICE = "http://127.0.0.1:8000"
 
@@ -133,8 +134,8 @@ async def _serve(
 ) -> None:
     from turnout.bootstrap import load_app, read_settings
     from turnout.local.processes import Supervisor
+    from turnout.model.devservers import DevSetup
     from turnout.model.tasks import App
-    from turnout.ports.devserver import DevSetup
 
     settings = read_settings(os.environ)
     named = app or settings.app

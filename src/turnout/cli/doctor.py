@@ -21,7 +21,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check settings, stores, providers and replicas. Exit 1 when something is wrong."""
-    from turnout.bootstrap.doctor import Health, advice, examine
+    from turnout.doctor.checks import Health, advice, examine
 
     checks = run(examine(os.environ, app, through_worker=through_worker))
     value: dict[str, Any] = {

@@ -9,8 +9,8 @@ from turnout.cli.shared import CLEAN, FOUND, AppName, Json, opened, run, show, t
 
 if TYPE_CHECKING:
     from turnout.control.following import Told
+    from turnout.model.reports import RunReport
     from turnout.model.runs import Run
-    from turnout.ports.orchestrator import RunReport
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at a run to which nothing happens."""

@@ -15,6 +15,7 @@ from turnout.conformance.run_store_values import (
 )
 from turnout.errors import UnknownRun
 from turnout.model.policies import Timeouts
+from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.routing import Route, Stage
 from turnout.model.runs import (
     Change,
@@ -24,7 +25,6 @@ from turnout.model.status import (
     AttemptState,
 )
 from turnout.model.transitions import begin
-from turnout.ports.caller import LinkState, LinkStatus
 from turnout.ports.run_store import Replica, RunFilter, RunStore
 
 

@@ -11,13 +11,14 @@ import orjson
 
 from turnout.model.events import Event
 from turnout.model.ids import new_run_id
+from turnout.model.reports import RunReport
 from turnout.model.runs import Run
 from turnout.model.status import RunStatus
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
-from turnout.ports.orchestrator import Orchestrator, RunReport
+from turnout.ports.orchestrator import Orchestrator
 from turnout.ports.run_store import RunStore
 from turnout.ports.worker import Worker
 

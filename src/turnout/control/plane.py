@@ -11,15 +11,16 @@ from turnout.errors import PolicyRefused, TurnoutError, Unavailable, UnknownProv
 from turnout.model.events import Emitted, Event
 from turnout.model.policies import Concurrency, Policies, Retries
 from turnout.model.protocol import Tick, Ticked
+from turnout.model.providers import Sighting
+from turnout.model.reports import Cancelled, RunReport
 from turnout.model.runs import Delivery, Run
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.model.transitions import cancel
-from turnout.ports.caller import DurableCaller, Sighting
+from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
-from turnout.ports.orchestrator import Cancelled, RunReport
 from turnout.ports.run_store import OwnedSchedule, RunStore
 
 log = logging.getLogger(__name__)

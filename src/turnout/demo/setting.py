@@ -11,9 +11,10 @@ from pathlib import Path
 from turnout.demo.tasks import agents
 from turnout.errors import UnknownProvider
 from turnout.local.processes import free_port
+from turnout.model.devservers import DevSetup, Process
 from turnout.model.time import Millis
 from turnout.parity.heads import Bounds
-from turnout.ports.devserver import DevServer, DevSetup, Process
+from turnout.ports.devserver import DevServer
 
 GROUP = "turnout.devservers"
 

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from turnout.driver.attempts import BodyOutcome
+from turnout.driver.commands import StepCommand
+from turnout.driver.context import StepContext
 from turnout.dualrun.recordings import Recordings
 from turnout.errors import RetryAfter
 from turnout.model.runs import Attempt, Failure, Journal, Step
@@ -10,10 +13,7 @@ from turnout.model.status import AttemptState, StepState
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
-from turnout.worker.attempts import BodyOutcome
 from turnout.worker.bodies import Bodies
-from turnout.worker.commands import StepCommand
-from turnout.worker.context import StepContext
 
 NOT_RECORDED = Failure(name="NotRecorded", message="the primary made no such attempt")
 

@@ -6,13 +6,13 @@ Sleeps are cut to a bound; waits, children and emissions end as the primary's di
 from dataclasses import replace
 from typing import Any
 
+from turnout.driver.commands import Command, SleepCommand
+from turnout.driver.effects import Asked, settled
 from turnout.dualrun.recordings import Recordings
 from turnout.model.ids import check_step_id
 from turnout.model.runs import Failure, Run, Step
 from turnout.model.status import StepKind
 from turnout.model.time import Millis
-from turnout.worker.commands import Command, SleepCommand
-from turnout.worker.effects import Asked, settled
 
 NOT_RECORDED = Failure(name="NotRecorded", message="the primary did not ask for this")
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from turnout.errors import Refused, TurnoutError
 from turnout.local.call import RunCall
 from turnout.local.ticker import Ticker, told
+from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Sighting, Surroundings
+from turnout.ports.caller import Surroundings
 
 log = logging.getLogger(__name__)
 

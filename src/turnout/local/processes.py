@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from turnout.errors import Unavailable
-from turnout.ports.devserver import Process
+from turnout.model.devservers import Process
 
 TRIES = 5
 """How often a process that is killed as it starts is started again."""

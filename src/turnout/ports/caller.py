@@ -5,14 +5,14 @@ makes a task mean the same everywhere is kept above it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from turnout.model.events import Emitted, Event
+from turnout.model.providers import Delivered, LinkStatus, Notice, Probing, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
-from turnout.model.status import Capability, Held, RunStatus
+from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
@@ -29,36 +29,6 @@ Knows: TypeAlias = Callable[[str], Awaitable[bool]]
 
 Kept: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
 """The schedules of a provider, by its name, that living replicas of this app keep."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivered:
-    """What became of one delivery: the vendor's run, or why there is none.
-
-    provider_run_id may be None where the vendor tells it only when the run calls in. refused is
-    final and fails the run by name; without it and without an error, the delivery was accepted.
-    """
-
-    key: str
-    provider_run_id: str | None = None
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sighting:
-    """What the provider itself says of one vendor run.
-
-    state is None when it knows no such run. word is the vendor's own. evidence is JSON that is
-    kept for parity: no secrets, no payloads.
-    """
-
-    state: RunStatus | None
-    word: str
-    seen_at: Millis
-    started_at: Millis | None = None
-    ended_at: Millis | None = None
-    attempts: int | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Delivers(Protocol):
@@ -170,27 +140,6 @@ class Drains(Protocol):
         ...
 
 
-class LinkState(StrEnum):
-    """Where a caller's own connection to its vendor stands."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkStatus:
-    """What a link is doing, how often it was made, and what went wrong last, if anything did.
-
-    problem is kept when the link is up again; it is bounded, and holds no secret.
-    """
-
-    state: LinkState
-    connections: int = 0
-    problem: str = ""
-
-
 @runtime_checkable
 class Links(Protocol):
     """A caller that can be called down a connection which it holds to its vendor itself."""
@@ -209,14 +158,6 @@ class Receives(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Notice:
-    """Something at the vendor that an operator should know of, and what to do about it."""
-
-    text: str
-    fix: str = ""
-
-
 @runtime_checkable
 class Notices(Protocol):
     """A caller that can look around at its vendor."""
@@ -227,16 +168,6 @@ class Notices(Protocol):
         In few, bounded requests; nothing is changed.
         """
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probing:
-    """One thing found on the way from the vendor's worker to this service."""
-
-    what: str
-    ok: bool
-    text: str
-    fix: str = ""
 
 
 @runtime_checkable

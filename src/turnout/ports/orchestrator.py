@@ -4,41 +4,14 @@ Ask for the least: a function that only cancels takes a `Cancels`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from turnout.model.events import Emitted, Event
 from turnout.model.policies import Concurrency, Retries
-from turnout.model.runs import Delivery, Journal, Transition
+from turnout.model.reports import Cancelled, RunReport
 from turnout.model.schedules import ArmedSchedule, Schedule
-from turnout.model.status import Capability, Held, RunStatus
+from turnout.model.status import Capability, Held
 from turnout.model.tasks import Task
-from turnout.ports.caller import Sighting
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunReport:
-    """All that is known of a run."""
-
-    journal: Journal
-    transitions: tuple[Transition, ...]
-    deliveries: tuple[Delivery, ...]
-    sighting: Sighting | None = None
-    """What the provider itself says; None when it was not asked or did not answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cancelled:
-    """What a cancel found and did.
-
-    state is the run's now. changed is False when it had ended before. confirmed says that the
-    provider's own run is known to have ended too.
-    """
-
-    run_id: str
-    state: RunStatus
-    changed: bool
-    confirmed: bool
 
 
 class Emits(Protocol):

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
+from turnout.model.providers import LinkStatus
 from turnout.model.routing import Route
 from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, Transition, Wake
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
-from turnout.ports.caller import LinkStatus
 
 
 class RecordsEvents(Protocol):

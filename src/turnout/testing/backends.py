@@ -25,13 +25,14 @@ from turnout.bootstrap.live import Turnout
 from turnout.conformance.tasks import Tasks
 from turnout.conformance.world import Trace, World
 from turnout.errors import InvalidSettings, UnknownProvider
-from turnout.local.clock import SystemClock
 from turnout.local.processes import Supervisor, free_port
+from turnout.model.devservers import DevSetup
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller, Probes
 from turnout.ports.clock import Clock
-from turnout.ports.devserver import DevServer, DevSetup, StartsWorkers
+from turnout.ports.devserver import DevServer, StartsWorkers
+from turnout.service.clock import SystemClock
 from turnout.testing.clock import TurnableClock
 from turnout.web.app import asgi
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 
+from turnout.driver.commands import Command, EmitCommand, EventCommand
+from turnout.driver.effects import Asked, LiveEffects
+from turnout.driver.values import encode
 from turnout.model.admission import new_run
 from turnout.model.events import Event, StoredEvent
 from turnout.model.ids import new_run_id
@@ -19,10 +22,7 @@ from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store
 from turnout.testing.clock import TurnableClock
 from turnout.testing.stubs import StubBodies
-from turnout.worker.commands import Command, EmitCommand, EventCommand
-from turnout.worker.effects import Asked, LiveEffects
 from turnout.worker.runner import Options
-from turnout.worker.values import encode
 from turnout.worker.worker import TaskWorker
 
 MOST_ROUNDS = 100_000

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from turnout.driver.attempts import BodyOutcome
+from turnout.driver.commands import StepCommand
+from turnout.driver.context import StepContext
 from turnout.model.runs import Journal
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
-from turnout.worker.attempts import BodyOutcome
 from turnout.worker.bodies import LiveBodies
-from turnout.worker.commands import StepCommand
-from turnout.worker.context import StepContext
 
 
 class InTurn:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import orjson
 
+from turnout.driver.commands import StepCommand
+from turnout.driver.decision import Decision, Ready
 from turnout.model.canonical import sha256_of
 from turnout.model.messages import message
 from turnout.model.policies import Timeouts
@@ -27,8 +29,6 @@ from turnout.model.protocol import (
 from turnout.model.runs import Attempt, Chunk, Failure, Journal, Run, Step
 from turnout.model.status import AttemptState, ParkReason, StepState
 from turnout.model.time import Millis, millis
-from turnout.worker.commands import StepCommand
-from turnout.worker.decision import Decision, Ready
 
 MOST_TOLD: Final = 500
 """Chunks that a vendor run is told at once,"""

@@ -10,15 +10,15 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
+from turnout.driver.attempts import TIMED_OUT, BodyOutcome, check_retry_after
+from turnout.driver.commands import StepCommand
+from turnout.driver.context import CURRENT, StepContext
+from turnout.driver.values import encode, faults, output_adapter
 from turnout.errors import InvalidJson, NonRetryable, ReplayError, RetryAfter, TooLarge
 from turnout.model.runs import Journal
 from turnout.model.time import Millis, millis, moment
 from turnout.model.transitions import failure
 from turnout.ports.clock import Clock
-from turnout.worker.attempts import TIMED_OUT, BodyOutcome, check_retry_after
-from turnout.worker.commands import StepCommand
-from turnout.worker.context import CURRENT, StepContext
-from turnout.worker.values import encode, faults, output_adapter
 
 THREADS: Final = 40
 """Sync bodies at once, in one process."""

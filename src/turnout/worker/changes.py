@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from turnout.driver.commands import Streamed
+from turnout.driver.decision import Decision
+from turnout.driver.effects import Effects
 from turnout.model.canonical import canonical_bytes
 from turnout.model.copying import changed
 from turnout.model.runs import (
@@ -25,9 +28,6 @@ from turnout.model.runs import (
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
 from turnout.model.transitions import end
-from turnout.worker.commands import Streamed
-from turnout.worker.decision import Decision
-from turnout.worker.effects import Effects
 
 
 class Draft:

@@ -7,6 +7,8 @@ that made it the next thing to do. Either way it is claimed before its body runs
 from dataclasses import dataclass
 from typing import Any
 
+from turnout.driver.commands import StepCommand
+from turnout.driver.decision import Decision, claimed
 from turnout.errors import Overloaded
 from turnout.model.policies import Policies, Retries
 from turnout.model.protocol import Call, Execute, Executed, Outcome
@@ -15,10 +17,8 @@ from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.answers import executed, not_run, receipt_of, step_timeout
 from turnout.worker.changes import Draft, unparked
-from turnout.worker.commands import StepCommand
-from turnout.worker.decision import Decision, claimed
+from turnout.worker.run_cache import Seat
 from turnout.worker.runner import TRIES, Runner, counts_steps
-from turnout.worker.seats import Seat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

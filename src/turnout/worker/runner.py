@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from turnout.driver.decision import Decision
+from turnout.driver.effects import Effects
+from turnout.driver.replay import replay, replay_open
 from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
 from turnout.model.copying import changed
 from turnout.model.policies import Policies
@@ -18,11 +21,8 @@ from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.worker.answers import MOST_TOLD, followed, next_ended, next_of
 from turnout.worker.changes import Draft, unparked
-from turnout.worker.decision import Decision
-from turnout.worker.effects import Effects
-from turnout.worker.flights import Flight, Flights
-from turnout.worker.replay import replay, replay_open
-from turnout.worker.seats import Seat
+from turnout.worker.in_flight import Flight, Flights
+from turnout.worker.run_cache import Seat
 
 TRIES: Final = 50
 """Lost races on one run before the caller is asked to come again."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from turnout.driver.effects import Effects, LiveEffects
 from turnout.errors import DefinitionMismatch, Unavailable
 from turnout.model.protocol import (
     PROTOCOL,
@@ -26,11 +27,10 @@ from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.claims import Claimed, begin_attempt, begin_next
-from turnout.worker.crew import Crew
-from turnout.worker.effects import Effects, LiveEffects
-from turnout.worker.flights import Flights
+from turnout.worker.executor import Crew
+from turnout.worker.in_flight import Flights
+from turnout.worker.run_cache import Seat, Seats
 from turnout.worker.runner import TRIES, Options, Runner
-from turnout.worker.seats import Seat, Seats
 
 OnReport = Callable[[Report], Awaitable[None]]
 OnTick = Callable[[Tick], Awaitable[Ticked]]

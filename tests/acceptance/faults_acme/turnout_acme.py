@@ -13,11 +13,12 @@ from urllib.parse import quote
 import httpx
 
 from turnout.errors import InvalidSettings, PolicyRefused, ProviderRefused, ProviderUnavailable
+from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
 from turnout.model.tasks import App, Task
-from turnout.ports.caller import PORT_VERSION, Delivered, Sighting, Surroundings
+from turnout.ports.caller import PORT_VERSION, Surroundings
 from turnout.ports.clock import Clock
 
 STATES = {

@@ -14,14 +14,14 @@ from turnout.errors import Refused
 from turnout.model.admission import new_run
 from turnout.model.events import StoredEvent
 from turnout.model.protocol import Advance, Execute, Next
+from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Attempt, Delivery, Emission, Journal, Run, Wake
 from turnout.model.status import AttemptState, DeliveryState, RunStatus
 from turnout.model.tasks import app, task
-from turnout.ports.caller import Delivered, Sighting
+from turnout.pump.pump import Pace, Pump
+from turnout.pump.stalls import LONGEST_FACTOR, Silences, expected, patience
 from turnout.stores.sql import open_run_store
 from turnout.testing.clock import TurnableClock
-from turnout.worker.pump import Pace, Pump
-from turnout.worker.silence import LONGEST_FACTOR, Silences, expected, patience
 from turnout.worker.worker import TaskWorker
 
 SILENCE = 60_000
@@ -99,7 +99,7 @@ def test_a_clock_that_goes_back_counts_anew() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of too many silent runs, those heard first are begun anew."""
-    monkeypatch.setattr("turnout.worker.silence.MOST", 10)
+    monkeypatch.setattr("turnout.pump.stalls.MOST", 10)
     silences = Silences(patience=SILENCE)
     for number in range(50):
         one = Delivery(run_id=f"r{number}", number=1, provider="acme", task="t")

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from program_parts import Node, programs, task_of
 from worker_parts import PureRun, bad, ok, positions
 
+from turnout.driver.decision import Decision
+from turnout.driver.replay import replay
 from turnout.model.events import StoredEvent
 from turnout.model.runs import Journal
 from turnout.model.status import ParkReason, RunStatus
-from turnout.worker.decision import Decision
-from turnout.worker.replay import replay
 
 
 def shape(decision: Decision) -> Any:

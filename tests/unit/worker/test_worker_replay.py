@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel
 from worker_parts import NOW, PureRun, bad, in_state, ok, positions
 
+from turnout.driver.attempts import BodyOutcome
+from turnout.driver.replay import replay
 from turnout.errors import NonRetryable, RetryAfter, StepFailed
 from turnout.model.events import StoredEvent
 from turnout.model.policies import Retries, Timeouts
@@ -16,9 +18,7 @@ from turnout.model.runs import Failure
 from turnout.model.status import AttemptState, ParkReason, RunStatus, StepKind, StepState
 from turnout.model.tasks import Task, define_task, task
 from turnout.model.transitions import child_ended
-from turnout.worker.attempts import BodyOutcome
 from turnout.worker.changes import Draft
-from turnout.worker.replay import replay
 
 
 def double(number: int) -> int:

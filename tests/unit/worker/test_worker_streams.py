@@ -10,6 +10,7 @@ from calling_parts import VendorRun, World, world_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from turnout.driver.context import LARGEST_CHUNK, MOST_CHUNKS
 from turnout.errors import InvalidDefinition, Superseded, TooLarge, Unavailable
 from turnout.model.policies import Retries
 from turnout.model.protocol import LARGEST_MESSAGE
@@ -17,7 +18,6 @@ from turnout.model.runs import Chunk
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import Task, task
 from turnout.worker.answers import MOST_TOLD
-from turnout.worker.context import LARGEST_CHUNK, MOST_CHUNKS
 
 ONCE = Retries(max_attempts=1)
 

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from turnout.driver.attempts import BodyOutcome, settle_attempt
+from turnout.driver.decision import Decision
+from turnout.driver.effects import LiveEffects
+from turnout.driver.replay import replay
 from turnout.model.canonical import canonical_bytes
 from turnout.model.runs import Attempt, Emission, Failure, Journal, Run
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import App, Task, app
 from turnout.model.time import Millis
 from turnout.model.transitions import meet
-from turnout.worker.attempts import BodyOutcome, settle_attempt
 from turnout.worker.changes import Draft
-from turnout.worker.decision import Decision
-from turnout.worker.effects import LiveEffects
-from turnout.worker.replay import replay
 
 NOW = 1_800_000_000_000
 

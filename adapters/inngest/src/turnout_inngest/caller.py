@@ -12,12 +12,13 @@ from starlette.applications import Starlette
 
 from turnout.errors import PolicyRefused, ProviderRefused, ProviderUnavailable
 from turnout.model.protocol import PROTOCOL
+from turnout.model.providers import Delivered, LinkStatus, Notice, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Knows, LinkStatus, Notice, Sighting, Surroundings
+from turnout.ports.caller import Knows, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
 from turnout_inngest.functions import Serving, event_name, tasks_of

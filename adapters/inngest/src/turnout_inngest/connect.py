@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 import inngest
 
 from turnout.errors import InvalidSettings, ProviderUnavailable, TurnoutError
-from turnout.ports.caller import LinkState, LinkStatus
+from turnout.model.providers import LinkState, LinkStatus
 
 log = logging.getLogger(__name__)
 

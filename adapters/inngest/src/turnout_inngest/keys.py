@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from turnout.ports.caller import Notice
+from turnout.model.providers import Notice
 from turnout_inngest.settings import InngestSettings
 
 PREFIX: Final = re.compile(r"signkey-[\w-]+-")

@@ -5,10 +5,10 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
+from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery
 from turnout.model.tasks import App
 from turnout.model.time import Millis
-from turnout.ports.caller import Sighting
 from turnout.ports.clock import Clock
 from turnout_inngest.api import Answer, InngestApi
 from turnout_inngest.shapes import misshapen, object_in, text_in, texts_in, time_in

@@ -9,8 +9,9 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from turnout.errors import ProviderUnavailable, TurnoutError
+from turnout.model.providers import Notice
 from turnout.model.tasks import App
-from turnout.ports.caller import Knows, Notice
+from turnout.ports.caller import Knows
 from turnout_inngest.api import InngestApi
 from turnout_inngest.functions import event_name, tasks_of
 from turnout_inngest.ingress import FUNCTION as INGRESS

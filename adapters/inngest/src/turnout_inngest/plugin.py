@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnout.ports.adoption import Adoption
+from turnout.model.adoption import Adoption
 from turnout.ports.caller import PORT_VERSION, DurableCaller, Surroundings
 from turnout_inngest.settings import read_settings
 

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.protocol import PROTOCOL
+from turnout.model.providers import Delivered, Notice, Probing, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, Knows, Notice, Probing, Sighting, Surroundings
+from turnout.ports.caller import Knows, Surroundings
 from turnout_triggerdev.alerts import MOUNT, alerts, secrets_of
 from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.definition import stale

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from turnout.ports.caller import Probing
+from turnout.model.providers import Probing
 from turnout_triggerdev.api import Api, text_of
 from turnout_triggerdev.definition import PROBE_TASK
 from turnout_triggerdev.statuses import status_of

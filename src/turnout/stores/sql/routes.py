@@ -8,8 +8,8 @@ import orjson
 from sqlalchemy import bindparam, select
 
 from turnout.model.canonical import canonical_bytes
+from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.routing import Route, Stage
-from turnout.ports.caller import LinkState, LinkStatus
 from turnout.ports.run_store import Replica
 from turnout.stores.sql.schema import put_into, replicas, routes
 from turnout.stores.sql.statements import Row, Transaction

@@ -13,11 +13,11 @@ import inngest
 from pydantic import TypeAdapter
 
 from turnout.errors import InvalidDefinition, TurnoutError
+from turnout.model.adoption import Adoption, Kept
 from turnout.model.ids import check_task_id
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
 from turnout.model.time import Duration, millis
-from turnout.ports.adoption import Adoption, Kept
 from turnout.ports.caller import Emit
 from turnout_inngest.adoption.endpoint import Endpoint
 from turnout_inngest.adoption.events import event_of, failure_event

@@ -9,11 +9,11 @@ from typing import Any, Final
 import inngest
 
 from turnout.errors import InvalidDefinition, TurnoutError
+from turnout.model.adoption import Kept
 from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_task_id
 from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts
 from turnout.model.schedules import Schedule
-from turnout.ports.adoption import Kept
 from turnout_inngest.adoption.expressions import Path, equalities, literal, path_of
 from turnout_inngest.adoption.sdk import Declared
 from turnout_inngest.settings import STARTS

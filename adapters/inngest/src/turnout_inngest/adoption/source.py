@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from turnout.errors import TurnoutError
-from turnout.ports.adoption import Kept
+from turnout.model.adoption import Kept
 from turnout_inngest.adoption.expressions import Path as EventPath
 from turnout_inngest.adoption.expressions import equalities
 from turnout_inngest.adoption.reach import FunctionNode, Use, node_of, uses

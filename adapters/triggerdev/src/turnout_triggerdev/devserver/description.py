@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnout.errors import InvalidSettings
-from turnout.ports.devserver import DevSetup, Process
+from turnout.model.devservers import DevSetup, Process
 from turnout_triggerdev.definition import write_definition
 from turnout_triggerdev.devserver.main import (
     ACCESS_TOKEN,

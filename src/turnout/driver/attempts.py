@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from turnout.driver.effects import settled
 from turnout.errors import InvalidDefinition
 from turnout.model.copying import changed
 from turnout.model.ids import primary_id
@@ -11,7 +12,6 @@ from turnout.model.policies import Retries
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import AttemptState
 from turnout.model.time import LONGEST, Millis
-from turnout.worker.effects import settled
 
 TIMED_OUT: Final = Failure(name="TimedOut", message="the step's time was up")
 LOST: Final = Failure(

@@ -6,13 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar, overload
 
-from turnout.errors import InvalidDefinition, ReplayError, TooLarge
-from turnout.model.ids import check_event_name, check_stream_name
-from turnout.model.policies import Retries, check_path
-from turnout.model.runs import Run
-from turnout.model.tasks import Task
-from turnout.model.time import Duration, Millis, as_datetime, millis, moment
-from turnout.worker.commands import (
+from turnout.driver.commands import (
     Command,
     EmitCommand,
     EventCommand,
@@ -23,7 +17,13 @@ from turnout.worker.commands import (
     StepCommand,
     Streamed,
 )
-from turnout.worker.values import encode
+from turnout.driver.values import encode
+from turnout.errors import InvalidDefinition, ReplayError, TooLarge
+from turnout.model.ids import check_event_name, check_stream_name
+from turnout.model.policies import Retries, check_path
+from turnout.model.runs import Run
+from turnout.model.tasks import Task
+from turnout.model.time import Duration, Millis, as_datetime, millis, moment
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
+from turnout.driver.decision import Decision
 from turnout.model.runs import Journal
-from turnout.worker.decision import Decision
 
 MOST_SEATS: Final = 2_000
 LARGEST_JOURNAL: Final = 64 * 1024

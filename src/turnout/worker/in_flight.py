@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 
+from turnout.driver.context import StepContext
 from turnout.model.protocol import Executed
 from turnout.model.runs import Attempt
-from turnout.worker.context import StepContext
 
 Claim = tuple[str, str, int]
 """A run, a step, an attempt's number."""

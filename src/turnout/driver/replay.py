@@ -10,6 +10,12 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Literal
 
+from turnout.driver.attempts import counted, lose_attempt
+from turnout.driver.commands import Command, Gate, ParallelCommand, StepCommand
+from turnout.driver.context import Context
+from turnout.driver.decision import Decision, Ready
+from turnout.driver.effects import Effects
+from turnout.driver.values import decode, encode, output_adapter
 from turnout.errors import (
     DuplicateStep,
     ForeignAwait,
@@ -23,12 +29,6 @@ from turnout.model.status import AttemptState, ParkReason, RunStatus, StepKind, 
 from turnout.model.tasks import Task
 from turnout.model.time import Millis
 from turnout.model.transitions import failure
-from turnout.worker.attempts import counted, lose_attempt
-from turnout.worker.commands import Command, Gate, ParallelCommand, StepCommand
-from turnout.worker.context import Context
-from turnout.worker.decision import Decision, Ready
-from turnout.worker.effects import Effects
-from turnout.worker.values import decode, encode, output_adapter
 
 MOST_STEPS: Final = 10_000
 """Steps of one run; a function that asks for more is taken to be endless."""

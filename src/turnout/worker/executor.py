@@ -8,17 +8,17 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from turnout.driver.context import MOST_CHUNKS, StepContext
 from turnout.errors import TurnoutError, Unavailable
 from turnout.model.protocol import Executed, Outcome
 from turnout.model.runs import Journal
 from turnout.worker.answers import executed, not_run
 from turnout.worker.bodies import Bodies
 from turnout.worker.claims import Claimed
-from turnout.worker.context import MOST_CHUNKS, StepContext
-from turnout.worker.flights import Flight
-from turnout.worker.landing import interrupt, land, tell_dropped
+from turnout.worker.commit import interrupt, land, tell_dropped
+from turnout.worker.in_flight import Flight
+from turnout.worker.run_cache import Seats
 from turnout.worker.runner import Runner
-from turnout.worker.seats import Seats
 
 _log = logging.getLogger("turnout.worker")
 

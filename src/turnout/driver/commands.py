@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
+from turnout.driver.values import encode
 from turnout.errors import ReplayError
 from turnout.model.canonical import canonical_bytes
 from turnout.model.policies import Retries
 from turnout.model.status import StepKind
 from turnout.model.time import Millis
-from turnout.worker.values import encode
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from turnout.bootstrap.doctor import Check, Health, examine
-from turnout.local.clock import SystemClock
-from turnout.ports.caller import LinkState, LinkStatus
+from turnout.doctor.checks import Check, Health, examine
+from turnout.model.providers import LinkState, LinkStatus
 from turnout.ports.run_store import Replica
+from turnout.service.clock import SystemClock
 from turnout.stores.sql import open_run_store
 
 UP = LinkStatus(state=LinkState.CONNECTED, connections=3, problem="gone away")

@@ -25,14 +25,15 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from turnout.errors import ProviderUnavailable, Unavailable, UnknownRun
+from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
-from turnout.ports.caller import Delivered, DurableCaller, Sighting
+from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock, happened
 from turnout.ports.run_store import Handed, RunStore
-from turnout.worker.silence import Silences, expected
-from turnout.worker.underway import Aside, UnderWay, logged
+from turnout.pump.lanes import Aside, UnderWay, logged
+from turnout.pump.stalls import Silences, expected
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from turnout.driver.attempts import BodyOutcome, interrupt_attempt, settle_attempt
 from turnout.errors import Overloaded, Refused, TurnoutError, Unavailable
 from turnout.model.policies import Retries
 from turnout.model.protocol import Executed, Outcome
@@ -11,12 +12,11 @@ from turnout.model.runs import Attempt, Journal, Step
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.answers import executed, not_run, receipt_of
-from turnout.worker.attempts import BodyOutcome, interrupt_attempt, settle_attempt
 from turnout.worker.changes import Draft
 from turnout.worker.claims import Claimed, put_next, standing
-from turnout.worker.flights import Flight
+from turnout.worker.in_flight import Flight
+from turnout.worker.run_cache import Seat, Seats
 from turnout.worker.runner import TRIES, Runner
-from turnout.worker.seats import Seat, Seats
 
 PATIENCE: Final = 12
 """How often a store that does not answer is tried: for about 20 seconds."""

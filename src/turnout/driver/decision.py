@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from turnout.driver.commands import StepCommand, Streamed
+from turnout.driver.effects import Asked
 from turnout.model.copying import changed
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
-from turnout.worker.commands import StepCommand, Streamed
-from turnout.worker.effects import Asked
 
 
 @dataclass(slots=True, kw_only=True)

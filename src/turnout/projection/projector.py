@@ -32,16 +32,16 @@ from turnout.model.artifacts import (
     value_entry,
 )
 from turnout.model.protocol import PROTOCOL
+from turnout.model.providers import Sighting
 from turnout.model.runs import Attempt, Delivery, Failure, Journal, Step
 from turnout.model.runs import Transition as StateChange
 from turnout.model.status import AttemptState, Role, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
-from turnout.ports.caller import Sighting
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
-from turnout.worker.timings import timings
+from turnout.projection.timings import timings
 
 Reason = Literal["late", "provider_failure", "unsupported"]
 PATIENCE: Millis = 15_000

@@ -11,6 +11,15 @@ from typing import Any, Protocol
 
 import orjson
 
+from turnout.driver.commands import (
+    Command,
+    EmitCommand,
+    EventCommand,
+    InvokeCommand,
+    SleepCommand,
+    match_of,
+)
+from turnout.driver.values import encode
 from turnout.errors import InvalidDefinition, TurnoutError
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
@@ -24,15 +33,6 @@ from turnout.model.status import RunStatus, StepKind, StepState
 from turnout.model.tasks import FAILURE_HOOK, App, Task
 from turnout.model.time import LONGEST, Millis
 from turnout.model.transitions import failure
-from turnout.worker.commands import (
-    Command,
-    EmitCommand,
-    EventCommand,
-    InvokeCommand,
-    SleepCommand,
-    match_of,
-)
-from turnout.worker.values import encode
 
 Place = Callable[[Task, StoredEvent, Run], Choice]
 """Which provider gets a run that another run starts, and which one its shadow."""

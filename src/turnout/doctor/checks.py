@@ -10,8 +10,9 @@ from turnout.bootstrap.adapters import EMBEDDED, installed, select
 from turnout.bootstrap.live import Turnout, load_app, open_turnout
 from turnout.bootstrap.settings import Settings, read_settings
 from turnout.errors import TurnoutError, UnknownRun
+from turnout.model.providers import LinkState
 from turnout.model.routing import DUAL
-from turnout.ports.caller import DurableCaller, LinkState, Notices, Probes
+from turnout.ports.caller import DurableCaller, Notices, Probes
 from turnout.ports.run_store import Replica
 from turnout.stores.artifacts.probe import probe
 
