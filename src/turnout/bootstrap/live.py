@@ -148,9 +148,13 @@ class Turnout:
         """Read what the providers' runtimes will fire."""
         return await self.orchestrator.armed()
 
+    async def living(self) -> Sequence[Replica]:
+        """Read which replicas of the app have given a sign of life of late."""
+        return await self.store.replicas(since=self.clock.now() - ALIVE)
+
     async def kept(self, provider: str) -> Sequence[Schedule]:
         """Read the schedules that a provider owns; none while no replica of the app lives."""
-        if not await self.store.replicas(since=self.clock.now() - ALIVE):
+        if not await self.living():
             return ()
         tasks = {each.id for each in self.app.tasks}
         owned = [each for each in await self.store.schedules() if each.provider == provider]

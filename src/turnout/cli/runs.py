@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from turnout.model.reports import RunReport
     from turnout.model.runs import Run
 
-LOOK_EVERY = 0.5
-"""Seconds between two looks at a run to which nothing happens."""
-
 SHOWN = 2_000
 """Characters of a payload or a result that are shown."""
 
@@ -130,7 +127,7 @@ async def _followed(
 ) -> str | None:
     import asyncio
 
-    from turnout.control.following import Following, follow, read_place
+    from turnout.control.following import LOOK_EVERY, Following, follow, read_place
 
     async with opened(app) as live:
         place = None if after is None else read_place(after, run_id)

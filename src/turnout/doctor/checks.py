@@ -18,9 +18,6 @@ from turnout.stores.artifacts.probe import probe
 
 Found = TypeVar("Found")
 
-FRESH = 15_000
-"""Milliseconds in which a living replica has given a sign."""
-
 PATIENCE = 5.0
 """Seconds that one check may take."""
 
@@ -255,7 +252,7 @@ async def _through_worker(live: Turnout) -> list[Check]:
 
 
 async def _replicas(live: Turnout, start: str) -> Check:
-    alive = await live.store.replicas(since=live.clock.now() - FRESH)
+    alive = await live.living()
     if not alive:
         return Check(
             name="replicas",
@@ -278,8 +275,7 @@ async def _replicas(live: Turnout, start: str) -> Check:
 async def _links(live: Turnout) -> list[Check]:
     """How the connections stand that living replicas hold to their providers, by provider."""
     try:
-        since = live.clock.now() - FRESH
-        alive = await asyncio.wait_for(live.store.replicas(since=since), PATIENCE)
+        alive = await asyncio.wait_for(live.living(), PATIENCE)
     except (TurnoutError, TimeoutError):
         return []
     return [_link(name, alive) for name in sorted({name for each in alive for name in each.links})]

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from turnout.control.following import Following, Told, follow, read_place
+from turnout.control.following import LOOK_EVERY, Following, Told, follow, read_place
 from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
 from turnout.model.ids import is_segment
 from turnout.ports.run_store import KeepsJournals
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 MOST_LISTENERS: Final = 100
 """Readers at once, in one process."""
-LOOK_EVERY: Final = 0.5
-"""Seconds between two looks at a run to which nothing happens."""
 SILENCE: Final = 15.0
 """Seconds after which a comment says that the connection is alive."""
 

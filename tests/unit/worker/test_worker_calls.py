@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -23,20 +23,6 @@ from turnout.model.policies import CancelOn, Concurrency, Retries, Timeouts
 from turnout.model.protocol import Outcome, Report, ReportEvent, Tick
 from turnout.model.status import AttemptState, ParkReason, RunStatus
 from turnout.model.tasks import Task, task
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Callable[..., World]]:
-    """Make worlds, and close them."""
-    made: list[World] = []
-
-    def new(*tasks: Task) -> World:
-        made.append(world_of(*tasks))
-        return made[-1]
-
-    yield new
-    for world in made:
-        await world.close()
 
 
 async def started(world: World, name: str = "t", payload: Any = None, **options: Any) -> VendorRun:

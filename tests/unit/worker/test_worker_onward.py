@@ -1,32 +1,18 @@
 """A caller in the worker's own process: the worker goes on by itself, with the same claims."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from calling_parts import VendorRun, World, until, world_of
+from calling_parts import VendorRun, World, until
 
 from turnout.errors import RunEnded, Superseded, Unavailable
 from turnout.model.policies import Concurrency
 from turnout.model.status import AttemptState, DeliveryState, RunStatus
-from turnout.model.tasks import Task, task
+from turnout.model.tasks import task
 from turnout.worker.worker import TaskWorker
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Callable[..., World]]:
-    """Make worlds, and close them."""
-    made: list[World] = []
-
-    def new(*tasks: Task) -> World:
-        made.append(world_of(*tasks))
-        return made[-1]
-
-    yield new
-    for world in made:
-        await world.close()
 
 
 async def echo(name: str) -> str:

@@ -1,7 +1,7 @@
 """ctx.stream: what is recorded once, what again, and what is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,24 +16,10 @@ from turnout.model.policies import Retries
 from turnout.model.protocol import LARGEST_MESSAGE
 from turnout.model.runs import Chunk
 from turnout.model.status import AttemptState, RunStatus
-from turnout.model.tasks import Task, task
+from turnout.model.tasks import task
 from turnout.worker.answers import MOST_TOLD
 
 ONCE = Retries(max_attempts=1)
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Callable[..., World]]:
-    """Make worlds, and close them."""
-    made: list[World] = []
-
-    def new(*tasks: Task) -> World:
-        made.append(world_of(*tasks))
-        return made[-1]
-
-    yield new
-    for world in made:
-        await world.close()
 
 
 async def started(world: World, **options: Any) -> VendorRun:
