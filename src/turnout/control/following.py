@@ -21,6 +21,8 @@ PAGE: Final = 100
 """Chunks that are read at once."""
 AGAIN: Millis = 5_000
 """Steps that ended this long before the last one told are told again to one who comes back."""
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks at a run to which nothing happens."""
 _NOTHING: Final = "0"
 _COUNTS: Final = r"([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,15})-([0-9a-f]{1,16})"
 _ID: Final = re.compile(rf"{_COUNTS}-([0-9a-f]{{8}})")
