@@ -28,12 +28,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from turnout_triggerdev.devserver.app import build
-from turnout_triggerdev.devserver.clock import FrozenClock
-from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
-from turnout_triggerdev.devserver.rates import Rates, rate
-from turnout_triggerdev.devserver.world import World
 from turnout_triggerdev.project import copied
+from turnout_triggerdev_double.server.app import build
+from turnout_triggerdev_double.server.clock import FrozenClock
+from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
+from turnout_triggerdev_double.server.rates import Rates, rate
+from turnout_triggerdev_double.server.world import World
 
 SIGNING_KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 VERSION = {"x-trigger-api-version": "2025-07-16"}
@@ -327,7 +327,15 @@ def started(*argv: str, env: dict[str, str] | None = None) -> Iterator[Started]:
 
 def start_server(port: int, data: Path, *more: str) -> Any:
     """The offline server as a process."""
-    argv = ["-m", "turnout_triggerdev.devserver", "--port", str(port), "--data", str(data), *more]
+    argv = [
+        "-m",
+        "turnout_triggerdev_double.server",
+        "--port",
+        str(port),
+        "--data",
+        str(data),
+        *more,
+    ]
     return started(*argv)
 
 
@@ -370,7 +378,7 @@ def start_standin(url: str, definition: Path, *more: str) -> Any:
         "TRIGGER_PROJECT_REF": PROJECT_REF,
         "TURNOUT_SIGNING_KEYS": SIGNING_KEY,
     }
-    argv = ["-m", "turnout_triggerdev.standin", "--definition", str(definition), *more]
+    argv = ["-m", "turnout_triggerdev_double.standin", "--definition", str(definition), *more]
     return started(*argv, env=env)
 
 
@@ -387,7 +395,7 @@ def start_real_worker(
         "TURNOUT_SIGNING_KEYS": SIGNING_KEY,
     }
     options = ("--folder", str(folder / "worker"), "--definition", str(definition), "--keep")
-    return started("-m", "turnout_triggerdev.nodeworker", *options, env=env)
+    return started("-m", "turnout_triggerdev_double.nodeworker", *options, env=env)
 
 
 async def worker_is_registered(api: Api, seconds: float = 15.0) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from turnout_triggerdev.alerts import SIGNATURE, alerts, secrets_of
-from turnout_triggerdev.devserver.clock import FrozenClock
+from turnout_triggerdev_double.server.clock import FrozenClock
 
 from turnout.errors import Unavailable
 from turnout.model.protocol import Report, ReportEvent

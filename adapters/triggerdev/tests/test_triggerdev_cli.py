@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from turnout_triggerdev.nodeworker import importing
+from turnout_triggerdev_double.nodeworker import importing
 
 CLI = os.environ.get("TURNOUT_TRIGGER_CLI")
 pytestmark = [

@@ -9,11 +9,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from turnout_triggerdev.standin.loop import Identity, drive
-from turnout_triggerdev.standin.messages import read_next
-from turnout_triggerdev.standin.pauses import Pauses
-from turnout_triggerdev.standin.service import Service
-from turnout_triggerdev.standin.wire import Wire
+from turnout_triggerdev_double.standin.loop import Identity, drive
+from turnout_triggerdev_double.standin.messages import read_next
+from turnout_triggerdev_double.standin.pauses import Pauses
+from turnout_triggerdev_double.standin.service import Service
+from turnout_triggerdev_double.standin.wire import Wire
 
 KEY = "whsec_" + "YWFh" * 8
 DONE = {"seq": 99, "state": "completed"}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 from turnout_triggerdev.definition import FILE, definition_of, stale, write_definition
-from turnout_triggerdev.nodeworker import NoNode, check_node, surroundings
 from turnout_triggerdev.project import files, template
-from turnout_triggerdev.standin.definition import definition
+from turnout_triggerdev_double.nodeworker import NoNode, check_node, surroundings
+from turnout_triggerdev_double.standin.definition import definition
 
 from turnout.model.tasks import app, task
 

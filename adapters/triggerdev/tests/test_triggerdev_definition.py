@@ -6,23 +6,30 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-import turnout_triggerdev.standin
+import turnout_triggerdev
+import turnout_triggerdev_double.standin
 from turnout_triggerdev.definition import definition_of
-from turnout_triggerdev.standin.definition import WrongDefinition, definition, read_definition
-from turnout_triggerdev.standin.settings import WrongSettings, settings
+from turnout_triggerdev_double.standin.definition import (
+    WrongDefinition,
+    definition,
+    read_definition,
+)
+from turnout_triggerdev_double.standin.settings import WrongSettings, settings
 
 from turnout.errors import InvalidSettings
 from turnout.model.devservers import DevSetup
 from turnout.model.tasks import app, task
 from turnout.ports.devserver import DevServer, StartsWorkers
 
-FOLDER = Path(turnout_triggerdev.standin.__file__).parent
-SCHEMA = json.loads((FOLDER / "definition.schema.json").read_text())
+OURS = ("turnout", "turnout_triggerdev")
+FOLDER = Path(turnout_triggerdev_double.standin.__file__).parent
+SCHEMA = json.loads(files(turnout_triggerdev).joinpath("definition.schema.json").read_text())
 GOOD = {
     "protocol": 1,
     "definition": "a" * 64,
@@ -94,17 +101,17 @@ def test_what_the_adapter_writes_is_what_the_worker_reads() -> None:
 
 
 def test_the_stand_in_imports_nothing_of_turnout() -> None:
-    """Neither in its source nor in a running process is there a module of the core."""
+    """Neither in its source nor in a running process is there a module of ours but its own."""
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
-            assert not any(each.split(".")[0] == "turnout" for each in names), path
-            assert not any("devserver" in each for each in names), path
+            assert not any(name.split(".")[0] in OURS for name in names), path
+            assert not any(name.startswith("turnout_triggerdev_double.server") for name in names)
     code = (
-        "import sys, turnout_triggerdev.standin.main;"
-        "print([m for m in sys.modules if m == 'turnout' or m.startswith('turnout.')])"
+        "import sys, turnout_triggerdev_double.standin.main;"
+        f"print([name for name in sys.modules if name.partition('.')[0] in {OURS}])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert found.stdout.strip() == "[]"
@@ -112,7 +119,13 @@ def test_the_stand_in_imports_nothing_of_turnout() -> None:
 
 def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:
     """The stand-in ends with 2 and names what is missing; no secret is shown."""
-    argv = [sys.executable, "-m", "turnout_triggerdev.standin", "--definition", str(tmp_path / "x")]
+    argv = [
+        sys.executable,
+        "-m",
+        "turnout_triggerdev_double.standin",
+        "--definition",
+        str(tmp_path / "x"),
+    ]
     env = {"PATH": "/usr/bin", "TURNOUT_SIGNING_KEYS": "secret-value"}
     ended = subprocess.run(argv, capture_output=True, check=False, text=True, env=env)
     assert ended.returncode == 2
@@ -186,14 +199,14 @@ def test_a_real_server_gets_a_worker_and_nothing_else(tmp_path: Path) -> None:
     assert isinstance(server, StartsWorkers)
     real = {"TRIGGER_API_URL": "https://x", "TRIGGER_SECRET_KEY": "k"}
     (standin,) = server.workers(setup, real)
-    assert "turnout_triggerdev.standin" in standin.argv
+    assert "turnout_triggerdev_double.standin" in standin.argv
     assert (standin.ready_url, standin.environ["TRIGGER_API_URL"]) == (None, "https://x")
     by_cli = replace(setup, real_worker=True)
     with pytest.raises(InvalidSettings, match="TRIGGER_ACCESS_TOKEN, TRIGGER_PROJECT_REF"):
         server.workers(by_cli, real)
     whole = {**real, "TRIGGER_ACCESS_TOKEN": "t", "TRIGGER_PROJECT_REF": "p"}
     (cli,) = server.workers(by_cli, whole)
-    assert "turnout_triggerdev.nodeworker" in cli.argv
+    assert "turnout_triggerdev_double.nodeworker" in cli.argv
 
 
 def test_the_entry_point_describes_both_processes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest_asyncio
 from starlette.responses import JSONResponse, Response
 from turnout_triggerdev.definition import FILE, write_definition
 from turnout_triggerdev.deploy import Step, Target, deployed, read_target
-from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF
+from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 
 from turnout.errors import InvalidSettings
 from turnout.model.tasks import app, task
@@ -60,7 +60,7 @@ class Deployment:
     def _run(self, command: Sequence[str]) -> int:
         self.commands.append(command)
         if self.exit_code == 0:
-            argv = [sys.executable, "-m", "turnout_triggerdev.standin", "--definition"]
+            argv = [sys.executable, "-m", "turnout_triggerdev_double.standin", "--definition"]
             environ = {**os.environ, **given(self.target.settings.api_url)}
             self.worker = subprocess.Popen([*argv, str(self.target.folder / FILE)], env=environ)
             self._registered()

@@ -17,8 +17,8 @@ import pytest
 import pytest_asyncio
 from turnout_triggerdev.definition import FILE, write_definition
 from turnout_triggerdev.deploy import Step, Target, deployed, in_folder, read_target
-from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF
-from turnout_triggerdev.nodeworker import prepare, surroundings
+from turnout_triggerdev_double.nodeworker import prepare, surroundings
+from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 
 from turnout.model.tasks import App, app, task
 
@@ -66,7 +66,7 @@ class Deploying:
     def _run(self, command: Sequence[str]) -> int:
         code = in_folder(self.folder, self._surroundings())(command)
         if code == 0 and self.worker is None:
-            argv = [sys.executable, "-m", "turnout_triggerdev.standin", "--no-register"]
+            argv = [sys.executable, "-m", "turnout_triggerdev_double.standin", "--no-register"]
             argv += ["--definition", str(self.folder / FILE)]
             self.worker = subprocess.Popen(argv, env={**os.environ, **self.environ})
         return code

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turnout_triggerdev.devserver.main import KEYS
+from turnout_triggerdev_double.server.main import KEYS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROD = {"authorization": f"Bearer {KEYS['prod']}"}

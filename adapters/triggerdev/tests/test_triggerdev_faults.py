@@ -18,7 +18,7 @@ import orjson
 import pytest
 from standardwebhooks.webhooks import Webhook
 from starlette.responses import JSONResponse, Response
-from turnout_triggerdev.standin import service as spoken
+from turnout_triggerdev_double.standin import service as spoken
 
 # Test modules are imported by path, so what they share is put on the path by hand.
 sys.path.insert(0, str(Path(__file__).parent))

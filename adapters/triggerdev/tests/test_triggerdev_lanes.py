@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from turnout_triggerdev.devserver.lanes import Lane, Lanes
+from turnout_triggerdev_double.server.lanes import Lane, Lanes
 
 QUEUE_LIMIT, TOTAL = 2, 3
 ADD, TAKE, RELEASE, DROP = "add", "take", "release", "drop"

@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from turnout_triggerdev.standin.limits import pause_of
-from turnout_triggerdev.standin.server import Server
-from turnout_triggerdev.standin.wire import Answer, Wire
+from turnout_triggerdev_double.standin.limits import pause_of
+from turnout_triggerdev_double.standin.server import Server
+from turnout_triggerdev_double.standin.wire import Answer, Wire
 
 NOW = 1_795_199_580
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from turnout_triggerdev.api import Api
-from turnout_triggerdev.devserver.clock import FrozenClock
-from turnout_triggerdev.devserver.main import KEYS
 from turnout_triggerdev.probe import judged, probe
 from turnout_triggerdev.settings import Settings
+from turnout_triggerdev_double.server.clock import FrozenClock
+from turnout_triggerdev_double.server.main import KEYS
 
 DIGEST = "d" * 64
 GOOD = {

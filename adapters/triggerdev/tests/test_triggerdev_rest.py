@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from turnout_triggerdev.api import AT_ONCE
 from turnout_triggerdev.caller import LISTED_IN, TriggerdevCaller
-from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 from turnout_triggerdev.plugin import plugin
 from turnout_triggerdev.settings import read_settings
+from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 
 from turnout.errors import (
     InvalidSettings,

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from turnout_triggerdev.devserver.main import ACCESS_TOKEN, PROJECT_REF
+from turnout_triggerdev_double.server.main import ACCESS_TOKEN, PROJECT_REF
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 RETRY = {"maxAttempts": 3, "minTimeoutInMs": 1000}

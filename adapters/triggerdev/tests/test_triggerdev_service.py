@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from turnout_triggerdev.standin.service import EndQuietly, Service, ServiceRefused
-from turnout_triggerdev.standin.wire import NoAnswer, Wire
+from turnout_triggerdev_double.standin.service import EndQuietly, Service, ServiceRefused
+from turnout_triggerdev_double.standin.wire import NoAnswer, Wire
 
 OLD_KEY, NEW_KEY = "whsec_" + "YWFh" * 8, "whsec_" + "YmJi" * 8
 MESSAGE = {"op": "advance", "run_id": "r1"}

@@ -16,14 +16,14 @@ import httpx
 import uvicorn
 from triggerdev_faults import Broken
 from turnout_triggerdev.definition import write_definition
-from turnout_triggerdev.devserver.app import build
-from turnout_triggerdev.devserver.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
-from turnout_triggerdev.devserver.rates import Rates, rate
-from turnout_triggerdev.devserver.world import World
 from turnout_triggerdev.plugin import plugin
-from turnout_triggerdev.standin.definition import read_definition
-from turnout_triggerdev.standin.runner import Runner
-from turnout_triggerdev.standin.settings import Settings
+from turnout_triggerdev_double.server.app import build
+from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
+from turnout_triggerdev_double.server.rates import Rates, rate
+from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.standin.definition import read_definition
+from turnout_triggerdev_double.standin.runner import Runner
+from turnout_triggerdev_double.standin.settings import Settings
 
 import turnout
 from turnout import App, Context, Event, Retries, Task, Turnout, task
@@ -157,7 +157,7 @@ class Stage:
     async def server_process(self) -> AsyncIterator[asyncio.subprocess.Process]:
         """The offline server as a process that may be killed."""
         data = str(self.folder / "server")
-        argv = ("-m", "turnout_triggerdev.devserver", "--port", str(self.port), "--data", data)
+        argv = ("-m", "turnout_triggerdev_double.server", "--port", str(self.port), "--data", data)
         async with process(argv) as running:
             await until(self._answers)
             yield running
@@ -195,7 +195,7 @@ class Stage:
     async def worker_process(self, app: App) -> AsyncIterator[asyncio.subprocess.Process]:
         """The stand-in as a process that may be killed."""
         definition = write_definition(self.folder / app.definition[:8], app, self.service_url)
-        argv = ("-m", "turnout_triggerdev.standin", "--definition", str(definition))
+        argv = ("-m", "turnout_triggerdev_double.standin", "--definition", str(definition))
         environ = {name: self.environ[name] for name in self.environ if name != "TURNOUT_APP"}
         async with process(argv, environ) as running:
             yield running
@@ -205,7 +205,7 @@ class Stage:
         """The TypeScript worker, run by the vendor's CLI, as a process that is stopped well."""
         definition = write_definition(self.folder / "definition", app, self.service_url)
         options = ("--folder", str(self.folder / "worker"), "--definition", str(definition))
-        argv = ("-m", "turnout_triggerdev.nodeworker", *options)
+        argv = ("-m", "turnout_triggerdev_double.nodeworker", *options)
         environ = {name: self.environ[name] for name in self.environ if name != "TURNOUT_APP"}
         async with process(argv, environ) as running:
             yield running

@@ -1,6 +1,6 @@
 """Writes the definition file that workers read: which tasks to register, where the service is.
 
-Its schema is `standin/definition.schema.json`; the stand-in and the TypeScript worker follow it.
+Its schema is `definition.schema.json`; the TypeScript worker and the stand-in follow it.
 """
 
 import json

@@ -1,0 +1,1 @@
+"""An offline Trigger.dev server and a stand-in for its worker: doubles, not production."""

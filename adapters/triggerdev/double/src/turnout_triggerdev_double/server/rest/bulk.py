@@ -1,0 +1,151 @@
+"""Bulk actions: many runs cancelled or replayed by one request.
+
+Source: a self-hosted 4.5.12 server, which answers 202 at once and is done a second later.
+"""
+
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from turnout_triggerdev_double.server import engine
+from turnout_triggerdev_double.server.errors import Refusal, refused
+from turnout_triggerdev_double.server.ids import new_id
+from turnout_triggerdev_double.server.records import BulkAction
+from turnout_triggerdev_double.server.rest.listing import page_size, wanted_by
+from turnout_triggerdev_double.server.times import iso
+from turnout_triggerdev_double.server.triggering import replay
+from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.world import World
+
+DONE_AFTER = 1_000
+MAX_RUN_IDS = 500
+KINDS = {"cancel": "CANCEL", "replay": "REPLAY"}
+
+
+def create(call: Call) -> Response:
+    """`POST /api/v1/bulk-actions {action, name?, runIds | filter}`."""
+    body = call.fields()
+    kind = KINDS.get(str(body.get("action")))
+    if kind is None:
+        raise refused(
+            400,
+            "Validation error: Invalid discriminator value. Expected 'cancel' | 'replay'"
+            ' at "action"',
+        )
+    action = BulkAction(
+        id=new_id("bulk", call.world.now()),
+        env=call.env.id,
+        type=kind,
+        name=body.get("name"),
+        created_at=call.world.now(),
+        runs=_chosen(call, body),
+    )
+    call.world.add(action)
+    call.world.store.put(action)
+    resume(call.world, action)
+    return answer({"id": action.id}, 202)
+
+
+def _chosen(call: Call, body: dict[str, Any]) -> list[str]:
+    run_ids, wanted = body.get("runIds"), body.get("filter")
+    if (run_ids is None) == (wanted is None):
+        raise refused(400, "Validation error: Exactly one of filter or runIds must be provided")
+    if isinstance(run_ids, list):
+        if len(run_ids) > MAX_RUN_IDS:
+            raise refused(
+                400,
+                f"Too many runIds ({len(run_ids)}). Maximum is {MAX_RUN_IDS}."
+                " Use a filter to select more runs.",
+            )
+        return [str(each) for each in run_ids]
+    if not isinstance(wanted, dict):
+        raise refused(400, 'Validation error: Expected object at "filter"')
+    chosen = wanted_by(_query_of(wanted), call.api_version, call.world)
+    places = call.world.timeline[call.env.id]
+    return [run_id for _, run_id in places if chosen(call.world.runs[run_id])]
+
+
+def _query_of(wanted: dict[str, Any]) -> QueryParams:
+    """The filter in the words of the list's query."""
+    dated = {"from", "to", "period"}
+    pairs = []
+    for name, value in wanted.items():
+        field = f"filter[createdAt][{name}]" if name in dated else f"filter[{name}]"
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        pairs.append((field, text.lower() if isinstance(value, bool) else text))
+    return QueryParams(pairs)
+
+
+def resume(world: World, action: BulkAction) -> None:
+    """Do the action when its time comes."""
+    if action.status == "PENDING":
+        world.alarms.at(action.created_at + DONE_AFTER, lambda: _do(world, action))
+
+
+def _do(world: World, action: BulkAction) -> None:
+    if action.status != "PENDING":
+        return
+    for run_id in list(action.runs):
+        run = world.runs.get(run_id)
+        if run is None or run.env != action.env:
+            action.failure += 1
+        elif action.type == "REPLAY":
+            action.runs.append(replay(world, run, {}).id)
+            action.success += 1
+        else:
+            reason = f"Bulk action {action.id} cancelled run"
+            done = engine.cancel(world, run, {"type": "STRING_ERROR", "raw": reason})
+            action.success += done
+            action.failure += not done
+    action.status, action.completed_at = "COMPLETED", world.now()
+    world.store.put(action)
+
+
+def retrieve(call: Call) -> Response:
+    """`GET /api/v1/bulk-actions/{bulk}`."""
+    return answer(_shown(_action(call)))
+
+
+def abort(call: Call) -> Response:
+    """`POST /api/v1/bulk-actions/{bulk}/abort`."""
+    action = _action(call)
+    if action.status != "PENDING":
+        word = action.status.lower()
+        raise refused(409, f"Bulk action group already {word}: {action.id}")
+    action.status = "ABORTED"
+    call.world.store.put(action)
+    return answer({"id": action.id})
+
+
+def list_actions(call: Call) -> Response:
+    """`GET /api/v1/bulk-actions`, newest first."""
+    size = page_size(call.query)
+    mine = [each for each in call.world.bulk_actions.values() if each.env == call.env.id]
+    mine.sort(key=lambda each: (each.created_at, each.id), reverse=True)
+    after = call.query.get("page[after]")
+    if after:
+        mine = [each for each in mine if each.id < after]
+    links = {"next": mine[size - 1].id} if len(mine) > size else {}
+    return answer({"data": [_shown(each) for each in mine[:size]], "pagination": links})
+
+
+def _action(call: Call) -> BulkAction:
+    found = call.world.bulk_actions.get(str(call.params["bulk"]))
+    if found is None or found.env != call.env.id:
+        raise Refusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
+    return found
+
+
+def _shown(action: BulkAction) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": action.id}
+    if action.name is not None:
+        shown["name"] = action.name
+    total = action.success + action.failure if action.completed_at else len(action.runs)
+    shown |= {
+        "type": action.type,
+        "status": action.status,
+        "counts": {"total": total, "success": action.success, "failure": action.failure},
+        "createdAt": iso(action.created_at),
+    }
+    return shown | ({"completedAt": iso(action.completed_at)} if action.completed_at else {})

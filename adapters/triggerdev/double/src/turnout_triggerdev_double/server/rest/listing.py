@@ -1,0 +1,230 @@
+"""`GET /api/v1/runs`: filters and cursors."""
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from turnout_triggerdev_double.server.answers import run_item
+from turnout_triggerdev_double.server.errors import Refusal, query_error
+from turnout_triggerdev_double.server.ids import bare
+from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.statuses import API_STATUSES, api_status
+from turnout_triggerdev_double.server.times import duration, from_iso
+from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.world import World
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 25
+
+Wanted = Callable[[Run], bool]
+
+
+def list_runs(call: Call) -> Response:
+    """A page of the environment's runs, newest first."""
+    size = page_size(call.query)
+    wanted = _filter(call)
+    timeline = _timeline(call)
+    after, before = _cursor(call.query.get("page[after]")), _cursor(call.query.get("page[before]"))
+    if before is not None:
+        ahead = (place for place in timeline if place > before)
+        page = _first(call.world, ahead, wanted, size + 1)
+        more, page = len(page) > size, page[:size][::-1]
+        links = _links(page, newer=more, older=True)
+    else:
+        behind = (place for place in reversed(timeline) if after is None or place < after)
+        page = _first(call.world, behind, wanted, size + 1)
+        more, page = len(page) > size, page[:size]
+        links = _links(page, newer=after is not None, older=more)
+    shown = [run_item(call.world, run, call.api_version) for run in page]
+    return answer({"data": shown, "pagination": links})
+
+
+def _timeline(call: Call) -> list[tuple[int, str]]:
+    """The places to look at, in order: of a tag only those that have it."""
+    tags = (call.query.get("filter[tag]") or "").split(",")
+    if not tags[0]:
+        return call.world.timeline[call.env.id]
+    places = {each for tag in tags for each in call.world.tagged.get((call.env.id, tag), ())}
+    return sorted(places)
+
+
+def page_size(query: QueryParams, default: int = DEFAULT_PAGE) -> int:
+    """`page[size]`, at most 100."""
+    text = query.get("page[size]")
+    if text is None:
+        return default
+    if not text.lstrip("-").isdigit():
+        raise query_error(
+            code="invalid_type",
+            expected="number",
+            received="nan",
+            path=["page[size]"],
+            message="Expected number, received nan",
+        )
+    size = int(text)
+    if size > MAX_PAGE:
+        raise query_error(
+            code="too_big",
+            maximum=MAX_PAGE,
+            type="number",
+            inclusive=True,
+            exact=False,
+            message=f"Number must be less than or equal to {MAX_PAGE}",
+            path=["page[size]"],
+        )
+    return max(1, size)
+
+
+def _first(
+    world: World, places: Iterator[tuple[int, str]], wanted: Wanted, count: int
+) -> list[Run]:
+    found = []
+    for _, run_id in places:
+        run = world.runs[run_id]
+        if wanted(run):
+            found.append(run)
+            if len(found) == count:
+                break
+    return found
+
+
+def _links(page: list[Run], *, newer: bool, older: bool) -> dict[str, str]:
+    links = {}
+    if page and older:
+        links["next"] = _write_cursor(page[-1])
+    if page and newer:
+        links["previous"] = _write_cursor(page[0])
+    return links
+
+
+def _write_cursor(run: Run) -> str:
+    place = {"c": run.created_at, "r": bare(run.id)}
+    return base64.b64encode(orjson.dumps(place)).decode()
+
+
+def _cursor(text: str | None) -> tuple[int, str] | None:
+    """The place that a cursor names; garbage names none, as on the real server."""
+    if not text:
+        return None
+    try:
+        place = orjson.loads(base64.b64decode(text, validate=True))
+        return int(place["c"]), f"run_{place['r']}"
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _filter(call: Call) -> Wanted:
+    return wanted_by(call.query, call.api_version, call.world)
+
+
+def wanted_by(query: QueryParams, version: str | None, world: World) -> Wanted:
+    """Whether a run passes the filters of a query."""
+    checks = [
+        _statuses(query, version),
+        _among(query, "filter[taskIdentifier]", lambda run: [run.task]),
+        _among(query, "filter[version]", lambda run: [run.version or ""]),
+        _among(query, "filter[tag]", lambda run: run.tags),
+        _among(query, "filter[queue]", lambda run: [run.queue]),
+        _among(query, "filter[machine]", lambda run: [run.machine]),
+        _among(query, "filter[region]", lambda run: [bare(run.env)]),
+        _among(query, "filter[schedule]", lambda run: [run.schedule or ""]),
+        _among(query, "filter[batch]", lambda run: [run.batch or ""]),
+        _flag(query, "filter[isTest]", lambda run: run.is_test),
+        _root_only(query),
+        _of_bulk_action(query, world),
+        *_created(query, world.now()),
+    ]
+    kept = [check for check in checks if check is not None]
+    return lambda run: all(check(run) for check in kept)
+
+
+def _statuses(query: QueryParams, version: str | None) -> Wanted | None:
+    text = query.get("filter[status]")
+    if not text:
+        return None
+    words = set(text.split(","))
+    unknown = sorted(words - API_STATUSES)
+    if unknown:
+        raise query_error(
+            code="custom",
+            message=f"Invalid status values: {', '.join(unknown)}",
+            path=["filter[status]"],
+        )
+    return lambda run: api_status(run.status, version) in words
+
+
+def _among(query: QueryParams, name: str, values: Callable[[Run], list[str]]) -> Wanted | None:
+    text = query.get(name)
+    if not text:
+        return None
+    wanted = set(text.split(","))
+    return lambda run: bool(wanted.intersection(values(run)))
+
+
+def _flag(query: QueryParams, name: str, value: Callable[[Run], bool]) -> Wanted | None:
+    text = query.get(name)
+    return None if text is None else lambda run: value(run) == (text == "true")
+
+
+def _of_bulk_action(query: QueryParams, world: World) -> Wanted | None:
+    bulk = query.get("filter[bulkAction]")
+    if not bulk:
+        return None
+    action = world.bulk_actions.get(bulk)
+    chosen = frozenset(action.runs if action else ())
+    return lambda run: run.id in chosen
+
+
+def _root_only(query: QueryParams) -> Wanted | None:
+    return (lambda run: run.parent is None) if query.get("filter[rootOnly]") == "true" else None
+
+
+def _created(query: QueryParams, now: int) -> list[Wanted]:
+    checks: list[Wanted] = []
+    start = _moment(query.get("filter[createdAt][from]"))
+    end = _moment(query.get("filter[createdAt][to]"))
+    period = duration(query.get("filter[createdAt][period]") or "")
+    if start is not None:
+        checks.append(lambda run: run.created_at >= start)
+    if end is not None:
+        checks.append(lambda run: run.created_at <= end)
+    if period is not None:
+        checks.append(lambda run: run.created_at >= now - period)
+    return checks
+
+
+def _moment(text: str | None) -> int | None:
+    if not text:
+        return None
+    return int(text) if text.isdigit() else from_iso(text)
+
+
+def pages(query: QueryParams, items: list[Any], most: int = MAX_PAGE) -> tuple[list[Any], Any]:
+    """One page of the older kind (`page`, `perPage`), and what it says about the others."""
+    number, size = _positive(query, "page", 1), min(_positive(query, "perPage", most), most)
+    total = -(-len(items) // size)
+    start = (number - 1) * size
+    about = {"currentPage": number, "totalPages": total, "count": len(items)}
+    return items[start : start + size], about
+
+
+def _positive(query: QueryParams, name: str, default: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    issue = {
+        "code": "too_small",
+        "minimum": 0,
+        "type": "number",
+        "inclusive": False,
+        "exact": False,
+        "message": "Number must be greater than 0",
+        "path": [name],
+    }
+    raise Refusal(400, {"error": "Invalid request parameters", "issues": [issue]})

@@ -1,0 +1,189 @@
+"""Queues and named concurrency limits: read, paused, overridden."""
+
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.responses import Response
+
+from turnout_triggerdev_double.server.errors import refused
+from turnout_triggerdev_double.server.records import Limit, Queue
+from turnout_triggerdev_double.server.rest.listing import pages
+from turnout_triggerdev_double.server.times import maybe_iso
+from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.world import World
+
+MAX_LIMIT = 100_000
+
+
+def _shown(world: World, queue: Queue) -> dict[str, Any]:
+    is_task = queue.name.startswith("task/")
+    current = queue.limit if queue.override is None else queue.override
+    return {
+        "id": queue.id,
+        "name": queue.name.removeprefix("task/"),
+        "type": "task" if is_task else "custom",
+        "running": world.lanes.holders(("queue", queue.env, queue.name)),
+        "queued": world.queued[(queue.env, queue.name)],
+        "paused": queue.paused,
+        "concurrencyLimit": current,
+        "concurrency": {
+            "current": current,
+            "base": None if queue.override is None else queue.limit,
+            "override": queue.override,
+            "overriddenBy": None,
+            "overriddenAt": maybe_iso(queue.overridden_at),
+        },
+        "releaseConcurrencyOnWaitpoint": True,
+    }
+
+
+def list_queues(call: Call) -> Response:
+    """`GET /api/v1/queues`, by name."""
+    mine = [queue for queue in call.world.queues.values() if queue.env == call.env.id]
+    mine.sort(key=lambda queue: queue.name.removeprefix("task/"))
+    page, about = pages(call.query, mine)
+    shown = [
+        {**_shown(call.world, queue), "concurrencyLimitOverridePercent": None} for queue in page
+    ]
+    return answer({"data": shown, "pagination": about})
+
+
+def _queue(call: Call, kind: str) -> Queue:
+    name = unquote(str(call.params["queue"]))
+    for queue in call.world.queues.values():
+        if queue.env != call.env.id:
+            continue
+        wanted = {"id": queue.id, "task": queue.name.removeprefix("task/")}.get(kind, queue.name)
+        is_task = queue.name.startswith("task/")
+        if wanted == name and (kind == "id" or is_task == (kind == "task")):
+            return queue
+    raise refused(404, "queue-not-found")
+
+
+def retrieve(call: Call) -> Response:
+    """`GET /api/v1/queues/{queue}?type=id|task|custom`."""
+    queue = _queue(call, call.query.get("type", "id"))
+    return answer({**_shown(call.world, queue), "concurrencyLimitOverridePercent": None})
+
+
+def pause(call: Call) -> Response:
+    """`POST /api/v1/queues/{queue}/pause`: `action` is pause or resume."""
+    body = call.fields()
+    queue = _queue(call, str(body.get("type", "id")))
+    queue.paused = _paused(body)
+    return _changed(call, queue)
+
+
+def _paused(body: dict[str, Any]) -> bool:
+    if body.get("action") not in {"pause", "resume"}:
+        raise refused(400, 'Validation error: Invalid enum value at "action"')
+    return bool(body["action"] == "pause")
+
+
+def override(call: Call) -> Response:
+    """`POST /api/v1/queues/{queue}/concurrency/override`."""
+    body = call.fields()
+    queue = _queue(call, str(body.get("type", "id")))
+    queue.override = _limit_value(body, "concurrencyLimit")
+    queue.overridden_at = call.world.now()
+    return _changed(call, queue)
+
+
+def _limit_value(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or not 0 <= value <= MAX_LIMIT:
+        raise refused(400, f'Validation error: Expected 0 to {MAX_LIMIT} at "{name}"')
+    return value
+
+
+def reset(call: Call) -> Response:
+    """`POST /api/v1/queues/{queue}/concurrency/reset`."""
+    queue = _queue(call, str(call.fields().get("type", "id")))
+    if queue.override is None:
+        raise refused(400, "Queue is not overridden")
+    queue.override = queue.overridden_at = None
+    return _changed(call, queue)
+
+
+def _changed(call: Call, queue: Queue) -> Response:
+    call.world.store.put(queue)
+    _look_again(call)
+    return answer(_shown(call.world, queue))
+
+
+def _look_again(call: Call) -> None:
+    call.world.lanes.unblock_all()
+    call.world.notices.work_arrived(call.env.id)
+
+
+def _shown_limit(world: World, limit: Limit) -> dict[str, Any]:
+    def side(name: str, base: int | None) -> dict[str, Any]:
+        override = (limit.override or {}).get(name)
+        return {
+            "current": base if override is None else override,
+            "base": base,
+            "override": override,
+            "overriddenAt": maybe_iso(limit.overridden_at),
+        }
+
+    return {
+        "id": limit.id,
+        "name": limit.name,
+        "perKey": side("perKey", limit.per_key),
+        "total": side("total", limit.total),
+        "running": world.lanes.holders(("limit", limit.env, limit.name)),
+        "queued": 0,
+        "paused": limit.paused,
+    }
+
+
+def list_limits(call: Call) -> Response:
+    """`GET /api/v1/concurrency-limits`, by name."""
+    mine = [limit for limit in call.world.limits.values() if limit.env == call.env.id]
+    mine.sort(key=lambda limit: limit.name)
+    page, about = pages(call.query, mine)
+    return answer({"data": [_shown_limit(call.world, each) for each in page], "pagination": about})
+
+
+def _limit(call: Call) -> Limit:
+    limit = call.world.limits.get((call.env.id, unquote(str(call.params["limit"]))))
+    if limit is None:
+        raise refused(404, "concurrency-limit-not-found")
+    return limit
+
+
+def retrieve_limit(call: Call) -> Response:
+    """`GET /api/v1/concurrency-limits/{limit}`."""
+    return answer(_shown_limit(call.world, _limit(call)))
+
+
+def override_limit(call: Call) -> Response:
+    """`POST /api/v1/concurrency-limits/{limit}/override {perKey?, total?}`."""
+    limit, body = _limit(call), call.fields()
+    if body.get("concurrencyKey") is not None:
+        raise refused(422, "Overrides of single keys are not served by this double")
+    limit.override = {
+        name: _limit_value(body, name) for name in ("perKey", "total") if name in body
+    }
+    limit.overridden_at = call.world.now()
+    return _changed_limit(call, limit)
+
+
+def reset_limit(call: Call) -> Response:
+    """`POST /api/v1/concurrency-limits/{limit}/reset`."""
+    limit = _limit(call)
+    limit.override = limit.overridden_at = None
+    return _changed_limit(call, limit)
+
+
+def pause_limit(call: Call) -> Response:
+    """`POST /api/v1/concurrency-limits/{limit}/pause`."""
+    limit = _limit(call)
+    limit.paused = _paused(call.fields())
+    return _changed_limit(call, limit)
+
+
+def _changed_limit(call: Call, limit: Limit) -> Response:
+    call.world.store.put(limit)
+    _look_again(call)
+    return answer(_shown_limit(call.world, limit))

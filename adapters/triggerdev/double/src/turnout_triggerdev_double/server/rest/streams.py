@@ -1,0 +1,123 @@
+"""Realtime streams of a run: created, written in parts, read as server-sent events.
+
+Source: a self-hosted 4.5.12 server without S2, which gives its streams the version `v1`; clients
+of either version write to such a one by POST. A stream ends for its reader when nothing comes for
+the time that the reader names, or with its run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+from starlette.responses import Response, StreamingResponse
+
+from turnout_triggerdev_double.server.errors import Refusal, query_error
+from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.statuses import TERMINAL
+from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.world import World
+
+TARGETS = ("self", "parent", "root")
+PATIENCE = 60.0
+MOST_PATIENCE = 600
+LOOK_EVERY = 0.1
+
+
+def create(call: Call) -> Response:
+    """`PUT /realtime/v1/streams/{run}/{target}/{stream}`."""
+    run = _target(call)
+    if run.status in TERMINAL:
+        raise Refusal(400, "Cannot initialize a realtime stream on a completed run")
+    return answer({"version": "v1"}, 202)
+
+
+def ingest(call: Call) -> Response:
+    """`POST /realtime/v1/streams/{run}/{target}/{stream}`: a part a line.
+
+    `x-resume-from-chunk` names the first line, so that one who resends doubles nothing.
+    """
+    run, client = _target(call), call.headers.get("x-client-id") or "default"
+    first = call.headers.get("x-resume-from-chunk") or "0"
+    if not first.isdecimal():
+        raise Refusal(400, f"Invalid X-Resume-From-Chunk header value: {first}")
+    lines = [each for each in call.body.decode("utf-8", "replace").splitlines() if each]
+    have = call.world.store.stream_length(run.id, _name(call), client)
+    for index, line in enumerate(lines, int(first)):
+        if index >= have:
+            _append(call.world, run, _name(call), client, line)
+    return Response(status_code=200)
+
+
+def append(call: Call) -> Response:
+    """`POST /realtime/v1/streams/{run}/{target}/{stream}/append`: one part, as JSON text."""
+    text = orjson.dumps(call.body.decode("utf-8", "replace")).decode()
+    _append(call.world, _target(call), _name(call), "append", text)
+    return answer({"ok": True})
+
+
+def last_chunk(call: Call) -> Response:
+    """`HEAD /realtime/v1/streams/{run}/{target}/{stream}`."""
+    client = call.headers.get("x-client-id") or "default"
+    have = call.world.store.stream_length(_target(call).id, _name(call), client)
+    return Response(status_code=200, headers={"x-last-chunk-index": str(have - 1)})
+
+
+def read(call: Call) -> Response:
+    """`GET /realtime/v1/streams/{run}/{stream}`; `Last-Event-ID` goes on after that part."""
+    run = _run(call)
+    text = call.headers.get("timeout-seconds")
+    if text is not None and not (text.isdecimal() and 0 < int(text) <= MOST_PATIENCE):
+        raise Refusal(400, "Invalid timeout seconds")
+    last = (call.headers.get("last-event-id") or "0").partition("-")[0]
+    after = int(last) if last.isdecimal() else 0
+    seconds = float(text) if text else PATIENCE
+    events = _events(call.world, run, _name(call), after, seconds)
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+async def _events(
+    world: World, run: Run, name: str, after: int, patience: float
+) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    heard = loop.time()
+    while not world.stopping.is_set() and loop.time() - heard < patience:
+        ended = run.status in TERMINAL
+        for number, part in world.store.stream(run.id, name, after):
+            heard, after = loop.time(), number
+            yield f"id: {number}-0\ndata: {part}\n\n"
+        if ended:
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def _append(world: World, run: Run, name: str, client: str, part: str) -> None:
+    world.store.put_part(run.id, name, client, part)
+
+
+def _name(call: Call) -> str:
+    return str(call.params["stream"])
+
+
+def _run(call: Call) -> Run:
+    run = call.world.runs.get(str(call.params["run"]))
+    if run is None or run.env != call.env.id:
+        raise Refusal(404, "Run not found")
+    return run
+
+
+def _target(call: Call) -> Run:
+    run, target = _run(call), str(call.params["target"])
+    if target not in TARGETS:
+        wrong = query_error(
+            received=target,
+            code="invalid_enum_value",
+            options=list(TARGETS),
+            path=["target"],
+            message=f"Invalid enum value. Expected 'self' | 'parent' | 'root', received '{target}'",
+        )
+        raise Refusal(400, {**wrong.body, "error": "Params Error"})
+    other = {"self": run.id, "parent": run.parent, "root": run.root}[target]
+    found = call.world.runs.get(other or "")
+    if found is None:
+        raise Refusal(404, "Target not found")
+    return found

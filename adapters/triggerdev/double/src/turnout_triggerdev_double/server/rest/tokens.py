@@ -1,0 +1,168 @@
+"""Waitpoint tokens: made, read, completed, listed; and waits that use no token."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from turnout_triggerdev_double.server import waiting
+from turnout_triggerdev_double.server.answers import token_answer
+from turnout_triggerdev_double.server.errors import not_found, refused
+from turnout_triggerdev_double.server.records import Run, Waitpoint
+from turnout_triggerdev_double.server.rest.listing import page_size
+from turnout_triggerdev_double.server.rest.triggers import token_headers
+from turnout_triggerdev_double.server.superjson import SUPERJSON
+from turnout_triggerdev_double.server.times import duration, from_iso, iso, moment_of
+from turnout_triggerdev_double.server.triggering import tag_list
+from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.world import World
+
+DEFAULT_TIMEOUT = 10 * 60_000
+MAX_OUTPUT = 512 * 1024
+_WAITABLE = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS"})
+
+
+def create(call: Call) -> Response:
+    """`POST /api/v1/waitpoints/tokens`; the same key gives the same token."""
+    body = call.fields()
+    key = body.get("idempotencyKey")
+    point = waiting.known_waitpoint(call.world, call.env.id, key)
+    cached = point is not None
+    if point is None:
+        now = call.world.now()
+        timeout = body.get("timeout")
+        due = moment_of(timeout, now) if timeout is not None else now + DEFAULT_TIMEOUT
+        if due is None:
+            raise refused(400, f"Invalid timeout: {timeout}")
+        point = waiting.new_waitpoint(
+            call.world,
+            call.env.id,
+            "MANUAL",
+            due=due,
+            key=key,
+            key_expires_at=_key_end(body, now),
+            tags=tag_list(body.get("tags")),
+        )
+    shown = {"id": point.id, "isCached": cached, "url": callback_url(call.world, point)}
+    return answer(shown, 200, token_headers(call))
+
+
+def _key_end(body: dict[str, Any], now: int) -> int | None:
+    length = duration(str(body.get("idempotencyKeyTTL") or ""))
+    return None if length is None else now + length
+
+
+def callback_url(world: World, point: Waitpoint) -> str:
+    """Where anyone who knows the address may complete the token."""
+    return f"{world.project.url}/api/v1/waitpoints/tokens/{point.id}/callback/{_seal(world, point)}"
+
+
+def _seal(world: World, point: Waitpoint) -> str:
+    key = world.environment(point.env).key.encode()
+    return hmac.new(key, point.id.encode(), hashlib.sha256).hexdigest()
+
+
+def _token(call: Call) -> Waitpoint:
+    point = call.world.waitpoints.get(str(call.params["token"]))
+    if point is None or point.env != call.env.id:
+        raise not_found("Waitpoint not found")
+    return point
+
+
+def retrieve(call: Call) -> Response:
+    """`GET /api/v1/waitpoints/tokens/{token}`."""
+    point = _token(call)
+    return answer(token_answer(point, callback_url(call.world, point)))
+
+
+def complete(call: Call) -> Response:
+    """`POST /api/v1/waitpoints/tokens/{token}/complete`; the first completion counts."""
+    point, body = _token(call), call.fields()
+    data = body.get("data")
+    _complete(call.world, point, data, given="data" in body)
+    return answer({"success": True})
+
+
+def callback(call: Call) -> Response:
+    """`POST …/callback/{seal}`: the whole body is the token's output."""
+    point = call.world.waitpoints.get(str(call.params["token"]))
+    if point is None or not hmac.compare_digest(_seal(call.world, point), call.params["seal"]):
+        raise refused(404, "Waitpoint not found")
+    _complete(call.world, point, call.json() if call.body else None, given=bool(call.body))
+    return answer({"success": True})
+
+
+def _complete(world: World, point: Waitpoint, data: Any, *, given: bool) -> None:
+    if not given:
+        waiting.complete(world, point, None, None)
+        return
+    text = data if isinstance(data, str) and _is_superjson(data) else None
+    output = text or orjson.dumps({"json": data}).decode()
+    if len(output) > MAX_OUTPUT:
+        raise refused(413, "Waitpoint output is too large")
+    waiting.complete(world, point, output, SUPERJSON)
+
+
+def _is_superjson(text: str) -> bool:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and "json" in value and set(value) <= {"json", "meta"}
+
+
+def list_tokens(call: Call) -> Response:
+    """`GET /api/v1/waitpoints/tokens`, newest first."""
+    size = page_size(call.query)
+    points = [
+        each
+        for each in call.world.waitpoints.values()
+        if each.env == call.env.id and each.type == "MANUAL"
+    ]
+    points.sort(key=lambda each: (each.created_at, each.id), reverse=True)
+    start = call.query.get("page[after]")
+    if start:
+        points = [each for each in points if each.id < start]
+    shown = [token_answer(p, callback_url(call.world, p)) for p in points[:size]]
+    links = {"next": points[size - 1].id} if len(points) > size else {}
+    return answer({"data": shown, "pagination": links})
+
+
+# Waits of a run, asked for by its worker
+
+
+def _waiting_run(call: Call) -> Run:
+    run = call.world.runs.get(str(call.params["run"]))
+    if run is None or run.env != call.env.id:
+        raise not_found("Run not found")
+    if run.execution_status not in _WAITABLE:
+        raise refused(409, f"Run {run.id} is not executing")
+    return run
+
+
+def wait_for_token(call: Call) -> Response:
+    """`POST /engine/v1/runs/{run}/waitpoints/tokens/{token}/wait`."""
+    run, point = _waiting_run(call), _token(call)
+    waiting.block(call.world, run, [{"waitpoint": point.id}])
+    return answer({"success": True})
+
+
+def wait_for_duration(call: Call) -> Response:
+    """`POST /engine/v1/runs/{run}/wait/duration`."""
+    run, body = _waiting_run(call), call.fields()
+    date = body.get("date")
+    until = from_iso(date) if isinstance(date, str) else None
+    if until is None:
+        raise refused(400, 'Validation error: Invalid date at "date"')
+    key = body.get("idempotencyKey")
+    point = waiting.known_waitpoint(call.world, call.env.id, key)
+    if point is None:
+        expires = _key_end(body, call.world.now())
+        point = waiting.new_waitpoint(
+            call.world, call.env.id, "DATETIME", due=until, key=key, key_expires_at=expires
+        )
+    waiting.block(call.world, run, [{"waitpoint": point.id}])
+    shown = {"waitUntil": iso(point.due or until), "waitpoint": {"id": point.id}}
+    return answer(shown)

@@ -1,0 +1,147 @@
+"""Keeps the records in one SQLite file; writes are grouped, and an answer waits for its group."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from turnout_triggerdev_double.server.records import (
+    Batch,
+    BulkAction,
+    Deployment,
+    Limit,
+    Queue,
+    Run,
+    Schedule,
+    Variable,
+    Waitpoint,
+    Worker,
+)
+
+type_of = {
+    kind.__name__: kind
+    for kind in (
+        *(Run, Waitpoint, Batch, Schedule, Worker, Queue, Limit, Variable, BulkAction),
+        Deployment,
+    )
+}
+
+Record = (
+    Run | Waitpoint | Batch | Schedule | Worker | Queue | Limit | Variable | BulkAction | Deployment
+)
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spans (trace TEXT, span TEXT, body BLOB, PRIMARY KEY (trace, span));
+CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, run TEXT, stream TEXT, client TEXT,
+    part TEXT);
+CREATE INDEX IF NOT EXISTS parts_of_a_stream ON parts (run, stream, number);
+CREATE TABLE IF NOT EXISTS packets (name TEXT PRIMARY KEY, body BLOB);
+"""
+
+
+class Store:
+    """The records on disk.
+
+    What `committed` has returned for survives a killed process; the machine's own crash is not
+    provided for, since the server is a double.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._sql = sqlite3.connect(folder / "triggerdev.sqlite" if folder else ":memory:")
+        self._sql.execute("PRAGMA journal_mode=WAL")
+        self._sql.execute("PRAGMA synchronous=OFF")
+        self._sql.executescript(_TABLES)
+        self._changed: dict[tuple[str, str], Record | None] = {}
+        self._spans: list[tuple[str, str, bytes]] = []
+        self._group: asyncio.Future[None] | None = None
+
+    def records(self) -> Iterator[Record]:
+        """Everything that was kept."""
+        for kind, body in self._sql.execute("SELECT kind, body FROM records ORDER BY kind, id"):
+            yield type_of[kind](**orjson.loads(body))
+
+    def put(self, record: Record) -> None:
+        """Keep the record as it is when its group is written."""
+        self._changed[(type(record).__name__, record.id)] = record
+
+    def drop(self, record: Record) -> None:
+        """Forget the record."""
+        self._changed[(type(record).__name__, record.id)] = None
+
+    def put_spans(self, spans: Iterable[dict[str, Any]]) -> None:
+        """Keep spans, each with its `traceId` and `spanId`; the later one of an id counts."""
+        self._spans.extend((span["traceId"], span["spanId"], orjson.dumps(span)) for span in spans)
+
+    def spans(self, trace: str) -> list[dict[str, Any]]:
+        """All spans of a trace."""
+        self.commit()
+        found = self._sql.execute("SELECT body FROM spans WHERE trace = ?", (trace,))
+        return [orjson.loads(body) for (body,) in found]
+
+    def put_packet(self, name: str, body: bytes) -> None:
+        """Keep a large payload or output."""
+        with self._sql:
+            self._sql.execute("INSERT OR REPLACE INTO packets VALUES (?, ?)", (name, body))
+
+    def packet(self, name: str) -> bytes | None:
+        """The large payload or output of this name."""
+        found = self._sql.execute("SELECT body FROM packets WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+    def put_part(self, run: str, stream: str, client: str, part: str) -> None:
+        """Keep the next part of a run's stream."""
+        with self._sql:
+            row = (run, stream, client, part)
+            self._sql.execute("INSERT INTO parts (run, stream, client, part) VALUES (?,?,?,?)", row)
+
+    def stream(self, run: str, stream: str, after: int) -> list[tuple[int, str]]:
+        """The parts of a stream behind that number, each with its own."""
+        found = self._sql.execute(
+            "SELECT number, part FROM parts WHERE run=? AND stream=? AND number>? ORDER BY number",
+            (run, stream, after),
+        )
+        return list(found)
+
+    def stream_length(self, run: str, stream: str, client: str) -> int:
+        """How many parts of a stream came from that client."""
+        found = self._sql.execute(
+            "SELECT count(*) FROM parts WHERE run=? AND stream=? AND client=?",
+            (run, stream, client),
+        )
+        return int(found.fetchone()[0])
+
+    async def committed(self) -> None:
+        """Return once all changes made until now are written."""
+        if not self._changed and not self._spans:
+            return
+        if self._group is None:
+            loop = asyncio.get_running_loop()
+            self._group = loop.create_future()
+            loop.call_soon(self.commit)
+        await asyncio.shield(self._group)
+
+    def commit(self) -> None:
+        """Write all changes in one transaction."""
+        group, self._group = self._group, None
+        changed, self._changed = self._changed, {}
+        spans, self._spans = self._spans, []
+        kept = [(kind, key, orjson.dumps(r)) for (kind, key), r in changed.items() if r]
+        gone = [key for key, record in changed.items() if record is None]
+        with self._sql:
+            self._sql.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", kept)
+            self._sql.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
+            self._sql.executemany("INSERT OR REPLACE INTO spans VALUES (?, ?, ?)", spans)
+        if group and not group.done():
+            group.set_result(None)
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self.commit()
+        self._sql.close()

@@ -1,0 +1,180 @@
+"""From an HTTP request to a handler and back: who calls, how often, with what body."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from turnout_triggerdev_double.server import access
+from turnout_triggerdev_double.server.errors import Refusal, refused
+from turnout_triggerdev_double.server.rates import Rates
+from turnout_triggerdev_double.server.records import Environment
+from turnout_triggerdev_double.server.world import World
+
+log = logging.getLogger(__name__)
+
+JSON_TYPE = "application/json; charset=utf-8"
+MAX_BODY = 3 * 1024 * 1024
+MAX_STREAM = 64 * 1024 * 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request, read and authorised."""
+
+    world: World
+    env: Environment
+    params: Mapping[str, Any]
+    query: QueryParams
+    headers: Headers
+    body: bytes
+    origin: str
+    public: bool = False
+    answer_headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def api_version(self) -> str | None:
+        """The API version that the caller speaks."""
+        return self.headers.get("x-trigger-api-version")
+
+    def json(self) -> Any:
+        """The body as JSON. Refuses an empty or a broken one."""
+        if not self.body.strip():
+            raise refused(400, "Request body is empty")
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise refused(400, "Invalid JSON") from error
+
+    def fields(self) -> dict[str, Any]:
+        """The body as a JSON object; an empty body counts as an empty object."""
+        value = self.json() if self.body.strip() else {}
+        if not isinstance(value, dict):
+            raise refused(400, "Validation error: Expected object")
+        return value
+
+
+Handler = Callable[[Call], Response | Awaitable[Response]]
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(value), status, media_type=JSON_TYPE, headers=headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How one method of a resource is answered.
+
+    `who` is `key` (an environment's key), `user` (a personal access token, or a key), `anyone`.
+    `scopes` are what a public token needs; with none, public tokens are refused. `plain_405` marks
+    the path whose other methods get an empty answer.
+    """
+
+    handler: Handler
+    who: str = "key"
+    scopes: tuple[str, ...] = ()
+    limited: bool = True
+    most: int = MAX_BODY
+    complaint: str = "Invalid API key"
+    plain_405: bool = False
+
+
+class Resource:
+    """All methods of one path, as an ASGI application."""
+
+    def __init__(self, world: World, rates: Rates, methods: Mapping[str, Method]) -> None:
+        self._world = world
+        self._rates = rates
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what it changed is on disk before the answer leaves."""
+        request = Request(scope, receive)
+        limits: dict[str, str] = {}
+        try:
+            response = await self._respond(request, limits)
+        except Refusal as refusal:
+            response = _refusal(refusal)
+        except ClientDisconnect:
+            return
+        except Exception:
+            # The outermost edge: one request fails, the server goes on.
+            log.exception("a request failed", extra={"action": "request", "path": request.url.path})
+            response = answer({"error": "Something went wrong"}, 500)
+        for name, value in limits.items():
+            response.headers.setdefault(name, value)
+        await self._world.store.committed()
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request, limits: dict[str, str]) -> Response:
+        method = self._methods.get(request.method)
+        if method is None:
+            _, known = next(iter(self._methods.items()))
+            limits |= self._limit(request, known)
+            raise _not_allowed(request.method, self._methods)
+        limits |= self._limit(request, method)
+        env, public = self._caller(request, method)
+        call = Call(
+            world=self._world,
+            env=env,
+            params=request.path_params,
+            query=request.query_params,
+            headers=request.headers,
+            body=await _body(request, method.most),
+            origin=self._world.project.url,
+            public=public,
+        )
+        result = method.handler(call)
+        return await result if inspect.isawaitable(result) else result
+
+    def _limit(self, request: Request, method: Method) -> dict[str, str]:
+        if not method.limited or method.who == "anyone":
+            return {}
+        token = access.bearer(request.headers.get("authorization"))
+        return self._rates.take(token, self._world.now())
+
+    def _caller(self, request: Request, method: Method) -> tuple[Environment, bool]:
+        world = self._world
+        if method.who == "anyone":
+            return world.environments[0], True
+        token = access.bearer(request.headers.get("authorization"))
+        if method.who == "user" and access.is_access_token(world, token):
+            return world.environments[0], False
+        if method.scopes and access.is_jwt(token):
+            wanted = [scope.format(**request.path_params) for scope in method.scopes]
+            return access.environment_of_jwt(world, token, wanted), True
+        return access.environment_of_key(world, token, method.complaint), False
+
+
+def _refusal(refusal: Refusal) -> Response:
+    if isinstance(refusal.body, str):
+        return PlainTextResponse(refusal.body, refusal.status, headers=refusal.headers)
+    return answer(refusal.body, refusal.status, headers=refusal.headers)
+
+
+def _not_allowed(method: str, known: Mapping[str, Method]) -> Refusal:
+    """What the real server says: nothing at all on a trigger, elsewhere an odd body."""
+    if any(each.plain_405 for each in known.values()):
+        return Refusal(405, "", headers={"allow": ", ".join(known)})
+    status = 400 if method == "GET" else 405
+    return Refusal(status, {"message": "Unexpected Server Error"})
+
+
+async def _body(request: Request, most: int) -> bytes:
+    if request.method in {"GET", "HEAD"}:
+        return b""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise refused(413, "Request body too large")
+        parts.append(part)
+    return b"".join(parts)

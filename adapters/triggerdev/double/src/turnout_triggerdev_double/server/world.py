@@ -1,0 +1,195 @@
+"""Everything the server knows, in memory, with the store behind it."""
+
+import asyncio
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from turnout_triggerdev_double.server.clock import Alarms, Clock
+from turnout_triggerdev_double.server.ids import new_id
+from turnout_triggerdev_double.server.lanes import Lane, Lanes, SlotKey, SlotLimit
+from turnout_triggerdev_double.server.notices import Notices
+from turnout_triggerdev_double.server.records import (
+    Batch,
+    BulkAction,
+    Deployment,
+    Environment,
+    Limit,
+    Queue,
+    Run,
+    Schedule,
+    Variable,
+    Waitpoint,
+    Worker,
+)
+from turnout_triggerdev_double.server.statuses import RELEASES_KEY
+from turnout_triggerdev_double.server.store import Record, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The one project that the server serves, and who it says is its user."""
+
+    id: str
+    ref: str
+    name: str
+    organization: str
+    user: str
+    access_token: str
+    url: str
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The records by id, the indexes over them, and the parts that move them."""
+
+    clock: Clock
+    store: Store
+    project: Project
+    environments: tuple[Environment, ...]
+    runs: dict[str, Run] = field(default_factory=dict)
+    waitpoints: dict[str, Waitpoint] = field(default_factory=dict)
+    batches: dict[str, Batch] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
+    bulk_actions: dict[str, BulkAction] = field(default_factory=dict)
+    deployments: dict[str, Deployment] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)
+    queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
+    limits: dict[tuple[str, str], Limit] = field(default_factory=dict)
+    variables: dict[tuple[str, str], Variable] = field(default_factory=dict)
+    current: dict[str, Worker] = field(default_factory=dict)
+    keys: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    token_keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    batch_keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    debounced: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    timeline: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+    tagged: dict[tuple[str, str], list[tuple[int, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    queued: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    connected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    owners: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    alarms: Alarms = field(init=False)
+    lanes: Lanes = field(init=False)
+    notices: Notices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.alarms = Alarms(self.clock)
+        self.lanes = Lanes(self._slots)
+        self.notices = Notices()
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return self.clock.now()
+
+    def environment(self, env: str) -> Environment:
+        """The environment of this id."""
+        return next(each for each in self.environments if each.id == env)
+
+    def add(self, record: Record) -> None:
+        """Take a record in, new or loaded, and index it."""
+        match record:
+            case Run():
+                self.runs[record.id] = record
+                insort(self.timeline[record.env], (record.created_at, record.id))
+                self.tag(record, record.tags)
+                if record.idempotency_key and record.status not in RELEASES_KEY:
+                    self.keys[(record.env, record.task, record.idempotency_key)] = record.id
+                if record.debounce_key:
+                    self.debounced[(record.env, record.task, record.debounce_key)] = record.id
+            case Waitpoint():
+                self.waitpoints[record.id] = record
+                self.token_keys[(record.env, record.idempotency_key)] = record.id
+            case Batch():
+                self.batches[record.id] = record
+                if record.idempotency_key:
+                    self.batch_keys[(record.env, record.idempotency_key)] = record.id
+            case Schedule():
+                self.schedules[record.id] = record
+            case BulkAction():
+                self.bulk_actions[record.id] = record
+            case _:
+                self._add_declared(record)
+
+    def _add_declared(self, record: Deployment | Worker | Queue | Limit | Variable) -> None:
+        match record:
+            case Deployment():
+                self.deployments[record.id] = record
+            case Worker():
+                self.workers[record.id] = record
+                known = self.current.get(record.env)
+                if record.promoted and (known is None or _since(known) <= _since(record)):
+                    self.current[record.env] = record
+            case Queue():
+                self.queues[(record.env, record.name)] = record
+            case Limit():
+                self.limits[(record.env, record.name)] = record
+            case Variable():
+                self.variables[(record.env, record.name)] = record
+
+    def tag(self, run: Run, tags: Iterable[str]) -> None:
+        """Let the run be found by these tags."""
+        for tag in tags:
+            insort(self.tagged[(run.env, tag)], (run.created_at, run.id))
+
+    def stop(self) -> None:
+        """Let all who wait go."""
+        self.stopping.set()
+        for env in self.environments:
+            self.notices.work_arrived(env.id)
+            self.notices.run_moved(env.id, "")
+
+    def queue(self, env: str, name: str) -> Queue:
+        """The queue of this name, made when it is not there."""
+        found = self.queues.get((env, name))
+        if found is None:
+            found = Queue(id=new_id("queue", self.now()), env=env, name=name)
+            self.queues[(env, name)] = found
+            self.store.put(found)
+        return found
+
+    def lane_of(self, run: Run) -> Lane:
+        """Where the run waits: runs of one lane need the same slots."""
+        limits = run.limits if run.limits is not None else self.named_limits(run)
+        return (run.env, run.queue, run.concurrency_key, run.task, tuple(limits))
+
+    def named_limits(self, run: Run) -> list[str]:
+        """The named limits that the run's task declares."""
+        worker = self.current.get(run.env)
+        task = worker.tasks.get(run.task, {}) if worker else {}
+        return list((task.get("concurrency") or {}).get("limits") or [])
+
+    def slot_keys(self, run: Run) -> list[SlotKey]:
+        """The slots that the run holds while a worker has it."""
+        return [key for key, _ in self._slots(self.lane_of(run))]
+
+    def _slots(self, lane: Lane) -> Iterable[SlotLimit]:
+        env, queue_name, key, task, limits = lane
+        assert isinstance(env, str)
+        assert isinstance(queue_name, str)
+        assert isinstance(limits, tuple)
+        yield ("env", env), self.environment(env).concurrency
+        queue = self.queues.get((env, queue_name))
+        if queue is not None:
+            allowed = queue.limit if queue.override is None else queue.override
+            paused = 0 if queue.paused else None
+            yield ("queue", env, queue_name), paused if paused is not None else queue.total
+            yield ("queue", env, queue_name, key), allowed
+        for name in (f"task/{task}", *limits):
+            limit = self.limits.get((env, name))
+            if limit is None:
+                continue
+            yield ("limit", env, name), 0 if limit.paused else _effective(limit, "total")
+            yield ("limit", env, name, key), _effective(limit, "perKey")
+
+
+def _since(worker: Worker) -> int:
+    return max(worker.created_at, worker.current_since)
+
+
+def _effective(limit: Limit, which: str) -> int | None:
+    if limit.override is not None and which in limit.override:
+        return limit.override[which]
+    return limit.total if which == "total" else limit.per_key

@@ -1,0 +1,87 @@
+"""The server's rate limits: a refused request is held back, and goes again when it may.
+
+A server counts in buckets (4.5.12: `/api`, `/engine` and, apart from them, deployments). Every
+counted answer has `x-ratelimit-remaining` and `x-ratelimit-reset` (milliseconds since the epoch,
+by the server's clock); a 429 says it again in its body, `secondsUntilReset`, and has no Retry-After
+header, which is followed all the same.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
+
+from turnout_triggerdev_double.standin.wire import Answer
+
+LIMITED = 429
+SHORTEST, UNTOLD, LONGEST = 0.2, 5.0, 60.0
+"""Seconds of a pause: at least, where the server does not say, and at most."""
+SPREAD = 0.25
+"""Those who waited come back over so much of the pause, not at once."""
+log = logging.getLogger("turnout_triggerdev_double.standin")
+
+
+class Limits:
+    """When requests may go, for each of the server's buckets."""
+
+    def __init__(self) -> None:
+        self._opens_at: dict[str, float] = {}
+
+    async def kept(self, path: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask until the answer is no 429; it was not acted upon, so nothing is done twice."""
+        bucket = path.split("/", 2)[1]
+        while True:
+            await self._passed(bucket)
+            answer = await ask()
+            if answer.status != LIMITED:
+                self._used_up(bucket, answer)
+                return answer
+            pause = pause_of(answer)
+            log.warning("held back by the server", extra={"action": "limit", "seconds": pause})
+            self._close(bucket, pause)
+
+    async def _passed(self, bucket: str) -> None:
+        while True:
+            left = self._opens_at.get(bucket, 0.0) - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left * (1 + SPREAD * random.random()))  # noqa: S311 only spreads
+
+    def _used_up(self, bucket: str, answer: Answer) -> None:
+        """Close if this was the last request that the limit allows."""
+        if answer.headers.get("x-ratelimit-remaining") == "0":
+            self._close(bucket, pause_of(answer))
+
+    def _close(self, bucket: str, pause: float) -> None:
+        self._opens_at[bucket] = max(self._opens_at.get(bucket, 0.0), time.monotonic() + pause)
+
+
+def pause_of(answer: Answer) -> float:
+    """Seconds until the server will take requests again, as it says, within bounds."""
+    told = (
+        _number(answer.headers.get("retry-after")),
+        _number(answer.fields().get("secondsUntilReset")),
+        _until_reset(answer),
+    )
+    seconds = next((each for each in told if each is not None), UNTOLD)
+    return min(max(seconds, SHORTEST), LONGEST)
+
+
+def _until_reset(answer: Answer) -> float | None:
+    """The reset is a moment by the server's clock, and so is the answer's own date."""
+    reset = _number(answer.headers.get("x-ratelimit-reset"))
+    if reset is None:
+        return None
+    try:
+        now = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except ValueError:
+        now = time.time()
+    return reset / 1000 - now
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        return float(value) if value.isdecimal() else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

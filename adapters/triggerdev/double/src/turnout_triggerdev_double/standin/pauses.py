@@ -1,0 +1,39 @@
+"""How long to pause, at the least, before the service is asked again."""
+
+import time
+from collections.abc import Callable
+
+from turnout_triggerdev_double.standin.messages import Next
+
+LONGEST = 2.0
+LONG = 2 * LONGEST
+"""A wait that took longer than this was a wait, whatever the clocks say."""
+
+
+class Pauses:
+    """Doubles the pause while the answer stays the same.
+
+    The moment of a wait is the service's. Where this clock is ahead of that one the moment is past
+    here and not there, and the service gives the same wait again; to ask at once would ask without
+    end.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._asked: tuple[int, int | None] | None = None
+        self._times = 0
+        self._at = 0.0
+
+    def least(self, answer: Next, first: float) -> float:
+        """Seconds for this answer; `first` when it is another answer than the last one."""
+        asked = (answer.seq, None if answer.park is None else answer.park.until)
+        again = asked == self._asked and self._now() - self._at < LONG
+        self._times = self._times + 1 if again else 0
+        self._asked, self._at = asked, self._now()
+        grown: float = first * 2 ** min(self._times, 16)
+        return max(first, min(LONGEST, grown))
+
+    @property
+    def again(self) -> bool:
+        """Whether the last answer was the same as the one before it, and came soon after it."""
+        return self._times > 0

@@ -1,0 +1,169 @@
+"""The process: takes runs from the server and works on many of them at once."""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from typing import Any
+
+import httpx
+
+from turnout_triggerdev_double.standin.attempt import Tools, VendorRun
+from turnout_triggerdev_double.standin.definition import Definition
+from turnout_triggerdev_double.standin.server import Server, ServerRefused
+from turnout_triggerdev_double.standin.service import Service
+from turnout_triggerdev_double.standin.settings import Settings
+from turnout_triggerdev_double.standin.spans import Spans
+from turnout_triggerdev_double.standin.wire import NoAnswer, Wire
+
+HEARTBEAT = 30.0
+AGAIN_AFTER = 0.5
+LONGEST_AWAY = 5.0
+BETWEEN_POLLS = 0.25
+LOOK_EVERY, LOOKS_A_SECOND = 1.0, 15
+"""Seconds between looks at every run, where the server does not tell which ones moved; longer when
+there are many, since a real server allows 40 calls of this kind a second in all."""
+log = logging.getLogger("turnout_triggerdev_double.standin")
+
+
+class Runner:
+    """Registers the definition's tasks, then works until it is stopped."""
+
+    def __init__(self, definition: Definition, settings: Settings) -> None:
+        self._definition = definition
+        self._settings = settings
+        self._runs: dict[str, VendorRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Event()
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._polling = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then say goodbye to the server."""
+        settings = self._settings
+        service_url = settings.service or self._definition.service
+        headers = {"authorization": f"Bearer {settings.secret_key}"}
+        async with (
+            Wire(settings.api_url, headers) as to_server,
+            Wire(service_url) as to_service,
+        ):
+            owner = f"standin_{uuid.uuid4().hex[:16]}"
+            server = Server(
+                to_server, settings.api_url, settings.secret_key, settings.project, owner
+            )
+            spans = Spans(server)
+            tools = Tools(
+                definition=self._definition.digest,
+                service_url=service_url,
+                probes=frozenset(each.id for each in self._definition.tasks if each.probe),
+                budgets={each.id: each.max_attempts for each in self._definition.tasks},
+                server=server,
+                service=Service(to_service, settings.signing_keys),
+                spans=spans,
+                slots=self._slots,
+            )
+            helpers = [
+                asyncio.create_task(self._listen(server)),
+                asyncio.create_task(self._beat(server)),
+                asyncio.create_task(spans.run()),
+                asyncio.create_task(self._take_runs(tools)),
+                asyncio.create_task(self._look_again()),
+            ]
+            stopping = asyncio.create_task(stop.wait())
+            done, _ = await asyncio.wait([stopping, *helpers], return_when=asyncio.FIRST_COMPLETED)
+            await self._goodbye(server, [stopping, *helpers, *self._tasks])
+            for task in done - {stopping}:
+                task.result()
+
+    async def _goodbye(self, server: Server, tasks: list[asyncio.Task[Any]]) -> None:
+        held = list(self._runs)
+        for task in tasks:
+            if not task.done():
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if held:
+            with contextlib.suppress(NoAnswer):
+                await server.disconnect(held)
+
+    async def _take_runs(self, tools: Tools) -> None:
+        worker = await self._register(tools.server)
+        self._polling = not await tools.server.holds_polls()
+        wait = AGAIN_AFTER
+        while True:
+            free = await self._free_slots()
+            try:
+                messages = await tools.server.dequeue(worker, free)
+            except NoAnswer as error:
+                log.warning("the server is away", extra={"action": "dequeue", "error": str(error)})
+                await asyncio.sleep(wait)
+                wait = min(LONGEST_AWAY, wait * 2)
+                worker = await self._register(tools.server)
+                continue
+            wait = AGAIN_AFTER
+            for message in messages:
+                self._begin(message, tools)
+            if self._polling and not messages:
+                await asyncio.sleep(BETWEEN_POLLS)
+
+    async def _register(self, server: Server) -> str:
+        if not self._settings.registers:
+            return ""
+        wait = AGAIN_AFTER
+        while True:
+            try:
+                worker = await server.register(self._definition)
+            except NoAnswer:
+                await asyncio.sleep(wait)
+                wait = min(LONGEST_AWAY, wait * 2)
+                continue
+            log.info("registered", extra={"action": "register", "worker": worker})
+            return worker
+
+    async def _free_slots(self) -> int:
+        """How many runs may be taken now; waits until there is room for one."""
+        while (free := self._settings.concurrency - self._executing()) <= 0:
+            self._free.clear()
+            await self._free.wait()
+        return free
+
+    def _executing(self) -> int:
+        return sum(not run.idle for run in self._runs.values())
+
+    def _begin(self, message: dict[str, Any], tools: Tools) -> None:
+        run = VendorRun(message, tools, self._free.set)
+        if run.id in self._runs:
+            return
+        self._runs[run.id] = run
+        task = asyncio.create_task(run.work())
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._end(run, done))
+
+    def _end(self, run: VendorRun, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._runs.pop(run.id, None)
+        self._free.set()
+
+    async def _listen(self, server: Server) -> None:
+        """Keep presence; after every new start of it, look at all runs."""
+        while True:
+            try:
+                async for moved in server.moves():
+                    for run in [self._runs.get(moved)] if moved else list(self._runs.values()):
+                        if run is not None:
+                            run.moved()
+            except httpx.HTTPError as error:
+                log.info("presence ended", extra={"action": "presence", "error": str(error)})
+            await asyncio.sleep(AGAIN_AFTER)
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(max(LOOK_EVERY, len(self._runs) / LOOKS_A_SECOND))
+            for run in list(self._runs.values()) if self._polling else ():
+                run.moved()
+
+    async def _beat(self, server: Server) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            for run in list(self._runs.values()):
+                with contextlib.suppress(NoAnswer, ServerRefused):
+                    await server.heartbeat(run.id, run.snapshot)

@@ -1,0 +1,93 @@
+"""Spans of runs and steps, exported in groups as OTLP JSON."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from turnout_triggerdev_double.standin.server import Server
+from turnout_triggerdev_double.standin.wire import NoAnswer
+
+EVERY = 0.25
+MOST_KEPT = 10_000
+MOST_AT_ONCE = 500
+
+
+class Spans:
+    """Ended spans on their way to the server; when it is away the newest are kept."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._ended: list[dict[str, Any]] = []
+
+    @contextmanager
+    def span(
+        self, run: str, attempt: int, parent: tuple[str, str], name: str, icon: str
+    ) -> Iterator[dict[str, Any]]:
+        """A span that ends with the block; what is put into the dict becomes its attributes."""
+        shown: dict[str, Any] = {}
+        span_id, start = secrets.token_hex(8), time.time_ns()
+        shown["$id"] = span_id
+        failed = False
+        try:
+            yield shown
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            del shown["$id"]
+            failed = failed or shown.get("outcome") in {"failed", "retry", "timed_out"}
+            attributes = {
+                "ctx.run.id": run,
+                "ctx.attempt.number": attempt,
+                "$style.icon": icon,
+                **{f"turnout.{key}": value for key, value in shown.items() if value is not None},
+            }
+            span = {
+                "traceId": parent[0],
+                "spanId": span_id,
+                "parentSpanId": parent[1],
+                "name": name,
+                "kind": 1,
+                "startTimeUnixNano": str(start),
+                "endTimeUnixNano": str(time.time_ns()),
+                "attributes": [_attribute(key, value) for key, value in attributes.items()],
+                "status": {"code": 2 if failed else 1},
+            }
+            self._ended.append(span)
+            del self._ended[:-MOST_KEPT]
+
+    async def run(self) -> None:
+        """Export for ever."""
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Export what has ended."""
+        while self._ended:
+            group, self._ended = self._ended[:MOST_AT_ONCE], self._ended[MOST_AT_ONCE:]
+            scope = {"scope": {"name": "turnout"}, "spans": group}
+            export = {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [scope]}]}
+            try:
+                await self._server.send_spans(export)
+            except NoAnswer:
+                self._ended = group + self._ended
+                return
+
+
+def _attribute(key: str, value: Any) -> dict[str, Any]:
+    match value:
+        case bool():
+            kind: dict[str, Any] = {"boolValue": value}
+        case int():
+            kind = {"intValue": str(value)}
+        case float():
+            kind = {"doubleValue": value}
+        case dict():
+            kind = {"stringValue": str(value.get("message") or value)[:1000]}
+        case _:
+            kind = {"stringValue": str(value)[:1000]}
+    return {"key": key, "value": kind}
