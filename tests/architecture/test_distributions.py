@@ -1,0 +1,48 @@
+"""An installed folder declares what it imports, so each works alone."""
+
+import ast
+import sys
+from importlib import metadata
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.architecture.distributions import Distribution, distributions, imported_names
+
+
+def _owners() -> dict[str, set[str]]:
+    """Give the distributions that hold each import package, our own ones included."""
+    owners = {
+        name: {canonicalize_name(owner) for owner in installed}
+        for name, installed in metadata.packages_distributions().items()
+    }
+    for distribution in distributions():
+        for package in distribution.packages:
+            owners[package.name] = {distribution.name}
+    return owners
+
+
+@pytest.mark.parametrize(
+    "distribution", distributions(), ids=lambda distribution: distribution.name
+)
+def test_a_distribution_imports_only_what_it_declares(distribution: Distribution) -> None:
+    """A package that is imported and not declared is missing where the folder is installed alone.
+
+    So the runtime knows no vendor: it declares no vendor's SDK, and no adapter.
+    """
+    owners = _owners()
+    declared = distribution.requirements | {distribution.name}
+    undeclared = {
+        f"{path.relative_to(distribution.folder)}: {name}"
+        for path in distribution.modules()
+        for name in imported_names(ast.parse(path.read_text()))
+        if name not in sys.stdlib_module_names and not owners.get(name, set()) & declared
+    }
+    assert undeclared == set()
+
+
+def test_the_runtime_requires_no_other_folder_of_this_repository() -> None:
+    """Adapters, offline servers, kit, audit and demo may need the runtime, never the reverse."""
+    runtime, *others = distributions()
+    assert runtime.name == "turnout"
+    assert runtime.requirements & {distribution.name for distribution in others} == set()
