@@ -18,7 +18,14 @@ from turnout.local.processes import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "migration_docs").rglob("*.md")]
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "migration_docs").rglob("*.md"),
+        *ROOT.glob("adapters/*/README.md"),
+        *ROOT.glob("adapters/*/docs/*.md"),
+        *ROOT.glob("adapters/*/double/README.md"),
+    ]
 )
 
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -98,7 +98,7 @@ def _unreachable(url: str, why: str) -> Probing:
         ok=False,
         text=f"the worker cannot reach {url}: {why}",
         fix="set TURNOUT_SERVICE_URL to an address that the worker reaches, and start the service"
-        " there; a tunnel in development (migration_docs/triggerdev_network.md)",
+        " there; a tunnel in development (adapters/triggerdev/docs/network.md)",
     )
 
 
