@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         not os.environ.get("TURNOUT_TRIGGER_CLI"),
-        reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages (adapters/triggerdev/scripts/worker)",
+        reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages",
     ),
 ]
 SIGNING_KEY = "whsec_" + "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="

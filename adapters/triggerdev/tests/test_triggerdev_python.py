@@ -1,7 +1,7 @@
 """The vendor's own way for Python scripts, as the example in `examples/python` shows it.
 
 By the unmodified CLI, on the offline server; `TURNOUT_TRIGGER_PYTHON` names a folder with the
-worker's packages and @trigger.dev/python (`adapters/triggerdev/scripts/worker --python`). Skipped aloud without it.
+worker's packages and @trigger.dev/python (`../scripts/worker --python`). Skipped aloud without it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         not os.environ.get("TURNOUT_TRIGGER_PYTHON"),
-        reason="set TURNOUT_TRIGGER_PYTHON (adapters/triggerdev/scripts/worker --python)",
+        reason="set TURNOUT_TRIGGER_PYTHON (../scripts/worker --python)",
     ),
 ]
 EXAMPLE = Path(__file__).parents[1] / "examples/python"

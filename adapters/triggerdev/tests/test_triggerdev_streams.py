@@ -1,7 +1,7 @@
 """What a run streams reaches the platform: service, TypeScript worker, offline server, SDK.
 
 `TURNOUT_TRIGGER_CLI` names a folder in which the worker's packages are installed
-(`adapters/triggerdev/scripts/worker` does it); without it this is skipped aloud.
+(`../scripts/worker` does it); without it this is skipped aloud.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         not os.environ.get("TURNOUT_TRIGGER_CLI"),
-        reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages (adapters/triggerdev/scripts/worker)",
+        reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages",
     ),
 ]
 READER = Path(__file__).parent / "fixtures" / "read_stream.mjs"

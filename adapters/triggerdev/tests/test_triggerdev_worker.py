@@ -1,7 +1,7 @@
 """The TypeScript worker, run by the vendor's own CLI and SDK, on the offline server.
 
 `TURNOUT_TRIGGER_CLI` names a folder in which the worker's packages are installed
-(`adapters/triggerdev/scripts/worker` does it); without it this is skipped aloud. The service is a scripted peer.
+(`../scripts/worker` does it); without it this is skipped aloud. The service is a scripted peer.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         not os.environ.get("TURNOUT_TRIGGER_CLI"),
-        reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages (adapters/triggerdev/scripts/worker)",
+        reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages",
     ),
 ]
 SLOW = 60.0
