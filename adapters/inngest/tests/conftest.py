@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from turnout_inngest_double.options import Options
 
-# Test modules are imported by path, so what they share is put on the path by hand.
+# Test modules are imported by path, so the folders of what they share are put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from inngest_lab import Lab, free_port
