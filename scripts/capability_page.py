@@ -18,13 +18,13 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
+from turnout_dev.devserver import DevServer, DevSetup
+from turnout_testing.conformance.behaviours import BEHAVIOURS
+
 from turnout.bootstrap import open_turnout, read_settings
 from turnout.bootstrap.adapters import EMBEDDED, GROUP
-from turnout.conformance.behaviours import BEHAVIOURS
-from turnout.model.devservers import DevSetup
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App
-from turnout.ports.devserver import DevServer
 
 PAGE = Path("migration_docs/capabilities.md")
 KEPT = Path("migration_docs/conformance")

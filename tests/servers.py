@@ -18,8 +18,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-
-from turnout.local.processes import die_with_parent
+from turnout_dev.supervisor import die_with_parent
 
 
 @dataclass(frozen=True, kw_only=True)

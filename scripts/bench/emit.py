@@ -23,11 +23,11 @@ from typing import Any
 import httpx
 import inngest
 from run_store import postgres
+from turnout_dev.devserver import DevSetup
+from turnout_dev.installed import devservers
+from turnout_dev.supervisor import Supervisor, free_port
 
 from turnout import App, Context, Event, open_turnout, task
-from turnout.demo.setting import devservers
-from turnout.local.processes import Supervisor, free_port
-from turnout.model.devservers import DevSetup
 
 PAYLOAD = {"agent_id": "a-17", "notebook": "quarterly figures"}
 

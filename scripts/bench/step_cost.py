@@ -22,17 +22,17 @@ from typing import Any
 
 import httpx
 import uvicorn
+from turnout_dev.devserver import DevSetup
+from turnout_dev.installed import devserver
+from turnout_dev.supervisor import Supervisor, free_port
 
 from turnout import App, Context, Event, asgi, open_turnout, read_settings, task
 from turnout.bootstrap.adapters import EMBEDDED
 from turnout.bootstrap.live import Turnout
 from turnout.failpoints import COMMITS, POLLS
-from turnout.local.processes import Supervisor, free_port
-from turnout.model.devservers import DevSetup
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.sqlite import SqliteTransaction
 from turnout.stores.sql.statements import Many, Row, parts
-from turnout.testing.backends import devserver
 
 COUNTED = frozenset({*COMMITS, "load", "transitions", "deliveries", "children"}) - POLLS
 """Operations that a run causes, beside polls that took something for it; the others are the pump's

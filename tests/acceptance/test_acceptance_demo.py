@@ -14,8 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-
-from turnout.demo.plant import PLANTS, plant
+from turnout_demo.plant import PLANTS, plant
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 

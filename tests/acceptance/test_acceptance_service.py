@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from turnout_demo.client import ServiceClient
+from turnout_demo.journey import MODES
+from turnout_demo.setting import Stage, stage
+from turnout_demo.tasks import AgentRequest
+from turnout_dev.devserver import Process
+from turnout_dev.supervisor import Supervisor
 
-from turnout.demo.client import ServiceClient
-from turnout.demo.journey import MODES
-from turnout.demo.setting import Stage, stage
-from turnout.demo.tasks import AgentRequest
-from turnout.local.processes import Supervisor
-from turnout.model.devservers import Process
 from turnout.model.routing import DUAL
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(200)]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnout.local.processes import die_with_parent
+from turnout_dev.supervisor import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

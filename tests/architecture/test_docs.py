@@ -151,9 +151,9 @@ QUICK = (
 
 TRIED = """
 import asyncio, json, sys
-from turnout.conformance.behaviour import try_all
-from turnout.conformance.behaviours import BEHAVIOURS
-from turnout.testing.backends import open_backend
+from turnout_testing.conformance.behaviour import try_all
+from turnout_testing.conformance.behaviours import BEHAVIOURS
+from turnout_testing.backends import open_backend
 
 async def main():
     chosen = [each for each in BEHAVIOURS if each.name in sys.argv[1:]]

@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from turnout_testing.backends import conditions, open_backend
+from turnout_testing.conformance.contract import OrchestratorContract
+from turnout_testing.conformance.world import World
 
 from turnout.bootstrap.adapters import EMBEDDED
-from turnout.conformance.contract import OrchestratorContract
-from turnout.conformance.world import World
-from turnout.testing.backends import conditions, open_backend
 
 BACKEND = os.environ.get("TURNOUT_BACKEND", "memory")
 

@@ -48,11 +48,11 @@ from turnout_inngest.adoption.raising import ENDS_THE_RUN
 from turnout_inngest.ingress import Door
 from turnout_inngest_double.app import create_app
 from turnout_inngest_double.options import Options
+from turnout_testing.backends import open_backend
+from turnout_testing.conformance.world import World
 
-from turnout.conformance.world import World
 from turnout.errors import InvalidDefinition, UnknownRun
 from turnout.model.status import RunStatus
-from turnout.testing.backends import open_backend
 
 PATIENCE = 60.0
 REAL = "TURNOUT_INNGEST_URL"

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from turnout_inngest.caller import InngestCaller
 from turnout_inngest.plugin import plugin
 from turnout_inngest.said import receipt_of, said_of
+from turnout_testing.clock import TurnableClock
 
 import turnout
 from turnout import Context
@@ -22,7 +23,6 @@ from turnout.errors import ProviderRefused, ProviderUnavailable, UnmappedStatus
 from turnout.model.runs import Delivery, Wake
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.ports.caller import Surroundings
-from turnout.testing.clock import TurnableClock
 
 
 @turnout.task("job", on="do/job")

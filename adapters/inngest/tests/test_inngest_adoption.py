@@ -13,12 +13,12 @@ import adopted_hiding
 import adopted_shop
 import pytest
 from turnout_inngest.adoption import adopt
+from turnout_testing import run_task
+from turnout_testing.backends import open_backend
 
 from turnout import Event
 from turnout.errors import InvalidDefinition
 from turnout.model.status import RunStatus
-from turnout.testing import run_task
-from turnout.testing.backends import open_backend
 
 HERE = Path(__file__).parent
 SHOP = [adopted_shop.order, adopted_shop.told, adopted_shop.doubt]

@@ -8,11 +8,11 @@ import inngest
 import pytest
 from inngest_stage import until
 from turnout_inngest.adoption import adopt
+from turnout_testing import Ran, run_task
+from turnout_testing.backends import open_backend
 
 from turnout import Event
 from turnout.model.status import RunStatus
-from turnout.testing import Ran, run_task
-from turnout.testing.backends import open_backend
 
 client = inngest.Inngest(app_id="asked", is_production=False)
 MINUTE = 60_000

@@ -17,6 +17,7 @@ from inngest_stage import Stage, ended, start, until
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from turnout_inngest.skew import ServerTime
+from turnout_testing.clock import TurnableClock
 
 import turnout
 from turnout import Event, Turnout
@@ -25,7 +26,6 @@ from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
 from turnout.ports.run_store import RunFilter
 from turnout.service.clock import SystemClock
-from turnout.testing.clock import TurnableClock
 
 EVENTS = "/e/"
 

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import turnout_triggerdev
 import turnout_triggerdev_double.standin
+from turnout_dev.devserver import DevServer, DevSetup, StartsWorkers
 from turnout_triggerdev.definition import definition_of
 from turnout_triggerdev_double.standin.definition import (
     WrongDefinition,
@@ -23,9 +24,7 @@ from turnout_triggerdev_double.standin.definition import (
 from turnout_triggerdev_double.standin.settings import WrongSettings, settings
 
 from turnout.errors import InvalidSettings
-from turnout.model.devservers import DevSetup
 from turnout.model.tasks import app, task
-from turnout.ports.devserver import DevServer, StartsWorkers
 
 OURS = ("turnout", "turnout_triggerdev")
 FOLDER = Path(turnout_triggerdev_double.standin.__file__).parent

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import uvicorn
 from triggerdev_faults import Broken
+from turnout_dev.supervisor import die_with_parent
 from turnout_triggerdev.definition import write_definition
 from turnout_triggerdev.plugin import plugin
 from turnout_triggerdev_double.server.app import build
@@ -27,7 +28,6 @@ from turnout_triggerdev_double.standin.settings import Settings
 
 import turnout
 from turnout import App, Context, Event, Retries, Task, Turnout, task
-from turnout.local.processes import die_with_parent
 from turnout.model.reports import RunReport
 from turnout.model.status import RunStatus
 from turnout.ports.caller import DurableCaller, Surroundings

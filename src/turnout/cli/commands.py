@@ -2,6 +2,7 @@
 
 import importlib
 from difflib import get_close_matches
+from importlib.metadata import EntryPoint
 from typing import Annotated, Any
 
 import typer
@@ -24,25 +25,27 @@ class LateCommand(TyperCommand):
         return command.make_context(info_name, *args, **kwargs)
 
 
-class AdapterCommand(LateCommand):
-    """Stands for the commands of an adapter, found by entry point."""
+class InstalledCommand(LateCommand):
+    """Stands for a command that another distribution adds by entry point."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, "", f"Commands of the adapter {name}.")
+    def __init__(self, entry: EntryPoint) -> None:
+        summary = "" if entry.dist is None else entry.dist.metadata["Summary"]
+        super().__init__(entry.name, entry.value, summary or f"Commands of {entry.name}.")
+        self.entry = entry
 
     def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
-        """Import the adapter's commands."""
-        from turnout.cli.adapters import found, load
+        """Import the distribution's commands."""
+        from turnout.cli.adapters import load
 
-        command = typer.main.get_command(load(found()[str(self.name)]))
+        command = typer.main.get_command(load(self.entry))
         return command.make_context(info_name, *args, **kwargs)
 
 
-def _added() -> list[str]:
-    """Name the adapters that add commands; looked for only when our own table is not enough."""
+def _installed() -> dict[str, EntryPoint]:
+    """Find the commands that are added; looked for only when our own table is not enough."""
     from turnout.cli.adapters import found
 
-    return list(found())
+    return found()
 
 
 WRONG_USE = 2
@@ -63,9 +66,9 @@ class Commands(TyperGroup):
     """Lists every command without importing any."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Name the commands, in the order of the table; then those of adapters."""
+        """Name the commands, in the order of the table; then those that others add."""
         del ctx
-        return [*COMMANDS, *_added()]
+        return [*COMMANDS, *_installed()]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is called; an unknown one is answered with the nearest."""
@@ -92,7 +95,8 @@ class Commands(TyperGroup):
         del ctx
         if cmd_name in COMMANDS:
             return LateCommand(cmd_name, *COMMANDS[cmd_name])
-        return AdapterCommand(cmd_name) if cmd_name in _added() else None
+        entry = _installed().get(cmd_name)
+        return None if entry is None else InstalledCommand(entry)
 
 
 app = typer.Typer(

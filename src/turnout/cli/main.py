@@ -4,8 +4,6 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("turnout.cli.demo:app", "See the whole journey between two providers, offline."),
-    "dev": ("turnout.cli.dev:app", "Start the offline servers of the installed providers."),
     "serve": ("turnout.cli.serve:app", "Serve an app: step endpoint, provider endpoints, pump."),
     "work": ("turnout.cli.work:app", "Run steps and the pump, without an endpoint."),
     "emit": ("turnout.cli.emit:app", "Emit an event: every subscribed task starts once."),

@@ -36,7 +36,7 @@ def serve(
     from turnout.bootstrap import load_app, read_settings
     from turnout.bootstrap.memory import spare_collector
     from turnout.cli.logs import show_logs
-    from turnout.local.processes import in_use
+    from turnout.web.port import in_use
 
     if in_use(port, host):
         fail(f"port {port} is in use; choose another: --port M")

@@ -41,9 +41,9 @@ def test_help_imports_no_adapter() -> None:
 
 @pytest.mark.parametrize("name", ADDED)
 def test_an_adapters_commands_have_help_and_a_line_each(name: str) -> None:
-    """`turnout <provider> --help` is a group like any other."""
+    """`turnout <name> --help` is a command, or a group of them, like any other."""
     ran = turnout(name, "--help")
-    assert (ran.returncode, f"{name} [OPTIONS] COMMAND" in ran.stdout) == (0, True)
+    assert (ran.returncode, f"{name} [OPTIONS]" in ran.stdout) == (0, True)
 
 
 @pytest.mark.parametrize("name", ADDED)

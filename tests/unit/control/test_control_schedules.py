@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from turnout_testing.clock import TurnableClock
 
 from turnout import App, Context, Schedule, Turnout, open_turnout, task
 from turnout.model.protocol import Tick
 from turnout.ports.run_store import OwnedSchedule, RunFilter
-from turnout.testing.clock import TurnableClock
 
 MINUTE = 60_000
 

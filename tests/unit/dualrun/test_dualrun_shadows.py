@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_testing.clock import TurnableClock
 
 from turnout import Context, Event, Turnout, app, open_turnout, task
 from turnout.dualrun.feeder import Feeder, Window, reason_of
@@ -20,7 +21,6 @@ from turnout.model.runs import Run
 from turnout.model.status import RunStatus
 from turnout.model.tasks import App
 from turnout.model.time import as_datetime
-from turnout.testing.clock import TurnableClock
 
 KEY = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 CALLS: list[str] = []

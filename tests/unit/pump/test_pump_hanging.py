@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_testing.clock import TurnableClock
 
 from turnout import Context, Event, Timeouts, Turnout, app, open_turnout, task
 from turnout.model.status import RunStatus
 from turnout.pump.lanes import Aside, UnderWay
-from turnout.testing.clock import TurnableClock
 
 KEY = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 PATIENCE = 30.0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from turnout_testing.clock import TurnableClock
 
 from turnout import Concurrency, Context, Task
 from turnout.errors import Refused
@@ -21,7 +22,6 @@ from turnout.model.tasks import app, task
 from turnout.pump.pump import Pace, Pump
 from turnout.pump.stalls import LONGEST_FACTOR, Silences, expected, patience
 from turnout.stores.sql import open_run_store
-from turnout.testing.clock import TurnableClock
 from turnout.worker.worker import TaskWorker
 
 SILENCE = 60_000

@@ -37,7 +37,7 @@ async def test_what_the_doctor_says_of_links(
     await store.beat(common)
     await store.close()
     environ = {"ORCHESTRATOR_PROVIDER": "local", "TURNOUT_DATABASE_URL": url}
-    found = await examine({**environ, "TURNOUT_ARTIFACTS": "none"}, "turnout.demo.tasks:agents")
+    found = await examine({**environ, "TURNOUT_ARTIFACTS": "none"}, "turnout_demo.tasks:agents")
     seen = {each.name: each for each in found}
     check: Check | None = seen.get("link acme")
     assert (check and check.health) == health

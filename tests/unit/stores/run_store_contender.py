@@ -5,7 +5,8 @@ import json
 import sys
 from dataclasses import replace
 
-from turnout.conformance.run_store import T0, emission, new_run
+from turnout_testing.conformance.run_store import T0, emission, new_run
+
 from turnout.model.runs import Change
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store

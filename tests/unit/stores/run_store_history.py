@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from turnout.conformance.run_store import T0, asked, emission, event, new_run, tried
+from turnout_testing.conformance.run_store import T0, asked, emission, event, new_run, tried
+
 from turnout.failpoints import POINTS, VARIABLE
 from turnout.model.policies import Timeouts
 from turnout.model.runs import Emission, Wait

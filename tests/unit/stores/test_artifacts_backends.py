@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from turnout_testing.conformance.artifact_store import ArtifactStoreContract, listed
 
 from tests.servers import S3Server
-from turnout.conformance.artifact_store import ArtifactStoreContract, listed
 from turnout.ports.artifact_store import Abilities, ArtifactStore
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.probe import probe

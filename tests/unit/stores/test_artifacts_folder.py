@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from turnout_testing.conformance.artifact_store import listed
 
-from turnout.conformance.artifact_store import listed
 from turnout.errors import ArtifactExists, ArtifactMissing, InvalidSettings, WrongUse
 from turnout.ports.artifact_store import ArtifactStore, Found, IfMatch
 from turnout.stores.artifacts import open_store

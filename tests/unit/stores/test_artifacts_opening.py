@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_testing.conformance.artifact_store import listed
 
 from tests.servers import S3Server, free_port
-from turnout.conformance.artifact_store import listed
 from turnout.errors import InvalidSettings, StoreUnavailable, TurnoutError, WrongUse
 from turnout.ports.artifact_store import ArtifactStore, Found
 from turnout.stores.artifacts import open_store

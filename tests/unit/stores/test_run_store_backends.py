@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from turnout_testing.conformance.run_store import RunStoreContract
 
-from turnout.conformance.run_store import RunStoreContract
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store, upgrade
 

@@ -11,9 +11,9 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
+from turnout_testing.conformance.run_store import emission, new_run
 
 from tests.postgres import PostgresServer
-from turnout.conformance.run_store import emission, new_run
 from turnout.errors import StoreUnavailable, UnknownRun, WrongUse
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store

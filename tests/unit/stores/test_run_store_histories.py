@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from turnout_testing.conformance.run_store import T0, emission, new_run
 
-from turnout.conformance.run_store import T0, emission, new_run
 from turnout.errors import RunEnded, Superseded
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.transitions import end

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_testing.conformance.run_store import T0, emission, new_run
 
-from turnout.conformance.run_store import T0, emission, new_run
 from turnout.model.events import StoredEvent
 from turnout.model.runs import (
     Attempt,

@@ -15,9 +15,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+from turnout_testing.conformance.run_store import emission, new_run
 
 from tests.postgres import PostgresServer
-from turnout.conformance.run_store import emission, new_run
 from turnout.errors import InvalidSettings, StoreUnavailable, UnknownRun
 from turnout.ports.run_store import RunFilter
 from turnout.stores.sql import committer, migrate, open_run_store, sqlite, upgrade

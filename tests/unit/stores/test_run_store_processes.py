@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_testing.conformance.run_store import T0, emission, new_run
 
-from turnout.conformance.run_store import T0, emission, new_run
 from turnout.ports.run_store import RunFilter, RunStore
 from turnout.stores.sql import open_run_store, upgrade
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from turnout_testing.clock import TurnableClock
+
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import StoredEvent
@@ -24,7 +26,6 @@ from turnout.model.status import RunStatus
 from turnout.model.tasks import App, Task, app
 from turnout.model.transitions import cancel
 from turnout.stores.sql import open_run_store
-from turnout.testing.clock import TurnableClock
 from turnout.worker.runner import Options
 from turnout.worker.worker import TaskWorker
 

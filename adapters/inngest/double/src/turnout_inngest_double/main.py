@@ -16,7 +16,7 @@ from turnout_inngest_double import signing
 from turnout_inngest_double.options import DEFAULT_PORT, Options
 
 if TYPE_CHECKING:
-    from turnout.model.devservers import DevSetup, Process
+    from turnout_dev.devserver import DevSetup, Process
 
 RETRY_AFTER_S = 2
 """Seconds before a call to the service is made again: on a laptop nobody waits for the table."""
@@ -39,7 +39,7 @@ class DevServer:
     def processes(self, setup: "DevSetup") -> Sequence["Process"]:
         """The server alone: it calls the service itself."""
         # Late: the server's own process needs nothing of Turnout's ports.
-        from turnout.model.devservers import Process
+        from turnout_dev.devserver import Process
 
         command = self.command(port=setup.port, data=setup.data)
         return (

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout_dev.devserver import DevSetup, Process
 from turnout_triggerdev.definition import write_definition
 
 from turnout.errors import InvalidSettings
-from turnout.model.devservers import DevSetup, Process
 from turnout_triggerdev_double.server.main import (
     ACCESS_TOKEN,
     KEYS,

@@ -1,0 +1,23 @@
+"""For users' tests: run a task in memory, with its time skipped and its steps stood in for.
+
+::
+
+    from turnout_testing import InTurn, run_task
+
+    async def test_a_report_is_stored():
+        ran = await run_task(
+            agent_run,
+            {"notebook": "n-1"},
+            steps={"load-sources": ["a", "b"], "summarise": InTurn(TimeoutError(), "short")},
+        )
+        assert ran.result["title"] == "short"
+        assert ran.attempts["summarise"] == 2
+
+Tests that are not async use the fixture `run_task` in the same way, without `await`.
+"""
+
+from turnout_testing.clock import TurnableClock
+from turnout_testing.running import Ran, run_task
+from turnout_testing.stubs import InTurn
+
+__all__ = ["InTurn", "Ran", "TurnableClock", "run_task"]

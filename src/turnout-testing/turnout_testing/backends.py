@@ -1,0 +1,229 @@
+"""Opens any installed provider as a world for the conformance suite.
+
+A vendor's offline server is started as a separate process, unless the environment names a real
+server; beside that one a worker is started where the vendor needs one. An adapter without an
+offline server is opened with the settings of the environment. The service runs in this process, and
+is called over HTTP.
+"""
+
+import asyncio
+import base64
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+
+import uvicorn
+from turnout_dev.devserver import DevServer, DevSetup, StartsWorkers
+from turnout_dev.installed import devserver
+from turnout_dev.supervisor import Supervisor, free_port
+
+from turnout.bootstrap import open_turnout, read_settings
+from turnout.bootstrap.adapters import EMBEDDED
+from turnout.bootstrap.live import Turnout
+from turnout.errors import InvalidSettings, Unavailable
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout.ports.caller import DurableCaller, Probes
+from turnout.ports.clock import Clock
+from turnout.service.clock import SystemClock
+from turnout.web.app import asgi
+from turnout_testing.clock import TurnableClock
+from turnout_testing.conformance.tasks import Tasks
+from turnout_testing.conformance.world import Trace, World
+
+REAL_WORKER = "TURNOUT_REAL_WORKER"
+"""Set it to have a vendor's own worker run the tasks, where its adapter has one."""
+REAL_SLACK: Millis = 30_000
+REAL_TOGETHER = 8
+REAL_PATIENCE = 240.0
+"""What a real worker may be late by, behaviours at a time, and seconds for a run: it starts a
+process for each."""
+PATIENCE = "TURNOUT_PATIENCE"
+"""Set it to a number by which all that the suite waits for may take longer: 3 on a busy machine."""
+MOST_PATIENCE = 20
+READY_IN = 60.0
+"""Seconds in which a provider knows the tasks, and a worker of a real server takes runs."""
+TURN, EVERY = "1s", 0.03
+"""A turned clock goes on by so much, every so many real seconds."""
+
+
+@asynccontextmanager
+async def open_backend(
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    turned: bool = False,
+    app: App | None = None,
+) -> AsyncIterator[World]:
+    """Open a provider with an app, the conformance tasks unless another is given.
+
+    `turned` gives it a clock that goes fast; only embedded providers, which have no server, run on
+    one. Unavailable says why the provider was not ready in time.
+    """
+    given = dict(os.environ if environ is None else environ)
+    longer = patience(given)
+    clock: Clock = TurnableClock() if turned else SystemClock()
+    trace = Trace(clock=clock)
+    app = app or Tasks(trace, longer=longer).app()
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
+        port = free_port()
+        setting = {
+            "ORCHESTRATOR_PROVIDER": name,
+            "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
+            "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
+            "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
+            "TURNOUT_SIGNING_KEYS": "whsec_" + base64.b64encode(os.urandom(32)).decode(),
+        }
+        server = None if name in EMBEDDED else devserver(name)
+        if server is not None:
+            setup = DevSetup(
+                port=free_port(),
+                data=folder / name,
+                app=app,
+                service_url=setting["TURNOUT_SERVICE_URL"],
+                signing_key=setting["TURNOUT_SIGNING_KEYS"],
+                real_worker=bool(given.get(REAL_WORKER)),
+            )
+            setting |= await _provided(stack, server, setup, given)
+        live = open_turnout(app, settings=read_settings({**given, **setting}), clock=clock)
+        await stack.enter_async_context(live)
+        await stack.enter_async_context(_served(live, port))
+        if isinstance(clock, TurnableClock):
+            await stack.enter_async_context(_turning(clock))
+        await _ready(live, name, READY_IN * longer)
+        if name not in EMBEDDED and (server is None or server.real(given) is not None):
+            await _taken(live.callers[name], READY_IN * longer)
+        yield World(
+            name=name,
+            app=app,
+            orchestrator=live.orchestrator,
+            store=live.store,
+            clock=clock,
+            caller=live.callers[name],
+            worker=live.worker,
+            trace=trace,
+            embedded=name in EMBEDDED,
+            **_carried(real_worker=bool(given.get(REAL_WORKER)), longer=longer),
+        )
+
+
+class Carried(TypedDict):
+    """What a world takes of a backend's speed."""
+
+    slack: Millis
+    patience: float
+    together: int
+    longer: float
+
+
+def _carried(*, real_worker: bool, longer: float) -> Carried:
+    """Be patient in time, and in how much is tried at a time."""
+    slack = REAL_SLACK if real_worker else World.slack
+    seconds = REAL_PATIENCE if real_worker else World.patience
+    together = REAL_TOGETHER if real_worker else World.together
+    return Carried(
+        slack=round(slack * longer),
+        patience=seconds * longer,
+        together=max(1, round(together / longer)),
+        longer=longer,
+    )
+
+
+def patience(environ: Mapping[str, str]) -> float:
+    """Read by how much all may take longer, 1 where nothing is said. Raises InvalidSettings."""
+    text = environ.get(PATIENCE) or "1"
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found <= MOST_PATIENCE:
+        raise InvalidSettings(f"{PATIENCE} is a number from 1 to {MOST_PATIENCE}, not {text!r}")
+    return found
+
+
+def conditions(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Say what a result must be read with: whose worker ran the tasks, and how patiently."""
+    return {"real_worker": bool(environ.get(REAL_WORKER)), "patience": patience(environ)}
+
+
+async def _provided(
+    stack: AsyncExitStack, server: DevServer, setup: DevSetup, environ: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Start the offline server and its worker, or a worker for the real server that is named."""
+    real = server.real(environ)
+    if real is None:
+        started = server.processes(setup)
+    elif isinstance(server, StartsWorkers):
+        started = server.workers(setup, real)
+    else:
+        started = ()
+    setup.data.mkdir(parents=True, exist_ok=True)
+    logs = Path(environ.get("TURNOUT_RESULTS") or setup.data) / "logs"
+    processes = await stack.enter_async_context(Supervisor(logs))
+    for process in started:
+        await processes.start(process)
+    return server.environ(setup) if real is None else real
+
+
+@asynccontextmanager
+async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
+    """Serve the endpoints of a service that has been started, in this process.
+
+    Its lifespan is not the server's: one that is told to leave its connections leaves that, too.
+    """
+    config = uvicorn.Config(asgi(live), port=port, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            if serving.done():
+                await serving
+            await asyncio.sleep(0.02)
+        yield
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _turning(clock: TurnableClock) -> AsyncIterator[None]:
+    async def turn() -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await clock.advance(TURN)
+
+    turning = asyncio.create_task(turn())
+    try:
+        yield
+    finally:
+        turning.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await turning
+
+
+async def _ready(live: Turnout, name: str, seconds: float) -> None:
+    """Wait until the provider knows the tasks."""
+    until = time.monotonic() + seconds
+    while not live.registrar.ready(name):
+        if time.monotonic() > until:
+            raise Unavailable(f"{name} is not ready: {live.registrar.problems.get(name)}")
+        await asyncio.sleep(0.05)
+
+
+async def _taken(caller: DurableCaller, seconds: float) -> None:
+    """Wait until our worker takes runs: a real server may know the tasks from one before it."""
+    if not isinstance(caller, Probes):
+        return
+    until = time.monotonic() + seconds
+    while faults := [each.text for each in await caller.probe(seconds) if not each.ok]:
+        if time.monotonic() > until:
+            raise Unavailable(f"the worker takes no runs: {'; '.join(faults)}")
+        await asyncio.sleep(1.0)

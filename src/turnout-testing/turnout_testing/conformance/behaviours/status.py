@@ -1,0 +1,143 @@
+"""status: state, steps, attempts, timings, and what the provider itself says."""
+
+import orjson
+import pytest
+
+from turnout.errors import UnknownRun
+from turnout.model.status import AttemptState, Capability, RunStatus, StepKind, StepState
+from turnout_testing.conformance.behaviour import behaviour
+from turnout_testing.conformance.world import World, result_of
+
+status = behaviour(Capability.STATUS)
+
+
+@status
+async def a_run_passes_through_its_states(world: World) -> None:
+    """A run is queued, then running, then completed; each state once, in order of time."""
+    run_id = await world.start("three", id=world.fresh())
+    report = await world.ended(run_id)
+    states = [each.state for each in report.transitions]
+    assert states == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPLETED]
+    times = [each.at for each in report.transitions]
+    assert times == sorted(times)
+
+
+@status
+async def a_sleeping_run_is_running(world: World) -> None:
+    """A run that sleeps is running and parked, whatever the vendor calls it."""
+    for nap in ("1s", "5s", "30s"):
+        run_id = await world.start("nap", **{"id": world.fresh(), "for": nap})
+        await world.parked(run_id, "sleep")
+        report = await world.orchestrator.status(run_id, look=True)
+        slept_on = not (await world.report(run_id)).journal.run.state.terminal
+        await world.ended(run_id)
+        if slept_on:  # otherwise the look was too slow for this nap
+            break
+    assert report.journal.run.state is RunStatus.RUNNING
+    assert report.sighting is None or report.sighting.state is RunStatus.RUNNING
+
+
+@status
+async def a_retrying_run_is_running(world: World) -> None:
+    """A run between two attempts of a step is running, not failed."""
+    run_id = await world.start("flaky", id=world.fresh(), fails=2)
+    await world.parked(run_id, "backoff")
+    report = await world.orchestrator.status(run_id, look=True)
+    assert report.journal.run.state is RunStatus.RUNNING
+    assert report.sighting is None or report.sighting.state is RunStatus.RUNNING
+    await world.ended(run_id)
+
+
+@status
+async def a_failed_run_says_why(world: World) -> None:
+    """A failed run has the error's name and message."""
+    run_id = await world.start("flaky", id=world.fresh(), fails=9)
+    run = (await world.ended(run_id)).journal.run
+    assert run.state is RunStatus.FAILED
+    assert run.error is not None
+    assert run.error.name == "StepFailed"
+    assert "attempt 3" in run.error.message
+
+
+@status
+async def steps_and_attempts_are_listed(world: World) -> None:
+    """Every step is listed with its kind, its state and its attempts, in the order of asking."""
+    run_id = await world.start("flaky", id=world.fresh(), fails=1)
+    journal = (await world.ended(run_id)).journal
+    (step,) = journal.steps.values()
+    assert (step.step, step.kind, step.state) == ("try", StepKind.STEP, StepState.COMPLETED)
+    states = [each.state for each in journal.attempts["try"]]
+    assert states == [AttemptState.FAILED, AttemptState.COMPLETED]
+    assert [each.number for each in journal.attempts["try"]] == [1, 2]
+
+
+@status
+async def the_provider_agrees_in_the_end(world: World) -> None:
+    """When a run has completed, so has the provider's own run, by its own word."""
+    run_id = await world.start("three", id=world.fresh())
+    await world.ended(run_id)
+    if world.embedded:
+        return
+
+    async def agrees() -> bool:
+        said = (await world.orchestrator.status(run_id, look=True)).sighting
+        return said is not None and said.state is RunStatus.COMPLETED
+
+    await world.until(agrees, f"the provider says that {run_id} has completed")
+
+
+@status
+async def the_provider_agrees_on_a_failure(world: World) -> None:
+    """When a run has failed, the provider's own run has failed too."""
+    run_id = await world.start("twice", id=world.fresh())
+    await world.ended(run_id)
+    if world.embedded:
+        return
+
+    async def agrees() -> bool:
+        said = (await world.orchestrator.status(run_id, look=True)).sighting
+        return said is not None and said.state is RunStatus.FAILED
+
+    await world.until(agrees, f"the provider says that {run_id} has failed")
+
+
+@status
+async def progress_is_seen(world: World) -> None:
+    """What a task says of itself is in its status while it runs."""
+    name = world.fresh()
+    run_id = await world.start("told", id=name)
+    await world.parked(run_id, "event")
+    told = (await world.report(run_id)).journal.run.progress
+    assert told is not None
+    assert orjson.loads(told) == {"half": True}
+    await world.emit("conformance/go", id=name)
+    result_of(await world.ended(run_id))
+
+
+@status
+async def one_delivery_is_enough(world: World) -> None:
+    """A run that meets no fault is handed over once."""
+    run_id = await world.start("three", id=world.fresh())
+    report = await world.ended(run_id)
+    assert [each.number for each in report.deliveries] == [1]
+
+
+@status
+async def an_unknown_run_has_no_status(world: World) -> None:
+    """There is no status of a run that is not known."""
+    with pytest.raises(UnknownRun):
+        await world.report(world.fresh())
+
+
+BEHAVIOURS = (
+    a_run_passes_through_its_states,
+    a_sleeping_run_is_running,
+    a_retrying_run_is_running,
+    a_failed_run_says_why,
+    steps_and_attempts_are_listed,
+    the_provider_agrees_in_the_end,
+    the_provider_agrees_on_a_failure,
+    progress_is_seen,
+    one_delivery_is_enough,
+    an_unknown_run_has_no_status,
+)

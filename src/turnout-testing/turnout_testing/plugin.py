@@ -1,0 +1,92 @@
+"""The pytest plugin: fixtures for tests of tasks. Nothing heavy is imported until one is used."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from turnout.bootstrap.live import Turnout
+    from turnout.model.tasks import App
+    from turnout.ports.run_store import RunStore
+    from turnout_testing.clock import TurnableClock
+    from turnout_testing.running import Ran
+
+
+@pytest.fixture
+def run_task() -> "Callable[..., Ran]":
+    """Run a task with its time skipped, from a test that is not async.
+
+    The same as `turnout_testing.run_task`, which async tests await.
+    """
+    from turnout_testing.running import run_task as run
+
+    def run_now(*args: Any, **options: Any) -> "Ran":
+        ran: Ran = _in_a_loop(lambda: run(*args, **options))
+        return ran
+
+    return run_now
+
+
+@pytest.fixture
+def turnout_clock() -> "TurnableClock":
+    """A clock that stands still until the test turns it."""
+    from turnout_testing.clock import TurnableClock
+
+    return TurnableClock()
+
+
+@pytest.fixture
+def turnout_store() -> "Iterator[RunStore]":
+    """A run store in memory."""
+    from turnout.stores.sql import open_run_store
+
+    store = open_run_store("sqlite://")
+    yield store
+    _in_a_loop(store.close)
+
+
+@pytest.fixture
+def turnout_app() -> "App":
+    """The app of `turnout_orchestrator`; override it with your own."""
+    raise pytest.UsageError(
+        "turnout_orchestrator needs your app: define a fixture turnout_app that returns it"
+    )
+
+
+@pytest.fixture
+def turnout_orchestrator(turnout_app: "App") -> "Turnout":
+    """Your app on the provider `memory`, ready to be started.
+
+    ::
+
+        async with turnout_orchestrator as live:
+            await live.orchestrator.emit(Event(name="go"))
+    """
+    from turnout.bootstrap.live import open_turnout
+
+    return open_turnout(turnout_app, {"ORCHESTRATOR_PROVIDER": "memory"})
+
+
+def _in_a_loop(begin: Callable[[], Any]) -> Any:
+    """Run a coroutine to its end in a thread of its own: the test may have a loop running."""
+    ended: list[Any] = []
+    raised: list[BaseException] = []
+
+    async def whole() -> None:
+        ended.append(await begin())
+
+    def run() -> None:
+        try:
+            asyncio.run(whole())
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in the test
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="turnout-testing")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return ended[0]
