@@ -1,0 +1,305 @@
+"""What the vendor sees of an app stays as it was: a changed name would lose what is in flight.
+
+`fixtures/visible.json` is what the version before this one showed. A fixed app runs on the
+offline server by the stand-in; all requests that reach the server and the service are recorded.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from turnout_triggerdev.alerts import MOUNT, SIGNATURE
+from turnout_triggerdev.definition import definition_of
+
+# Test modules are imported by path, so what they share is put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from triggerdev_faults import Asked
+from triggerdev_stage import Stage, until
+
+import turnout
+from turnout import App, CancelOn, Concurrency, Context, Event, Retries, Schedule, Timeouts, Turnout
+
+FROZEN = Path(__file__).parent / "fixtures" / "visible.json"
+SERVICE = "https://agents.example.org"
+BATCHED = 5
+"""More deliveries at once than are sent one by one."""
+
+RUNS, SCHEDULES = 4, 2
+"""A run, its child, a run that fails, its failure hook; and the app's schedules."""
+COMPLETED = "/engine/v1/dev/runs/.*/attempts/complete"
+OK = 200
+
+Json = dict[str, Any]
+
+
+async def work(word: str) -> str:
+    """Be a step."""
+    return word
+
+
+async def fail_once(attempts: list[int]) -> str:
+    """Fail at the first try."""
+    attempts.append(len(attempts) + 1)
+    if len(attempts) == 1:
+        raise ValueError("not yet")
+    return "good"
+
+
+async def fail() -> str:
+    """Fail for good."""
+    raise turnout.NonRetryable("no")
+
+
+def visible_app() -> App:
+    """One of everything that has a name at the vendor."""
+    attempts: list[int] = []
+
+    async def order(ctx: Context, payload: Any) -> str:
+        ctx.progress({"stage": "begun"})
+        await ctx.step("reserve", work, "stock")
+        await ctx.step("charge", fail_once, attempts)
+        await ctx.parallel(ctx.step("mail", work, "mail"), ctx.step("label", work, "label"))
+        await ctx.step("pack, and weigh: 2 kg", work, "parcel")
+        await ctx.sleep("cool down", "10ms")
+        await ctx.invoke("shop.child", {"n": 1})
+        await ctx.wait_for_event("shop/paid", match={"payload.order": 7}, timeout="1h")
+        await ctx.emit("shop/sent", {"order": 7})
+        return await ctx.step("close", work, "closed")
+
+    async def child(ctx: Context, payload: Any) -> str:
+        return await ctx.step("count", work, "one")
+
+    async def broken(ctx: Context, payload: Any) -> str:
+        return await ctx.step("break", fail)
+
+    async def hook(ctx: Context, payload: Any) -> str:
+        return await ctx.step("tell", work, "told")
+
+    async def idle(ctx: Context, payload: Any) -> str:
+        return await ctx.step("idle", work, "idle")
+
+    quick = Retries(max_attempts=2, min_delay="20ms", max_delay="1s", factor=3.0)
+    tasks = (
+        turnout.task(
+            "shop.order",
+            on=("do/order", "shop/placed"),
+            retries=quick,
+            concurrency=Concurrency(limit=3, key="payload.customer"),
+            timeouts=Timeouts(queue="1h", run="2h", step="30s"),
+            cancel_on=CancelOn(event="shop/withdrawn", match="payload.order"),
+        )(order),
+        turnout.task("shop.child")(child),
+        turnout.task("broken", on="do/broken", retries=quick, on_failure=hook)(broken),
+        turnout.task("idle", on="do/idle", concurrency=Concurrency(limit=9, counts="steps"))(idle),
+    )
+    schedules = (
+        Schedule(id="nightly", task="idle", cron="0 3 * * *", zone="Europe/Kyiv"),
+        Schedule(id="hourly", task="idle", cron="@hourly", payload={"n": 1}),
+    )
+    return turnout.app("visible", *tasks, schedules=schedules)
+
+
+async def test_what_the_vendor_sees_is_what_it_saw(tmp_path: Path) -> None:
+    """Ids, keys, tags, names of queues, tokens, schedules, steps, and the definition, as frozen."""
+    assert await _visible(tmp_path / "stage") == json.loads(FROZEN.read_text())
+
+
+async def _visible(folder: Path) -> Json:
+    stage, app = Stage(folder), visible_app()
+    async with stage.server():
+        queries: list[str] = []
+        stage.server_side.app = _noting(stage.server_side.app, queries)
+        async with stage.service(app) as live:
+            async with stage.worker(app):
+                await stage.ready(live)
+                await _run_orders(stage, live)
+            await _cancel_one_of_a_batch(live)
+        return {
+            "definition": app.definition,
+            "definition_file": definition_of(app, SERVICE),
+            "alerts": {"mount": MOUNT, "signature": SIGNATURE},
+            "adapter": _of_the_adapter(stage.server_side.asked, queries),
+            "worker": _of_the_worker(stage.server_side.asked),
+            "service": _of_the_service(stage.service_side.asked),
+        }
+
+
+async def _run_orders(stage: Stage, live: Turnout) -> None:
+    order = Event(name="do/order", payload={"order": 7, "customer": "c"}, run_id="order-1")
+    await live.orchestrator.emit(order)
+
+    async def waits() -> Any:
+        return "event" in (await live.orchestrator.status("order-1")).journal.run.parked_for
+
+    await until(waits)
+    await live.orchestrator.emit(Event(name="shop/paid", payload={"order": 7}))
+    await live.orchestrator.emit(Event(name="do/broken", run_id="broken-1"))
+
+    async def settled() -> Any:
+        asked = stage.server_side.asked
+        completed = [each for each in _posts(asked, COMPLETED) if each.status == OK]
+        spans = b"".join(each.body for each in _posts(asked, "/otel/v1/traces"))
+        armed = _posts(asked, "/api/v1/schedules")
+        return len(completed) == RUNS and b"tell #1" in spans and len(armed) == SCHEDULES
+
+    await until(settled)
+
+
+async def _cancel_one_of_a_batch(live: Turnout) -> None:
+    """No worker takes these, so that their vendor runs are looked for by their tags."""
+    events = [Event(name="do/idle", run_id=f"idle-{number}") for number in range(BATCHED)]
+    await live.orchestrator.emit(*events)
+
+    async def sent() -> Any:
+        report = await live.orchestrator.status("idle-0")
+        return report.deliveries and report.deliveries[-1].state.value == "sent"
+
+    await until(sent)
+    await live.orchestrator.cancel("idle-0")
+
+    async def stopped() -> Any:
+        report = await live.orchestrator.status("idle-0")
+        return report.deliveries[-1].state.value not in {"pending", "sent", "claimed"}
+
+    await until(stopped)
+
+
+def _noting(app: Any, queries: list[str]) -> Any:
+    """An application whose lookups of runs are noted: path and query."""
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and scope["query_string"]:
+            queries.append(f"{scope['path']}?{unquote(scope['query_string'].decode())}")
+        await app(scope, receive, send)
+
+    return noting
+
+
+def _of_the_adapter(asked: list[Asked], queries: list[str]) -> Json:
+    schedules = [each.message for each in _posts(asked, "/api/v1/schedules")]
+    batches = [each.message for each in _posts(asked, "/api/v3/batches")]
+    lines = [
+        orjson.loads(line)
+        for each in _posts(asked, "/api/v3/batches/[^/]+/items")
+        for line in each.body.splitlines()
+    ]
+    triggers = {
+        each.path: each.message
+        for each in _posts(asked, "/api/v1/tasks/[^/]+/trigger")
+        if each.message["payload"]["run_id"] in {"order-1", "broken-1"}
+    }
+    children = sorted(
+        each.path
+        for each in _posts(asked, "/api/v1/tasks/[^/]+/trigger")
+        if each.path not in triggers
+    )
+    own = [each for each in asked if each.path.endswith("/trigger")]
+    return {
+        "version": sorted({each.headers["x-trigger-api-version"] for each in own}),
+        "triggers": triggers,
+        "children": children,
+        "batches": batches,
+        "items": sorted(lines, key=lambda line: line["index"]),
+        "wakes": sorted(
+            {
+                f"{_shape(each.path)} {_types(each.message)}"
+                for each in _posts(asked, "/api/v1/waitpoints/tokens/[^/]+/complete")
+            }
+        ),
+        "schedules": sorted(schedules, key=lambda schedule: schedule["externalId"]),
+        "lookups": sorted({query for query in queries if query.startswith("/api/v1/runs?")}),
+        "cancels": sorted({_shape(each.path) for each in _posts(asked, "/api/v2/runs/.*")}),
+    }
+
+
+def _of_the_worker(asked: list[Asked]) -> Json:
+    (registered,) = _posts(asked, "/api/v1/projects/[^/]+/background-workers")
+    metadata = {name: registered.message["metadata"][name] for name in ("tasks", "queues")}
+    tokens = [each.message for each in _posts(asked, "/api/v1/waitpoints/tokens")]
+    keys = [token["idempotencyKey"] for token in tokens]
+    shown = [each.message["metadata"] for each in asked if each.path.endswith("/metadata")] + [
+        each.message["completion"]["flushedMetadata"]["data"]
+        for each in asked
+        if each.path.endswith("/complete")
+        and "flushedMetadata" in each.message.get("completion", {})
+    ]
+    outputs = [
+        each.message["completion"]["output"]
+        for each in asked
+        if each.path.endswith("/complete") and each.message.get("completion", {}).get("ok")
+    ]
+    return {
+        **metadata,
+        "token_keys": sorted({re.sub(r"\.\d+$", ".<seq>", key) for key in keys if _named(key)}),
+        "token_fields": sorted({name for token in tokens for name in token}),
+        "token_tags": sorted({tag for token in tokens for tag in token["tags"]}),
+        "spans": sorted(
+            {span for each in _posts(asked, "/otel/v1/traces") for span in _spans(each)}
+        ),
+        "metadata": sorted({name for one in shown for name in _paths(one)}),
+        "outputs": sorted({_types(output) for output in outputs}),
+    }
+
+
+def _of_the_service(asked: list[Asked]) -> Json:
+    messages = [each for each in asked if each.path == "/turnout/v1/step"]
+    return {
+        "headers": sorted(
+            {name for each in messages for name in each.headers if name.startswith("webhook-")}
+        ),
+        "messages": sorted(
+            {f"{each.message['op']}: {', '.join(sorted(each.message))}" for each in messages}
+        ),
+        "steps": sorted(
+            {
+                f"{each.message['run_id']}: {each.message['step']}"
+                for each in messages
+                if each.message["op"] == "execute" and _named(each.message["run_id"])
+            }
+        ),
+    }
+
+
+def _posts(asked: list[Asked], pattern: str) -> list[Asked]:
+    return [each for each in asked if each.method == "POST" and re.fullmatch(pattern, each.path)]
+
+
+def _named(run_id: str) -> bool:
+    """Whether a run has an id of the test's, not one that was drawn."""
+    return run_id.startswith(("order-1", "broken-1", "idle-"))
+
+
+def _shape(path: str) -> str:
+    return re.sub(r"(run|waitpoint|batch)_\w+", r"<\1>", path)
+
+
+def _types(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
+    if not isinstance(value, dict):
+        return type(value).__name__
+    return ", ".join(f"{name}: {type(value[name]).__name__}" for name in sorted(value))
+
+
+def _spans(asked: Asked) -> Iterator[str]:
+    for resource in asked.message["resourceSpans"]:
+        for scope in resource["scopeSpans"]:
+            for span in scope["spans"]:
+                names = sorted(attribute["key"] for attribute in span["attributes"])
+                yield f"{scope['scope']['name']}: {span['name']}: {', '.join(names)}"
+
+
+def _paths(value: Any, before: str = "") -> Iterator[str]:
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
+    if not isinstance(value, dict):
+        yield before
+        return
+    for name, inner in value.items():
+        yield from _paths(inner, f"{before}.{name}".lstrip("."))
