@@ -51,7 +51,7 @@ async def play(live: Turnout, part: Part) -> None:
     """Emit all there is, answer what waits, and return when everything has ended."""
     await _emit(live, part)
     await _order(live, part.url)
-    await live.worker.tick(
+    await live.worker.answer(
         Tick(schedule="yearly", slot=part.slot, provider="local", provider_run_id="yearly")
     )
     end = time.monotonic() + LONGEST
@@ -127,13 +127,13 @@ async def _move_and_cancel(live: Turnout, run: Run) -> None:
     if deliveries[-1].claimed_at is None:
         return
     try:
-        await live.worker.advance(Advance(**_calling(run, 1)))
+        await live.worker.answer(Advance(**_calling(run, 1)))
     except Superseded:
         pass
     else:
         raise AssertionError("an old delivery was answered")
     try:
-        await live.worker.park(Park(**_calling(run, 2), seq=run.seq, token="token"))
+        await live.worker.answer(Park(**_calling(run, 2), seq=run.seq, token="token"))
     except RunEnded:
         return
     await live.store.postpone(run.run_id, 2, now + 60_000)

@@ -136,10 +136,10 @@ class _Rig:
             "delivery": number,
             "provider_run_id": f"{run_id}.{number}",
         }
-        found = await self.worker.advance(Advance(**common))
+        found = await self.worker.answer(Advance(**common))
         while found.run:
             calls = [
-                self.worker.execute(Execute(**common, step=each.step, attempt=each.attempt))
+                self.worker.answer(Execute(**common, step=each.step, attempt=each.attempt))
                 for each in found.run
             ]
             answers = [each.next for each in await asyncio.gather(*calls)]

@@ -35,11 +35,11 @@ from turnout.model.time import Millis
 from turnout.ports.caller import Drains, DurableCaller, Links, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import Replica, RunStore
-from turnout.ports.worker import Worker
+from turnout.ports.worker import RunsOn, Worker
 from turnout.service.clock import SystemClock
 from turnout.service.registrar import Registrar
 from turnout.service.routes import RouteBoard
-from turnout.worker.reference import Discreet
+from turnout.worker.reference import ReferenceWorker
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +71,12 @@ class Turnout:
         self._routes = RouteBoard(self.primary.store)
         self.shadow: Side | None = None
         self.worker: Worker = self.primary.worker
+        self.runs_on: RunsOn = self.primary.worker
         self._feeder: Feeder | None = None
         if self.selection.provider == DUAL:
             self._open_shadow()
         if settings.vendor_data == "reference":
-            self.worker = Discreet(self.worker)
+            self.worker = ReferenceWorker(self.worker)
         self.callers = _open_callers(self)
         self._emitter = Emitter(app=app, selection=self.selection, routes=self._routes)
         self.orchestrator = ControlPlane(
@@ -206,7 +207,7 @@ class Turnout:
     def _open_shadow(self) -> None:
         recordings = Recordings(self.primary.store)
         self.shadow = shadow_side(self.app, self.settings, self.clock, recordings)
-        self.worker = DualWorker(
+        self.worker = self.runs_on = DualWorker(
             primary=self.primary.worker, shadow=self.shadow.worker, recordings=recordings
         )
         self._feeder = Feeder(
@@ -322,6 +323,7 @@ def _open_callers(live: Turnout) -> dict[str, DurableCaller]:
         settings=live.settings.raw,
         app=live.app,
         worker=live.worker,
+        runs_on=live.runs_on,
         clock=live.clock,
         service_url=live.settings.service_url,
         emit=live.emit,

@@ -10,7 +10,7 @@ from turnout.model.protocol import PROTOCOL, Advance, Execute, Next, Start
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
-from turnout.ports.worker import Worker
+from turnout.ports.worker import RunsOn, Worker
 
 PAUSE: Millis = 500
 """Before a call that met something unavailable is made again."""
@@ -18,10 +18,12 @@ PAUSE: Millis = 500
 Key = tuple[str, int]
 
 
-class RunCall:
+class RunCalls:
     """Calls the worker for one delivery; several attempts may be under way at once."""
 
-    def __init__(self, delivery: Delivery, definition: str, worker: Worker, clock: Clock) -> None:
+    def __init__(
+        self, delivery: Delivery, definition: str, worker: Worker, runs_on: RunsOn, clock: Clock
+    ) -> None:
         self._common: dict[str, Any] = {
             "protocol": PROTOCOL,
             "provider_attempt": 1,
@@ -33,6 +35,7 @@ class RunCall:
         }
         self._known = delivery.run
         self._worker = worker
+        self._runs_on = runs_on
         self._clock = clock
         self._woken = asyncio.Event()
         self._flights: dict[Key, asyncio.Task[Next]] = {}
@@ -87,21 +90,21 @@ class RunCall:
         while True:
             with contextlib.suppress(Unavailable):
                 known, self._known = self._known, None
-                return await self._worker.run_on(call, known=known)
+                return await self._runs_on.run_on(call, known=known)
             await self._clock.sleep(PAUSE)
 
     async def _advance(self) -> Next:
         call = message(Advance, op="advance", **self._common)
         while True:
             with contextlib.suppress(Unavailable):
-                return await self._worker.advance(call)
+                return await self._worker.answer(call)
             await self._clock.sleep(PAUSE)
 
     async def _execute(self, start: Start) -> Next:
         call = self._execution(start)
         while True:
             with contextlib.suppress(Unavailable):
-                return (await self._worker.execute(call)).next
+                return (await self._worker.answer(call)).next
             await self._clock.sleep(PAUSE)
 
     def _execution(self, start: Start) -> Execute:

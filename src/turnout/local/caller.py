@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
-from turnout.errors import Refused, TurnoutError
-from turnout.local.call import RunCall
+from turnout.errors import Refused, TurnoutError, WrongUse
+from turnout.local.call import RunCalls
 from turnout.local.ticker import Ticker, told
 from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Delivery, Wake
@@ -30,12 +30,15 @@ class LocalCaller:
     def __init__(self, name: str, surroundings: Surroundings, *, width: int = 64) -> None:
         self.name = name
         self._app = surroundings.app
+        if surroundings.runs_on is None:
+            raise WrongUse("the embedded provider calls a worker in its own process: give runs_on")
         self._worker = surroundings.worker
+        self._runs_on = surroundings.runs_on
         self._clock = surroundings.clock
         self._width = width
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
         self._queued: set[str] = set()
-        self._calls: dict[str, RunCall] = {}
+        self._calls: dict[str, RunCalls] = {}
         self._again: dict[str, Delivery] = {}
         self._callers: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -137,7 +140,9 @@ class LocalCaller:
         while True:
             delivery = await self._waiting.get()
             self._queued.discard(delivery.key)
-            call = RunCall(delivery, self._app.definition, self._worker, self._clock)
+            call = RunCalls(
+                delivery, self._app.definition, self._worker, self._runs_on, self._clock
+            )
             self._calls[delivery.key] = call
             try:
                 await self._guarded(call, delivery.run_id)
@@ -147,7 +152,7 @@ class LocalCaller:
                 if again is not None:
                     self._enqueue(again)
 
-    async def _guarded(self, call: RunCall, run_id: str) -> None:
+    async def _guarded(self, call: RunCalls, run_id: str) -> None:
         try:
             await call.go()
         except Refused:

@@ -77,7 +77,7 @@ class Ticker:
             self._ticked[schedule.id] = slot
 
     async def _tick(self, schedule: Schedule, slot: Millis) -> None:
-        await self._worker.tick(
+        await self._worker.answer(
             Tick(
                 schedule=schedule.id,
                 slot=slot,

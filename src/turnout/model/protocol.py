@@ -5,7 +5,7 @@ port. Published as JSON Schema and OpenAPI; changed only with a version.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,96 +32,6 @@ class Message(BaseModel):
     """A value on the wire: frozen, no field beyond the schema's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Call(Message):
-    """What every message of a vendor run carries: who calls, for which run and delivery."""
-
-    protocol: int = PROTOCOL
-    task: Text
-    definition: Text = ""
-    run_id: Text
-    delivery: Count
-    provider_run_id: Text
-    provider_attempt: int = Field(default=1, ge=0, le=LARGEST_COUNT)
-
-
-class Advance(Call):
-    """The first message of every vendor attempt, and after any wake."""
-
-    op: Literal["advance"] = "advance"
-
-
-class Execute(Call):
-    """Run one attempt of one step; keyed by (run, step, attempt)."""
-
-    op: Literal["execute"] = "execute"
-    step: Text
-    attempt: Count
-
-
-class Park(Call):
-    """Register the token that the vendor run is about to wait on."""
-
-    op: Literal["park"] = "park"
-    seq: int = Field(ge=0, le=LARGEST_SEQ)
-    token: Text
-
-
-class Follow(Call):
-    """What has the run streamed, and said of itself? A look: nothing is claimed or changed.
-
-    streamed: how many of the run's chunks the vendor run has passed on.
-    """
-
-    op: Literal["follow"] = "follow"
-    streamed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
-
-
-class ReportEvent(StrEnum):
-    """What a vendor's hook saw of its own run."""
-
-    STARTED = "started"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed_out"
-    CRASHED = "crashed"
-
-
-class Report(Call):
-    """A hint from the vendor's hooks: look."""
-
-    op: Literal["report"] = "report"
-    event: ReportEvent
-    at: Moment
-
-
-class Tick(Message):
-    """A schedule's slot is due at the vendor; the vendor run only claims it.
-
-    slot: the nominal time in the vendor's payload, never the clock.
-    """
-
-    op: Literal["tick"] = "tick"
-    protocol: int = PROTOCOL
-    schedule: Text
-    slot: Moment
-    provider: Text
-    provider_run_id: Text
-
-
-class Probe(Message):
-    """Looks at the way to the service: nothing is changed, no run is named."""
-
-    op: Literal["probe"] = "probe"
-    protocol: int = PROTOCOL
-    definition: Text = ""
-
-
-AnyCall = Annotated[
-    Advance | Execute | Park | Follow | Report | Tick | Probe, Field(discriminator="op")
-]
 
 
 class Start(Message):
@@ -268,3 +178,99 @@ class Refusal(Message):
     code: str
     message: str
     retry_after_ms: Millis | None = None
+
+
+AnswerT_co = TypeVar("AnswerT_co", covariant=True)
+
+
+class Call(Message, Generic[AnswerT_co]):
+    """A message to the worker, which answers it with an `AnswerT_co`."""
+
+    protocol: int = PROTOCOL
+
+
+class RunCall(Call[AnswerT_co]):
+    """What every message of a vendor run carries: who calls, for which run and delivery."""
+
+    task: Text
+    definition: Text = ""
+    run_id: Text
+    delivery: Count
+    provider_run_id: Text
+    provider_attempt: int = Field(default=1, ge=0, le=LARGEST_COUNT)
+
+
+class Advance(RunCall[Next]):
+    """The first message of every vendor attempt, and after any wake."""
+
+    op: Literal["advance"] = "advance"
+
+
+class Execute(RunCall[Executed]):
+    """Run one attempt of one step; keyed by (run, step, attempt)."""
+
+    op: Literal["execute"] = "execute"
+    step: Text
+    attempt: Count
+
+
+class Park(RunCall[Parked]):
+    """Register the token that the vendor run is about to wait on."""
+
+    op: Literal["park"] = "park"
+    seq: int = Field(ge=0, le=LARGEST_SEQ)
+    token: Text
+
+
+class Follow(RunCall[Followed]):
+    """What has the run streamed, and said of itself? A look: nothing is claimed or changed.
+
+    streamed: how many of the run's chunks the vendor run has passed on.
+    """
+
+    op: Literal["follow"] = "follow"
+    streamed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+
+
+class ReportEvent(StrEnum):
+    """What a vendor's hook saw of its own run."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+
+
+class Report(RunCall[None]):
+    """A hint from the vendor's hooks: look."""
+
+    op: Literal["report"] = "report"
+    event: ReportEvent
+    at: Moment
+
+
+class Tick(Call[Ticked]):
+    """A schedule's slot is due at the vendor; the vendor run only claims it.
+
+    slot: the nominal time in the vendor's payload, never the clock.
+    """
+
+    op: Literal["tick"] = "tick"
+    schedule: Text
+    slot: Moment
+    provider: Text
+    provider_run_id: Text
+
+
+class Probe(Call[Probed]):
+    """Looks at the way to the service: nothing is changed, no run is named."""
+
+    op: Literal["probe"] = "probe"
+    definition: Text = ""
+
+
+AnyCall = Annotated[
+    Advance | Execute | Park | Follow | Report | Tick | Probe, Field(discriminator="op")
+]

@@ -16,9 +16,9 @@ from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
-from turnout.ports.worker import Worker
+from turnout.ports.worker import RunsOn, Worker
 
-PORT_VERSION = 1
+PORT_VERSION = 2
 """The version of this port; an adapter of another one is refused by name."""
 
 Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
@@ -63,7 +63,7 @@ class Looks(Protocol):
 
 
 class Arms(Protocol):
-    """Keeps recurring schedules at the vendor; its tick calls `Worker.tick` with the slot."""
+    """Keeps recurring schedules at the vendor, which makes a `Tick` call for every slot."""
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Make these the active schedules of this app; others of this app are disarmed."""
@@ -190,6 +190,8 @@ class Surroundings:
     clock: Clock
     service_url: str | None = None
     """Where the vendor reaches this service, like http://127.0.0.1:8000."""
+    runs_on: RunsOn | None = None
+    """For a caller in the worker's own process; None where there is none."""
     emit: Emit | None = None
     """For events that reach us through the vendor; None where nothing can be emitted."""
     kept: Kept | None = None

@@ -25,15 +25,8 @@ from turnout.errors import (
 from turnout.model.protocol import (
     LARGEST_MESSAGE,
     PROTOCOL,
-    Advance,
     AnyCall,
-    Execute,
-    Follow,
-    Park,
-    Probe,
     Refusal,
-    Report,
-    Tick,
 )
 from turnout.model.status import RunStatus
 from turnout.ports.worker import Worker
@@ -56,7 +49,7 @@ class StepEndpoint:
         try:
             body = await _bounded(request)
             verify(body, request.headers, self._keys)
-            return _answer(200, await self._call(_read(body)))
+            return _answer(200, await self._worker.answer(_read(body)))
         except ClientDisconnect:
             return Response(status_code=499)
         except TurnoutError as error:
@@ -65,25 +58,6 @@ class StepEndpoint:
             log.exception("step call failed", extra={"action": "step"})
             message = "the call failed inside the service; its log says why"
             return _answer(500, Refusal(code="error", message=message))
-
-    async def _call(self, call: AnyCall) -> BaseModel | None:
-        answer: BaseModel | None = None
-        match call:
-            case Advance():
-                answer = await self._worker.advance(call)
-            case Execute():
-                answer = await self._worker.execute(call)
-            case Park():
-                answer = await self._worker.park(call)
-            case Follow():
-                answer = await self._worker.follow(call)
-            case Tick():
-                answer = await self._worker.tick(call)
-            case Probe():
-                answer = await self._worker.probe(call)
-            case Report():
-                await self._worker.report(call)
-        return answer
 
 
 def refusal(error: TurnoutError) -> Response:

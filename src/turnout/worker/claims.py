@@ -11,7 +11,7 @@ from turnout.driver.commands import StepCommand
 from turnout.driver.decision import Decision, claimed
 from turnout.errors import Overloaded
 from turnout.model.policies import Policies, Retries
-from turnout.model.protocol import Call, Execute, Executed, Outcome
+from turnout.model.protocol import Execute, Executed, Outcome, RunCall
 from turnout.model.runs import Attempt, Run
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
@@ -61,7 +61,7 @@ async def begin_attempt(
 
 
 async def begin_next(
-    runner: Runner, seat: Seat, call: Call, *, known: Run | None = None
+    runner: Runner, seat: Seat, call: RunCall[Any], *, known: Run | None = None
 ) -> Claimed | None:
     """Bring the run as far as it goes, and claim with it the only attempt that comes next.
 

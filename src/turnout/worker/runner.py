@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from turnout.driver.decision import Decision
 from turnout.driver.effects import Effects
@@ -11,7 +11,7 @@ from turnout.driver.replay import replay, replay_open
 from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
 from turnout.model.copying import changed
 from turnout.model.policies import Policies
-from turnout.model.protocol import Call, Follow, Followed, Next
+from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
 from turnout.model.status import AttemptState, ParkReason, RunStatus
 from turnout.model.tasks import App
@@ -72,7 +72,7 @@ class Runner:
     options: Options
     flights: Flights
 
-    async def claim(self, seat: Seat, call: Call) -> None:
+    async def claim(self, seat: Seat, call: RunCall[Any]) -> None:
         """Read the run for a vendor run that holds its live delivery, or may claim it."""
         now = self.clock.now()
         try:
@@ -88,7 +88,7 @@ class Runner:
         seat.read(journal)
         seat.caller = (call.delivery, call.provider_run_id)
 
-    def guess(self, seat: Seat, call: Call, known: Run) -> Calling | None:
+    def guess(self, seat: Seat, call: RunCall[Any], known: Run) -> Calling | None:
         """Take a run to be as it came with its delivery; who calls is to be committed with it.
 
         None where the run must be read: it is remembered, or its limit is looked at first.
@@ -230,7 +230,7 @@ class Runner:
         """Say that a run moves faster than it can be read."""
         return Overloaded(f"run {seat.run_id!r} changed {TRIES} times while it was being moved on")
 
-    def _check(self, call: Call, run: Run) -> None:
+    def _check(self, call: RunCall[Any], run: Run) -> None:
         if call.task != run.task:
             raise DefinitionMismatch(
                 f"run {call.run_id!r} is of task {run.task!r}, not of {call.task!r}"
@@ -239,7 +239,7 @@ class Runner:
         if served is not None and run.provider not in served:
             raise DefinitionMismatch(f"this worker does not serve provider {run.provider!r}")
 
-    async def _holds(self, call: Call) -> bool:
+    async def _holds(self, call: RunCall[Any]) -> bool:
         deliveries = await self.store.deliveries(call.run_id)
         last = deliveries[-1] if deliveries else None
         return (

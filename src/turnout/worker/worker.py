@@ -1,6 +1,7 @@
 """The worker plane: an app's tasks, run one call at a time over a run store."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from turnout.driver.effects import Effects, LiveEffects
 from turnout.errors import DefinitionMismatch, Unavailable
@@ -18,6 +19,7 @@ from turnout.model.protocol import (
     Probe,
     Probed,
     Report,
+    RunCall,
     Tick,
     Ticked,
 )
@@ -32,12 +34,14 @@ from turnout.worker.in_flight import Flights
 from turnout.worker.run_cache import Seat, Seats
 from turnout.worker.runner import TRIES, Options, Runner
 
-OnReport = Callable[[Report], Awaitable[None]]
-OnTick = Callable[[Tick], Awaitable[Ticked]]
+AnswerT = TypeVar("AnswerT")
+
+OnReport: TypeAlias = Callable[[Report], Awaitable[None]]
+OnTick: TypeAlias = Callable[[Tick], Awaitable[Ticked]]
 
 
 class TaskWorker:
-    """Runs an app's tasks for durable callers: the port `Worker`, with a close.
+    """Runs an app's tasks for durable callers: the ports `Worker` and `RunsOn`, with a close.
 
     on_report and on_tick are the control plane's part; they may be set after it has been made.
     """
@@ -68,26 +72,21 @@ class TaskWorker:
         self._crew = Crew(
             runner=self._runner, seats=self._seats, bodies=bodies or LiveBodies(clock)
         )
+        self._answers: Mapping[type[Call[Any]], Callable[[Any], Awaitable[Any]]] = {
+            Advance: self._advance,
+            Execute: self._execute,
+            Park: self._park,
+            Follow: self._follow,
+            Report: self._report,
+            Tick: self._tick,
+            Probe: self._probe,
+        }
 
-    async def advance(self, call: Advance) -> Next:
-        """Claim the delivery for this vendor run, replay, and say what to do next."""
+    async def answer(self, call: Call[AnswerT]) -> AnswerT:
+        """Answer one message of the step protocol."""
         self._check(call)
-        async with self._seats.at(call.run_id) as seat:
-            await self._runner.claim(seat, call)
-            return await self._runner.look(seat)
-
-    async def execute(self, call: Execute) -> Executed:
-        """Run one attempt of a step once, and commit its outcome with what follows.
-
-        The Next that comes with it is all the caller needs; it need not advance before it goes on.
-        """
-        self._check(call)
-        async with self._seats.at(call.run_id) as seat:
-            begun = await self._begin(seat, call)
-            if isinstance(begun, Executed):
-                return begun
-            flight = self._crew.start(begun, seat.known)
-        return await flight.answer
+        answer: AnswerT = await self._answers[type(call)](call)
+        return answer
 
     async def run_on(self, call: Advance | Execute, *, known: Run | None = None) -> Next:
         """Advance or execute, and then execute what comes next while that is one attempt alone.
@@ -108,9 +107,26 @@ class TaskWorker:
             flight = self._crew.start(begun, seat.known, onward=True)
         return (await flight.answer).next
 
-    async def park(self, call: Park) -> Parked:
+    async def _advance(self, call: Advance) -> Next:
+        """Claim the delivery for this vendor run, replay, and say what to do next."""
+        async with self._seats.at(call.run_id) as seat:
+            await self._runner.claim(seat, call)
+            return await self._runner.look(seat)
+
+    async def _execute(self, call: Execute) -> Executed:
+        """Run one attempt of a step once, and commit its outcome with what follows.
+
+        The Next that comes with it is all the caller needs; it need not advance before it goes on.
+        """
+        async with self._seats.at(call.run_id) as seat:
+            begun = await self._begin(seat, call)
+            if isinstance(begun, Executed):
+                return begun
+            flight = self._crew.start(begun, seat.known)
+        return await flight.answer
+
+    async def _park(self, call: Park) -> Parked:
         """Record what the vendor run will wait on, unless there is something to do already."""
-        self._check(call)
         runner = self._runner
         async with self._seats.at(call.run_id) as seat:
             await runner.claim(seat, call)
@@ -124,27 +140,23 @@ class TaskWorker:
                 await runner.reload(seat)
             raise runner.contended(seat)
 
-    async def follow(self, call: Follow) -> Followed:
+    async def _follow(self, call: Follow) -> Followed:
         """Read what the run has streamed beyond what the vendor run has passed on."""
-        self._check(call)
         return await self._runner.follow(call)
 
-    async def report(self, call: Report) -> None:
+    async def _report(self, call: Report) -> None:
         """Take a hint about the vendor run; nothing is believed, it is looked at."""
-        self._check(call)
         if self.on_report is not None:
             await self.on_report(call)
 
-    async def tick(self, call: Tick) -> Ticked:
+    async def _tick(self, call: Tick) -> Ticked:
         """Claim a schedule's slot and start its run, in one transaction; at most once a slot."""
-        _check_protocol(call.protocol)
         if self.on_tick is None:
             raise Unavailable("this worker has no schedules; start it with its control plane")
         return await self.on_tick(call)
 
-    async def probe(self, call: Probe) -> Probed:
+    async def _probe(self, _call: Probe) -> Probed:
         """Say that this worker is there, knows the caller's definition, and what its time is."""
-        self._check(call)
         return Probed(at=self._runner.clock.now())
 
     async def expire(self, run_id: str) -> None:
@@ -190,22 +202,19 @@ class TaskWorker:
             return False
         return found.park.until is None or found.park.until > self._runner.clock.now()
 
-    def _check(self, call: Call | Probe) -> None:
-        _check_protocol(call.protocol)
-        own, options = self._runner.app.definition, self._runner.options
-        if (
-            call.definition
-            and call.definition != own
-            and call.definition not in options.definitions
-        ):
+    def _check(self, call: Call[Any]) -> None:
+        if call.protocol != PROTOCOL:
             raise DefinitionMismatch(
-                f"the caller knows definition {call.definition[:80]!r}, this worker {own!r};"
+                f"the caller speaks protocol {call.protocol}, this worker {PROTOCOL};"
+                " deploy both again"
+            )
+        if isinstance(call, RunCall | Probe):
+            self._check_definition(call.definition)
+
+    def _check_definition(self, definition: str) -> None:
+        own = self._runner.app.definition
+        if definition and definition != own and definition not in self._runner.options.definitions:
+            raise DefinitionMismatch(
+                f"the caller knows definition {definition[:80]!r}, this worker {own!r};"
                 " deploy both from the same tasks"
             )
-
-
-def _check_protocol(protocol: int) -> None:
-    if protocol != PROTOCOL:
-        raise DefinitionMismatch(
-            f"the caller speaks protocol {protocol}, this worker {PROTOCOL}; deploy both again"
-        )

@@ -114,7 +114,7 @@ async def shadow(live: Turnout, run_id: str) -> Run | None:
 async def advanced(live: Turnout, run_id: str, provider_run_id: str = "vendor") -> Any:
     """Run a run to its next wait, as its vendor's run does."""
     call = Advance(task="steps", run_id=run_id, delivery=1, provider_run_id=provider_run_id)
-    return await live.worker.run_on(call)
+    return await live.runs_on.run_on(call)
 
 
 async def test_a_delayed_primary_has_its_shadow_after_a_restart(

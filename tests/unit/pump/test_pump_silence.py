@@ -230,8 +230,8 @@ class Vendor:
 
     async def _said(self, call: Advance | Execute) -> Next:
         if isinstance(call, Execute):
-            return (await self.worker.execute(call)).next
-        return await self.worker.advance(call)
+            return (await self.worker.answer(call)).next
+        return await self.worker.answer(call)
 
 
 @dataclass

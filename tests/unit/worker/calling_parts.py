@@ -119,7 +119,7 @@ class VendorRun:
 
     async def advance(self) -> Next:
         """Say hello."""
-        return await self.worker.advance(Advance(**self.common))
+        return await self.worker.answer(Advance(**self.common))
 
     async def run_on(self, known: Run | None = None) -> Next:
         """Have all run that comes next by itself, as a caller in process does."""
@@ -127,15 +127,15 @@ class VendorRun:
 
     async def execute(self, step: str, attempt: int = 1) -> Executed:
         """Have one attempt run."""
-        return await self.worker.execute(Execute(**self.common, step=step, attempt=attempt))
+        return await self.worker.answer(Execute(**self.common, step=step, attempt=attempt))
 
     async def park(self, seq: int, token: str = "token") -> Parked:
         """Register a token."""
-        return await self.worker.park(Park(**self.common, seq=seq, token=token))
+        return await self.worker.answer(Park(**self.common, seq=seq, token=token))
 
     async def follow(self, streamed: int) -> Followed:
         """Read on in the run's streams."""
-        return await self.worker.follow(Follow(**self.common, streamed=streamed))
+        return await self.worker.answer(Follow(**self.common, streamed=streamed))
 
     def by(self, worker: TaskWorker, **values: Any) -> "VendorRun":
         """The same vendor run, calling another worker."""

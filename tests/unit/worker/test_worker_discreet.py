@@ -51,10 +51,10 @@ async def calls(live: Turnout, name: str, step: str) -> tuple[Next, Any, Followe
         "delivery": 1,
         "provider_run_id": "vendor-run",
     }
-    first = await live.worker.advance(Advance(**common))
-    done = await live.worker.execute(Execute(**common, step=step, attempt=1))
-    followed = await live.worker.follow(Follow(**common))
-    return first, done, followed, await live.worker.advance(Advance(**common))
+    first = await live.worker.answer(Advance(**common))
+    done = await live.worker.answer(Execute(**common, step=step, attempt=1))
+    followed = await live.worker.answer(Follow(**common))
+    return first, done, followed, await live.worker.answer(Advance(**common))
 
 
 def opened(folder: Path, **more: str) -> Turnout:

@@ -129,7 +129,7 @@ def schedule_function(
             # The same payload comes again however often it is tried.
             raise inngest.NonRetriableError(str(error), quiet=True) from None
         try:
-            ticked = await surroundings.worker.tick(call)
+            ticked = await surroundings.worker.answer(call)
         except Unavailable as error:
             pause = timedelta(seconds=min(2**ctx.attempt, 60))
             raise inngest.RetryAfterError(str(error), pause, quiet=True) from None

@@ -262,7 +262,7 @@ class Walk:
         return said, self._news(said, always=True)
 
     async def _told_first(self) -> dict[str, Any]:
-        memo = await self._said(lambda: self._worker.advance(Advance(**self._common)), None)
+        memo = await self._said(lambda: self._worker.answer(Advance(**self._common)), None)
         if "refused" in memo:
             raise _Quiet(str(memo["refused"]))
         return memo
@@ -274,7 +274,7 @@ class Walk:
 
         async def call() -> dict[str, Any]:
             message = Advance(**self._common)
-            return await self._said(lambda: self._worker.advance(message), not_before)
+            return await self._said(lambda: self._worker.answer(message), not_before)
 
         memo = await self._step(name, call)
         said = said_of(memo)
@@ -290,7 +290,7 @@ class Walk:
 
         async def call() -> dict[str, Any]:
             message = Execute(**self._common, step=which.step, attempt=which.attempt)
-            answer = await self._said(lambda: self._worker.execute(message), not_before)
+            answer = await self._said(lambda: self._worker.answer(message), not_before)
             return answer if self._opened is None else {**answer, FIRST: self._opened}
 
         memo = await self._step(name, call)
@@ -391,7 +391,7 @@ class Walk:
         at = self._clock.now()
         with suppress(TurnoutError):
             message = Report(**self._common, event=ReportEvent.COMPLETED, at=at)
-            await self._worker.report(message)
+            await self._worker.answer(message)
 
     def _pause(self, error: Unavailable) -> timedelta:
         """How long until the vendor calls again: longer each time, as its patience is counted."""

@@ -59,7 +59,7 @@ def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
         if report is None:
             return _said(200, "nothing of ours")
         try:
-            await worker.report(report)
+            await worker.answer(report)
         except TurnoutError as error:
             log.warning("alert not taken", extra={"action": "alert", "error": str(error)})
             return _said(503, str(error))

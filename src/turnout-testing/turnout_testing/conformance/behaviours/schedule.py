@@ -172,7 +172,7 @@ async def tick(
 ) -> tuple[str | None, str]:
     """Tick a slot as the provider's worker does."""
     worker: Worker = world.worker
-    said = await worker.tick(
+    said = await worker.answer(
         Tick(
             schedule=name,
             slot=slot,
