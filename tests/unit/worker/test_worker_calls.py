@@ -876,7 +876,7 @@ async def test_other_definitions_and_protocols_are_refused(make: Callable[..., W
     await vendor.to_the_end()
     tick = Tick(protocol=2, schedule="s", slot=1, provider="local", provider_run_id="v")
     with pytest.raises(DefinitionMismatch, match="protocol 2"):
-        await vendor.worker.tick(tick)
+        await vendor.worker.answer(tick)
 
 
 async def test_reports_and_ticks_are_the_control_planes(make: Callable[..., World]) -> None:
@@ -884,17 +884,19 @@ async def test_reports_and_ticks_are_the_control_planes(make: Callable[..., Worl
     world = make(two_steps)
     vendor = await started(world)
     report = Report(**vendor.common, event=ReportEvent.CRASHED, at=1)
-    await vendor.worker.report(report)
+    await vendor.worker.answer(report)
     seen: list[Report] = []
 
     async def on_report(told: Report) -> None:
         seen.append(told)
 
     vendor.worker.on_report = on_report
-    await vendor.worker.report(report)
+    await vendor.worker.answer(report)
     assert seen == [report]
     with pytest.raises(Unavailable):
-        await vendor.worker.tick(Tick(schedule="s", slot=1, provider="local", provider_run_id="v"))
+        await vendor.worker.answer(
+            Tick(schedule="s", slot=1, provider="local", provider_run_id="v")
+        )
 
 
 async def test_a_store_that_is_away_delays_an_outcome(make: Callable[..., World]) -> None:
