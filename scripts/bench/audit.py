@@ -204,7 +204,7 @@ def _ripgrep(folder: Path) -> list[str]:
 
 
 def _audit(name: str, folder: Path, engine: str) -> list[str]:
-    command = ["turnout", "audit", name, str(folder), "--engine", engine]
+    command = ["turnout-audit", name, str(folder), "--engine", engine]
     return [*command, "--json"]
 
 
@@ -243,8 +243,8 @@ def _told(rows: dict[str, Callable[[], Run]], runs: int) -> None:
 
 INSIDE = """
 import resource, sys, time
-from turnout.audit.engine import audit
-from turnout.audit.ruleset import load
+from turnout_audit.engine import audit
+from turnout_audit.ruleset import load
 def busy():
     kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from turnout.cli.main import COMMANDS
+from turnout.cli.main import COMMANDS, DISTRIBUTIONS
 
 
 class LateCommand(TyperCommand):
@@ -71,8 +71,10 @@ class Commands(TyperGroup):
         return [*COMMANDS, *_installed()]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that is called; an unknown one is answered with the nearest."""
+        """Find the command; answer an unknown one with what to install, or with the nearest name."""
         if args and args[0] not in COMMANDS and self.get_command(ctx, args[0]) is None:
+            if args[0] in DISTRIBUTIONS:
+                ctx.fail(f"{args[0]} is not installed: pip install {DISTRIBUTIONS[args[0]]}")
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             if not near:
                 return super().resolve_command(ctx, args)

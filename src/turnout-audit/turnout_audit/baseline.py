@@ -1,0 +1,197 @@
+"""The ratchet: findings that are known may stay until they are gone; new ones fail.
+
+An entry is a rule, a path as seen from the baseline's folder, and the line's text without its
+spaces, so that lines may move; a file may move as well, as long as it is no more at the old place.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from turnout_audit.errors import InvalidSettings
+from turnout_audit.model import Finding, Report
+
+VERSION = 1
+MAX_FILE = 100_000_000
+DIGEST = 16
+K = TypeVar("K", bound=Hashable)
+Key = tuple[str, str, str]
+"""Rule, path, digest of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Known findings of one rule set, counted; paths are as seen from the baseline's folder."""
+
+    ruleset: str
+    entries: Counter[Key]
+    folder: str = "."
+
+
+def fingerprint(finding: Finding) -> str:
+    """Name a finding by its rule, its path and its line's text."""
+    raw = finding.path.encode("utf-8", "surrogateescape")
+    parts = (finding.rule.encode(), raw, _digest(finding).encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def updated(report: Report, old: Baseline) -> Baseline:
+    """Take all the findings of a report as known, and keep what was not looked at."""
+    seen = _Seen(report, old.folder)
+    found = Counter(map(seen.key, (*report.findings, *report.known)))
+    return replace(old, ruleset=report.ruleset, entries=found | seen.unseen(old.entries))
+
+
+def compared(report: Report, baseline: Baseline) -> Report:
+    """Set known findings apart, and count the ones that are gone.
+
+    Raises InvalidSettings where the baseline is of another rule set.
+    """
+    if baseline.ruleset != report.ruleset:
+        raise InvalidSettings(
+            f"the baseline is of the rule set {baseline.ruleset!r}, not {report.ruleset!r}"
+        )
+    seen = _Seen(report, baseline.folder)
+    left = Counter(baseline.entries)
+    rest, known = _taken(report.findings, left, seen.key)
+    unseen = seen.unseen(left)
+    gone = left - unseen
+    rest, carried = _taken(rest, _placeless(gone), _text_of)
+    new, renamed = _taken(rest, _placeless(seen.missing(unseen)), _text_of)
+    return replace(
+        report,
+        findings=tuple(new),
+        known=(*known, *carried, *renamed),
+        gone=gone.total() - len(carried),
+    )
+
+
+def shrunk(report: Report, baseline: Baseline) -> Baseline:
+    """Give the baseline without what is gone; `report` is a compared one."""
+    seen = _Seen(report, baseline.folder)
+    known = Counter(map(seen.key, report.known))
+    unseen = seen.unseen(baseline.entries)
+    gone = baseline.entries - unseen - known
+    renamed = _placeless(known - baseline.entries) - _placeless(gone)
+    for key, count in sorted(seen.missing(unseen - known).items()):
+        text = (key[0], key[2])
+        used = min(count, renamed[text])
+        renamed[text] -= used
+        unseen[key] -= used
+    return replace(baseline, entries=known | +unseen)
+
+
+class _Seen:
+    """What an audit looked at, by paths as seen from the baseline's folder."""
+
+    def __init__(self, report: Report, folder: str) -> None:
+        self.folder = os.path.realpath(folder)
+        self.here = self.folder == os.path.realpath(".")
+        self.told = {self.name(path) for path in report.audited}
+        self.told -= {self.name(problem.path) for problem in report.problems}
+        self.roots = [self.name(path) for path in report.roots]
+
+    def name(self, path: str) -> str:
+        if self.here and not path.startswith(("/", ".")):
+            return path
+        return os.path.relpath(path, self.folder).replace(os.sep, "/")
+
+    def key(self, finding: Finding) -> Key:
+        return finding.rule, self.name(finding.path), _digest(finding)
+
+    def unseen(self, entries: Counter[Key]) -> Counter[Key]:
+        """Keep the entries of files about which this audit says nothing."""
+        paths = {path: self._says(path) for _, path, _ in entries}
+        return Counter({key: count for key, count in entries.items() if not paths[key[1]]})
+
+    def _says(self, path: str) -> bool:
+        """Only a file that was told, or is no more where we looked, can have lost its findings."""
+        if path in self.told:
+            return True
+        asked = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
+        return asked and not self._is_there(path)
+
+    def missing(self, entries: Counter[Key]) -> Counter[Key]:
+        """Keep the entries of files that are no more: such a file may have got another name."""
+        there = {path: self._is_there(path) for path in {path for _, path, _ in entries}}
+        return Counter({key: count for key, count in entries.items() if not there[key[1]]})
+
+    def _is_there(self, path: str) -> bool:
+        return os.path.lexists(os.path.join(self.folder, path))  # noqa: PTH118 -- as text
+
+
+def load(path: Path) -> Baseline:
+    """Read a baseline; raises InvalidSettings that names the file."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return replace(parsed(raw), folder=str(path.parent))
+    except FileNotFoundError as error:
+        raise InvalidSettings(f"no baseline {path}: make it with --update-baseline") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidSettings(f"{path}: not a baseline: {error}") from error
+
+
+def save(path: Path, baseline: Baseline) -> None:
+    """Write a baseline, sorted, one entry a line, so that merges are easy."""
+    files: dict[str, dict[str, dict[str, int]]] = {}
+    for (rule, name, text), count in sorted(baseline.entries.items()):
+        files.setdefault(name, {}).setdefault(rule, {})[text] = count
+    document = {"version": VERSION, "ruleset": baseline.ruleset, "files": files}
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def parsed(raw: Any) -> Baseline:
+    """Read a baseline's document; raises ValueError, KeyError and the like where it is none."""
+    if raw["version"] != VERSION:
+        raise ValueError(f"version {raw['version']!r}, expected {VERSION}")
+    entries = Counter[Key]()
+    for path, rules in raw["files"].items():
+        for rule, texts in rules.items():
+            for text, count in texts.items():
+                if not isinstance(count, int) or count < 1:
+                    raise ValueError(f"{path}: {rule}: a count is a whole number from 1")
+                entries[rule, path, text] = count
+    return Baseline(str(raw["ruleset"]), entries)
+
+
+def is_digest(text: str) -> bool:
+    """Say whether a text has the form of a line's digest."""
+    return len(text) == DIGEST and set(text) <= set("0123456789abcdef")
+
+
+def _taken(
+    findings: Iterable[Finding], left: Counter[K], key: Callable[[Finding], K]
+) -> tuple[list[Finding], list[Finding]]:
+    """Take findings off a count; those that are not in it come first."""
+    new, known = [], []
+    for finding in findings:
+        name = key(finding)
+        if left[name] > 0:
+            left[name] -= 1
+            known.append(finding)
+        else:
+            new.append(finding)
+    return new, known
+
+
+def _placeless(entries: Counter[Key]) -> Counter[tuple[str, str]]:
+    """Count entries by their rule and text alone."""
+    counted = Counter[tuple[str, str]]()
+    for (rule, _, text), count in entries.items():
+        counted[rule, text] += count
+    return counted
+
+
+def _text_of(finding: Finding) -> tuple[str, str]:
+    return finding.rule, _digest(finding)
+
+
+def _digest(finding: Finding) -> str:
+    return hashlib.sha256("".join(finding.text.split()).encode()).hexdigest()[:DIGEST]

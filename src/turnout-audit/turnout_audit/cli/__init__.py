@@ -1,0 +1,1 @@
+"""The command line, `turnout-audit`, and the same commands for `turnout audit`."""

@@ -1,0 +1,13 @@
+"""Every error that the audit raises; each is shown in one line, and ends with exit code 2."""
+
+
+class AuditError(Exception):
+    """The audit cannot be done."""
+
+
+class WrongUse(AuditError):
+    """The call cannot be right as it is."""
+
+
+class InvalidSettings(WrongUse):
+    """A rule set or a baseline is not valid, or a library is missing."""

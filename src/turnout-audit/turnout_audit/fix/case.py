@@ -1,0 +1,188 @@
+"""One finding to mend, with its text and, for code, its syntax tree."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from turnout_audit import kinds
+from turnout_audit.model import Edit, Finding
+from turnout_audit.ruleset import Fix
+
+if TYPE_CHECKING:
+    from ast_grep_py import SgNode
+
+Mended = Sequence[Edit] | str
+"""The edits, or why there are none."""
+
+_GRAMMAR = {"typescript": "typescript", "tsx": "tsx", "javascript": "tsx", "python": "python"}
+NOT_CODE = "stands in a file of another language"
+IN_FENCE = "stands in a part of a file of another language"
+
+
+class Unclear(Exception):
+    """The construct is not as the fixer knows it; the text says what is unclear."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What a fixer is given."""
+
+    text: str
+    finding: Finding
+    fix: Fix
+
+    def edit(self, start: int, end: int, replacement: str) -> Edit:
+        """Make an edit of this file in the name of the finding's rule."""
+        return Edit(
+            path=self.finding.path,
+            start=start,
+            end=end,
+            replacement=replacement,
+            rule=self.finding.rule,
+            safe=self.fix.safe,
+        )
+
+    def option(self, name: str) -> Any:
+        """Give an option of the rule's fix, or None."""
+        return self.fix.options.get(name)
+
+    def tree(self) -> "SgNode | str":
+        """Parse the file; a reason where it is not a script, or does not parse."""
+        language = _GRAMMAR.get(self.finding.language)
+        if language is None:
+            return NOT_CODE
+        if kinds.classify(self.finding.path)[1] != self.finding.language:
+            return IN_FENCE
+        root = _parsed(self.text, language)
+        return "the file does not parse" if root.has(kind="ERROR") else root
+
+    def node(self) -> "SgNode | str":
+        """Find the smallest node that holds the whole of what was matched."""
+        root = self.tree()
+        return (
+            root if isinstance(root, str) else covering(root, self.finding.start, self.finding.end)
+        )
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str, language: str) -> "SgNode":
+    from ast_grep_py import SgRoot
+
+    return SgRoot(text, language).root()
+
+
+def understood(node: "SgNode | str | None") -> TypeGuard["SgNode"]:
+    """Whether it is a node, not a reason nor nothing."""
+    return node is not None and not isinstance(node, str)
+
+
+def span(node: "SgNode") -> tuple[int, int]:
+    """Give a node's place in characters."""
+    found = node.range()
+    return found.start.index, found.end.index
+
+
+def covering(root: "SgNode", start: int, end: int) -> "SgNode":
+    """Descend to the smallest named node that covers the place."""
+    node = root
+    while True:
+        inner = next(
+            (
+                child
+                for child in node.children()
+                if child.is_named() and span(child)[0] <= start and end <= span(child)[1]
+            ),
+            None,
+        )
+        if inner is None:
+            return node
+        node = inner
+
+
+def upwards(node: "SgNode", *kinds: str) -> "SgNode | None":
+    """Give the node itself, or the nearest one around it, of these kinds."""
+    return next((one for one in (node, *node.ancestors()) if one.kind() in kinds), None)
+
+
+def arguments(call: "SgNode") -> list["SgNode"]:
+    """Give a call's arguments, comments left out."""
+    found = call.field("arguments")
+    return [] if found is None else [one for one in named(found) if one.kind() != "comment"]
+
+
+def named(node: "SgNode") -> Iterator["SgNode"]:
+    """Give the named children."""
+    return (child for child in node.children() if child.is_named())
+
+
+def pairs(literal: "SgNode") -> Mapping[str, "SgNode"]:
+    """Give an object literal's entries by key: pairs, methods and shorthands."""
+    found: dict[str, SgNode] = {}
+    for entry in named(literal):
+        if entry.kind() == "pair":
+            key = entry.field("key")
+        elif entry.kind() == "method_definition":
+            key = entry.field("name")
+        else:
+            key = entry if entry.kind() == "shorthand_property_identifier" else None
+        if key is not None:
+            found[key.text().strip("'\"")] = entry
+    return found
+
+
+def has_spread(literal: "SgNode") -> bool:
+    """Whether an object literal takes entries from elsewhere."""
+    return any(entry.kind() == "spread_element" for entry in named(literal))
+
+
+def imported(
+    case: Case, root: "SgNode", name: str, module: str, *, without: str = ""
+) -> Sequence[Edit] | str:
+    """Make sure that `name` is imported from `module`, beside what is imported from there.
+
+    The local name `without` is no longer imported.
+    """
+    for statement in root.find_all(kind="import_statement"):
+        source = statement.field("source")
+        if source is None or _unquoted(source.text()) not in _family(module):
+            continue
+        names = statement.find(kind="named_imports")
+        if names is None or re.match(r"import\s+type\b", statement.text()):
+            continue
+        given = [one.text() for one in named(names)]
+        have = [text for text in given if text.split()[-1] != without]
+        if name in have:
+            return []
+        start, end = span(names)
+        return [case.edit(start, end, "{ " + ", ".join([*have, name]) + " }")]
+    if _is_bound(root, name):
+        return f"{name} already means something else here"
+    return [case.edit(*_after_imports(case.text, root), f'import {{ {name} }} from "{module}";\n')]
+
+
+def _family(module: str) -> tuple[str, ...]:
+    return module, f"{module}/v3"
+
+
+def _unquoted(text: str) -> str:
+    return text.strip("'\"`")
+
+
+def _is_bound(root: "SgNode", name: str) -> bool:
+    return root.has(kind="identifier", regex=f"^{re.escape(name)}$")
+
+
+def after_imports(text: str, root: "SgNode") -> int:
+    """Where the first line after the imports begins."""
+    return _after_imports(text, root)[0]
+
+
+def _after_imports(text: str, root: "SgNode") -> tuple[int, int]:
+    ends = [span(one)[1] for one in named(root) if one.kind() == "import_statement"]
+    if not ends:
+        return 0, 0
+    line_end = text.find("\n", max(ends))
+    at = len(text) if line_end < 0 else line_end + 1
+    return at, at

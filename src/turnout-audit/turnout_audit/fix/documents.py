@@ -1,0 +1,110 @@
+"""Fixes of prose: banners, glossary entries, and concepts by table."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from turnout_audit.fix.case import Case, Mended
+from turnout_audit.fix.places import is_code, is_word
+
+_FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---[ \t]*\r?\n", re.DOTALL)
+_TITLE = re.compile(r"\s*(?:\#[^\n]*|[^\n]+\r?\n=+[ \t]*)(?:\r?\n|\Z)")
+_SCRIPTS = {
+    "ja": re.compile(r"[぀-ヿ]"),
+    "ko": re.compile(r"[가-힣]"),
+    "uk": re.compile(r"[Ѐ-ӿ]"),
+}
+_ENOUGH = 10
+"""So many letters of a script make a document one of that language."""
+_CLOSING = "*_`\"'»”\u2019)」』"
+_LINK_TEXT = re.compile(r"\[[^\[\]]*$")
+_LINK_END = re.compile(r"^[^\[\]]*\][(\[]")
+_SIGN = re.compile(r"[`()]").search
+CODE = "stands in code: say what is meant"
+_ENTRY = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|\|\s*|#{1,6}\s+)?[*_`\"'«“\u2018「『]*$")
+
+
+def banner(case: Case) -> Mended:
+    """Put the banner `to` under the document's title, in the document's language.
+
+    `options.uk`, `options.ko`, `options.ja` are the banner in those languages.
+    """
+    text = case.text
+    told = str(case.option(_language(text)) or case.fix.to or "")
+    if not told:
+        return "the rule gives no banner"
+    if told in text:
+        return "the banner is already there"
+    front = _FRONT_MATTER.match(text)
+    at = front.end() if front else 0
+    title = _TITLE.match(text, at)
+    if title:
+        at = title.end()
+    before = "" if at == 0 or text[at - 1] == "\n" else "\n"
+    return [case.edit(at, at, f"{before}{'' if at == 0 else chr(10)}{told}\n{_gap(text, at)}")]
+
+
+def _gap(text: str, at: int) -> str:
+    """One empty line between the banner and what follows it."""
+    return "" if text.startswith(("\n", "\r\n"), at) or at >= len(text) else "\n"
+
+
+def _language(text: str) -> str:
+    return next(
+        (name for name, script in _SCRIPTS.items() if len(script.findall(text)) >= _ENOUGH), "en"
+    )
+
+
+def glossary(case: Case) -> Mended:
+    """Mark a glossary's entry with `to`, behind the term at which the match ends."""
+    text, finding = case.text, case.finding
+    line_start = text.rfind("\n", 0, finding.end) + 1
+    term = finding.captured.get("term", finding.matched)
+    if not _ENTRY.match(text[line_start : finding.end - len(term)]):
+        return "mentioned in another entry: say there what is meant"
+    at = finding.end
+    while at < len(text) and text[at] in _CLOSING:
+        at += 1
+    line_end = text.find("\n", at)
+    mark = case.fix.to or ""
+    if mark in text[at : None if line_end < 0 else line_end]:
+        return "the entry is already marked"
+    return [case.edit(at, at, f" ({mark})")]
+
+
+def prose(case: Case) -> Mended:
+    """Replace a concept by `table`; the bare name by `to`, which needs a look.
+
+    Code is left alone, but for a span that the table names with its marks: that needs a look.
+    """
+    start = max(0, case.text.rfind("\n", 0, case.finding.start) + 1)
+    line_end = case.text.find("\n", case.finding.end)
+    line = case.text[start : len(case.text) if line_end < 0 else line_end]
+    at, end = case.finding.start - start, case.finding.end - start
+    for found, new in _concepts(line, case.fix.table):
+        if found.start() <= at and end <= found.end():
+            if _LINK_TEXT.search(line[: found.start()]) and _LINK_END.search(line[found.end() :]):
+                return "the text of a link: say where it leads"
+            place = start + found.start(), start + found.end()
+            if "`" not in found[0] and is_code(case.finding.path, case.text, *place):
+                return CODE
+            return [replace(case.edit(*place, new), safe=case.fix.safe and not _SIGN(found[0]))]
+    return _bare(case, line, at, end)
+
+
+def _bare(case: Case, line: str, at: int, end: int) -> Mended:
+    if case.fix.to is None:
+        return "not a concept of the table: say what is meant"
+    if is_code(case.finding.path, case.text, case.finding.start, case.finding.end):
+        return CODE
+    if not is_word(line.rstrip("\r"), at, end):
+        return "part of a name, an address or code: say what is meant"
+    edit = case.edit(case.finding.start, case.finding.end, case.fix.to)
+    return [replace(edit, safe=False)]
+
+
+def _concepts(line: str, table: Mapping[str, str]) -> Iterator[tuple[re.Match[str], str]]:
+    for old, new in table.items():
+        words = r"\s+".join(re.escape(word) for word in old.split())
+        for found in re.finditer(rf"(?<![A-Za-z0-9_]){words}(?![A-Za-z0-9_])", line, re.IGNORECASE):
+            yield found, new

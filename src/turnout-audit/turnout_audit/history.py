@@ -1,0 +1,212 @@
+"""The burndown: what each of a repository's past commits would have been told."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from turnout_audit.errors import WrongUse
+from turnout_audit.model import Level, Scan
+from turnout_audit.own import is_ours
+from turnout_audit.ruleset import Ruleset
+from turnout_audit.scan import Scanner
+from turnout_audit.source import decode, is_binary
+from turnout_audit.walk import SKIPPED
+
+MAX_BLOB = 4_000_000
+TIMEOUT = 120.0
+BAR = 40
+LINK = b"120000"
+"""The mode of a symbolic link."""
+SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off")
+"""A repository that is only read must not be able to start a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A commit, and what was found in it."""
+
+    commit: str
+    at: datetime
+    subject: str
+    findings: int
+    levels: dict[Level, int]
+    rules: dict[str, int]
+    skipped: int
+    """Files too large to read here."""
+    problems: int
+    """Files that could not be told."""
+
+
+def burndown(
+    ruleset: Ruleset,
+    repository: str,
+    *,
+    points: int = 20,
+    since: str = "",
+    paths: Sequence[str] = (),
+) -> list[Point]:
+    """Audit commits spread evenly over the history, oldest first, the newest always among them.
+
+    Follows the first parents from HEAD. Each file's content is read once. Raises WrongUse where
+    there is no repository, or a path is in none of the commits.
+    """
+    commits = _commits(repository, points, since)
+    _check(repository, [commit for commit, _, _ in commits], paths)
+    reader = _Reader(Scanner(ruleset), repository)
+    return [reader.point(commit, paths) for commit in commits]
+
+
+def _git(repository: str, *arguments: str) -> bytes:
+    try:
+        return subprocess.run(  # noqa: S603 -- no shell
+            ["git", "-C", repository, "--no-optional-locks", *SAFE, *arguments],  # noqa: S607 -- as found on the PATH
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=True,
+        ).stdout
+    except FileNotFoundError as error:
+        raise WrongUse("git is not on the PATH") from error
+    except subprocess.TimeoutExpired as error:
+        raise WrongUse(f"git took longer than {TIMEOUT:.0f} s in {repository}") from error
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise WrongUse(f"git in {repository}: {' '.join(reason)}") from error
+
+
+def _commits(repository: str, points: int, since: str) -> list[tuple[str, datetime, str]]:
+    wanted = ["log", "--first-parent", "--format=%H%x00%ct%x00%s", "-z"]
+    if since:
+        wanted.append(f"--since={since}")
+    fields = _git(repository, *wanted, "HEAD", "--").decode("utf-8", "replace").split("\0")
+    rows = [tuple(fields[at : at + 3]) for at in range(0, len(fields) - 2, 3)]
+    commits = [(c.strip(), datetime.fromtimestamp(int(t), UTC), s) for c, t, s in rows][::-1]
+    if len(commits) <= points:
+        return commits
+    last = len(commits) - 1
+    chosen = sorted(
+        {round(number * last / max(1, points - 1)) for number in range(points)} | {last}
+    )
+    return [commits[number] for number in chosen]
+
+
+def _check(repository: str, commits: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuse a path that no commit holds; one that only older commits hold has a burndown."""
+    for path in paths:
+        newest_first = reversed(commits)
+        if commits and not any(_git(repository, "ls-tree", c, "--", path) for c in newest_first):
+            raise WrongUse(f"no such file or folder in any of the commits looked at: {path}")
+
+
+class _Reader:
+    """Remembers what each path with each content held."""
+
+    def __init__(self, scanner: Scanner, repository: str) -> None:
+        self.scanner = scanner
+        self.repository = repository
+        self.seen: dict[tuple[str, str], tuple[tuple[str, Level], ...]] = {}
+        self.untold: set[tuple[str, str]] = set()
+
+    def point(self, commit: tuple[str, datetime, str], paths: Sequence[str]) -> Point:
+        name, at, subject = commit
+        files = list(self._files(name, paths))
+        self._read([(path, blob) for path, blob, size in files if size <= MAX_BLOB])
+        found = [each for path, blob, _ in files for each in self.seen.get((path, blob), ())]
+        return Point(
+            commit=name,
+            at=at,
+            subject=subject[:200],
+            findings=len(found),
+            levels=dict(Counter(level for _, level in found)),
+            rules=dict(Counter(rule for rule, _ in found)),
+            skipped=sum(size > MAX_BLOB for _, _, size in files),
+            problems=sum((path, blob) in self.untold for path, blob, _ in files),
+        )
+
+    def _files(self, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+        listed = _git(self.repository, "ls-tree", "-r", "-z", "-l", commit, "--", *paths)
+        for row in listed.split(b"\0"):
+            about, _, path = row.partition(b"\t")
+            fields = about.split()
+            name = path.decode("utf-8", "surrogateescape")
+            walked = SKIPPED.isdisjoint(name.split("/")[:-1])
+            if fields[1:2] == [b"blob"] and fields[0] != LINK and walked:
+                yield name, fields[2].decode(), int(fields[3])
+
+    def _read(self, files: Sequence[tuple[str, str]]) -> None:
+        wanted = [each for each in files if each not in self.seen]
+        for at in range(0, len(wanted), 200):
+            part = wanted[at : at + 200]
+            contents = self._contents([blob for _, blob in part])
+            for (path, blob), raw in zip(part, contents, strict=True):
+                scan = self._scan(path, raw)
+                found = tuple((finding.rule, finding.level) for finding in scan.findings)
+                self.seen[path, blob] = found
+                if scan.problems:
+                    self.untold.add((path, blob))
+
+    def _scan(self, path: str, raw: bytes) -> Scan:
+        if is_binary(raw):
+            return Scan(path=path)
+        text = decode(raw)[0]
+        return Scan(path=path) if is_ours(path, text) else self.scanner.scan(path, text)
+
+    def _contents(self, blobs: Sequence[str]) -> list[bytes]:
+        given = "".join(f"{blob}\n" for blob in blobs).encode()
+        out = subprocess.run(  # noqa: S603 -- no shell
+            ["git", "-C", self.repository, *SAFE, "cat-file", "--batch"],  # noqa: S607 -- as found on the PATH
+            input=given,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=True,
+        ).stdout
+        contents, at = [], 0
+        for _ in blobs:
+            end = out.index(b"\n", at)
+            size = int(out[at:end].split()[2])
+            contents.append(out[end + 1 : end + 1 + size])
+            at = end + 2 + size
+        return contents
+
+
+def table(points: Sequence[Point]) -> str:
+    """Show the burndown as a table with bars."""
+    most = max((point.findings for point in points), default=0) or 1
+    lines = [f"{'date':<10}  {'commit':<9} {'findings':>8}  "]
+    for point in points:
+        bar = "█" * round(BAR * point.findings / most) or ("▏" if point.findings else "")
+        lines.append(f"{point.at:%Y-%m-%d}  {point.commit[:9]} {point.findings:>8}  {bar}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def plot(points: Sequence[Point], title: str, *, width: int = 720, height: int = 260) -> str:
+    """Draw the burndown as SVG, one step a commit, time from left to right."""
+    from xml.sax.saxutils import escape
+
+    left, top, right, bottom = 48, 32, 12, 28
+    most = max((point.findings for point in points), default=0) or 1
+    first, last = points[0].at.timestamp(), points[-1].at.timestamp()
+    span = (last - first) or 1.0
+    across, down = width - left - right, height - top - bottom
+    places = [
+        (
+            left + across * (point.at.timestamp() - first) / span,
+            top + down * (1 - point.findings / most),
+        )
+        for point in points
+    ]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    label = 'font-family="sans-serif" font-size="11" fill="currentColor"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(title)}">'
+        f'<text x="{left}" y="16" {label}>{escape(title)}</text>'
+        f'<text x="{left - 6}" y="{top + 4}" text-anchor="end" {label}>{most}</text>'
+        f'<text x="{left - 6}" y="{top + down}" text-anchor="end" {label}>0</text>'
+        f'<text x="{left}" y="{height - 8}" {label}>{points[0].at:%Y-%m-%d}</text>'
+        f'<text x="{width - right}" y="{height - 8}" text-anchor="end" {label}>'
+        f"{points[-1].at:%Y-%m-%d}</text>"
+        f'<path d="M{left},{top}V{top + down}H{width - right}" fill="none" stroke="#888"/>'
+        f'<polyline points="{path}" fill="none" stroke="#2563eb" stroke-width="2"/></svg>\n'
+    )

@@ -1,0 +1,227 @@
+"""Imports of scripts: every way in which a module is brought in."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from turnout_audit.nodes import WRAPPERS, arguments, literal, span
+
+SCRIPT_IMPORTS = ("import_statement", "export_statement"), "call_expression"
+PYTHON_IMPORTS = ("import_statement", "import_from_statement"), "call"
+"""Kinds of nodes: statements that import, and calls, some of which do."""
+_SCRIPT_CALLS = re.compile(r"import|require|require\.resolve|(?:jest|vi|vitest|td)\.[A-Za-z_]+")
+_PYTHON_CALLS = frozenset({"import_module", "__import__", "patch", "importorskip", "find_spec"})
+MOCKS = frozenset(
+    "mock unmock doMock dontMock doUnmock importActual importMock requireActual requireMock "  # noqa: SIM905 -- a table
+    "setMock unstable_mockModule replaceEsm".split()
+)
+DYNAMIC: tuple[str, ...] = (
+    "import(",
+    "require",
+    "ock(",
+    "ockModule",
+    "Actual",
+    "import_module",
+    "__import__",
+)
+DYNAMIC += ("patch", "importorskip", "find_spec", "replaceEsm", "import (", "Mock")
+"""Without any of these no call imports anything."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """One module that is brought in, and where its name stands."""
+
+    modules: tuple[str, ...]
+    """As written; for `from a import b` also `a.b`, since `b` may be a module."""
+    kind: str
+    names: tuple[tuple[str, str], ...] = ()
+    """Exported name and local name; `*` is the whole module."""
+    start: int
+    end: int
+
+
+def script_imports(nodes: Iterable[Any]) -> Iterator[Import]:
+    """Read the imports of JavaScript and TypeScript."""
+    for node in nodes:
+        kind = node.kind()
+        if kind == "call_expression":
+            found = _script_call(node)
+        elif kind == "export_statement":
+            found = _made(node.field("source"), "reexport", _clause_names(node))
+        else:
+            found = _statement(node)
+        if found is not None:
+            yield found
+
+
+def _made(source: Any, kind: str, names: Iterable[tuple[str, str]]) -> Import | None:
+    if source is None or source.kind() not in ("string", "template_string"):
+        return None
+    module, start, end = literal(source)
+    return Import(modules=(module,), kind=kind, names=tuple(names), start=start, end=end)
+
+
+def _statement(node: Any) -> Import | None:
+    required = next((c for c in node.children() if c.kind() == "import_require_clause"), None)
+    if required is not None:
+        local = next((c.text() for c in required.children() if c.kind() == "identifier"), "")
+        source = next((c for c in required.children() if c.kind() == "string"), None)
+        return _made(source, "require", [("*", local)])
+    typed = any(child.kind() == "type" for child in node.children())
+    return _made(node.field("source"), "type" if typed else "static", _clause_names(node))
+
+
+def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
+    for child in node.children():
+        kind = child.kind()
+        if kind in ("import_clause", "named_imports", "export_clause"):
+            yield from _clause_names(child)
+        elif kind == "identifier" and node.kind() == "import_clause":
+            yield "default", str(child.text())
+        elif kind in ("namespace_import", "namespace_export"):
+            yield "*", str(child.children()[-1].text())
+        elif kind in ("import_specifier", "export_specifier"):
+            name, alias = child.field("name"), child.field("alias")
+            if name is not None:
+                local = alias or name
+                yield str(name.text()), str(local.text()) if kind == "import_specifier" else ""
+        elif kind == "*":
+            yield "*", ""
+
+
+def _script_call(node: Any) -> Import | None:
+    called = node.field("function")
+    if called is None or not _short(called):
+        return None
+    name = str(called.text())
+    if not _SCRIPT_CALLS.fullmatch(name):
+        return None
+    given = arguments(node)
+    if not given:
+        return None
+    if name == "import":
+        return _made(given[0], "dynamic", _holder_names(node))
+    if name.startswith("require"):
+        return _made(given[0], "require", _holder_names(node) if name == "require" else ())
+    return _made(given[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
+
+
+def _short(called: Any) -> bool:
+    """Say whether a name has two parts at most: a chain's text may be as long as the file."""
+    if called.kind() != "member_expression":
+        return called.kind() in ("identifier", "import")
+    return bool(called.field("object").kind() == "identifier")
+
+
+def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
+    """What a dynamic import or a require is put into."""
+    parent = node.parent()
+    while parent is not None and parent.kind() in WRAPPERS:
+        parent = parent.parent()
+    if parent is None:
+        return
+    if parent.kind() == "member_expression":
+        name = parent.field("property")
+        holder = parent.parent()
+        local = holder.field("name") if holder and holder.kind() == "variable_declarator" else None
+        simple = local is not None and local.kind() == "identifier"
+        if name is not None:
+            yield str(name.text()), str(local.text()) if local and simple else ""
+    elif parent.kind() == "variable_declarator":
+        target = parent.field("name")
+        if target.kind() == "identifier":
+            yield "*", str(target.text())
+        else:
+            yield from pattern_names(target)
+
+
+def pattern_names(pattern: Any) -> Iterator[tuple[str, str]]:
+    """List what an object pattern takes out, and the local names it gives."""
+    for child in pattern.children():
+        if child.kind() == "shorthand_property_identifier_pattern":
+            yield str(child.text()), str(child.text())
+        elif child.kind() == "pair_pattern":
+            key, value = child.field("key"), child.field("value")
+            if key and value and value.kind() == "identifier":
+                yield str(key.text()), str(value.text())
+        elif child.kind() == "object_assignment_pattern":
+            left = child.field("left")
+            if left is not None:
+                yield str(left.text()), str(left.text())
+
+
+def python_imports(nodes: Iterable[Any]) -> Iterator[Import]:
+    """Read the imports of Python."""
+    for node in nodes:
+        kind = node.kind()
+        if kind == "call":
+            found = _python_call(node)
+            if found is not None:
+                yield found
+        elif kind == "import_from_statement":
+            yield from _python_from(node)
+        else:
+            typed = _typed(node)
+            for child in node.field_children("name"):
+                name = child.field("name") if child.kind() == "aliased_import" else child
+                alias = child.field("alias") if child.kind() == "aliased_import" else None
+                start, end = span(name)
+                module = str(name.text())
+                local = str(alias.text()) if alias else module
+                yield Import(
+                    modules=(module,), kind=typed, names=(("*", local),), start=start, end=end
+                )
+
+
+def _python_from(node: Any) -> Iterator[Import]:
+    source = node.field("module_name")
+    if source is None:
+        return
+    module = str(source.text()).replace(" ", "")
+    names = []
+    for child in node.field_children("name"):
+        aliased = child.kind() == "aliased_import"
+        name = str(child.field("name").text() if aliased else child.text())
+        names.append((name, str(child.field("alias").text()) if aliased else name))
+    if not names:
+        names = [("*", "")]
+    parts = [
+        f"{module.rstrip('.') or ''}.{name}" if module.strip(".") else f"{module}{name}"
+        for name, _ in names
+    ]
+    start, end = span(source)
+    yield Import(
+        modules=(module, *parts), kind=_typed(node), names=tuple(names), start=start, end=end
+    )
+
+
+def _typed(node: Any) -> str:
+    block = node.parent()
+    holder = block.parent() if block is not None else None
+    if holder is not None and holder.kind() == "if_statement":
+        condition = holder.field("condition")
+        if condition is not None and "TYPE_CHECKING" in condition.text():
+            return "type"
+    return "static"
+
+
+def _python_call(node: Any) -> Import | None:
+    called = node.field("function")
+    last = called.field("attribute") or called if called is not None else None
+    name = str(last.text()) if last is not None and last.kind() == "identifier" else ""
+    if name not in _PYTHON_CALLS:
+        return None
+    given = arguments(node)
+    if not given or given[0].kind() != "string":
+        return None
+    module, start, end = literal(given[0])
+    kind = "mock" if name == "patch" else "dynamic"
+    parent = node.parent()
+    names: tuple[tuple[str, str], ...] = ()
+    if kind == "dynamic" and parent is not None and parent.kind() == "assignment":
+        target = parent.field("left")
+        if target is not None and target.kind() == "identifier":
+            names = (("*", str(target.text())),)
+    return Import(modules=(module,), kind=kind, names=names, start=start, end=end)

@@ -1,0 +1,207 @@
+"""Dependencies in package manifests and lock files."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from turnout_audit.configs import Entry, entries
+from turnout_audit.kinds import is_requirements
+from turnout_audit.names import Fits, expression_of, fits
+from turnout_audit.ruleset import ManifestMatch
+from turnout_audit.source import Hit
+from turnout_audit.view import Finder, View
+
+_NPM = fits(
+    (
+        *("dependencies", "devDependencies", "peerDependencies", "optionalDependencies"),
+        *("overrides", "resolutions", "pnpm.overrides", "imports", "catalog", "catalogs.*"),
+        *("peerDependenciesMeta", "workspaces.catalog", "workspaces.catalogs.*"),
+    )
+)
+_PYTHON_TABLES = fits(
+    (
+        *("tool.poetry.dependencies", "tool.poetry.dev-dependencies"),
+        *("tool.poetry.group.*.dependencies", "tool.pixi*.pypi-dependencies", "tool.uv.sources"),
+        *("packages", "dev-packages"),
+    )
+)
+_PYTHON_LISTS = fits(
+    (
+        *("project.dependencies", "project.optional-dependencies.*", "dependency-groups.*"),
+        *("build-system.requires", "tool.uv.dev-dependencies", "tool.uv.*-dependencies"),
+        *("tool.pdm.dev-dependencies.*", "tool.hatch.envs.*dependencies"),
+    )
+)
+_REQUIREMENT = re.compile(
+    r"""(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?P<version>(?:[<>=!~(@]|$)[^;#"']*)?"""
+)
+_NUMBER = re.compile(r"\d+(?:\.\d+)*")
+_LINE = re.compile(
+    r"^[ \t]*(?:(?:-e|--editable)(?:[ \t]*=[ \t]*|[ \t]*))?(?P<rest>[A-Za-z0-9].*)$", re.MULTILINE
+)
+_ADDRESS = re.compile(
+    r"""(?:[a-z]+\+)?(?:https?|ssh|git|file)://[^\s"'#?]*/(?P<last>[^\s"'/#?]+)[^\s"'#]*"""
+    r"""(?:\#(?:[^\s"']*?&)?egg=(?P<egg>[\w.-]+))?"""
+)
+_ENDS = re.compile(r"(?:-\d[^/]*\.(?:whl|tar\.gz|zip)|\.(?:whl|tar\.gz|zip)|\.git)?(?:@.*)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A dependency as a manifest asks for it."""
+
+    name: str
+    version: str
+    start: int
+    end: int
+
+
+def find_manifests(match: ManifestMatch) -> Finder:
+    """Find dependencies by name."""
+    name_fits = fits((*match.manifest, *map(_normal, match.manifest)), ignore_case=True)
+    below = _version(match.below) if match.below else None
+
+    def find(view: View) -> Iterator[Hit]:
+        if view.segment.fenced:
+            return
+        if view.language == "lock":
+            found = list(_locked(view, match.manifest)) if match.locks else []
+        else:
+            found = [d for d in _dependencies(view) if _named(name_fits, d.name)]
+        if match.mixed:
+            found = list(_mixed(found))
+        for each in found:
+            version = _version(each.version)
+            if below is None or (version is not None and version < below):
+                captured = {"name": each.name, "version": each.version}
+                yield Hit(start=each.start, end=each.end, captured=captured)
+
+    return find
+
+
+def _named(name_fits: Fits, name: str) -> bool:
+    return name_fits(name) or name_fits(_normal(name))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower() if "@" not in name and "*" not in name else name
+
+
+def _version(text: str) -> tuple[int, ...] | None:
+    """Read the first number; None for `latest`, `workspace:*`, a path or an address."""
+    if text.startswith(("file:", "link:", "git", "http", "github:", "./", "../", "catalog:")):
+        return None
+    number = _NUMBER.search(re.sub(r"^npm:@?[^@]+@", "", text))
+    return tuple(int(part[:9]) for part in number[0].split(".")) if number else None
+
+
+def _mixed(found: list[Dependency]) -> Iterable[Dependency]:
+    known = [(d, v) for d in found if (v := _version(d.version)) is not None]
+    highest = max((version for _, version in known), default=None)
+    return [dependency for dependency, version in known if version != highest]
+
+
+def _dependencies(view: View) -> Iterator[Dependency]:
+    name = PurePosixPath(view.path).name.lower()
+    if name in ("package.json", "deno.json", "deno.jsonc", "pnpm-workspace.yaml", "jsr.json"):
+        return _npm(entries(view))
+    if name in ("pyproject.toml", "pipfile", "pixi.toml", "uv.toml"):
+        return _python(view)
+    if is_requirements(view.path):
+        return _requirements(view.text)
+    if name in ("setup.py", "setup.cfg", "environment.yml", "environment.yaml"):
+        return _strings(view.text)
+    return iter(())
+
+
+def _npm(found: Iterable[Entry]) -> Iterator[Dependency]:
+    for entry in found:
+        for table, name in _splits(entry.path):
+            if _NPM(table):
+                bare = re.sub(r"(?<=.)@[^/]*$", "", name.rpartition(">")[2])
+                yield Dependency(bare, entry.value, entry.start, entry.end)
+                alias = re.match(r"npm:(@?[^@]+)", entry.value)
+                if alias and alias[1] != bare:
+                    at = entry.value_start + alias.start(1)
+                    yield Dependency(alias[1], entry.value, at, at + len(alias[1]))
+                break
+
+
+def _splits(path: str) -> Iterator[tuple[str, str]]:
+    """A package's name may hold dots: try every cut."""
+    at = path.find(".")
+    while at >= 0:
+        yield path[:at], path[at + 1 :]
+        at = path.find(".", at + 1)
+
+
+def _python(view: View) -> Iterator[Dependency]:
+    for entry in entries(view):
+        table, _, name = entry.path.rpartition(".")
+        if _PYTHON_TABLES(table):
+            yield Dependency(name, entry.value.strip("\"'"), entry.start, entry.end)
+        elif _PYTHON_LISTS(entry.path):
+            for quoted in re.finditer(r"""(["'])(?P<text>[^"'\n]+)\1""", entry.value):
+                # the value is cut out of the text at its start, so places hold
+                yield from _required(quoted["text"], entry.value_start + quoted.start("text"))
+
+
+def _requirements(text: str) -> Iterator[Dependency]:
+    for line in _LINE.finditer(text):
+        yield from _required(line["rest"], line.start("rest"))
+
+
+def _strings(text: str) -> Iterator[Dependency]:
+    """Read requirements in lists: quoted, or one a line."""
+    pattern = r"""(?:["']|^[ \t]+-?[ \t]*)(?P<text>[A-Za-z0-9][^"'\n]*)"""
+    for found in re.finditer(pattern, text, re.MULTILINE):
+        yield from _required(found["text"], found.start("text"))
+
+
+def _required(text: str, at: int) -> Iterator[Dependency]:
+    if address := _ADDRESS.match(text):
+        yield _addressed(address, at)
+        return
+    found = _REQUIREMENT.match(text)
+    if found is None:
+        return
+    rest = text[found.end() :].strip()
+    if rest and not rest.startswith((";", "#", ",", "\\", "--")):
+        return
+    start = at + found.start("name")
+    yield Dependency(found["name"], (found["version"] or "").strip(), start, at + found.end("name"))
+
+
+def _addressed(address: "re.Match[str]", at: int) -> Dependency:
+    """Name what an address brings: as its `egg` says, else by its repository or its archive."""
+    if address["egg"]:
+        return Dependency(address["egg"], "", at + address.start("egg"), at + address.end("egg"))
+    name = _ENDS.sub("", address["last"], count=1)
+    start = at + address.start("last")
+    return Dependency(name, "", start, start + len(name))
+
+
+def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
+    """Find entries of lock files, one a line."""
+    names = "|".join(expression_of(glob, anything=r"[^\"'\s@,:/]*") for glob in globs)
+    pattern = re.compile(
+        _shape(PurePosixPath(view.path).name.lower(), names), re.MULTILINE | re.IGNORECASE
+    )
+    for found in pattern.finditer(view.text):
+        version = found.groupdict().get("version") or ""
+        yield Dependency(found["name"], version, found.start("name"), found.end("name"))
+
+
+def _shape(name: str, names: str) -> str:
+    if name in ("poetry.lock", "uv.lock", "pdm.lock", "pixi.lock"):
+        version = r"""(?:\nversion = "(?P<version>[^"]*)")?"""
+        return rf"""^(?:- )?name\s*[=:]\s*"?(?P<name>{names})"?\s*${version}"""
+    if name == "yarn.lock":
+        return rf"""^"?(?P<name>{names})@(?:npm:)?(?P<version>[^"\s,:]*)"""
+    if name == "pnpm-lock.yaml":
+        return rf"""^\s+['"]?/?(?P<name>{names})(?:[@/](?P<version>\d[^'":()\s]*)[^\n]*)?['"]?:"""
+    if name in ("bun.lock", "deno.lock"):
+        return rf"""^\s*"(?:npm:)?(?P<name>{names})(?:@(?P<version>[^"]*))?"\s*:"""
+    version = r"""(?:(?:\s*\{\s*"version"\s*:)?\s*"(?P<version>[^"\n]*)")?"""
+    return rf"""^\s*"(?:[^"\n]*node_modules/)?(?P<name>{names})"\s*:{version}"""

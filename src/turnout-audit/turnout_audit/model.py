@@ -1,0 +1,137 @@
+"""The nouns of the audit: what was found, what could not be told, and what would mend it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["error", "deprecated", "warn", "advise"]
+"""How much a finding matters, most first."""
+
+Scope = Literal["code", "config", "docs"]
+"""What kind of file it is; a rule's scope is the kind of text it reads."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One trace that a rule found.
+
+    Lines and columns count from 1, columns in characters. `start` and `end` are character offsets
+    into the file's text as `read_text` decodes it, so `text[start:end] == matched`.
+    """
+
+    rule: str
+    level: Level
+    path: str
+    line: int
+    column: int
+    end_line: int
+    text: str
+    """The line as it stands, without its indent; cut at 300 characters."""
+    why: str
+    fix: str
+    """What to do, in words; empty where a rule gives no advice."""
+    start: int
+    end: int
+    matched: str
+    captured: dict[str, str] = field(default_factory=dict)
+    """What the match named: regex groups, syntax metavariables, `module`, `name`, `key`, `version`,
+    and `local` (the name that an import has in the file)."""
+    scope: Scope = "code"
+    language: str = ""
+    """Of the file, or of the fence that the finding stands in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A file about which the audit could not tell."""
+
+    path: str
+    reason: str
+    line: int = 0
+    """0 where the whole file is meant."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exempted:
+    """A mention that does not count, and why."""
+
+    rule: str
+    path: str
+    line: int
+    reason: Literal["banner", "glossary", "changelog", "historical", "allowed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """Put `replacement` where `start:end` is, in characters of the file's text."""
+
+    path: str
+    start: int
+    end: int
+    replacement: str
+    rule: str
+    safe: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Left:
+    """A finding that a fixer did not fully understand, and so left as it is."""
+
+    finding: Finding
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fixes:
+    """What the fixers would change, and what they leave to a person.
+
+    `turnout_audit.fix.apply(ruleset, findings, sources, *, unsafe)` gives one: `sources` maps a
+    finding's path to its whole text, edits do not overlap, and with `unsafe=False` only fixes that
+    are declared safe are tried. It is pure; the engine merges, previews and writes the edits, and
+    audits again until nothing changes.
+    """
+
+    edits: tuple[Edit, ...] = ()
+    left: tuple[Left, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """What one file holds."""
+
+    path: str
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    exempted: tuple[Exempted, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """How much was looked at."""
+
+    files: int = 0
+    opened: int = 0
+    """Files that the text search kept."""
+    binary: int = 0
+    links: int = 0
+    """Symbolic links, which are never followed."""
+    own: int = 0
+    """Baselines and reports of the audit itself, which are left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What an audit found, in the order of paths and lines."""
+
+    ruleset: str
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    exempted: tuple[Exempted, ...] = ()
+    counted: Counted = field(default_factory=Counted)
+    audited: frozenset[str] = frozenset()
+    """The files that were looked at."""
+    roots: tuple[str, ...] = ()
+    """The folders and files that were asked for."""
+    known: tuple[Finding, ...] = ()
+    """Findings that the baseline already holds."""
+    gone: int = 0
+    """Findings of the baseline that are no longer there."""

@@ -1,0 +1,127 @@
+"""What a function of one parameter takes: an object of known parts, or something else."""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Literal
+
+from turnout_audit.nodes import literal, unwrapped
+
+Taken = Literal["object", "other", "mixed", "unsure"]
+"""`mixed` takes what the object holds, and what it does not hold."""
+FUNCTIONS = frozenset(
+    [
+        "arrow_function",
+        "function_expression",
+        "function",
+        "method_definition",
+        "lambda",
+        "generator_function",
+    ]
+)
+
+
+def listed(function: Any) -> list[Any]:
+    """List a function's parameters, comments left out."""
+    alone = function.field("parameter")
+    if alone is not None:
+        return [alone]
+    given = function.field("parameters")
+    return [c for c in given.children() if c.is_named() and c.kind() != "comment"] if given else []
+
+
+def taken(node: Any, parts: Collection[str], whole: Collection[str]) -> Taken | None:
+    """Tell what the one parameter of a function is, from its pattern, its type and its uses.
+
+    `parts` are what the object holds; `whole` are names that only something else would be given.
+    None where it is no function written here, or has not exactly one parameter.
+    """
+    function = unwrapped(node)
+    parameters = listed(function) if function.kind() in FUNCTIONS else []
+    if len(parameters) != 1:
+        return None
+    pattern = parameters[0].field("pattern") or parameters[0]
+    if pattern.kind() == "object_pattern":
+        return _of_keys(_pattern_keys(pattern), parts) or "object"
+    if pattern.kind() != "identifier":
+        return "unsure"
+    typed = _of_type(parameters[0].field("type"), parts)
+    if typed is not None:
+        return typed
+    return _of_uses(function, str(pattern.text()), parts, whole)
+
+
+def _of_keys(keys: Iterable[str], parts: Collection[str]) -> Taken | None:
+    """One key that the object has not tells that something else was meant."""
+    known = [key in parts for key in keys]
+    if not known:
+        return None
+    return "object" if all(known) else "mixed" if any(known) else "other"
+
+
+def _pattern_keys(pattern: Any) -> Iterator[str]:
+    for child in pattern.children():
+        kind = child.kind()
+        if kind == "shorthand_property_identifier_pattern":
+            yield str(child.text())
+        elif kind == "pair_pattern":
+            yield _name(child.field("key"))
+        elif kind == "object_assignment_pattern":
+            yield _name(child.field("left"))
+
+
+def _of_type(annotation: Any, parts: Collection[str]) -> Taken | None:
+    inner = next((c for c in annotation.children() if c.is_named()), None) if annotation else None
+    if inner is None or inner.kind() != "object_type":
+        return None
+    members = (c.field("name") for c in inner.children() if c.kind() == "property_signature")
+    return _of_keys([_name(name) for name in members if name is not None], parts)
+
+
+def _of_uses(function: Any, name: str, parts: Collection[str], whole: Collection[str]) -> Taken:
+    """A parameter that is not used harms nobody; one that is passed on may be either."""
+    body = function.field("body")
+    uses = [n for n in _identifiers(body) if n.text() == name] if body is not None else []
+    keys: list[str] = []
+    passed = False
+    for use in uses:
+        found = _keys_of(use)
+        keys += found
+        passed = passed or not found
+    told = _of_keys(keys, parts)
+    if told == "object" and name in whole and not set(keys) & set(whole):
+        return "unsure"
+    if told is not None:
+        return told
+    if not passed:
+        return "object"
+    return "other" if name in whole else "unsure"
+
+
+def _identifiers(body: Any) -> list[Any]:
+    kinds = ("identifier", "shorthand_property_identifier")
+    found: list[Any] = body.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}})
+    return [body, *found] if body.kind() in kinds else found
+
+
+def _keys_of(use: Any) -> list[str]:
+    """Name what is taken out of a variable where it stands; nothing where it is used whole."""
+    holder = use.parent()
+    while holder is not None and holder.kind() in ("as_expression", "parenthesized_expression"):
+        use, holder = holder, holder.parent()
+    if holder is None:
+        return []
+    kind = holder.kind()
+    if kind == "member_expression" and holder.field("object") == use:
+        return [_name(holder.field("property"))]
+    if kind == "subscript_expression" and holder.field("object") == use:
+        index = holder.field("index")
+        return [_name(index)] if index is not None and index.kind() == "string" else []
+    target = holder.field("name") if kind == "variable_declarator" else None
+    if target is not None and target.kind() == "object_pattern":
+        return list(_pattern_keys(target))
+    return []
+
+
+def _name(node: Any) -> str:
+    if node is None:
+        return ""
+    return literal(node)[0] if node.kind() == "string" else str(node.text())

@@ -1,0 +1,147 @@
+"""Fixes: merged, previewed as a diff, written in one piece, repeated until nothing changes."""
+
+import difflib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnout_audit.model import Edit, Finding, Left, Problem
+from turnout_audit.scan import Scanner
+from turnout_audit.source import decode, encoded
+
+ROUNDS = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mended:
+    """One text after its fixes."""
+
+    text: str
+    applied: int = 0
+    left: tuple[Left, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A file before and after its fixes."""
+
+    path: str
+    before: str
+    after: str
+    applied: int
+
+    def diff(self) -> str:
+        """Show the change as a unified diff."""
+        return "".join(_ended(line) for line in self._lines())
+
+    def _lines(self) -> Iterable[str]:
+        return difflib.unified_diff(
+            self.before.splitlines(keepends=True),
+            self.after.splitlines(keepends=True),
+            fromfile=f"a/{self.path}",
+            tofile=f"b/{self.path}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch:
+    """What fixing changes, and what it leaves alone."""
+
+    changes: tuple[Change, ...]
+    left: tuple[Left, ...]
+    problems: tuple[Problem, ...]
+
+
+def patched(text: str, edits: Iterable[Edit]) -> tuple[str, int]:
+    """Apply edits; of those that overlap only the first, so that the next round sees the rest."""
+    ordered = sorted(set(edits), key=lambda edit: (edit.start, edit.end, edit.replacement))
+    newline = "\r\n" if "\r\n" in text else "\n"
+    pieces, at, applied = [], 0, 0
+    for edit in ordered:
+        if edit.start < at or not 0 <= edit.start <= edit.end <= len(text):
+            continue
+        replacement = edit.replacement.replace("\r\n", "\n").replace("\n", newline)
+        if text[edit.start : edit.end] == replacement:
+            continue
+        pieces += [text[at : edit.start], replacement]
+        at, applied = edit.end, applied + 1
+    return "".join([*pieces, text[at:]]), applied
+
+
+def mended_text(
+    scanner: Scanner, path: str, text: str, *, unsafe: bool, anywhere: bool = False
+) -> Mended:
+    """Fix a text until nothing changes; a fix that never comes to rest is given up."""
+    from turnout_audit import fix
+
+    first, applied = text, 0
+    for _ in range(ROUNDS):
+        findings = [f for f in scanner.scan(path, text, anywhere=anywhere).findings if f.path]
+        fixes = fix.apply(scanner.ruleset, findings, {path: text}, unsafe=unsafe)
+        edits = [edit for edit in fixes.edits if edit.path == path and (unsafe or edit.safe)]
+        after, count = patched(text, edits)
+        if after == text:
+            return Mended(text=text, applied=applied, left=fixes.left)
+        text, applied = after, applied + count
+    left = tuple(
+        Left(finding=finding, reason="its fix does not come to rest")
+        for finding in scanner.scan(path, first, anywhere=anywhere).findings
+    )
+    return Mended(text=first, left=left)
+
+
+def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patch:
+    """Say what fixing the files of these findings would change; nothing is written."""
+    changes: list[Change] = []
+    left: list[Left] = []
+    problems: list[Problem] = []
+    for path in dict.fromkeys(finding.path for finding in findings):
+        raw = Path(path).read_bytes()
+        text, _ = decode(raw)
+        if encoded(text, raw) != raw:
+            reason = "not fixed: bytes that are no characters"
+            problems.append(Problem(path=path, reason=reason))
+            continue
+        mended = mended_text(scanner, path, text, unsafe=unsafe)
+        left.extend(mended.left)
+        if mended.text != text:
+            change = Change(path=path, before=text, after=mended.text, applied=mended.applied)
+            changes.append(change)
+    return Patch(changes=tuple(changes), left=tuple(left), problems=tuple(problems))
+
+
+def write(changes: Iterable[Change]) -> list[Problem]:
+    """Write the changes, each file in one piece; a file that changed meanwhile is left alone."""
+    return [problem for change in changes if (problem := _write(change))]
+
+
+def _write(change: Change) -> Problem | None:
+    path = Path(change.path)
+    try:
+        raw = path.read_bytes()
+        if decode(raw)[0] != change.before:
+            return Problem(path=change.path, reason="not fixed: the file changed meanwhile")
+        _replace(path, encoded(change.after, raw))
+    except OSError as error:
+        return Problem(path=change.path, reason=f"not fixed: {error.strerror or error}")
+    return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    target = path.resolve()
+    mode = target.stat().st_mode
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(mode & 0o7777)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

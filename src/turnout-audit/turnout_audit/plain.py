@@ -1,0 +1,87 @@
+"""Finders that read text: regular expressions, environment variables, paths."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from turnout_audit import nodes
+from turnout_audit.names import expression_of
+from turnout_audit.ruleset import EnvMatch, TextMatch
+from turnout_audit.source import Hit
+from turnout_audit.view import Finder, View, groups, line_of, unquoted_hash
+
+_READ = re.compile(r"""(?:\benv\s*(?:\?\.|\.)\s*|\benviron\.)$""")
+_QUOTED = re.compile(r"""[\[(,]\s*[rbu]?["'`]$""")
+_CLOSED = re.compile(r"""["'`]\s*[\]),]""")
+_KEY = re.compile(r"""\s*(?:[:,}]|=\s*\w)""")
+_OPENED = re.compile(r"""(?:^|[{,\n])\s*$""")
+
+
+def compiled(expression: str, *, ignore_case: bool) -> Any:
+    """Compile with re2, whose time is linear in the text."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = not ignore_case
+    return re2.compile(f"(?m){expression}", options)
+
+
+def find_text(match: TextMatch) -> Finder:
+    """Find a regular expression's matches."""
+    patterns = [compiled(text, ignore_case=match.ignore_case) for text in match.text]
+
+    def find(view: View) -> Iterator[Hit]:
+        for pattern in patterns:
+            for found in pattern.finditer(view.text):
+                start, end = found.span()
+                if start < end and _where(view, start, match.where):
+                    yield Hit(start=start, end=end, captured=groups(found))
+
+    return find
+
+
+def _where(view: View, offset: int, wanted: tuple[str, ...]) -> bool:
+    tree = view.tree if wanted else None
+    if tree is None:
+        return True
+    if nodes.inside(tree.comments, offset):
+        return "comment" in wanted
+    return ("string" if nodes.inside(tree.strings, offset) else "code") in wanted
+
+
+def find_env(match: EnvMatch) -> Finder:
+    """Find environment variables that are set or read."""
+    names = "|".join(expression_of(glob, anything=r"\w*") for glob in match.env)
+    pattern = re.compile(rf"(?<![A-Za-z0-9_])(?P<name>{names})(?![A-Za-z0-9_])")
+
+    def find(view: View) -> Iterator[Hit]:
+        for found in pattern.finditer(view.text):
+            if _used(view, found.start(), found.end()):
+                name = found["name"]
+                yield Hit(start=found.start(), end=found.end(), captured={"name": name})
+
+    return find
+
+
+def _used(view: View, start: int, end: int) -> bool:
+    line, at = line_of(view.text, start)
+    if view.language in ("python", "typescript", "tsx", "javascript"):
+        return _read_in_code(view, start, end)
+    if view.language == "json":
+        return not line.lstrip().startswith("//")
+    return start - at < unquoted_hash(line)
+
+
+def _read_in_code(view: View, start: int, end: int) -> bool:
+    """`env.X`, `environ["X"]`, `getenv("X")`, and `X` as a key of a schema or a pattern."""
+    before, after = view.text[max(0, start - 60) : start], view.text[end : end + 20]
+    tree = view.tree
+    if tree is None or nodes.inside(tree.comments, start):
+        return False
+    if _READ.search(before):
+        return True
+    if _QUOTED.search(before) and _CLOSED.match(after):
+        return True
+    in_string = nodes.inside(tree.strings, start)
+    return not in_string and bool(_OPENED.search(before) and _KEY.match(after))

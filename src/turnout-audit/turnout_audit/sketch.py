@@ -1,0 +1,158 @@
+"""What a script must hold for a match to be found in it: told from its text, long before its tree.
+
+A sketch is a list of expressions; each of them stands somewhere in any script in which the match
+finds anything. It may let through too much, never too little.
+"""
+
+import re
+import re._constants as sre  # type: ignore[import-not-found]  # untyped, there since 3.11
+import re._parser as parser  # type: ignore[import-not-found]  # untyped, there since 3.11
+from collections.abc import Iterable
+from typing import Any
+
+from turnout_audit.names import expression_of
+from turnout_audit.ruleset import CallMatch, DecoratorMatch, ImportMatch, Match, MemberMatch
+
+_COMMENT = r"//[^\n]*|/\*[\s\S]*?\*/|#[^\n]*"
+_GAP = rf"(?:\W|{_COMMENT})*"
+_BETWEEN = rf"(?:(?:\W|{_COMMENT})+|\s+(?:as|satisfies)\b[\s\S]*?\W)"
+"""What may stand between two parts of a dotted name: `!`, `?.`, comments, `as T)`, `["`."""
+
+
+class Held:
+    """Which expressions a text holds; each is looked for once."""
+
+    def __init__(self, text: str) -> None:
+        self.raw = text.encode("utf-8", "surrogatepass")
+        self.found: dict[int, bool] = {}
+
+    def all(self, sketch: Iterable[Any]) -> bool:
+        """Say whether every expression of a compiled sketch is there."""
+        return all(map(self._holds, sketch))
+
+    def _holds(self, expression: Any) -> bool:
+        key = id(expression)
+        if key not in self.found:
+            self.found[key] = expression.search(self.raw) is not None
+        return self.found[key]
+
+
+def compiled(expressions: Iterable[str], known: dict[str, Any]) -> tuple[Any, ...]:
+    """Compile for bytes; those that are `known` already are shared."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    for expression in (expressions := tuple(expressions)):
+        if expression not in known:
+            known[expression] = re2.compile(f"(?m){expression}".encode(), options)
+    return tuple(known[expression] for expression in expressions)
+
+
+def sketch(match: Match, *, quoted: bool) -> tuple[str, ...]:
+    """Sketch a match that reads syntax trees; `quoted` where modules are named in quotes."""
+    modules = [match.when_imports]
+    found: list[str] = []
+    if isinstance(match, ImportMatch):
+        modules.append(match.import_)
+        found.append(_any(_words(glob) for glob in match.names))
+    if isinstance(match, CallMatch | MemberMatch | DecoratorMatch):
+        modules.append(match.from_)
+        found += _named(_globs(match), exported=bool(match.from_))
+    if isinstance(match, MemberMatch) and match.from_:
+        found.append(_any(map(_read, match.member)))
+    if isinstance(match, CallMatch):
+        found += [_any(_option(glob, match.value) for glob in match.key)]
+    if isinstance(match, CallMatch | MemberMatch):
+        found += [_any("" if glob == "loop" else _written(glob) for glob in match.within)]
+    if quoted:
+        found += [_any(map(_module, globs)) for globs in modules]
+    return tuple(expression for expression in found if expression)
+
+
+def _globs(match: CallMatch | MemberMatch | DecoratorMatch) -> tuple[str, ...]:
+    if isinstance(match, CallMatch):
+        return match.call
+    return match.member if isinstance(match, MemberMatch) else match.decorator
+
+
+def _any(alternatives: Iterable[str]) -> str:
+    """Join alternatives; one that asks for nothing makes all of them ask for nothing."""
+    found = list(dict.fromkeys(alternatives))
+    return "|".join(f"(?:{each})" for each in found) if found and all(found) else ""
+
+
+def _module(glob: str) -> str:
+    """Ask for the quote before a module's name, and for its first words or its longest ones."""
+    first, *rest = re.split(r"[*?]+", glob)
+    if first:
+        return f"[\"'`]{re.escape(first)}"
+    return re.escape(max(rest, key=len, default=""))
+
+
+def _named(globs: tuple[str, ...], *, exported: bool) -> list[str]:
+    """Names as written stand together; what a module exports is only named somewhere."""
+    if not exported:
+        return [_any(map(_written, globs))]
+    parts = [[part.removesuffix("()") for part in glob.split(".")] for glob in globs]
+    ends = (_any(_exported(each[end]) for each in parts) for end in (0, -1))
+    return list(dict.fromkeys(ends))
+
+
+def _read(glob: str) -> str:
+    """What is read of something stands behind a dot or in brackets, whatever that is called."""
+    first, dot, last = glob.rpartition(".")
+    word = "" if "()" in last else _words(last)
+    return rf"[.\[]{_GAP}{word}" if first and dot and word else ""
+
+
+def _exported(part: str) -> str:
+    """The default export is imported under any name."""
+    return "" if part == "default" else _words(part)
+
+
+def _written(glob: str) -> str:
+    """Take the longest piece of a dotted name between calls, whose arguments may be anything."""
+    pieces = [piece.strip(".") for piece in re.split(r"\(\)", glob)]
+    expressions = [_together(piece) for piece in pieces]
+    return max(expressions, key=lambda each: (bool(each), len(each)), default="")
+
+
+def _together(piece: str) -> str:
+    parts = piece.removeprefix("*.").split(".")
+    if any(set("*?") & set(part) for part in parts):
+        return _words(max(parts, key=len))
+    before = rf"[.\[]{_GAP}" if piece.startswith("*.") else r"\b"
+    return before + _BETWEEN.join(rf"{re.escape(part)}\b" for part in parts)
+
+
+def _words(glob: str) -> str:
+    """Ask for the longest literal piece of a name, whole where the glob has it whole."""
+    if glob.strip("*?") == "":
+        return ""
+    if not set("*?") & set(glob):
+        return rf"\b{re.escape(glob)}\b" if glob.isidentifier() else re.escape(glob)
+    longest = max(re.split(r"[*?]+", glob), key=len)
+    return re.escape(max(re.split(r"[.()\[\]]+", longest), key=len))
+
+
+def _option(glob: str, value: str | None) -> str:
+    """Ask for an option's key, and right behind it for how its value begins."""
+    key = re.split(r"[.\[\]]+", glob)[-1]
+    word = _words(key)
+    behind = f"(?:\\s|{_COMMENT})*"
+    if not word or value is None or not _starts(value):
+        return f"{word}[\"'`\\]]*{behind}[:=(,}}<]" if key.isidentifier() else word
+    name = expression_of(key, anything="[^\\n]*")
+    return f"(?:{name}[\"'`\\]]*{behind}[:=]{behind}|^){value[1:]}"
+
+
+def _starts(value: str) -> bool:
+    """Say whether an expression asks for a mark, and so for no name, where a value begins."""
+    if not value.startswith(("^\\{", "^`", '^"', "^'")):
+        return False
+    try:
+        parsed = parser.parse(f"\0{value[1:]}")
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return parsed[0][0] is sre.LITERAL and "AT_END" not in repr(parsed)

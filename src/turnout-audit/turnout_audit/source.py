@@ -1,0 +1,128 @@
+"""A file's text, decoded once, and the pieces of it that are read in a language of their own."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, count
+from operator import add
+from pathlib import Path
+
+from turnout_audit.kinds import scope_of
+from turnout_audit.model import Scope
+from turnout_audit.ruleset import Language
+
+SHOWN = 300
+SHORT = 20_000
+"""Characters up to which counting lines is quicker than listing them."""
+_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file's text, with the places of its lines; only a line feed ends a line."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def starts(self) -> Sequence[int]:
+        """Tell where the lines start."""
+        return line_starts(self.text)
+
+    def line(self, offset: int) -> int:
+        """Tell the line of an offset, from 1."""
+        if len(self.text) < SHORT:
+            return self.text.count("\n", 0, offset) + 1
+        return bisect_right(self.starts, offset)
+
+    def column(self, offset: int) -> int:
+        """Tell the column of an offset, from 1."""
+        return offset - self.start(offset) + 1
+
+    def start(self, offset: int) -> int:
+        """Tell where the line around an offset starts."""
+        if len(self.text) < SHORT:
+            return self.text.rfind("\n", 0, offset) + 1
+        return self.starts[bisect_right(self.starts, offset) - 1]
+
+    def shown(self, offset: int) -> str:
+        """Show the line around an offset without its indent, cut where it is very long."""
+        start = self.start(offset)
+        end = self.text.find("\n", start, start + 4 * SHOWN)
+        return self.text[start : end if end >= 0 else start + 4 * SHOWN].strip()[:SHOWN]
+
+
+def line_starts(text: str) -> list[int]:
+    """List the offsets at which lines start."""
+    lengths = accumulate(map(len, text.split("\n")), initial=0)
+    return list(map(add, lengths, count()))[:-1]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a file in one language, with the way back to the file's offsets."""
+
+    path: str
+    text: str
+    language: Language
+    starts: Sequence[int] = ()
+    """Where this segment's lines start in its own text; empty for a whole file."""
+    origins: Sequence[int] = ()
+    """Where they start in the file."""
+    fenced: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """Tell what kind of text it is."""
+        return scope_of(self.language)
+
+    @cached_property
+    def lowered(self) -> str:
+        """Give the text in lower case."""
+        return self.text.lower()
+
+    def origin(self, offset: int) -> int:
+        """Tell where an offset of this segment stands in the file."""
+        if not self.starts:
+            return offset
+        line = bisect_right(self.starts, offset) - 1
+        return self.origins[line] + offset - self.starts[line]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """A match within a segment, in its offsets."""
+
+    start: int
+    end: int
+    captured: dict[str, str] = field(default_factory=dict)
+
+
+def decode(raw: bytes) -> tuple[str, bool]:
+    """Decode a file's bytes; the second value says whether bytes were not valid.
+
+    Bytes that are not UTF-8 become U+FFFD, one each, so that the rest keeps its meaning.
+    """
+    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
+    try:
+        return raw.decode(encoding), False
+    except UnicodeDecodeError:
+        return raw.decode(encoding, "replace"), True
+
+
+def read_text(path: Path) -> str:
+    """Read a file as the audit does, byte-order mark and line ends kept apart from nothing."""
+    return decode(path.read_bytes())[0]
+
+
+def is_binary(raw: bytes) -> bool:
+    """Tell a binary file by a NUL among its first bytes, unless a mark says UTF-16."""
+    return b"\0" in raw[:8192] and not raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def encoded(text: str, like: bytes) -> bytes:
+    """Encode a text as the bytes that it was read from were."""
+    mark = next((mark for mark, _ in _MARKS if like.startswith(mark)), b"")
+    names = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+    return mark + text.encode(names.get(mark, "utf-8"), "replace")
