@@ -5,13 +5,13 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.architecture import pages
+from tests.architecture.distributions import distributions
 from tests.architecture.pages import PAGES, ROOT
 from turnout.cli.adapters import found
 from turnout.cli.main import COMMANDS
@@ -187,7 +187,7 @@ def test_the_glossary_uses_names_that_exist() -> None:
     missing = [
         f"{row[0]}: {name}"
         for row in _table(GLOSSARY, "word")
-        for name in re.findall(r"`(turnout\.[\w.]+)`", row[-1])
+        for name in re.findall(r"`(turnout\w*\.[\w.]+)`", row[-1])
         if _find(name) is None
     ]
     assert missing == []
@@ -253,8 +253,12 @@ def _table(page: Path, first: str) -> list[list[str]]:
 
 
 def _contracts() -> set[str]:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return {each["id"] for each in settings["tool"]["importlinter"]["contracts"]}
+    """Give the ids of every distribution's import contracts."""
+    return {
+        contract["id"]
+        for distribution in distributions()
+        for contract in distribution.settings["tool"].get("importlinter", {}).get("contracts", [])
+    }
 
 
 def _find(name: str) -> Any:

@@ -111,9 +111,7 @@ def _yaml(text: str) -> Iterator[Entry]:
     try:
         import yaml
     except ImportError as error:
-        raise InvalidSettings(
-            "the audit needs PyYAML: pip install turnout-audit"
-        ) from error
+        raise InvalidSettings("the audit needs PyYAML: pip install turnout-audit") from error
     if _depth(text) > DEEPEST:
         raise Unparsable(f"nested deeper than {DEEPEST}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -294,9 +294,7 @@ def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree |
     try:
         from ast_grep_py import SgRoot
     except ImportError as error:
-        raise InvalidSettings(
-            "the audit needs ast-grep-py: pip install turnout-audit"
-        ) from error
+        raise InvalidSettings("the audit needs ast-grep-py: pip install turnout-audit") from error
     return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
 
 
