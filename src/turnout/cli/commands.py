@@ -71,7 +71,7 @@ class Commands(TyperGroup):
         return [*COMMANDS, *_installed()]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; an unknown one is answered with what to install, or the nearest name."""
+        """Find the command; answer an unknown one with what to install, or the nearest name."""
         if args and args[0] not in COMMANDS and self.get_command(ctx, args[0]) is None:
             if args[0] in DISTRIBUTIONS:
                 ctx.fail(f"{args[0]} is not installed: pip install {DISTRIBUTIONS[args[0]]}")
