@@ -167,7 +167,7 @@ class LookAround:
                 " Turnout does not see them",
                 fix=f"set TURNOUT_INNGEST_INGRESS={','.join(dict.fromkeys(sent))}, or have them"
                 " post to this service: TURNOUT_INNGEST_EVENT_KEYS; while functions of the SDK"
-                " still take them, neither: hand them over as migration_docs/adopting.md says",
+                " still take them, neither: hand them over, as the adapter's page on adopting says",
             )
         ]
 
