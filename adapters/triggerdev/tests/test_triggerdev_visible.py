@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from triggerdev_faults import Asked
 from triggerdev_stage import Stage, until
+from triggerdev_visible_app import visible_app
 
-import turnout
-from turnout import App, CancelOn, Concurrency, Context, Event, Retries, Schedule, Timeouts, Turnout
+from turnout import Event, Turnout
 
 FROZEN = Path(__file__).parent / "fixtures" / "visible.json"
 SERVICE = "https://agents.example.org"
@@ -36,73 +36,6 @@ COMPLETED = "/engine/v1/dev/runs/.*/attempts/complete"
 OK = 200
 
 Json = dict[str, Any]
-
-
-async def work(word: str) -> str:
-    """Be a step."""
-    return word
-
-
-async def fail_once(attempts: list[int]) -> str:
-    """Fail at the first try."""
-    attempts.append(len(attempts) + 1)
-    if len(attempts) == 1:
-        raise ValueError("not yet")
-    return "good"
-
-
-async def fail() -> str:
-    """Fail for good."""
-    raise turnout.NonRetryable("no")
-
-
-def visible_app() -> App:
-    """One of everything that has a name at the vendor."""
-    attempts: list[int] = []
-
-    async def order(ctx: Context, payload: Any) -> str:
-        ctx.progress({"stage": "begun"})
-        await ctx.step("reserve", work, "stock")
-        await ctx.step("charge", fail_once, attempts)
-        await ctx.parallel(ctx.step("mail", work, "mail"), ctx.step("label", work, "label"))
-        await ctx.step("pack, and weigh: 2 kg", work, "parcel")
-        await ctx.sleep("cool down", "10ms")
-        await ctx.invoke("shop.child", {"n": 1})
-        await ctx.wait_for_event("shop/paid", match={"payload.order": 7}, timeout="1h")
-        await ctx.emit("shop/sent", {"order": 7})
-        return await ctx.step("close", work, "closed")
-
-    async def child(ctx: Context, payload: Any) -> str:
-        return await ctx.step("count", work, "one")
-
-    async def broken(ctx: Context, payload: Any) -> str:
-        return await ctx.step("break", fail)
-
-    async def hook(ctx: Context, payload: Any) -> str:
-        return await ctx.step("tell", work, "told")
-
-    async def idle(ctx: Context, payload: Any) -> str:
-        return await ctx.step("idle", work, "idle")
-
-    quick = Retries(max_attempts=2, min_delay="20ms", max_delay="1s", factor=3.0)
-    tasks = (
-        turnout.task(
-            "shop.order",
-            on=("do/order", "shop/placed"),
-            retries=quick,
-            concurrency=Concurrency(limit=3, key="payload.customer"),
-            timeouts=Timeouts(queue="1h", run="2h", step="30s"),
-            cancel_on=CancelOn(event="shop/withdrawn", match="payload.order"),
-        )(order),
-        turnout.task("shop.child")(child),
-        turnout.task("broken", on="do/broken", retries=quick, on_failure=hook)(broken),
-        turnout.task("idle", on="do/idle", concurrency=Concurrency(limit=9, counts="steps"))(idle),
-    )
-    schedules = (
-        Schedule(id="nightly", task="idle", cron="0 3 * * *", zone="Europe/Kyiv"),
-        Schedule(id="hourly", task="idle", cron="@hourly", payload={"n": 1}),
-    )
-    return turnout.app("visible", *tasks, schedules=schedules)
 
 
 async def test_what_the_vendor_sees_is_what_it_saw(tmp_path: Path) -> None:
