@@ -40,8 +40,8 @@ from tests.acceptance.faults_rows import own_table, rows  # noqa: E402
 from tests.postgres import PostgresServer  # noqa: E402
 from turnout import Event, Turnout, open_turnout  # noqa: E402
 from turnout.errors import StoreUnavailable  # noqa: E402
+from turnout.model.runs import RunFilter  # noqa: E402
 from turnout.model.status import RunStatus, StepState  # noqa: E402
-from turnout.ports.run_store import RunFilter  # noqa: E402
 
 WORKERS = 3
 LIVE = frozenset(each for each in RunStatus if not each.terminal)
@@ -116,11 +116,11 @@ async def _sign(live: Turnout) -> int:
     """Emit what journeys wait for; how many runs are still going on."""
     going = 0
     wanted = RunFilter(states=LIVE, limit=500)
-    for run in await live.store.runs(wanted):
+    for run in await live.store.runs.find(wanted):
         going += 1
         if run.task != "journey":
             continue
-        step = (await live.store.load(run.run_id)).steps.get("sign")
+        step = (await live.store.journals.load(run.run_id)).steps.get("sign")
         if step is not None and step.state is StepState.OPEN:
             await live.orchestrator.emit(Event(name="faults/sign", payload={"of": run.run_id}))
     return going

@@ -16,8 +16,8 @@ from typing import Any
 
 from turnout import App, Context, Event, open_turnout, task
 from turnout.bootstrap.memory import spare_collector
+from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
-from turnout.ports.run_store import RunFilter
 
 BATCH = 100
 
@@ -50,7 +50,7 @@ async def measure(runs: int, url: str | None) -> dict[str, float]:
             )
         emitted = time.perf_counter()
         wanted = RunFilter(states=frozenset({RunStatus.QUEUED, RunStatus.RUNNING}), limit=1)
-        while await live.store.runs(wanted):
+        while await live.store.runs.find(wanted):
             await asyncio.sleep(0.02)
         ended = time.perf_counter()
     return {

@@ -49,7 +49,7 @@ def emission(run_id: str, now: int) -> Emission:
 
 async def commit(store: RunStore, change: Change) -> Run:
     """Apply a change that nothing stands in the way of."""
-    if not await store.apply(change):
+    if not await store.journals.apply(change):
         raise SystemExit("a commit was refused; is something else on this database?")
     return replace(change.after, seq=change.before.seq + 1)
 
@@ -58,9 +58,9 @@ async def one_run(store: RunStore, run_id: str) -> float:
     """Take a run from its emit to its end; gives the seconds that the emit took."""
     now = time.time_ns() // 1_000_000
     began = time.perf_counter()
-    await store.emit([emission(run_id, now)])
+    await store.events.emit([emission(run_id, now)])
     emitted = time.perf_counter() - began
-    run = (await store.claim_delivery(run_id, 1, "v", now)).run
+    run = (await store.deliveries.claim(run_id, 1, "v", now)).run
     after = replace(run, state=RunStatus.RUNNING, started_at=now)
     passed: tuple[Transition, ...] = (Transition(state=RunStatus.RUNNING, at=now),)
     for at in range(STEPS):

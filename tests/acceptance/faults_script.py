@@ -16,9 +16,8 @@ from tests.acceptance.faults_rows import rows
 from turnout import Event, Turnout
 from turnout.errors import RunEnded, Superseded
 from turnout.model.protocol import Advance, Park, Tick
-from turnout.model.runs import Run
+from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus, StepState
-from turnout.ports.run_store import RunFilter
 
 LONGEST = 30.0
 """Seconds in which a played script must be through."""
@@ -100,7 +99,7 @@ async def _order(live: Turnout, url: str) -> None:
 
 async def _turn(live: Turnout) -> bool:
     """Answer what waits; whether all is done."""
-    runs = await live.store.runs(RunFilter(limit=200))
+    runs = await live.store.runs.find(RunFilter(limit=200))
     for run in runs:
         if run.task == "journey" and not run.state.terminal:
             await _sign(live, run)
@@ -112,17 +111,17 @@ async def _turn(live: Turnout) -> bool:
 
 
 async def _sign(live: Turnout, run: Run) -> None:
-    step = (await live.store.load(run.run_id)).steps.get("sign")
+    step = (await live.store.journals.load(run.run_id)).steps.get("sign")
     if step is not None and step.state is StepState.OPEN:
         await live.orchestrator.emit(Event(name="faults/sign", payload={"of": run.run_id}))
 
 
 async def _move_and_cancel(live: Turnout, run: Run) -> None:
     """Hand the sleeping run over again; park its new vendor run; then cancel it."""
-    deliveries = await live.store.deliveries(run.run_id)
+    deliveries = await live.store.deliveries.read(run.run_id)
     now = live.clock.now()
     if len(deliveries) == 1:
-        await live.store.redeliver(run.run_id, 1, "local", now)
+        await live.store.deliveries.redeliver(run.run_id, 1, "local", now)
         return
     if deliveries[-1].claimed_at is None:
         return
@@ -136,7 +135,7 @@ async def _move_and_cancel(live: Turnout, run: Run) -> None:
         await live.worker.answer(Park(**_calling(run, 2), seq=run.seq, token="token"))
     except RunEnded:
         return
-    await live.store.postpone(run.run_id, 2, now + 60_000)
+    await live.store.deliveries.postpone(run.run_id, 2, now + 60_000)
     await live.orchestrator.cancel(run.run_id)
 
 
@@ -164,5 +163,5 @@ async def _projected(live: Turnout, runs: Any) -> bool:
 
 
 async def _states(live: Turnout) -> list[tuple[str, str, RunStatus]]:
-    runs = await live.store.runs(RunFilter(limit=200))
+    runs = await live.store.runs.find(RunFilter(limit=200))
     return [(each.task, each.run_id, each.state) for each in runs]

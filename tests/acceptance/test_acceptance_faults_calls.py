@@ -143,7 +143,7 @@ async def test_a_forged_or_stale_call_is_refused(vendor: Vendor) -> None:
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised"), name
         assert SIGNING_KEY not in answer.text
     async with open_turnout(_load(vendor.environ), vendor.environ, serve=False) as live:
-        (delivery,) = await live.store.deliveries(run["run_id"])
+        (delivery,) = await live.store.deliveries.read(run["run_id"])
     assert delivery.claimed_at is None
 
 
@@ -218,7 +218,7 @@ async def test_an_old_delivery_or_another_vendor_run_ends_quietly(vendor: Vendor
     assert _told(await vendor.call({**second, "op": "advance"})) == (409, "superseded")
     assert _told(await vendor.call({**second, **step})) == (409, "superseded")
     async with open_turnout(_load(vendor.environ), vendor.environ, serve=False) as live:
-        assert await live.store.redeliver(run["run_id"], 1, "acme", live.clock.now())
+        assert await live.store.deliveries.redeliver(run["run_id"], 1, "acme", live.clock.now())
     for message in ({"op": "advance"}, step, {"op": "park", "seq": 1, "token": "t"}):
         assert _told(await vendor.call({**run, **message})) == (409, "superseded"), message
     moved = {**run, "delivery": 2, "provider_run_id": "newer"}

@@ -159,7 +159,7 @@ async def test_a_run_id_is_one_safe_segment(run_id: str, environ: dict[str, str]
     async with open_turnout(app("ids", t), environ, serve=False) as live:
         with pytest.raises(InvalidRunId) as raised:
             await live.orchestrator.emit(Event(name="go", run_id=run_id))
-        assert await live.store.runs(_all()) == []
+        assert await live.store.runs.find(_all()) == []
     assert "run id" in str(raised.value)
 
 
@@ -267,13 +267,13 @@ _UNTIL = """
 import asyncio, json, sys, os
 from turnout import Event, open_turnout
 from turnout.bootstrap import load_app
-from turnout.ports.run_store import RunFilter
+from turnout.model.runs import RunFilter
 
 async def main(event, wanted):
     async with open_turnout(load_app(os.environ["TURNOUT_APP"])) as live:
         await live.orchestrator.emit(Event(name=event))
         for _ in range(300):
-            (run,) = await live.store.runs(RunFilter())
+            (run,) = await live.store.runs.find(RunFilter())
             if run.state == wanted or (wanted == "parked" and run.parked):
                 break
             await asyncio.sleep(0.1)
@@ -352,7 +352,7 @@ async def test_someone_elses_adapter_refuses_by_name(
 
 
 def _all() -> Any:
-    from turnout.ports.run_store import RunFilter
+    from turnout.model.runs import RunFilter
 
     return RunFilter()
 
@@ -361,7 +361,7 @@ async def _ended(live: Any, run_id: str) -> Any:
     import asyncio
 
     for _ in range(200):
-        run = (await live.store.load(run_id)).run
+        run = (await live.store.journals.load(run_id)).run
         if run.state.terminal:
             return run
         await asyncio.sleep(0.05)

@@ -177,7 +177,7 @@ async def completed(live: Turnout, *run_ids: str, seconds: float = 60) -> None:
 
 async def _all_completed(live: Turnout, run_ids: Any) -> bool:
     try:
-        runs = [(await live.store.load(each)).run for each in run_ids]
+        runs = [(await live.store.journals.load(each)).run for each in run_ids]
     except StoreUnavailable:
         return False
     return all(each.state.value == "completed" for each in runs)

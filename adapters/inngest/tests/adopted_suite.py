@@ -314,7 +314,7 @@ class _Reader:
         return SimpleNamespace(event=event, id=run_id, output=output, status=expected)
 
     async def get_step_output(self, *, run_id: str, step_id: str, index: int | None = None) -> str:
-        journal = await self._in_loop(self._world.store.load(run_id))
+        journal = await self._in_loop(self._world.store.journals.load(run_id))
         name = step_id if not index else f"{step_id} ({index})"
         step = journal.steps[name]
         return json.dumps({"data": orjson.loads(step.output or b"null")})
@@ -324,7 +324,7 @@ class _Reader:
 
     async def seen(self, run_id: str) -> Seen | None:
         try:
-            journal = await self._world.store.load(run_id)
+            journal = await self._world.store.journals.load(run_id)
         except UnknownRun:
             return None
         run = journal.run

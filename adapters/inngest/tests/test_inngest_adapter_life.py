@@ -12,8 +12,8 @@ from turnout_inngest import walk
 import turnout
 from turnout import Event, Schedule, Turnout
 from turnout.errors import PolicyRefused, ProviderRefused
+from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
-from turnout.ports.run_store import RunFilter
 
 MINUTE = 60_000
 
@@ -160,5 +160,5 @@ async def _exists(path: Path) -> bool | None:
 
 
 async def _ticked(live: Turnout) -> str | None:
-    runs = await live.store.runs(RunFilter(task="plain", limit=10))
+    runs = await live.store.runs.find(RunFilter(task="plain", limit=10))
     return runs[0].run_id if runs else None

@@ -191,7 +191,7 @@ async def test_an_awaited_event_comes_whole() -> None:
         async def told() -> bytes | None:
             word = Event(name="asked/word", payload={"n": 1}, key="inngest:asked/word:w-1")
             await world.orchestrator.emit(word)
-            return (await world.store.load(run_id)).run.result
+            return (await world.store.journals.load(run_id)).run.result
 
         assert await until(told) == b'["asked/word","w-1",true,{"n":1}]'
 

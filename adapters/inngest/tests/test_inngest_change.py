@@ -18,7 +18,7 @@ from inngest_stage import Stage, until
 from turnout_inngest.adoption import Adopted, adopt
 
 from turnout import Turnout
-from turnout.ports.run_store import RunFilter
+from turnout.model.runs import RunFilter
 
 AHEAD = timedelta(seconds=3)
 """How long before the moment the deployments are made; hours, in earnest."""
@@ -199,7 +199,7 @@ async def _done(shop: Changing, trips: Sequence[str]) -> bool | None:
 
 async def _idle(stage: Stage, shop: Changing, live: Turnout) -> bool | None:
     """Whether nothing is under way on either side."""
-    runs = await live.store.runs(RunFilter(limit=500))
+    runs = await live.store.runs.find(RunFilter(limit=500))
     if any(not each.state.terminal for each in runs):
         return None
     query = {"appId": shop.client.app_id, "status": ["RUNNING", "QUEUED"], "limit": 10}

@@ -18,7 +18,7 @@ import turnout
 from turnout import App, Context, Schedule, Task
 from turnout.doctor.checks import examine
 from turnout.errors import PolicyRefused, ProviderRefused
-from turnout.ports.run_store import RunFilter
+from turnout.model.runs import RunFilter
 
 KEY = "ab" * 16
 
@@ -67,7 +67,7 @@ async def told(stage: Stage, app: App, **environ: str) -> list[str]:
     live = turnout.open_turnout(app, {**stage.environ, **environ}, serve=False)
 
     async def knows(run_id: str) -> bool:
-        return run_id in {run.run_id for run in await live.store.runs(_ALL)}
+        return run_id in {run.run_id for run in await live.store.runs.find(_ALL)}
 
     try:
         caller: Any = live.callers["inngest"]

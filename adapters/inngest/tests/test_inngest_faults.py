@@ -22,9 +22,9 @@ from turnout_testing.clock import TurnableClock
 import turnout
 from turnout import Event, Turnout
 from turnout.model.reports import RunReport
+from turnout.model.runs import RunFilter
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
-from turnout.ports.run_store import RunFilter
 from turnout.service.clock import SystemClock
 
 EVENTS = "/e/"
@@ -219,7 +219,7 @@ async def test_one_event_emitted_many_times_at_once(stage: Stage) -> None:
         told = await asyncio.gather(*(live.orchestrator.emit(event) for _ in range(8)))
         (run_id,) = {each[0].runs[0].run_id for each in told}
         await completes(live, run_id)
-        assert len(await live.store.runs(RunFilter(limit=10))) == 1
+        assert len(await live.store.runs.find(RunFilter(limit=10))) == 1
 
 
 async def test_one_delivery_handed_over_many_times_at_once(stage: Stage) -> None:

@@ -25,7 +25,7 @@ from turnout.control.emissions import Emitter
 from turnout.errors import InvalidDefinition, Unavailable, WrongUse
 from turnout.model.events import Emitted, RunRef
 from turnout.model.routing import Selection
-from turnout.ports.run_store import RunFilter
+from turnout.model.runs import RunFilter
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 FAR = datetime(2090, 1, 1, tzinfo=UTC)
@@ -117,7 +117,7 @@ async def test_a_process_that_dies_as_it_hands_over_loses_nothing(
             second.kill()
             await second.wait()
     live = open_turnout(handed_shop.adopted(lab.url).app(schedules=False), environ)
-    runs = await live.store.runs(RunFilter(limit=9))
+    runs = await live.store.runs.find(RunFilter(limit=9))
     await live.close()
     assert [(each.task, each.key) for each in runs] == [("order", "inngest:handed/order:o-1")]
 

@@ -27,8 +27,7 @@ from turnout_inngest_double.options import Options
 import turnout
 from turnout import Turnout
 from turnout.errors import InvalidSettings
-from turnout.model.runs import Run
-from turnout.ports.run_store import RunFilter
+from turnout.model.runs import Run, RunFilter
 
 HERE = "https://agents.example.org"
 BY_SERVER = {"TURNOUT_INNGEST_INGRESS": "subscribed"}
@@ -270,7 +269,7 @@ def _sender(url: str, **more: Any) -> inngest.Inngest:
 
 
 async def _runs(live: Turnout) -> list[Run]:
-    return list(await live.store.runs(RunFilter(limit=50)))
+    return list(await live.store.runs.find(RunFilter(limit=50)))
 
 
 async def _count(live: Turnout, count: int, task: str = "plain") -> list[Run] | None:

@@ -38,7 +38,7 @@ async def live(clock: TurnableClock) -> AsyncIterator[Turnout]:
 
 async def slots(live: Turnout, until: int) -> Slots:
     """Balance from when the schedule was kept."""
-    (owned,) = await live.store.schedules()
+    (owned,) = await live.store.schedules.read()
     return (await ledger(live.store, (), owned.schedule, owned.since, until)).slots
 
 
@@ -46,7 +46,7 @@ async def test_slots_count_from_when_the_schedule_was_kept(
     live: Turnout, clock: TurnableClock
 ) -> None:
     """A slot from before the service was up was never promised; one after it was."""
-    (owned,) = await live.store.schedules()
+    (owned,) = await live.store.schedules.read()
     first = next(EVERY.slots(owned.since))
     await clock.advance("10m")
     until = first + MINUTE - 1
@@ -60,7 +60,7 @@ async def test_a_slot_at_the_very_end_counts_only_when_it_fired(
     live: Turnout, clock: TurnableClock
 ) -> None:
     """It may still be on its way: made up later by its owner, and no fault until then."""
-    (owned,) = await live.store.schedules()
+    (owned,) = await live.store.schedules.read()
     first = next(EVERY.slots(owned.since))
     await clock.advance(f"{first + 9 - clock.now()}ms")
     assert await slots(live, first + SETTLED) == Slots()

@@ -17,13 +17,13 @@ from turnout_dev.supervisor import Supervisor
 from turnout.errors import Unavailable
 from turnout.model.ids import shadow_id
 from turnout.model.routing import DUAL
+from turnout.model.runs import RunFilter
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.parity.check import check
 from turnout.parity.heads import Bounds
 from turnout.parity.pair import Rules
 from turnout.parity.report import Report
-from turnout.ports.run_store import RunFilter
 from turnout.stores.artifacts import open_store
 from turnout.stores.sql import open_run_store
 from turnout_demo.client import ServiceClient
@@ -104,7 +104,7 @@ class Journey:
         await processes.start(stage.service(stage.old.name))
         store = open_run_store(stage.database_url)
         try:
-            (owned,) = await store.schedules()
+            (owned,) = await store.schedules.read()
             return owned.since
         finally:
             await store.close()
@@ -201,7 +201,7 @@ class Journey:
     async def _dual_runs(self) -> list[str]:
         store = open_run_store(self.stage.database_url)
         try:
-            runs = await store.runs(RunFilter(shadowed=True, limit=100 * (self.runs + 1)))
+            runs = await store.runs.find(RunFilter(shadowed=True, limit=100 * (self.runs + 1)))
         finally:
             await store.close()
         return [each.run_id for each in runs]
@@ -217,7 +217,7 @@ class Journey:
         try:
             until = time.monotonic() + PATIENCE
             while time.monotonic() < until:
-                tried = (await store.load(run_id)).attempts.get(step, ())
+                tried = (await store.journals.load(run_id)).attempts.get(step, ())
                 if tried and tried[-1].state is AttemptState.CLAIMED:
                     return
                 await asyncio.sleep(0.02)
@@ -229,7 +229,7 @@ class Journey:
         """Balance, once slots that fell as the service was started anew are made up."""
         store = open_run_store(self.stage.database_url)
         try:
-            (schedule,) = [each.schedule for each in await store.schedules()]
+            (schedule,) = [each.schedule for each in await store.schedules.read()]
             latest = time.monotonic() + MADE_UP
             while True:
                 found = await ledger(store, self.asked, schedule, since, until)

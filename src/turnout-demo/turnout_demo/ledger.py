@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 
 from turnout.control.emissions import SCHEDULE_EVENT
 from turnout.model.ids import is_shadow
-from turnout.model.runs import Run
+from turnout.model.runs import Run, RunFilter
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis, iso
-from turnout.ports.run_store import RunFilter, RunStore
+from turnout.ports.run_store import RunStore
 
 PAGE = 500
 MOST_NAMED = 5
@@ -111,7 +111,7 @@ async def _all(store: RunStore) -> list[Run]:
     found: list[Run] = []
     after = 0
     while True:
-        page = await store.runs(RunFilter(after=after, limit=PAGE))
+        page = await store.runs.find(RunFilter(after=after, limit=PAGE))
         found.extend(page)
         if len(page) < PAGE:
             return found

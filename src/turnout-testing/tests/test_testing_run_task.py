@@ -96,7 +96,7 @@ async def test_the_fixture_works_below_a_loop_too(run_task: Callable[..., Ran]) 
 
 async def test_a_store_is_given(turnout_store: Any) -> None:
     """The store is in memory and empty."""
-    assert await turnout_store.next_due() is None
+    assert await turnout_store.due.next_due() is None
 
 
 @pytest.fixture

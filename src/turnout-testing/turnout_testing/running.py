@@ -107,7 +107,7 @@ class _Rig:
         run_id = await self._emit_run(task, payload)
         for _ in range(MOST_ROUNDS):
             moved = await self._round()
-            run = (await self.store.load(run_id)).run
+            run = (await self.store.journals.load(run_id)).run
             if run.state.terminal:
                 return await self._ran(run_id, began)
             if not moved and not await self._feed(events):
@@ -124,7 +124,7 @@ class _Rig:
 
     async def _collect(self) -> None:
         now = self.clock.now()
-        for each in await self.store.due_deliveries(now, limit=1_000, hold=10**12):
+        for each in await self.store.due.take_deliveries(now, limit=1_000, hold=10**12):
             if not each.stopping:
                 self.live[each.run_id] = (each.task, each.number)
 
@@ -165,7 +165,7 @@ class _Rig:
         """The names of events that live runs wait for."""
         found: set[str] = set()
         for run_id in self.live:
-            steps = (await self.store.load(run_id)).steps
+            steps = (await self.store.journals.load(run_id)).steps
             found |= {
                 self.effects.waits[run_id, each.step]
                 for each in steps.values()
@@ -177,7 +177,7 @@ class _Rig:
         """Turn the clock to whatever comes next."""
         due = [each.park.until for each in self.parked.values() if each.park and each.park.until]
         due += [moment(each.at) for each in events if each.at is not None]
-        stored = await self.store.next_due()
+        stored = await self.store.due.next_due()
         due += [] if stored is None else [stored]
         coming = [at for at in due if at > self.clock.now()]
         if not coming:
@@ -200,19 +200,19 @@ class _Rig:
             provider="testing",
             payload=told,
         )
-        await self.store.emit([Emission(event=event, runs=(made,))])
+        await self.store.events.emit([Emission(event=event, runs=(made,))])
         return made.run.run_id
 
     async def _emit(self, event: Event) -> None:
         raw = encode(event.payload, what=f"the payload of {event.name!r}")
-        await self.store.emit([Emission(event=self._stored(event.name, raw))])
+        await self.store.events.emit([Emission(event=self._stored(event.name, raw))])
 
     def _stored(self, name: str, raw: bytes) -> StoredEvent:
         now = self.clock.now()
         return StoredEvent(event_id=new_run_id(now), name=name, payload=raw, emitted_at=now)
 
     async def _ran(self, run_id: str, began: Millis) -> Ran:
-        journal = await self.store.load(run_id)
+        journal = await self.store.journals.load(run_id)
         run = journal.run
         return Ran(
             state=run.state,

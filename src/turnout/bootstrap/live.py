@@ -28,13 +28,14 @@ from turnout.errors import InvalidSettings, TurnoutError
 from turnout.model.events import Emitted, Event
 from turnout.model.ids import new_run_id
 from turnout.model.providers import LinkStatus
+from turnout.model.replicas import Replica
 from turnout.model.routing import DUAL
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import Drains, DurableCaller, Links, Surroundings
 from turnout.ports.clock import Clock
-from turnout.ports.run_store import Replica, RunStore
+from turnout.ports.run_store import RunStore
 from turnout.ports.worker import RunsOn, Worker
 from turnout.service.clock import SystemClock
 from turnout.service.registrar import Registrar
@@ -68,7 +69,7 @@ class Turnout:
         self.selection = select(settings)
         in_memory = self.selection.provider == "memory"
         self.primary: Side = primary_side(app, settings, clock, memory=in_memory)
-        self._routes = RouteBoard(self.primary.store)
+        self._routes = RouteBoard(self.primary.store.routes)
         self.shadow: Side | None = None
         self.worker: Worker = self.primary.worker
         self.runs_on: RunsOn = self.primary.worker
@@ -151,14 +152,14 @@ class Turnout:
 
     async def living(self) -> Sequence[Replica]:
         """Read which replicas of the app have given a sign of life of late."""
-        return await self.store.replicas(since=self.clock.now() - ALIVE)
+        return await self.store.replicas.read(since=self.clock.now() - ALIVE)
 
     async def kept(self, provider: str) -> Sequence[Schedule]:
         """Read the schedules that a provider owns; none while no replica of the app lives."""
         if not await self.living():
             return ()
         tasks = {each.id for each in self.app.tasks}
-        owned = [each for each in await self.store.schedules() if each.provider == provider]
+        owned = [each for each in await self.store.schedules.read() if each.provider == provider]
         return [each.schedule for each in owned if each.schedule.task in tasks]
 
     async def emit(self, events: Sequence[Event]) -> Sequence[Emitted]:
@@ -205,7 +206,7 @@ class Turnout:
         await self.close()
 
     def _open_shadow(self) -> None:
-        recordings = Recordings(self.primary.store)
+        recordings = Recordings(self.primary.store.journals)
         self.shadow = shadow_side(self.app, self.settings, self.clock, recordings)
         self.worker = self.runs_on = DualWorker(
             primary=self.primary.worker, shadow=self.shadow.worker, recordings=recordings
@@ -240,7 +241,7 @@ class Turnout:
         """Give signs of life, start the slots that nobody ticked, and keep schedules armed."""
         for beat in itertools.count(1):
             try:
-                await self.store.beat(
+                await self.store.replicas.beat(
                     Replica(
                         replica_id=self.replica_id,
                         provider=self.selection.provider,

@@ -150,7 +150,9 @@ class Side:
 
     async def _look_soon(self, report: Report) -> None:
         """Have the pump look after a delivery whose vendor run says that it is ending."""
-        await self.store.postpone(report.run_id, report.delivery, self.clock.now() + SOON)
+        await self.store.deliveries.postpone(
+            report.run_id, report.delivery, self.clock.now() + SOON
+        )
 
     def _unasked(self, journal: Journal) -> tuple[str, ...]:
         """The recorded steps that the code no longer asks for."""

@@ -103,15 +103,15 @@ def rebuild(run_ids: list[str], app: AppName = None) -> None:
 async def _listed(
     task: str | None, states: list[str], provider: str | None, limit: int, app: str | None
 ) -> list[dict[str, Any]]:
+    from turnout.model.runs import RunFilter
     from turnout.model.status import RunStatus
-    from turnout.ports.run_store import RunFilter
 
     try:
         wanted = frozenset(map(RunStatus, states))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; states: {', '.join(RunStatus)}") from None
     async with opened(app) as live:
-        runs = await live.store.runs(
+        runs = await live.store.runs.find(
             RunFilter(task=task, states=wanted, provider=provider, limit=limit)
         )
     return [_row(each) for each in runs]
@@ -131,11 +131,11 @@ async def _followed(
 
     async with opened(app) as live:
         place = None if after is None else read_place(after, run_id)
-        following = Following(live.store, run_id, place)
+        following = Following(live.store.journals, run_id, place)
         async for news in follow(following, lambda: asyncio.sleep(LOOK_EVERY)):
             for each in news:
                 typer.echo(_json_line(each) if as_json else _line(each))
-        return (await live.store.load(run_id)).run.state.value
+        return (await live.store.journals.load(run_id)).run.state.value
 
 
 def _json_line(told: "Told") -> str:

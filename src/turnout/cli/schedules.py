@@ -32,7 +32,7 @@ async def _listed(app: str | None) -> list[dict[str, Any]]:
     from turnout.model.time import iso
 
     async with opened(app) as live:
-        owned = await live.store.schedules()
+        owned = await live.store.schedules.read()
         armed = {each.id: each for each in await live.armed()}
         now = live.clock.now()
     return [

@@ -15,7 +15,7 @@ from turnout.errors import WrongUse
 from turnout.model.canonical import sha256_of
 from turnout.model.runs import Chunk, Failure, Journal, Step, Transition
 from turnout.model.time import Millis
-from turnout.ports.run_store import KeepsJournals
+from turnout.ports.run_store import JournalStore
 
 PAGE: Final = 100
 """Chunks that are read at once."""
@@ -78,8 +78,8 @@ class Told:
 class Following:
     """One reader of one run."""
 
-    def __init__(self, store: KeepsJournals, run_id: str, place: Place | None = None) -> None:
-        self._store = store
+    def __init__(self, journals: JournalStore, run_id: str, place: Place | None = None) -> None:
+        self._journals = journals
         self._run_id = run_id
         self._place = place or beginning(run_id)
         self._since = self._place.ended - AGAIN
@@ -93,13 +93,15 @@ class Following:
 
         UnknownRun; WrongUse where the place is beyond all that has happened to the run.
         """
-        run, _ = await self._store.streamed(self._run_id, after=self._place.chunks, limit=1)
+        run, _ = await self._journals.streamed(self._run_id, after=self._place.chunks, limit=1)
         if run.seq == self._seq:
             return ()
         # In this order: once the last state is read, all that was committed before it is too.
-        states = await self._store.transitions(self._run_id)
-        journal = await self._store.load(self._run_id)
-        _, chunks = await self._store.streamed(self._run_id, after=self._place.chunks, limit=PAGE)
+        states = await self._journals.transitions(self._run_id)
+        journal = await self._journals.load(self._run_id)
+        _, chunks = await self._journals.streamed(
+            self._run_id, after=self._place.chunks, limit=PAGE
+        )
         return [*self._news(states, journal, chunks)]
 
     def _news(

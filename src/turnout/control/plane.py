@@ -14,14 +14,14 @@ from turnout.model.protocol import Tick, Ticked
 from turnout.model.providers import Sighting
 from turnout.model.reports import Cancelled, RunReport
 from turnout.model.runs import Delivery, Run
-from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.schedules import ArmedSchedule, OwnedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.model.transitions import cancel
 from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
-from turnout.ports.run_store import OwnedSchedule, RunStore
+from turnout.ports.run_store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ControlPlane:
         """Record the events and their runs, and return the runs' ids; delivery follows."""
         now = self._clock.now()
         emissions = [self._emitter.emission(event, now) for event in events]
-        recorded = await self._store.emit(emissions, connection=connection)
+        recorded = await self._store.events.emit(emissions, connection=connection)
         self._nudge()
         return recorded
 
@@ -79,28 +79,28 @@ class ControlPlane:
         """
         self.app.task(schedule.task).read_payload(schedule.payload)
         provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
-        owned = {each.schedule.id: each for each in await self._store.schedules()}
-        await self._store.put_schedule(schedule, provider, self._clock.now())
+        owned = {each.schedule.id: each for each in await self._store.schedules.read()}
+        await self._store.schedules.put(schedule, provider, self._clock.now())
         try:
             await self.arm()
         except PolicyRefused:
             # Kept, it would stand in the way of arming any other.
             before = owned.get(schedule.id)
             if before is None:
-                await self._store.remove_schedule(schedule.id)
+                await self._store.schedules.remove(schedule.id)
             else:
-                await self._store.put_schedule(before.schedule, before.provider, before.since)
+                await self._store.schedules.put(before.schedule, before.provider, before.since)
             raise
 
     async def unschedule(self, schedule_id: str) -> bool:
         """Remove it; False when there was none."""
-        removed = await self._store.remove_schedule(schedule_id)
+        removed = await self._store.schedules.remove(schedule_id)
         await self.arm()
         return removed
 
     async def schedules(self) -> Sequence[Schedule]:
         """List what we intend."""
-        return [owned.schedule for owned in await self._store.schedules()]
+        return [owned.schedule for owned in await self._store.schedules.read()]
 
     async def armed(self) -> Sequence[ArmedSchedule]:
         """List what the providers' runtimes will fire."""
@@ -122,14 +122,14 @@ class ControlPlane:
 
     async def arm_at(self, name: str) -> None:
         """Make one provider's armed schedules those that it owns."""
-        owned = await self._store.schedules()
+        owned = await self._store.schedules.read()
         mine = [each.schedule for each in owned if each.provider == name]
         await self._caller(name).arm([each for each in mine if self._known(each)])
 
     async def cancel(self, run_id: str) -> Cancelled:
         """Cancel a run and its children; UnknownRun when there is none of that id."""
         run, changed = await self._cancel(run_id)
-        for child in await self._store.children(run_id):
+        for child in await self._store.runs.children(run_id):
             if not child.state.terminal:
                 await self.cancel(child.run_id)
         self._nudge()
@@ -142,11 +142,11 @@ class ControlPlane:
 
     async def status(self, run_id: str, *, look: bool = False) -> RunReport:
         """Report on a run; `look` asks the provider too. UnknownRun when there is none."""
-        journal = await self._store.load(run_id)
-        deliveries = tuple(await self._store.deliveries(run_id))
+        journal = await self._store.journals.load(run_id)
+        deliveries = tuple(await self._store.deliveries.read(run_id))
         return RunReport(
             journal=journal,
-            transitions=tuple(await self._store.transitions(run_id)),
+            transitions=tuple(await self._store.journals.transitions(run_id)),
             deliveries=deliveries,
             sighting=await self._look(deliveries[-1]) if look and deliveries else None,
         )
@@ -176,7 +176,7 @@ class ControlPlane:
 
     async def tick(self, call: Tick) -> Ticked:
         """Claim a schedule's slot and start its run; what the worker's `tick` does."""
-        found = {each.schedule.id: each for each in await self._store.schedules()}
+        found = {each.schedule.id: each for each in await self._store.schedules.read()}
         owned = found.get(call.schedule)
         if owned is None:
             return Ticked(run_id=None, reason="removed")
@@ -186,7 +186,9 @@ class ControlPlane:
         schedule = owned.schedule
         now = self._clock.now()
         emission = self._emitter.slot(schedule, call.slot, now)
-        ticked = await self._store.tick(schedule.id, call.slot, call.provider, emission, now)
+        ticked = await self._store.schedules.tick(
+            schedule.id, call.slot, call.provider, emission, now
+        )
         self._nudge()
         return ticked
 
@@ -197,7 +199,7 @@ class ControlPlane:
         CATCH_UP are left alone: a run that late is a decision for people.
         """
         now, started = self._clock.now(), 0
-        for owned in await self._store.schedules():
+        for owned in await self._store.schedules.read():
             started += await self._make_up(owned, now, now - TICK_GRACE)
         if started:
             log.warning(
@@ -216,7 +218,9 @@ class ControlPlane:
             if slot > until:
                 break
             emission = self._emitter.slot(owned.schedule, slot, now)
-            ticked = await self._store.tick(owned.schedule.id, slot, owned.provider, emission, now)
+            ticked = await self._store.schedules.tick(
+                owned.schedule.id, slot, owned.provider, emission, now
+            )
             started += ticked.reason == "started"
         return started
 
@@ -228,28 +232,28 @@ class ControlPlane:
         """
         provider = self._emitter.choice(schedule.task, sticky=schedule.id).provider
         now = self._clock.now()
-        for owned in await self._store.schedules():
+        for owned in await self._store.schedules.read():
             if owned.schedule == schedule and owned.provider == provider:
                 return
             if owned.schedule == schedule:
                 await self._make_up(owned, now, now)
-        await self._store.put_schedule(schedule, provider, now)
+        await self._store.schedules.put(schedule, provider, now)
 
     def _known(self, schedule: Schedule) -> bool:
         return any(each.id == schedule.task for each in self.app.tasks)
 
     async def _cancel(self, run_id: str) -> tuple[Run, bool]:
         while True:
-            run = (await self._store.load(run_id)).run
+            run = (await self._store.journals.load(run_id)).run
             change = cancel(run, self._clock.now())
             if change is None:
                 return run, False
-            if await self._store.apply(change):
+            if await self._store.journals.apply(change):
                 return replace(change.after, seq=run.seq + 1), True
 
     async def _confirm(self, run_id: str) -> bool:
         """Stop the vendor run now rather than at the pump's next turn, and say if it has ended."""
-        live = [each for each in await self._store.deliveries(run_id) if each.stopping]
+        live = [each for each in await self._store.deliveries.read(run_id) if each.stopping]
         for delivery in live:
             try:
                 if not await self._caller(delivery.provider).stop(delivery):
@@ -257,7 +261,7 @@ class ControlPlane:
             except TurnoutError as error:
                 log.warning("stop not confirmed", extra={"action": "stop", "error": str(error)})
                 return False
-            await self._store.stopped(delivery.run_id, delivery.number)
+            await self._store.deliveries.mark_stopped(delivery.run_id, delivery.number)
         return True
 
     async def _look(self, delivery: Delivery) -> Sighting | None:

@@ -11,9 +11,9 @@ from turnout.bootstrap.live import Turnout, load_app, open_turnout
 from turnout.bootstrap.settings import Settings, read_settings
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.providers import LinkState
+from turnout.model.replicas import Replica
 from turnout.model.routing import DUAL
 from turnout.ports.caller import DurableCaller, Notices, Probes
-from turnout.ports.run_store import Replica
 from turnout.stores.artifacts.probe import probe
 
 Found = TypeVar("Found")
@@ -142,7 +142,7 @@ async def _looked(live: Turnout, named: str) -> AsyncIterator[Check]:
 
 
 async def _run_store(live: Turnout) -> Check:
-    routes = await live.store.routes()
+    routes = await live.store.routes.read()
     text = f"{live.store!r} answers"
     if live.selection.provider == DUAL and not routes:
         text += "; no routes: every task is dual"
@@ -179,7 +179,9 @@ async def _provider(live: Turnout, name: str, caller: DurableCaller, start: str)
     known = set(await caller.defined())
     missing = [each.id for each in live.app.tasks if each.id not in known]
     armed = {each.id for each in await caller.armed()}
-    owned = {each.schedule.id for each in await live.store.schedules() if each.provider == name}
+    owned = {
+        each.schedule.id for each in await live.store.schedules.read() if each.provider == name
+    }
     title = f"provider {name}"
     if missing and name in live.selection.names:
         return Check(
@@ -208,7 +210,7 @@ async def _notices(live: Turnout, name: str, caller: Notices) -> list[Check]:
 
     async def knows(run_id: str) -> bool:
         try:
-            await live.store.load(run_id)
+            await live.store.journals.load(run_id)
         except UnknownRun:
             return False
         return True

@@ -16,13 +16,13 @@ from turnout.errors import TurnoutError, UnknownRun
 from turnout.model.copying import changed
 from turnout.model.events import StoredEvent
 from turnout.model.ids import primary_id, shadow_id
-from turnout.model.runs import Emission, Failure, Journal, NewRun, Run
+from turnout.model.runs import Emission, Failure, Journal, NewRun, Run, RunFilter
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis, millis
 from turnout.model.transitions import cancel
 from turnout.ports.clock import Clock
-from turnout.ports.run_store import RunFilter, RunStore
+from turnout.ports.run_store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -118,13 +118,13 @@ class Feeder:
         """
         after, now = 0, self._clock.now()
         while True:
-            page = await self._shadows.runs(RunFilter(after=after, limit=PAGE))
+            page = await self._shadows.runs.find(RunFilter(after=after, limit=PAGE))
             for shadow in page:
                 after = shadow.emit_seq
                 self._fed[primary_id(shadow.run_id)] = now
                 if not shadow.state.terminal:
                     with _logged("resume", shadow.run_id):
-                        journal = await self._primaries.load(primary_id(shadow.run_id))
+                        journal = await self._primaries.journals.load(primary_id(shadow.run_id))
                         self._plan_cancel(journal.run, shadow.run_id, shadow.due_at)
             if len(page) < PAGE:
                 return
@@ -133,7 +133,7 @@ class Feeder:
         after = self._after
         while True:
             wanted = RunFilter(shadowed=True, after=after, limit=PAGE)
-            page = await self._primaries.runs(wanted)
+            page = await self._primaries.runs.find(wanted)
             for run in page:
                 if run.run_id not in self._fed:
                     self._waiting.setdefault(run.run_id, self._due_at(run))
@@ -153,7 +153,7 @@ class Feeder:
         """Start a shadow, or record one that has ended already; in one commit."""
         if await self._begun(run_id):
             return
-        journal = await self._primaries.load(run_id)
+        journal = await self._primaries.journals.load(run_id)
         primary = journal.run
         start = max(self._due_at(primary), now)
         task = next((each for each in self._app.tasks if each.id == primary.task), None)
@@ -164,7 +164,7 @@ class Feeder:
         shadow = self._shadow(primary, task, start)
         concurrency = task.policies.concurrency
         slotted = concurrency is not None and concurrency.counts == "runs"
-        await self._shadows.emit([_emission(shadow, slotted=slotted)])
+        await self._shadows.events.emit([_emission(shadow, slotted=slotted)])
         self._plan_cancel(primary, shadow.run_id, shadow.due_at)
 
     async def _set_aside(self, shadow: Run, reason: Reason, now: Millis) -> None:
@@ -180,8 +180,8 @@ class Feeder:
             deadline_at=None,
             error=Failure(name=NOT_COMPARABLE, message=reason),
         )
-        await self._shadows.emit([_emission(ended, slotted=False)])
-        await self._shadows.stopped(ended.run_id, ended.delivery)
+        await self._shadows.events.emit([_emission(ended, slotted=False)])
+        await self._shadows.deliveries.mark_stopped(ended.run_id, ended.delivery)
 
     def _plan_cancel(self, primary: Run, shadow: str, start: Millis) -> None:
         """Repeat a primary's cancel as long after the shadow's start as it came after its own."""
@@ -191,7 +191,7 @@ class Feeder:
 
     async def _begun(self, run_id: str) -> bool:
         try:
-            await self._shadows.load(shadow_id(run_id))
+            await self._shadows.journals.load(shadow_id(run_id))
         except UnknownRun:
             return False
         return True
@@ -218,8 +218,8 @@ class Feeder:
             if at > now:
                 continue
             with _logged("cancel", run_id):
-                change = cancel((await self._shadows.load(run_id)).run, now)
-                if change is None or await self._shadows.apply(change):
+                change = cancel((await self._shadows.journals.load(run_id)).run, now)
+                if change is None or await self._shadows.journals.apply(change):
                     del self._cancels[run_id]
                     self._nudge()
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from turnout.model.ids import primary_id
 from turnout.model.runs import Attempt, Journal, Step
-from turnout.ports.run_store import KeepsJournals
+from turnout.ports.run_store import JournalStore
 
 KEPT = 64 * 1024 * 1024
 """Bytes of journals held in memory; one that was let go is read again."""
@@ -15,7 +15,7 @@ EACH = 1_024
 class Recordings:
     """Reads the journals of primaries that have ended, and keeps the latest ones at hand."""
 
-    def __init__(self, primaries: KeepsJournals, *, kept: int = KEPT) -> None:
+    def __init__(self, primaries: JournalStore, *, kept: int = KEPT) -> None:
         self._primaries = primaries
         self._kept = kept
         self._journals: OrderedDict[str, Journal] = OrderedDict()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from turnout.model.events import StoredEvent
 from turnout.model.ids import SHADOW_SUFFIX
@@ -275,3 +276,38 @@ class Wake:
     sent: int = 0
     delivery: Delivery | None = None
     """The live delivery, filled in for whoever sends it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SendResult:
+    """What became of one sending of a delivery to its provider."""
+
+    run_id: str
+    number: int
+    due_at: Millis
+    """When the pump must look after the delivery, or try again to send it."""
+    sent_at: Millis
+    provider_run_id: str | None = None
+    error: str | None = None
+    """Why the provider did not accept it; None where it did."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFilter:
+    """Which runs to read; a run must meet every condition that is set."""
+
+    task: str | None = None
+    states: frozenset[RunStatus] = frozenset()
+    """Any of these; empty: any state."""
+    provider: str | None = None
+    before: int | None = None
+    """An emit_seq, exclusive: for the next page, newest first."""
+    after: int | None = None
+    """An emit_seq, exclusive: for the next page, in order of emit."""
+    shadowed: bool = False
+    """Only runs that are to have a shadow."""
+    limit: int = 100
+
+
+Claim: TypeAlias = tuple[str, str, int]
+"""A claimed attempt: the run's id, the step's, the attempt's number."""

@@ -80,3 +80,15 @@ class ArmedSchedule:
     active: bool
     next_at: Millis | None = None
     provider_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnedSchedule:
+    """A schedule and the provider that owns it."""
+
+    schedule: Schedule
+    provider: str
+    since: Millis
+    """When the provider became the owner of the schedule as it now is."""
+    last_slot: Millis | None = None
+    """The latest slot that was claimed."""

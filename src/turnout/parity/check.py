@@ -10,6 +10,7 @@ from typing import Final
 
 from turnout.errors import ArtifactInvalid
 from turnout.model.keys import MANIFEST, RUNS, is_shadow_id, valid_run_id
+from turnout.model.storage import ArtifactBody, GetResult
 from turnout.model.time import Millis, as_datetime, moment
 from turnout.parity.documents import Documents, check_documents
 from turnout.parity.due import not_due
@@ -36,7 +37,7 @@ from turnout.parity.steps import compare_totals
 from turnout.parity.summary import summary
 from turnout.parity.tally import Compared, Tally
 from turnout.parity.window import WINDOW_KEY, Window, read_window
-from turnout.ports.artifact_store import ArtifactStore, Found, Outcome
+from turnout.ports.artifact_store import ArtifactStore
 
 CHUNK: Final = 128
 """Pairs whose heads are asked for in one go."""
@@ -177,12 +178,12 @@ class _Check:
                 sides[side] = read_side(side, name, heads[place], heads[place + 1])
             await self._pair(pair.run_id, sides.get("primary"), sides.get("shadow"))
 
-    def _equal(self, pair: Pair, heads: Sequence[Outcome]) -> bool:
+    def _equal(self, pair: Pair, heads: Sequence[GetResult]) -> bool:
         """Count a pair the short way, where that is possible."""
         run_id = pair.run_id
         if run_id in self.window.set_aside or self.rules.verifies(run_id, self.seen + 1):
             return False
-        bodies = tuple(each.body for each in heads if isinstance(each, Found))
+        bodies = tuple(each.body for each in heads if isinstance(each, ArtifactBody))
         if len(bodies) != len(heads):
             return False
         equal = self.quick.look(run_id, run_id + SHADOW, bodies)

@@ -8,13 +8,14 @@ from typing import Any, Final
 from turnout.errors import ArtifactMissing, InvalidJson, InvalidSettings, TooLarge
 from turnout.model.canonical import MAX_BYTES, parse
 from turnout.model.keys import valid_key
+from turnout.model.storage import ArtifactBody, ArtifactEntry, GetResult
 from turnout.parity.explain import Explainer
 from turnout.parity.ignores import glob
 from turnout.parity.report import Difference, Kind, Source
 from turnout.parity.sides import SideName, faults_as_differences, invalid, missing
 from turnout.parity.steps import compare_values
 from turnout.parity.tally import Compared, Tally
-from turnout.ports.artifact_store import ArtifactStore, Found, Outcome, Stored
+from turnout.ports.artifact_store import ArtifactStore
 
 RUN: Final = "{run}"
 TASK: Final = "{task}"
@@ -42,7 +43,7 @@ class _Run:
 
     name: str
     task: str | None
-    stored: dict[str, Stored] = field(default_factory=dict)
+    stored: dict[str, ArtifactEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class _Waiting:
     """A pair with documents that must be read."""
 
     found: Compared
-    paths: list[tuple[str, Stored, Stored]]
+    paths: list[tuple[str, ArtifactEntry, ArtifactEntry]]
 
 
 def documents_at(pattern: str, *, twin: str = "{run}-dryrun") -> Documents:
@@ -134,7 +135,7 @@ def _compare(documents: Documents, primary: _Run | None, shadow: _Run | None) ->
     run_id = primary.name if primary is not None else _primary_of(documents, shadow)
     task = (primary or shadow or _Run(name="", task=None)).task
     found = Compared(run_id=run_id, task=task, documents=len(ours) + len(theirs))
-    waiting: list[tuple[str, Stored, Stored]] = []
+    waiting: list[tuple[str, ArtifactEntry, ArtifactEntry]] = []
     if primary is None or shadow is None:
         found.missing_twin = True
         found.differences.append(
@@ -173,16 +174,16 @@ def _keys(batch: list[_Waiting]) -> Iterator[str]:
 
 
 def _compare_bodies(
-    found: Compared, path: str, bodies: tuple[Outcome, Outcome], explain: Explainer
+    found: Compared, path: str, bodies: tuple[GetResult, GetResult], explain: Explainer
 ) -> None:
-    if all(isinstance(each, Found) for each in bodies) and bodies[0] == bodies[1]:
+    if all(isinstance(each, ArtifactBody) for each in bodies) and bodies[0] == bodies[1]:
         found.tested[(Kind.OUTPUT, Source.OURS)] += 1
         return
     values: list[Any] = []
     sides: tuple[SideName, SideName] = ("primary", "shadow")
     for side, outcome in zip(sides, bodies, strict=True):
         try:
-            if not isinstance(outcome, Found):
+            if not isinstance(outcome, ArtifactBody):
                 raise outcome
             values.append(parse(outcome.body, max_bytes=MAX_BYTES))
         except ArtifactMissing:  # it was listed a moment ago

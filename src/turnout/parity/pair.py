@@ -17,6 +17,7 @@ from turnout.model.artifacts import (
 )
 from turnout.model.canonical import sha256_of
 from turnout.model.keys import RUNS, STATUS
+from turnout.model.storage import ArtifactBody
 from turnout.model.time import Millis
 from turnout.parity import heads, steps
 from turnout.parity.due import PATIENCE
@@ -25,7 +26,7 @@ from turnout.parity.heads import Bounds, Heads, StepPair
 from turnout.parity.report import Kind, Source
 from turnout.parity.sides import Fault, Side, SideName, faults_as_differences, invalid, missing
 from turnout.parity.tally import Compared
-from turnout.ports.artifact_store import Found, Gets
+from turnout.ports.artifact_store import ReadsArtifacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def settle_unread(found: Compared, primary: Heads, shadow: Heads, read: Sequence
 class Reading:
     """Reads the documents of one pair; what cannot be believed becomes a difference."""
 
-    store: Gets
+    store: ReadsArtifacts
     rules: Rules
     found: Compared
     primary: Heads
@@ -137,7 +138,7 @@ class Reading:
     ) -> StepDocument | None:
         run_id = (self.primary if side == "primary" else self.shadow).status.run_id
         try:
-            if not isinstance(outcome, Found):
+            if not isinstance(outcome, ArtifactBody):
                 raise outcome
             document = read_step(outcome.body, run_id=run_id)
         except ArtifactMissing:

@@ -7,9 +7,9 @@ from typing import Literal
 from turnout.errors import ArtifactInvalid, ArtifactMissing, TooLarge
 from turnout.model.artifacts import ManifestDocument, StatusDocument, read_manifest, read_status
 from turnout.model.keys import MANIFEST, STATUS
+from turnout.model.storage import ArtifactBody, GetResult
 from turnout.parity.report import Difference, Kind, SetAside, Source
 from turnout.parity.window import Window
-from turnout.ports.artifact_store import Found, Outcome
 
 SideName = Literal["primary", "shadow"]
 
@@ -47,7 +47,7 @@ class Side:
         return self.status is not None and not self.status.state.terminal
 
 
-def read_side(side: SideName, name: str, manifest: Outcome, status: Outcome) -> Side:
+def read_side(side: SideName, name: str, manifest: GetResult, status: GetResult) -> Side:
     """Read both documents; what is wrong with them becomes faults, and stops nothing."""
     found = Side(side=side, name=name)
     try:
@@ -130,8 +130,8 @@ def set_aside(
     return None
 
 
-def _body(found: Side, artifact: str, outcome: Outcome) -> bytes | None:
-    if isinstance(outcome, Found):
+def _body(found: Side, artifact: str, outcome: GetResult) -> bytes | None:
+    if isinstance(outcome, ArtifactBody):
         return outcome.body
     if isinstance(outcome, ArtifactMissing):
         found.faults.append(missing(found.side, artifact))

@@ -8,72 +8,27 @@ without quotes, unless a bucket encrypts; so compare ETags, never compute them.
 
 `StoreUnavailable` and `InvalidSettings` (no such bucket, refused credentials) may come from all.
 
-Conditions are honoured by most stores and silently ignored by some; `Abilities` says which, and
-nothing that Turnout promises rests on them.
+Conditions are honoured by most stores and silently ignored by some; `ConditionSupport` says which,
+and nothing that Turnout promises rests on them.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Protocol
 
-from turnout.errors import ArtifactMissing, TooLarge
 from turnout.model.canonical import MAX_BYTES
-
-PAGE: Final = 1000
-"""As many entries come at once, where no less is asked for."""
+from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, GetResult, PutMode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """An object without its body."""
-
-    key: str
-    size: int
-    etag: str | None
-    """None in the listing of a store that would have to read the body for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """An object's body."""
-
-    body: bytes
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class IfMatch:
-    """Put only over the version that has this ETag."""
-
-    etag: str
-
-
-PutMode: TypeAlias = Literal["create", "overwrite"] | IfMatch
-
-Outcome: TypeAlias = Found | ArtifactMissing | TooLarge
-"""What became of one of many gets; a store that does not answer raises instead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abilities:
-    """What a store was seen to do with conditions."""
-
-    create: bool
-    """A second `create` of a key is refused."""
-    if_match: bool
-    """A put over another version than the one named is refused."""
-
-
-class Gets(Protocol):
+class ReadsArtifacts(Protocol):
     """Reads one object, or many."""
 
-    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
+    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> ArtifactBody:
         """Read a body. `ArtifactMissing`; `TooLarge` before more than `max_bytes` are held."""
         ...
 
     def get_many(
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
-    ) -> AsyncIterator[tuple[str, Outcome]]:
+    ) -> AsyncIterator[tuple[str, GetResult]]:
         """Read many bodies, a bounded number at a time, in the order of the keys.
 
         `keys` is consumed as reading goes on, so it may be endless. What is missing or too large
@@ -82,15 +37,15 @@ class Gets(Protocol):
         ...
 
 
-class Heads(Protocol):
+class LooksAtArtifacts(Protocol):
     """Looks at an object without reading it."""
 
-    async def head(self, key: str) -> Stored:
+    async def head(self, key: str) -> ArtifactEntry:
         """Look. `ArtifactMissing`."""
         ...
 
 
-class Puts(Protocol):
+class PutsArtifacts(Protocol):
     """Writes objects."""
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
@@ -102,15 +57,15 @@ class Puts(Protocol):
         ...
 
 
-class Lists(Protocol):
-    """Lists keys, sorted, in pages."""
+class ListsArtifacts(Protocol):
+    """ListsArtifacts keys, sorted, in pages."""
 
     def pages(
-        self, prefix: str = "", *, after: str = "", most: int = PAGE
-    ) -> AsyncIterator[Sequence[Stored]]:
+        self, prefix: str = "", *, after: str = "", limit: int = PAGE_SIZE
+    ) -> AsyncIterator[Sequence[ArtifactEntry]]:
         """List the keys that start with `prefix` and sort behind `after`, in order of the keys.
 
-        At most `most` come at a time (1 to 1,000); never an empty page.
+        At most `limit` come at a time (1 to 1,000); never an empty page.
         """
         ...
 
@@ -123,7 +78,7 @@ class Lists(Protocol):
         ...
 
 
-class Deletes(Protocol):
+class DeletesArtifacts(Protocol):
     """Removes objects."""
 
     async def delete(self, key: str) -> None:
@@ -131,7 +86,9 @@ class Deletes(Protocol):
         ...
 
 
-class ArtifactStore(Gets, Heads, Puts, Lists, Deletes, Protocol):
+class ArtifactStore(
+    ReadsArtifacts, LooksAtArtifacts, PutsArtifacts, ListsArtifacts, DeletesArtifacts, Protocol
+):
     """All of it."""
 
     async def aclose(self) -> None:

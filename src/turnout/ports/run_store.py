@@ -1,26 +1,36 @@
 """The run store: the truth about runs, steps, events, deliveries, schedules and routes.
 
-Every method is one transaction. Each is async; a store may group several callers' methods into
-one commit, and returns only when that commit is durable; one that only claims attempts may be
-lost where the machine loses its power, with all claims since the last durable one.
-StoreUnavailable: try again later.
+It has a small part for each need; ask for the parts that are used. Every method is one
+transaction. A store may group several callers' methods into one commit; a method returns only when
+that commit is durable. A commit that only claims attempts may be lost when the machine loses power,
+with all claims since the last durable commit. StoreUnavailable: try again later.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from turnout.model.events import Emitted
 from turnout.model.protocol import Ticked
-from turnout.model.providers import LinkStatus
+from turnout.model.replicas import Replica
 from turnout.model.routing import Route
-from turnout.model.runs import Change, Chunk, Delivery, Emission, Journal, Run, Transition, Wake
-from turnout.model.schedules import Schedule
-from turnout.model.status import RunStatus
+from turnout.model.runs import (
+    Change,
+    Chunk,
+    Claim,
+    Delivery,
+    Emission,
+    Journal,
+    Run,
+    RunFilter,
+    SendResult,
+    Transition,
+    Wake,
+)
+from turnout.model.schedules import OwnedSchedule, Schedule
 from turnout.model.time import Millis
 
 
-class RecordsEvents(Protocol):
+class EventStore(Protocol):
     """Events and the runs that they start."""
 
     async def emit(
@@ -28,7 +38,7 @@ class RecordsEvents(Protocol):
     ) -> Sequence[Emitted]:
         """Insert events, runs, first deliveries and cancel-waits; meet the open waits.
 
-        A run whose key is taken for its task is not inserted: the first one's id is returned as a
+        A run whose key is taken for its task is not inserted: the first run's id is returned as a
         duplicate. An event whose waits match settles them (`transitions.meet`) in the same
         transaction. connection: do all of it in this transaction of the caller's (SQLAlchemy sync
         or async connection or session, psycopg sync or async connection; on the same database).
@@ -36,7 +46,7 @@ class RecordsEvents(Protocol):
         ...
 
 
-class KeepsJournals(Protocol):
+class JournalStore(Protocol):
     """Runs, read whole and changed whole."""
 
     async def load(self, run_id: str) -> Journal:
@@ -47,10 +57,10 @@ class KeepsJournals(Protocol):
         """Commit a change if the run's seq is still `change.before.seq`; else False, and nothing.
 
         Sets the run's seq to the old one + 1. In the same transaction: the wake alarm is replaced
-        (or removed when wake_at is None); waits of settled steps are closed; slots of attempts
-        that are no longer claimed are freed and the next in line is woken. When the run ends, its
-        slot and waits go, the next in line is woken, its parent's invoke is settled
-        (`transitions.child_ended`), its live delivery is ended, or marked stopping where
+        (or removed when wake_at is None); waits of settled steps are closed; concurrency slots of
+        attempts that are no longer claimed are freed and the next run in line is woken. When the
+        run ends, its slot and waits are removed, the next run in line is woken, its parent's invoke
+        is settled (`transitions.child_ended`), its live delivery is ended, or marked stopping where
         `change.stop_vendor` says so; emissions are recorded as by `emit`. Superseded where
         `change.calling` may not call: another vendor run holds the delivery.
         """
@@ -64,35 +74,23 @@ class KeepsJournals(Protocol):
         """Read a run, and its chunks from number `after` on, in order, as one consistent read."""
         ...
 
+
+class RunSearch(Protocol):
+    """Finds runs."""
+
+    async def find(self, run_filter: RunFilter) -> Sequence[Run]:
+        """Read a page of runs: newest emit first, or in order of emit where `after` is set."""
+        ...
+
     async def children(self, run_id: str) -> Sequence[Run]:
         """Read the runs that a run invoked."""
         ...
 
-    async def runs(self, wanted: "RunFilter") -> Sequence[Run]:
-        """Read a page of runs: newest emit first, or in order of emit where `after` is given."""
-        ...
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunFilter:
-    """Which runs to read. before and after: an emit_seq, exclusive, for the next page."""
-
-    task: str | None = None
-    states: frozenset[RunStatus] = frozenset()
-    provider: str | None = None
-    before: int | None = None
-    after: int | None = None
-    shadowed: bool = False
-    """Only runs that are to have a shadow."""
-    limit: int = 100
-
-
-class HandsOver(Protocol):
+class DeliveryStore(Protocol):
     """Deliveries: who may call for a run."""
 
-    async def claim_delivery(
-        self, run_id: str, number: int, provider_run_id: str, now: Millis
-    ) -> Journal:
+    async def claim(self, run_id: str, number: int, provider_run_id: str, now: Millis) -> Journal:
         """Let a vendor run call for this delivery, and read the run.
 
         The first vendor run that calls claims the delivery; every other one gets Superseded, as
@@ -101,23 +99,18 @@ class HandsOver(Protocol):
         """
         ...
 
-    async def park_on(self, run_id: str, number: int, seq: int, token: str) -> bool:
-        """Remember the token, unless the run's seq is no longer `seq`: then False."""
-        ...
+    async def park(self, run_id: str, number: int, seq: int, token: str) -> bool:
+        """Record the token that wakes the vendor run, unless the run's seq is no longer `seq`.
 
-    async def deliveries(self, run_id: str) -> Sequence[Delivery]:
-        """Read a run's deliveries, in order of number."""
-        ...
-
-    async def due_deliveries(self, now: Millis, *, limit: int, hold: Millis) -> Sequence[Delivery]:
-        """Take live deliveries that are due to be sent, looked after or stopped.
-
-        Each is held by this caller: its due_at becomes now + hold, so that no other pump takes it.
-        One that is to be sent comes with its run, if nothing was committed on that yet.
+        False, and nothing, where it is not.
         """
         ...
 
-    async def delivered(self, number_of: Sequence["Handed"]) -> None:
+    async def read(self, run_id: str) -> Sequence[Delivery]:
+        """Read a run's deliveries, in order of number."""
+        ...
+
+    async def record(self, results: Sequence[SendResult]) -> None:
         """Record what became of sendings; never moves a delivery back from claimed."""
         ...
 
@@ -134,68 +127,58 @@ class HandsOver(Protocol):
         """
         ...
 
-    async def stopped(self, run_id: str, number: int) -> None:
+    async def mark_stopped(self, run_id: str, number: int) -> None:
         """Record that the vendor confirmed the end of its run."""
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Handed:
-    """One delivery's sending: accepted (error None), or to be tried again at due_at."""
-
-    run_id: str
-    number: int
-    due_at: Millis
-    sent_at: Millis
-    provider_run_id: str | None = None
-    error: str | None = None
-
-
-class GrantsSlots(Protocol):
-    """Concurrency: slots in order of emit, across all providers and replicas."""
+class LimitStore(Protocol):
+    """Concurrency limits: slots in order of emit, across all providers and replicas."""
 
     async def take_slot(self, run_id: str, step: str | None, limit: int, now: Millis) -> bool:
-        """Hold a slot of the run's (task, limit_key), or stand in line for one.
+        """Hold a concurrency slot of the run's (task, limit_key), or stand in line for one.
 
         step None: the run's own slot, queued since its emit, freed when it ends. A step's slot is
         queued when first asked for, in the order of the runs' emit, and freed when its attempt is
         no longer claimed. True when held; asking again changes nothing. Never more than `limit`
-        are held, and nobody overtakes a run that is due and waits. When False, the run is woken
-        as its turn comes, and is no longer parked from then on.
+        are held, and no run overtakes a due run that waits. When False, the run is woken when its
+        turn comes, and is no longer parked from then on.
         """
         ...
 
 
-class Pumps(Protocol):
-    """What is due."""
+class LeaseStore(Protocol):
+    """Leases of claimed attempts."""
 
-    async def due_wakes(self, now: Millis, *, limit: int, resend: Millis) -> Sequence[Wake]:
-        """Take the wakes that are due, with their live delivery; each is due again after resend."""
-        ...
-
-    async def due_deadlines(self, now: Millis, *, limit: int) -> Sequence[Run]:
-        """Read live runs whose deadline has passed."""
-        ...
-
-    async def expired_leases(self, now: Millis, *, limit: int) -> Sequence[str]:
-        """Read ids of runs that have a claimed attempt whose lease has run out."""
-        ...
-
-    async def renew(
-        self, claims: Sequence[tuple[str, str, int]], lease_until: Millis
-    ) -> Sequence[tuple[str, str, int]]:
-        """Extend leases of (run, step, attempt); returns those that are no longer ours to run.
+    async def renew(self, claims: Sequence[Claim], lease_until: Millis) -> Sequence[Claim]:
+        """Extend the leases of claimed attempts; returns the claims that no longer hold.
 
         Those: the attempt is not claimed any more, or the run has ended or moved to a new fence.
         """
         ...
 
-    async def unprojected(self, *, limit: int, now: Millis, hold: Millis) -> Sequence[str]:
-        """Take runs whose artifacts are behind their journal, each held for a while."""
+    async def expired(self, now: Millis, *, limit: int) -> Sequence[str]:
+        """Read ids of runs that have a claimed attempt whose lease has run out."""
         ...
 
-    async def projected(self, run_id: str, seq: int) -> None:
-        """Record that the artifacts show the journal as of seq."""
+
+class DueWork(Protocol):
+    """What the pump has to do now, and when it has to do something next."""
+
+    async def take_deliveries(self, now: Millis, *, limit: int, hold: Millis) -> Sequence[Delivery]:
+        """Take live deliveries that are due to be sent, looked after or stopped.
+
+        Each is held by this caller: its due_at becomes now + hold, so that no other pump takes it.
+        One that is to be sent comes with its run, if nothing was committed on that yet.
+        """
+        ...
+
+    async def take_wakes(self, now: Millis, *, limit: int, resend: Millis) -> Sequence[Wake]:
+        """Take the wakes that are due, with their live delivery; each is due again after resend."""
+        ...
+
+    async def deadlines(self, now: Millis, *, limit: int) -> Sequence[Run]:
+        """Read live runs whose deadline has passed."""
         ...
 
     async def next_due(self) -> Millis | None:
@@ -203,19 +186,31 @@ class Pumps(Protocol):
         ...
 
 
-class KeepsSchedules(Protocol):
+class ProjectionQueue(Protocol):
+    """Runs whose artifacts are to be written."""
+
+    async def take(self, *, limit: int, now: Millis, hold: Millis) -> Sequence[str]:
+        """Take runs whose artifacts are behind their journal, each held for a while."""
+        ...
+
+    async def record(self, run_id: str, seq: int) -> None:
+        """Record that the artifacts show the journal as of seq."""
+        ...
+
+
+class ScheduleStore(Protocol):
     """Schedules and their slots."""
 
-    async def put_schedule(self, schedule: Schedule, provider: str, now: Millis) -> None:
+    async def put(self, schedule: Schedule, provider: str, now: Millis) -> None:
         """Add a schedule, owned by a provider, or replace the one of its id."""
         ...
 
-    async def remove_schedule(self, schedule_id: str) -> bool:
+    async def remove(self, schedule_id: str) -> bool:
         """Remove a schedule; False when there was none."""
         ...
 
-    async def schedules(self) -> Sequence["OwnedSchedule"]:
-        """Read all schedules."""
+    async def read(self) -> Sequence[OwnedSchedule]:
+        """Read all schedules, in order of id."""
         ...
 
     async def tick(
@@ -228,60 +223,45 @@ class KeepsSchedules(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnedSchedule:
-    """A schedule, the provider that owns it, and the last slot that was claimed."""
+class RouteStore(Protocol):
+    """Per-task routes."""
 
-    schedule: Schedule
-    provider: str
-    since: Millis
-    last_slot: Millis | None = None
-
-
-class KeepsRoutes(Protocol):
-    """Per-task routes, and what each replica runs with."""
-
-    async def routes(self) -> Mapping[str, Route]:
+    async def read(self) -> Mapping[str, Route]:
         """Read the routes, by task id."""
         ...
 
-    async def put_route(self, task: str, route: Route, now: Millis) -> None:
+    async def put(self, task: str, route: Route, now: Millis) -> None:
         """Set a task's route."""
         ...
 
-    async def beat(self, replica: "Replica") -> None:
+
+class ReplicaStore(Protocol):
+    """The processes of the service, and what each runs with."""
+
+    async def beat(self, replica: Replica) -> None:
         """Publish that this replica lives, and with which settings."""
         ...
 
-    async def replicas(self, *, since: Millis) -> Sequence["Replica"]:
-        """Read the replicas that have beaten since."""
+    async def read(self, *, since: Millis) -> Sequence[Replica]:
+        """Read the replicas that have published since, in order of id."""
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replica:
-    """One process of the service. links: its own connections to vendors, by provider."""
+class RunStore(Protocol):
+    """All parts of one store; who opens it closes it."""
 
-    replica_id: str
-    provider: str
-    definition: str
-    version: str
-    seen_at: Millis
-    links: Mapping[str, LinkStatus] = field(default_factory=dict)
-
-
-class RunStore(
-    RecordsEvents,
-    KeepsJournals,
-    HandsOver,
-    GrantsSlots,
-    Pumps,
-    KeepsSchedules,
-    KeepsRoutes,
-    Protocol,
-):
-    """All of it, opened and closed."""
+    events: EventStore
+    journals: JournalStore
+    runs: RunSearch
+    deliveries: DeliveryStore
+    limits: LimitStore
+    leases: LeaseStore
+    due: DueWork
+    projections: ProjectionQueue
+    schedules: ScheduleStore
+    routes: RouteStore
+    replicas: ReplicaStore
 
     async def close(self) -> None:
-        """Finish what was begun and let go of the database."""
+        """Finish the operations that have begun, then close the connections."""
         ...

@@ -94,11 +94,11 @@ class Projector:
         seq, ended = facts.journal.run.seq, facts.journal.run.ended_at
         if ended is None:
             await self._put_status(facts)
-            await self._store.projected(run_id, seq)
+            await self._store.projections.record(run_id, seq)
             return
         if _settled(facts.sighting) or self._clock.now() - ended > PATIENCE:
             await self.write(facts)
-            await self._store.projected(run_id, seq)
+            await self._store.projections.record(run_id, seq)
         else:
             await self._put_status(facts)
 
@@ -123,13 +123,13 @@ class Projector:
         await self._artifacts.put(key, document_bytes(status(facts)), mode="overwrite")
 
     async def _facts(self, run_id: str) -> Facts:
-        journal = await self._store.load(run_id)
-        deliveries = await self._store.deliveries(run_id)
+        journal = await self._store.journals.load(run_id)
+        deliveries = await self._store.deliveries.read(run_id)
         task = self._task_of(journal)
         ended = journal.run.state.terminal
         return Facts(
             journal=journal,
-            transitions=_until(await self._store.transitions(run_id), journal.run.state),
+            transitions=_until(await self._store.journals.transitions(run_id), journal.run.state),
             deliveries=deliveries,
             sighting=await self._look(deliveries[-1]) if ended and deliveries else None,
             unasked=self._unasked(journal) if ended else (),

@@ -26,12 +26,12 @@ from typing import Protocol, TypeVar
 
 from turnout.errors import ProviderUnavailable, Unavailable, UnknownRun
 from turnout.model.providers import Delivered, Sighting
-from turnout.model.runs import Delivery, Wake
+from turnout.model.runs import Delivery, SendResult, Wake
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock, happened
-from turnout.ports.run_store import Handed, RunStore
+from turnout.ports.run_store import RunStore
 from turnout.pump.lanes import Aside, UnderWay, logged
 from turnout.pump.stalls import Silences, expected
 
@@ -160,7 +160,7 @@ class Pump:
 
     async def _pause(self) -> None:
         self._due.clear()
-        due = await self._store.next_due()
+        due = await self._store.due.next_due()
         pause = self._pace.idle
         # What was due before the turn and still is cannot be moved on: it must not make us spin.
         if due is not None and due > self._turned_at:
@@ -168,7 +168,7 @@ class Pump:
         await happened(self._due, self._clock, pause)
 
     async def _deliveries(self) -> int:
-        taken = await self._store.due_deliveries(
+        taken = await self._store.due.take_deliveries(
             self._clock.now(), limit=self._pace.batch, hold=self._pace.hold
         )
         sent = [each for each in taken if not each.stopping and each.state is DeliveryState.PENDING]
@@ -203,7 +203,7 @@ class Pump:
                 "deliveries not accepted; they are tried again",
                 extra={"action": "deliver", "provider": name, "error": failed[0].error},
             )
-        await self._store.delivered(handed)
+        await self._store.deliveries.record(handed)
 
     async def _answers(self, name: str, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
         """Deliver; whatever goes wrong is each one's failed sending."""
@@ -239,9 +239,9 @@ class Pump:
                 for each in deliveries:
                     await self._postpone(each, self._pace.hold)
 
-    def _handed(self, delivery: Delivery, answer: Delivered, now: Millis) -> Handed:
+    def _handed(self, delivery: Delivery, answer: Delivered, now: Millis) -> SendResult:
         error = None if answer.error is None else str(answer.error)
-        return Handed(
+        return SendResult(
             run_id=delivery.run_id,
             number=delivery.number,
             sent_at=now,
@@ -258,17 +258,17 @@ class Pump:
 
     async def _stop(self, delivery: Delivery) -> None:
         if await self._callers[delivery.provider].stop(delivery):
-            await self._store.stopped(delivery.run_id, delivery.number)
+            await self._store.deliveries.mark_stopped(delivery.run_id, delivery.number)
         else:
             await self._postpone(delivery, 1_000)
 
     async def _look_after(self, delivery: Delivery) -> None:
         """Find out whether a silent vendor run is still going to call; if not, deliver again."""
         now = self._clock.now()
-        journal = await self._store.load(delivery.run_id)
+        journal = await self._store.journals.load(delivery.run_id)
         if journal.run.state.terminal:
             self._silences.heard(delivery.run_id)
-            await self._store.stopped(delivery.run_id, delivery.number)
+            await self._store.deliveries.mark_stopped(delivery.run_id, delivery.number)
             return
         # A delivery that has never called is not silent because its run waits.
         if delivery.state is DeliveryState.CLAIMED and expected(journal, now):
@@ -297,12 +297,12 @@ class Pump:
         told = {"action": "redeliver", "run_id": delivery.run_id, "word": sighting.word}
         log.warning("%s; delivering again", why, extra=told)
         now, which = self._clock.now(), (delivery.run_id, delivery.number, delivery.provider)
-        if await self._store.redeliver(*which, now, stop=stop):
+        if await self._store.deliveries.redeliver(*which, now, stop=stop):
             self.nudge()
         self._silences.heard(delivery.run_id)
 
     async def _wakes(self) -> int:
-        wakes = await self._store.due_wakes(
+        wakes = await self._store.due.take_wakes(
             self._clock.now(), limit=self._pace.batch, resend=self._pace.resend
         )
         for name, few in self._by_caller(wakes):
@@ -317,12 +317,12 @@ class Pump:
             await self._callers[name].wake(wakes)
 
     async def _deadlines(self) -> int:
-        due = await self._store.due_deadlines(self._clock.now(), limit=self._late.limit)
+        due = await self._store.due.deadlines(self._clock.now(), limit=self._late.limit)
         found = [run.run_id for run in due]
         return await self._upheld(self._late, "time out", found, self._upkeep.time_out)
 
     async def _leases(self) -> int:
-        found = await self._store.expired_leases(self._clock.now(), limit=self._expired.limit)
+        found = await self._store.leases.expired(self._clock.now(), limit=self._expired.limit)
         return await self._upheld(self._expired, "expire", found, self._upkeep.expire)
 
     async def _upheld(
@@ -342,7 +342,7 @@ class Pump:
         if self._project is None or room <= 0:
             return 0
         limit = min(room, self._pace.batch)
-        behind = await self._store.unprojected(
+        behind = await self._store.projections.take(
             limit=limit, now=self._clock.now(), hold=self._pace.hold
         )
         self._more_behind = len(behind) == limit
@@ -382,7 +382,9 @@ class Pump:
             await self._postpone(delivery, self._retry_in(delivery, Delivered(key="", error=error)))
 
     async def _postpone(self, delivery: Delivery, wait: Millis) -> None:
-        await self._store.postpone(delivery.run_id, delivery.number, self._clock.now() + wait)
+        await self._store.deliveries.postpone(
+            delivery.run_id, delivery.number, self._clock.now() + wait
+        )
 
     def _by_caller(self, items: Iterable[Item]) -> list[tuple[str, list[Item]]]:
         """Group by provider; what belongs to one that is not live here stays due for others."""

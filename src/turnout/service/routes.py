@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from turnout.errors import TurnoutError
 from turnout.model.routing import Route
-from turnout.ports.run_store import KeepsRoutes
+from turnout.ports.run_store import RouteStore
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ EVERY = 0.5
 class RouteBoard:
     """Holds the routes last read; while the store is down, what was read last stays in force."""
 
-    def __init__(self, store: KeepsRoutes) -> None:
+    def __init__(self, store: RouteStore) -> None:
         self._store = store
         self._routes: Mapping[str, Route] = {}
         self._task: asyncio.Task[None] | None = None
@@ -28,7 +28,7 @@ class RouteBoard:
 
     async def start(self) -> None:
         """Read the routes, and go on reading them."""
-        self._routes = await self._store.routes()
+        self._routes = await self._store.read()
         self._task = asyncio.create_task(self._read_on())
 
     async def close(self) -> None:
@@ -41,6 +41,6 @@ class RouteBoard:
         while True:
             await asyncio.sleep(EVERY)
             try:
-                self._routes = await self._store.routes()
+                self._routes = await self._store.read()
             except TurnoutError as error:
                 log.warning("routes not read", extra={"action": "routes", "error": str(error)})

@@ -44,7 +44,7 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
         return JSONResponse(openapi())
 
     token = turnout.settings.events_token
-    events = None if token is None else EventStreams(turnout.store, token)
+    events = None if token is None else EventStreams(turnout.store.journals, token)
     served = [each for each in turnout.callers.values() if isinstance(each, Serves)]
     receiving = [each for each in turnout.callers.values() if isinstance(each, Receives)]
     return [

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from turnout.control.following import LOOK_EVERY, Following, Told, follow, read_place
 from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
 from turnout.model.ids import is_segment
-from turnout.ports.run_store import KeepsJournals
+from turnout.ports.run_store import JournalStore
 from turnout.web.steps import refusal
 
 log = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ class EventStreams:
 
     def __init__(
         self,
-        store: KeepsJournals,
+        journals: JournalStore,
         token: SecretStr,
         *,
         look_every: float = LOOK_EVERY,
         silence: float = SILENCE,
         most: int = MOST_LISTENERS,
     ) -> None:
-        self._store = store
+        self._journals = journals
         self._token = token.get_secret_value().encode()
         self._look_every = look_every
         self._silence = silence
@@ -90,7 +90,7 @@ class EventStreams:
         if not is_segment(run_id):
             raise WrongUse("this is not a run's id")
         last = request.headers.get("last-event-id")
-        return Following(self._store, run_id, read_place(last, run_id) if last else None)
+        return Following(self._journals, run_id, read_place(last, run_id) if last else None)
 
     async def _events(self, following: Following, first: Sequence[Told]) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()

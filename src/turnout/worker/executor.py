@@ -89,7 +89,7 @@ class Crew:
             return
         runner = self.runner
         lease_until = runner.clock.now() + runner.options.lease
-        lost = set(await runner.store.renew([each.claim for each in older], lease_until))
+        lost = set(await runner.store.leases.renew([each.claim for each in older], lease_until))
         for flight in older:
             if flight.landing:
                 continue

@@ -76,14 +76,14 @@ class Runner:
         """Read the run for a vendor run that holds its live delivery, or may claim it."""
         now = self.clock.now()
         try:
-            journal = await self.store.claim_delivery(
+            journal = await self.store.deliveries.claim(
                 call.run_id, call.delivery, call.provider_run_id, now
             )
         except RunEnded:
             # The one that holds the delivery is told how it ended; any other ends quietly.
             if not await self._holds(call):
                 raise
-            journal = await self.store.load(call.run_id)
+            journal = await self.store.journals.load(call.run_id)
         self._check(call, journal.run)
         seat.read(journal)
         seat.caller = (call.delivery, call.provider_run_id)
@@ -106,7 +106,7 @@ class Runner:
     async def reload(self, seat: Seat, *, for_caller: bool = True) -> None:
         """Read the run again; Superseded when the caller that is served no longer holds it."""
         try:
-            journal = await self.store.load(seat.run_id)
+            journal = await self.store.journals.load(seat.run_id)
         except BaseException:
             seat.forget()
             raise
@@ -181,7 +181,7 @@ class Runner:
             return True
         wake_at = self._wake_at(draft.run, decision, now, hot=hot)
         try:
-            applied = await self.store.apply(draft.change(wake_at))
+            applied = await self.store.journals.apply(draft.change(wake_at))
         except BaseException:
             seat.forget()  # it may have been committed, or not
             raise
@@ -210,7 +210,9 @@ class Runner:
 
     async def follow(self, call: Follow) -> Followed:
         """Say what a run has streamed; Superseded where another delivery holds it."""
-        run, chunks = await self.store.streamed(call.run_id, after=call.streamed, limit=MOST_TOLD)
+        run, chunks = await self.store.journals.streamed(
+            call.run_id, after=call.streamed, limit=MOST_TOLD
+        )
         self._check(call, run)
         if run.delivery != call.delivery:
             raise Superseded
@@ -224,7 +226,7 @@ class Runner:
         if not counts_steps(policies) or run.limit_key is None:
             return True
         assert policies.concurrency is not None
-        return await self.store.take_slot(run.run_id, step, policies.concurrency.limit, now)
+        return await self.store.limits.take_slot(run.run_id, step, policies.concurrency.limit, now)
 
     def contended(self, seat: Seat) -> Overloaded:
         """Say that a run moves faster than it can be read."""
@@ -240,7 +242,7 @@ class Runner:
             raise DefinitionMismatch(f"this worker does not serve provider {run.provider!r}")
 
     async def _holds(self, call: RunCall[Any]) -> bool:
-        deliveries = await self.store.deliveries(call.run_id)
+        deliveries = await self.store.deliveries.read(call.run_id)
         last = deliveries[-1] if deliveries else None
         return (
             last is not None
@@ -254,7 +256,7 @@ class Runner:
         limit = policies.concurrency
         if limit is None or limit.counts != "runs" or run.limit_key is None:
             return None
-        if await self.store.take_slot(run.run_id, None, limit.limit, now):
+        if await self.store.limits.take_slot(run.run_id, None, limit.limit, now):
             return None
         return Decision(reasons=(ParkReason.SLOT,))
 
@@ -262,7 +264,7 @@ class Runner:
         """Make sure that leases that look lost are: they are renewed without raising the seq."""
         own = self.flights.own(seat.run_id, lost.attempts)
         if own:
-            given_up = await self.store.renew(own, now + self.options.lease)
+            given_up = await self.store.leases.renew(own, now + self.options.lease)
             own = [each for each in own if each not in given_up]
         if own or not seat.fresh:
             await self.reload(seat)

@@ -135,7 +135,7 @@ class TaskWorker:
                 if found.seq != call.seq or not self._idle(found):
                     return Parked(go=False, next=found)
                 token = call.token
-                if await runner.store.park_on(call.run_id, call.delivery, call.seq, token):
+                if await runner.store.deliveries.park(call.run_id, call.delivery, call.seq, token):
                     return Parked(go=True)
                 await runner.reload(seat)
             raise runner.contended(seat)

@@ -8,7 +8,8 @@ from turnout_testing.clock import TurnableClock
 
 from turnout import App, Context, Schedule, Turnout, open_turnout, task
 from turnout.model.protocol import Tick
-from turnout.ports.run_store import OwnedSchedule, RunFilter
+from turnout.model.runs import RunFilter
+from turnout.model.schedules import OwnedSchedule
 
 MINUTE = 60_000
 
@@ -67,7 +68,7 @@ async def test_a_slot_that_the_last_owner_ticks_is_made_up_by_its_owner(
     live: Turnout, clock: TurnableClock
 ) -> None:
     """A tick that comes just after a schedule went to another provider is refused, not lost."""
-    (owned,) = await live.store.schedules()
+    (owned,) = await live.store.schedules.read()
     slot = next(owned.schedule.slots(owned.since))
     await clock.advance(f"{slot - clock.now() + 9}ms")
     tick = Tick(schedule="minutely", slot=slot, provider="before", provider_run_id="x")
@@ -81,12 +82,12 @@ async def test_a_slot_that_fell_as_the_service_was_moved_is_not_lost(
     live: Turnout, clock: TurnableClock
 ) -> None:
     """Nobody was there to take the last owner's tick: the slot starts as the owner changes."""
-    (owned,) = await live.store.schedules()
-    await live.store.put_schedule(owned.schedule, "before", clock.now())
+    (owned,) = await live.store.schedules.read()
+    await live.store.schedules.put(owned.schedule, "before", clock.now())
     await clock.advance("61s")
     await live.orchestrator.define()
-    (moved,) = await live.store.schedules()
-    assert (moved.provider, len(await live.store.runs(RunFilter()))) == ("memory", 1)
+    (moved,) = await live.store.schedules.read()
+    assert (moved.provider, len(await live.store.runs.find(RunFilter()))) == ("memory", 1)
     tick = Tick(schedule="minutely", slot=slot_of(moved), provider="before", provider_run_id="x")
     assert (await live.orchestrator.tick(tick)).reason == "claimed"
     await clock.advance("20s")

@@ -106,7 +106,7 @@ async def shadow(live: Turnout, run_id: str) -> Run | None:
     """Read a primary's shadow."""
     assert live.shadow is not None
     try:
-        return (await live.shadow.store.load(f"{run_id}-dryrun")).run
+        return (await live.shadow.store.journals.load(f"{run_id}-dryrun")).run
     except UnknownRun:
         return None
 
@@ -146,7 +146,7 @@ async def test_a_late_shadow_is_late_from_its_first_commit(
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(live.shadow.store, "stopped", die)
+        patch.setattr(live.shadow.store.deliveries, "mark_stopped", die)
         with pytest.raises(asyncio.CancelledError):
             await fed(live, clock)
     await fed(live, clock)
@@ -192,13 +192,13 @@ async def test_a_replay_shadow_calls_no_step_function(live: Turnout, clock: Turn
     await clock.advance("5s")
     await fed(live, clock)
     assert CALLS == ["called"]
-    before = await live.store.load(run_id)
+    before = await live.store.journals.load(run_id)
     await advanced(live, f"{run_id}-dryrun")
     found = await shadow(live, run_id)
     assert found is not None
     assert (found.state, found.result) == (RunStatus.COMPLETED, canonical_bytes("output"))
     assert CALLS == ["called"]
-    assert await live.store.load(run_id) == before
+    assert await live.store.journals.load(run_id) == before
 
 
 @pytest.mark.parametrize("hanging", [False, True])
@@ -213,8 +213,15 @@ async def test_a_shadows_store_that_fails_or_hangs_does_not_touch_the_primary(
             await asyncio.Event().wait()
         raise sqlite3.OperationalError("disk I/O error")
 
-    for name in ("emit", "load", "runs", "apply", "claim_delivery"):
-        monkeypatch.setattr(live.shadow.store, name, broken)
+    store = live.shadow.store
+    for part, name in (
+        (store.events, "emit"),
+        (store.journals, "load"),
+        (store.journals, "apply"),
+        (store.runs, "find"),
+        (store.deliveries, "claim"),
+    ):
+        monkeypatch.setattr(part, name, broken)
     feeding = feeder(live, clock)
     feeding.start()
     first = await emit(live)
@@ -224,7 +231,7 @@ async def test_a_shadows_store_that_fails_or_hangs_does_not_touch_the_primary(
         await advanced(live, first)
         second = await emit(live)
         await advanced(live, second)
-    assert [(await live.store.load(each)).run.state for each in (first, second)] == [
+    assert [(await live.store.journals.load(each)).run.state for each in (first, second)] == [
         RunStatus.COMPLETED,
         RunStatus.COMPLETED,
     ]
@@ -236,8 +243,8 @@ async def test_a_shadows_store_that_fails_or_hangs_does_not_touch_the_primary(
 async def test_recordings_are_bounded_by_their_bytes(live: Turnout) -> None:
     """What is kept of primaries stays within its bytes, however large each is."""
     runs = [await emit(live) for _ in range(5)]
-    one = weight(await live.store.load(runs[0]))
-    recordings = Recordings(live.store, kept=2 * one)
+    one = weight(await live.store.journals.load(runs[0]))
+    recordings = Recordings(live.store.journals, kept=2 * one)
     for each in (*runs, *runs):
         await recordings.fetch(each)
         assert recordings.held <= 2 * one

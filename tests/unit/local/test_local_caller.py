@@ -11,10 +11,9 @@ import anyio
 import pytest
 
 from turnout import App, Context, Event, Schedule, Turnout, app, open_turnout, task
-from turnout.model.runs import Run
+from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus
 from turnout.model.tasks import Task
-from turnout.ports.run_store import RunFilter
 
 MANY = 70
 """More runs at once than there are callers."""
@@ -64,7 +63,7 @@ async def ended(live: Turnout, name: str, count: int) -> list[Run]:
     wanted = RunFilter(task=name.partition("/")[0])
     async with asyncio.timeout(PATIENCE):
         while True:
-            found = list(await live.store.runs(wanted))
+            found = list(await live.store.runs.find(wanted))
             if len(found) == count and all(each.state.terminal for each in found):
                 return found
             await asyncio.sleep(0.02)

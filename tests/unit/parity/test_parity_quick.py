@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from turnout.model.storage import ArtifactBody
 from turnout.parity.check import check
 from turnout.parity.pair import Rules, compare_heads, to_read, whole
 from turnout.parity.quick import Quick
 from turnout.parity.report import Report, Verdict
 from turnout.parity.sides import read_side
 from turnout.parity.steps import compare_totals
-from turnout.ports.artifact_store import Found
 
 SHORT = Rules(verify_first=0, verify_one_in=1_000_000)
 LONG = Rules(verify_one_in=1)
@@ -31,7 +31,7 @@ def heads(documents: dict[str, bytes], other: dict[str, bytes]) -> list[bytes]:
 
 def long_way(bodies: list[bytes]) -> bool:
     """Tell whether the long way finds the heads equal, with nothing left to read."""
-    found = [Found(body=body, etag="") for body in bodies]
+    found = [ArtifactBody(body=body, etag="") for body in bodies]
     primary = read_side("primary", "a", found[0], found[1])
     shadow = read_side("shadow", "a-dryrun", found[2], found[3])
     compared = compare_heads("a", primary, shadow, LONG)

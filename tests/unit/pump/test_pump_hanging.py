@@ -123,7 +123,7 @@ async def test_a_hanging_provider_holds_up_no_other_run(tmp_path: Path) -> None:
             run_id = emitted.runs[0].run_id
 
             async def sent() -> bool:
-                return (await live.store.deliveries(run_id))[0].sent_at is not None
+                return (await live.store.deliveries.read(run_id))[0].sent_at is not None
 
             await until(sent)
         hanging = True
@@ -184,14 +184,14 @@ async def test_a_run_of_an_unknown_task_stops_no_deadline(tmp_path: Path) -> Non
         run_id = emitted.runs[0].run_id
 
         async def started() -> bool:
-            return (await live.store.load(run_id)).run.started_at is not None
+            return (await live.store.journals.load(run_id)).run.started_at is not None
 
         await until(started)
     async with open_turnout(NEW, settings) as live:
         assert await ended(live, "stay/go") is RunStatus.TIMED_OUT
 
         async def over() -> bool:
-            return (await live.store.load(run_id)).run.state is RunStatus.TIMED_OUT
+            return (await live.store.journals.load(run_id)).run.state is RunStatus.TIMED_OUT
 
         await until(over)
 

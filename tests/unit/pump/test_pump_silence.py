@@ -266,7 +266,7 @@ class Line:
         now = self.clock.now()
         event = StoredEvent(event_id=f"e{now}", name="go", payload=b"{}", emitted_at=now)
         made = new_run(self.app, self.task, event, run_id=f"run-{now}", provider="acme")
-        await self.store.emit([Emission(event=event, runs=(made,))])
+        await self.store.events.emit([Emission(event=event, runs=(made,))])
         return made.run.run_id
 
     async def turn(self, until: Callable[[Run], bool], run_id: str, most: int = 2_000) -> Run:
@@ -275,7 +275,7 @@ class Line:
             await self.pump.turn()
             await self.pump.settle()
             await self.vendor.turn()
-            run = (await self.store.load(run_id)).run
+            run = (await self.store.journals.load(run_id)).run
             if until(run):
                 return run
             await self.clock.turn_to(self.clock.now() + TURN)
@@ -325,7 +325,7 @@ def test_lost_runs_are_delivered_again_and_slow_ones_are_not(
             lost = [each for each in line.vendor.runs.values() if each.lost]
             ended_lost = bool(lost) and lost[-1].delivery.number == run.delivery
             assert run.delivery == 1 + len(lost) - ended_lost
-            states = [each.state for each in await line.store.deliveries(run_id)]
+            states = [each.state for each in await line.store.deliveries.read(run_id)]
             assert states[:-1] == [DeliveryState.SUPERSEDED] * (run.delivery - 1)
             await line.pump.turn()
             await line.pump.settle()
@@ -345,7 +345,7 @@ async def test_a_step_at_work_is_no_silence() -> None:
     await line.pump.turn()
     await line.pump.settle()
     calling = asyncio.create_task(line.vendor.turn())
-    while not (await line.store.load(run_id)).attempts:
+    while not (await line.store.journals.load(run_id)).attempts:
         await asyncio.sleep(0.001)
     for _ in range(5 * SILENCE // TURN):
         await line.clock.turn_to(line.clock.now() + TURN)
@@ -354,7 +354,7 @@ async def test_a_step_at_work_is_no_silence() -> None:
         await line.pump.settle()
     await line.clock.advance("10m")
     await calling
-    run = (await line.store.load(run_id)).run
+    run = (await line.store.journals.load(run_id)).run
     assert (run.state, run.delivery) == (RunStatus.COMPLETED, 1)
     await line.close()
 

@@ -6,7 +6,7 @@ import pytest
 
 from turnout.doctor.checks import Check, Health, examine
 from turnout.model.providers import LinkState, LinkStatus
-from turnout.ports.run_store import Replica
+from turnout.model.replicas import Replica
 from turnout.service.clock import SystemClock
 from turnout.stores.sql import open_run_store
 
@@ -33,8 +33,8 @@ async def test_what_the_doctor_says_of_links(
     store, now = open_run_store(url), SystemClock().now()
     common = Replica(replica_id="0", provider="local", definition="d", version="1", seen_at=now)
     for number, link in enumerate(links):
-        await store.beat(_with(common, f"r{number}", link))
-    await store.beat(common)
+        await store.replicas.beat(_with(common, f"r{number}", link))
+    await store.replicas.beat(common)
     await store.close()
     environ = {"ORCHESTRATOR_PROVIDER": "local", "TURNOUT_DATABASE_URL": url}
     found = await examine({**environ, "TURNOUT_ARTIFACTS": "none"}, "turnout_demo.tasks:agents")

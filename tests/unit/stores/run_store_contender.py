@@ -15,7 +15,8 @@ from turnout.stores.sql import open_run_store
 async def keys(store: RunStore, me: str) -> list[str]:
     """Emit with keys that the others use too; which run has each key."""
     calls = [
-        store.emit([emission(new_run(f"{me}-{at}", "keyed", key=f"k{at}"))]) for at in range(20)
+        store.events.emit([emission(new_run(f"{me}-{at}", "keyed", key=f"k{at}"))])
+        for at in range(20)
     ]
     return [told.runs[0].run_id for (told,) in await asyncio.gather(*calls)]
 
@@ -24,23 +25,25 @@ async def wins(store: RunStore) -> int:
     """Add to a counter that the others add to."""
     won = 0
     while won < 15:
-        run = (await store.load("counter")).run
+        run = (await store.journals.load("counter")).run
         count = json.loads(run.progress or b"0") + 1
-        won += await store.apply(Change(before=run, after=replace(run, progress=b"%d" % count)))
+        won += await store.journals.apply(
+            Change(before=run, after=replace(run, progress=b"%d" % count))
+        )
     return won
 
 
 async def slots(store: RunStore) -> list[str]:
     """Ask for slots of one limit, as the others do."""
     names = [f"slot{at}" for at in range(9)]
-    asked = await asyncio.gather(*(store.take_slot(name, "s", 2, T0) for name in names))
+    asked = await asyncio.gather(*(store.limits.take_slot(name, "s", 2, T0) for name in names))
     return [name for name, held in zip(names, asked, strict=True) if held]
 
 
 async def taken(store: RunStore) -> list[str]:
     """Take what is due, as the others do."""
     names: list[str] = []
-    while few := await store.due_deliveries(T0 + 50, limit=4, hold=10**6):
+    while few := await store.due.take_deliveries(T0 + 50, limit=4, hold=10**6):
         names += [each.run_id for each in few if each.run_id.startswith("due")]
     return names
 

@@ -19,10 +19,10 @@ from turnout_testing.conformance.run_store import T0, asked, emission, event, ne
 
 from turnout.failpoints import POINTS, VARIABLE
 from turnout.model.policies import Timeouts
-from turnout.model.runs import Emission, Wait
+from turnout.model.runs import Emission, SendResult, Wait
 from turnout.model.schedules import Schedule
 from turnout.model.transitions import begin
-from turnout.ports.run_store import Handed, RunStore
+from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store
 
 Operation = Callable[[RunStore], Awaitable[object]]
@@ -33,53 +33,53 @@ async def emit(store: RunStore) -> object:
     wait = Wait(run_id="r1", step=None, event="stop")
     first = emission(new_run(limit_key="null", key="k"), slotted=True, cancel_on=(wait,))
     second = Emission(event=event("e2", "other"))
-    return await store.emit([first, second])
+    return await store.events.emit([first, second])
 
 
 async def apply(store: RunStore) -> object:
     """Begin the run, claim an attempt, owe a wake, emit."""
-    change = begin(await store.load("r1"), Timeouts(), T0)
+    change = begin(await store.journals.load("r1"), Timeouts(), T0)
     assert change is not None
     more = replace(change, steps=(asked(),), attempts=(tried(),), wake_at=T0)
-    return await store.apply(replace(more, emissions=(emission(new_run("r2")),)))
+    return await store.journals.apply(replace(more, emissions=(emission(new_run("r2")),)))
 
 
 async def delivered(store: RunStore) -> object:
     """Record a sending."""
-    handed = Handed(run_id="r2", number=1, due_at=T0 + 9, sent_at=T0, provider_run_id="v2")
-    return await store.delivered([handed])
+    handed = SendResult(run_id="r2", number=1, due_at=T0 + 9, sent_at=T0, provider_run_id="v2")
+    return await store.deliveries.record([handed])
 
 
 async def stopped(store: RunStore) -> object:
     """Confirm that the old vendor run is gone."""
-    return await store.stopped("r1", 1)
+    return await store.deliveries.mark_stopped("r1", 1)
 
 
 async def park_on(store: RunStore) -> object:
     """Register a token."""
-    run = (await store.load("r1")).run
-    return await store.park_on("r1", 1, run.seq, "token")
+    run = (await store.journals.load("r1")).run
+    return await store.deliveries.park("r1", 1, run.seq, "token")
 
 
 async def tick(store: RunStore) -> object:
     """Claim a schedule's slot."""
-    return await store.tick("s", T0, "local", emission(new_run("r3")), T0)
+    return await store.schedules.tick("s", T0, "local", emission(new_run("r3")), T0)
 
 
 HISTORY: dict[str, Operation] = {
     "emit": emit,
-    "due_deliveries": lambda store: store.due_deliveries(T0, limit=9, hold=5),
-    "claim_delivery": lambda store: store.claim_delivery("r1", 1, "v1", T0),
-    "take_slot": lambda store: store.take_slot("r1", None, 1, T0),
+    "due_deliveries": lambda store: store.due.take_deliveries(T0, limit=9, hold=5),
+    "claim_delivery": lambda store: store.deliveries.claim("r1", 1, "v1", T0),
+    "take_slot": lambda store: store.limits.take_slot("r1", None, 1, T0),
     "apply": apply,
     "delivered": delivered,
-    "postpone": lambda store: store.postpone("r2", 1, T0 + 50),
+    "postpone": lambda store: store.deliveries.postpone("r2", 1, T0 + 50),
     "park_on": park_on,
-    "due_wakes": lambda store: store.due_wakes(T0, limit=9, resend=5),
-    "renew": lambda store: store.renew([("r1", "s", 1)], T0 + 99_000),
-    "unprojected": lambda store: store.unprojected(limit=9, now=T0, hold=5),
-    "projected": lambda store: store.projected("r1", 1),
-    "redeliver": lambda store: store.redeliver("r1", 1, "other", T0),
+    "due_wakes": lambda store: store.due.take_wakes(T0, limit=9, resend=5),
+    "renew": lambda store: store.leases.renew([("r1", "s", 1)], T0 + 99_000),
+    "unprojected": lambda store: store.projections.take(limit=9, now=T0, hold=5),
+    "projected": lambda store: store.projections.record("r1", 1),
+    "redeliver": lambda store: store.deliveries.redeliver("r1", 1, "other", T0),
     "stopped": stopped,
     "tick": tick,
 }
@@ -98,7 +98,7 @@ def tables(path: Path) -> str:
 async def play(path: Path, *, seen: dict[str, str] | None = None) -> None:
     """Run the history; note what was in the tables around each operation."""
     store = open_run_store(f"sqlite:///{path}")
-    await store.put_schedule(Schedule(id="s", task="t", cron="* * * * *"), "local", T0)
+    await store.schedules.put(Schedule(id="s", task="t", cron="* * * * *"), "local", T0)
     for name, operation in HISTORY.items():
         if seen is not None:
             seen[f"before {name}"] = tables(path)

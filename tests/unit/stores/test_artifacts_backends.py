@@ -12,12 +12,13 @@ import pytest
 from turnout_testing.conformance.artifact_store import ArtifactStoreContract, listed
 
 from tests.servers import S3Server
-from turnout.ports.artifact_store import Abilities, ArtifactStore
+from turnout.model.storage import ConditionSupport
+from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.probe import probe
 from turnout.stores.artifacts.within import Below, Guarded
 
-IGNORES_CONDITIONS = Abilities(create=False, if_match=False)
+IGNORES_CONDITIONS = ConditionSupport(create=False, if_match=False)
 _number = itertools.count()
 
 

@@ -12,7 +12,8 @@ import pytest
 from turnout_testing.conformance.artifact_store import listed
 
 from turnout.errors import ArtifactExists, ArtifactMissing, InvalidSettings, WrongUse
-from turnout.ports.artifact_store import ArtifactStore, Found, IfMatch
+from turnout.model.storage import ArtifactBody, IfMatch
+from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.folder import Folder
 from turnout.stores.artifacts.threaded import ThreadedStore
@@ -154,7 +155,7 @@ async def test_many_batches_keep_their_order(store: ArtifactStore) -> None:
     for key in keys:
         await store.put(key, key.encode())
     found = [pair async for pair in store.get_many(keys)]
-    assert [got.body.decode() for _, got in found if isinstance(got, Found)] == keys
+    assert [got.body.decode() for _, got in found if isinstance(got, ArtifactBody)] == keys
 
 
 async def test_what_a_crash_left_is_removed_later(root: Path) -> None:

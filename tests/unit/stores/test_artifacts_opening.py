@@ -8,7 +8,8 @@ from turnout_testing.conformance.artifact_store import listed
 
 from tests.servers import S3Server, free_port
 from turnout.errors import InvalidSettings, StoreUnavailable, TurnoutError, WrongUse
-from turnout.ports.artifact_store import ArtifactStore, Found
+from turnout.model.storage import ArtifactBody
+from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.within import Below, only_primaries, only_shadows
 
@@ -165,7 +166,7 @@ async def test_views_can_be_stacked(tmp_path: Path) -> None:
     assert await listed(store) == ["team/one/runs/r1-dryrun/a"]
     found = [pair async for pair in view.get_many(["runs/r1-dryrun/a"])]
     assert [(key, getattr(got, "body", None)) for key, got in found] == [("runs/r1-dryrun/a", b"1")]
-    assert isinstance(found[0][1], Found)
+    assert isinstance(found[0][1], ArtifactBody)
 
 
 def calls(store: ArtifactStore) -> list[Any]:

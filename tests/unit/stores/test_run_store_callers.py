@@ -114,22 +114,22 @@ async def commits_and_rolls_back(store: RunStore, url: str, way: Any) -> None:
     seen: list[Any] = []
 
     async def emit_first(connection: Any) -> None:
-        seen.extend(await store.emit([first], connection=connection))
+        seen.extend(await store.events.emit([first], connection=connection))
         with pytest.raises(UnknownRun):
-            await store.load("kept")
+            await store.journals.load("kept")
 
     async def emit_second(connection: Any) -> None:
         again = emission(new_run("kept2", key="k1"))
-        seen.extend(await store.emit([second, again], connection=connection))
+        seen.extend(await store.events.emit([second, again], connection=connection))
 
     await way(url, emit_first, keep=True)
     await way(url, emit_second, keep=False)
     assert [ref.run_id for told in seen for ref in told.runs] == ["kept", "undone", "kept"]
-    assert (await store.load("kept")).run.task == "t"
-    assert [each.number for each in await store.deliveries("kept")] == [1]
+    assert (await store.journals.load("kept")).run.task == "t"
+    assert [each.number for each in await store.deliveries.read("kept")] == [1]
     with pytest.raises(UnknownRun):
-        await store.load("undone")
-    (told,) = await store.emit([emission(new_run("later", key="k2"))])
+        await store.journals.load("undone")
+    (told,) = await store.events.emit([emission(new_run("later", key="k2"))])
     assert not told.runs[0].duplicate
 
 
@@ -161,7 +161,7 @@ async def test_a_connection_to_another_server_database_is_refused(
         psycopg.connect(other) as connection,
     ):
         with pytest.raises(WrongUse, match=r"turnout_test_.*turnout_cleaned"):
-            await store.emit([emission(new_run())], connection=connection)
+            await store.events.emit([emission(new_run())], connection=connection)
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -171,7 +171,7 @@ async def test_a_connection_to_another_kind_of_database_is_refused(
     """A SQLite connection is not on PostgreSQL."""
     store, _ = on_postgres
     with pytest.raises(WrongUse, match=r"on sqlite.*on postgresql"):
-        await store.emit([emission(new_run())], connection=sqlite3.connect(":memory:"))
+        await store.events.emit([emission(new_run())], connection=sqlite3.connect(":memory:"))
 
 
 async def test_a_connection_to_another_file_is_refused(
@@ -181,14 +181,14 @@ async def test_a_connection_to_another_file_is_refused(
     store, _ = on_file
     other = sqlite3.connect(tmp_path / "other.db")
     with pytest.raises(WrongUse, match=r"other\.db.*runs\.db"):
-        await store.emit([emission(new_run())], connection=other)
+        await store.events.emit([emission(new_run())], connection=other)
 
 
 async def test_a_store_in_memory_takes_no_callers_connection() -> None:
     """Nobody else can be on it."""
     store = open_run_store("sqlite://")
     with pytest.raises(WrongUse, match="in memory"):
-        await store.emit([emission(new_run())], connection=sqlite3.connect(":memory:"))
+        await store.events.emit([emission(new_run())], connection=sqlite3.connect(":memory:"))
     await store.close()
 
 
@@ -199,23 +199,23 @@ async def test_a_connection_that_commits_by_itself_is_refused(
     store, path = on_file
     plain = sqlite3.connect(path, isolation_level=None)
     with pytest.raises(WrongUse, match="BEGIN"):
-        await store.emit([emission(new_run())], connection=plain)
+        await store.events.emit([emission(new_run())], connection=plain)
     plain.execute("BEGIN")
-    await store.emit([emission(new_run())], connection=plain)
+    await store.events.emit([emission(new_run())], connection=plain)
     plain.execute("COMMIT")
-    assert (await store.load("r1")).run.run_id == "r1"
+    assert (await store.journals.load("r1")).run.run_id == "r1"
     store, url = on_postgres
     with psycopg.connect(url, autocommit=True) as connection:
         with pytest.raises(WrongUse, match="transaction"):
-            await store.emit([emission(new_run())], connection=connection)
+            await store.events.emit([emission(new_run())], connection=connection)
         with connection.transaction():
-            await store.emit([emission(new_run())], connection=connection)
-    assert (await store.load("r1")).run.run_id == "r1"
+            await store.events.emit([emission(new_run())], connection=connection)
+    assert (await store.journals.load("r1")).run.run_id == "r1"
     engine = create_engine(
         url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
     )
     with engine.connect() as automatic, pytest.raises(WrongUse, match="commits by itself"):
-        await store.emit([emission(new_run("r2"))], connection=automatic)
+        await store.events.emit([emission(new_run("r2"))], connection=automatic)
 
 
 async def test_a_file_that_is_locked_is_told_as_unavailable(
@@ -227,8 +227,8 @@ async def test_a_file_that_is_locked_is_told_as_unavailable(
     holder.execute("BEGIN IMMEDIATE")
     mine = sqlite3.connect(path, timeout=0)
     with pytest.raises(StoreUnavailable):
-        await store.emit([emission(new_run())], connection=mine)
+        await store.events.emit([emission(new_run())], connection=mine)
     holder.execute("ROLLBACK")
-    await store.emit([emission(new_run())], connection=mine)
+    await store.events.emit([emission(new_run())], connection=mine)
     mine.commit()
-    assert (await store.load("r1")).run.run_id == "r1"
+    assert (await store.journals.load("r1")).run.run_id == "r1"

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from turnout_testing.conformance.run_store import T0, emission, new_run
 
 from turnout.errors import RunEnded, Superseded
+from turnout.model.runs import RunFilter
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.model.transitions import end
-from turnout.ports.run_store import RunFilter
 from turnout.stores.sql import open_run_store
 
 QUICK = settings(
@@ -36,10 +36,10 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(call)
 
     def end(self, run_id: str) -> None:
-        run = self.do(self.store.load(run_id)).run
+        run = self.do(self.store.journals.load(run_id)).run
         change = end(run, RunStatus.COMPLETED, self.now)
         assert change is not None
-        assert self.do(self.store.apply(change))
+        assert self.do(self.store.journals.apply(change))
 
     def teardown(self) -> None:
         self.do(self.store.close())
@@ -62,7 +62,7 @@ class Slots(Machine):
         name = f"r{self.count}"
         self.count += 1
         run = new_run(name, limit_key="null", emitted_at=self.now, due_at=self.now + delay)
-        self.do(self.store.emit([emission(run, slotted=True)]))
+        self.do(self.store.events.emit([emission(run, slotted=True)]))
         self.due[name] = self.now + delay
 
     @precondition(lambda self: self.due)
@@ -88,7 +88,7 @@ class Slots(Machine):
 
     def ask(self, name: str) -> None:
         had = name in self.held
-        got = self.do(self.store.take_slot(name, None, self.limit, self.now))
+        got = self.do(self.store.limits.take_slot(name, None, self.limit, self.now))
         self.asked.add(name)
         before = [each for each in self.due if each == name or each not in self.held]
         first = next(each for each in before if self.due[each] <= self.now)
@@ -109,8 +109,8 @@ class Slots(Machine):
         for _ in range(2 * len(self.due) + 2):
             for name in [each for each in self.due if each not in self.asked]:
                 self.ask(name)
-            for wake in self.do(self.store.due_wakes(self.now, limit=99, resend=10**6)):
-                self.do(self.store.claim_delivery(wake.run_id, 1, "v", self.now))
+            for wake in self.do(self.store.due.take_wakes(self.now, limit=99, resend=10**6)):
+                self.do(self.store.deliveries.claim(wake.run_id, 1, "v", self.now))
                 self.ask(wake.run_id)
             for name in sorted(self.held)[:1]:
                 self.over(name)
@@ -132,7 +132,7 @@ class Handing(Machine):
     def emits(self, task: str, key: str) -> None:
         name = f"r{self.count}"
         self.count += 1
-        (told,) = self.do(self.store.emit([emission(new_run(name, task, key=key))]))
+        (told,) = self.do(self.store.events.emit([emission(new_run(name, task, key=key))]))
         first = self.keys.setdefault((task, key), name)
         assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [(first, first != name)]
         self.live.setdefault(first, 1)
@@ -149,7 +149,7 @@ class Handing(Machine):
         elif name in self.over:
             expected = RunEnded
         try:
-            journal = self.do(self.store.claim_delivery(name, number, vendor, self.now))
+            journal = self.do(self.store.deliveries.claim(name, number, vendor, self.now))
         except (Superseded, RunEnded) as error:
             refused = type(error)
         else:
@@ -162,7 +162,7 @@ class Handing(Machine):
     @rule(pick=st.integers(0, 9), number=st.integers(1, 3), provider=st.sampled_from("xy"))
     def redelivers(self, pick: int, number: int, provider: str) -> None:
         name = list(self.live)[pick % len(self.live)]
-        done = self.do(self.store.redeliver(name, number, provider, self.now))
+        done = self.do(self.store.deliveries.redeliver(name, number, provider, self.now))
         assert done is (number == self.live[name] and name not in self.over)
         self.live[name] += int(done)
 
@@ -176,10 +176,10 @@ class Handing(Machine):
 
     def teardown(self) -> None:
         """Each key has one run, and each run one delivery that may be live, the last."""
-        found = self.do(self.store.runs(RunFilter()))
+        found = self.do(self.store.runs.find(RunFilter()))
         assert {run.run_id for run in found} == set(self.live)
         for name, number in self.live.items():
-            *old, last = self.do(self.store.deliveries(name))
+            *old, last = self.do(self.store.deliveries.read(name))
             assert last.number == number
             assert {each.state for each in old} <= {DeliveryState.SUPERSEDED}
             assert (last.state is DeliveryState.ENDED) is (name in self.over)

@@ -87,15 +87,15 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_claims_alone_do_not_wait_for_the_disk(tmp_path: Path, commits: list[int]) -> None:
     """What is committed beside one, before or after it, does."""
     store = open_run_store(f"sqlite:///{tmp_path}/runs.db")
-    await store.emit([emission(new_run("r1")), emission(new_run("r2"))])
-    first, second = (await store.load("r1")).run, (await store.load("r2")).run
+    await store.events.emit([emission(new_run("r1")), emission(new_run("r2"))])
+    first, second = (await store.journals.load("r1")).run, (await store.journals.load("r2")).run
     assert commits == [2]
-    assert await store.apply(claim(first))
+    assert await store.journals.apply(claim(first))
     assert commits == [2, 1]
-    both = (store.apply(claim(second)), store.emit([emission(new_run("r3"))]))
+    both = (store.journals.apply(claim(second)), store.events.emit([emission(new_run("r3"))]))
     await asyncio.gather(*both)
     assert set(commits[2:]) <= {1, 2}
     assert 2 in commits[2:]
-    await store.emit([emission(new_run("r4"))])
+    await store.events.emit([emission(new_run("r4"))])
     assert commits[-1] == 2
     await store.close()

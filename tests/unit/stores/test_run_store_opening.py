@@ -19,7 +19,7 @@ from turnout_testing.conformance.run_store import emission, new_run
 
 from tests.postgres import PostgresServer
 from turnout.errors import InvalidSettings, StoreUnavailable, UnknownRun
-from turnout.ports.run_store import RunFilter
+from turnout.model.runs import RunFilter
 from turnout.stores.sql import committer, migrate, open_run_store, sqlite, upgrade
 from turnout.stores.sql.documentation import tables_page
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
@@ -156,11 +156,11 @@ def test_the_page_of_tables_is_up_to_date() -> None:
 async def test_two_schemas_are_two_stores(postgres_url: str) -> None:
     """A shadow's store lies beside the first and shares nothing with it."""
     first, shadow = open_run_store(postgres_url), open_run_store(postgres_url, schema="a Shadow")
-    await first.emit([emission(new_run("r1", key="k"))])
-    (told,) = await shadow.emit([emission(new_run("r1-dryrun", key="k"))])
+    await first.events.emit([emission(new_run("r1", key="k"))])
+    (told,) = await shadow.events.emit([emission(new_run("r1-dryrun", key="k"))])
     assert not told.runs[0].duplicate
-    assert [run.run_id for run in await first.runs(RunFilter())] == ["r1"]
-    assert [run.run_id for run in await shadow.runs(RunFilter())] == ["r1-dryrun"]
+    assert [run.run_id for run in await first.runs.find(RunFilter())] == ["r1"]
+    assert [run.run_id for run in await shadow.runs.find(RunFilter())] == ["r1-dryrun"]
     await first.close()
     await shadow.close()
 
@@ -169,22 +169,22 @@ async def test_a_store_finds_its_runs_again(tmp_path: Path) -> None:
     """What was committed is there when the file is opened next."""
     for _ in range(2):
         store = open_run_store(f"sqlite:///{tmp_path}/runs.db")
-        await store.emit([emission(new_run("r1", key="k"))])
+        await store.events.emit([emission(new_run("r1", key="k"))])
         await store.close()
     store = open_run_store(f"sqlite:///{tmp_path}/runs.db")
-    assert [run.run_id for run in await store.runs(RunFilter())] == ["r1"]
+    assert [run.run_id for run in await store.runs.find(RunFilter())] == ["r1"]
     await store.close()
 
 
 async def test_a_closed_store_refuses() -> None:
     """It was let go of; what was begun before is finished."""
     store = open_run_store("sqlite://")
-    begun = asyncio.ensure_future(store.emit([emission(new_run())]))
+    begun = asyncio.ensure_future(store.events.emit([emission(new_run())]))
     await asyncio.sleep(0)
     await store.close()
     assert (await begun)[0].runs[0].run_id == "r1"
     with pytest.raises(StoreUnavailable, match="closed"):
-        await store.load("r1")
+        await store.journals.load("r1")
 
 
 def test_a_store_serves_several_loops(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_store_serves_several_loops(tmp_path: Path) -> None:
     store = open_run_store(f"sqlite:///{tmp_path}/runs.db")
 
     async def emits(part: int) -> None:
-        calls = [store.emit([emission(new_run(f"r{part}-{at}"))]) for at in range(20)]
+        calls = [store.events.emit([emission(new_run(f"r{part}-{at}"))]) for at in range(20)]
         await asyncio.gather(*calls)
 
     threads = [threading.Thread(target=lambda at=at: asyncio.run(emits(at))) for at in range(4)]
@@ -200,35 +200,37 @@ def test_a_store_serves_several_loops(tmp_path: Path) -> None:
         each.start()
     for each in threads:
         each.join()
-    assert len(asyncio.run(store.runs(RunFilter(limit=999)))) == 80
+    assert len(asyncio.run(store.runs.find(RunFilter(limit=999)))) == 80
     asyncio.run(store.close())
 
 
 async def test_a_caller_that_gives_up_leaves_the_others(tmp_path: Path) -> None:
     """A cancelled await takes nobody else's commit with it."""
     store = open_run_store(f"sqlite:///{tmp_path}/runs.db")
-    calls = [asyncio.ensure_future(store.emit([emission(new_run(f"r{at}"))])) for at in range(10)]
+    calls = [
+        asyncio.ensure_future(store.events.emit([emission(new_run(f"r{at}"))])) for at in range(10)
+    ]
     await asyncio.sleep(0)
     calls[3].cancel()
     told = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(each, asyncio.CancelledError) for each in told) == 1
-    assert len(await store.runs(RunFilter())) >= 9
+    assert len(await store.runs.find(RunFilter())) >= 9
     await store.close()
 
 
 async def test_a_broken_connection_is_made_anew(postgres_url: str) -> None:
     """Whoever cuts all connections is not noticed by the next call."""
     store = open_run_store(postgres_url)
-    await store.emit([emission(new_run("r1"))])
-    await store.load("r1")
+    await store.events.emit([emission(new_run("r1"))])
+    await store.journals.load("r1")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'turnout' AND datname = current_database()"
         )
-    calls = [store.emit([emission(new_run(f"n{at}"))]) for at in range(8)]
+    calls = [store.events.emit([emission(new_run(f"n{at}"))]) for at in range(8)]
     await asyncio.gather(*calls)
-    assert len(await store.runs(RunFilter())) == 9
+    assert len(await store.runs.find(RunFilter())) == 9
     await store.close()
 
 
@@ -242,11 +244,11 @@ async def test_a_file_that_stays_locked_is_unavailable(
     holder = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with caplog.at_level(logging.ERROR), pytest.raises(StoreUnavailable, match="busy"):
-        await store.emit([emission(new_run())])
+        await store.events.emit([emission(new_run())])
     with pytest.raises(UnknownRun):
-        await store.load("r1")  # readers are not in the way of writers
+        await store.journals.load("r1")  # readers are not in the way of writers
     holder.execute("ROLLBACK")
-    await store.emit([emission(new_run())])
+    await store.events.emit([emission(new_run())])
     await store.close()
 
 
@@ -256,7 +258,7 @@ async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(
     """A run of older code is read, and has streamed nothing; what older code inserts is good."""
     url, file = f"sqlite:///{tmp_path}/runs.db", tmp_path / "runs.db"
     store = open_run_store(url)
-    await store.emit([emission(new_run("r1"))])
+    await store.events.emit([emission(new_run("r1"))])
     await store.close()
     with sqlite3.connect(file) as connection:
         connection.execute("DROP TABLE turnout_chunks")
@@ -267,6 +269,6 @@ async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     assert upgrade(url) == migrate.HEAD
     store = open_run_store(url)
-    run, chunks = await store.streamed("r1", after=0, limit=1)
+    run, chunks = await store.journals.streamed("r1", after=0, limit=1)
     assert (run.chunks, run.streamed, tuple(chunks)) == (0, None, ())
     await store.close()

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from turnout_testing.conformance.run_store import T0, emission, new_run
 
-from turnout.ports.run_store import RunFilter, RunStore
+from turnout.model.runs import RunFilter
+from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store, upgrade
 
 SCRIPT = Path(__file__).with_name("run_store_contender.py")
@@ -43,15 +44,15 @@ async def contend(url: str) -> list[dict[str, Any]]:
 async def test_processes_on_one_database_agree(url: str) -> None:
     """One run per key, no commit lost, no slot too many, no delivery taken twice."""
     store: RunStore = open_run_store(url)
-    await store.emit([emission(new_run("counter"))])
+    await store.events.emit([emission(new_run("counter"))])
     limited = [new_run(f"slot{at}", limit_key="null") for at in range(9)]
-    await store.emit([emission(run) for run in limited])
-    await store.emit([emission(new_run(f"due{at}", due_at=T0 + 50)) for at in range(30)])
+    await store.events.emit([emission(run) for run in limited])
+    await store.events.emit([emission(new_run(f"due{at}", due_at=T0 + 50)) for at in range(30)])
     told = await contend(url)
     firsts = {json.dumps(each["keys"]) for each in told}
     assert len(firsts) == 1
-    assert len(await store.runs(RunFilter(task="keyed", limit=999))) == len(told[0]["keys"])
-    counted = (await store.load("counter")).run
+    assert len(await store.runs.find(RunFilter(task="keyed", limit=999))) == len(told[0]["keys"])
+    counted = (await store.journals.load("counter")).run
     wins = sum(each["wins"] for each in told)
     assert (counted.seq, json.loads(counted.progress or b"0")) == (wins, wins)
     assert wins == PROCESSES * 15

@@ -61,7 +61,7 @@ class World:
         )
         found = self.app.task(task)
         made = new_run(self.app, found, event, run_id=new_run_id(now), provider="local", **values)
-        await self.store.emit([Emission(event=event, runs=(made,))])
+        await self.store.events.emit([Emission(event=event, runs=(made,))])
         return made.run.run_id
 
     async def tell(self, name: str, payload: Any = None) -> None:
@@ -69,18 +69,18 @@ class World:
         now = self.clock.now()
         raw = canonical_bytes({} if payload is None else payload)
         event = StoredEvent(event_id=new_run_id(now), name=name, payload=raw, emitted_at=now)
-        await self.store.emit([Emission(event=event)])
+        await self.store.events.emit([Emission(event=event)])
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a run, as the control plane does."""
-        journal = await self.store.load(run_id)
+        journal = await self.store.journals.load(run_id)
         change = cancel(journal.run, self.clock.now())
         assert change is not None
-        assert await self.store.apply(change)
+        assert await self.store.journals.apply(change)
 
     async def journal(self, run_id: str) -> Journal:
         """Read a run."""
-        found: Journal = await self.store.load(run_id)
+        found: Journal = await self.store.journals.load(run_id)
         return found
 
     async def run(self, run_id: str) -> Run:
@@ -183,3 +183,27 @@ def world_of(*tasks: Task) -> World:
 
 
 TERMINAL = frozenset(state for state in RunStatus if state.terminal)
+
+
+class WrappedStore:
+    """A run store, each of whose methods is replaced by `wrap(name, method)`.
+
+    name: the part and the method, like `journals.apply`.
+    """
+
+    def __init__(self, store: Any, wrap: Callable[[str, Any], Any]) -> None:
+        self._store = store
+        self._wrap = wrap
+
+    def __getattr__(self, part: str) -> Any:
+        return _WrappedPart(part, getattr(self._store, part), self._wrap)
+
+
+class _WrappedPart:
+    def __init__(self, name: str, part: Any, wrap: Callable[[str, Any], Any]) -> None:
+        self._name = name
+        self._part = part
+        self._wrap = wrap
+
+    def __getattr__(self, method: str) -> Any:
+        return self._wrap(f"{self._name}.{method}", getattr(self._part, method))

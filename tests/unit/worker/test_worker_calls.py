@@ -63,7 +63,7 @@ async def test_a_run_goes_from_emit_to_its_result(make: Callable[..., World]) ->
     assert last.next.state is RunStatus.COMPLETED
     assert last.next.result is not None
     assert last.next.result.inline == 6
-    states = [each.state for each in await world.store.transitions(vendor.run_id)]
+    states = [each.state for each in await world.store.journals.transitions(vendor.run_id)]
     assert states == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPLETED]
 
 
@@ -72,16 +72,22 @@ async def test_a_step_costs_two_commits_and_no_read(make: Callable[..., World]) 
     world = make(two_steps)
     vendor = await started(world, watch_seconds=60.0)  # a long look at the run is no cost of it
     counted: list[str] = []
-    for name in ("claim_delivery", "apply", "load", "take_slot", "renew"):
-        original = getattr(world.store, name)
+    for part, name in (
+        (world.store.deliveries, "claim"),
+        (world.store.journals, "apply"),
+        (world.store.journals, "load"),
+        (world.store.limits, "take_slot"),
+        (world.store.leases, "renew"),
+    ):
+        original = getattr(part, name)
 
         def spy(*args: Any, _name: str = name, _original: Any = original, **given: Any) -> Any:
             counted.append(_name)
             return _original(*args, **given)
 
-        setattr(world.store, name, spy)
+        setattr(part, name, spy)
     await vendor.to_the_end()
-    assert counted == ["claim_delivery", *["apply"] * 5]
+    assert counted == ["claim", *["apply"] * 5]
 
 
 async def test_a_recorded_outcome_is_given_again(make: Callable[..., World]) -> None:
@@ -383,7 +389,7 @@ async def test_a_long_step_is_accepted_and_wakes_the_run(make: Callable[..., Wor
 async def wakes(world: World, vendor: VendorRun) -> None:
     """Wait for the run's wake."""
     for _ in range(1_000):
-        due = await world.store.due_wakes(world.clock.now(), limit=10, resend=0)
+        due = await world.store.due.take_wakes(world.clock.now(), limit=10, resend=0)
         if any(each.run_id == vendor.run_id for each in due):
             return
         await asyncio.sleep(0.005)
@@ -502,7 +508,7 @@ async def test_a_lease_that_runs_out_is_lost_and_its_late_outcome_dropped(
     await until(lambda: calls)
     other = vendor.by(world.worker())
     await world.clock.advance("16s")
-    assert list(await world.store.expired_leases(world.clock.now(), limit=5)) == [vendor.run_id]
+    assert list(await world.store.leases.expired(world.clock.now(), limit=5)) == [vendor.run_id]
     await other.worker.expire(vendor.run_id)
     found = await other.to_the_end()
     assert found.result is not None
@@ -617,13 +623,13 @@ async def test_a_parked_run_is_woken_by_the_pump_at_the_latest(make: Callable[..
     vendor = await started(world, alarm_grace={"local": 700})
     await vendor.advance()
     now = world.clock.now()
-    assert await world.store.next_due() is not None
-    assert not await world.store.due_wakes(now + 60_699, limit=5, resend=0)
+    assert await world.store.due.next_due() is not None
+    assert not await world.store.due.take_wakes(now + 60_699, limit=5, resend=0)
     await world.tell("e")
-    assert await world.store.due_wakes(now, limit=5, resend=0)
+    assert await world.store.due.take_wakes(now, limit=5, resend=0)
     await vendor.advance()
-    assert not await world.store.due_wakes(now + 60_699, limit=5, resend=0)
-    assert await world.store.due_wakes(now + 60_700, limit=5, resend=0)
+    assert not await world.store.due.take_wakes(now + 60_699, limit=5, resend=0)
+    assert await world.store.due.take_wakes(now + 60_700, limit=5, resend=0)
 
 
 async def test_runs_of_a_key_are_limited_in_order_of_emit(make: Callable[..., World]) -> None:
@@ -715,12 +721,12 @@ async def test_the_run_deadline_counts_waits_and_starts_the_hook(
     vendor = await started(world, payload={"n": 1})
     await vendor.advance()
     await world.clock.advance("1m")
-    due = await world.store.due_deadlines(world.clock.now(), limit=5)
+    due = await world.store.due.deadlines(world.clock.now(), limit=5)
     assert [each.run_id for each in due] == [vendor.run_id]
     await vendor.worker.time_out(vendor.run_id)
     run = await world.run(vendor.run_id)
     assert (run.state, run.fence) == (RunStatus.TIMED_OUT, 1)
-    deliveries = await world.store.due_deliveries(world.clock.now(), limit=9, hold=1)
+    deliveries = await world.store.due.take_deliveries(world.clock.now(), limit=9, hold=1)
     assert {(each.task, each.stopping) for each in deliveries} == {
         ("t", True),
         ("t.on-failure", False),
@@ -741,7 +747,7 @@ async def test_a_failed_run_starts_its_hook_once(make: Callable[..., World]) -> 
     world = make(fails)
     vendor = await started(world, payload={"n": 1})
     assert (await vendor.advance()).state is RunStatus.FAILED
-    pending = await world.store.due_deliveries(world.clock.now(), limit=9, hold=1)
+    pending = await world.store.due.take_deliveries(world.clock.now(), limit=9, hold=1)
     [delivery] = [each for each in pending if each.task == "t.on-failure"]
     after = VendorRun(world, vendor.worker, delivery.run_id, "t.on-failure")
     assert (await after.to_the_end()).state is RunStatus.COMPLETED
@@ -791,7 +797,7 @@ async def test_a_parent_waits_for_its_child(make: Callable[..., World]) -> None:
     world = make(parent, child)
     vendor = await started(world)
     assert (await vendor.advance()).park is not None
-    [run] = await world.store.children(vendor.run_id)
+    [run] = await world.store.runs.children(vendor.run_id)
     inner = VendorRun(world, vendor.worker, run.run_id, "child")
     await inner.to_the_end()
     await wakes(world, vendor)
@@ -840,7 +846,7 @@ async def test_another_vendor_run_is_superseded(make: Callable[..., World]) -> N
     for call in (other.advance(), other.execute("double"), other.park(1)):
         with pytest.raises(Superseded):
             await call
-    assert await world.store.redeliver(vendor.run_id, 1, "local", world.clock.now())
+    assert await world.store.deliveries.redeliver(vendor.run_id, 1, "local", world.clock.now())
     with pytest.raises(Superseded):
         await vendor.advance()
     with pytest.raises(Superseded):
@@ -910,7 +916,7 @@ async def test_a_store_that_is_away_delays_an_outcome(make: Callable[..., World]
     world = make(once)
     vendor = await started(world)
     await vendor.advance()
-    apply, failures = world.store.apply, [0]
+    apply, failures = world.store.journals.apply, [0]
 
     async def shaky(change: Any) -> bool:
         if change.attempts[0].state is AttemptState.COMPLETED and failures[0] < 2:
@@ -920,7 +926,7 @@ async def test_a_store_that_is_away_delays_an_outcome(make: Callable[..., World]
             raise Unavailable
         return bool(await apply(change))
 
-    world.store.apply = shaky
+    world.store.journals.apply = shaky
     answer = await vendor.execute("a")
     assert answer.receipt.outcome is Outcome.COMPLETED
     assert answer.next.state is RunStatus.COMPLETED
@@ -993,7 +999,7 @@ async def test_a_redelivered_runs_old_caller_is_superseded(make: Callable[..., W
     vendor = await started(world)
     await vendor.advance()
     await vendor.execute("a")
-    assert await world.store.redeliver(vendor.run_id, 1, "elsewhere", world.clock.now())
+    assert await world.store.deliveries.redeliver(vendor.run_id, 1, "elsewhere", world.clock.now())
     with pytest.raises(Superseded):
         await vendor.execute("b")
     again = vendor.by(vendor.worker, delivery=2, name="vendor-2")

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from calling_parts import VendorRun, World, world_of
+from calling_parts import VendorRun, World, WrappedStore, world_of
 
 from turnout.model.policies import Retries
 from turnout.model.status import AttemptState, RunStatus
@@ -14,25 +14,25 @@ from turnout.model.tasks import app, task
 from turnout.worker.runner import Options
 from turnout.worker.worker import TaskWorker
 
-WRITES = frozenset({"claim_delivery", "apply", "park_on", "take_slot", "renew"})
+WRITES = frozenset(
+    {"deliveries.claim", "journals.apply", "deliveries.park", "limits.take_slot", "leases.renew"}
+)
 
 
 class Died(Exception):
     """The process is gone."""
 
 
-class DyingStore:
+class DyingStore(WrappedStore):
     """A store as a process sees it that dies at its n-th write, before or after the commit."""
 
     def __init__(self, store: Any, *, at: int, after: bool) -> None:
-        self._store = store
+        super().__init__(store, self._mortal)
         self._left = at
         self._after = after
         self.dead = False
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-
+    def _mortal(self, name: str, method: Any) -> Any:
         async def call(*args: Any, **given: Any) -> Any:
             if self.dead:
                 raise Died
@@ -79,7 +79,7 @@ async def crash_and_finish(
     options = Options(watch_seconds=60)
     doomed = TaskWorker(
         app=app("test", journey),
-        store=dying,  # type: ignore[arg-type]
+        store=dying,
         clock=world.clock,
         options=options,
     )
@@ -93,7 +93,7 @@ async def crash_and_finish(
     if died:
         await world.clock.advance("20s")
         heir = vendor.by(world.worker())
-        for expired in await world.store.expired_leases(world.clock.now(), limit=9):
+        for expired in await world.store.leases.expired(world.clock.now(), limit=9):
             await heir.worker.expire(expired)
         await heir.to_the_end(onward=onward)
     return died, world, vendor, bodies

@@ -8,8 +8,8 @@ import pytest
 import turnout
 from turnout import Context, Event, Retries, Turnout
 from turnout.model.protocol import Advance, Execute, Follow, Followed, Next, Outcome
+from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
-from turnout.ports.run_store import RunFilter
 
 SECRET = "sesame"
 
@@ -87,6 +87,6 @@ async def test_by_reference_no_data_leaves(
             assert last.error.name == "StepFailed"
         elif last.result is not None:
             assert len(last.result.sha256) == 64
-        run = (await live.store.runs(RunFilter(limit=1)))[0]
+        run = (await live.store.runs.find(RunFilter(limit=1)))[0]
         kept = run.result if step == "say" else str(run.error).encode()
         assert SECRET.encode() in (kept or b"")

@@ -88,7 +88,7 @@ async def act(
 async def move(world: World, vendor: VendorRun) -> tuple[VendorRun, Next]:
     """Hand the run over anew; the old vendor run finds out."""
     number = vendor.delivery
-    await world.store.redeliver(vendor.run_id, number, "elsewhere", world.clock.now())
+    await world.store.deliveries.redeliver(vendor.run_id, number, "elsewhere", world.clock.now())
     try:
         await vendor.advance()
     except Superseded:
@@ -109,7 +109,7 @@ async def check(world: World, run_id: str, bodies: Bodies) -> None:
         assert all(each.state is not AttemptState.CLAIMED for each in tried)
     assert set(bodies.ran) == set(journal.attempts)
     assert all(each.state.settled for each in journal.steps.values())
-    states = [each.state for each in await world.store.transitions(run_id)]
+    states = [each.state for each in await world.store.journals.transitions(run_id)]
     assert len(states) == len(set(states))
 
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from calling_parts import VendorRun, World, until
+from calling_parts import VendorRun, World, WrappedStore, until
 
 from turnout.errors import RunEnded, Superseded, Unavailable
 from turnout.model.policies import Concurrency
@@ -20,16 +20,14 @@ async def echo(name: str) -> str:
     return name
 
 
-class Told:
-    """A store, and the names of what was asked of it."""
+def recorded(store: Any, calls: list[str]) -> Any:
+    """A store that records the names of the methods that it is asked for."""
 
-    def __init__(self, store: Any, told: list[str]) -> None:
-        self._store = store
-        self._told = told
+    def record(name: str, method: Any) -> Any:
+        calls.append(name)
+        return method
 
-    def __getattr__(self, name: str) -> Any:
-        self._told.append(name)
-        return getattr(self._store, name)
+    return WrappedStore(store, record)
 
 
 async def started(world: World) -> VendorRun:
@@ -68,13 +66,13 @@ async def test_a_run_that_is_known_is_begun_without_a_read(make: Callable[..., W
         return [await ctx.step(name, echo, name) for name in "ab"]
 
     world = make(two)
-    worker = TaskWorker(app=world.app, store=Told(world.store, told), clock=world.clock)  # type: ignore[arg-type]
+    worker = TaskWorker(app=world.app, store=recorded(world.store, told), clock=world.clock)
     world.workers.append(worker)
     vendor = VendorRun(world, worker, await world.emit("t"), "t")
     known = await world.run(vendor.run_id)
     assert (await vendor.run_on(known)).state is RunStatus.COMPLETED
-    assert told == ["apply"] * 3
-    (delivery,) = await world.store.deliveries(vendor.run_id)
+    assert told == ["journals.apply"] * 3
+    (delivery,) = await world.store.deliveries.read(vendor.run_id)
     assert (delivery.provider_run_id, delivery.state) == (vendor.name, DeliveryState.ENDED)
 
 
@@ -184,21 +182,20 @@ async def test_a_worker_that_stops_gives_back_what_it_claimed_while_stopping(
     async def two(ctx: Any, payload: Any) -> Any:
         return [await ctx.step(name, body, name) for name in "ab"]
 
-    class Slow:
-        """The store, whose commits of an outcome are slow to come back."""
+    def slow(name: str, method: Any) -> Any:
+        """Commits of an outcome are slow to come back."""
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(world.store, name)
-
-        async def apply(self, change: Any) -> bool:
-            applied: bool = await world.store.apply(change)
+        async def apply(change: Any) -> bool:
+            applied: bool = await method(change)
             if ran:
                 committed.append(change)
                 await gate.wait()
             return applied
 
+        return apply if name == "journals.apply" else method
+
     world = make(two)
-    worker = TaskWorker(app=world.app, store=Slow(), clock=world.clock)  # type: ignore[arg-type]
+    worker = TaskWorker(app=world.app, store=WrappedStore(world.store, slow), clock=world.clock)
     vendor = VendorRun(world, worker, await world.emit("t"), "t")
     call = asyncio.create_task(vendor.run_on())
     await until(lambda: committed)

@@ -29,7 +29,7 @@ async def started(world: World, **options: Any) -> VendorRun:
 
 async def chunks(world: World, run_id: str) -> list[Chunk]:
     """Read what a run has streamed."""
-    run, found = await world.store.streamed(run_id, after=0, limit=MOST_CHUNKS)
+    run, found = await world.store.journals.streamed(run_id, after=0, limit=MOST_CHUNKS)
     assert [each.number for each in found] == list(range(run.chunks))
     return list(found)
 

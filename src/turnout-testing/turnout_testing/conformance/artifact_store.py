@@ -19,14 +19,8 @@ from turnout.errors import (
     TooLarge,
     WrongUse,
 )
-from turnout.ports.artifact_store import (
-    Abilities,
-    ArtifactStore,
-    Found,
-    IfMatch,
-    PutMode,
-    Stored,
-)
+from turnout.model.storage import ArtifactBody, ArtifactEntry, ConditionSupport, IfMatch, PutMode
+from turnout.ports.artifact_store import ArtifactStore
 
 UNREADABLE = ("", "/", "a//b", "/a", "a/", "..", "a/../b", "./a", "a\\b", "a\n", "~a", "a" * 300)
 UNSAFE = ("a b", "a~", "ä", "a:b", "a%2Fb", "a+b", "a?b")
@@ -35,7 +29,7 @@ UNSAFE = ("a b", "a~", "ä", "a:b", "a%2Fb", "a+b", "a?b")
 class ArtifactStoreContract:
     """Subclass it, name it `Test…`, and give the fixture `store`."""
 
-    abilities: ClassVar[Abilities] = Abilities(create=True, if_match=True)
+    abilities: ClassVar[ConditionSupport] = ConditionSupport(create=True, if_match=True)
     """What the backend is known to do with conditions."""
 
     replaces_whole: ClassVar[bool] = True
@@ -50,7 +44,7 @@ class ArtifactStoreContract:
         """A body comes back byte for byte, with the ETag that the put gave."""
         body = bytes(range(256)) * 40
         etag = await store.put("runs/r1/status.json", body)
-        assert await store.get("runs/r1/status.json") == Found(body=body, etag=etag)
+        assert await store.get("runs/r1/status.json") == ArtifactBody(body=body, etag=etag)
 
     async def test_an_empty_body_is_a_body(self, store: ArtifactStore) -> None:
         """No bytes are something else than no object."""
@@ -86,7 +80,7 @@ class ArtifactStoreContract:
         first = await store.put("a", b"1", mode="overwrite")
         second = await store.put("a", b"2", mode="overwrite")
         assert first != second
-        assert await store.get("a") == Found(body=b"2", etag=second)
+        assert await store.get("a") == ArtifactBody(body=b"2", etag=second)
 
     async def test_create_refuses_what_is_there(self, store: ArtifactStore) -> None:
         """Write-once, where the store honours it; else the put is done."""
@@ -204,7 +198,7 @@ class ArtifactStoreContract:
         """Each key once, in order, at most a page at a time."""
         keys = [f"many/{number:04d}" for number in range(25)]
         await _fill(store, keys)
-        pages = [page async for page in store.pages("many/", most=10)]
+        pages = [page async for page in store.pages("many/", limit=10)]
         assert [stored.key for page in pages for stored in page] == keys
         assert all(0 < len(page) <= 10 for page in pages)
         assert all(stored.size == 1 for page in pages for stored in page)
@@ -225,7 +219,7 @@ class ArtifactStoreContract:
         wanted = [*reversed(keys), "large", "missing", keys[0]]
         found = [pair async for pair in store.get_many(iter(wanted), max_bytes=50)]
         assert [key for key, _ in found] == wanted
-        bodies = [result.body for _, result in found if isinstance(result, Found)]
+        bodies = [result.body for _, result in found if isinstance(result, ArtifactBody)]
         assert bodies == [b"1"] * 41
         assert isinstance(found[40][1], TooLarge)
         assert isinstance(found[41][1], ArtifactMissing)
@@ -236,7 +230,7 @@ class ArtifactStoreContract:
         for number, body in enumerate(bodies):
             await store.put(f"large/{number}", body)
         found = [got async for _, got in store.get_many(f"large/{n}" for n in range(5))]
-        assert [got.body for got in found if isinstance(got, Found)] == bodies
+        assert [got.body for got in found if isinstance(got, ArtifactBody)] == bodies
 
     async def test_reading_many_can_be_left_early(self, store: ArtifactStore) -> None:
         """Keys are consumed as reading goes on, so an endless supply is no trouble."""
@@ -296,7 +290,7 @@ class ArtifactStoreContract:
 
 async def listed(store: ArtifactStore, prefix: str = "", *, after: str = "") -> list[str]:
     """Give all keys of a listing."""
-    pages: list[Sequence[Stored]] = [page async for page in store.pages(prefix, after=after)]
+    pages: list[Sequence[ArtifactEntry]] = [page async for page in store.pages(prefix, after=after)]
     return [stored.key for page in pages for stored in page]
 
 

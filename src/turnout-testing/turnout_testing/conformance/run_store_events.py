@@ -11,6 +11,7 @@ from turnout.model.runs import (
     Change,
     Emission,
     Failure,
+    RunFilter,
     Transition,
     Wait,
 )
@@ -20,7 +21,7 @@ from turnout.model.status import (
     StepState,
 )
 from turnout.model.transitions import settle
-from turnout.ports.run_store import RunFilter, RunStore
+from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_values import (
     T0,
     emission,
@@ -51,14 +52,14 @@ class EventsContract:
             parent_run_id="r1",
             parent_step="call",
         )
-        await store.emit([emission(bare), emission(full)])
-        found = [(await store.load(run_id)).run for run_id in ("r1", "r2")]
+        await store.events.emit([emission(bare), emission(full)])
+        found = [(await store.journals.load(run_id)).run for run_id in ("r1", "r2")]
         assert [replace(each, emit_seq=0) for each in found] == [bare, full]
         assert found[0].emit_seq < found[1].emit_seq
 
     async def test_an_emit_tells_the_runs_that_it_started(self, store: RunStore) -> None:
         """One event starts every task subscribed to it, and names their runs at once."""
-        (told,) = await store.emit([emission(new_run("r1", "a"), new_run("r2", "b"))])
+        (told,) = await store.events.emit([emission(new_run("r1", "a"), new_run("r2", "b"))])
         assert told.event_id == "e-r1"
         assert [(ref.run_id, ref.task, ref.duplicate) for ref in told.runs] == [
             ("r1", "a", False),
@@ -67,9 +68,9 @@ class EventsContract:
 
     async def test_a_new_run_is_queued_with_a_pending_delivery(self, store: RunStore) -> None:
         """A run begins queued, and its first delivery is pending at its due time."""
-        await store.emit([emission(new_run(due_at=T0 + 50))])
-        assert await store.transitions("r1") == [Transition(state=RunStatus.QUEUED, at=T0)]
-        (delivery,) = await store.deliveries("r1")
+        await store.events.emit([emission(new_run(due_at=T0 + 50))])
+        assert await store.journals.transitions("r1") == [Transition(state=RunStatus.QUEUED, at=T0)]
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.number, delivery.state, delivery.due_at) == (
             1,
             DeliveryState.PENDING,
@@ -79,71 +80,71 @@ class EventsContract:
 
     async def test_a_key_starts_one_run_per_task_for_ever(self, store: RunStore) -> None:
         """A second emit with a key gives the first run, even after that has ended."""
-        await store.emit([emission(new_run("r1", key="k"))])
+        await store.events.emit([emission(new_run("r1", key="k"))])
         await ended(store, "r1")
-        (told,) = await store.emit([emission(new_run("r2", key="k"))])
+        (told,) = await store.events.emit([emission(new_run("r2", key="k"))])
         assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [("r1", True)]
         assert told.event_id == "e-r1"
         with pytest.raises(UnknownRun):
-            await store.load("r2")
+            await store.journals.load("r2")
 
     async def test_a_key_belongs_to_its_task(self, store: RunStore) -> None:
         """Two tasks may use one key, each once."""
-        await store.emit([emission(new_run("r1", "a", key="k"))])
+        await store.events.emit([emission(new_run("r1", "a", key="k"))])
         second = emission(new_run("r2", "a", key="k"), new_run("r3", "b", key="k"))
-        (told,) = await store.emit([second])
+        (told,) = await store.events.emit([second])
         assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [("r1", True), ("r3", False)]
 
     async def test_many_emits_with_one_key_at_once_start_one_run(self, store: RunStore) -> None:
         """Whoever comes first, all are told the same run."""
-        emits = [store.emit([emission(new_run(f"r{at}", key="k"))]) for at in range(20)]
+        emits = [store.events.emit([emission(new_run(f"r{at}", key="k"))]) for at in range(20)]
         refs = [told.runs[0] for (told,) in await asyncio.gather(*emits)]
         assert len({ref.run_id for ref in refs}) == 1
         assert sorted(ref.duplicate for ref in refs) == [False] + [True] * 19
-        assert len(await store.runs(RunFilter())) == 1
+        assert len(await store.runs.find(RunFilter())) == 1
 
     async def test_an_emission_that_is_repeated_changes_nothing(self, store: RunStore) -> None:
         """A caller that could not tell whether an emit was committed sends it again."""
         sent = emission(new_run("r1"))
-        await store.emit([sent])
+        await store.events.emit([sent])
         run = await ended(store, "r1")
-        (told,) = await store.emit([sent])
+        (told,) = await store.events.emit([sent])
         assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [("r1", True)]
-        assert (await store.load("r1")).run == run
-        assert len(await store.deliveries("r1")) == 1
+        assert (await store.journals.load("r1")).run == run
+        assert len(await store.deliveries.read("r1")) == 1
 
     async def test_a_run_id_is_not_taken_over_by_another_task(self, store: RunStore) -> None:
         """A caller's own run id names one run of one task; nothing of the emit stays."""
-        await store.emit([emission(new_run("r1", "a"))])
+        await store.events.emit([emission(new_run("r1", "a"))])
         with pytest.raises(InvalidRunId, match="'a'"):
-            await store.emit([emission(new_run("r2", "c")), emission(new_run("r1", "b"))])
+            await store.events.emit([emission(new_run("r2", "c")), emission(new_run("r1", "b"))])
         with pytest.raises(UnknownRun):
-            await store.load("r2")
+            await store.journals.load("r2")
 
     async def test_one_emit_that_fails_leaves_its_neighbours(self, store: RunStore) -> None:
         """Operations that are committed together fail apart."""
-        await store.emit([emission(new_run("taken", "a"))])
+        await store.events.emit([emission(new_run("taken", "a"))])
         calls = [
-            store.emit([emission(new_run("taken" if at % 7 == 3 else f"r{at}", "b"))])
+            store.events.emit([emission(new_run("taken" if at % 7 == 3 else f"r{at}", "b"))])
             for at in range(30)
         ]
         told = await asyncio.gather(*calls, return_exceptions=True)
         failed = [at for at, each in enumerate(told) if isinstance(each, InvalidRunId)]
         assert failed == [3, 10, 17, 24]
-        assert len(await store.runs(RunFilter(task="b"))) == 26
+        assert len(await store.runs.find(RunFilter(task="b"))) == 26
 
     async def test_the_order_of_emit_grows(self, store: RunStore) -> None:
         """Each emit that is awaited comes after the ones before it."""
         for at in range(5):
-            await store.emit([emission(new_run(f"r{at}"))])
-        found = await store.runs(RunFilter())
+            await store.events.emit([emission(new_run(f"r{at}"))])
+        found = await store.runs.find(RunFilter())
         assert [run.run_id for run in found] == ["r4", "r3", "r2", "r1", "r0"]
         assert sorted(run.emit_seq for run in found) == [run.emit_seq for run in reversed(found)]
 
     async def test_a_connection_of_no_known_kind_is_refused(self, store: RunStore) -> None:
         """The refusal names what was given and what can be."""
         with pytest.raises(WrongUse, match=r"builtins\.str.*AsyncSession.*psycopg"):
-            await store.emit([emission(new_run())], connection="sqlite://")
+            await store.events.emit([emission(new_run())], connection="sqlite://")
 
 
 class WaitsContract:
@@ -152,12 +153,14 @@ class WaitsContract:
     async def test_an_event_meets_the_step_that_waits(self, store: RunStore) -> None:
         """The step gets the payload, and its run is owed a wake."""
         run = await waiting(store, Wait(run_id="r1", step="w", event="go"))
-        await store.emit([Emission(event=event("e9", "go", b'{"n":1}', T0 + 7))])
-        journal = await store.load("r1")
+        await store.events.emit([Emission(event=event("e9", "go", b'{"n":1}', T0 + 7))])
+        journal = await store.journals.load("r1")
         assert journal.steps["w"].state is StepState.COMPLETED
         assert (journal.steps["w"].output, journal.steps["w"].ended_at) == (b'{"n":1}', T0 + 7)
         assert journal.run.seq == run.seq + 1
-        assert [wake.run_id for wake in await store.due_wakes(T0 + 7, limit=9, resend=1)] == ["r1"]
+        assert [wake.run_id for wake in await store.due.take_wakes(T0 + 7, limit=9, resend=1)] == [
+            "r1"
+        ]
 
     async def test_a_wait_may_ask_for_the_whole_event(self, store: RunStore) -> None:
         """The step then gets its name, id, key and time beside the payload."""
@@ -165,19 +168,19 @@ class WaitsContract:
         for run_id, wanted in (("r1", match), ("r2", ())):
             wait = Wait(run_id=run_id, step="w", event="go", match=wanted, whole=True)
             await waiting(store, wait)
-        await store.emit([Emission(event=event("e9", "go", b'{"n":1}', T0 + 7))])
+        await store.events.emit([Emission(event=event("e9", "go", b'{"n":1}', T0 + 7))])
         told = {"name": "go", "payload": {"n": 1}, "event_id": "e9", "key": None}
         for run_id in ("r1", "r2"):
-            output = (await store.load(run_id)).steps["w"].output
+            output = (await store.journals.load(run_id)).steps["w"].output
             assert orjson.loads(output or b"") == {**told, "emitted_at": T0 + 7}
 
     async def test_a_wait_is_met_once(self, store: RunStore) -> None:
         """The second event finds no open wait."""
         await waiting(store, Wait(run_id="r1", step="w", event="go"))
-        await store.emit([Emission(event=event("e8", "go", b"1"))])
-        seq = (await store.load("r1")).run.seq
-        await store.emit([Emission(event=event("e9", "go", b"2"))])
-        journal = await store.load("r1")
+        await store.events.emit([Emission(event=event("e8", "go", b"1"))])
+        seq = (await store.journals.load("r1")).run.seq
+        await store.events.emit([Emission(event=event("e9", "go", b"2"))])
+        journal = await store.journals.load("r1")
         assert (journal.steps["w"].output, journal.run.seq) == (b"1", seq)
 
     @pytest.mark.parametrize(
@@ -200,23 +203,25 @@ class WaitsContract:
         """Every path must hold its value, and true is not 1."""
         match = (("payload.a.id", b"1"), ("payload.b", b'"x"'))
         await waiting(store, Wait(run_id="r1", step="w", event="go", match=match))
-        await store.emit([Emission(event=event("e9", "go", payload))])
-        assert (await store.load("r1")).steps["w"].state.settled is met
+        await store.events.emit([Emission(event=event("e9", "go", payload))])
+        assert (await store.journals.load("r1")).steps["w"].state.settled is met
 
     async def test_a_wait_that_has_timed_out_is_not_met(self, store: RunStore) -> None:
         """An event that comes at the time-out, or later, is too late."""
         await waiting(store, Wait(run_id="r1", step="w", event="go"), due_at=T0 + 5)
-        await store.emit([Emission(event=event("e9", "go", at=T0 + 5))])
-        assert not (await store.load("r1")).steps["w"].state.settled
+        await store.events.emit([Emission(event=event("e9", "go", at=T0 + 5))])
+        assert not (await store.journals.load("r1")).steps["w"].state.settled
 
     async def test_a_settled_step_waits_no_more(self, store: RunStore) -> None:
         """A step that was settled otherwise has closed its wait."""
         await waiting(store, Wait(run_id="r1", step="w", event="go"))
-        change = settle(await store.load("r1"), "w", T0 + 1, error=Failure(name="T", message=""))
+        change = settle(
+            await store.journals.load("r1"), "w", T0 + 1, error=Failure(name="T", message="")
+        )
         assert change is not None
-        assert await store.apply(change)
-        await store.emit([Emission(event=event("e9", "go"))])
-        assert (await store.load("r1")).steps["w"].state is StepState.FAILED
+        assert await store.journals.apply(change)
+        await store.events.emit([Emission(event=event("e9", "go"))])
+        assert (await store.journals.load("r1")).steps["w"].state is StepState.FAILED
 
     async def test_an_event_cancels_the_runs_that_say_so(self, store: RunStore) -> None:
         """A cancel-wait cancels its run and no other; the vendor run is stopped."""
@@ -224,22 +229,24 @@ class WaitsContract:
         for run_id, value in (("r1", b"1"), ("r2", b"2")):
             wait = Wait(run_id=run_id, step=None, event="stop", match=(("payload.id", value),))
             other = Wait(run_id=run_id, step=None, event="halt", match=match)
-            await store.emit([emission(new_run(run_id), cancel_on=(wait, other))])
-        await store.emit([Emission(event=event("e9", "stop", b'{"id":1}', T0 + 4))])
-        assert (await store.load("r1")).run.state is RunStatus.CANCELLED
-        assert (await store.load("r1")).run.fence == 1
-        assert (await store.load("r2")).run.state is RunStatus.QUEUED
-        stopping = {each.run_id for each in await store.due_deliveries(T0 + 4, limit=9, hold=9)}
+            await store.events.emit([emission(new_run(run_id), cancel_on=(wait, other))])
+        await store.events.emit([Emission(event=event("e9", "stop", b'{"id":1}', T0 + 4))])
+        assert (await store.journals.load("r1")).run.state is RunStatus.CANCELLED
+        assert (await store.journals.load("r1")).run.fence == 1
+        assert (await store.journals.load("r2")).run.state is RunStatus.QUEUED
+        stopping = {
+            each.run_id for each in await store.due.take_deliveries(T0 + 4, limit=9, hold=9)
+        }
         assert stopping == {"r1", "r2"}
-        assert [each.stopping for each in await store.deliveries("r1")] == [True]
+        assert [each.stopping for each in await store.deliveries.read("r1")] == [True]
 
     async def test_an_event_does_not_cancel_the_run_that_it_starts(self, store: RunStore) -> None:
         """It cancels the older run that waits for it; the new one waits for the next."""
         for run_id in ("r1", "r2"):
             wait = Wait(run_id=run_id, step=None, event="e")
-            await store.emit([emission(new_run(run_id), cancel_on=(wait,))])
-        assert (await store.load("r1")).run.state is RunStatus.CANCELLED
-        assert (await store.load("r2")).run.state is RunStatus.QUEUED
+            await store.events.emit([emission(new_run(run_id), cancel_on=(wait,))])
+        assert (await store.journals.load("r1")).run.state is RunStatus.CANCELLED
+        assert (await store.journals.load("r2")).run.state is RunStatus.QUEUED
 
     @pytest.mark.parametrize("stopped_first", [True, False])
     async def test_events_of_one_emit_come_in_order(
@@ -248,8 +255,8 @@ class WaitsContract:
         """An event cancels what an earlier one of the same emit started, and nothing later."""
         stop = Wait(run_id="r1", step=None, event="stop")
         both = [emission(new_run("r1"), cancel_on=(stop,)), Emission(event=event("e2", "stop"))]
-        await store.emit(both[::-1] if stopped_first else both)
-        state = (await store.load("r1")).run.state
+        await store.events.emit(both[::-1] if stopped_first else both)
+        state = (await store.journals.load("r1")).run.state
         assert state is (RunStatus.QUEUED if stopped_first else RunStatus.CANCELLED)
 
     async def test_several_waits_for_one_event_are_told_apart(self, store: RunStore) -> None:
@@ -258,26 +265,26 @@ class WaitsContract:
             Wait(run_id="r1", step=None, event="stop", match=(("payload.id", value),))
             for value in (b"1", b"2")
         )
-        await store.emit([emission(new_run(), cancel_on=waits)])
-        await store.emit([Emission(event=event("e9", "stop", b'{"id":2}'))])
-        assert (await store.load("r1")).run.state is RunStatus.CANCELLED
+        await store.events.emit([emission(new_run(), cancel_on=waits)])
+        await store.events.emit([Emission(event=event("e9", "stop", b'{"id":2}'))])
+        assert (await store.journals.load("r1")).run.state is RunStatus.CANCELLED
 
     async def test_an_ended_run_waits_no_more(self, store: RunStore) -> None:
         """The waits of a run that has ended are closed."""
-        await store.emit(
+        await store.events.emit(
             [emission(new_run(), cancel_on=(Wait(run_id="r1", step=None, event="x"),))]
         )
         over = await ended(store, "r1")
-        await store.emit([Emission(event=event("e9", "x"))])
-        assert (await store.load("r1")).run == over
+        await store.events.emit([Emission(event=event("e9", "x"))])
+        assert (await store.journals.load("r1")).run == over
 
     async def test_an_event_of_a_step_meets_other_runs(self, store: RunStore) -> None:
         """What a run emits in its commit meets waits as any emit does."""
         await waiting(store, Wait(run_id="r1", step="w", event="go"))
         sender = await started(store, "r2")
         sent = Emission(event=event("e9", "go"))
-        assert await store.apply(Change(before=sender, after=sender, emissions=(sent,)))
-        assert (await store.load("r1")).steps["w"].state.settled
+        assert await store.journals.apply(Change(before=sender, after=sender, emissions=(sent,)))
+        assert (await store.journals.load("r1")).steps["w"].state.settled
 
     async def test_many_waits_at_once_are_all_met(self, store: RunStore) -> None:
         """Waits that open while events are emitted miss none that is committed later."""
@@ -285,7 +292,7 @@ class WaitsContract:
 
         async def one(run_id: str) -> bool:
             await waiting(store, Wait(run_id=run_id, step="w", event="go"))
-            await store.emit([Emission(event=event(f"go-{run_id}", "go"))])
-            return (await store.load(run_id)).steps["w"].state.settled
+            await store.events.emit([Emission(event=event(f"go-{run_id}", "go"))])
+            return (await store.journals.load(run_id)).steps["w"].state.settled
 
         assert all(await asyncio.gather(*map(one, runs)))

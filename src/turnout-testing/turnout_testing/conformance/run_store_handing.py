@@ -11,6 +11,7 @@ from turnout.model.runs import (
     Change,
     Journal,
     Run,
+    SendResult,
 )
 from turnout.model.status import (
     AttemptState,
@@ -18,7 +19,7 @@ from turnout.model.status import (
     ParkReason,
 )
 from turnout.model.transitions import cancel
-from turnout.ports.run_store import Handed, RunStore
+from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_values import (
     T0,
     asked,
@@ -41,98 +42,98 @@ class DeliveriesContract:
 
     async def test_the_first_vendor_run_claims(self, store: RunStore) -> None:
         """Another vendor run is superseded; the same one may call again."""
-        await store.emit([emission(new_run())])
-        journal = await store.claim_delivery("r1", 1, "v1", T0 + 1)
-        assert journal == await store.load("r1")
+        await store.events.emit([emission(new_run())])
+        journal = await store.deliveries.claim("r1", 1, "v1", T0 + 1)
+        assert journal == await store.journals.load("r1")
         with pytest.raises(Superseded):
-            await store.claim_delivery("r1", 1, "v2", T0 + 2)
-        await store.claim_delivery("r1", 1, "v1", T0 + 3)
-        (delivery,) = await store.deliveries("r1")
+            await store.deliveries.claim("r1", 1, "v2", T0 + 2)
+        await store.deliveries.claim("r1", 1, "v1", T0 + 3)
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.provider_run_id) == (DeliveryState.CLAIMED, "v1")
         assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 3)
 
     async def test_of_many_vendor_runs_one_claims(self, store: RunStore) -> None:
         """However many call at once, one holds the delivery."""
-        await store.emit([emission(new_run())])
-        calls = [store.claim_delivery("r1", 1, f"v{at}", T0) for at in range(12)]
+        await store.events.emit([emission(new_run())])
+        calls = [store.deliveries.claim("r1", 1, f"v{at}", T0) for at in range(12)]
         told = await asyncio.gather(*calls, return_exceptions=True)
         assert sum(isinstance(each, Journal) for each in told) == 1
         assert sum(isinstance(each, Superseded) for each in told) == 11
 
     async def test_the_id_that_a_sending_told_does_not_claim(self, store: RunStore) -> None:
         """What a vendor answered is a hint; who calls first has the delivery."""
-        await store.emit([emission(new_run())])
-        handed = Handed(
+        await store.events.emit([emission(new_run())])
+        handed = SendResult(
             run_id="r1", number=1, due_at=T0 + 9, sent_at=T0 + 1, provider_run_id="told"
         )
-        await store.delivered([handed])
-        await store.claim_delivery("r1", 1, "caller", T0 + 2)
-        (delivery,) = await store.deliveries("r1")
+        await store.deliveries.record([handed])
+        await store.deliveries.claim("r1", 1, "caller", T0 + 2)
+        (delivery,) = await store.deliveries.read("r1")
         assert delivery.provider_run_id == "caller"
 
     async def test_calls_that_cannot_be_served_are_named(self, store: RunStore) -> None:
         """An unknown run, a delivery that is not the live one, a run that has ended."""
-        await store.emit([emission(new_run())])
+        await store.events.emit([emission(new_run())])
         with pytest.raises(UnknownRun):
-            await store.claim_delivery("nope", 1, "v", T0)
+            await store.deliveries.claim("nope", 1, "v", T0)
         with pytest.raises(Superseded):
-            await store.claim_delivery("r1", 2, "v", T0)
-        await store.claim_delivery("r1", 1, "v", T0)
+            await store.deliveries.claim("r1", 2, "v", T0)
+        await store.deliveries.claim("r1", 1, "v", T0)
         await ended(store, "r1")
         with pytest.raises(RunEnded, match="completed"):
-            await store.claim_delivery("r1", 1, "v", T0)
+            await store.deliveries.claim("r1", 1, "v", T0)
 
     async def test_a_first_commit_claims_the_delivery_with_it(self, store: RunStore) -> None:
         """Whoever commits on a run as it was emitted holds its delivery from then on."""
-        await store.emit([emission(new_run())])
-        run = (await store.load("r1")).run
-        assert await store.apply(_called(run, "v1", at=T0 + 1))
-        (delivery,) = await store.deliveries("r1")
+        await store.events.emit([emission(new_run())])
+        run = (await store.journals.load("r1")).run
+        assert await store.journals.apply(_called(run, "v1", at=T0 + 1))
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.provider_run_id) == (DeliveryState.CLAIMED, "v1")
         assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 1)
-        begun = (await store.load("r1")).run
-        assert await store.apply(_called(begun, "v1", at=T0 + 2))
-        (delivery,) = await store.deliveries("r1")
+        begun = (await store.journals.load("r1")).run
+        assert await store.journals.apply(_called(begun, "v1", at=T0 + 2))
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 2)
-        assert not await store.apply(_called(run, "v2"))
+        assert not await store.journals.apply(_called(run, "v2"))
 
     async def test_a_commit_of_who_may_not_call_writes_nothing(self, store: RunStore) -> None:
         """Not of another vendor run, nor for a delivery that is not the live one."""
-        await store.emit([emission(new_run())])
-        held = (await store.claim_delivery("r1", 1, "v1", T0)).run
+        await store.events.emit([emission(new_run())])
+        held = (await store.deliveries.claim("r1", 1, "v1", T0)).run
         for change in (_called(held, "v2"), _called(held, "v1", number=2)):
             with pytest.raises(Superseded):
-                await store.apply(replace(change, steps=(asked(),), attempts=(tried(),)))
-        assert await store.load("r1") == Journal(run=held)
-        (delivery,) = await store.deliveries("r1")
+                await store.journals.apply(replace(change, steps=(asked(),), attempts=(tried(),)))
+        assert await store.journals.load("r1") == Journal(run=held)
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.provider_run_id, delivery.called_at) == ("v1", T0)
 
     async def test_of_many_first_commits_at_once_one_holds(self, store: RunStore) -> None:
         """Whether they claim apart or with their commit, one vendor run holds each delivery."""
-        await store.emit([emission(new_run(f"r{at}")) for at in range(5)])
-        runs = [(await store.load(f"r{at}")).run for at in range(5)]
-        commits = [store.apply(_called(run, f"v{at}")) for at in range(4) for run in runs]
-        claims = [store.claim_delivery(run.run_id, 1, "v9", T0) for run in runs]
+        await store.events.emit([emission(new_run(f"r{at}")) for at in range(5)])
+        runs = [(await store.journals.load(f"r{at}")).run for at in range(5)]
+        commits = [store.journals.apply(_called(run, f"v{at}")) for at in range(4) for run in runs]
+        claims = [store.deliveries.claim(run.run_id, 1, "v9", T0) for run in runs]
         told = await asyncio.gather(*commits, *claims, return_exceptions=True)
         assert not [
             each for each in told if isinstance(each, Exception) and type(each) is not Superseded
         ]
         for at, run in enumerate(runs):
-            (delivery,) = await store.deliveries(run.run_id)
+            (delivery,) = await store.deliveries.read(run.run_id)
             won = [n for n in range(4) if told[n * 5 + at] is True]
             assert (delivery.provider_run_id == "v9") == (won == [])
             assert won in ([], [int(str(delivery.provider_run_id)[1:])])
-            assert (await store.load(run.run_id)).run.seq == len(won)
+            assert (await store.journals.load(run.run_id)).run.seq == len(won)
 
     async def test_a_delivery_to_be_sent_comes_with_its_run(self, store: RunStore) -> None:
         """As it stands, for as long as nothing was committed on it."""
-        await store.emit([emission(new_run("r1")), emission(new_run("r2"))])
-        first, second = await store.due_deliveries(T0, limit=9, hold=5)
-        assert first.run == (await store.load(first.run_id)).run
-        assert second.run == (await store.load(second.run_id)).run
+        await store.events.emit([emission(new_run("r1")), emission(new_run("r2"))])
+        first, second = await store.due.take_deliveries(T0, limit=9, hold=5)
+        assert first.run == (await store.journals.load(first.run_id)).run
+        assert second.run == (await store.journals.load(second.run_id)).run
         assert first.run is not None
-        assert await store.apply(_called(first.run, "v1"))
-        again = await store.due_deliveries(T0 + 9, limit=9, hold=5)
+        assert await store.journals.apply(_called(first.run, "v1"))
+        again = await store.due.take_deliveries(T0 + 9, limit=9, hold=5)
         assert {each.run_id: each.run for each in again} == {
             first.run_id: None,
             second.run_id: second.run,
@@ -141,31 +142,31 @@ class DeliveriesContract:
     async def test_a_redelivery_supersedes(self, store: RunStore) -> None:
         """The next delivery is pending; whoever calls for the old one ends."""
         run = await started(store)
-        await store.claim_delivery("r1", 1, "v1", T0)
-        assert await store.redeliver("r1", 1, "local", T0 + 5)
-        assert not await store.redeliver("r1", 1, "local", T0 + 5)
+        await store.deliveries.claim("r1", 1, "v1", T0)
+        assert await store.deliveries.redeliver("r1", 1, "local", T0 + 5)
+        assert not await store.deliveries.redeliver("r1", 1, "local", T0 + 5)
         with pytest.raises(Superseded):
-            await store.claim_delivery("r1", 1, "v1", T0 + 6)
-        journal = await store.claim_delivery("r1", 2, "v2", T0 + 6)
+            await store.deliveries.claim("r1", 1, "v1", T0 + 6)
+        journal = await store.deliveries.claim("r1", 2, "v2", T0 + 6)
         assert (journal.run.delivery, journal.run.seq) == (2, run.seq + 1)
         assert journal.run.fence == run.fence
-        states = [each.state for each in await store.deliveries("r1")]
+        states = [each.state for each in await store.deliveries.read("r1")]
         assert states == [DeliveryState.SUPERSEDED, DeliveryState.CLAIMED]
 
     async def test_a_move_fences_and_stops_the_old_vendor_run(self, store: RunStore) -> None:
         """A redelivery to another provider raises the fence and has the old one stopped."""
         await started(store)
-        await store.claim_delivery("r1", 1, "v1", T0)
-        assert await store.redeliver("r1", 1, "other", T0 + 5)
-        run = (await store.load("r1")).run
+        await store.deliveries.claim("r1", 1, "v1", T0)
+        assert await store.deliveries.redeliver("r1", 1, "other", T0 + 5)
+        run = (await store.journals.load("r1")).run
         assert (run.provider, run.fence) == ("other", 1)
-        due = await store.due_deliveries(T0 + 5, limit=9, hold=9)
+        due = await store.due.take_deliveries(T0 + 5, limit=9, hold=9)
         assert {(each.number, each.provider, each.stopping) for each in due} == {
             (1, "local", True),
             (2, "other", False),
         }
-        await store.stopped("r1", 1)
-        assert [each.state for each in await store.deliveries("r1")] == [
+        await store.deliveries.mark_stopped("r1", 1)
+        assert [each.state for each in await store.deliveries.read("r1")] == [
             DeliveryState.SUPERSEDED,
             DeliveryState.PENDING,
         ]
@@ -173,45 +174,47 @@ class DeliveriesContract:
     async def test_what_is_superseded_is_stopped_where_that_is_said(self, store: RunStore) -> None:
         """At the same provider, too; attempts are not fenced: nobody else runs them."""
         await started(store)
-        await store.claim_delivery("r1", 1, "v1", T0)
-        assert await store.redeliver("r1", 1, "local", T0 + 5, stop=True)
-        assert (await store.load("r1")).run.fence == 0
-        due = await store.due_deliveries(T0 + 5, limit=9, hold=9)
+        await store.deliveries.claim("r1", 1, "v1", T0)
+        assert await store.deliveries.redeliver("r1", 1, "local", T0 + 5, stop=True)
+        assert (await store.journals.load("r1")).run.fence == 0
+        due = await store.due.take_deliveries(T0 + 5, limit=9, hold=9)
         assert {(each.number, each.provider_run_id, each.stopping) for each in due} == {
             (1, "v1", True),
             (2, None, False),
         }
-        await store.stopped("r1", 1)
-        due = await store.due_deliveries(T0 + 99, limit=9, hold=9)
+        await store.deliveries.mark_stopped("r1", 1)
+        due = await store.due.take_deliveries(T0 + 99, limit=9, hold=9)
         assert [each.number for each in due] == [2]
 
     async def test_an_ended_run_is_not_delivered_again(self, store: RunStore) -> None:
         """There is nothing left to call for."""
         await started(store)
         await ended(store, "r1")
-        assert not await store.redeliver("r1", 1, "local", T0)
+        assert not await store.deliveries.redeliver("r1", 1, "local", T0)
 
     async def test_a_due_delivery_is_taken_by_one(self, store: RunStore) -> None:
         """What one pump holds, no other is given until the hold has passed."""
-        await store.emit([emission(new_run(f"r{at}")) for at in range(10)])
-        takes = [store.due_deliveries(T0, limit=4, hold=50) for _ in range(5)]
+        await store.events.emit([emission(new_run(f"r{at}")) for at in range(10)])
+        takes = [store.due.take_deliveries(T0, limit=4, hold=50) for _ in range(5)]
         taken = [each.run_id for few in await asyncio.gather(*takes) for each in few]
         assert sorted(taken) == sorted(f"r{at}" for at in range(10))
-        assert await store.due_deliveries(T0 + 49, limit=99, hold=50) == []
-        assert len(await store.due_deliveries(T0 + 50, limit=99, hold=50)) == 10
+        assert await store.due.take_deliveries(T0 + 49, limit=99, hold=50) == []
+        assert len(await store.due.take_deliveries(T0 + 50, limit=99, hold=50)) == 10
 
     async def test_a_delayed_run_is_not_due_early(self, store: RunStore) -> None:
         """Its delivery waits for its start."""
-        await store.emit([emission(new_run(due_at=T0 + 100))])
-        assert await store.due_deliveries(T0 + 99, limit=9, hold=1) == []
-        assert len(await store.due_deliveries(T0 + 100, limit=9, hold=1)) == 1
+        await store.events.emit([emission(new_run(due_at=T0 + 100))])
+        assert await store.due.take_deliveries(T0 + 99, limit=9, hold=1) == []
+        assert len(await store.due.take_deliveries(T0 + 100, limit=9, hold=1)) == 1
 
     async def test_an_accepted_sending_is_sent(self, store: RunStore) -> None:
         """It is looked after at its next due time."""
-        await store.emit([emission(new_run())])
-        handed = Handed(run_id="r1", number=1, due_at=T0 + 9, sent_at=T0 + 1, provider_run_id="v")
-        await store.delivered([handed])
-        (delivery,) = await store.deliveries("r1")
+        await store.events.emit([emission(new_run())])
+        handed = SendResult(
+            run_id="r1", number=1, due_at=T0 + 9, sent_at=T0 + 1, provider_run_id="v"
+        )
+        await store.deliveries.record([handed])
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.sent_at, delivery.due_at) == (
             DeliveryState.SENT,
             T0 + 1,
@@ -221,11 +224,11 @@ class DeliveriesContract:
 
     async def test_a_failed_sending_is_tried_again(self, store: RunStore) -> None:
         """It stays pending, and its failures are counted."""
-        await store.emit([emission(new_run())])
+        await store.events.emit([emission(new_run())])
         for at in (1, 2):
-            down = Handed(run_id="r1", number=1, due_at=T0 + at, sent_at=T0, error="down")
-            await store.delivered([down])
-        (delivery,) = await store.deliveries("r1")
+            down = SendResult(run_id="r1", number=1, due_at=T0 + at, sent_at=T0, error="down")
+            await store.deliveries.record([down])
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.failures, delivery.due_at) == (
             DeliveryState.PENDING,
             2,
@@ -234,29 +237,29 @@ class DeliveriesContract:
 
     async def test_late_news_of_a_sending_does_not_undo_a_claim(self, store: RunStore) -> None:
         """A vendor run may call before the answer to its sending is recorded."""
-        await store.emit([emission(new_run())])
-        await store.claim_delivery("r1", 1, "v", T0 + 1)
+        await store.events.emit([emission(new_run())])
+        await store.deliveries.claim("r1", 1, "v", T0 + 1)
         for error in (None, "timed out"):
-            late = Handed(run_id="r1", number=1, due_at=T0 + 9, sent_at=T0, error=error)
-            await store.delivered([late])
-        (delivery,) = await store.deliveries("r1")
+            late = SendResult(run_id="r1", number=1, due_at=T0 + 9, sent_at=T0, error=error)
+            await store.deliveries.record([late])
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.provider_run_id) == (DeliveryState.CLAIMED, "v")
         assert (delivery.failures, delivery.due_at) == (0, T0 + 9)
 
     async def test_a_postponed_delivery_is_due_later(self, store: RunStore) -> None:
         """The pump looks after it when it said it would."""
-        await store.emit([emission(new_run())])
-        await store.postpone("r1", 1, T0 + 70)
-        assert await store.due_deliveries(T0 + 69, limit=9, hold=1) == []
-        assert len(await store.due_deliveries(T0 + 70, limit=9, hold=1)) == 1
+        await store.events.emit([emission(new_run())])
+        await store.deliveries.postpone("r1", 1, T0 + 70)
+        assert await store.due.take_deliveries(T0 + 69, limit=9, hold=1) == []
+        assert len(await store.due.take_deliveries(T0 + 70, limit=9, hold=1)) == 1
 
     async def test_a_token_is_remembered_while_nothing_moved(self, store: RunStore) -> None:
         """A vendor run that parks on what is stale is told to look again."""
         run = await started(store)
-        assert await store.park_on("r1", 1, run.seq, "token")
-        assert not await store.park_on("r1", 1, run.seq - 1, "old")
-        assert not await store.park_on("r1", 2, run.seq, "other")
-        (delivery,) = await store.deliveries("r1")
+        assert await store.deliveries.park("r1", 1, run.seq, "token")
+        assert not await store.deliveries.park("r1", 1, run.seq - 1, "old")
+        assert not await store.deliveries.park("r1", 2, run.seq, "other")
+        (delivery,) = await store.deliveries.read("r1")
         assert delivery.token == "token"
 
 
@@ -266,113 +269,117 @@ class SlotsContract:
     async def test_the_limit_holds_in_order_of_emit(self, store: RunStore) -> None:
         """A run gets a slot in its turn, and the next is woken when one is freed."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(4)]
-        await store.emit([emission(run, slotted=True) for run in runs])
-        assert not await store.take_slot("r1", None, 2, T0)
-        assert await store.take_slot("r0", None, 2, T0)
-        assert [wake.run_id for wake in await store.due_wakes(T0, limit=9, resend=99)] == ["r1"]
-        assert await store.take_slot("r1", None, 2, T0)
-        assert await store.take_slot("r1", None, 2, T0)
-        assert not await store.take_slot("r2", None, 2, T0)
-        assert not await store.take_slot("r3", None, 2, T0)
+        await store.events.emit([emission(run, slotted=True) for run in runs])
+        assert not await store.limits.take_slot("r1", None, 2, T0)
+        assert await store.limits.take_slot("r0", None, 2, T0)
+        assert [wake.run_id for wake in await store.due.take_wakes(T0, limit=9, resend=99)] == [
+            "r1"
+        ]
+        assert await store.limits.take_slot("r1", None, 2, T0)
+        assert await store.limits.take_slot("r1", None, 2, T0)
+        assert not await store.limits.take_slot("r2", None, 2, T0)
+        assert not await store.limits.take_slot("r3", None, 2, T0)
         await ended(store, "r0")
-        woken = {wake.run_id for wake in await store.due_wakes(T0 + 10, limit=9, resend=99)}
+        woken = {wake.run_id for wake in await store.due.take_wakes(T0 + 10, limit=9, resend=99)}
         assert woken == {"r2"}
-        assert not await store.take_slot("r3", None, 2, T0 + 10)
-        assert await store.take_slot("r2", None, 2, T0 + 10)
+        assert not await store.limits.take_slot("r3", None, 2, T0 + 10)
+        assert await store.limits.take_slot("r2", None, 2, T0 + 10)
 
     async def test_a_wake_for_a_slot_moves_the_seq(self, store: RunStore) -> None:
         """A run that is about to park on what it saw before must look again."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(2)]
-        await store.emit([emission(run, slotted=True) for run in runs])
-        assert await store.take_slot("r0", None, 1, T0)
-        seen = (await store.load("r1")).run
-        assert not await store.take_slot("r1", None, 1, T0)
+        await store.events.emit([emission(run, slotted=True) for run in runs])
+        assert await store.limits.take_slot("r0", None, 1, T0)
+        seen = (await store.journals.load("r1")).run
+        assert not await store.limits.take_slot("r1", None, 1, T0)
         await ended(store, "r0")
         parked = replace(seen, parked=True, parked_for=(ParkReason.SLOT,))
-        assert not await store.apply(Change(before=seen, after=parked))
-        assert await store.take_slot("r1", None, 1, T0 + 10)
+        assert not await store.journals.apply(Change(before=seen, after=parked))
+        assert await store.limits.take_slot("r1", None, 1, T0 + 10)
 
     async def test_a_wake_for_a_slot_ends_the_parking(self, store: RunStore) -> None:
         """Whoever is woken may die before it commits; then its silence must not look right."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(2)]
-        await store.emit([emission(run, slotted=True) for run in runs])
-        assert await store.take_slot("r0", None, 1, T0)
-        assert not await store.take_slot("r1", None, 1, T0)
-        seen = (await store.load("r1")).run
+        await store.events.emit([emission(run, slotted=True) for run in runs])
+        assert await store.limits.take_slot("r0", None, 1, T0)
+        assert not await store.limits.take_slot("r1", None, 1, T0)
+        seen = (await store.journals.load("r1")).run
         parked = replace(seen, parked=True, parked_until=T0 + 99, parked_for=(ParkReason.SLOT,))
-        assert await store.apply(Change(before=seen, after=parked))
+        assert await store.journals.apply(Change(before=seen, after=parked))
         await ended(store, "r0")
-        woken = (await store.load("r1")).run
+        woken = (await store.journals.load("r1")).run
         assert (woken.parked, woken.parked_until, woken.parked_for) == (False, None, ())
 
     async def test_keys_and_tasks_do_not_share_slots(self, store: RunStore) -> None:
         """A limit is per task and value of the key."""
         for at, (task, key) in enumerate([("a", '"x"'), ("a", '"y"'), ("b", '"x"'), ("a", '"x"')]):
             run = new_run(f"r{at}", task, limit_key=key)
-            await store.emit([emission(run, slotted=True)])
-        held = [await store.take_slot(f"r{at}", None, 1, T0) for at in range(4)]
+            await store.events.emit([emission(run, slotted=True)])
+        held = [await store.limits.take_slot(f"r{at}", None, 1, T0) for at in range(4)]
         assert held == [True, True, True, False]
 
     async def test_a_run_that_is_not_due_holds_nobody_up(self, store: RunStore) -> None:
         """A delayed run stands in line from its start on."""
         late = new_run("r0", limit_key="null", due_at=T0 + 100)
-        await store.emit([emission(late, slotted=True)])
-        await store.emit([emission(new_run("r1", limit_key="null"), slotted=True)])
-        await store.emit([emission(new_run("r2", limit_key="null"), slotted=True)])
-        assert await store.take_slot("r1", None, 1, T0)
+        await store.events.emit([emission(late, slotted=True)])
+        await store.events.emit([emission(new_run("r1", limit_key="null"), slotted=True)])
+        await store.events.emit([emission(new_run("r2", limit_key="null"), slotted=True)])
+        assert await store.limits.take_slot("r1", None, 1, T0)
         await ended(store, "r1")
-        assert not await store.take_slot("r2", None, 1, T0 + 100)
-        assert await store.take_slot("r0", None, 1, T0 + 100)
+        assert not await store.limits.take_slot("r2", None, 1, T0 + 100)
+        assert await store.limits.take_slot("r0", None, 1, T0 + 100)
 
     async def test_one_that_gives_up_lets_the_next_pass(self, store: RunStore) -> None:
         """A run that is cancelled in line wakes the one behind it."""
         runs = [new_run(f"r{at}", limit_key="null") for at in range(2)]
-        await store.emit([emission(run, slotted=True) for run in runs])
-        assert not await store.take_slot("r1", None, 1, T0)
-        change = cancel((await store.load("r0")).run, T0 + 1)
+        await store.events.emit([emission(run, slotted=True) for run in runs])
+        assert not await store.limits.take_slot("r1", None, 1, T0)
+        change = cancel((await store.journals.load("r0")).run, T0 + 1)
         assert change is not None
-        assert await store.apply(change)
-        assert [wake.run_id for wake in await store.due_wakes(T0 + 1, limit=9, resend=9)] == ["r1"]
-        assert await store.take_slot("r1", None, 1, T0 + 1)
-        assert not await store.take_slot("r0", None, 1, T0 + 1)
+        assert await store.journals.apply(change)
+        assert [wake.run_id for wake in await store.due.take_wakes(T0 + 1, limit=9, resend=9)] == [
+            "r1"
+        ]
+        assert await store.limits.take_slot("r1", None, 1, T0 + 1)
+        assert not await store.limits.take_slot("r0", None, 1, T0 + 1)
 
     async def test_a_steps_slot_is_freed_with_its_attempt(self, store: RunStore) -> None:
         """It is held from the claim to the attempt's end; retries stand in line again."""
         first = await started(store, "r1", limit_key="null")
         second = await started(store, "r2", limit_key="null")
-        assert await store.take_slot("r1", "s", 1, T0)
+        assert await store.limits.take_slot("r1", "s", 1, T0)
         claim = Change(before=first, after=first, steps=(asked(),), attempts=(tried(),))
-        assert await store.apply(claim)
-        assert not await store.take_slot("r2", "s", 1, T0)
-        assert not await store.take_slot("r1", "other", 1, T0)
-        run = (await store.load("r1")).run
+        assert await store.journals.apply(claim)
+        assert not await store.limits.take_slot("r2", "s", 1, T0)
+        assert not await store.limits.take_slot("r1", "other", 1, T0)
+        run = (await store.journals.load("r1")).run
         failed = tried(state=AttemptState.FAILED, ended_at=T0 + 5, retry_at=T0 + 50)
-        assert await store.apply(Change(before=run, after=run, attempts=(failed,)))
-        (wake,) = await store.due_wakes(T0 + 5, limit=9, resend=99)
+        assert await store.journals.apply(Change(before=run, after=run, attempts=(failed,)))
+        (wake,) = await store.due.take_wakes(T0 + 5, limit=9, resend=99)
         assert wake.run_id == "r1"
-        assert not await store.take_slot("r2", "s", 1, T0 + 5)
+        assert not await store.limits.take_slot("r2", "s", 1, T0 + 5)
         await ended(store, "r1")
-        woken = [wake.run_id for wake in await store.due_wakes(T0 + 9, limit=9, resend=99)]
+        woken = [wake.run_id for wake in await store.due.take_wakes(T0 + 9, limit=9, resend=99)]
         assert woken == ["r2"]
-        assert await store.take_slot("r2", "s", 1, T0 + 9)
-        assert (await store.load("r2")).run.seq == second.seq + 1
+        assert await store.limits.take_slot("r2", "s", 1, T0 + 9)
+        assert (await store.journals.load("r2")).run.seq == second.seq + 1
 
     async def test_slots_asked_for_at_once_stay_within_the_limit(self, store: RunStore) -> None:
         """However many ask together, no more than the limit are held."""
         names = [f"r{at}" for at in range(12)]
         for name in names:
             await started(store, name, limit_key="null")
-        asks = [store.take_slot(name, "s", 3, T0) for name in names]
+        asks = [store.limits.take_slot(name, "s", 3, T0) for name in names]
         assert sum(await asyncio.gather(*asks)) <= 3
-        granted = [await store.take_slot(name, "s", 3, T0) for name in names]
+        granted = [await store.limits.take_slot(name, "s", 3, T0) for name in names]
         assert sum(granted) == 3
 
     async def test_a_run_without_a_limit_has_no_line(self, store: RunStore) -> None:
         """A slot of no limit is refused by name, and so is standing in line for one."""
-        await store.emit([emission(new_run())])
+        await store.events.emit([emission(new_run())])
         with pytest.raises(WrongUse, match="limit_key"):
-            await store.take_slot("r1", None, 1, T0)
+            await store.limits.take_slot("r1", None, 1, T0)
         with pytest.raises(WrongUse, match="limit_key"):
-            await store.emit([emission(new_run("r2"), slotted=True)])
+            await store.events.emit([emission(new_run("r2"), slotted=True)])
         with pytest.raises(UnknownRun):
-            await store.take_slot("nope", None, 1, T0)
+            await store.limits.take_slot("nope", None, 1, T0)

@@ -12,6 +12,7 @@ from turnout.model.runs import (
     Chunk,
     Failure,
     Journal,
+    RunFilter,
 )
 from turnout.model.status import (
     AttemptState,
@@ -22,7 +23,7 @@ from turnout.model.status import (
     StepState,
 )
 from turnout.model.transitions import cancel
-from turnout.ports.run_store import RunFilter, RunStore
+from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_values import (
     T0,
     asked,
@@ -39,7 +40,7 @@ class JournalsContract:
 
     async def test_an_unknown_run_is_named(self, store: RunStore) -> None:
         """Every read of one run refuses an id that nobody emitted."""
-        for read in (store.load, store.transitions, store.deliveries):
+        for read in (store.journals.load, store.journals.transitions, store.deliveries.read):
             with pytest.raises(UnknownRun, match="'nope'"):
                 await read("nope")
 
@@ -73,8 +74,10 @@ class JournalsContract:
             progress=b'{"at":1}',
             code_version="v2",
         )
-        assert await store.apply(Change(before=run, after=after, steps=steps, attempts=attempts))
-        assert await store.load("r1") == Journal(
+        assert await store.journals.apply(
+            Change(before=run, after=after, steps=steps, attempts=attempts)
+        )
+        assert await store.journals.load("r1") == Journal(
             run=replace(after, seq=run.seq + 1),
             steps={each.step: each for each in steps},
             attempts={"b": attempts},
@@ -83,7 +86,7 @@ class JournalsContract:
     async def test_a_change_of_what_is_stale_changes_nothing(self, store: RunStore) -> None:
         """A commit on a run that has moved since it was read is refused, whole."""
         run = await started(store)
-        assert await store.apply(Change(before=run, after=run, steps=(asked("a"),)))
+        assert await store.journals.apply(Change(before=run, after=run, steps=(asked("a"),)))
         late = Change(
             before=run,
             after=replace(run, progress=b"1"),
@@ -91,12 +94,12 @@ class JournalsContract:
             attempts=(tried("b"),),
             emissions=(emission(new_run("r2")),),
         )
-        assert not await store.apply(late)
-        journal = await store.load("r1")
+        assert not await store.journals.apply(late)
+        journal = await store.journals.load("r1")
         assert (journal.run.seq, journal.run.progress, set(journal.steps)) == (2, None, {"a"})
         assert journal.attempts == {}
         with pytest.raises(UnknownRun):
-            await store.load("r2")
+            await store.journals.load("r2")
 
     async def test_chunks_are_appended_and_read_in_order(self, store: RunStore) -> None:
         """Chunks of a commit are read from a number on; a stale commit appends none."""
@@ -109,16 +112,16 @@ class JournalsContract:
         )
         after = replace(run, chunks=12, streamed=b'{"":6}')
         change = Change(before=run, after=after, attempts=(tried("a", streamed=6),), chunks=chunks)
-        assert await store.apply(change)
-        assert not await store.apply(change)
-        read, found = await store.streamed("r1", after=0, limit=100)
+        assert await store.journals.apply(change)
+        assert not await store.journals.apply(change)
+        read, found = await store.journals.streamed("r1", after=0, limit=100)
         assert (read, tuple(found)) == (replace(after, seq=run.seq + 1), chunks)
-        _, found = await store.streamed("r1", after=5, limit=3)
+        _, found = await store.journals.streamed("r1", after=5, limit=3)
         assert [each.number for each in found] == [5, 6, 7]
-        assert (await store.streamed("r1", after=12, limit=3))[1] == ()
-        assert (await store.load("r1")).attempts["a"][0].streamed == 6
+        assert (await store.journals.streamed("r1", after=12, limit=3))[1] == ()
+        assert (await store.journals.load("r1")).attempts["a"][0].streamed == 6
         with pytest.raises(UnknownRun):
-            await store.streamed("nope", after=0, limit=1)
+            await store.journals.streamed("nope", after=0, limit=1)
 
     async def test_of_many_changes_at_once_one_wins(self, store: RunStore) -> None:
         """The seq decides: exactly one of those that read the same state commits."""
@@ -126,9 +129,9 @@ class JournalsContract:
         changes = [
             Change(before=run, after=replace(run, progress=str(at).encode())) for at in range(20)
         ]
-        won = await asyncio.gather(*map(store.apply, changes))
+        won = await asyncio.gather(*map(store.journals.apply, changes))
         assert sum(won) == 1
-        found = (await store.load("r1")).run
+        found = (await store.journals.load("r1")).run
         assert (found.seq, found.progress) == (run.seq + 1, str(won.index(True)).encode())
 
     async def test_of_many_runs_changes_at_once_one_of_each_wins(self, store: RunStore) -> None:
@@ -144,23 +147,23 @@ class JournalsContract:
             for rival in range(3)
             for run in runs
         ]
-        told = await asyncio.gather(*map(store.apply, changes))
+        told = await asyncio.gather(*map(store.journals.apply, changes))
         for at, run in enumerate(runs):
             (won,) = (rival for rival in range(3) if told[rival * 7 + at])
-            journal = await store.load(run.run_id)
+            journal = await store.journals.load(run.run_id)
             assert (journal.run.seq, journal.run.progress) == (run.seq + 1, b"%d" % won)
             assert (list(journal.steps), list(journal.attempts)) == ([f"s{won}"], [f"s{won}"])
 
     async def test_a_change_of_nobody_is_refused(self, store: RunStore) -> None:
         """A run that was never emitted has no seq that could fit."""
         ghost = new_run("ghost")
-        assert not await store.apply(Change(before=ghost, after=ghost))
+        assert not await store.journals.apply(Change(before=ghost, after=ghost))
 
     async def test_transitions_are_kept_in_order(self, store: RunStore) -> None:
         """The path of a run's states is append-only."""
         await started(store)
         await ended(store, "r1")
-        path = [each.state for each in await store.transitions("r1")]
+        path = [each.state for each in await store.journals.transitions("r1")]
         assert path == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPLETED]
 
     async def test_steps_read_in_order_of_asking(self, store: RunStore) -> None:
@@ -168,8 +171,8 @@ class JournalsContract:
         run = await started(store)
         places = {"c": "0002", "a": "0003", "b": "0002.0001.0000"}
         steps = tuple(asked(step, position=place) for step, place in places.items())
-        await store.apply(Change(before=run, after=run, steps=steps))
-        assert list((await store.load("r1")).steps) == ["c", "b", "a"]
+        await store.journals.apply(Change(before=run, after=run, steps=steps))
+        assert list((await store.journals.load("r1")).steps) == ["c", "b", "a"]
 
     async def test_runs_are_read_in_pages(self, store: RunStore) -> None:
         """Filters narrow, and `before` and `after` continue where a page ended."""
@@ -177,14 +180,14 @@ class JournalsContract:
             task, provider = "ab"[at % 2], ("x", "y", "z")[at % 3]
             shadow = "s" if at < 3 else None
             run = new_run(f"r{at}", task, provider=provider, shadow=shadow)
-            await store.emit([emission(run)])
+            await store.events.emit([emission(run)])
         await ended(store, "r4")
 
         async def ids(**wanted: Any) -> list[str]:
-            return [run.run_id for run in await store.runs(RunFilter(**wanted))]
+            return [run.run_id for run in await store.runs.find(RunFilter(**wanted))]
 
         assert await ids(limit=2) == ["r5", "r4"]
-        last = (await store.load("r4")).run.emit_seq
+        last = (await store.journals.load("r4")).run.emit_seq
         assert await ids(limit=2, before=last) == ["r3", "r2"]
         assert await ids(limit=2, after=last) == ["r5"]
         assert await ids(after=0, limit=3) == ["r0", "r1", "r2"]
@@ -201,14 +204,14 @@ class JournalsContract:
         child = new_run("c", parent_run_id="p", parent_step="call")
         call = asked("call", StepKind.INVOKE, child="c")
         change = Change(before=parent, after=parent, steps=(call,), emissions=(emission(child),))
-        assert await store.apply(change)
-        assert [run.run_id for run in await store.children("p")] == ["c"]
+        assert await store.journals.apply(change)
+        assert [run.run_id for run in await store.runs.children("p")] == ["c"]
         await ended(store, "c")
-        journal = await store.load("p")
+        journal = await store.journals.load("p")
         assert journal.steps["call"].state is StepState.COMPLETED
         assert journal.steps["call"].output == b'"done"'
         assert journal.run.seq == parent.seq + 2
-        (wake,) = await store.due_wakes(T0 + 10, limit=9, resend=100)
+        (wake,) = await store.due.take_wakes(T0 + 10, limit=9, resend=100)
         assert (wake.run_id, wake.seq) == ("p", journal.run.seq)
 
     async def test_an_ended_parent_is_left_alone(self, store: RunStore) -> None:
@@ -216,29 +219,31 @@ class JournalsContract:
         parent = await started(store, "p")
         call = asked("call", StepKind.INVOKE, child="c")
         child = emission(new_run("c", parent_run_id="p", parent_step="call"))
-        await store.apply(Change(before=parent, after=parent, steps=(call,), emissions=(child,)))
+        await store.journals.apply(
+            Change(before=parent, after=parent, steps=(call,), emissions=(child,))
+        )
         over = await ended(store, "p")
         await ended(store, "c")
-        assert (await store.load("p")).run == over
+        assert (await store.journals.load("p")).run == over
 
     async def test_an_end_ends_the_delivery(self, store: RunStore) -> None:
         """A run that its worker ended leaves its vendor run nothing to do."""
         await started(store)
         await ended(store, "r1")
-        (delivery,) = await store.deliveries("r1")
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.stopping) == (DeliveryState.ENDED, False)
-        assert await store.due_deliveries(T0 + 10**6, limit=9, hold=1) == []
+        assert await store.due.take_deliveries(T0 + 10**6, limit=9, hold=1) == []
 
     async def test_a_cancel_has_the_vendor_run_stopped(self, store: RunStore) -> None:
         """The delivery stays due until the vendor has confirmed."""
         run = await started(store)
         change = cancel(run, T0 + 5)
         assert change is not None
-        assert await store.apply(change)
-        (delivery,) = await store.due_deliveries(T0 + 5, limit=9, hold=100)
+        assert await store.journals.apply(change)
+        (delivery,) = await store.due.take_deliveries(T0 + 5, limit=9, hold=100)
         assert delivery.stopping
-        assert await store.due_deliveries(T0 + 50, limit=9, hold=100) == []
-        await store.stopped("r1", 1)
-        (delivery,) = await store.deliveries("r1")
+        assert await store.due.take_deliveries(T0 + 50, limit=9, hold=100) == []
+        await store.deliveries.mark_stopped("r1", 1)
+        (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.stopping) == (DeliveryState.ENDED, False)
-        assert await store.due_deliveries(T0 + 10**6, limit=9, hold=100) == []
+        assert await store.due.take_deliveries(T0 + 10**6, limit=9, hold=100) == []

@@ -8,16 +8,18 @@ import pytest
 from turnout.errors import UnknownRun
 from turnout.model.policies import Timeouts
 from turnout.model.providers import LinkState, LinkStatus
+from turnout.model.replicas import Replica
 from turnout.model.routing import Route, Stage
 from turnout.model.runs import (
     Change,
+    RunFilter,
 )
 from turnout.model.schedules import Schedule
 from turnout.model.status import (
     AttemptState,
 )
 from turnout.model.transitions import begin
-from turnout.ports.run_store import Replica, RunFilter, RunStore
+from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_values import (
     T0,
     emission,
@@ -34,60 +36,60 @@ class PumpContract:
     async def test_a_wake_is_sent_again_until_the_run_calls(self, store: RunStore) -> None:
         """Each sending is counted; a call withdraws the wake."""
         run = await started(store)
-        await store.apply(Change(before=run, after=run, wake_at=T0 + 10))
-        assert await store.due_wakes(T0 + 9, limit=9, resend=5) == []
-        (wake,) = await store.due_wakes(T0 + 10, limit=9, resend=5)
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0 + 10))
+        assert await store.due.take_wakes(T0 + 9, limit=9, resend=5) == []
+        (wake,) = await store.due.take_wakes(T0 + 10, limit=9, resend=5)
         assert (wake.run_id, wake.seq, wake.sent) == ("r1", run.seq + 1, 0)
         assert wake.delivery is not None
         assert wake.delivery.number == 1
-        assert await store.due_wakes(T0 + 14, limit=9, resend=5) == []
-        (again,) = await store.due_wakes(T0 + 15, limit=9, resend=5)
+        assert await store.due.take_wakes(T0 + 14, limit=9, resend=5) == []
+        (again,) = await store.due.take_wakes(T0 + 15, limit=9, resend=5)
         assert again.sent == 1
-        await store.claim_delivery("r1", 1, "v", T0 + 16)
-        assert await store.due_wakes(T0 + 10**6, limit=9, resend=5) == []
+        await store.deliveries.claim("r1", 1, "v", T0 + 16)
+        assert await store.due.take_wakes(T0 + 10**6, limit=9, resend=5) == []
 
     async def test_a_timer_outlives_a_call(self, store: RunStore) -> None:
         """A run that calls in before its alarm keeps it."""
         run = await started(store)
-        await store.apply(Change(before=run, after=run, wake_at=T0 + 100))
-        await store.claim_delivery("r1", 1, "v", T0 + 50)
-        assert len(await store.due_wakes(T0 + 100, limit=9, resend=5)) == 1
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0 + 100))
+        await store.deliveries.claim("r1", 1, "v", T0 + 50)
+        assert len(await store.due.take_wakes(T0 + 100, limit=9, resend=5)) == 1
 
     async def test_a_commit_replaces_the_alarm(self, store: RunStore) -> None:
         """Sooner, later, or none."""
         run = await started(store)
         for wake_at in (T0 + 100, T0 + 10, T0 + 50):
-            await store.apply(Change(before=run, after=run, wake_at=wake_at))
-            run = (await store.load("r1")).run
-        assert await store.due_wakes(T0 + 49, limit=9, resend=5) == []
-        await store.apply(Change(before=run, after=run))
-        assert await store.due_wakes(T0 + 10**6, limit=9, resend=5) == []
+            await store.journals.apply(Change(before=run, after=run, wake_at=wake_at))
+            run = (await store.journals.load("r1")).run
+        assert await store.due.take_wakes(T0 + 49, limit=9, resend=5) == []
+        await store.journals.apply(Change(before=run, after=run))
+        assert await store.due.take_wakes(T0 + 10**6, limit=9, resend=5) == []
 
     async def test_a_wake_is_taken_by_one(self, store: RunStore) -> None:
         """Several pumps share what is due."""
         for at in range(8):
             run = await started(store, f"r{at}")
-            await store.apply(Change(before=run, after=run, wake_at=T0))
-        takes = [store.due_wakes(T0, limit=3, resend=99) for _ in range(4)]
+            await store.journals.apply(Change(before=run, after=run, wake_at=T0))
+        takes = [store.due.take_wakes(T0, limit=3, resend=99) for _ in range(4)]
         taken = [wake.run_id for few in await asyncio.gather(*takes) for wake in few]
         assert sorted(taken) == [f"r{at}" for at in range(8)]
 
     async def test_a_wake_carries_the_token(self, store: RunStore) -> None:
         """Whoever sends it finds what the parked vendor run waits on."""
         run = await started(store)
-        await store.park_on("r1", 1, run.seq, "token")
-        await store.apply(Change(before=run, after=run, wake_at=T0))
-        (wake,) = await store.due_wakes(T0, limit=9, resend=5)
+        await store.deliveries.park("r1", 1, run.seq, "token")
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0))
+        (wake,) = await store.due.take_wakes(T0, limit=9, resend=5)
         assert wake.delivery is not None
         assert wake.delivery.token == "token"
 
     async def test_deadlines_of_live_runs_are_found(self, store: RunStore) -> None:
         """An ended run has none."""
-        await store.emit([emission(new_run("r1", deadline_at=T0 + 5))])
-        await store.emit([emission(new_run("r2", deadline_at=T0 + 9))])
-        await store.emit([emission(new_run("r3", deadline_at=T0 + 1))])
+        await store.events.emit([emission(new_run("r1", deadline_at=T0 + 5))])
+        await store.events.emit([emission(new_run("r2", deadline_at=T0 + 9))])
+        await store.events.emit([emission(new_run("r3", deadline_at=T0 + 1))])
         await ended(store, "r3")
-        found = await store.due_deadlines(T0 + 5, limit=9)
+        found = await store.due.deadlines(T0 + 5, limit=9)
         assert [run.run_id for run in found] == ["r1"]
 
     async def test_leases_that_ran_out_are_found(self, store: RunStore) -> None:
@@ -95,56 +97,56 @@ class PumpContract:
         for name in ("r1", "r2", "r3"):
             run = await started(store, name)
             attempts = (tried("a", lease_until=T0 + 5), tried("b", lease_until=T0 + 6))
-            await store.apply(Change(before=run, after=run, attempts=attempts))
-        run = (await store.load("r2")).run
+            await store.journals.apply(Change(before=run, after=run, attempts=attempts))
+        run = (await store.journals.load("r2")).run
         done = tuple(tried(step, state=AttemptState.COMPLETED, ended_at=T0) for step in "ab")
-        await store.apply(Change(before=run, after=run, attempts=done))
+        await store.journals.apply(Change(before=run, after=run, attempts=done))
         await ended(store, "r3")
-        assert await store.expired_leases(T0 + 4, limit=9) == []
-        assert await store.expired_leases(T0 + 6, limit=9) == ["r1"]
+        assert await store.leases.expired(T0 + 4, limit=9) == []
+        assert await store.leases.expired(T0 + 6, limit=9) == ["r1"]
 
     async def test_a_lease_is_renewed_while_it_is_ours(self, store: RunStore) -> None:
         """Not after the attempt was settled, the run has ended or the fence was raised."""
         for name in ("r1", "r2", "r3", "r4"):
             run = await started(store, name)
-            await store.apply(Change(before=run, after=run, attempts=(tried(),)))
-        run = (await store.load("r2")).run
+            await store.journals.apply(Change(before=run, after=run, attempts=(tried(),)))
+        run = (await store.journals.load("r2")).run
         lost = tried(state=AttemptState.LOST, ended_at=T0)
-        await store.apply(Change(before=run, after=run, attempts=(lost,)))
+        await store.journals.apply(Change(before=run, after=run, attempts=(lost,)))
         await ended(store, "r3")
-        await store.redeliver("r4", 1, "other", T0)
+        await store.deliveries.redeliver("r4", 1, "other", T0)
         claims = [(name, "s", 1) for name in ("r1", "r2", "r3", "r4", "nope")]
-        assert await store.renew(claims, T0 + 99) == claims[1:]
-        journal = await store.load("r1")
+        assert await store.leases.renew(claims, T0 + 99) == claims[1:]
+        journal = await store.journals.load("r1")
         assert journal.attempts["s"][0].lease_until == T0 + 99
 
     async def test_artifacts_that_are_behind_are_found(self, store: RunStore) -> None:
         """A run is held for a while, and again when it has moved."""
-        await store.emit([emission(new_run())])
-        assert await store.unprojected(limit=9, now=T0, hold=10) == ["r1"]
-        assert await store.unprojected(limit=9, now=T0 + 9, hold=10) == []
-        assert await store.unprojected(limit=9, now=T0 + 10, hold=10) == ["r1"]
-        await store.projected("r1", 0)
-        assert await store.unprojected(limit=9, now=T0 + 99, hold=10) == []
-        change = begin(await store.load("r1"), Timeouts(), T0)
+        await store.events.emit([emission(new_run())])
+        assert await store.projections.take(limit=9, now=T0, hold=10) == ["r1"]
+        assert await store.projections.take(limit=9, now=T0 + 9, hold=10) == []
+        assert await store.projections.take(limit=9, now=T0 + 10, hold=10) == ["r1"]
+        await store.projections.record("r1", 0)
+        assert await store.projections.take(limit=9, now=T0 + 99, hold=10) == []
+        change = begin(await store.journals.load("r1"), Timeouts(), T0)
         assert change is not None
-        await store.apply(change)
-        assert await store.unprojected(limit=9, now=T0 + 99, hold=10) == ["r1"]
-        await store.projected("r1", 0)
-        assert await store.unprojected(limit=9, now=T0 + 99, hold=10) == ["r1"]
+        await store.journals.apply(change)
+        assert await store.projections.take(limit=9, now=T0 + 99, hold=10) == ["r1"]
+        await store.projections.record("r1", 0)
+        assert await store.projections.take(limit=9, now=T0 + 99, hold=10) == ["r1"]
 
     async def test_the_next_due_time_is_told(self, store: RunStore) -> None:
         """The earliest of delivery, wake and deadline; None when nothing is."""
-        assert await store.next_due() is None
-        await store.emit([emission(new_run(due_at=T0 + 50, deadline_at=T0 + 90))])
-        assert await store.next_due() == T0 + 50
-        await store.postpone("r1", 1, T0 + 100)
-        assert await store.next_due() == T0 + 90
-        run = (await store.load("r1")).run
-        await store.apply(Change(before=run, after=run, wake_at=T0 + 60))
-        assert await store.next_due() == T0 + 60
+        assert await store.due.next_due() is None
+        await store.events.emit([emission(new_run(due_at=T0 + 50, deadline_at=T0 + 90))])
+        assert await store.due.next_due() == T0 + 50
+        await store.deliveries.postpone("r1", 1, T0 + 100)
+        assert await store.due.next_due() == T0 + 90
+        run = (await store.journals.load("r1")).run
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0 + 60))
+        assert await store.due.next_due() == T0 + 60
         await ended(store, "r1")
-        assert await store.next_due() is None
+        assert await store.due.next_due() is None
 
 
 class SchedulesContract:
@@ -153,59 +155,65 @@ class SchedulesContract:
     async def test_a_slot_starts_one_run_for_ever(self, store: RunStore) -> None:
         """The second tick is told the first one's run, even if the schedule was put again."""
         nightly = Schedule(id="nightly", task="t", cron="0 3 * * *", payload={"n": 1})
-        await store.put_schedule(nightly, "a", T0)
-        first = await store.tick("nightly", T0 + 5, "a", emission(new_run("r1")), T0 + 6)
+        await store.schedules.put(nightly, "a", T0)
+        first = await store.schedules.tick("nightly", T0 + 5, "a", emission(new_run("r1")), T0 + 6)
         assert (first.run_id, first.reason) == ("r1", "started")
-        await store.remove_schedule("nightly")
-        await store.put_schedule(nightly, "a", T0 + 7)
-        second = await store.tick("nightly", T0 + 5, "a", emission(new_run("r2")), T0 + 8)
+        await store.schedules.remove("nightly")
+        await store.schedules.put(nightly, "a", T0 + 7)
+        second = await store.schedules.tick("nightly", T0 + 5, "a", emission(new_run("r2")), T0 + 8)
         assert (second.run_id, second.reason) == ("r1", "claimed")
         with pytest.raises(UnknownRun):
-            await store.load("r2")
+            await store.journals.load("r2")
 
     async def test_of_many_ticks_of_a_slot_one_starts(self, store: RunStore) -> None:
         """The claim and its run are one commit."""
-        await store.put_schedule(Schedule(id="s", task="t", cron="* * * * *"), "a", T0)
-        ticks = [store.tick("s", T0, "a", emission(new_run(f"r{at}")), T0) for at in range(10)]
+        await store.schedules.put(Schedule(id="s", task="t", cron="* * * * *"), "a", T0)
+        ticks = [
+            store.schedules.tick("s", T0, "a", emission(new_run(f"r{at}")), T0) for at in range(10)
+        ]
         told = await asyncio.gather(*ticks)
         assert sorted(each.reason for each in told) == ["claimed"] * 9 + ["started"]
         assert len({each.run_id for each in told}) == 1
-        assert len(await store.runs(RunFilter())) == 1
+        assert len(await store.runs.find(RunFilter())) == 1
 
     async def test_a_tick_that_starts_nothing_says_why(self, store: RunStore) -> None:
         """Of another provider, of a paused schedule, of one that is gone."""
         schedule = Schedule(id="s", task="t", cron="* * * * *")
-        await store.put_schedule(schedule, "a", T0)
+        await store.schedules.put(schedule, "a", T0)
         for _ in range(2):
-            told = await store.tick("s", T0, "b", emission(new_run()), T0)
+            told = await store.schedules.tick("s", T0, "b", emission(new_run()), T0)
             assert (told.run_id, told.reason) == (None, "not_owner")
-        await store.put_schedule(replace(schedule, paused=True), "a", T0)
-        assert (await store.tick("s", T0, "a", emission(new_run()), T0)).reason == "paused"
-        assert await store.remove_schedule("s")
-        assert not await store.remove_schedule("s")
-        assert (await store.tick("s", T0, "a", emission(new_run()), T0)).reason == "removed"
-        assert await store.runs(RunFilter()) == []
+        await store.schedules.put(replace(schedule, paused=True), "a", T0)
+        assert (
+            await store.schedules.tick("s", T0, "a", emission(new_run()), T0)
+        ).reason == "paused"
+        assert await store.schedules.remove("s")
+        assert not await store.schedules.remove("s")
+        assert (
+            await store.schedules.tick("s", T0, "a", emission(new_run()), T0)
+        ).reason == "removed"
+        assert await store.runs.find(RunFilter()) == []
 
     async def test_schedules_read_back_with_their_owner(self, store: RunStore) -> None:
         """A schedule that is put again as it was keeps its time; a new owner has a new one."""
         schedule = Schedule(id="s", task="t", cron="@daily", zone="Europe/Kyiv", payload=[1, "ä"])
-        await store.put_schedule(schedule, "a", T0)
-        await store.tick("s", T0 + 9, "a", emission(new_run()), T0 + 9)
-        await store.put_schedule(schedule, "a", T0 + 10)
-        (owned,) = await store.schedules()
+        await store.schedules.put(schedule, "a", T0)
+        await store.schedules.tick("s", T0 + 9, "a", emission(new_run()), T0 + 9)
+        await store.schedules.put(schedule, "a", T0 + 10)
+        (owned,) = await store.schedules.read()
         assert owned.schedule == schedule
         assert (owned.provider, owned.since, owned.last_slot) == ("a", T0, T0 + 9)
-        await store.put_schedule(schedule, "b", T0 + 20)
-        (owned,) = await store.schedules()
+        await store.schedules.put(schedule, "b", T0 + 20)
+        (owned,) = await store.schedules.read()
         assert (owned.provider, owned.since, owned.last_slot) == ("b", T0 + 20, T0 + 9)
 
     async def test_routes_are_set_and_replaced(self, store: RunStore) -> None:
         """A task has one route."""
-        assert await store.routes() == {}
-        await store.put_route("t", Route(stage=Stage.OLD, old="a", new="b"), T0)
+        assert await store.routes.read() == {}
+        await store.routes.put("t", Route(stage=Stage.OLD, old="a", new="b"), T0)
         ramp = Route(stage=Stage.RAMP, old="a", new="b", percentage=10)
-        await store.put_route("t", ramp, T0 + 1)
-        assert await store.routes() == {"t": ramp}
+        await store.routes.put("t", ramp, T0 + 1)
+        assert await store.routes.read() == {"t": ramp}
 
     async def test_replicas_that_live_are_listed(self, store: RunStore) -> None:
         """The last beat counts."""
@@ -213,6 +221,8 @@ class SchedulesContract:
         link = LinkStatus(state=LinkState.CONNECTED, connections=2, problem="gone away")
         new = replace(old, replica_id="y", seen_at=T0 + 5, links={"a": link})
         for replica in (old, new, replace(new, provider="b", seen_at=T0 + 6)):
-            await store.beat(replica)
-        assert await store.replicas(since=T0 + 1) == [replace(new, provider="b", seen_at=T0 + 6)]
-        assert len(await store.replicas(since=T0)) == 2
+            await store.replicas.beat(replica)
+        assert await store.replicas.read(since=T0 + 1) == [
+            replace(new, provider="b", seen_at=T0 + 6)
+        ]
+        assert len(await store.replicas.read(since=T0)) == 2

@@ -64,11 +64,11 @@ def asked(step: str = "s", kind: StepKind = StepKind.STEP, **fields: Any) -> Ste
 
 async def started(store: RunStore, run_id: str = "r1", **fields: Any) -> Run:
     """Emit a run and begin it; gives it as it stands."""
-    await store.emit([emission(new_run(run_id, **fields))])
-    change = begin(await store.load(run_id), Timeouts(), T0)
+    await store.events.emit([emission(new_run(run_id, **fields))])
+    change = begin(await store.journals.load(run_id), Timeouts(), T0)
     assert change is not None
-    assert await store.apply(change)
-    return (await store.load(run_id)).run
+    assert await store.journals.apply(change)
+    return (await store.journals.load(run_id)).run
 
 
 async def waiting(store: RunStore, wait: Wait, **step: Any) -> Run:
@@ -76,14 +76,14 @@ async def waiting(store: RunStore, wait: Wait, **step: Any) -> Run:
     assert wait.step is not None
     run = await started(store, wait.run_id)
     opened = asked(wait.step, StepKind.EVENT, **step)
-    assert await store.apply(Change(before=run, after=run, steps=(opened,), waits=(wait,)))
-    return (await store.load(wait.run_id)).run
+    assert await store.journals.apply(Change(before=run, after=run, steps=(opened,), waits=(wait,)))
+    return (await store.journals.load(wait.run_id)).run
 
 
 async def ended(store: RunStore, run_id: str, state: RunStatus = RunStatus.COMPLETED) -> Run:
     """End a run as its own worker would."""
-    run = (await store.load(run_id)).run
+    run = (await store.journals.load(run_id)).run
     change = end(run, state, T0 + 9, result=b'"done"')
     assert change is not None
-    assert await store.apply(change)
-    return (await store.load(run_id)).run
+    assert await store.journals.apply(change)
+    return (await store.journals.load(run_id)).run

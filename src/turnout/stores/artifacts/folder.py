@@ -28,7 +28,7 @@ from turnout.errors import (
     WrongUse,
 )
 from turnout.model.keys import readable_key
-from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
 
 _NO_FILE: Final = {
     errno.ENOENT,
@@ -65,17 +65,17 @@ class Folder:
     def __repr__(self) -> str:
         return f"Folder({str(self._root)!r})"
 
-    def get(self, key: str, max_bytes: int) -> Found:
+    def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read a regular file; links out of the folder are not followed."""
         with _translated(key):
             body = _read(self._prefix + key, key, max_bytes)
-        return Found(body=body, etag=_etag(body))
+        return ArtifactBody(body=body, etag=_etag(body))
 
-    def head(self, key: str) -> Stored:
+    def head(self, key: str) -> ArtifactEntry:
         """Look at a file, which means reading it for its ETag."""
         with _translated(key):
             body = _read(self._prefix + key, key, None)
-        return Stored(key=key, size=len(body), etag=_etag(body))
+        return ArtifactEntry(key=key, size=len(body), etag=_etag(body))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         """Write a file aside, then put it into place under the mode's condition."""
@@ -88,14 +88,14 @@ class Folder:
                 aside.unlink(missing_ok=True)
         return _etag(body)
 
-    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]:
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[ArtifactEntry]]:
         """Walk the folders in the order of the keys."""
-        page: list[Stored] = []
+        page: list[ArtifactEntry] = []
         start = prefix.rpartition("/")[0]
         for key in self._keys(f"{start}/" if start else "", prefix, after):
             with suppress(FileNotFoundError):  # removed since it was seen
                 size = (self._root / key).stat(follow_symlinks=False).st_size
-                page.append(Stored(key=key, size=size, etag=None))
+                page.append(ArtifactEntry(key=key, size=size, etag=None))
             if len(page) == most:
                 yield page
                 page = []
@@ -107,8 +107,8 @@ class Folder:
         A name that is no text comes with `\ufffd` in it, so that its folder is seen, if not read.
         """
         names = [_shown(name) for name in self._scanned(prefix, _folder_name)]
-        for start in range(0, len(names), PAGE):
-            yield names[start : start + PAGE]
+        for start in range(0, len(names), PAGE_SIZE):
+            yield names[start : start + PAGE_SIZE]
 
     def delete(self, key: str) -> None:
         """Remove a file, and the folders that it leaves empty."""

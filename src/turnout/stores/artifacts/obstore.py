@@ -14,7 +14,7 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from turnout.errors import TooLarge
-from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
 from turnout.stores.artifacts.s3_errors import MISSING, no_answer, translated
 from turnout.stores.artifacts.s3_settings import S3Settings
 
@@ -38,16 +38,16 @@ class Obstore:
     def __repr__(self) -> str:
         return f"Obstore({self._settings.shown()})"
 
-    def get(self, key: str, max_bytes: int) -> Found:
+    def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read an object; one that is too large is not read."""
         with _translated(key, self._settings):
             answer = obstore.get(self._store, key)
             size = answer.meta["size"]
             if size > max_bytes:
                 raise TooLarge(f"{key} has {size:,} bytes; at most {max_bytes:,} are read")
-            return Found(body=bytes(answer.bytes()), etag=_etag(answer.meta))
+            return ArtifactBody(body=bytes(answer.bytes()), etag=_etag(answer.meta))
 
-    def head(self, key: str) -> Stored:
+    def head(self, key: str) -> ArtifactEntry:
         """Look at an object."""
         with _translated(key, self._settings):
             return _stored(obstore.head(self._store, key))
@@ -61,7 +61,7 @@ class Obstore:
             )
         return _etag(answer)
 
-    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]:
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[ArtifactEntry]]:
         """List objects. The client knows whole folders only, so the rest is left out here."""
         folder = prefix.rpartition("/")[0]
         with _translated(prefix or "/", self._settings):
@@ -109,12 +109,12 @@ def _store(settings: S3Settings) -> S3Store:
 
 def _in_pages(folders: Iterable[str], start: int) -> Iterator[Sequence[str]]:
     names = sorted(f"{folder.rstrip('/')}/"[start:] for folder in folders)
-    for first in range(0, len(names), PAGE):
-        yield [name.rstrip("/") for name in names[first : first + PAGE]]
+    for first in range(0, len(names), PAGE_SIZE):
+        yield [name.rstrip("/") for name in names[first : first + PAGE_SIZE]]
 
 
-def _stored(entry: Mapping[str, Any]) -> Stored:
-    return Stored(key=entry["path"], size=entry["size"], etag=_etag(entry))
+def _stored(entry: Mapping[str, Any]) -> ArtifactEntry:
+    return ArtifactEntry(key=entry["path"], size=entry["size"], etag=_etag(entry))
 
 
 def _etag(answer: Mapping[str, Any]) -> str:

@@ -3,12 +3,13 @@
 import secrets
 
 from turnout.errors import ArtifactChanged, ArtifactExists
-from turnout.ports.artifact_store import Abilities, ArtifactStore, IfMatch, PutMode
+from turnout.model.storage import ConditionSupport, IfMatch, PutMode
+from turnout.ports.artifact_store import ArtifactStore
 
 FOLDER = "turnout-probe/"
 
 
-async def probe(store: ArtifactStore) -> Abilities:
+async def probe(store: ArtifactStore) -> ConditionSupport:
     """Write one small object three times, and remove it.
 
     Raises what the store raises where it cannot be reached or written at all.
@@ -21,7 +22,7 @@ async def probe(store: ArtifactStore) -> Abilities:
         if_match = not await _written(store, key, b'{"probe":4}', IfMatch(first))
     finally:
         await store.delete(key)
-    return Abilities(create=create, if_match=if_match)
+    return ConditionSupport(create=create, if_match=if_match)
 
 
 async def _written(store: ArtifactStore, key: str, body: bytes, mode: PutMode) -> bool:

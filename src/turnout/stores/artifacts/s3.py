@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from turnout.errors import InvalidSettings, TooLarge
-from turnout.ports.artifact_store import PAGE, Found, IfMatch, PutMode, Stored
+from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
 from turnout.stores.artifacts.s3_errors import MISSING, no_answer, translated
 from turnout.stores.artifacts.s3_settings import S3Settings
 
@@ -36,7 +36,7 @@ class S3:
     def __repr__(self) -> str:
         return f"S3({self._settings.shown()})"
 
-    def get(self, key: str, max_bytes: int) -> Found:
+    def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read an object; one that is too large is not read."""
         with _translated(key, self._settings):
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -44,13 +44,13 @@ class S3:
                 _check_size(key, answer["ContentLength"], max_bytes)
                 body = stream.read(max_bytes + 1)
         _check_size(key, len(body), max_bytes)
-        return Found(body=body, etag=_etag(answer))
+        return ArtifactBody(body=body, etag=_etag(answer))
 
-    def head(self, key: str) -> Stored:
+    def head(self, key: str) -> ArtifactEntry:
         """Look at an object."""
         with _translated(key, self._settings):
             answer = self._client.head_object(Bucket=self._bucket, Key=key)
-        return Stored(key=key, size=answer["ContentLength"], etag=_etag(answer))
+        return ArtifactEntry(key=key, size=answer["ContentLength"], etag=_etag(answer))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         """Write an object under the mode's condition, where the store honours it."""
@@ -64,17 +64,17 @@ class S3:
             )
         return _etag(answer)
 
-    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]:
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[ArtifactEntry]]:
         """List objects; S3 sorts them."""
         for page in self._listed(most, Prefix=prefix, StartAfter=after):
             yield [
-                Stored(key=found["Key"], size=found["Size"], etag=_etag(found))
+                ArtifactEntry(key=found["Key"], size=found["Size"], etag=_etag(found))
                 for found in page.get("Contents", ())
             ]
 
     def folders(self, prefix: str) -> Iterator[Sequence[str]]:
         """List what lies between the prefix and the next `/`."""
-        for page in self._listed(PAGE, Prefix=prefix, Delimiter="/"):
+        for page in self._listed(PAGE_SIZE, Prefix=prefix, Delimiter="/"):
             common = page.get("CommonPrefixes", ())
             yield [found["Prefix"][len(prefix) : -1] for found in common]
 

@@ -10,7 +10,7 @@ from turnout.errors import (
     StoreUnavailable,
     TurnoutError,
 )
-from turnout.ports.artifact_store import IfMatch, PutMode
+from turnout.model.storage import IfMatch, PutMode
 from turnout.stores.artifacts.s3_settings import S3Settings
 
 MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})

@@ -10,10 +10,10 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 from turnout.errors import ArtifactMissing, TooLarge
 from turnout.model.canonical import MAX_BYTES
 from turnout.model.keys import check_key, check_prefix, check_readable, readable_key
-from turnout.ports.artifact_store import PAGE, Found, Outcome, PutMode, Stored
+from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, GetResult, PutMode
 
 _Result = TypeVar("_Result")
-_Batch: TypeAlias = list[tuple[str, Outcome | None]]
+_Batch: TypeAlias = list[tuple[str, GetResult | None]]
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """A batch that has read so much leaves the rest for later, so that large bodies do not pile up."""
@@ -37,10 +37,10 @@ class Blocking(Protocol):
         """As many batches are read ahead of who asked for them."""
         ...
 
-    def get(self, key: str, max_bytes: int) -> Found: ...  # noqa: D102 - as the port's
-    def head(self, key: str) -> Stored: ...  # noqa: D102
+    def get(self, key: str, max_bytes: int) -> ArtifactBody: ...  # noqa: D102 - as the port's
+    def head(self, key: str) -> ArtifactEntry: ...  # noqa: D102
     def put(self, key: str, body: bytes, mode: PutMode) -> str: ...  # noqa: D102
-    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[Stored]]: ...  # noqa: D102
+    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[ArtifactEntry]]: ...  # noqa: D102
     def folders(self, prefix: str) -> Iterator[Sequence[str]]: ...  # noqa: D102
     def delete(self, key: str) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
@@ -56,14 +56,14 @@ class ThreadedStore:
     def __repr__(self) -> str:
         return repr(self._blocking)
 
-    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
+    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> ArtifactBody:
         """Read a body."""
         check_readable(key)
         return await self._run(lambda: self._blocking.get(key, max_bytes))
 
     async def get_many(
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
-    ) -> AsyncIterator[tuple[str, Outcome]]:
+    ) -> AsyncIterator[tuple[str, GetResult]]:
         """Read many bodies in the order of the keys, ahead of the reader by a few batches."""
         waiting: deque[asyncio.Future[_Batch]] = deque()
         coming = iter(keys)
@@ -79,7 +79,7 @@ class ThreadedStore:
             for future in waiting:
                 future.cancel()
 
-    async def head(self, key: str) -> Stored:
+    async def head(self, key: str) -> ArtifactEntry:
         """Look at an object."""
         check_readable(key)
         return await self._run(lambda: self._blocking.head(key))
@@ -90,12 +90,12 @@ class ThreadedStore:
         return await self._run(lambda: self._blocking.put(key, body, mode))
 
     async def pages(
-        self, prefix: str = "", *, after: str = "", most: int = PAGE
-    ) -> AsyncIterator[Sequence[Stored]]:
+        self, prefix: str = "", *, after: str = "", limit: int = PAGE_SIZE
+    ) -> AsyncIterator[Sequence[ArtifactEntry]]:
         """List keys."""
         check_prefix(prefix)
         check_prefix(after)
-        async for page in self._each(self._blocking.pages(prefix, after, min(most, PAGE))):
+        async for page in self._each(self._blocking.pages(prefix, after, min(limit, PAGE_SIZE))):
             yield [stored for stored in page if readable_key(stored.key)]
 
     async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
@@ -133,18 +133,18 @@ class ThreadedStore:
 
     def _within_budget(
         self, batch: list[str], max_bytes: int
-    ) -> Iterator[tuple[str, Outcome | None]]:
+    ) -> Iterator[tuple[str, GetResult | None]]:
         """Read a batch, but leave for later what comes after too many bytes."""
         left = BATCH_BYTES
         for key in batch:
             found = self._outcome(key, max_bytes) if left > 0 else None
-            left -= len(found.body) if isinstance(found, Found) else 0
+            left -= len(found.body) if isinstance(found, ArtifactBody) else 0
             yield key, found
 
-    async def _later(self, key: str, max_bytes: int) -> Outcome:
+    async def _later(self, key: str, max_bytes: int) -> GetResult:
         return await self._run(lambda: self._outcome(key, max_bytes))
 
-    def _outcome(self, key: str, max_bytes: int) -> Outcome:
+    def _outcome(self, key: str, max_bytes: int) -> GetResult:
         try:
             return self._blocking.get(key, max_bytes)
         except (ArtifactMissing, TooLarge) as error:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from turnout.errors import WrongUse
 from turnout.model.canonical import MAX_BYTES
 from turnout.model.keys import RUNS, check_key, check_prefix, check_readable, is_shadow_id
-from turnout.ports.artifact_store import PAGE, ArtifactStore, Found, Outcome, PutMode, Stored
+from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, GetResult, PutMode
+from turnout.ports.artifact_store import ArtifactStore
 
 
 class Below:
@@ -19,19 +20,19 @@ class Below:
     def __repr__(self) -> str:
         return f"{self._store!r} below {self._prefix}"
 
-    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> Found:
+    async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> ArtifactBody:
         """Read a body."""
         return await self._store.get(self._readable(key), max_bytes=max_bytes)
 
     async def get_many(
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
-    ) -> AsyncIterator[tuple[str, Outcome]]:
+    ) -> AsyncIterator[tuple[str, GetResult]]:
         """Read many bodies."""
         whole = map(self._readable, keys)
         async for key, found in self._store.get_many(whole, max_bytes=max_bytes):
             yield key.removeprefix(self._prefix), found
 
-    async def head(self, key: str) -> Stored:
+    async def head(self, key: str) -> ArtifactEntry:
         """Look at an object."""
         return self._without(await self._store.head(self._readable(key)))
 
@@ -40,12 +41,12 @@ class Below:
         return await self._store.put(self._key(key), body, mode=mode)
 
     async def pages(
-        self, prefix: str = "", *, after: str = "", most: int = PAGE
-    ) -> AsyncIterator[Sequence[Stored]]:
+        self, prefix: str = "", *, after: str = "", limit: int = PAGE_SIZE
+    ) -> AsyncIterator[Sequence[ArtifactEntry]]:
         """List keys."""
         below = self._prefix + check_prefix(prefix)
         behind = self._prefix + check_prefix(after) if after else ""
-        async for page in self._store.pages(below, after=behind, most=most):
+        async for page in self._store.pages(below, after=behind, limit=limit):
             yield [self._without(stored) for stored in page]
 
     async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
@@ -67,7 +68,7 @@ class Below:
     def _readable(self, key: str) -> str:
         return self._prefix + check_readable(key)
 
-    def _without(self, stored: Stored) -> Stored:
+    def _without(self, stored: ArtifactEntry) -> ArtifactEntry:
         return replace(stored, key=stored.key.removeprefix(self._prefix))
 
 

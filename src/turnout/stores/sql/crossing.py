@@ -18,8 +18,8 @@ from turnout.stores.sql.journals import (
     release_leases,
     write_changes,
 )
-from turnout.stores.sql.rows import LIVE
-from turnout.stores.sql.schema import among, deliveries, fixed, for_rows
+from turnout.stores.sql.rows import IS_LIVE
+from turnout.stores.sql.schema import deliveries, fixed, for_rows
 from turnout.stores.sql.slots import free_slots
 from turnout.stores.sql.statements import Row, Transaction
 from turnout.stores.sql.waits import (
@@ -31,7 +31,6 @@ from turnout.stores.sql.waits import (
     paths_of,
 )
 
-_IS_LIVE: Final = among(deliveries.c.state, (state.value for state in LIVE))
 _CALL: Final = for_rows(
     deliveries,
     ["run_id", "number", "provider_run_id", "called_at"],
@@ -40,7 +39,7 @@ _CALL: Final = for_rows(
         .where(
             deliveries.c.run_id == call.c.run_id,
             deliveries.c.number == call.c.number,
-            _IS_LIVE,
+            IS_LIVE,
             or_(
                 deliveries.c.claimed_at.is_(None),
                 deliveries.c.provider_run_id == call.c.provider_run_id,
@@ -61,7 +60,7 @@ _END: Final = for_rows(
     lambda ended: (
         update(deliveries)
         .where(
-            deliveries.c.run_id == ended.c.run_id, deliveries.c.number == ended.c.number, _IS_LIVE
+            deliveries.c.run_id == ended.c.run_id, deliveries.c.number == ended.c.number, IS_LIVE
         )
         .values(state=fixed(DeliveryState.ENDED.value), watched=fixed(0), stopping=fixed(0))
     ),
@@ -72,7 +71,7 @@ _STOP: Final = for_rows(
     lambda ended: (
         update(deliveries)
         .where(
-            deliveries.c.run_id == ended.c.run_id, deliveries.c.number == ended.c.number, _IS_LIVE
+            deliveries.c.run_id == ended.c.run_id, deliveries.c.number == ended.c.number, IS_LIVE
         )
         .values(stopping=fixed(1), due_at=ended.c.due_at)
     ),

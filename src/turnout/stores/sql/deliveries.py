@@ -6,30 +6,27 @@ from typing import Final
 from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, null, or_, select, update
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
-from turnout.model.runs import Delivery, Journal
+from turnout.model.runs import Delivery, Journal, SendResult
 from turnout.model.status import DeliveryState
-from turnout.ports.run_store import Handed
+from turnout.model.time import Millis
 from turnout.stores.sql.journals import read_journal, read_run
+from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import (
     DELIVERY_COLUMNS,
-    LIVE,
+    IS_LIVE,
     RUN_COLUMNS,
     delivery_of,
     delivery_row,
     run_of,
 )
-from turnout.stores.sql.schema import among, deliveries, fixed, for_rows, given, insert_rows, runs
+from turnout.stores.sql.schema import deliveries, fixed, for_rows, given, insert_rows, runs
 from turnout.stores.sql.statements import Row, Transaction
-
-LARGEST_KNOWN: Final = 64 * 1024
-"""Bytes of the payload of a run that comes with its delivery."""
 
 _ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
 _ITS: Final = (
     deliveries.c.run_id == given(deliveries.c.run_id),
     deliveries.c.number == given(deliveries.c.number),
 )
-_IS_LIVE: Final = among(deliveries.c.state, (state.value for state in LIVE))
 _CLAIMED: Final = fixed(DeliveryState.CLAIMED.value)
 _ALL: Final = (
     select(*DELIVERY_COLUMNS)
@@ -71,25 +68,7 @@ _WITHDRAW: Final = (
     )
     .values(wake_at=null())
 )
-_PARK: Final = update(deliveries).where(*_ITS, _IS_LIVE).values(token=bindparam("to_token"))
-_DUE: Final = (
-    select(*DELIVERY_COLUMNS, *RUN_COLUMNS)
-    .select_from(deliveries)
-    .join(
-        runs,
-        and_(
-            runs.c.run_id == deliveries.c.run_id,
-            runs.c.seq == fixed(0),
-            deliveries.c.state == fixed(DeliveryState.PENDING.value),
-            func.length(runs.c.payload) <= fixed(LARGEST_KNOWN),
-        ),
-        isouter=True,
-    )
-    .where(deliveries.c.watched == fixed(1), deliveries.c.due_at <= bindparam("now"))
-    .order_by(deliveries.c.due_at)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True, of=deliveries)
-)
+_PARK: Final = update(deliveries).where(*_ITS, IS_LIVE).values(token=bindparam("to_token"))
 _MOVE: Final = for_rows(
     deliveries,
     ["run_id", "number", "due_at"],
@@ -126,7 +105,7 @@ _FAILED: Final = (
 _LOOK: Final = update(deliveries).where(*_ITS, _TO_LOOK).values(due_at=bindparam("to_due_at"))
 _SUPERSEDE: Final = (
     update(deliveries)
-    .where(*_ITS, _IS_LIVE)
+    .where(*_ITS, IS_LIVE)
     .values(
         state=fixed(DeliveryState.SUPERSEDED.value),
         stopping=bindparam("to_stopping"),
@@ -148,107 +127,109 @@ _REDELIVER: Final = (
 _INSERT: Final = insert_rows(deliveries)
 _STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=fixed(0), watched=fixed(0))
 _STOPPED_LIVE: Final = (
-    update(deliveries).where(*_ITS, _IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
+    update(deliveries).where(*_ITS, IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
 )
 LONGEST_ERROR: Final = 2_000
 """Characters of a failed sending's error that are recorded."""
 
 
-def claim_delivery(
-    tx: Transaction, run_id: str, number: int, provider_run_id: str, now: int
-) -> Journal:
-    """Let a vendor run call for a delivery, and read the run; refuse every other one."""
-    found = tx.rows(_HELD_BY, {"of_run_id": run_id})
-    if not found:
-        raise UnknownRun(f"no run {run_id!r} is known")
-    *row, holder, claimed_at, owed = found[0]
-    run, its = run_of(tuple(row)), _key(run_id, number)
-    if number != run.delivery:
-        raise Superseded(f"delivery {number} of run {run_id!r} is not the live one")
-    if claimed_at is not None and holder != provider_run_id:
-        raise Superseded(f"another vendor run holds delivery {number} of run {run_id!r}")
-    if run.state.terminal:
-        raise RunEnded(f"run {run_id!r} is {run.state.value}")
-    if claimed_at is None:
-        tx.write(_CLAIM, {**its, "to_provider_run_id": provider_run_id, "to_at": now})
-    else:
-        tx.write(_CALLED, {**its, "to_at": now})
-    if owed:
-        tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
-    return read_journal(tx, run)
+class SqlDeliveryStore(StorePart):
+    """Who may call for a run."""
+
+    @writes("claim_delivery")
+    def claim(
+        self, tx: Transaction, run_id: str, number: int, provider_run_id: str, now: Millis
+    ) -> Journal:
+        """Let a vendor run call for a delivery, and read the run; refuse every other one."""
+        found = tx.rows(_HELD_BY, {"of_run_id": run_id})
+        if not found:
+            raise UnknownRun(f"no run {run_id!r} is known")
+        *row, holder, claimed_at, owed = found[0]
+        run, its = run_of(tuple(row)), _key(run_id, number)
+        if number != run.delivery:
+            raise Superseded(f"delivery {number} of run {run_id!r} is not the live one")
+        if claimed_at is not None and holder != provider_run_id:
+            raise Superseded(f"another vendor run holds delivery {number} of run {run_id!r}")
+        if run.state.terminal:
+            raise RunEnded(f"run {run_id!r} is {run.state.value}")
+        if claimed_at is None:
+            tx.write(_CLAIM, {**its, "to_provider_run_id": provider_run_id, "to_at": now})
+        else:
+            tx.write(_CALLED, {**its, "to_at": now})
+        if owed:
+            tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
+        return read_journal(tx, run)
+
+    @writes("park_on")
+    def park(self, tx: Transaction, run_id: str, number: int, seq: int, token: str) -> bool:
+        """Remember a token while the run is as its vendor run saw it."""
+        # Locked, so that a commit that owes the run a wake comes after the token, and finds it.
+        run = read_run(tx, run_id, locked=True)
+        if run.seq != seq or run.delivery != number or run.state.terminal:
+            return False
+        return bool(tx.changed(_PARK, {**_key(run_id, number), "to_token": token}))
+
+    @reads("deliveries")
+    def read(self, tx: Transaction, run_id: str) -> Sequence[Delivery]:
+        """Read a run's deliveries, in order of number."""
+        found = tx.rows(_ALL, {"of_run_id": run_id})
+        if not found:
+            raise UnknownRun(f"no run {run_id!r} is known")
+        return [delivery_of(row) for row in found]
+
+    @writes("delivered", key="sendings")
+    def record(self, tx: Transaction, results: Sequence[SendResult]) -> None:
+        """Record what became of sendings."""
+        tx.put(_ACCEPTED, [_acceptance(each) for each in results if each.error is None])
+        for each in results:
+            if each.error is not None:
+                its = _key(each.run_id, each.number)
+                tx.write(_LOOK, {**its, "to_due_at": each.due_at})
+                tx.write(_FAILED, {**its, "to_error": each.error[:LONGEST_ERROR]})
+
+    @writes("postpone")
+    def postpone(self, tx: Transaction, run_id: str, number: int, due_at: Millis) -> None:
+        """Look after a delivery later."""
+        postpone_all(tx, [(run_id, number, due_at)])
+
+    @writes("redeliver")
+    def redeliver(
+        self,
+        tx: Transaction,
+        run_id: str,
+        number: int,
+        provider: str,
+        now: Millis,
+        *,
+        stop: bool = False,
+    ) -> bool:
+        """Supersede a live delivery by the next; on another provider it is a move, and fences."""
+        run = read_run(tx, run_id, locked=True)
+        if run.delivery != number or run.state.terminal:
+            return False
+        moved = int(provider != run.provider)
+        # The old provider's run is stopped; at the same provider it mostly is gone.
+        stopping = int(stop or moved)
+        tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": stopping, "to_due_at": now})
+        tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
+        tx.put(_INSERT, [delivery_row(run, number + 1, provider, max(now, run.due_at))])
+        return True
+
+    @writes("stopped")
+    def mark_stopped(self, tx: Transaction, run_id: str, number: int) -> None:
+        """Record that the vendor confirmed the end of its run."""
+        its = _key(run_id, number)
+        tx.write(_STOPPED_LIVE, its)
+        tx.write(_STOPPED, its)
 
 
-def park_on(tx: Transaction, run_id: str, number: int, seq: int, token: str) -> bool:
-    """Remember a token while the run is as its vendor run saw it."""
-    # Locked, so that a commit that owes the run a wake comes after the token, and finds it.
-    run = read_run(tx, run_id, locked=True)
-    if run.seq != seq or run.delivery != number or run.state.terminal:
-        return False
-    return bool(tx.changed(_PARK, {**_key(run_id, number), "to_token": token}))
+def postpone_all(tx: Transaction, due: Sequence[Row]) -> None:
+    """Look after deliveries later; each row: run_id, number, due_at."""
+    tx.put(_MOVE, due)
 
 
-def read_deliveries(tx: Transaction, run_id: str) -> Sequence[Delivery]:
-    """Read a run's deliveries, in order of number."""
-    found = tx.rows(_ALL, {"of_run_id": run_id})
-    if not found:
-        raise UnknownRun(f"no run {run_id!r} is known")
-    return [delivery_of(row) for row in found]
-
-
-def due_deliveries(tx: Transaction, now: int, limit: int, hold: int) -> Sequence[Delivery]:
-    """Take what is due; what is taken is due again after the hold."""
-    taken = [_taken(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
-    tx.put(_MOVE, [(each.run_id, each.number, now + hold) for each in taken])
-    return taken
-
-
-def delivered(tx: Transaction, handed: Sequence[Handed]) -> None:
-    """Record what became of sendings."""
-    tx.put(_ACCEPTED, [_acceptance(each) for each in handed if each.error is None])
-    for each in handed:
-        if each.error is not None:
-            its = _key(each.run_id, each.number)
-            tx.write(_LOOK, {**its, "to_due_at": each.due_at})
-            tx.write(_FAILED, {**its, "to_error": each.error[:LONGEST_ERROR]})
-
-
-def postpone(tx: Transaction, run_id: str, number: int, due_at: int) -> None:
-    """Look after a delivery later."""
-    tx.put(_MOVE, [(run_id, number, due_at)])
-
-
-def redeliver(
-    tx: Transaction, run_id: str, number: int, provider: str, now: int, *, stop: bool
-) -> bool:
-    """Supersede a live delivery by the next; on another provider it is a move, and fences."""
-    run = read_run(tx, run_id, locked=True)
-    if run.delivery != number or run.state.terminal:
-        return False
-    moved = int(provider != run.provider)
-    # The old provider's run is stopped; at the same provider it mostly is gone.
-    stopping = int(stop or moved)
-    tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": stopping, "to_due_at": now})
-    tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
-    tx.put(_INSERT, [delivery_row(run, number + 1, provider, max(now, run.due_at))])
-    return True
-
-
-def stopped(tx: Transaction, run_id: str, number: int) -> None:
-    """Record that the vendor confirmed the end of its run."""
-    its = _key(run_id, number)
-    tx.write(_STOPPED_LIVE, its)
-    tx.write(_STOPPED, its)
-
-
-def _acceptance(handed: Handed) -> Row:
-    told = handed.due_at, handed.provider_run_id, handed.sent_at
-    return handed.run_id, handed.number, *told
-
-
-def _taken(row: Row) -> Delivery:
-    """Read a delivery, with its run where that came with it."""
-    ends = len(DELIVERY_COLUMNS)
-    return delivery_of(row, None if row[ends] is None else run_of(row[ends:]))
+def _acceptance(result: SendResult) -> Row:
+    return result.run_id, result.number, result.due_at, result.provider_run_id, result.sent_at
 
 
 def _key(run_id: str, number: int) -> dict[str, object]:

@@ -7,9 +7,8 @@ from typing import Any, Final
 from sqlalchemy import CTE, Update, bindparam, func, null, select, update
 
 from turnout.errors import UnknownRun
-from turnout.model.runs import Change, Chunk, Journal, Run, Step, Transition
+from turnout.model.runs import Change, Chunk, Journal, Run, RunFilter, Step, Transition
 from turnout.model.status import RunStatus
-from turnout.ports.run_store import RunFilter
 from turnout.stores.sql.rows import (
     ATTEMPT_COLUMNS,
     CHUNK_COLUMNS,
@@ -159,12 +158,12 @@ def read_children(tx: Transaction, run_id: str) -> Sequence[Run]:
     return [run_of(row) for row in tx.rows(_CHILDREN, {"of_parent_run_id": run_id})]
 
 
-def read_runs(tx: Transaction, wanted: RunFilter) -> Sequence[Run]:
+def read_runs(tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
     """Read a page of runs, newest emit first; in order of emit where `after` is given."""
-    asked = {name: getattr(wanted, name) for name in ("task", "provider", "before", "after")}
+    asked = {name: getattr(run_filter, name) for name in ("task", "provider", "before", "after")}
     given_ = {f"of_{name}": value for name, value in asked.items() if value is not None}
-    statement = _page(frozenset(given_), wanted.states, shadowed=wanted.shadowed)
-    return [run_of(row) for row in tx.rows(statement, {**given_, "limit": wanted.limit})]
+    statement = _page(frozenset(given_), run_filter.states, shadowed=run_filter.shadowed)
+    return [run_of(row) for row in tx.rows(statement, {**given_, "limit": run_filter.limit})]
 
 
 def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:

@@ -53,6 +53,10 @@ DELIVERY_COLUMNS: Final = tuple(
 )
 LIVE: Final = frozenset({DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.CLAIMED})
 """States in which a vendor run may still call."""
+LIVE_RUN: Final = schema.among(
+    schema.runs.c.state, (state.value for state in RunStatus if not state.terminal)
+)
+IS_LIVE: Final = schema.among(schema.deliveries.c.state, (state.value for state in LIVE))
 
 
 def run_of(row: Row) -> Run:

@@ -8,9 +8,10 @@ from sqlalchemy import bindparam, delete, select, update
 from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.protocol import Ticked
 from turnout.model.runs import Emission
-from turnout.model.schedules import Schedule
-from turnout.ports.run_store import OwnedSchedule
+from turnout.model.schedules import OwnedSchedule, Schedule
+from turnout.model.time import Millis
 from turnout.stores.sql.crossing import emit
+from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.schema import given, insert_into, put_into, schedules, slots, ticks
 from turnout.stores.sql.statements import Row, Transaction
 
@@ -43,56 +44,66 @@ _SKIP: Final = insert_into(ticks).on_conflict_do_nothing(
 )
 
 
-def put_schedule(tx: Transaction, schedule: Schedule, provider: str, now: int) -> None:
-    """Add a schedule or replace the one of its id; what stays the same keeps its `since`."""
-    found = _find(tx, schedule.id)
-    same = found is not None and (found.schedule, found.provider) == (schedule, provider)
-    values = {
-        "schedule_id": schedule.id,
-        "task": schedule.task,
-        "cron": schedule.cron,
-        "zone": schedule.zone,
-        "payload": canonical_bytes(schedule.payload),
-        "paused": int(schedule.paused),
-        "provider": provider,
-        "since": found.since if found and same else now,
-        "last_slot": found.last_slot if found else None,
-    }
-    tx.write(_PUT, values)
+class SqlScheduleStore(StorePart):
+    """Schedules and their slots."""
 
+    @writes("put_schedule", key="schedules")
+    def put(self, tx: Transaction, schedule: Schedule, provider: str, now: Millis) -> None:
+        """Add a schedule or replace the one of its id; what stays the same keeps its `since`."""
+        found = _find(tx, schedule.id)
+        same = found is not None and (found.schedule, found.provider) == (schedule, provider)
+        values = {
+            "schedule_id": schedule.id,
+            "task": schedule.task,
+            "cron": schedule.cron,
+            "zone": schedule.zone,
+            "payload": canonical_bytes(schedule.payload),
+            "paused": int(schedule.paused),
+            "provider": provider,
+            "since": found.since if found and same else now,
+            "last_slot": found.last_slot if found else None,
+        }
+        tx.write(_PUT, values)
 
-def remove_schedule(tx: Transaction, schedule_id: str) -> bool:
-    """Remove a schedule; its claimed slots stay."""
-    return bool(tx.changed(_REMOVE, {"of_schedule_id": schedule_id}))
+    @writes("remove_schedule")
+    def remove(self, tx: Transaction, schedule_id: str) -> bool:
+        """Remove a schedule; its claimed slots stay."""
+        return bool(tx.changed(_REMOVE, {"of_schedule_id": schedule_id}))
 
+    @reads("schedules")
+    def read(self, tx: Transaction) -> Sequence[OwnedSchedule]:
+        """Read all schedules, in order of id."""
+        return [_owned(row) for row in tx.rows(_ALL, {})]
 
-def read_schedules(tx: Transaction) -> Sequence[OwnedSchedule]:
-    """Read all schedules, in order of id."""
-    return [_owned(row) for row in tx.rows(_ALL, {})]
-
-
-def tick(
-    tx: Transaction, schedule_id: str, slot: int, provider: str, emission: Emission, now: int
-) -> Ticked:
-    """Claim a slot and record its emission, or record why not."""
-    at = {"schedule_id": schedule_id, "slot": slot, "provider": provider, "at": now}
-    found = _find(tx, schedule_id)
-    if found is None:
-        return _skip(tx, at, "removed")
-    if found.provider != provider and slot >= found.since:
-        # A slot from before the owner changed is still the old owner's to tick.
-        return _skip(tx, at, "not_owner")
-    if found.schedule.paused:
-        return _skip(tx, at, "paused")
-    key = {"of_schedule_id": schedule_id, "of_slot": slot}
-    if not tx.changed(_CLAIM, {**at, "run_id": ""}):
-        first = tx.rows(_CLAIMED_BY, key)[0][0]
-        return Ticked(run_id=first or None, reason="claimed")
-    (emitted,) = emit(tx, [emission])
-    run_id = emitted.runs[0].run_id if emitted.runs else ""
-    tx.write(_STARTED, {**key, "to_run_id": run_id})
-    tx.write(_LAST, {"of_schedule_id": schedule_id, "to_last_slot": slot})
-    return Ticked(run_id=run_id or None, reason="started")
+    @writes("tick")
+    def tick(
+        self,
+        tx: Transaction,
+        schedule_id: str,
+        slot: Millis,
+        provider: str,
+        emission: Emission,
+        now: Millis,
+    ) -> Ticked:
+        """Claim a slot and record its emission, or record why not."""
+        at = {"schedule_id": schedule_id, "slot": slot, "provider": provider, "at": now}
+        found = _find(tx, schedule_id)
+        if found is None:
+            return _skip(tx, at, "removed")
+        if found.provider != provider and slot >= found.since:
+            # A slot from before the owner changed is still the old owner's to tick.
+            return _skip(tx, at, "not_owner")
+        if found.schedule.paused:
+            return _skip(tx, at, "paused")
+        key = {"of_schedule_id": schedule_id, "of_slot": slot}
+        if not tx.changed(_CLAIM, {**at, "run_id": ""}):
+            first = tx.rows(_CLAIMED_BY, key)[0][0]
+            return Ticked(run_id=first or None, reason="claimed")
+        (emitted,) = emit(tx, [emission])
+        run_id = emitted.runs[0].run_id if emitted.runs else ""
+        tx.write(_STARTED, {**key, "to_run_id": run_id})
+        tx.write(_LAST, {"of_schedule_id": schedule_id, "to_last_slot": slot})
+        return Ticked(run_id=run_id or None, reason="started")
 
 
 def _skip(tx: Transaction, at: dict[str, object], reason: str) -> Ticked:

@@ -12,7 +12,9 @@ from sqlalchemy import and_, bindparam, delete, func, select, update
 
 from turnout.errors import WrongUse
 from turnout.model.runs import Run
+from turnout.model.time import Millis
 from turnout.stores.sql.journals import read_run, wake
+from turnout.stores.sql.operations import StorePart, writes
 from turnout.stores.sql.schema import among, fixed, given, insert_into, line
 from turnout.stores.sql.statements import Transaction
 
@@ -44,28 +46,36 @@ _LEAVE: Final = delete(line).where(_ITS_PLACE)
 _LEAVE_ALL: Final = delete(line).where(line.c.run_id == given(line.c.run_id))
 
 
-def take_slot(tx: Transaction, run_id: str, step: str | None, limit: int, now: int) -> bool:
-    """Hold a slot, or stand in line for one."""
-    run = read_run(tx, run_id)
-    if run.limit_key is None:
-        raise WrongUse(f"run {run_id!r} has no limit_key; give it one, null for a task-wide limit")
-    tx.lock(_name(run))
-    run = read_run(tx, run_id)
-    if run.state.terminal:
-        return False
-    place = {"of_run_id": run_id, "of_step": step or ""}
-    state = _state(tx, run, step or "")
-    if state == "held":
+class SqlLimitStore(StorePart):
+    """Concurrency limits."""
+
+    @writes("take_slot")
+    def take_slot(
+        self, tx: Transaction, run_id: str, step: str | None, limit: int, now: Millis
+    ) -> bool:
+        """Hold a slot, or stand in line for one."""
+        run = read_run(tx, run_id)
+        if run.limit_key is None:
+            raise WrongUse(
+                f"run {run_id!r} has no limit_key; give it one, null for a task-wide limit"
+            )
+        tx.lock(_name(run))
+        run = read_run(tx, run_id)
+        if run.state.terminal:
+            return False
+        place = {"of_run_id": run_id, "of_step": step or ""}
+        state = _state(tx, run, step or "")
+        if state == "held":
+            return True
+        held = tx.rows(_HELD, _line_of(run))[0][0]
+        if held >= limit or _overtakes(tx, run, run.emit_seq, now):
+            if state != "waiting":
+                tx.write(_SET, {**place, "to_state": "waiting"})
+            return False
+        tx.write(_SET, {**place, "to_state": "held"})
+        if held + 1 < limit:
+            wake_next(tx, run, now, but=run_id)
         return True
-    held = tx.rows(_HELD, _line_of(run))[0][0]
-    if held >= limit or _overtakes(tx, run, run.emit_seq, now):
-        if state != "waiting":
-            tx.write(_SET, {**place, "to_state": "waiting"})
-        return False
-    tx.write(_SET, {**place, "to_state": "held"})
-    if held + 1 < limit:
-        wake_next(tx, run, now, but=run_id)
-    return True
 
 
 def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int) -> None:

@@ -113,7 +113,7 @@ async def children_are_cancelled_too(world: World) -> None:
     """A cancelled run's children are cancelled with it."""
     run_id = await world.start("parent", id=world.fresh(), child="stoppable")
     await world.parked(run_id, "child")
-    (child,) = await world.store.children(run_id)
+    (child,) = await world.store.runs.children(run_id)
     await world.orchestrator.cancel(run_id)
     await is_cancelled(world, child.run_id)
 

@@ -124,7 +124,7 @@ async def a_child_gives_its_result(world: World) -> None:
     run_id = await world.start("parent", id=world.fresh(), child="three")
     report = await world.ended(run_id)
     assert result_of(report) == [1, 2, 3]
-    (child,) = await world.store.children(run_id)
+    (child,) = await world.store.runs.children(run_id)
     assert (child.task, child.state) == ("three", RunStatus.COMPLETED)
     assert [each.kind for each in report.journal.steps.values()] == [StepKind.INVOKE]
 

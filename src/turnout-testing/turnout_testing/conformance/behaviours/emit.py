@@ -6,9 +6,9 @@ import pytest
 
 from turnout.errors import InvalidPayload, InvalidRunId, TooLarge, WrongUse
 from turnout.model.events import Event
+from turnout.model.runs import RunFilter
 from turnout.model.status import Capability, RunStatus
 from turnout.model.time import as_datetime
-from turnout.ports.run_store import RunFilter
 from turnout_testing.conformance.behaviour import behaviour
 from turnout_testing.conformance.world import World, result_of
 
@@ -96,7 +96,7 @@ async def a_refused_event_records_nothing(world: World) -> None:
     bad = Event(name="conformance/typed", payload={"id": name})
     with pytest.raises(InvalidPayload):
         await world.orchestrator.emit(good, bad)
-    runs = await world.store.runs(RunFilter(task="echo", limit=1_000))
+    runs = await world.store.runs.find(RunFilter(task="echo", limit=1_000))
     assert name not in {each.key for each in runs}
 
 

@@ -1,0 +1,23 @@
+"""The processes of the service."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from turnout.model.providers import LinkStatus
+from turnout.model.time import Millis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """One process of the service."""
+
+    replica_id: str
+    provider: str
+    """The provider of new runs, as this process is configured."""
+    definition: str
+    """The digest of the app's definition."""
+    version: str
+    """The version of Turnout."""
+    seen_at: Millis
+    links: Mapping[str, LinkStatus] = field(default_factory=dict)
+    """Its own connections to vendors, by provider."""

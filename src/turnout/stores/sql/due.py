@@ -1,0 +1,109 @@
+"""What is due: deliveries, wakes, deadlines."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import and_, bindparam, func, select, update
+
+from turnout.model.runs import Delivery, Run, Wake
+from turnout.model.status import DeliveryState
+from turnout.model.time import Millis
+from turnout.stores.sql.deliveries import postpone_all
+from turnout.stores.sql.operations import StorePart, reads, writes
+from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, RUN_COLUMNS, delivery_of, run_of
+from turnout.stores.sql.schema import deliveries, fixed, given, runs
+from turnout.stores.sql.statements import Row, Transaction
+
+LARGEST_KNOWN: Final = 64 * 1024
+"""Bytes of the payload of a run that comes with its delivery."""
+
+_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
+_WAKES: Final = (
+    select(runs.c.run_id, runs.c.seq, runs.c.wake_at, runs.c.wake_sent, *DELIVERY_COLUMNS)
+    .join(
+        deliveries,
+        and_(deliveries.c.run_id == runs.c.run_id, deliveries.c.number == runs.c.delivery),
+    )
+    .where(runs.c.wake_at.is_not(None), runs.c.wake_at <= bindparam("now"))
+    .order_by(runs.c.wake_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True, of=runs)
+)
+_RESEND: Final = (
+    update(runs)
+    .where(_ITS_RUN)
+    .values(wake_at=bindparam("to_wake_at"), wake_sent=runs.c.wake_sent + fixed(1))
+)
+_DUE: Final = (
+    select(*DELIVERY_COLUMNS, *RUN_COLUMNS)
+    .select_from(deliveries)
+    .join(
+        runs,
+        and_(
+            runs.c.run_id == deliveries.c.run_id,
+            runs.c.seq == fixed(0),
+            deliveries.c.state == fixed(DeliveryState.PENDING.value),
+            func.length(runs.c.payload) <= fixed(LARGEST_KNOWN),
+        ),
+        isouter=True,
+    )
+    .where(deliveries.c.watched == fixed(1), deliveries.c.due_at <= bindparam("now"))
+    .order_by(deliveries.c.due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True, of=deliveries)
+)
+_DEADLINES: Final = (
+    select(*RUN_COLUMNS)
+    .where(runs.c.deadline_at.is_not(None), runs.c.deadline_at <= bindparam("now"), LIVE_RUN)
+    .order_by(runs.c.deadline_at)
+    .limit(bindparam("limit"))
+)
+_NEXT: Final = select(
+    select(func.min(deliveries.c.due_at)).where(deliveries.c.watched == fixed(1)).scalar_subquery(),
+    select(func.min(runs.c.wake_at)).where(runs.c.wake_at.is_not(None)).scalar_subquery(),
+    select(func.min(runs.c.deadline_at)).where(runs.c.deadline_at.is_not(None)).scalar_subquery(),
+)
+
+
+class SqlDueWork(StorePart):
+    """What the pump has to do."""
+
+    @writes("due_deliveries", key="pump")
+    def take_deliveries(
+        self, tx: Transaction, now: Millis, *, limit: int, hold: Millis
+    ) -> Sequence[Delivery]:
+        """Take what is due; what is taken is due again after the hold."""
+        taken = [_taken(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
+        postpone_all(tx, [(each.run_id, each.number, now + hold) for each in taken])
+        return taken
+
+    @writes("due_wakes", key="pump")
+    def take_wakes(
+        self, tx: Transaction, now: Millis, *, limit: int, resend: Millis
+    ) -> Sequence[Wake]:
+        """Take the wakes that are due; each is due again after `resend`."""
+        found = tx.rows(_WAKES, {"now": now, "limit": limit})
+        for run_id, *_ in found:
+            tx.write(_RESEND, {"of_run_id": run_id, "to_wake_at": now + resend})
+        return [
+            Wake(
+                run_id=row[0], seq=row[1], due_at=row[2], sent=row[3], delivery=delivery_of(row[4:])
+            )
+            for row in found
+        ]
+
+    @reads("due_deadlines")
+    def deadlines(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[Run]:
+        """Read live runs whose deadline has passed."""
+        return [run_of(row) for row in tx.rows(_DEADLINES, {"now": now, "limit": limit})]
+
+    @reads("next_due")
+    def next_due(self, tx: Transaction) -> Millis | None:
+        """Say when the next delivery, wake or deadline is due."""
+        return min((at for at in tx.rows(_NEXT, {})[0] if at is not None), default=None)
+
+
+def _taken(row: Row) -> Delivery:
+    """Read a delivery, with its run where that came with it."""
+    ends = len(DELIVERY_COLUMNS)
+    return delivery_of(row, None if row[ends] is None else run_of(row[ends:]))
