@@ -103,7 +103,7 @@ async def _turn(live: Turnout) -> bool:
     for run in runs:
         if run.task == "journey" and not run.state.terminal:
             await _sign(live, run)
-        if run.task == "sleeper" and run.parked and not run.state.terminal:
+        if run.task == "sleeper" and "sleep" in run.parked_for and not run.state.terminal:
             await _move_and_cancel(live, run)
     ended = [each.task for each in runs if each.state.terminal]
     counted = {name: ended.count(name) for name in EXPECTED}

@@ -253,7 +253,7 @@ async def test_a_changed_step_under_a_running_run_is_named(
     code.write_text(BEFORE)
     script = tmp_path / "until.py"
     script.write_text(_UNTIL)
-    first = _python(script, environ, tmp_path, "go", "parked")
+    first = _python(script, environ, tmp_path, "go", "event")
     assert first.returncode == 0, first.stderr
     code.write_text(BEFORE.replace('ctx.step("load", lambda: 1)', 'ctx.sleep("load", "1s")'))
     second = _python(script, environ, tmp_path, "sign", "failed")
@@ -274,7 +274,7 @@ async def main(event, wanted):
         await live.orchestrator.emit(Event(name=event))
         for _ in range(300):
             (run,) = await live.store.runs.find(RunFilter())
-            if run.state == wanted or (wanted == "parked" and run.parked):
+            if run.state == wanted or wanted in run.parked_for:
                 break
             await asyncio.sleep(0.1)
         else:

@@ -103,7 +103,7 @@ def test_a_provider_that_is_down_delays_and_loses_nothing(tmp_path: Path) -> Non
     stand.environ["ACME_URL"] = f"http://127.0.0.1:{port}"
 
     def states() -> list[tuple[Any, ...]]:
-        return list(rows(stand.url, "SELECT state, parked FROM {runs} ORDER BY emit_seq"))
+        return list(rows(stand.url, "SELECT state, parked_for FROM {runs} ORDER BY emit_seq"))
 
     with ExitStack() as stack:
         stand.emit("parts/go")
@@ -115,10 +115,10 @@ def test_a_provider_that_is_down_delays_and_loses_nothing(tmp_path: Path) -> Non
         told = {row[0] for row in rows(stand.url, failing)}
         assert all("acme" in each for each in told), told
         with acme(port):
-            until(lambda: states() == [("running", 1)] * 2)
+            until(lambda: states() == [("running", "event")] * 2)
         stand.emit("parts/go")
         with acme(port):
-            until(lambda: states() == [("running", 1)] * 3)
+            until(lambda: states() == [("running", "event")] * 3)
             stand.emit("parts/sign")
             until(lambda: {row[0] for row in states()} == {"completed"}, 90)
     stand.whole()

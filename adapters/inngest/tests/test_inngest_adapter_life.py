@@ -29,8 +29,8 @@ async def test_a_killed_server_loses_nothing(stage: Stage) -> None:
     async with stage.server(), stage.service(inngest_tasks.everything) as live:
         waiting = await start(live, "do/waiting", {"who": "w"})
         asleep = await start(live, "do/asleep")
-        await until(lambda: _parked(live, waiting))
-        await until(lambda: _parked(live, asleep))
+        await until(lambda: _parked(live, waiting, "event"))
+        await until(lambda: _asleep_or_over(live, asleep))
         await stage.kill_server()
         meanwhile = await start(live, "do/plain")
         await live.orchestrator.emit(Event(name="said/yes", payload={"who": "w"}))
@@ -150,8 +150,12 @@ async def test_a_cron_that_the_vendor_reads_otherwise_is_refused(stage: Stage, c
     await live.close()
 
 
-async def _parked(live: Turnout, run_id: str) -> bool | None:
-    return (await live.orchestrator.status(run_id)).journal.run.parked or None
+async def _parked(live: Turnout, run_id: str, reason: str) -> bool | None:
+    return reason in (await live.orchestrator.status(run_id)).journal.run.parked_for or None
+
+
+async def _asleep_or_over(live: Turnout, run_id: str) -> bool | None:
+    return "nap" in (await live.orchestrator.status(run_id)).journal.steps or None
 
 
 async def _exists(path: Path) -> bool | None:

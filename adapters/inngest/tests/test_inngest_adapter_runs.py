@@ -67,26 +67,27 @@ async def _mourned() -> bool | None:
 
 
 async def _tell(live: Turnout, runs: dict[str, str]) -> None:
-    await _parked(live, runs["waiting"])
+    await _parked(live, runs["waiting"], "event")
     await _asked(live, runs["overtaken"], "slow")
     yes = [Event(name="said/yes", payload={"who": who}) for who in ("nobody", "waiting")]
     await live.orchestrator.emit(*yes, Event(name="said/go", payload={"who": "overtaken"}))
 
 
 async def _stop(live: Turnout, run_id: str, played: Played) -> None:
-    await _parked(live, run_id)
+    await _parked(live, run_id, "sleep")
     played.cancelled = await live.orchestrator.cancel(run_id)
     played.again = await live.orchestrator.cancel(run_id)
 
 
 async def _stop_by_event(live: Turnout, run_id: str) -> None:
-    await _parked(live, run_id)
+    await _parked(live, run_id, "sleep")
     await live.orchestrator.emit(Event(name="said/stop", payload={"who": "event"}))
 
 
-async def _parked(live: Turnout, run_id: str) -> None:
+async def _parked(live: Turnout, run_id: str, reason: str) -> None:
     async def look() -> bool | None:
-        return (await live.orchestrator.status(run_id)).journal.run.parked or None
+        run = (await live.orchestrator.status(run_id)).journal.run
+        return reason in run.parked_for or None
 
     await until(look)
 

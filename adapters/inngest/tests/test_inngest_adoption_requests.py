@@ -188,12 +188,13 @@ async def test_an_awaited_event_comes_whole() -> None:
         (emitted,) = await world.orchestrator.emit(Event(name="asked/waiting"))
         run_id = emitted.runs[0].run_id
 
-        async def told() -> bytes | None:
-            word = Event(name="asked/word", payload={"n": 1}, key="inngest:asked/word:w-1")
-            await world.orchestrator.emit(word)
+        async def result() -> bytes | None:
             return (await world.store.journals.load(run_id)).run.result
 
-        assert await until(told) == b'["asked/word","w-1",true,{"n":1}]'
+        await world.parked(run_id, "event")
+        word = Event(name="asked/word", payload={"n": 1}, key="inngest:asked/word:w-1")
+        await world.orchestrator.emit(word)
+        assert await until(result) == b'["asked/word","w-1",true,{"n":1}]'
 
 
 def _says(value: Any) -> Any:

@@ -87,7 +87,7 @@ async def test_a_server_killed_in_the_middle_of_runs(stage: Stage) -> None:
         step = await start(live, "do/long")
         asleep = await start(live, "do/asleep")
         waiting = await start(live, "do/waiting", {"who": "k"})
-        await until(lambda: _parked(live, waiting))
+        await until(lambda: _parked(live, waiting, "event"))
         await stage.kill_server()
         await until(lambda: _in(link, LinkState.CONNECTING))
         meanwhile = await start(live, "do/plain")
@@ -269,8 +269,8 @@ async def _alone(stage: Stage, count: int) -> bool | None:
     return len(await _workers(stage)) == count or None
 
 
-async def _parked(live: Turnout, run_id: str) -> bool | None:
-    return (await live.orchestrator.status(run_id)).journal.run.parked or None
+async def _parked(live: Turnout, run_id: str, reason: str) -> bool | None:
+    return reason in (await live.orchestrator.status(run_id)).journal.run.parked_for or None
 
 
 async def _claimed(live: Turnout, run_id: str) -> bool | None:

@@ -102,7 +102,7 @@ async def test_a_server_that_refuses_events_for_a_while(stage: Stage, answer: Re
         plain = await start(live, "do/plain")
         waiting = await start(live, "do/waiting", {"who": "f"})
         await completes(live, plain)
-        await until(lambda: _parked(live, waiting))
+        await until(lambda: _parked(live, waiting, "event"))
         proxy.fault = first(1, EVENTS, answer)
         await live.orchestrator.emit(Event(name="said/yes", payload={"who": "f"}))
         report = await ended(live, waiting)
@@ -127,7 +127,7 @@ async def test_an_api_that_fails_while_it_is_asked(stage: Stage) -> None:
         stage.service(inngest_tasks.everything, **through(stage, proxy.url)) as live,
     ):
         run_id = await start(live, "do/stoppable", {"who": "x"})
-        await until(lambda: _parked(live, run_id))
+        await until(lambda: _parked(live, run_id, "sleep"))
         left.update(dict.fromkeys(answers, 2))
         await live.orchestrator.cancel(run_id)
         await until(lambda: _stopped(live, run_id))
@@ -292,8 +292,8 @@ async def _ready(live: Turnout) -> bool | None:
     return live.registrar.ready("inngest") or None
 
 
-async def _parked(live: Turnout, run_id: str) -> bool | None:
-    return (await live.orchestrator.status(run_id)).journal.run.parked or None
+async def _parked(live: Turnout, run_id: str, reason: str) -> bool | None:
+    return reason in (await live.orchestrator.status(run_id)).journal.run.parked_for or None
 
 
 async def _sent(live: Turnout, run_id: str) -> Any:

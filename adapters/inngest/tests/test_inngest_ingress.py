@@ -67,7 +67,7 @@ async def test_an_event_at_the_server_meets_a_wait(stage: Stage) -> None:
     async with stage.server(), stage.service(inngest_tasks.everything, **ingress) as live:
         await _sender(stage.url).send(inngest.Event(name="do/waiting", data={"who": "w"}))
         (run,) = await until(lambda: _count(live, 1, "waiting"))
-        await until(lambda: _parked(live, run.run_id))
+        await until(lambda: _parked(live, run.run_id, "event"))
         await _sender(stage.url).send(inngest.Event(name="said/yes", data={"who": "w", "n": 7}))
         report = await ended(live, run.run_id)
         assert b'"n":7' in (report.journal.run.result or b"")
@@ -277,8 +277,8 @@ async def _count(live: Turnout, count: int, task: str = "plain") -> list[Run] | 
     return found if len(found) >= count else None
 
 
-async def _parked(live: Turnout, run_id: str) -> bool | None:
-    return (await live.orchestrator.status(run_id)).journal.run.parked or None
+async def _parked(live: Turnout, run_id: str, reason: str) -> bool | None:
+    return reason in (await live.orchestrator.status(run_id)).journal.run.parked_for or None
 
 
 async def _ingress_runs(stage: Stage) -> list[str]:

@@ -270,7 +270,7 @@ async def say_yes(live: Turnout, run_id: str) -> None:
     """Emit what a run waits for, once it does."""
 
     async def look() -> Any:
-        return (await live.orchestrator.status(run_id)).journal.run.parked
+        return "event" in (await live.orchestrator.status(run_id)).journal.run.parked_for
 
     await until(look)
     await live.orchestrator.emit(Event(name="said/yes", payload={"run": run_id}))

@@ -287,7 +287,7 @@ async def test_an_id_that_cannot_be_this_runs_is_refused(live: Turnout) -> None:
 async def test_a_reader_of_a_run_that_stands_still_reads_one_row(live: Turnout) -> None:
     """While the run's seq is the same, its journal is not read."""
     run_id = await emitted(live, waits=True)
-    while not (await live.store.journals.load(run_id)).run.parked:
+    while "event" not in (await live.store.journals.load(run_id)).run.parked_for:
         await asyncio.sleep(0.01)
     asked: list[str] = []
 
