@@ -1,11 +1,12 @@
-"""What the version before left in flight goes on in this one, each step run once."""
+"""The version before: what it left in flight goes on here, and its workers serve this one."""
 
 import asyncio
+import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ import triggerdev_in_flight
 from previous_version import previous_environ
 from triggerdev_in_flight import LEDGER
 from triggerdev_stage import Stage, ended, process, until
-from turnout_triggerdev.definition import write_definition
+from triggerdev_visible_app import run_orders, visible_app, waits_for_payment
 
-from turnout import Event
+from turnout import Event, Turnout
 from turnout.model.status import RunStatus
 
 HERE = Path(__file__).parent
@@ -30,42 +31,98 @@ STARTED = ("sleeping", "waiting", "failing")
 TRIES = {"sleeping": (1, 1), "waiting": (1, 1), "failing": (2, 1)}
 """How often each run's two steps are tried: the backoff lies between two tries of one."""
 STOPPED_IN = 10.0
+REGISTERED_IN = 120.0
+Worker = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-@pytest.mark.parametrize("worker_stays", [True, False], ids=["worker-stays", "worker-replaced"])
+STAND_IN = pytest.param(Stage.worker_process, id="stand-in")
+TYPESCRIPT = pytest.param(
+    Stage.real_worker_process,
+    id="typescript",
+    marks=[
+        pytest.mark.timeout(240),
+        pytest.mark.skipif(
+            not os.environ.get("TURNOUT_TRIGGER_CLI"),
+            reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages",
+        ),
+    ],
+)
+
+
+@pytest.mark.parametrize("worker", [STAND_IN, TYPESCRIPT])
 async def test_what_the_version_before_parked_ends_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, worker_stays: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Worker
 ) -> None:
-    """Asleep, waiting for an event, backing off; with the worker that called it, and with ours."""
-    stage = Stage(tmp_path / "stage")
-    monkeypatch.setenv(LEDGER, str(stage.folder / "ledger"))
+    """Asleep, waiting for an event, backing off: the worker stays, as the one in a repository."""
+    stage = _stage(tmp_path, monkeypatch)
     app = triggerdev_in_flight.app()
-    async with stage.server(), _previous_worker(stage) as worker:
-        async with _previous_service(stage):
-            await until(lambda: _emitted(stage))
-            await until(lambda: _parked(stage))
-        if not worker_stays:
-            await _stop(worker)
-        async with stage.service(app) as live, AsyncExitStack() as workers:
-            if not worker_stays:
-                await workers.enter_async_context(stage.worker(app))
-            await live.orchestrator.emit(Event(name="said/yes", payload={"run": "waiting"}))
-            reports = {name: await ended(live, name) for name in STARTED}
-    for name, report in reports.items():
+    async with stage.server(), worker(stage, app, previous=previous_environ()):
+        await _park(stage)
+        async with stage.service(app) as live:
+            await _end(stage, live, deliveries=1)
+
+
+async def test_what_the_version_before_parked_ends_in_todays_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is replaced, too, so that its vendor runs end, and others are started."""
+    stage = _stage(tmp_path, monkeypatch)
+    app = triggerdev_in_flight.app()
+    async with stage.server():
+        async with stage.worker_process(app, previous=previous_environ()) as previous:
+            await _park(stage)
+            await _stop(previous)
+        async with stage.service(app) as live, stage.worker(app):
+            await _end(stage, live, deliveries=2)
+
+
+@pytest.mark.parametrize("worker", [STAND_IN, TYPESCRIPT])
+async def test_a_worker_of_the_version_before_serves_todays_service(
+    tmp_path: Path, worker: Worker
+) -> None:
+    """Steps, retries, branches, a child, a wait, an end without success, a hook, a cancel."""
+    stage, app = Stage(tmp_path / "stage"), visible_app()
+    waiting = Event(name="do/order", payload={"order": 8, "customer": "c"}, run_id="order-2")
+    async with (
+        stage.server(),
+        stage.service(app) as live,
+        worker(stage, app, previous=previous_environ()),
+    ):
+        await run_orders(live)
+        await live.orchestrator.emit(waiting)
+        await until(lambda: waits_for_payment(live, "order-2"))
+        await live.orchestrator.emit(Event(name="shop/withdrawn", payload={"order": 8}))
+        cancelled = await ended(live, "order-2")
+        order = await ended(live, "order-1")
+        vendor_run = await stage.vendor_run(cancelled.deliveries[-1].provider_run_id)
+    assert cancelled.journal.run.state is RunStatus.CANCELLED
+    assert vendor_run["status"] in {"CANCELED", "COMPLETED"}
+    tries = {step: len(attempts) for step, attempts in order.journal.attempts.items()}
+    assert tries.pop("charge") == 2
+    assert set(tries.values()) == {1}
+
+
+def _stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    stage = Stage(folder / "stage")
+    monkeypatch.setenv(LEDGER, str(stage.folder / "ledger"))
+    return stage
+
+
+async def _park(stage: Stage) -> None:
+    """Run the version before as a service, until its runs are parked; then stop it."""
+    async with _previous_service(stage):
+        await until(lambda: _emitted(stage), REGISTERED_IN)
+        await until(lambda: _parked(stage), REGISTERED_IN)
+
+
+async def _end(stage: Stage, live: Turnout, *, deliveries: int) -> None:
+    """Send what one run waits for, and see all of them end, after these many deliveries."""
+    await live.orchestrator.emit(Event(name="said/yes", payload={"run": "waiting"}))
+    for name in STARTED:
+        report = await ended(live, name)
         assert report.journal.run.state is RunStatus.COMPLETED, report.journal.run
+        assert len(report.deliveries) == deliveries
         assert _tries(stage, name) == TRIES[name]
-    deliveries = {len(report.deliveries) for report in reports.values()}
-    assert deliveries == ({1} if worker_stays else {2})
-
-
-@asynccontextmanager
-async def _previous_worker(stage: Stage) -> AsyncIterator[asyncio.subprocess.Process]:
-    definition = write_definition(
-        stage.folder / "definition", triggerdev_in_flight.app(), stage.service_url
-    )
-    argv = ("-m", "turnout_triggerdev.standin", "--definition", str(definition))
-    async with process(argv, previous_environ() | stage.environ) as running:
-        yield running
 
 
 @asynccontextmanager

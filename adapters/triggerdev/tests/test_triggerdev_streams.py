@@ -21,7 +21,9 @@ import pytest_asyncio
 
 # Test modules are imported by path, so what they share is put on the path by hand.
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 
+from previous_version import previous_environ
 from starlette.responses import JSONResponse, Response
 from triggerdev_faults import Asked
 from triggerdev_stage import Stage, completes, ended, start, until
@@ -134,15 +136,20 @@ def tasks(stage: Stage) -> list[turnout.Task]:
     return [writes, again, many]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set]:
-    """The offline server, a service and the vendor's CLI with the worker."""
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=[False, True], ids=["today's", "previous"]
+)
+async def here(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Set]:
+    """The offline server, a service and the vendor's CLI with a worker: ours, the one before."""
+    previous = previous_environ() if request.param else None
     stage = Stage(tmp_path_factory.mktemp("streams") / "stage")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(stage.server())
         app = stage.app(*tasks(stage))
         live = await stack.enter_async_context(stage.service(app))
-        worker = await stack.enter_async_context(stage.real_worker_process(app))
+        worker = await stack.enter_async_context(stage.real_worker_process(app, previous=previous))
 
         async def ready() -> Any:
             return live.registrar.ready("triggerdev")

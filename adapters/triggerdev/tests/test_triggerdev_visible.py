@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from triggerdev_faults import Asked
 from triggerdev_stage import Stage, until
-from triggerdev_visible_app import visible_app
+from triggerdev_visible_app import run_orders, visible_app
 
 from turnout import Event, Turnout
 
@@ -51,7 +51,7 @@ async def _visible(folder: Path) -> Json:
         async with stage.service(app) as live:
             async with stage.worker(app):
                 await stage.ready(live)
-                await _run_orders(stage, live)
+                await _run_all(stage, live)
             await _cancel_one_of_a_batch(live)
         return {
             "definition": app.definition,
@@ -63,16 +63,8 @@ async def _visible(folder: Path) -> Json:
         }
 
 
-async def _run_orders(stage: Stage, live: Turnout) -> None:
-    order = Event(name="do/order", payload={"order": 7, "customer": "c"}, run_id="order-1")
-    await live.orchestrator.emit(order)
-
-    async def waits() -> Any:
-        return "event" in (await live.orchestrator.status("order-1")).journal.run.parked_for
-
-    await until(waits)
-    await live.orchestrator.emit(Event(name="shop/paid", payload={"order": 7}))
-    await live.orchestrator.emit(Event(name="do/broken", run_id="broken-1"))
+async def _run_all(stage: Stage, live: Turnout) -> None:
+    await run_orders(live)
 
     async def settled() -> Any:
         asked = stage.server_side.asked

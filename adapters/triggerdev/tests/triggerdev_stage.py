@@ -192,22 +192,30 @@ class Stage:
             await working
 
     @asynccontextmanager
-    async def worker_process(self, app: App) -> AsyncIterator[asyncio.subprocess.Process]:
-        """The stand-in as a process that may be killed."""
+    async def worker_process(
+        self, app: App, *, previous: Mapping[str, str] | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The stand-in as a process that may be killed.
+
+        previous: the environment of the version before, to be run in place of today's.
+        """
         definition = write_definition(self.folder / app.definition[:8], app, self.service_url)
-        argv = ("-m", "turnout_triggerdev_double.standin", "--definition", str(definition))
-        environ = {name: self.environ[name] for name in self.environ if name != "TURNOUT_APP"}
-        async with process(argv, environ) as running:
+        argv = ("-m", f"{_package(previous)}.standin", "--definition", str(definition))
+        async with process(argv, {**(previous or {}), **self.environ}) as running:
             yield running
 
     @asynccontextmanager
-    async def real_worker_process(self, app: App) -> AsyncIterator[asyncio.subprocess.Process]:
-        """The TypeScript worker, run by the vendor's CLI, as a process that is stopped well."""
+    async def real_worker_process(
+        self, app: App, *, previous: Mapping[str, str] | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The TypeScript worker, run by the vendor's CLI, as a process that is stopped well.
+
+        previous: the environment of the version before, to be run in place of today's.
+        """
         definition = write_definition(self.folder / "definition", app, self.service_url)
         options = ("--folder", str(self.folder / "worker"), "--definition", str(definition))
-        argv = ("-m", "turnout_triggerdev_double.nodeworker", *options)
-        environ = {name: self.environ[name] for name in self.environ if name != "TURNOUT_APP"}
-        async with process(argv, environ) as running:
+        argv = ("-m", f"{_package(previous)}.nodeworker", *options)
+        async with process(argv, {**(previous or {}), **self.environ}) as running:
             yield running
             running.terminate()
             with suppress(TimeoutError):
@@ -235,6 +243,11 @@ class Stage:
         with suppress(httpx.HTTPError):
             return (await self.api.get("/double/health")).status_code == 200
         return None
+
+
+def _package(previous: Mapping[str, str] | None) -> str:
+    """Name what holds the workers: the version before had them in the adapter."""
+    return "turnout_triggerdev_double" if previous is None else "turnout_triggerdev"
 
 
 @asynccontextmanager

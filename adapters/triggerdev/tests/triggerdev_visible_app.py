@@ -1,9 +1,16 @@
-"""An app with one of everything that has a name at the vendor."""
+"""An app with one of everything that has a name at the vendor, and how its runs are started."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
+# Test modules are imported by path, so what they share is put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from triggerdev_stage import ended, until
+
 import turnout
-from turnout import App, CancelOn, Concurrency, Context, Retries, Schedule, Timeouts
+from turnout import App, CancelOn, Concurrency, Context, Event, Retries, Schedule, Timeouts, Turnout
 
 
 async def work(word: str) -> str:
@@ -71,3 +78,19 @@ def visible_app() -> App:
         Schedule(id="hourly", task="idle", cron="@hourly", payload={"n": 1}),
     )
     return turnout.app("visible", *tasks, schedules=schedules)
+
+
+async def run_orders(live: Turnout) -> None:
+    """Run an order to its end, and one that fails; `order-1`, `broken-1`."""
+    order = Event(name="do/order", payload={"order": 7, "customer": "c"}, run_id="order-1")
+    await live.orchestrator.emit(order)
+    await until(lambda: waits_for_payment(live, "order-1"))
+    await live.orchestrator.emit(Event(name="shop/paid", payload={"order": 7}))
+    await live.orchestrator.emit(Event(name="do/broken", run_id="broken-1"))
+    assert (await ended(live, "order-1")).journal.run.state.value == "completed"
+    assert (await ended(live, "broken-1")).journal.run.state.value == "failed"
+
+
+async def waits_for_payment(live: Turnout, run_id: str) -> Any:
+    """Whether an order has come to its wait."""
+    return "event" in (await live.orchestrator.status(run_id)).journal.run.parked_for
