@@ -11,16 +11,17 @@ from turnout_demo.journey import Outcome
 from turnout_demo.ledger import Ledger, Slots
 
 from turnout.cli.adapters import CliDesk
+from turnout.parity.pair_result import PairResult
 from turnout.parity.summary import summary
-from turnout.parity.tally import Compared, Tally
+from turnout.parity.counts import Counts
 
 
 def outcome(slots: Slots) -> Outcome:
     """An outcome whose only pair matches."""
-    tally = Tally()
-    tally.add(Compared(run_id="a", task="t"))
+    counts = Counts()
+    counts.add(PairResult(run_id="a", task="t"))
     at = datetime(2026, 11, 21, tzinfo=UTC)
-    report = summary(tally, store="", checked_at=at, duration_ms=1, ignores=(), warnings=())
+    report = summary(counts, store="", checked_at=at, duration_ms=1, ignores=(), warnings=())
     ledger = Ledger(emitted=1, completed=1, lost=0, doubled=0, slots=slots)
     return Outcome(report=report, ledger=ledger, phases={})
 

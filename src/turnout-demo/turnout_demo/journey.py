@@ -21,9 +21,8 @@ from turnout.model.runs import RunFilter
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.parity.check import check
-from turnout.parity.heads import Bounds
-from turnout.parity.pair import Rules
-from turnout.parity.report import Report
+from turnout.parity.rules import Bounds, Rules
+from turnout.parity.report import ParityReport
 from turnout.stores.artifacts import open_store
 from turnout.stores.sql import open_run_store
 from turnout_demo.client import ServiceClient
@@ -52,7 +51,7 @@ Say = Callable[[str], None]
 class Outcome:
     """What the journey found."""
 
-    report: Report
+    report: ParityReport
     ledger: Ledger
     phases: dict[str, float]
     """Seconds of each phase."""
@@ -124,7 +123,7 @@ class Journey:
         self.say(f"dual: waiting for the shadows on {new}")
         await self._shadowed()
 
-    async def _compare(self) -> Report:
+    async def _compare(self) -> ParityReport:
         if self.planted not in {None, NOISE}:
             assert self.planted is not None
             self.say(f"planting a fault of the kind {self.planted!r} in one shadow")

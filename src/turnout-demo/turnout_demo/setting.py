@@ -13,7 +13,7 @@ from turnout_dev.supervisor import free_port
 
 from turnout.errors import UnknownProvider
 from turnout.model.time import Millis
-from turnout.parity.heads import Bounds
+from turnout.parity.rules import Bounds
 from turnout_demo.tasks import agents
 
 

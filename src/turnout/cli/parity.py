@@ -13,7 +13,7 @@ from turnout.cli.shared import fail
 from turnout.errors import InvalidSettings, TurnoutError
 
 if TYPE_CHECKING:
-    from turnout.parity.report import Report
+    from turnout.parity.report import ParityReport
 
 PIPED = 240
 """Characters of a line that no terminal folds."""
@@ -98,19 +98,19 @@ def _check(
     ignore: list[Path],
     redact: list[str],
     verify_all: bool,
-) -> "Report":
+) -> "ParityReport":
     from turnout.parity.check import check as check_parity
-    from turnout.parity.documents import documents_at
     from turnout.parity.ignores import read_ignores
-    from turnout.parity.pair import Rules
     from turnout.parity.redaction import redaction
+    from turnout.parity.rules import Rules
+    from turnout.parity.user_documents import documents_at
     from turnout.stores.artifacts import open_store
 
     ignores = [each for path in ignore for each in read_ignores(path)]
     which = documents_at(documents, twin=twin) if documents is not None else None
     hidden = redaction(redact)
 
-    async def run() -> "Report":
+    async def run() -> "ParityReport":
         opened = open_store(store, environment)
         try:
             with _progress() as tell:
@@ -146,7 +146,7 @@ def _progress() -> Iterator[Callable[[int], None]]:
         yield lambda seen: status.update(f"comparing… {seen:,} pairs")
 
 
-def _write(report: "Report", *, html: Path | None, junit: Path | None) -> None:
+def _write(report: "ParityReport", *, html: Path | None, junit: Path | None) -> None:
     from turnout.parity.render import render_html, render_junit
 
     if html is not None:
@@ -155,7 +155,7 @@ def _write(report: "Report", *, html: Path | None, junit: Path | None) -> None:
         junit.write_text(render_junit(report), encoding="utf-8")
 
 
-def _print(report: "Report", *, as_json: bool) -> None:
+def _print(report: "ParityReport", *, as_json: bool) -> None:
     from turnout.parity.render import render_json, render_terminal
 
     if as_json:

@@ -1,4 +1,4 @@
-"""Values that look like a clock or a die: two runs of the same code would differ there."""
+"""Values that look like clock times or random ids: two runs of the same code differ there."""
 
 import re
 from typing import Any, Final
@@ -19,21 +19,20 @@ _SECONDS: Final = (1e9, 4.2e9)
 
 
 def looks_like_noise(primary: Any, shadow: Any) -> bool:
-    """Tell whether both values are clock times, or both random ids, of the same shape."""
+    """Whether both values are clock times, or both random ids, of the same shape."""
     if isinstance(primary, str) and isinstance(shadow, str):
-        return _both(_CLOCK, primary, shadow) or _both(_RANDOM, primary, shadow)
+        return _alike(_CLOCK, primary, shadow) or _alike(_RANDOM, primary, shadow)
     if type(primary) in {int, float} and type(shadow) in {int, float}:
         return _epoch(primary) and _epoch(shadow)
     return False
 
 
-def _both(pattern: re.Pattern[str], primary: str, shadow: str) -> bool:
-    """Tell whether the texts are equal but for what the pattern finds in both."""
+def _alike(pattern: re.Pattern[str], primary: str, shadow: str) -> bool:
+    """Whether the texts are equal but for what the pattern finds in both."""
     if len(primary) > 4096 or len(shadow) > 4096:  # noqa: PLR2004 (noise is short)
         return False
-    rest, found = pattern.subn("\0", primary)
-    other, count = pattern.subn("\0", shadow)
-    return found == count > 0 and rest == other
+    remainder, count = pattern.subn("\0", primary)
+    return count > 0 and (remainder, count) == pattern.subn("\0", shadow)
 
 
 def _epoch(value: float) -> bool:

@@ -1,4 +1,4 @@
-"""How many runs of one concurrency key were under way at once, from start and end events."""
+"""How many runs of one concurrency key ran at once, counted from their starts and ends."""
 
 from array import array
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class ConcurrencySlot:
     """What one side of one run held: from when to when (ms), under which key and limit."""
 
     task: str
@@ -30,8 +30,8 @@ class Excess:
 
 
 @dataclass(slots=True)
-class _Line:
-    """All that is kept of one key on one side: two numbers, a limit and a name per slot."""
+class _KeyHistory:
+    """All slots of one key on one side, by column: about 120 bytes a slot."""
 
     starts: "array[float]" = field(default_factory=lambda: array("d"))
     ends: "array[float]" = field(default_factory=lambda: array("d"))
@@ -41,44 +41,48 @@ class _Line:
 
 @dataclass(slots=True)
 class Overlaps:
-    """Collects slots as pairs stream by; about 120 bytes a slot are kept."""
+    """Collects slots while pairs stream by."""
 
-    lines: dict[tuple[str, str, str], _Line] = field(default_factory=dict)
+    histories: dict[tuple[str, str, str], _KeyHistory] = field(default_factory=dict)
 
-    def add(self, run_id: str, side: str, slot: Slot) -> None:
+    def add(self, run_id: str, side: str, slot: ConcurrencySlot) -> None:
         """Take note of one slot."""
-        line = self.lines.setdefault((side, slot.task, slot.key), _Line())
-        line.starts.append(slot.start_ms)
-        line.ends.append(slot.end_ms)
-        line.limits.append(slot.limit)
-        line.runs.append(run_id)
+        history = self.histories.get((side, slot.task, slot.key))
+        if history is None:
+            history = self.histories[side, slot.task, slot.key] = _KeyHistory()
+        history.starts.append(slot.start_ms)
+        history.ends.append(slot.end_ms)
+        history.limits.append(slot.limit)
+        history.runs.append(run_id)
 
     def excesses(self) -> Iterator[Excess]:
         """Name every slot that was taken while its key was full.
 
-        A slot given up in the very millisecond in which another is taken is free; one that ends
-        before it starts holds nothing.
+        A slot that is given up in the millisecond in which another is taken is free. A slot that
+        ends before it starts holds nothing.
         """
-        for (side, task, key), line in sorted(self.lines.items()):
-            for index, at_once in _over(line):
+        for (side, task, key), history in sorted(self.histories.items()):
+            for index, at_once in _excesses_of(history):
                 yield Excess(
-                    run_id=line.runs[index],
+                    run_id=history.runs[index],
                     side=side,
                     task=task,
                     key=key,
-                    limit=line.limits[index],
+                    limit=history.limits[index],
                     at_once=at_once,
-                    start_ms=line.starts[index],
+                    start_ms=history.starts[index],
                 )
 
 
-def _over(line: _Line) -> Iterator[tuple[int, int]]:
-    held = [index for index in range(len(line.runs)) if line.ends[index] > line.starts[index]]
-    starting = sorted(held, key=line.starts.__getitem__)
-    ending = sorted(line.ends[index] for index in held)
-    done = 0
-    for begun, index in enumerate(starting, start=1):
-        while ending[done] <= line.starts[index]:
-            done += 1
-        if begun - done > line.limits[index]:
-            yield index, begun - done
+def _excesses_of(history: _KeyHistory) -> Iterator[tuple[int, int]]:
+    """Sweep over the starts; give the index and the number of runs at once where it is too high."""
+    lasting = [
+        index for index in range(len(history.runs)) if history.ends[index] > history.starts[index]
+    ]
+    ends = sorted(history.ends[index] for index in lasting)
+    ended = 0
+    for begun, index in enumerate(sorted(lasting, key=history.starts.__getitem__), start=1):
+        while ends[ended] <= history.starts[index]:
+            ended += 1
+        if begun - ended > history.limits[index]:
+            yield index, begun - ended

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from turnout.model.documents import Source
+
 
 class Verdict(StrEnum):
     """What the evidence says."""
@@ -47,18 +49,7 @@ class Kind(StrEnum):
     """An artifact that cannot be believed: corrupt, cut short, foreign, too large, changed."""
 
 
-class Source(StrEnum):
-    """Where a compared value comes from."""
-
-    PROVIDER = "provider"
-    """Observed at the provider: its API, its trace, or when and how it called."""
-    OURS = "ours"
-    """Recorded by the driver while it ran."""
-    CONSTRUCTION = "by construction"
-    """Handed from the primary to the shadow: equal values prove nothing."""
-
-
-class Outcome(StrEnum):
+class PairOutcome(StrEnum):
     """What became of one pair."""
 
     MATCHED = "matched"
@@ -66,13 +57,13 @@ class Outcome(StrEnum):
     IGNORED = "ignored"
 
 
-class Model(BaseModel):
+class ReportPart(BaseModel):
     """A part of the result: frozen, and complete as declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Difference(Model):
+class Difference(ReportPart):
     """One difference of one pair."""
 
     run_id: str
@@ -95,7 +86,7 @@ class Difference(Model):
     """The declared ignore that took this difference out of the verdict."""
 
 
-class TaskCount(Model):
+class TaskCount(ReportPart):
     """The pairs of one task."""
 
     pairs: int = 0
@@ -115,7 +106,7 @@ class TaskCount(Model):
     """Median."""
 
 
-class FieldCount(Model):
+class FieldCount(ReportPart):
     """How often one field was compared, and on what ground."""
 
     source: Source
@@ -124,7 +115,7 @@ class FieldCount(Model):
     not_tested: int = 0
 
 
-class SetAside(Model):
+class SetAside(ReportPart):
     """A pair that was counted and not compared."""
 
     run_id: str
@@ -133,7 +124,7 @@ class SetAside(Model):
     reason: str
 
 
-class IgnoreUse(Model):
+class IgnoreUse(ReportPart):
     """A declared ignore, and what it did in this check."""
 
     path: str
@@ -146,7 +137,7 @@ class IgnoreUse(Model):
     pairs: int = 0
 
 
-class Timing(Model):
+class Timing(ReportPart):
     """A sample of overheads, for charts."""
 
     run_id: str
@@ -155,7 +146,7 @@ class Timing(Model):
     shadow_ms: float
 
 
-class Report(Model):
+class ParityReport(ReportPart):
     """The result of one check.
 
     `pairs` = `matched` + `mismatched` + `ignored`; `missing` is a part of `mismatched`; `late`,

@@ -6,12 +6,12 @@ from datetime import datetime
 from math import ceil, log
 from typing import Final
 
+from turnout.parity.counts import Counts
 from turnout.parity.ignores import Ignore
-from turnout.parity.report import IgnoreUse, Report, TaskCount, Verdict
-from turnout.parity.tally import Tally
+from turnout.parity.report import IgnoreUse, ParityReport, TaskCount, Verdict
 
 AIM: Final = 0.99
-"""The match rate that a report says the way to."""
+"""The match rate for which a report says how many more clean pairs are needed."""
 
 _SUMMED = (
     "pairs",
@@ -26,7 +26,7 @@ _SUMMED = (
 )
 
 
-def verdict(counts: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]]:
+def verdict(sums: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]]:
     """Decide without gates: any mismatch fails, and nothing compared proves nothing.
 
     A window's record that cannot be believed comes first: it may have put aside what differs.
@@ -34,32 +34,32 @@ def verdict(counts: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]
     if unusable:
         return Verdict.INCONCLUSIVE, [
             "the window's own record cannot be believed",
-            f"{counts['mismatched']:,} of {counts['pairs']:,} pairs do not match",
+            f"{sums['mismatched']:,} of {sums['pairs']:,} pairs do not match",
         ]
-    if counts["mismatched"]:
-        reason = f"{counts['mismatched']:,} of {counts['pairs']:,} pairs do not match"
+    if sums["mismatched"]:
+        reason = f"{sums['mismatched']:,} of {sums['pairs']:,} pairs do not match"
         return Verdict.FAIL, [reason]
-    if not counts["pairs"]:
+    if not sums["pairs"]:
         return Verdict.INCONCLUSIVE, ["no pair was found to compare"]
-    if not counts["matched"]:
+    if not sums["matched"]:
         return Verdict.INCONCLUSIVE, [
             "every pair differs where differences are declared as ignored"
         ]
-    clean = counts["matched"]
-    no_mismatch = f"no mismatch in {counts['pairs']:,} pair{'s' * (counts['pairs'] != 1)}"
-    if counts["ignored"]:
+    clean = sums["matched"]
+    no_mismatch = f"no mismatch in {sums['pairs']:,} pair{'s' * (sums['pairs'] != 1)}"
+    if sums["ignored"]:
         no_mismatch += f"; {clean:,} match in everything"
-    return Verdict.PASS, [no_mismatch, how_much_it_shows(clean)]
+    return Verdict.PASS, [no_mismatch, statistical_strength(clean)]
 
 
-def how_much_it_shows(clean: int) -> str:
+def statistical_strength(clean: int) -> str:
     """Say what so many clean pairs prove by their number alone, and how many prove 99 %."""
     shown = shown_rate(clean)
     # Rounded down: a report must not claim more than its pairs show.
-    told = f"that many alone show a match rate of at least {int(shown * 1000) / 10:.1f} %"
-    more = pairs_for(AIM) - clean
-    goal = f"; {more:,} more clean pairs show {AIM:.0%}".replace("%", " %") if more > 0 else ""
-    return f"{told} with 95 % confidence{goal}"
+    rate = f"that many alone show a match rate of at least {int(shown * 1000) / 10:.1f} %"
+    needed = pairs_for(AIM) - clean
+    goal = f"; {needed:,} more clean pairs show {AIM:.0%}".replace("%", " %") if needed > 0 else ""
+    return f"{rate} with 95 % confidence{goal}"
 
 
 def pairs_for(rate: float) -> int:
@@ -73,7 +73,7 @@ def shown_rate(clean: int) -> float:
 
 
 def summary(
-    tally: Tally,
+    counts: Counts,
     *,
     store: str,
     checked_at: datetime,
@@ -81,64 +81,64 @@ def summary(
     ignores: Sequence[Ignore],
     warnings: Sequence[str],
     hints: Sequence[str] = (),
-) -> Report:
+) -> ParityReport:
     """Write the report of everything that was counted."""
-    tally.fold()
-    tasks = tally.task_counts()
-    counts = _sum(tasks)
-    found, reasons = verdict(counts, unusable=bool(tally.totals["unusable"]))
-    uses = _uses(tally, ignores, checked_at)
-    return Report(
-        verdict=found,
-        reasons=[*reasons, *_details(counts, tasks), *hints],
+    tasks = counts.task_counts()
+    sums = _sums(tasks)
+    decision, reasons = verdict(sums, unusable=bool(counts.totals["unusable"]))
+    uses = _uses(counts, ignores, checked_at)
+    return ParityReport(
+        verdict=decision,
+        reasons=[*reasons, *_details(sums, tasks), *hints],
         store=store,
         checked_at=checked_at,
         duration_ms=round(duration_ms, 3),
-        **{name: counts[name] for name in _SUMMED},
-        single=tally.totals["single"],
-        documents=tally.totals["documents"],
-        fetched=tally.totals["fetched"],
-        verified=tally.totals["verified"],
-        fields=tally.field_counts(),
+        **{name: sums[name] for name in _SUMMED},
+        single=counts.totals["single"],
+        documents=counts.totals["documents"],
+        fetched=counts.totals["fetched"],
+        verified=counts.totals["verified"],
+        fields=counts.field_counts(),
         tasks=tasks,
-        differences=tally.listed,
-        differences_total=tally.per_kind.total(),
-        set_aside=tally.set_aside,
+        differences=counts.listed,
+        differences_total=counts.per_kind.total(),
+        set_aside=counts.set_aside,
         ignores=uses,
-        timings=tally.sample(),
-        junk=tally.totals["junk"],
-        warnings=[*warnings, *_warnings(tally, uses)],
-        providers={side: sorted(names) for side, names in sorted(tally.providers.items())},
+        timings=counts.sample(),
+        junk=counts.totals["junk"],
+        warnings=[*warnings, *_warnings(counts, uses)],
+        providers={side: sorted(names) for side, names in sorted(counts.providers.items())},
     )
 
 
-def _sum(tasks: dict[str, TaskCount]) -> Counter[str]:
-    counts: Counter[str] = Counter()
+def _sums(tasks: dict[str, TaskCount]) -> Counter[str]:
+    sums: Counter[str] = Counter()
     for task in tasks.values():
-        counts.update({name: getattr(task, name) for name in _SUMMED})
-    return counts
+        sums.update({name: getattr(task, name) for name in _SUMMED})
+    return sums
 
 
-def _details(counts: Counter[str], tasks: dict[str, TaskCount]) -> list[str]:
+def _details(sums: Counter[str], tasks: dict[str, TaskCount]) -> list[str]:
     """Say what else a reader of the verdict must know."""
     kinds: Counter[str] = Counter()
     for task in tasks.values():
         kinds.update({str(kind): count for kind, count in task.kinds.items()})
-    said: list[str] = []
+    details: list[str] = []
     if kinds:
-        said.append("pairs by kind: " + ", ".join(f"{k} {n:,}" for k, n in kinds.most_common()))
-    if counts["ignored"]:
-        said.append(f"only declared differences: {counts['ignored']:,} pairs, counted as ignored")
-    if counts["late"] or counts["not_comparable"]:
-        said.append(
-            f"not compared: {counts['late']:,} late, {counts['not_comparable']:,} not comparable"
+        numbers = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
+        details.append(f"pairs by kind: {numbers}")
+    if ignored := sums["ignored"]:
+        details.append(f"only declared differences: {ignored:,} pairs, counted as ignored")
+    if sums["late"] or sums["not_comparable"]:
+        details.append(
+            f"not compared: {sums['late']:,} late, {sums['not_comparable']:,} not comparable"
         )
-    if due := counts["not_due"]:
-        said.append(f"not compared yet: {due:,} whose shadow is not due yet or on its way")
-    return said
+    if due := sums["not_due"]:
+        details.append(f"not compared yet: {due:,} whose shadow is not due yet or on its way")
+    return details
 
 
-def _uses(tally: Tally, ignores: Sequence[Ignore], at: datetime) -> list[IgnoreUse]:
+def _uses(counts: Counts, ignores: Sequence[Ignore], at: datetime) -> list[IgnoreUse]:
     return [
         IgnoreUse(
             path=ignore.path,
@@ -146,24 +146,24 @@ def _uses(tally: Tally, ignores: Sequence[Ignore], at: datetime) -> list[IgnoreU
             owner=ignore.owner,
             expires=ignore.expires.isoformat(),
             expired=ignore.expired(at.date()),
-            differences=tally.ignore_uses[(ignore.path, "differences")],
-            pairs=tally.ignore_uses[(ignore.path, "pairs")],
+            differences=counts.ignore_uses[(ignore.path, "differences")],
+            pairs=counts.ignore_uses[(ignore.path, "pairs")],
         )
         for ignore in ignores
     ]
 
 
-def _warnings(tally: Tally, uses: Sequence[IgnoreUse]) -> list[str]:
-    said = [
+def _warnings(counts: Counts, uses: Sequence[IgnoreUse]) -> list[str]:
+    warnings = [
         f"the ignore {use.path} expired on {use.expires} and was not applied; ask {use.owner}"
         for use in uses
         if use.expired
     ]
-    said += [
+    warnings += [
         f"the ignore {use.path} met no difference; it can be removed"
         for use in uses
         if not use.expired and not use.differences
     ]
-    if junk := tally.totals["junk"]:
-        said.append(f"{junk:,} names under runs/ belong to no run and were passed over")
-    return said
+    if junk := counts.totals["junk"]:
+        warnings.append(f"{junk:,} names under runs/ belong to no run and were passed over")
+    return warnings

@@ -14,7 +14,7 @@ from turnout.errors import ArtifactInvalid, ArtifactMissing, InvalidJson, TooLar
 from turnout.model.canonical import parse
 from turnout.model.time import Millis, as_datetime
 from turnout.parity.report import SetAside
-from turnout.ports.artifact_store import ReadsArtifacts
+from turnout.ports.artifact_store import Gets
 
 WINDOW_KEY: Final = "parity-window.json"
 
@@ -28,11 +28,11 @@ class Span(BaseModel):
     since: AwareDatetime
     until: AwareDatetime | None = None
     lag_ms: Annotated[int, Field(ge=0)] | None = None
-    """How long after its primary's emit a shadow is due; without it none is waited for."""
+    """How long after its primary's emit a shadow is due; without it no shadow is awaited."""
 
 
-class Aside(BaseModel):
-    """One run that the dual run itself put aside."""
+class DeclaredAside(BaseModel):
+    """One run that the dual run itself set aside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,19 +49,19 @@ class WindowDocument(BaseModel):
     schema_id: Annotated[Literal["turnout/parity-window@1"], Field(alias="schema")]
     spans: tuple[Span, ...] | None = None
     """Runs emitted outside all of them need no twin; null where every run needs one."""
-    set_aside: tuple[Aside, ...] = ()
+    set_aside: tuple[DeclaredAside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The same, ready to be asked."""
+class DualRunWindow:
+    """`parity-window.json`, ready for questions."""
 
     spans: tuple[Span, ...] | None = None
     set_aside: Mapping[str, SetAside] = field(default_factory=dict)
     unknown: bool = False
-    """The record cannot be believed, so that nobody can tell which runs need a twin."""
+    """The document cannot be believed, so that nobody can tell which runs need a twin."""
     absent: bool = False
-    """There is no record."""
+    """There is no such document."""
 
     def needs_twin(self, task: str, emitted_at: datetime) -> bool:
         """Tell whether a run was emitted to both sides."""
@@ -86,7 +86,7 @@ class Window:
         ]
 
 
-async def read_window(store: ReadsArtifacts) -> Window:
+async def read_window(store: Gets) -> DualRunWindow:
     """Read the window; a store without one is one where every run needs a twin.
 
     `ArtifactInvalid` names what is wrong: without the window nothing could be believed.
@@ -94,7 +94,7 @@ async def read_window(store: ReadsArtifacts) -> Window:
     try:
         raw = (await store.get(WINDOW_KEY)).body
     except ArtifactMissing:
-        return Window(absent=True)
+        return DualRunWindow(absent=True)
     except TooLarge as error:
         raise ArtifactInvalid(str(error)) from None
     try:
@@ -106,10 +106,10 @@ async def read_window(store: ReadsArtifacts) -> Window:
         first = error.errors(include_url=False, include_input=False)[0]
         place = "/" + "/".join(map(str, first["loc"]))
         raise ArtifactInvalid(f"{WINDOW_KEY} at {place}: {first['msg']}", pointer=place) from None
-    return Window(
+    return DualRunWindow(
         spans=document.spans,
         set_aside={
-            each.run_id: SetAside(run_id=each.run_id, why=each.why, reason=each.reason)
-            for each in document.set_aside
+            entry.run_id: SetAside(run_id=entry.run_id, why=entry.why, reason=entry.reason)
+            for entry in document.set_aside
         },
     )

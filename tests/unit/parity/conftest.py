@@ -18,7 +18,7 @@ from turnout.model.artifacts import (
     value_entry,
 )
 from turnout.parity.check import check
-from turnout.parity.report import Report
+from turnout.parity.report import ParityReport
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
 
@@ -211,7 +211,7 @@ class Shelf:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
 
-    async def check(self, **options: Any) -> Report:
+    async def check(self, **options: Any) -> ParityReport:
         return await check(self.store, **options)
 
 

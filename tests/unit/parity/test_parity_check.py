@@ -7,14 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from turnout.parity.heads import Bounds
-from turnout.parity.pair import Rules
-from turnout.parity.report import Kind, Report, Source, Verdict
+from turnout.parity.counts import KIND_LIMIT
+from turnout.parity.report import Kind, ParityReport, Source, Verdict
+from turnout.parity.rules import Bounds, Rules
 from turnout.parity.summary import shown_rate
-from turnout.parity.tally import MOST_PER_KIND
 
 
-def told(report: Report) -> list[tuple[Kind, str | None, str, str]]:
+def told(report: ParityReport) -> list[tuple[Kind, str | None, str, str]]:
     """List the differences by kind, step, document and pointer."""
     return [(d.kind, d.step, d.artifact, d.pointer) for d in report.differences]
 
@@ -434,11 +433,11 @@ async def test_ids_that_start_alike_are_not_mixed_up(shelf: Any, run_spec: Any) 
 
 async def test_the_list_of_differences_is_bounded_and_the_counts_are_not(shelf: Any) -> None:
     """What is cut is said by the total."""
-    most = MOST_PER_KIND + 20
+    most = KIND_LIMIT + 20
     values = [list(range(most)), list(range(1, most + 1))]
     shelf.pair("a", result=values[0], shadow={"result": values[1]})
     report = await shelf.check()
-    assert len(report.differences) == MOST_PER_KIND
+    assert len(report.differences) == KIND_LIMIT
     assert report.differences_total == most
 
 

@@ -12,14 +12,14 @@ from rich.console import Console
 
 from turnout.parity.redaction import redaction
 from turnout.parity.render import render_html, render_json, render_junit, render_terminal
-from turnout.parity.report import Report
+from turnout.parity.report import ParityReport
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVIL = "</pre></details><script>alert(1)</script>\x1b[2J\u202egnp\" onload='x'"
 
 
 @pytest.fixture
-async def report(shelf: Any, spec: Any) -> Report:
+async def report(shelf: Any, spec: Any) -> ParityReport:
     """Check a store with something of everything."""
     for number in range(10):
         shelf.pair(f"run-{number}", overhead_ms=number * 7, shadow={"overhead_ms": 60})
@@ -29,11 +29,11 @@ async def report(shelf: Any, spec: Any) -> Report:
     shelf.pair("secret", shadow={"result": {"password": "hunter2", "note": "tok_12345"}})
     shelf.pair("late", not_comparable="late")
     hidden = redaction([r"tok_\d+"])
-    found: Report = await shelf.check(now=NOW, redaction=hidden, name="/data")
+    found: ParityReport = await shelf.check(now=NOW, redaction=hidden, name="/data")
     return found
 
 
-def test_json_holds_what_is_documented(report: Report) -> None:
+def test_json_holds_what_is_documented(report: ParityReport) -> None:
     """The names that others read."""
     told = json.loads(render_json(report))
     assert told["verdict"] == "FAIL"
@@ -45,10 +45,10 @@ def test_json_holds_what_is_documented(report: Report) -> None:
         *("run_id", "artifact", "step", "pointer", "kind", "primary", "shadow", "source", "label"),
     }
     assert set(told["tasks"]["agent-run"]) >= {"pairs", "matched", "mismatched"}
-    assert Report.model_validate_json(render_json(report)) == report
+    assert ParityReport.model_validate_json(render_json(report)) == report
 
 
-def test_the_page_needs_nothing_and_loads_nothing(report: Report) -> None:
+def test_the_page_needs_nothing_and_loads_nothing(report: ParityReport) -> None:
     """No script, no address, no file: it works offline, for ever."""
     page = render_html(report)
     assert not re.search(r"(?i)<script|<link|<img|<iframe|@import|url\(|\ssrc=|\shref=", page)
@@ -56,7 +56,7 @@ def test_the_page_needs_nothing_and_loads_nothing(report: Report) -> None:
     assert page.count("<svg") >= 4
 
 
-def test_hostile_texts_are_shown_and_not_obeyed(report: Report) -> None:
+def test_hostile_texts_are_shown_and_not_obeyed(report: ParityReport) -> None:
     """Markup is escaped; characters that steer a terminal or turn text around are written out."""
     page = render_html(report)
     assert "&lt;script&gt;alert(1)" in page
@@ -69,19 +69,19 @@ def test_hostile_texts_are_shown_and_not_obeyed(report: Report) -> None:
     assert "\u202e" not in text
 
 
-def test_secrets_reach_no_report(report: Report) -> None:
+def test_secrets_reach_no_report(report: ParityReport) -> None:
     """Neither by their name nor by a declared pattern, nor through an explanation."""
     for text in (render_json(report), render_html(report), render_junit(report)):
         assert "hunter2" not in text
         assert "tok_12345" not in text
 
 
-def test_every_difference_is_on_the_page(report: Report) -> None:
+def test_every_difference_is_on_the_page(report: ParityReport) -> None:
     """One click each."""
     assert render_html(report).count('<details class="difference">') == report.differences_total
 
 
-def test_junit_fails_the_task_and_the_verdict(report: Report) -> None:
+def test_junit_fails_the_task_and_the_verdict(report: ParityReport) -> None:
     """A CI server sees which task failed, and that the whole failed."""
     suite = ET.fromstring(render_junit(report))
     failed = {case.get("name") for case in suite if case.find("failure") is not None}

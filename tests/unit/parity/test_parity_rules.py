@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from turnout.errors import InvalidSettings
 from turnout.model.artifacts import StepEntry
 from turnout.parity.noise import looks_like_noise
-from turnout.parity.order import first_difference, shape
-from turnout.parity.overlap import Overlaps, Slot
+from turnout.parity.overlap import ConcurrencySlot, Overlaps
 from turnout.parity.pairing import pairs
 from turnout.parity.redaction import HIDDEN, Redaction, redaction
 from turnout.parity.report import Difference, Kind, Source
+from turnout.parity.step_order import first_difference, shape
 
 
 def entries(*steps: tuple[str, str]) -> list[StepEntry]:
@@ -113,8 +113,8 @@ def test_the_run_that_came_too_early_is_named() -> None:
     assert [(e.run_id, e.at_once) for e in overlaps.excesses()] == [("early", 2)]
 
 
-def _slot(start: float, end: float, limit: int) -> Slot:
-    return Slot(task="t", key="k", limit=limit, start_ms=start, end_ms=end)
+def _slot(start: float, end: float, limit: int) -> ConcurrencySlot:
+    return ConcurrencySlot(task="t", key="k", limit=limit, start_ms=start, end_ms=end)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from turnout.parity.report import Report, TaskCount, Timing
+from turnout.parity.report import ParityReport, TaskCount, Timing
 
 OUTCOMES: Final = ("matched", "mismatched", "ignored", "late", "not_comparable", "not_due")
 WIDTH: Final = 640.0
@@ -73,7 +73,7 @@ class Histogram:
     zero: float
 
 
-def outcome_bar(counts: Report | TaskCount, *, width: float = 100.0) -> list[Bar]:
+def outcome_bar(counts: ParityReport | TaskCount, *, width: float = 100.0) -> list[Bar]:
     """Split a bar among the outcomes; what there is at all stays visible."""
     numbers = {name: getattr(counts, name) for name in OUTCOMES}
     total = sum(numbers.values())

@@ -5,14 +5,14 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from turnout.parity.render.plain import in_line
-from turnout.parity.report import Difference, Kind, Report, TaskCount, Verdict
+from turnout.parity.report import Difference, Kind, ParityReport, TaskCount, Verdict
 
 MOST_LINES: Final = 50
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_junit(report: Report) -> str:
+def render_junit(report: ParityReport) -> str:
     """Write one test case per task, failed where a pair is mismatched, and one for the verdict."""
     suite = ET.Element("testsuite", name="turnout parity")
     suite.set("timestamp", report.checked_at.isoformat(timespec="seconds"))
@@ -39,7 +39,7 @@ def _task_case(suite: ET.Element, name: str, task: TaskCount, found: list[Differ
         ET.SubElement(case, "skipped", message="no pair was matched or mismatched")
 
 
-def _verdict_case(suite: ET.Element, report: Report) -> None:
+def _verdict_case(suite: ET.Element, report: ParityReport) -> None:
     case = ET.SubElement(suite, "testcase", classname="turnout.parity", name="verdict")
     reason = _text("; ".join(report.reasons))
     if report.verdict is Verdict.FAIL:

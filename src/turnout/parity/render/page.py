@@ -5,9 +5,9 @@ from typing import Any, Final
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from turnout.parity.counts import UNKNOWN_TASK
 from turnout.parity.render import charts
-from turnout.parity.report import Difference, Kind, Report
-from turnout.parity.tally import UNKNOWN_TASK
+from turnout.parity.report import Difference, Kind, ParityReport
 
 MOST_PER_KIND: Final = 200
 """Differences of one kind on the page; the cut is said, and all are counted."""
@@ -17,7 +17,7 @@ MOST_WORST: Final = 8
 MOST_SET_ASIDE: Final = 200
 
 
-def render_html(report: Report, *, slow_ms: float = 5_000) -> str:
+def render_html(report: ParityReport, *, slow_ms: float = 5_000) -> str:
     """Draw the page. Every text of the report is escaped; the page may load nothing."""
     environment = Environment(
         loader=PackageLoader("turnout.parity.render", "."),
@@ -42,17 +42,17 @@ def render_html(report: Report, *, slow_ms: float = 5_000) -> str:
     )
 
 
-def _tasks(report: Report) -> list[tuple[str, Any]]:
+def _tasks(report: ParityReport) -> list[tuple[str, Any]]:
     return sorted(report.tasks.items(), key=lambda item: -item[1].mismatched)[:MOST_TASKS]
 
 
-def _worst(report: Report) -> list[tuple[str, Any, float]]:
+def _worst(report: ParityReport) -> list[tuple[str, Any, float]]:
     bad = [(name, task) for name, task in _tasks(report) if task.mismatched]
     shares = [(name, task, task.mismatched / task.pairs) for name, task in bad if task.pairs]
     return sorted(shares, key=lambda item: (-item[2], -item[1].mismatched))[:MOST_WORST]
 
 
-def _groups(report: Report) -> list[dict[str, Any]]:
+def _groups(report: ParityReport) -> list[dict[str, Any]]:
     """Group what is listed by kind, in the order of the kinds; declared ignores come last."""
     groups: list[dict[str, Any]] = []
     for ignored in (False, True):

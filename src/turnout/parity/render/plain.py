@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 import orjson
 
-from turnout.parity.report import Difference, Kind, Report
+from turnout.parity.report import Difference, Kind, ParityReport
 
 
-def render_json(report: Report) -> str:
+def render_json(report: ParityReport) -> str:
     """Write the documented result."""
     return report.model_dump_json(indent=2)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnout.parity.render.plain import in_line
-from turnout.parity.report import Difference, Kind, Report, Verdict
+from turnout.parity.report import Difference, Kind, ParityReport, Verdict
 
 MOST_DIFFERENCES: Final = 20
 _COLOURS: Final = {
@@ -23,7 +23,7 @@ _COUNTS: Final = [
 _ALWAYS: Final = {"pairs", "matched", "mismatched"}
 
 
-def render_terminal(report: Report) -> RenderableType:
+def render_terminal(report: ParityReport) -> RenderableType:
     """Lay out verdict, tasks, the first differences and what was not tested."""
     parts: list[RenderableType] = [_headline(report)]
     if report.providers:
@@ -38,14 +38,14 @@ def render_terminal(report: Report) -> RenderableType:
     return Group(*parts)
 
 
-def _headline(report: Report) -> Text:
+def _headline(report: ParityReport) -> Text:
     line = Text()
     line.append(f" {report.verdict} ", style=_COLOURS[report.verdict])
     line.append(f"  {_plain('; '.join(report.reasons))}")
     return line
 
 
-def _tasks(report: Report) -> Table:
+def _tasks(report: ParityReport) -> Table:
     """Lay out the tasks; counts that are zero throughout take no column."""
     shown = [name for name in _COUNTS if name in _ALWAYS or getattr(report, name)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -63,7 +63,7 @@ def _tasks(report: Report) -> Table:
     return table
 
 
-def _differences(report: Report) -> Table:
+def _differences(report: ParityReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [d for d in report.differences if d.ignored_by is None][:MOST_DIFFERENCES]
     table.title = f"differences: {len(shown)} of {report.differences_total}"
@@ -91,7 +91,7 @@ def _cells(each: Difference) -> tuple[str, ...]:
     return (kind, each.run_id, each.step or "", where, *sides)
 
 
-def _footer(report: Report) -> Text:
+def _footer(report: ParityReport) -> Text:
     seconds = report.duration_ms / 1000
     parts = [
         f"{report.pairs} pairs in {seconds:.1f} s",

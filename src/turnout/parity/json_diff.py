@@ -6,13 +6,13 @@ deeply nested document costs memory and never the stack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 KEYS: Final = ("step_id", "step", "id", "key", "name", "number")
 """Fields by which a list of objects is aligned, the first that every object carries wins."""
 
-MOST_DEPTH: Final = 200
+DEPTH_LIMIT: Final = 200
 """Deeper than this a subtree is compared as a whole."""
 
 
@@ -29,7 +29,7 @@ ABSENT: Final = _Absent()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class JsonChange:
     """One place where two documents differ.
 
     `pointer` is an RFC 6901 JSON Pointer that holds in the primary's document where the value
@@ -42,25 +42,29 @@ class Change:
     reordered: bool = False
     """The same keyed objects in another order; both values are the lists of keys."""
 
+    def below(self, pointer: str) -> "JsonChange":
+        """The same change in a document that holds these two under `pointer`."""
+        return replace(self, pointer=pointer + self.pointer)
+
 
 _Pairs = Iterator[tuple[str, Any, Any]]
 
 
 def differences(
-    primary: Any, shadow: Any, *, keys: Sequence[str] = KEYS, most: int = 1000
-) -> list[Change]:
-    """Compare two parsed JSON documents; at most `most` changes, in document order."""
-    found: list[Change] = []
+    primary: Any, shadow: Any, *, keys: Sequence[str] = KEYS, limit: int = 1000
+) -> list[JsonChange]:
+    """Compare two parsed JSON documents; at most `limit` changes, in document order."""
+    changes: list[JsonChange] = []
     # Iterators, not lists: what is never looked at takes no memory.
     waiting: list[_Pairs] = [iter([("", primary, shadow)])]
-    while waiting and len(found) < most:
+    while waiting and len(changes) < limit:
         following = next(waiting[-1], None)
         if following is None:
             waiting.pop()
         else:
             pointer, a, b = following
-            waiting.append(_compare(pointer, a, b, keys, found))
-    return found[:most]
+            waiting.append(_compare(pointer, a, b, keys, changes))
+    return changes[:limit]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -101,18 +105,20 @@ def resolve(document: Any, pointer: str) -> Any:
     return document
 
 
-def _compare(pointer: str, a: Any, b: Any, keys: Sequence[str], found: list[Change]) -> _Pairs:
+def _compare(
+    pointer: str, a: Any, b: Any, keys: Sequence[str], changes: list[JsonChange]
+) -> _Pairs:
     if a is b:
         return
-    if type(a) is type(b) and pointer.count("/") < MOST_DEPTH:
+    if type(a) is type(b) and pointer.count("/") < DEPTH_LIMIT:
         if isinstance(a, dict):
             yield from _objects(pointer, a, b)
             return
         if isinstance(a, list):
-            yield from _lists(pointer, a, b, keys, found)
+            yield from _lists(pointer, a, b, keys, changes)
             return
     if not same(a, b):
-        found.append(Change(pointer=pointer, primary=a, shadow=b))
+        changes.append(JsonChange(pointer=pointer, primary=a, shadow=b))
 
 
 def _objects(pointer: str, a: dict[str, Any], b: dict[str, Any]) -> _Pairs:
@@ -121,22 +127,24 @@ def _objects(pointer: str, a: dict[str, Any], b: dict[str, Any]) -> _Pairs:
 
 
 def _lists(
-    pointer: str, a: list[Any], b: list[Any], keys: Sequence[str], found: list[Change]
+    pointer: str, a: list[Any], b: list[Any], keys: Sequence[str], changes: list[JsonChange]
 ) -> _Pairs:
     key = _key_of(a, b, keys)
     if key is None:
         yield from _by_index(pointer, a, b)
         return
-    ours = {item[key]: (index, item) for index, item in enumerate(a)}
-    theirs = {item[key]: (index, item) for index, item in enumerate(b)}
-    shared = [name for name in ours if name in theirs]
-    other = [name for name in theirs if name in ours]
-    if shared != other:
-        found.append(Change(pointer=pointer, primary=shared, shadow=other, reordered=True))
-    for name, (index, item) in ours.items():
-        yield f"{pointer}/{index}", item, theirs[name][1] if name in theirs else ABSENT
-    for name, (index, item) in theirs.items():
-        if name not in ours:
+    left = {item[key]: (index, item) for index, item in enumerate(a)}
+    right = {item[key]: (index, item) for index, item in enumerate(b)}
+    left_order = [name for name in left if name in right]
+    right_order = [name for name in right if name in left]
+    if left_order != right_order:
+        changes.append(
+            JsonChange(pointer=pointer, primary=left_order, shadow=right_order, reordered=True)
+        )
+    for name, (index, item) in left.items():
+        yield f"{pointer}/{index}", item, right[name][1] if name in right else ABSENT
+    for name, (index, item) in right.items():
+        if name not in left:
             yield f"{pointer}/{index}", ABSENT, item
 
 
@@ -159,18 +167,18 @@ def _key_of(a: list[Any], b: list[Any], keys: Sequence[str]) -> str | None:
     if not a or not b:
         return None
     for key in keys:
-        ours = _identities(key, a)
-        if ours and ours & _identities(key, b):
+        identities = _identities(key, a)
+        if identities and identities & _identities(key, b):
             return key
     return None
 
 
 def _identities(key: str, items: list[Any]) -> set[str | int]:
     """Collect the values of one field; none at all where it does not identify every item."""
-    seen: set[str | int] = set()
+    identities: set[str | int] = set()
     for item in items:
         value = item.get(key) if isinstance(item, dict) else None
-        if not isinstance(value, str | int) or isinstance(value, bool) or value in seen:
+        if not isinstance(value, str | int) or isinstance(value, bool) or value in identities:
             return set()
-        seen.add(value)
-    return seen
+        identities.add(value)
+    return identities

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.model.canonical import canonical_bytes
-from turnout.parity.differ import ABSENT, differences, escape, resolve, same
+from turnout.parity.json_diff import ABSENT, differences, escape, resolve, same
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text("ab~/", max_size=3)
@@ -93,7 +93,7 @@ def test_a_nested_bomb_neither_recurses_nor_hangs() -> None:
 
 def test_the_number_of_differences_is_bounded() -> None:
     """A document that differs everywhere gives as many differences as asked for, and no more."""
-    assert len(differences(list(range(5_000)), list(range(1, 5_001)), most=10)) == 10
+    assert len(differences(list(range(5_000)), list(range(1, 5_001)), limit=10)) == 10
 
 
 @given(VALUES, VALUES)

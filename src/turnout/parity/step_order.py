@@ -22,8 +22,8 @@ def first_difference(primary: Sequence[StepEntry], shadow: Sequence[StepEntry]) 
     """Find where two orders of the same steps part, as a place in `primary`; None if they agree."""
     if shape(primary) == shape(shadow):
         return None
-    for place, (ours, theirs) in enumerate(zip(primary, shadow, strict=False)):
-        if (ours.step, ours.branch) != (theirs.step, theirs.branch):
+    for place, (entry, twin) in enumerate(zip(primary, shadow, strict=False)):
+        if (entry.step, entry.branch) != (twin.step, twin.branch):
             return place
     return 0
 
@@ -40,7 +40,7 @@ def _pieces(steps: list[_Placed]) -> Iterator[Any]:
             branches: dict[str, list[_Placed]] = {}
             for ((_, branch), *deeper), step in members:
                 branches.setdefault(branch, []).append((deeper, step))
-            yield ("parallel", *sorted((_shape(each) for each in branches.values()), key=repr))
+            yield ("parallel", *sorted(map(_shape, branches.values()), key=repr))
 
 
 def _parts(branch: str) -> list[tuple[str, str]]:

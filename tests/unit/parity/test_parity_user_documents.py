@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from turnout.errors import InvalidSettings
-from turnout.parity.documents import documents_at
 from turnout.parity.report import Kind, Verdict
+from turnout.parity.user_documents import documents_at
 
 PATTERN = "runs/{run}/**/*.json"
 

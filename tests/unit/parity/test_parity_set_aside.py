@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from turnout.model.artifacts import StatusDocument
 from turnout.model.documents import Transition
 from turnout.model.status import RunStatus
-from turnout.parity.due import PATIENCE, not_due
-from turnout.parity.pair import Rules
-from turnout.parity.report import Report, Verdict
-from turnout.parity.sides import Side
-from turnout.parity.window import Span, Window
+from turnout.parity.report import ParityReport, Verdict
+from turnout.parity.rules import PATIENCE, Rules
+from turnout.parity.run_documents import RunDocuments
+from turnout.parity.set_aside import not_due
+from turnout.parity.window import DualRunWindow, Span
 
 START = 1_770_000_000_000
 """When runs are emitted; they end half a second later."""
@@ -36,7 +36,7 @@ def window(shelf: Any, until: int | None = None, lag: int | None = LAG) -> None:
     shelf.write("parity-window.json", orjson.dumps(document))
 
 
-def told(report: Report) -> tuple[Verdict, int, int, int, int]:
+def told(report: ParityReport) -> tuple[Verdict, int, int, int, int]:
     """Give the verdict, and what became of pairs."""
     return report.verdict, report.pairs, report.missing, report.late, report.not_due
 
@@ -125,8 +125,8 @@ async def test_nothing_is_waited_for_without_a_lag_or_a_patience(
 @given(lag=st.integers(0, 10**9), passed=st.integers(0, 2 * 10**9), patience=st.integers(0, 10**7))
 def test_every_shadow_is_missing_in_the_end(lag: int, passed: int, patience: int) -> None:
     """While the dual run goes on, waiting ends exactly at the primary's end + lag + patience."""
-    kept = Window(spans=(Span(since=at(START), lag_ms=lag),))
-    side = Side(side="primary", name="r", status=_ended())
+    kept = DualRunWindow(spans=(Span(since=at(START), lag_ms=lag),))
+    side = RunDocuments(side="primary", name="r", status=_ended())
     found = not_due("r", side, None, kept, now=START + passed, patience=patience)
     assert (found is not None) == (passed < 500 + lag + patience)
 

@@ -1,0 +1,238 @@
+"""One pass over a store: pairs stream by, are compared and counted in their order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from turnout.errors import ArtifactInvalid
+from turnout.model.documents import Source
+from turnout.model.keys import MANIFEST, RUNS, STATUS, is_shadow_id, valid_run_id
+from turnout.model.time import Millis, as_datetime
+from turnout.parity.compare_documents import DocumentComparison, report_unlisted
+from turnout.parity.compare_manifests import is_hollow, steps_to_read
+from turnout.parity.compare_pair import compare_pair, report_missing_twin
+from turnout.parity.counts import Counts
+from turnout.parity.explain import Explainer
+from turnout.parity.faults import SideName
+from turnout.parity.overlap import Excess, Overlaps
+from turnout.parity.pair_result import PairResult
+from turnout.parity.pairing import Pair, pairs
+from turnout.parity.report import Difference, Kind, SetAside
+from turnout.parity.rules import Rules
+from turnout.parity.run_documents import RunDocuments, read_run
+from turnout.parity.set_aside import not_due, set_aside
+from turnout.parity.window import WINDOW_KEY, DualRunWindow, read_window
+from turnout.ports.artifact_store import ArtifactStore, Outcome
+
+CHUNK: Final = 128
+"""Pairs whose manifests and status documents are requested together."""
+
+CONCURRENT_PAIRS: Final = 8
+"""Pairs whose further documents are read at the same time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Scan:
+    """Compares all pairs of a store, and keeps only counts of them."""
+
+    store: ArtifactStore
+    rules: Rules
+    explain: Explainer
+    counts: Counts
+    progress: Callable[[int], None]
+    now: Millis
+    window: DualRunWindow = field(default_factory=DualRunWindow)
+    overlaps: Overlaps = field(default_factory=Overlaps)
+    pairs_seen: int = 0
+    shadows_seen: bool = False
+
+    async def run(self) -> list[str]:
+        """Count everything; give back what a reader must be warned of."""
+        warnings = await self._read_window()
+        async for chunk in _chunks(pairs(self._names())):
+            await self._compare_chunk(chunk)
+            self.progress(self.pairs_seen)
+        for excess in self.overlaps.excesses():
+            self.counts.add_late_finding(_as_difference(excess))
+        return warnings
+
+    @property
+    def dual_run_seen(self) -> bool:
+        """Whether there is a window or a shadow; where not, there never was a dual run."""
+        return self.shadows_seen or not self.window.absent
+
+    async def _read_window(self) -> list[str]:
+        try:
+            self.window = await read_window(self.store)
+        except ArtifactInvalid as error:
+            self.counts.totals["unusable"] += 1
+            self.window = DualRunWindow(unknown=True)
+            unknown = "nobody can tell which runs need a twin; one without is counted as single"
+            return [f"{WINDOW_KEY} cannot be believed, so {unknown}: {error}"]
+        return []
+
+    async def _names(self) -> AsyncIterator[str]:
+        async for page in self.store.folders(f"{RUNS}/"):
+            for name in page:
+                if valid_run_id(name) or is_shadow_id(name):
+                    yield name
+                else:
+                    self.counts.totals["junk"] += 1
+
+    async def _compare_chunk(self, chunk: Sequence[Pair]) -> None:
+        """Compare manifests and status documents; then read what these leave open."""
+        outcomes = self.store.get_many(_keys(chunk))
+        results: list[PairResult] = []
+        unread: list[DocumentComparison] = []
+        for pair in chunk:
+            primary = await _read_run("primary", pair.primary, outcomes)
+            shadow = await _read_run("shadow", pair.shadow, outcomes)
+            self.shadows_seen = self.shadows_seen or shadow is not None
+            self._note_concurrency(pair.run_id, primary, shadow)
+            if self._set_aside(pair.run_id, primary, shadow):
+                continue
+            if primary is not None and shadow is not None:
+                result, comparison = await self._compare(pair.run_id, primary, shadow)
+                results.append(result)
+                unread += [comparison] if comparison is not None else []
+            elif run := primary or shadow:
+                results += filter(None, [self._unpaired(pair.run_id, run)])
+        await _compare_all(unread)
+        for result in results:
+            self.counts.add(result)
+
+    def _note_concurrency(
+        self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
+    ) -> None:
+        for run in (primary, shadow):
+            slot = run.record.concurrency_slot if run is not None and run.record else None
+            if run is not None and slot is not None:
+                self.overlaps.add(run_id, run.side, slot)
+
+    def _set_aside(
+        self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
+    ) -> bool:
+        """Count a pair that must not be compared, or not yet."""
+        aside = set_aside(run_id, primary, shadow, self.window) or self._not_due(
+            run_id, primary, shadow
+        )
+        if aside is not None:
+            self.counts.add_set_aside(aside)
+        return aside is not None
+
+    def _not_due(
+        self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
+    ) -> SetAside | None:
+        """Say why the shadow may still come, where it was to come at all."""
+        patience = self.rules.patience
+        if patience is None or not self._needs_twin(primary):
+            return None
+        return not_due(run_id, primary, shadow, self.window, now=self.now, patience=patience)
+
+    def _needs_twin(self, primary: RunDocuments | None) -> bool:
+        """Whether a run was emitted to both sides; one without a status may have been."""
+        status = primary.status if primary is not None else None
+        return status is None or self.window.needs_twin(status.task, as_datetime(status.emitted_at))
+
+    def _unpaired(self, run_id: str, run: RunDocuments) -> PairResult | None:
+        """Report a run without a twin; None where it was never to have one."""
+        if run.side == "primary" and not self._needs_twin(run):
+            self.counts.add_single(run_id)
+            return None
+        self.pairs_seen += 1
+        return report_missing_twin(run_id, run)
+
+    async def _compare(
+        self, run_id: str, primary: RunDocuments, shadow: RunDocuments
+    ) -> tuple[PairResult, DocumentComparison | None]:
+        """Compare a pair as far as its digests decide; name the documents that decide the rest."""
+        self.pairs_seen += 1
+        for run in (primary, shadow):
+            if run.status is not None:
+                self.counts.add_provider(run.side, run.status.provider)
+        result = compare_pair(run_id, primary, shadow, self.rules.bounds)
+        record, twin_record = primary.record, shadow.record
+        if record is None or twin_record is None:
+            await report_unlisted(self.store, result, primary)
+            await report_unlisted(self.store, result, shadow)
+            return result, None
+        verify = self.rules.verifies(run_id, self.pairs_seen)
+        search = verify or is_hollow(record) or is_hollow(twin_record)
+        comparison = DocumentComparison(
+            store=self.store,
+            bounds=self.rules.bounds,
+            explain=self.explain,
+            result=result,
+            primary=record,
+            shadow=twin_record,
+            steps=steps_to_read(record, twin_record, verify=verify),
+            searched_runs=(primary, shadow) if search else (),
+        )
+        comparison.count_unread()
+        if comparison.needs_reading:
+            return result, comparison
+        await comparison.compare()
+        return result, None
+
+
+async def _read_run(
+    side: SideName, name: str | None, outcomes: AsyncIterator[tuple[str, Outcome]]
+) -> RunDocuments | None:
+    """Take a run's two documents from those requested; None where there is no such run."""
+    if name is None:
+        return None
+    _, manifest = await anext(outcomes)
+    _, status = await anext(outcomes)
+    return read_run(side, name, manifest, status)
+
+
+async def _compare_all(comparisons: Sequence[DocumentComparison]) -> None:
+    """Read and compare, a bounded number of pairs at a time."""
+    permits = asyncio.Semaphore(CONCURRENT_PAIRS)
+
+    async def compare(comparison: DocumentComparison) -> None:
+        async with permits:
+            await comparison.compare()
+
+    tasks = [asyncio.create_task(compare(comparison)) for comparison in comparisons]
+    try:
+        for task in tasks:
+            await task
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _chunks(stream: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:
+    chunk: list[Pair] = []
+    async for pair in stream:
+        chunk.append(pair)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _keys(chunk: Sequence[Pair]) -> Iterator[str]:
+    for pair in chunk:
+        for name in (pair.primary, pair.shadow):
+            if name is not None:
+                yield f"{RUNS}/{name}/{MANIFEST}"
+                yield f"{RUNS}/{name}/{STATUS}"
+
+
+def _as_difference(excess: Excess) -> Difference:
+    runs = f"{excess.at_once} runs at once with the key {excess.key!r}"
+    return Difference(
+        run_id=excess.run_id,
+        task=excess.task,
+        artifact=MANIFEST,
+        pointer="/concurrency/limit",
+        kind=Kind.OVERLAP,
+        primary=excess.at_once if excess.side == "primary" else None,
+        shadow=excess.at_once if excess.side == "shadow" else None,
+        source=Source.OURS,
+        detail=f"{excess.side}: {runs}; the limit is {excess.limit}",
+    )
