@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,29 +140,33 @@ def _existing(store: str) -> str:
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """Tell on stderr how far it is, where someone looks on."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
     from rich.console import Console
 
-    console = Console(stderr=True)
-    with console.status("comparing…") as status:
-        yield lambda seen: status.update(f"comparing… {seen:,} pairs")
+    with Console(stderr=True).status("comparing…") as status:
+        yield lambda count: status.update(f"comparing… {count:,} pairs")
 
 
 def _write(report: "ParityReport", *, html: Path | None, junit: Path | None) -> None:
-    from turnout.parity.render import render_html, render_junit
-
     if html is not None:
+        from turnout.parity.render import render_html
+
         html.write_text(render_html(report), encoding="utf-8")
     if junit is not None:
+        from turnout.parity.render import render_junit
+
         junit.write_text(render_junit(report), encoding="utf-8")
 
 
 def _print(report: "ParityReport", *, as_json: bool) -> None:
-    from turnout.parity.render import render_json, render_terminal
-
     if as_json:
-        typer.echo(render_json(report))
+        typer.echo(report.model_dump_json(indent=2))
         return
     from rich.console import Console
+
+    from turnout.parity.render import render_terminal
 
     console = Console()
     if not console.is_terminal:  # for a file or a pipe: no colours, and lines that are not folded

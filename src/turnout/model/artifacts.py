@@ -236,6 +236,7 @@ def _check_schema(name: str, value: Any, expected: str) -> None:
     raise ArtifactInvalid(f"{name} at /schema: {said}, not {expected!r}{hint}", pointer="/schema")
 
 
+@cache
 def _schema_of(model: type[_Document]) -> str:
     return str(model.model_fields["schema_id"].default)
 

@@ -5,6 +5,7 @@ and in a URL, and no key is a folder of another one.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from turnout.errors import WrongUse
@@ -18,7 +19,7 @@ MANIFEST: Final = "manifest.json"
 LONGEST_KEY: Final = 900
 """S3 takes 1,024 bytes; the rest is left for a prefix."""
 
-_SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}")
 _KEY: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}(?:/[A-Za-z0-9._=-]{1,255})*")
 _STEP_FILE: Final = re.compile(r"(\d{4,9})-([A-Za-z0-9._=-]*)\.json")
@@ -52,6 +53,7 @@ def manifest_key(run_id: str) -> str:
     return run_folder(run_id) + MANIFEST
 
 
+@lru_cache(maxsize=4096)
 def step_path(index: int, step_id: str) -> str:
     """`steps/<nnnn>-<step_id>.json`, below the run's folder."""
     return f"steps/{index:04d}-{encode_step_id(step_id)}.json"
@@ -77,7 +79,7 @@ def encode_step_id(step_id: str) -> str:
 
     An id of more than 200 such characters is cut and ends in `==` and its digest.
     """
-    encoded = "".join(_encode_character(character) for character in step_id)
+    encoded = _UNSAFE.sub(_encode_character, step_id)
     if len(encoded) <= _LONGEST_NAME:
         return encoded
     return _cut(encoded) + _SHORTENED + sha256_of(step_id.encode())[:32]
@@ -156,10 +158,8 @@ def _named(segment: str) -> bool:
     return 0 < len(segment.encode(errors="replace")) <= 255 and segment not in {".", ".."}  # noqa: PLR2004 - what file systems take
 
 
-def _encode_character(character: str) -> str:
-    if character in _SAFE:
-        return character
-    return "".join(f"={byte:02X}" for byte in character.encode(errors="surrogatepass"))
+def _encode_character(match: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in match[0].encode(errors="surrogatepass"))
 
 
 def _cut(encoded: str) -> str:

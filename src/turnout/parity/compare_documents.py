@@ -78,10 +78,9 @@ class DocumentComparison:
             return
         executed = self.shadow.status.shadow_mode == "execute"
         self.result.documents += 2 * unread
-        self.result.count(Kind.ATTEMPTS, times=unread)
-        self.result.count(Kind.STEP, times=unread)
-        output = Source.OURS if executed else Source.CONSTRUCTION
-        self.result.count(Kind.OUTPUT, output, times=unread)
+        self.result.count(Kind.ATTEMPTS, Kind.STEP, times=unread)
+        source = Source.OURS if executed else Source.CONSTRUCTION
+        self.result.count(Kind.OUTPUT, source=source, times=unread)
 
     async def compare(self) -> None:
         """Compare steps, results and the total of attempts, reading what must be read."""
@@ -165,7 +164,7 @@ class DocumentComparison:
         compare_delays(self.result, pair, document, twin, self.bounds)
         source = output_source(self.shadow.status, document.kind)
         if document.output_sha256 == twin.output_sha256:
-            self.result.count(Kind.OUTPUT, source)
+            self.result.count(Kind.OUTPUT, source=source)
             return
         values = [
             _Value(inline=step.output, ref=step.output_ref, sha256=step.output_sha256)

@@ -1,6 +1,5 @@
 """Compare which steps two runs asked for, and decide by digests which documents must be read."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +30,7 @@ def compare_manifests(
     result: PairResult, primary: ManifestDocument, shadow: ManifestDocument
 ) -> None:
     """Compare the steps and their order, the version of the code, and the concurrency limit."""
-    result.count(Kind.STEP)
-    result.count(Kind.ORDER)
+    result.count(Kind.STEP, Kind.ORDER)
     for name in ("code_version", "protocol"):
         versions = getattr(primary, name), getattr(shadow, name)
         if versions[0] != versions[1]:
@@ -53,36 +51,33 @@ def compare_manifests(
 
 
 def steps_to_read(primary: RunRecord, shadow: RunRecord, *, verify: bool) -> list[StepPair]:
-    """List the steps whose documents must be read.
+    """List the steps of both sides whose documents must be read: those whose digests differ.
 
-    Where a step was retried, that is all of them: the delays between attempts are in no digest.
+    With `verify`, and where a step was retried, that is all of them: the delays between attempts
+    are in no digest.
     """
-    pairs = step_pairs(primary.manifest, shadow.manifest)
-    if verify or has_retries(primary) or has_retries(shadow):
-        return list(pairs)
-    return [pair for pair in pairs if pair.differs]
-
-
-def step_pairs(primary: ManifestDocument, shadow: ManifestDocument) -> Iterator[StepPair]:
-    """Pair the documents of the steps that both sides have."""
-    primary_digests = {entry.path: entry.parity_sha256 for entry in primary.documents}
-    shadow_digests = {entry.path: entry.parity_sha256 for entry in shadow.documents}
-    twins = {entry.step: entry.index for entry in shadow.steps}
-    for entry in primary.steps:
-        twin_index = twins.get(entry.step)
+    read_all = verify or has_retries(primary) or has_retries(shadow)
+    digests = {entry.path: entry.parity_sha256 for entry in primary.manifest.documents}
+    twin_digests = {entry.path: entry.parity_sha256 for entry in shadow.manifest.documents}
+    twin_indexes = {entry.step: entry.index for entry in shadow.manifest.steps}
+    pairs: list[StepPair] = []
+    for entry in primary.manifest.steps:
+        twin_index = twin_indexes.get(entry.step)
         if twin_index is None:
             continue
         path = step_path(entry.index, entry.step)
-        twin = path if twin_index == entry.index else step_path(twin_index, entry.step)
-        digest = primary_digests.get(path)
-        differs = digest is None or digest != shadow_digests.get(twin)
-        yield StepPair(step=entry.step, primary=path, shadow=twin, differs=differs)
+        twin_path = path if twin_index == entry.index else step_path(twin_index, entry.step)
+        digest = digests.get(path)
+        differs = digest is None or digest != twin_digests.get(twin_path)
+        if differs or read_all:
+            pairs.append(StepPair(step=entry.step, primary=path, shadow=twin_path, differs=differs))
+    return pairs
 
 
 def has_retries(run: RunRecord) -> bool:
     """Whether any step was tried more than once, so that there are delays to compare."""
-    steps = sum(entry.kind is StepKind.STEP for entry in run.manifest.steps)
-    return run.status.attempts > steps
+    kinds = [entry.kind for entry in run.manifest.steps]
+    return run.status.attempts > kinds.count(StepKind.STEP)
 
 
 def is_hollow(run: RunRecord) -> bool:

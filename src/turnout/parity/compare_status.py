@@ -14,9 +14,7 @@ from turnout.parity.rules import Bounds
 
 def compare_status(result: PairResult, primary: StatusDocument, shadow: StatusDocument) -> None:
     """Compare state, path of states, error, task, key and the providers' own states."""
-    result.count(Kind.STATUS)
-    result.count(Kind.TRANSITIONS)
-    result.count(Kind.ATTEMPTS)
+    result.count(Kind.STATUS, Kind.TRANSITIONS, Kind.ATTEMPTS)
     if primary.state is not shadow.state:
         _differ(result, "/state", primary.state.value, shadow.state.value)
     if primary.task != shadow.task:
@@ -63,7 +61,7 @@ def _compare_provider_states(
         return
     if primary.state not in {RunStatus.COMPLETED, RunStatus.FAILED}:
         return
-    result.count(Kind.STATUS, Source.PROVIDER)
+    result.count(Kind.STATUS, source=Source.PROVIDER)
     if state is not twin_state:
         source = Source.PROVIDER
         _differ(result, "/provider_state", state.value, twin_state.value, source=source)
@@ -79,14 +77,15 @@ def _compare_errors(result: PairResult, primary: StatusDocument, shadow: StatusD
 
 
 def _compare_paths(result: PairResult, primary: StatusDocument, shadow: StatusDocument) -> None:
-    primary_path = [entry.state.value for entry in primary.transitions]
-    shadow_path = [entry.state.value for entry in shadow.transitions]
+    primary_path = [entry.state for entry in primary.transitions]
+    shadow_path = [entry.state for entry in shadow.transitions]
     if primary_path == shadow_path:
         return
     # Another last state is reported as the state; the path counts where it differs before.
     if primary_path[:-1] == shadow_path[:-1] and primary.state is not shadow.state:
         return
-    change = JsonChange(pointer="/transitions", primary=primary_path, shadow=shadow_path)
+    paths = [[state.value for state in path] for path in (primary_path, shadow_path)]
+    change = JsonChange(pointer="/transitions", primary=paths[0], shadow=paths[1])
     result.differ(change, artifact=STATUS, kind=Kind.TRANSITIONS)
 
 

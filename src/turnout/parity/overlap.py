@@ -3,10 +3,10 @@
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConcurrencySlot:
+class ConcurrencySlot(NamedTuple):
     """What one side of one run held: from when to when (ms), under which key and limit."""
 
     task: str

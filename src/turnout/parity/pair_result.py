@@ -30,9 +30,10 @@ class PairResult:
     verified: int = 0
     """Documents that were read although their digests agree."""
 
-    def count(self, kind: Kind, source: Source = Source.OURS, times: int = 1) -> None:
-        """Count values as compared."""
-        self.compared[kind, source] += times
+    def count(self, *kinds: Kind, source: Source = Source.OURS, times: int = 1) -> None:
+        """Count values of each of these kinds as compared."""
+        for kind in kinds:
+            self.compared[kind, source] += times
 
     def differ(self, change: JsonChange, *, artifact: str, kind: Kind, **details: Any) -> None:
         """Add a difference; `details` are further fields of `Difference`."""

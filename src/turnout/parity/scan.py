@@ -18,7 +18,7 @@ from turnout.parity.faults import SideName
 from turnout.parity.overlap import Excess, Overlaps
 from turnout.parity.pair_result import PairResult
 from turnout.parity.pairing import Pair, pairs
-from turnout.parity.report import Difference, Kind, SetAside
+from turnout.parity.report import Difference, Kind
 from turnout.parity.rules import Rules
 from turnout.parity.run_documents import RunDocuments, read_run
 from turnout.parity.set_aside import not_due, set_aside
@@ -114,32 +114,22 @@ class Scan:
         self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
     ) -> bool:
         """Count a pair that must not be compared, or not yet."""
-        aside = set_aside(run_id, primary, shadow, self.window) or self._not_due(
-            run_id, primary, shadow
-        )
+        aside = set_aside(run_id, primary, shadow, self.window)
+        patience = self.rules.patience
+        if aside is None and patience is not None:
+            window, now = self.window, self.now
+            aside = not_due(run_id, primary, shadow, window, now=now, patience=patience)
         if aside is not None:
             self.counts.add_set_aside(aside)
         return aside is not None
 
-    def _not_due(
-        self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
-    ) -> SetAside | None:
-        """Say why the shadow may still come, where it was to come at all."""
-        patience = self.rules.patience
-        if patience is None or not self._needs_twin(primary):
-            return None
-        return not_due(run_id, primary, shadow, self.window, now=self.now, patience=patience)
-
-    def _needs_twin(self, primary: RunDocuments | None) -> bool:
-        """Whether a run was emitted to both sides; one without a status may have been."""
-        status = primary.status if primary is not None else None
-        return status is None or self.window.needs_twin(status.task, as_datetime(status.emitted_at))
-
     def _unpaired(self, run_id: str, run: RunDocuments) -> PairResult | None:
         """Report a run without a twin; None where it was never to have one."""
-        if run.side == "primary" and not self._needs_twin(run):
-            self.counts.add_single(run_id)
-            return None
+        if run.side == "primary" and run.status is not None:
+            emitted_at = as_datetime(run.status.emitted_at)
+            if not self.window.needs_twin(run.status.task, emitted_at):
+                self.counts.add_single(run_id)
+                return None
         self.pairs_seen += 1
         return report_missing_twin(run_id, run)
 

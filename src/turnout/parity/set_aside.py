@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from turnout.model.time import Millis, iso, moment
+from turnout.model.time import Millis, as_datetime, iso, moment
 from turnout.parity.report import SetAside
 from turnout.parity.run_documents import RunDocuments
 from turnout.parity.window import DualRunWindow
@@ -18,15 +18,16 @@ def set_aside(
     window: DualRunWindow,
 ) -> SetAside | None:
     """Decide whether a pair must not be compared: by its window, its own word, or its state."""
-    task = (primary.task if primary else None) or (shadow.task if shadow else None)
+    runs = [run for run in (primary, shadow) if run is not None]
+    task = next((run.task for run in runs if run.task is not None), None)
     if declared := window.set_aside.get(run_id):
         return declared.model_copy(update={"task": task})
-    for run in (primary, shadow):
-        obstacle = run.status.not_comparable if run is not None and run.status is not None else None
+    for run in runs:
+        obstacle = run.status.not_comparable if run.status is not None else None
         if obstacle == "late":
             reason = "the primary had not ended when its shadow was due"
             return SetAside(run_id=run_id, task=task, why="late", reason=reason)
-        if run is not None and obstacle is not None:
+        if obstacle is not None:
             reason = f"{run.side}: {obstacle.replace('_', ' ')}"
             return SetAside(run_id=run_id, task=task, why="not_comparable", reason=reason)
     if primary is not None and primary.running and (shadow is None or shadow.empty):
@@ -46,11 +47,14 @@ def not_due(
 ) -> SetAside | None:
     """Say why the shadow of an incomplete pair may still come; None where it is missing.
 
-    Only a window that states its lag can tell. A shadow ends about one lag after its primary. It
-    is missing when it has not ended `patience` later, or when the dual run ended after it was due.
+    Only a window that states its lag can tell, and only of a run that was to have a shadow. A
+    shadow ends about one lag after its primary. It is missing when it has not ended `patience`
+    later, or when the dual run ended after it was due.
     """
     status = primary.status if primary is not None else None
     if status is None or not status.state.terminal or not _incomplete(primary, shadow):
+        return None
+    if not window.needs_twin(status.task, as_datetime(status.emitted_at)):
         return None
     spans = window.spans_after(status.task, status.emitted_at)
     lags = [span.lag_ms for span in spans if span.lag_ms is not None]

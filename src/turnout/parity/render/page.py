@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from turnout.parity.counts import UNKNOWN_TASK
 from turnout.parity.render import charts
@@ -19,6 +18,9 @@ MOST_SET_ASIDE: Final = 200
 
 def render_html(report: ParityReport, *, slow_ms: float = 5_000) -> str:
     """Draw the page. Every text of the report is escaped; the page may load nothing."""
+    # A tenth of a second to import: only who asks for the page pays for it.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("turnout.parity.render", "."),
         autoescape=True,
