@@ -21,8 +21,8 @@ from turnout.model.runs import RunFilter
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.parity.check import check
-from turnout.parity.rules import Bounds, Rules
 from turnout.parity.report import ParityReport
+from turnout.parity.rules import Bounds, Rules
 from turnout.stores.artifacts import open_store
 from turnout.stores.sql import open_run_store
 from turnout_demo.client import ServiceClient

@@ -16,6 +16,7 @@ from turnout.model.artifacts import (
 from turnout.model.canonical import sha256_of
 from turnout.model.documents import Source
 from turnout.model.keys import RUNS, STATUS
+from turnout.model.storage import ArtifactBody, GetResult
 from turnout.parity.compare_manifests import StepPair
 from turnout.parity.compare_status import compare_attempts_total
 from turnout.parity.compare_steps import (
@@ -31,7 +32,7 @@ from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Kind
 from turnout.parity.rules import Bounds
 from turnout.parity.run_documents import RunDocuments, RunRecord
-from turnout.ports.artifact_store import ArtifactStore, Found, Lists, Outcome
+from turnout.ports.artifact_store import ArtifactStore, ListsArtifacts
 
 UNLISTED_LIMIT: Final = 20
 """Documents of one run that its manifest does not list, and that are reported one by one."""
@@ -121,11 +122,11 @@ class DocumentComparison:
         return f"{RUNS}/{run_ids[0]}/{pair.primary}", f"{RUNS}/{run_ids[1]}/{pair.shadow}"
 
     def _read_step(
-        self, side: SideName, path: str, outcome: Outcome, entry: DocumentEntry | None
+        self, side: SideName, path: str, outcome: GetResult, entry: DocumentEntry | None
     ) -> StepDocument | None:
         run_id = (self.primary if side == "primary" else self.shadow).status.run_id
         try:
-            if not isinstance(outcome, Found):
+            if not isinstance(outcome, ArtifactBody):
                 raise outcome
             document = read_step(outcome.body, run_id=run_id)
         except ArtifactMissing:
@@ -220,7 +221,7 @@ class DocumentComparison:
         return None
 
 
-async def report_unlisted(store: Lists, result: PairResult, run: RunDocuments) -> None:
+async def report_unlisted(store: ListsArtifacts, result: PairResult, run: RunDocuments) -> None:
     """Report step documents that lie in a run's folder and not in its manifest."""
     if run.manifest is None:
         return

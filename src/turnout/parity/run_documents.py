@@ -6,9 +6,9 @@ from turnout.errors import ArtifactInvalid, ArtifactMissing, TooLarge
 from turnout.model.artifacts import ManifestDocument, StatusDocument, read_manifest, read_status
 from turnout.model.keys import MANIFEST, STATUS
 from turnout.model.status import RunStatus
+from turnout.model.storage import ArtifactBody, GetResult
 from turnout.parity.faults import Fault, SideName, invalid, missing
 from turnout.parity.overlap import ConcurrencySlot
-from turnout.ports.artifact_store import Found, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class RunDocuments:
         return RunRecord(manifest=self.manifest, status=self.status)
 
 
-def read_run(side: SideName, name: str, manifest: Outcome, status: Outcome) -> RunDocuments:
+def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) -> RunDocuments:
     """Validate both documents; what is wrong with them becomes faults, and stops nothing."""
     run = RunDocuments(side=side, name=name)
     try:
@@ -90,9 +90,9 @@ def read_run(side: SideName, name: str, manifest: Outcome, status: Outcome) -> R
     return run
 
 
-def _body(run: RunDocuments, artifact: str, outcome: Outcome) -> bytes | None:
+def _body(run: RunDocuments, artifact: str, outcome: GetResult) -> bytes | None:
     match outcome:
-        case Found():
+        case ArtifactBody():
             return outcome.body
         case ArtifactMissing():
             run.faults.append(missing(run.side, artifact))

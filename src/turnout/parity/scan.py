@@ -8,6 +8,7 @@ from typing import Final
 from turnout.errors import ArtifactInvalid
 from turnout.model.documents import Source
 from turnout.model.keys import MANIFEST, RUNS, STATUS, is_shadow_id, valid_run_id
+from turnout.model.storage import GetResult
 from turnout.model.time import Millis, as_datetime
 from turnout.parity.compare_documents import DocumentComparison, report_unlisted
 from turnout.parity.compare_manifests import is_hollow, steps_to_read
@@ -23,7 +24,7 @@ from turnout.parity.rules import Rules
 from turnout.parity.run_documents import RunDocuments, read_run
 from turnout.parity.set_aside import not_due, set_aside
 from turnout.parity.window import WINDOW_KEY, DualRunWindow, read_window
-from turnout.ports.artifact_store import ArtifactStore, Outcome
+from turnout.ports.artifact_store import ArtifactStore
 
 CHUNK: Final = 128
 """Pairs whose manifests and status documents are requested together."""
@@ -167,7 +168,7 @@ class Scan:
 
 
 async def _read_run(
-    side: SideName, name: str | None, outcomes: AsyncIterator[tuple[str, Outcome]]
+    side: SideName, name: str | None, outcomes: AsyncIterator[tuple[str, GetResult]]
 ) -> RunDocuments | None:
     """Take a run's two documents from those requested; None where there is no such run."""
     if name is None:

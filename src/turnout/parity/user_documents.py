@@ -9,6 +9,7 @@ from turnout.errors import ArtifactMissing, InvalidJson, InvalidSettings, TooLar
 from turnout.model.canonical import MAX_BYTES, parse
 from turnout.model.documents import Source
 from turnout.model.keys import valid_key
+from turnout.model.storage import ArtifactBody, ArtifactEntry, GetResult
 from turnout.parity.compare_steps import compare_values
 from turnout.parity.counts import Counts
 from turnout.parity.explain import Explainer
@@ -16,7 +17,7 @@ from turnout.parity.faults import SideName, invalid, missing
 from turnout.parity.ignores import glob
 from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Difference, Kind
-from turnout.ports.artifact_store import ArtifactStore, Found, Outcome, Stored
+from turnout.ports.artifact_store import ArtifactStore
 
 RUN: Final = "{run}"
 TASK: Final = "{task}"
@@ -44,7 +45,7 @@ class _RunFolder:
 
     name: str
     task: str | None
-    stored: dict[str, Stored] = field(default_factory=dict)
+    stored: dict[str, ArtifactEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class _OpenPair:
     """A pair with the documents that must be read to compare it."""
 
     result: PairResult
-    unread: list[tuple[str, Stored, Stored]] = field(default_factory=list)
+    unread: list[tuple[str, ArtifactEntry, ArtifactEntry]] = field(default_factory=list)
 
 
 def documents_at(pattern: str, *, twin: str = "{run}-dryrun") -> DocumentPattern:
@@ -179,16 +180,16 @@ def _keys(batch: list[_OpenPair]) -> Iterator[str]:
 
 
 def _compare_bodies(
-    result: PairResult, path: str, bodies: tuple[Outcome, Outcome], explain: Explainer
+    result: PairResult, path: str, bodies: tuple[GetResult, GetResult], explain: Explainer
 ) -> None:
-    if all(isinstance(body, Found) for body in bodies) and bodies[0] == bodies[1]:
+    if all(isinstance(body, ArtifactBody) for body in bodies) and bodies[0] == bodies[1]:
         result.count(Kind.OUTPUT)
         return
     values: list[Any] = []
     sides: tuple[SideName, SideName] = ("primary", "shadow")
     for side, outcome in zip(sides, bodies, strict=True):
         try:
-            if not isinstance(outcome, Found):
+            if not isinstance(outcome, ArtifactBody):
                 raise outcome
             values.append(parse(outcome.body, max_bytes=MAX_BYTES))
         except ArtifactMissing:  # removed since it was listed

@@ -14,7 +14,7 @@ from turnout.errors import ArtifactInvalid, ArtifactMissing, InvalidJson, TooLar
 from turnout.model.canonical import parse
 from turnout.model.time import Millis, as_datetime
 from turnout.parity.report import SetAside
-from turnout.ports.artifact_store import Gets
+from turnout.ports.artifact_store import ReadsArtifacts
 
 WINDOW_KEY: Final = "parity-window.json"
 
@@ -86,7 +86,7 @@ class DualRunWindow:
         ]
 
 
-async def read_window(store: Gets) -> DualRunWindow:
+async def read_window(store: ReadsArtifacts) -> DualRunWindow:
     """Read the window; a store without one is one where every run needs a twin.
 
     `ArtifactInvalid` names what is wrong: without the window nothing could be believed.

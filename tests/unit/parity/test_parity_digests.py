@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from turnout.errors import ArtifactInvalid
 from turnout.model.artifacts import parity_form, read_manifest, read_status
+from turnout.model.storage import ArtifactBody
 from turnout.parity.check import check
 from turnout.parity.compare_manifests import steps_to_read
 from turnout.parity.compare_pair import compare_pair
@@ -16,7 +17,6 @@ from turnout.parity.compare_status import compare_attempts_total
 from turnout.parity.report import ParityReport, Verdict
 from turnout.parity.rules import Bounds, Rules
 from turnout.parity.run_documents import RunDocuments, read_run
-from turnout.ports.artifact_store import Found
 
 BY_DIGESTS = Rules(verify_first=0, verify_one_in=1_000_000)
 VERIFIED = Rules(verify_one_in=1)
@@ -36,7 +36,7 @@ def heads(documents: dict[str, bytes], twins: dict[str, bytes]) -> list[bytes]:
 
 def read(bodies: list[bytes]) -> tuple[RunDocuments, RunDocuments]:
     """Validate both sides."""
-    found = [Found(body=body, etag="") for body in bodies]
+    found = [ArtifactBody(body=body, etag="") for body in bodies]
     return (
         read_run("primary", "a", found[0], found[1]),
         read_run("shadow", "a-dryrun", found[2], found[3]),
