@@ -1,12 +1,11 @@
 """What becomes of one attempt of a step: whether it is tried again, and when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from turnout.driver.effects import settled
 from turnout.errors import InvalidDefinition
-from turnout.model.copying import changed
 from turnout.model.ids import primary_id
 from turnout.model.policies import Retries
 from turnout.model.runs import Attempt, Failure, Step
@@ -45,10 +44,10 @@ def settle_attempt(
     """Settle the last of a step's attempts, and the step with it where that was its last try."""
     last = attempts[-1]
     if outcome.error is None:
-        done = changed(last, state=AttemptState.COMPLETED, ended_at=now)
+        done = replace(last, state=AttemptState.COMPLETED, ended_at=now)
         return done, settled(step, now, output=outcome.output)
     state = AttemptState.TIMED_OUT if outcome.timed_out else AttemptState.FAILED
-    ended = changed(last, state=state, ended_at=now, error=outcome.error)
+    ended = replace(last, state=state, ended_at=now, error=outcome.error)
     if outcome.non_retryable:
         return ended, settled(step, now, error=outcome.error)
     return _again(run_id, step, (*attempts[:-1], ended), retries, now, outcome.retry_after)
@@ -58,13 +57,13 @@ def lose_attempt(
     run_id: str, step: Step, attempts: Sequence[Attempt], retries: Retries, now: Millis
 ) -> tuple[Attempt, Step]:
     """Settle an attempt whose lease ran out; it counts."""
-    ended = changed(attempts[-1], state=AttemptState.LOST, ended_at=now, error=LOST)
+    ended = replace(attempts[-1], state=AttemptState.LOST, ended_at=now, error=LOST)
     return _again(run_id, step, (*attempts[:-1], ended), retries, now, None)
 
 
 def interrupt_attempt(attempt: Attempt, now: Millis) -> Attempt:
     """Settle an attempt that a graceful stop ended; it does not count."""
-    return changed(attempt, state=AttemptState.INTERRUPTED, ended_at=now, error=INTERRUPTED)
+    return replace(attempt, state=AttemptState.INTERRUPTED, ended_at=now, error=INTERRUPTED)
 
 
 def counted(attempts: Sequence[Attempt]) -> int:
@@ -92,4 +91,4 @@ def _again(
         return attempts[-1], settled(step, now, error=attempts[-1].error)
     if retry_after is None:
         retry_after = now + retries.delay(tries, seed=f"{primary_id(run_id)}/{step.step}")
-    return changed(attempts[-1], retry_at=retry_after), step
+    return replace(attempts[-1], retry_at=retry_after), step

@@ -1,11 +1,10 @@
 """What a replay finds: what to record, what to run, what to wait for, or the end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from turnout.driver.commands import StepCommand, Streamed
 from turnout.driver.effects import Asked
-from turnout.model.copying import changed
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
@@ -60,7 +59,7 @@ class Decision:
 def claimed(decision: Decision, step_id: str) -> Decision:
     """Say what stands after one of the ready attempts has been claimed, without a replay."""
     reasons = decision.reasons
-    return changed(
+    return replace(
         decision,
         asked=[],
         steps=[],

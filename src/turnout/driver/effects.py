@@ -6,7 +6,7 @@ and settles its waits with what the primary recorded.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -23,7 +23,6 @@ from turnout.driver.values import encode
 from turnout.errors import InvalidDefinition, TurnoutError
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
-from turnout.model.copying import changed
 from turnout.model.events import StoredEvent
 from turnout.model.ids import check_step_id, new_run_id
 from turnout.model.policies import at_path
@@ -154,7 +153,7 @@ class LiveEffects:
         )
         due_at = None if command.timeout is None else now + command.timeout
         return Asked(
-            step=changed(step, child=child.run.run_id, due_at=due_at),
+            step=replace(step, child=child.run.run_id, due_at=due_at),
             emission=Emission(event=event, runs=(child,)),
         )
 
@@ -211,7 +210,7 @@ def settled(
 ) -> Step:
     """Settle a step with its output, or with its failure."""
     state = StepState.COMPLETED if error is None else StepState.FAILED
-    return changed(step, state=state, ended_at=now, output=output, error=error)
+    return replace(step, state=state, ended_at=now, output=output, error=error)
 
 
 def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
@@ -219,7 +218,7 @@ def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
     assert due_at is not None
     if due_at - now > LONGEST:
         raise InvalidDefinition(f"sleep {step.step!r}: the moment is more than 366 days away")
-    asleep = changed(step, due_at=due_at)
+    asleep = replace(step, due_at=due_at)
     return settled(asleep, now) if due_at <= now else asleep
 
 
@@ -239,8 +238,8 @@ def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> Asked:
         whole=command.whole,
     )
     if command.timeout == 0:
-        return Asked(step=settled(changed(step, due_at=now), now))
-    return Asked(step=changed(step, due_at=now + command.timeout), wait=wait)
+        return Asked(step=settled(replace(step, due_at=now), now))
+    return Asked(step=replace(step, due_at=now + command.timeout), wait=wait)
 
 
 def _event(

@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from turnout.errors import TurnoutError, UnknownRun
-from turnout.model.copying import changed
 from turnout.model.events import StoredEvent
 from turnout.model.ids import primary_id, shadow_id
 from turnout.model.runs import Emission, Failure, Journal, NewRun, Run, RunFilter
@@ -172,7 +171,7 @@ class Feeder:
 
         Its delivery is not due before it is withdrawn; one that is never withdrawn is refused.
         """
-        ended = changed(
+        ended = replace(
             shadow,
             state=RunStatus.CANCELLED,
             due_at=now + OVERLAP,

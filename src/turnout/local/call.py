@@ -5,7 +5,6 @@ import contextlib
 from typing import Any
 
 from turnout.errors import Unavailable
-from turnout.model.messages import message
 from turnout.model.protocol import PROTOCOL, Advance, Execute, Next, Start
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis
@@ -47,7 +46,7 @@ class RunCalls:
     async def go(self) -> None:
         """Do what the worker says until nothing is left to do here."""
         try:
-            said = await self._run_on(message(Advance, op="advance", **self._common))
+            said = await self._run_on(Advance(op="advance", **self._common))
             while said.run or self._flights:
                 if len(said.run) == 1 and not self._flights and said.park is None:
                     said = await self._run_on(self._execution(said.run[0]))
@@ -94,7 +93,7 @@ class RunCalls:
             await self._clock.sleep(PAUSE)
 
     async def _advance(self) -> Next:
-        call = message(Advance, op="advance", **self._common)
+        call = Advance(op="advance", **self._common)
         while True:
             with contextlib.suppress(Unavailable):
                 return await self._worker.answer(call)
@@ -108,6 +107,4 @@ class RunCalls:
             await self._clock.sleep(PAUSE)
 
     def _execution(self, start: Start) -> Execute:
-        return message(
-            Execute, op="execute", **self._common, step=start.step, attempt=start.attempt
-        )
+        return Execute(op="execute", **self._common, step=start.step, attempt=start.attempt)

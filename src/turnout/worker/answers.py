@@ -11,7 +11,6 @@ import orjson
 from turnout.driver.commands import StepCommand
 from turnout.driver.decision import Decision, Ready
 from turnout.model.canonical import sha256_of
-from turnout.model.messages import message
 from turnout.model.policies import Timeouts
 from turnout.model.protocol import (
     Executed,
@@ -52,8 +51,7 @@ def next_of(
     """
     if run.state.terminal:
         return _ended(run, decision, inline)
-    return message(
-        Next,
+    return Next(
         seq=run.seq,
         state=run.state,
         run=[_start(each, timeouts) for each in ready],
@@ -81,8 +79,7 @@ def receipt_of(step: Step, attempt: Attempt) -> Receipt:
     """Tell what became of an attempt; one that is still claimed is busy."""
     output, error = step.output, attempt.error
     completed = attempt.state is AttemptState.COMPLETED
-    return message(
-        Receipt,
+    return Receipt(
         step=step.step,
         attempt=attempt.number,
         outcome=_outcome(attempt),
@@ -97,8 +94,7 @@ def receipt_of(step: Step, attempt: Attempt) -> Receipt:
 
 def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
     """Tell that an attempt is busy or accepted: there is no outcome yet."""
-    return message(
-        Receipt,
+    return Receipt(
         step=step,
         attempt=attempt,
         outcome=outcome,
@@ -111,7 +107,7 @@ def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
 
 def executed(receipt: Receipt, then: Next) -> Executed:
     """Answer an execute."""
-    return message(Executed, receipt=receipt, next=then)
+    return Executed(receipt=receipt, next=then)
 
 
 def followed(run: Run, chunks: Sequence[Chunk]) -> Followed:
@@ -123,13 +119,12 @@ def followed(run: Run, chunks: Sequence[Chunk]) -> Followed:
         if told and size > MOST_BYTES_TOLD:
             break
         value = orjson.loads(each.value)
-        told.append(message(StreamedChunk, number=each.number, stream=each.name, chunk=value))
-    return message(Followed, seq=run.seq, recorded=run.chunks, chunks=told, told=_told(run))
+        told.append(StreamedChunk(number=each.number, stream=each.name, chunk=value))
+    return Followed(seq=run.seq, recorded=run.chunks, chunks=told, told=_told(run))
 
 
 def _ended(run: Run, decision: Decision, inline: int) -> Next:
-    return message(
-        Next,
+    return Next(
         seq=run.seq,
         state=run.state,
         run=[],
@@ -142,8 +137,7 @@ def _ended(run: Run, decision: Decision, inline: int) -> Next:
 
 def _start(ready: Ready, timeouts: Timeouts) -> Start:
     command = ready.command
-    return message(
-        Start,
+    return Start(
         step=command.id,
         index=ready.index,
         attempt=ready.attempt,
@@ -161,7 +155,7 @@ def _parking(decision: Decision, slot: bool, lease_until: Millis | None) -> Park
     until = decision.until
     if lease_until is not None:
         until = lease_until if until is None else min(until, lease_until)
-    return message(Parking, until=until, reasons=reasons)
+    return Parking(until=until, reasons=reasons)
 
 
 def _outcome(attempt: Attempt) -> Outcome:
@@ -179,8 +173,7 @@ def _outcome(attempt: Attempt) -> Outcome:
 
 
 def _progress(run: Run, decision: Decision) -> Progress:
-    return message(
-        Progress,
+    return Progress(
         done=decision.done,
         current=decision.current,
         told=_told(run),
@@ -196,8 +189,8 @@ def _result(result: bytes | None, inline: int) -> Result | None:
     if result is None:
         return None
     told = orjson.loads(result) if len(result) <= inline else None
-    return message(Result, sha256=sha256_of(result), inline=told)
+    return Result(sha256=sha256_of(result), inline=told)
 
 
 def _problem(error: Failure | None) -> Problem | None:
-    return None if error is None else message(Problem, name=error.name, message=error.message)
+    return None if error is None else Problem(name=error.name, message=error.message)

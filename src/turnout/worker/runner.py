@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
 from turnout.driver.effects import Effects
 from turnout.driver.replay import replay, replay_open
 from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
-from turnout.model.copying import changed
 from turnout.model.policies import Policies
 from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
@@ -288,7 +287,7 @@ class Runner:
         last = tried[-1] if tried else attempt
         if last.state is AttemptState.CLAIMED and last.number == attempt.number:
             # It is written whole, and its lease may have been renewed since it was read.
-            alive = changed(last, lease_until=now + self.options.lease)
+            alive = replace(last, lease_until=now + self.options.lease)
             draft.stream_of(alive, here.streamed, now)
 
     def _wake_at(self, run: Run, decision: Decision, now: Millis, *, hot: bool) -> Millis | None:
