@@ -51,7 +51,7 @@ async def commit(store: RunStore, change: Change) -> Run:
     """Apply a change that nothing stands in the way of."""
     if not await store.journals.apply(change):
         raise SystemExit("a commit was refused; is something else on this database?")
-    return replace(change.after, seq=change.before.seq + 1)
+    return change.after._replace(seq=change.before.seq + 1)
 
 
 async def one_run(store: RunStore, run_id: str) -> float:
@@ -61,7 +61,7 @@ async def one_run(store: RunStore, run_id: str) -> float:
     await store.events.emit([emission(run_id, now)])
     emitted = time.perf_counter() - began
     run = (await store.deliveries.claim(run_id, 1, "v", now)).run
-    after = replace(run, state=RunStatus.RUNNING, started_at=now)
+    after = run._replace(state=RunStatus.RUNNING, started_at=now)
     passed: tuple[Transition, ...] = (Transition(state=RunStatus.RUNNING, at=now),)
     for at in range(STEPS):
         step = Step(step=f"step-{at}", kind=StepKind.STEP, position=f"{at:04}", asked_at=now)
@@ -78,11 +78,11 @@ async def one_run(store: RunStore, run_id: str) -> float:
             before=run, after=after, steps=(step,), attempts=(attempt,), transitions=passed
         )
         run = await commit(store, claim)
-        step = replace(step, state=StepState.COMPLETED, ended_at=now, output=b'{"words":1024}')
-        attempt = replace(attempt, state=AttemptState.COMPLETED, ended_at=now)
+        step = step._replace(state=StepState.COMPLETED, ended_at=now, output=b'{"words":1024}')
+        attempt = attempt._replace(state=AttemptState.COMPLETED, ended_at=now)
         done = Change(before=run, after=run, steps=(step,), attempts=(attempt,))
         if at == STEPS - 1:
-            ended = replace(run, state=RunStatus.COMPLETED, ended_at=now, result=b'"ok"')
+            ended = run._replace(state=RunStatus.COMPLETED, ended_at=now, result=b'"ok"')
             last = (Transition(state=RunStatus.COMPLETED, at=now),)
             done = replace(done, after=ended, transitions=last)
         after = run = await commit(store, done)

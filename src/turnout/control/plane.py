@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from turnout.control.emissions import Emitter
@@ -249,7 +248,7 @@ class ControlPlane:
             if change is None:
                 return run, False
             if await self._store.journals.apply(change):
-                return replace(change.after, seq=run.seq + 1), True
+                return change.after._replace(seq=run.seq + 1), True
 
     async def _confirm(self, run_id: str) -> bool:
         """Stop the vendor run now rather than at the pump's next turn, and say if it has ended."""

@@ -1,7 +1,7 @@
 """What becomes of one attempt of a step: whether it is tried again, and when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from turnout.driver.effects import settled
@@ -44,10 +44,10 @@ def settle_attempt(
     """Settle the last of a step's attempts, and the step with it where that was its last try."""
     last = attempts[-1]
     if outcome.error is None:
-        done = replace(last, state=AttemptState.COMPLETED, ended_at=now)
+        done = last._replace(state=AttemptState.COMPLETED, ended_at=now)
         return done, settled(step, now, output=outcome.output)
     state = AttemptState.TIMED_OUT if outcome.timed_out else AttemptState.FAILED
-    ended = replace(last, state=state, ended_at=now, error=outcome.error)
+    ended = last._replace(state=state, ended_at=now, error=outcome.error)
     if outcome.non_retryable:
         return ended, settled(step, now, error=outcome.error)
     return _again(run_id, step, (*attempts[:-1], ended), retries, now, outcome.retry_after)
@@ -57,13 +57,13 @@ def lose_attempt(
     run_id: str, step: Step, attempts: Sequence[Attempt], retries: Retries, now: Millis
 ) -> tuple[Attempt, Step]:
     """Settle an attempt whose lease ran out; it counts."""
-    ended = replace(attempts[-1], state=AttemptState.LOST, ended_at=now, error=LOST)
+    ended = attempts[-1]._replace(state=AttemptState.LOST, ended_at=now, error=LOST)
     return _again(run_id, step, (*attempts[:-1], ended), retries, now, None)
 
 
 def interrupt_attempt(attempt: Attempt, now: Millis) -> Attempt:
     """Settle an attempt that a graceful stop ended; it does not count."""
-    return replace(attempt, state=AttemptState.INTERRUPTED, ended_at=now, error=INTERRUPTED)
+    return attempt._replace(state=AttemptState.INTERRUPTED, ended_at=now, error=INTERRUPTED)
 
 
 def counted(attempts: Sequence[Attempt]) -> int:
@@ -91,4 +91,4 @@ def _again(
         return attempts[-1], settled(step, now, error=attempts[-1].error)
     if retry_after is None:
         retry_after = now + retries.delay(tries, seed=f"{primary_id(run_id)}/{step.step}")
-    return replace(attempts[-1], retry_at=retry_after), step
+    return attempts[-1]._replace(retry_at=retry_after), step

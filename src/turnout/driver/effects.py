@@ -6,7 +6,7 @@ and settles its waits with what the primary recorded.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -153,7 +153,7 @@ class LiveEffects:
         )
         due_at = None if command.timeout is None else now + command.timeout
         return Asked(
-            step=replace(step, child=child.run.run_id, due_at=due_at),
+            step=step._replace(child=child.run.run_id, due_at=due_at),
             emission=Emission(event=event, runs=(child,)),
         )
 
@@ -210,7 +210,7 @@ def settled(
 ) -> Step:
     """Settle a step with its output, or with its failure."""
     state = StepState.COMPLETED if error is None else StepState.FAILED
-    return replace(step, state=state, ended_at=now, output=output, error=error)
+    return step._replace(state=state, ended_at=now, output=output, error=error)
 
 
 def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
@@ -218,7 +218,7 @@ def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
     assert due_at is not None
     if due_at - now > LONGEST:
         raise InvalidDefinition(f"sleep {step.step!r}: the moment is more than 366 days away")
-    asleep = replace(step, due_at=due_at)
+    asleep = step._replace(due_at=due_at)
     return settled(asleep, now) if due_at <= now else asleep
 
 
@@ -238,8 +238,8 @@ def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> Asked:
         whole=command.whole,
     )
     if command.timeout == 0:
-        return Asked(step=settled(replace(step, due_at=now), now))
-    return Asked(step=replace(step, due_at=now + command.timeout), wait=wait)
+        return Asked(step=settled(step._replace(due_at=now), now))
+    return Asked(step=step._replace(due_at=now + command.timeout), wait=wait)
 
 
 def _event(

@@ -3,7 +3,6 @@
 Sleeps are cut to a bound; waits, children and emissions end as the primary's did, after as long.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from turnout.driver.commands import Command, SleepCommand
@@ -32,7 +31,7 @@ class ShadowEffects:
         )
         if command.kind is StepKind.STEP:
             return Asked(step=step)
-        step = replace(step, due_at=self._due_at(run, command, now))
+        step = step._replace(due_at=self._due_at(run, command, now))
         at_once = step.due_at is not None and step.due_at <= now
         return Asked(step=self.due(run, step, now) if at_once else step)
 

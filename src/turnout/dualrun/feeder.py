@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from turnout.errors import TurnoutError, UnknownRun
@@ -171,8 +171,7 @@ class Feeder:
 
         Its delivery is not due before it is withdrawn; one that is never withdrawn is refused.
         """
-        ended = replace(
-            shadow,
+        ended = shadow._replace(
             state=RunStatus.CANCELLED,
             due_at=now + OVERLAP,
             ended_at=now,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from turnout.model.events import StoredEvent
 from turnout.model.ids import SHADOW_SUFFIX
@@ -26,8 +26,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One execution of a task. Payload and result are canonical JSON."""
 
     run_id: str
@@ -78,8 +77,7 @@ class Run:
         return Role.SHADOW if self.run_id.endswith(SHADOW_SUFFIX) else Role.PRIMARY
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What a task function asked for under an id, and its committed outcome.
 
     position: where in the function it was asked, as text that sorts in the order of asking,
@@ -90,8 +88,8 @@ class Step:
     step: str
     kind: StepKind
     position: str
-    state: StepState = StepState.OPEN
     asked_at: Millis
+    state: StepState = StepState.OPEN
     ended_at: Millis | None = None
     due_at: Millis | None = None
     child: str | None = None
@@ -99,8 +97,7 @@ class Step:
     error: Failure | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of a step of the kind `step`.
 
     fence: the run's when it was claimed. worker: who runs it. lease_until: when it counts as lost

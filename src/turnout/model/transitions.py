@@ -4,8 +4,6 @@ Nothing here reads a clock or a store. A function that finds nothing to change g
 only moves forward, and late, repeated or out-of-order news changes nothing.
 """
 
-from dataclasses import replace
-
 from turnout.errors import TurnoutError
 from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.events import StoredEvent
@@ -29,8 +27,7 @@ def begin(journal: Journal, timeouts: Timeouts, now: Millis) -> Change | None:
     run = journal.run
     if run.state is not RunStatus.QUEUED:
         return None
-    after = replace(
-        run,
+    after = run._replace(
         state=RunStatus.RUNNING,
         started_at=now,
         deadline_at=None if timeouts.run is None else now + millis(timeouts.run),
@@ -55,8 +52,7 @@ def end(
     """End a run. by_us: its vendor run did not bring the news, so it must be stopped."""
     if run.state.terminal:
         return None
-    after = replace(
-        run,
+    after = run._replace(
         state=state,
         fence=run.fence + (1 if by_us else 0),
         ended_at=now,
@@ -102,9 +98,9 @@ def settle(
     if run.state.terminal or step is None or step.state.settled:
         return None
     state = StepState.COMPLETED if error is None else StepState.FAILED
-    settled = replace(step, state=state, ended_at=now, output=output, error=error)
+    settled = step._replace(state=state, ended_at=now, output=output, error=error)
     # No longer parked: the next look parks it anew, which also sets its alarm again.
-    after = replace(run, parked=False, parked_until=None, parked_for=())
+    after = run._replace(parked=False, parked_until=None, parked_for=())
     return Change(before=run, after=after, steps=(settled,), wake_at=now)
 
 

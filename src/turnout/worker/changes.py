@@ -5,7 +5,6 @@ decided, and the run's end, and becomes one `Change`: committed whole, or not at
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import orjson
 
@@ -125,7 +124,7 @@ class Draft:
             return  # whoever claims it commits that the run is no longer parked
         until, reasons = decision.until, decision.reasons
         if not (run.parked and run.parked_until == until and run.parked_for == reasons):
-            self.run = replace(run, parked=True, parked_until=until, parked_for=reasons)
+            self.run = run._replace(parked=True, parked_until=until, parked_for=reasons)
 
     def _unpark(self, decision: Decision, now: Millis) -> None:
         """Take up that a run that can go on does not wait, where its wait would not be over soon.
@@ -153,7 +152,7 @@ class Draft:
     def tell(self, told: bytes | None) -> None:
         """Take up what the task last said of itself."""
         if told is not None and told != self.run.progress:
-            self.run = replace(self.run, progress=told)
+            self.run = self.run._replace(progress=told)
 
     def stream(self, streamed: Sequence[Streamed], now: Millis) -> None:
         """Take up what the function itself streamed, unless it only repeats it in this replay.
@@ -172,14 +171,14 @@ class Draft:
                 new.append(each)
         if new:
             most = {name: max(counts.get(name, 0), known.get(name, 0)) for name in counts | known}
-            self.run = replace(run, streamed=canonical_bytes(most))
+            self.run = run._replace(streamed=canonical_bytes(most))
             self._append(new, now)
 
     def stream_of(self, attempt: Attempt, streamed: Sequence[Streamed], now: Millis) -> None:
         """Take up what an attempt's body has streamed and is not recorded yet."""
         new = streamed[attempt.streamed :]
         if new:
-            self.put_attempt(replace(attempt, streamed=attempt.streamed + len(new)))
+            self.put_attempt(attempt._replace(streamed=attempt.streamed + len(new)))
             self._append(new, now, attempt)
 
     def _append(self, new: Sequence[Streamed], now: Millis, attempt: Attempt | None = None) -> None:
@@ -195,7 +194,7 @@ class Draft:
             )
             for number, each in enumerate(new, first)
         ]
-        self.run = replace(self.run, chunks=first + len(new))
+        self.run = self.run._replace(chunks=first + len(new))
 
     def view(self) -> Journal:
         """The journal as it would be now; its seq is still the old one."""
@@ -203,7 +202,7 @@ class Draft:
 
     def committed(self) -> Journal:
         """The journal once this has been committed."""
-        run = replace(self.run, seq=self.journal.run.seq + 1)
+        run = self.run._replace(seq=self.journal.run.seq + 1)
         return Journal(run=run, steps=self._merged_steps, attempts=self._merged_attempts)
 
     def change(self, wake_at: Millis | None) -> Change:
@@ -227,4 +226,4 @@ def unparked(run: Run) -> Run:
     """The run, no longer parked."""
     if not run.parked:
         return run
-    return replace(run, parked=False, parked_until=None, parked_for=())
+    return run._replace(parked=False, parked_until=None, parked_for=())

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
@@ -287,7 +287,7 @@ class Runner:
         last = tried[-1] if tried else attempt
         if last.state is AttemptState.CLAIMED and last.number == attempt.number:
             # It is written whole, and its lease may have been renewed since it was read.
-            alive = replace(last, lease_until=now + self.options.lease)
+            alive = last._replace(lease_until=now + self.options.lease)
             draft.stream_of(alive, here.streamed, now)
 
     def _wake_at(self, run: Run, decision: Decision, now: Millis, *, hot: bool) -> Millis | None:

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def claim(run: Run, **more: Any) -> Change:
 
 RUN = new_run("r1")
 EVENT = StoredEvent(event_id="e", name="e", payload=b"{}", emitted_at=T0)
-DONE = tuple(replace(each, state=AttemptState.COMPLETED) for each in claim(RUN).attempts)
+DONE = tuple(each._replace(state=AttemptState.COMPLETED) for each in claim(RUN).attempts)
 
 
 @pytest.mark.parametrize(

@@ -149,4 +149,4 @@ def positions(journal: Journal) -> Mapping[str, str]:
 
 def in_state(journal: Journal, **values: Any) -> Journal:
     """The journal with some of its run's values changed."""
-    return replace(journal, run=replace(journal.run, **values))
+    return replace(journal, run=journal.run._replace(**values))

@@ -1,7 +1,6 @@
 """The promises of a run store about events: emits, keys, and the waits that they meet."""
 
 import asyncio
-from dataclasses import replace
 
 import orjson
 import pytest
@@ -54,7 +53,7 @@ class EventsContract:
         )
         await store.events.emit([emission(bare), emission(full)])
         found = [(await store.journals.load(run_id)).run for run_id in ("r1", "r2")]
-        assert [replace(each, emit_seq=0) for each in found] == [bare, full]
+        assert [each._replace(emit_seq=0) for each in found] == [bare, full]
         assert found[0].emit_seq < found[1].emit_seq
 
     async def test_an_emit_tells_the_runs_that_it_started(self, store: RunStore) -> None:

@@ -293,7 +293,7 @@ class SlotsContract:
         seen = (await store.journals.load("r1")).run
         assert not await store.limits.take_slot("r1", None, 1, T0)
         await ended(store, "r0")
-        parked = replace(seen, parked=True, parked_for=(ParkReason.SLOT,))
+        parked = seen._replace(parked=True, parked_for=(ParkReason.SLOT,))
         assert not await store.journals.apply(Change(before=seen, after=parked))
         assert await store.limits.take_slot("r1", None, 1, T0 + 10)
 
@@ -304,7 +304,7 @@ class SlotsContract:
         assert await store.limits.take_slot("r0", None, 1, T0)
         assert not await store.limits.take_slot("r1", None, 1, T0)
         seen = (await store.journals.load("r1")).run
-        parked = replace(seen, parked=True, parked_until=T0 + 99, parked_for=(ParkReason.SLOT,))
+        parked = seen._replace(parked=True, parked_until=T0 + 99, parked_for=(ParkReason.SLOT,))
         assert await store.journals.apply(Change(before=seen, after=parked))
         await ended(store, "r0")
         woken = (await store.journals.load("r1")).run

@@ -1,7 +1,6 @@
 """The promises of a run store about runs: read whole, changed whole."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,8 +65,7 @@ class JournalsContract:
             tried("b", 1, state=AttemptState.FAILED, ended_at=T0 + 3, error=error, retry_at=T0 + 4),
             tried("b", 2, timeout_at=T0 + 9),
         )
-        after = replace(
-            run,
+        after = run._replace(
             parked=True,
             parked_until=T0 + 9,
             parked_for=(ParkReason.SLEEP, ParkReason.BACKOFF),
@@ -78,7 +76,7 @@ class JournalsContract:
             Change(before=run, after=after, steps=steps, attempts=attempts)
         )
         assert await store.journals.load("r1") == Journal(
-            run=replace(after, seq=run.seq + 1),
+            run=after._replace(seq=run.seq + 1),
             steps={each.step: each for each in steps},
             attempts={"b": attempts},
         )
@@ -89,7 +87,7 @@ class JournalsContract:
         assert await store.journals.apply(Change(before=run, after=run, steps=(asked("a"),)))
         late = Change(
             before=run,
-            after=replace(run, progress=b"1"),
+            after=run._replace(progress=b"1"),
             steps=(asked("b"),),
             attempts=(tried("b"),),
             emissions=(emission(new_run("r2")),),
@@ -110,12 +108,12 @@ class JournalsContract:
             else Chunk(number=at, name="words", value=b'"w"', at=T0)
             for at in range(12)
         )
-        after = replace(run, chunks=12, streamed=b'{"":6}')
+        after = run._replace(chunks=12, streamed=b'{"":6}')
         change = Change(before=run, after=after, attempts=(tried("a", streamed=6),), chunks=chunks)
         assert await store.journals.apply(change)
         assert not await store.journals.apply(change)
         read, found = await store.journals.streamed("r1", after=0, limit=100)
-        assert (read, tuple(found)) == (replace(after, seq=run.seq + 1), chunks)
+        assert (read, tuple(found)) == (after._replace(seq=run.seq + 1), chunks)
         _, found = await store.journals.streamed("r1", after=5, limit=3)
         assert [each.number for each in found] == [5, 6, 7]
         assert (await store.journals.streamed("r1", after=12, limit=3))[1] == ()
@@ -127,7 +125,7 @@ class JournalsContract:
         """The seq decides: exactly one of those that read the same state commits."""
         run = await started(store)
         changes = [
-            Change(before=run, after=replace(run, progress=str(at).encode())) for at in range(20)
+            Change(before=run, after=run._replace(progress=str(at).encode())) for at in range(20)
         ]
         won = await asyncio.gather(*map(store.journals.apply, changes))
         assert sum(won) == 1
@@ -140,7 +138,7 @@ class JournalsContract:
         changes = [
             Change(
                 before=run,
-                after=replace(run, progress=b"%d" % rival),
+                after=run._replace(progress=b"%d" % rival),
                 steps=(asked(f"s{rival}"),),
                 attempts=(tried(f"s{rival}"),),
             )
