@@ -67,7 +67,7 @@ class Engine:
         self.scheduler.close()
         await self.gateway.close()
         await self.runner.close()
-        self.http.close()
+        await self.http.close()
         await self.store.close()
 
     # -- what clients do ------------------------------------------------------------------------
