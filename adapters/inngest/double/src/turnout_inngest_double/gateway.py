@@ -49,8 +49,8 @@ class _Worker:
 
     @property
     def has_room(self) -> bool:
-        most = self.hello.most
-        return not self.is_paused and (most <= 0 or len(self.busy) < most)
+        limit = self.hello.max_requests
+        return not self.is_paused and (limit <= 0 or len(self.busy) < limit)
 
     @property
     def apps(self) -> list[str]:
