@@ -21,7 +21,7 @@ from typing import Any
 from turnout_dev.devserver import DevServer, DevSetup
 from turnout_testing.conformance.behaviours import BEHAVIOURS
 
-from turnout.bootstrap import open_turnout, read_settings
+from turnout import open_turnout, read_settings
 from turnout.bootstrap.adapters import EMBEDDED, GROUP
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from turnout import App, Context, Event, open_turnout, task
-from turnout.bootstrap.memory import spare_collector
 from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
 
@@ -42,7 +41,6 @@ async def measure(runs: int, url: str | None) -> dict[str, float]:
         settings["TURNOUT_DATABASE_URL"] = url
     app = App(name="bench", tasks=(three,))
     async with open_turnout(app, {**settings, "TURNOUT_ARTIFACTS": "none"}) as live:
-        spare_collector()  # as `turnout work` does
         began, used = time.perf_counter(), time.process_time()
         for _ in range(runs // BATCH):
             await live.orchestrator.emit(

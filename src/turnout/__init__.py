@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from turnout.bootstrap import Settings, Turnout, open_turnout, read_settings
+    from turnout.bootstrap.live import open_turnout
+    from turnout.bootstrap.settings import read_settings
     from turnout.driver.context import Context
     from turnout.errors import NonRetryable, RetryAfter, StepFailed, TurnoutError
     from turnout.model.events import Event
     from turnout.model.policies import CancelOn, Concurrency, Retries, Timeouts
     from turnout.model.schedules import Schedule
     from turnout.model.tasks import App, Task, app, define_task, task
+    from turnout.service.process import Turnout
+    from turnout.service.settings import Settings
     from turnout.sync import SyncDoor, sync_door
     from turnout.web.app import asgi, lifespan, routes
 
@@ -29,19 +32,19 @@ _WHERE = {
     "Retries": "turnout.model.policies",
     "RetryAfter": "turnout.errors",
     "Schedule": "turnout.model.schedules",
-    "Settings": "turnout.bootstrap",
+    "Settings": "turnout.service.settings",
     "StepFailed": "turnout.errors",
     "SyncDoor": "turnout.sync",
     "Task": "turnout.model.tasks",
     "Timeouts": "turnout.model.policies",
-    "Turnout": "turnout.bootstrap",
+    "Turnout": "turnout.service.process",
     "TurnoutError": "turnout.errors",
     "app": "turnout.model.tasks",
     "asgi": "turnout.web.app",
     "define_task": "turnout.model.tasks",
     "lifespan": "turnout.web.app",
-    "open_turnout": "turnout.bootstrap",
-    "read_settings": "turnout.bootstrap",
+    "open_turnout": "turnout.bootstrap.live",
+    "read_settings": "turnout.bootstrap.settings",
     "routes": "turnout.web.app",
     "sync_door": "turnout.sync",
     "task": "turnout.model.tasks",

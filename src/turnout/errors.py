@@ -46,6 +46,8 @@ the field or the fix.
             └── ForeignAwait        something other than ctx.* awaited at the top level
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 
@@ -318,3 +320,17 @@ class ForeignAwait(ReplayError):
     """Only ctx.* is awaited in a task function; put other awaits into a step."""
 
     code = "foreign_await"
+
+
+@contextmanager
+def foreign_errors_translated() -> Iterator[None]:
+    """Let an adapter raise nothing but ours: anything else becomes ProviderUnavailable.
+
+    For calls of an adapter's code that are repeated later, whatever went wrong.
+    """
+    try:
+        yield
+    except TurnoutError:
+        raise
+    except Exception as error:
+        raise ProviderUnavailable(f"{type(error).__name__}: {error}") from error

@@ -9,11 +9,12 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from turnout.bootstrap import Turnout, open_turnout
+from turnout.bootstrap.live import open_turnout
 from turnout.model.events import Emitted, Event
 from turnout.model.reports import Cancelled, RunReport
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App
+from turnout.service.process import Turnout
 
 Answer = TypeVar("Answer")
 

@@ -266,7 +266,7 @@ async def test_a_changed_step_under_a_running_run_is_named(
 _UNTIL = """
 import asyncio, json, sys, os
 from turnout import Event, open_turnout
-from turnout.bootstrap import load_app
+from turnout.bootstrap.user_code import load_app
 from turnout.model.runs import RunFilter
 
 async def main(event, wanted):

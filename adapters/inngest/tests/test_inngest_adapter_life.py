@@ -105,11 +105,11 @@ async def test_a_schedule_is_armed_and_ticks(stage: Stage) -> None:
     hourly = Schedule(id="hourly", task="plain", cron="0 * * * *", zone="Europe/Kyiv")
     timely = turnout.app("timely", inngest_tasks.plain, schedules=[hourly])
     async with stage.server(), stage.service(timely) as live:
-        (armed,) = await live.armed()
+        (armed,) = await live.orchestrator.armed()
         assert (armed.id, armed.cron, armed.zone) == ("hourly", "0 * * * *", "Europe/Kyiv")
         daily = Schedule(id="daily", task="plain", cron="@daily")
         await live.orchestrator.schedule_recurring(daily)
-        assert {each.id for each in await live.armed()} == {"hourly", "daily"}
+        assert {each.id for each in await live.orchestrator.armed()} == {"hourly", "daily"}
         for refused in ("daily", "sundays"):
             with pytest.raises(PolicyRefused, match=refused):
                 await live.orchestrator.schedule_recurring(
@@ -124,7 +124,7 @@ async def test_a_schedule_is_armed_and_ticks(stage: Stage) -> None:
         report = await live.orchestrator.status(run_id)
         assert report.journal.run.task == "plain"
         await live.orchestrator.unschedule("hourly")
-        assert [each.id for each in await live.armed()] == ["daily"]
+        assert [each.id for each in await live.orchestrator.armed()] == ["daily"]
 
 
 async def test_a_replica_that_starts_disarms_nothing(stage: Stage) -> None:
@@ -134,7 +134,7 @@ async def test_a_replica_that_starts_disarms_nothing(stage: Stage) -> None:
     async with stage.server(), stage.service(timely) as live:
         second = turnout.open_turnout(timely, stage.environ, serve=False)
         await second.callers["inngest"].define(timely)
-        assert [each.id for each in await live.armed()] == ["hourly"]
+        assert [each.id for each in await live.orchestrator.armed()] == ["hourly"]
         await second.close()
 
 

@@ -18,11 +18,12 @@ from turnout_inngest.settings import read_settings
 
 import turnout
 from turnout import App, Schedule, Turnout
-from turnout.bootstrap import live as bootstrap
-from turnout.doctor.checks import Health, examine
+from turnout.doctor.check import Health
+from turnout.doctor.examine import examine
 from turnout.errors import InvalidSettings, ProviderRefused
 from turnout.model.providers import LinkState
 from turnout.model.status import RunStatus
+from turnout.service import heartbeat
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ async def test_what_another_replica_undoes_is_armed_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that came back with older schedules registers those: what is owned is armed once more."""
-    monkeypatch.setattr(bootstrap, "BEAT", 0.2)
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.2)
     hourly = Schedule(id="hourly", task="plain", cron="0 * * * *")
     timely = turnout.app("timely", inngest_tasks.plain, schedules=[hourly])
     async with stage.server(), linked(stage, timely) as live:
@@ -257,7 +258,7 @@ async def _offers(link: connect.Link, schedule: str) -> bool | None:
 
 
 async def _lists(live: Turnout, wanted: set[str]) -> bool | None:
-    return {each.id for each in await live.armed()} == wanted or None
+    return {each.id for each in await live.orchestrator.armed()} == wanted or None
 
 
 async def _workers(stage: Stage) -> list[Any]:

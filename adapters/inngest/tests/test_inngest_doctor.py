@@ -16,7 +16,7 @@ from inngest_stage import Stage, ended, start, until
 
 import turnout
 from turnout import App, Context, Schedule, Task
-from turnout.doctor.checks import examine
+from turnout.doctor.examine import examine
 from turnout.errors import PolicyRefused, ProviderRefused
 from turnout.model.runs import RunFilter
 

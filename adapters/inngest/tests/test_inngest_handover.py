@@ -21,7 +21,7 @@ from turnout_inngest_double.ids import ulid
 from turnout_inngest_double.options import Options
 
 from turnout import Event, open_turnout
-from turnout.control.emissions import Emitter
+from turnout.control.emissions import Emissions
 from turnout.errors import InvalidDefinition, Unavailable, WrongUse
 from turnout.model.events import Emitted, RunRef
 from turnout.model.routing import Selection
@@ -257,9 +257,9 @@ def test_a_slot_has_one_key_on_both_sides(lab: Lab) -> None:
     timer = inngest.Event(name="inngest/scheduled.timer", id="x", data=data)
     (handed,) = _handing(adopted).events(SimpleNamespace(event=timer, events=[timer]))
     selection = Selection(provider="local")
-    emitter = Emitter(app=adopted.app(), selection=selection, routes=dict)
+    emissions = Emissions(app=adopted.app(), selection=selection, routes=dict)
     ms = round(slot.timestamp() * 1_000)
-    own = emitter.slot(adopted.schedules[0], ms, ms)
+    own = emissions.of_slot(adopted.schedules[0], ms, ms)
     assert handed.key == own.event.key
     assert handed.payload == adopted.schedules[0].payload
 

@@ -52,7 +52,7 @@ async def test_slots_count_from_when_the_schedule_was_kept(
     until = first + MINUTE - 1
     assert (await slots(live, until)).missed_at == (iso(first),)
     tick = Tick(schedule=EVERY.id, slot=first, provider="memory", provider_run_id="x")
-    assert (await live.orchestrator.tick(tick)).reason == "started"
+    assert (await live.slots.tick(tick)).reason == "started"
     assert await slots(live, until) == Slots(due=1, fired=1)
 
 
@@ -65,7 +65,7 @@ async def test_a_slot_at_the_very_end_counts_only_when_it_fired(
     await clock.advance(f"{first + 9 - clock.now()}ms")
     assert await slots(live, first + SETTLED) == Slots()
     tick = Tick(schedule=EVERY.id, slot=first, provider="memory", provider_run_id="x")
-    await live.orchestrator.tick(tick)
+    await live.slots.tick(tick)
     assert await slots(live, first + 9) == Slots(due=1, fired=1)
 
 

@@ -22,9 +22,8 @@ from turnout_dev.devserver import DevServer, DevSetup, StartsWorkers
 from turnout_dev.installed import devserver
 from turnout_dev.supervisor import Supervisor, free_port
 
-from turnout.bootstrap import open_turnout, read_settings
+from turnout import Turnout, open_turnout, read_settings
 from turnout.bootstrap.adapters import EMBEDDED
-from turnout.bootstrap.live import Turnout
 from turnout.errors import InvalidSettings, Unavailable
 from turnout.model.tasks import App
 from turnout.model.time import Millis

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from turnout.bootstrap.live import Turnout
+    from turnout import Turnout
     from turnout.model.tasks import App
     from turnout.ports.run_store import RunStore
     from turnout_testing.clock import TurnableClock
@@ -65,7 +65,7 @@ def turnout_orchestrator(turnout_app: "App") -> "Turnout":
         async with turnout_orchestrator as live:
             await live.orchestrator.emit(Event(name="go"))
     """
-    from turnout.bootstrap.live import open_turnout
+    from turnout import open_turnout
 
     return open_turnout(turnout_app, {"ORCHESTRATOR_PROVIDER": "memory"})
 

@@ -1,22 +1,34 @@
 """Adapters: found by entry point, loaded by name, one at a time."""
 
-from turnout.bootstrap.providers import EMBEDDED, GROUP, installed, selected
-from turnout.bootstrap.settings import Settings
-from turnout.errors import IncompatibleAdapter, UnknownProvider
-from turnout.model.routing import Selection
-from turnout.ports.caller import PORT_VERSION, Plugin
+import logging
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["EMBEDDED", "GROUP", "installed", "load", "select"]
+from turnout.errors import IncompatibleAdapter, InvalidSettings, UnknownProvider
+from turnout.model.routing import DUAL, Selection
+from turnout.ports.caller import PORT_VERSION, DurableCaller, Plugin, Surroundings
+from turnout.service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+GROUP = "turnout.orchestrators"
+EMBEDDED = ("local", "memory")
+"""The providers that run in our own process; all others are vendors'."""
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Find the installed adapters, by provider name in alphabetical order; none is imported."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=_name)}
 
 
 def load(name: str) -> Plugin:
     """Load one adapter; UnknownProvider names those that are installed."""
-    found = installed().get(name)
-    if found is None:
+    adapters = installed()
+    if name not in adapters:
         raise UnknownProvider(
-            f"no adapter named {name!r} is installed; installed: {', '.join(installed())}"
+            f"no adapter named {name!r} is installed; installed: {', '.join(adapters)}"
         )
-    plugin: Plugin = found.load()
+    plugin: Plugin = adapters[name].load()
     if plugin.port_version != PORT_VERSION:
         raise IncompatibleAdapter(
             f"the adapter {name!r} speaks version {plugin.port_version} of the port, this Turnout"
@@ -26,10 +38,92 @@ def load(name: str) -> Plugin:
 
 
 def select(settings: Settings) -> Selection:
-    """Say which providers new runs go to; every name is checked to be installed."""
+    """Decide which providers new runs go to; UnknownProvider for one that is not installed."""
     return selected(
         settings.provider,
         primary=settings.primary,
         shadow=settings.shadow,
         production=settings.production,
     )
+
+
+def selected(
+    provider: str | None, *, primary: str | None, shadow: str | None, production: bool
+) -> Selection:
+    """Decide as `select` does, from the settings' texts."""
+    adapters = installed()
+    if provider is None and production:
+        raise InvalidSettings(
+            "ORCHESTRATOR_PROVIDER is not set, and TURNOUT_ENV is production; set it to one of:"
+            f" {', '.join(adapters)}, {DUAL}"
+        )
+    if provider == DUAL:
+        selection = Selection(
+            provider=DUAL, primary=primary, shadow=shadow or _only_vendor(primary)
+        )
+    else:
+        selection = Selection(provider=provider or "local")
+    unknown = [repr(name) for name in selection.names if name not in adapters]
+    if unknown:
+        raise UnknownProvider(
+            f"no adapter named {' or '.join(unknown)} is installed;"
+            f" installed: {', '.join(adapters)}"
+        )
+    return selection
+
+
+def load_plugins(selection: Selection) -> dict[str, Plugin]:
+    """Load the selected adapters, and every other one that can be: its runs are to finish.
+
+    InvalidSettings where a selected adapter lacks a package.
+    """
+    plugins: dict[str, Plugin] = {}
+    for name in installed():
+        is_selected = name in selection.names
+        if not is_selected and (name == "memory" or "memory" in selection.names):
+            continue
+        try:
+            plugins[name] = load(name)
+        except ImportError as error:
+            if is_selected:
+                raise InvalidSettings(str(error)) from None
+            _log_unused(name, error)
+    return plugins
+
+
+def open_callers(
+    plugins: Mapping[str, Plugin], surroundings: Surroundings, selection: Selection
+) -> dict[str, DurableCaller]:
+    """Open the selected adapters, and every other one that is set up.
+
+    InvalidSettings names what all selected adapters lack.
+    """
+    callers: dict[str, DurableCaller] = {}
+    faults: list[str] = []
+    for name, plugin in plugins.items():
+        try:
+            callers[name] = plugin.open(surroundings)
+        except (InvalidSettings, ImportError) as error:
+            if name in selection.names:
+                faults.append(str(error))
+            _log_unused(name, error)
+    if faults:
+        raise InvalidSettings("; ".join(faults))
+    return callers
+
+
+def _log_unused(name: str, error: Exception) -> None:
+    log.debug(
+        "an adapter is installed and not set up",
+        extra={"action": "open", "provider": name, "error": str(error)},
+    )
+
+
+def _name(entry: EntryPoint) -> str:
+    return entry.name
+
+
+def _only_vendor(primary: str | None) -> str | None:
+    """Return the only vendor beside the primary, where there is only one."""
+    vendors = [name for name in installed() if name not in (*EMBEDDED, primary)]
+    return vendors[0] if len(vendors) == 1 else None

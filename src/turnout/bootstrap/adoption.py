@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from turnout.bootstrap.adapters import installed, load
-from turnout.bootstrap.live import load_named
+from turnout.bootstrap.user_code import load_attribute
 from turnout.errors import InvalidSettings
 from turnout.model.adoption import Adoption
 from turnout.ports.adoption import Adopts
@@ -15,13 +15,12 @@ def adoptions(name: str) -> Sequence[Adoption]:
     InvalidSettings where it cannot be loaded, is no client that an installed adapter knows, or has
     no functions in what its module loads.
     """
-    client = load_named("client", name)
-    adopters = [each for each in map(load, installed()) if isinstance(each, Adopts)]
-    for adopter in adopters:
-        found = adopter.examine(client)
-        if found:
-            return found
-        if found is not None:
+    client = load_attribute("client", name)
+    for plugin in map(load, installed()):
+        functions = plugin.examine(client) if isinstance(plugin, Adopts) else None
+        if functions:
+            return functions
+        if functions is not None:
             raise InvalidSettings(f"{name!r} has no functions: name a module that imports them all")
     raise InvalidSettings(
         f"{name!r} is of type {type(client).__name__}, which no installed adapter adopts from"

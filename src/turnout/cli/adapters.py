@@ -12,9 +12,9 @@ from turnout.cli.shared import fail, print_json
 from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
-    from turnout.bootstrap import Settings
     from turnout.model.tasks import App
     from turnout.ports.commands import Commands
+    from turnout.service.settings import Settings
 
 GROUP = "turnout.commands"
 
@@ -42,7 +42,7 @@ class CliDesk:
 
     def service_url(self, given: str | None) -> str:
         """Give the address, or stop and say where it is set; it is written where others read."""
-        from turnout.bootstrap.faults import service_fault
+        from turnout.bootstrap.settings_faults import service_fault
 
         url = given or _settings().service_url
         if url is None:
@@ -54,7 +54,7 @@ class CliDesk:
 
     def app(self, name: str | None) -> "App":
         """Load the app, or stop with its fault."""
-        from turnout.bootstrap import load_app
+        from turnout.bootstrap.user_code import load_app
 
         try:
             return load_app(name or _settings().app)
@@ -78,7 +78,7 @@ class CliDesk:
 
 
 def _settings() -> "Settings":
-    from turnout.bootstrap import read_settings
+    from turnout.bootstrap.settings import read_settings
 
     try:
         return read_settings(os.environ)

@@ -21,7 +21,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check settings, stores, providers and replicas. Exit 1 when something is wrong."""
-    from turnout.doctor.checks import Health, advice, examine
+    from turnout.doctor.check import Health
+    from turnout.doctor.examine import advice, examine
 
     checks = run(examine(os.environ, app, through_worker=through_worker))
     value: dict[str, Any] = {

@@ -81,7 +81,7 @@ def check(
 def _where(store: str | None) -> tuple[str, Mapping[str, str]]:
     """Name the store, and what is needed to open it; settings are read only if they must be."""
     if store is None:
-        from turnout.bootstrap import read_settings
+        from turnout.bootstrap.settings import read_settings
 
         settings = read_settings(os.environ)
         if settings.artifacts is None:

@@ -33,8 +33,8 @@ def show_provider(json: Json = False) -> None:
 
 
 def _selected() -> dict[str, Any]:
-    from turnout.bootstrap import read_settings
     from turnout.bootstrap.adapters import installed, select
+    from turnout.bootstrap.settings import read_settings
 
     settings = read_settings(os.environ)
     selection = select(settings)

@@ -33,7 +33,7 @@ async def _listed(app: str | None) -> list[dict[str, Any]]:
 
     async with opened(app) as live:
         owned = await live.store.schedules.read()
-        armed = {each.id: each for each in await live.armed()}
+        armed = {each.id: each for each in await live.orchestrator.armed()}
         now = live.clock.now()
     return [
         {

@@ -13,7 +13,7 @@ from turnout.errors import TurnoutError
 if TYPE_CHECKING:
     import uvicorn
 
-    from turnout.bootstrap import Turnout
+    from turnout.service.process import Turnout
 
 NOT_STARTED = 3
 """The exit code where the service did not come up; the log says why."""
@@ -33,8 +33,8 @@ def serve(
     import uvicorn
 
     import turnout
-    from turnout.bootstrap import load_app, read_settings
-    from turnout.bootstrap.memory import spare_collector
+    from turnout.bootstrap.settings import read_settings
+    from turnout.bootstrap.user_code import load_app
     from turnout.cli.logs import show_logs
     from turnout.web.port import in_use
 
@@ -52,7 +52,6 @@ def serve(
         fail(str(error))
     except OSError as error:
         fail(told(error))
-    spare_collector()
     config = uvicorn.Config(
         service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15
     )

@@ -12,7 +12,7 @@ import typer
 from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
-    from turnout.bootstrap import Turnout
+    from turnout.service.process import Turnout
 
 Answer = TypeVar("Answer")
 
@@ -61,7 +61,9 @@ def fail(message: str) -> NoReturn:
 @asynccontextmanager
 async def opened(app: str | None, *, serve: bool = False) -> "AsyncIterator[Turnout]":
     """Open the live objects of the named app; without `serve` nothing is called or pumped."""
-    from turnout.bootstrap import load_app, open_turnout, read_settings
+    from turnout.bootstrap.live import open_turnout
+    from turnout.bootstrap.settings import read_settings
+    from turnout.bootstrap.user_code import load_app
     from turnout.cli.logs import show_logs
 
     settings = read_settings(os.environ)

@@ -17,14 +17,11 @@ def work(target: Target = None) -> None:
 
 
 async def _work(target: str | None) -> None:
-    from turnout.bootstrap.memory import spare_collector
-
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     async with opened(target, serve=True) as live:
-        spare_collector()
         typer.echo(
             f"working for {live.app.name} ({live.selection.provider}); stop with ^C", err=True
         )

@@ -21,23 +21,26 @@ LARGEST_PAYLOAD = 3 * 1024 * 1024
 """Bytes of an event's payload: what every provider takes."""
 
 LONGEST_KEY = 512
+"""Characters of an event's key."""
+
 SCHEDULE_EVENT = "turnout/schedule."
+"""What the name of a schedule's event begins with; the schedule's id follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Emitter:
-    """Makes emissions for one app under one selection of providers."""
+class Emissions:
+    """Makes the emissions of one app under one selection of providers; stores nothing."""
 
     app: App
     selection: Selection
     routes: Callable[[], Mapping[str, Route]]
-    """The routes as they stand now."""
+    """Returns the routes in force, by task id."""
 
-    def emission(self, event: Event, now: Millis, *, caused_by: str | None = None) -> Emission:
-        """Check an event and say which runs it starts.
+    def of_event(self, event: Event, now: Millis, *, caused_by: str | None = None) -> Emission:
+        """Check an event and decide which runs it starts.
 
-        InvalidPayload names the field. An event that no task subscribes to starts none; it may
-        still meet a wait.
+        InvalidPayload names the field. An event that no task subscribes to starts no run; it can
+        still settle a wait.
         """
         payload = as_json(event.payload, event.name)
         stored = self._stored(event, payload, now, caused_by)
@@ -46,14 +49,14 @@ class Emitter:
             raise WrongUse(
                 f"event {event.name!r} starts {len(tasks)} tasks; a run_id goes with exactly one"
             )
-        for each in tasks:
-            each.read_payload(payload)
+        for task in tasks:
+            task.read_payload(payload)
         due_at = None if event.at is None else moment(event.at)
-        runs = (self._run(each, stored, payload, due_at, event) for each in tasks)
+        runs = (self._run(task, stored, payload, due_at, event) for task in tasks)
         return Emission(event=stored, runs=tuple(runs))
 
-    def slot(self, schedule: Schedule, slot: Millis, now: Millis) -> Emission:
-        """Say which run a schedule's slot starts; its key is the slot's own."""
+    def of_slot(self, schedule: Schedule, slot: Millis, now: Millis) -> Emission:
+        """Make the emission of a schedule's slot; the run's key names the schedule and the slot."""
         task = self.app.task(schedule.task)
         event = Event(
             name=SCHEDULE_EVENT + schedule.id,
@@ -64,13 +67,17 @@ class Emitter:
         stored = self._stored(event, payload, now, None)
         return Emission(event=stored, runs=(self._run(task, stored, payload, None, event),))
 
+    def choice(self, task_id: str, *, sticky: str) -> Choice:
+        """Choose the provider of a new run; the same `sticky` text gets the same answer."""
+        return choose(self.selection, self.routes(), task=task_id, sticky=sticky)
+
     def _stored(
         self, event: Event, payload: Any, now: Millis, caused_by: str | None
     ) -> StoredEvent:
-        text = canonical_bytes(payload)
-        if len(text) > LARGEST_PAYLOAD:
+        body = canonical_bytes(payload)
+        if len(body) > LARGEST_PAYLOAD:
             raise TooLarge(
-                f"event {event.name!r}: the payload has {len(text):,} bytes; at most"
+                f"event {event.name!r}: the payload has {len(body):,} bytes; at most"
                 f" {LARGEST_PAYLOAD:,} are taken; store large values and pass a reference"
             )
         if event.key is not None and not 0 < len(event.key) <= LONGEST_KEY:
@@ -78,7 +85,7 @@ class Emitter:
         return StoredEvent(
             event_id=new_run_id(now),
             name=check_event_name(event.name),
-            payload=text,
+            payload=body,
             emitted_at=now,
             key=event.key,
             caused_by=caused_by,
@@ -87,8 +94,10 @@ class Emitter:
     def _run(
         self, task: Task, stored: StoredEvent, payload: Any, due_at: Millis | None, event: Event
     ) -> NewRun:
-        given = event.run_id
-        run_id = new_run_id(stored.emitted_at) if given is None else check_run_id(given)
+        if event.run_id is None:
+            run_id = new_run_id(stored.emitted_at)
+        else:
+            run_id = check_run_id(event.run_id)
         choice = self.choice(task.id, sticky=event.key or run_id)
         return new_run(
             self.app,
@@ -101,10 +110,6 @@ class Emitter:
             due_at=due_at,
             key=event.key,
         )
-
-    def choice(self, task_id: str, *, sticky: str) -> Choice:
-        """Choose the provider of a new run."""
-        return choose(self.selection, self.routes(), task=task_id, sticky=sticky)
 
 
 def as_json(payload: Any, name: str) -> Any:

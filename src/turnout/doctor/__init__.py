@@ -1,0 +1,1 @@
+"""The doctor: what is configured, reachable, registered and agreed among replicas."""

@@ -16,7 +16,6 @@ from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
 from turnout.model.tasks import App, Task
-from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
 
 log = logging.getLogger(__name__)
@@ -49,11 +48,6 @@ class LocalCaller:
     def capabilities(self) -> Mapping[Capability, Held]:
         """All is kept by the core."""
         return CAPABILITIES
-
-    @property
-    def alarm_grace(self) -> Millis:
-        """The pump is the alarm."""
-        return 0
 
     async def start(self) -> None:
         """Begin to call."""

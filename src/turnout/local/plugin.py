@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from turnout.local.caller import LocalCaller
+from turnout.model.time import Millis
 from turnout.ports.caller import PORT_VERSION, DurableCaller, Surroundings
 
 
@@ -12,6 +13,8 @@ class LocalPlugin:
 
     name: str
     port_version: int = PORT_VERSION
+    alarm_grace: Millis = 0
+    """The pump is the only alarm."""
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the caller."""

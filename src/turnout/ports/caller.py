@@ -103,11 +103,6 @@ class DurableCaller(Delivers, Stops, Looks, Arms, Defines, Protocol):
         """Who holds each capability's promise; declared, never guessed."""
         ...
 
-    @property
-    def alarm_grace(self) -> Millis:
-        """How late the vendor's own alarm may be before the pump wakes a run in its place."""
-        ...
-
     async def start(self) -> None:
         """Begin to call the worker, where this process has a part in that."""
         ...
@@ -209,6 +204,11 @@ class Plugin(Protocol):
     @property
     def port_version(self) -> int:
         """The PORT_VERSION it was written for."""
+        ...
+
+    @property
+    def alarm_grace(self) -> Millis:
+        """How late the vendor's own alarm may be before the pump wakes a run in its place."""
         ...
 
     def open(self, surroundings: Surroundings) -> DurableCaller:

@@ -1,0 +1,1 @@
+"""The life of a process: what is started, in which order, and closed again."""

@@ -1,4 +1,4 @@
-"""The routes as this replica knows them: read again all the time, so a change is seen at once."""
+"""The routes as this replica knows them: read again and again, so a change takes effect at once."""
 
 import asyncio
 import logging
@@ -10,37 +10,33 @@ from turnout.ports.run_store import RouteStore
 
 log = logging.getLogger(__name__)
 
-EVERY = 0.5
+INTERVAL = 0.5
 """Seconds between readings: a change is effective within a second on every replica."""
 
 
 class RouteBoard:
-    """Holds the routes last read; while the store is down, what was read last stays in force."""
+    """Holds the routes last read; while the store is down, those stay in force."""
 
     def __init__(self, store: RouteStore) -> None:
         self._store = store
         self._routes: Mapping[str, Route] = {}
-        self._task: asyncio.Task[None] | None = None
 
     def __call__(self) -> Mapping[str, Route]:
-        """Give the routes."""
+        """Return the routes, by task id."""
         return self._routes
 
-    async def start(self) -> None:
-        """Read the routes, and go on reading them."""
+    async def read(self) -> None:
+        """Read the routes once."""
         self._routes = await self._store.read()
-        self._task = asyncio.create_task(self._read_on())
 
-    async def close(self) -> None:
-        """Stop reading."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _read_on(self) -> None:
+    async def keep_reading(self) -> None:
+        """Read the routes at every interval, for ever."""
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(INTERVAL)
             try:
-                self._routes = await self._store.read()
+                await self.read()
             except TurnoutError as error:
-                log.warning("routes not read", extra={"action": "routes", "error": str(error)})
+                log.warning(
+                    "the routes could not be read; those read last stay in force",
+                    extra={"action": "routes", "error": str(error)},
+                )

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from turnout.bootstrap import Turnout
 from turnout.model.protocol_schema import openapi
 from turnout.ports.caller import Receives, Serves
+from turnout.service.process import Turnout
 from turnout.web.events import EventStreams
 from turnout.web.steps import StepEndpoint
 

@@ -38,7 +38,6 @@ class AcmeCaller:
     service_url: str
     clock: Clock
     name: str = "acme"
-    alarm_grace: int = 2_000
     capabilities: Mapping[Capability, Held] = field(
         default_factory=lambda: {
             **dict.fromkeys(Capability, Held.OURS),
@@ -131,6 +130,7 @@ class AcmePlugin:
 
     name: str = "acme"
     port_version: int = PORT_VERSION
+    alarm_grace: int = 2_000
 
     def open(self, surroundings: Surroundings) -> AcmeCaller:
         """Make the caller; every missing setting is named at once."""

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from turnout.bootstrap import load_app, open_turnout, read_settings
-from turnout.bootstrap.faults import INTERNAL, OURS
-from turnout.bootstrap.providers import EMBEDDED, installed
-from turnout.bootstrap.settings import Settings
+from turnout import Settings, open_turnout, read_settings
+from turnout.bootstrap.adapters import EMBEDDED, installed
+from turnout.bootstrap.settings_faults import NOT_SETTINGS, SETTINGS
+from turnout.bootstrap.user_code import load_app
 from turnout.errors import InvalidSettings
 from turnout.model.tasks import App
 
@@ -50,7 +50,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         ("ORCHESTRATOR_REGION", False),
         ("TURNOUT_SERVICE_HOST", False),
         ("TURNOUT_PORT_8000_TCP_ADDR", False),
-        *((name, False) for name in INTERNAL),
+        *((name, False) for name in NOT_SETTINGS),
         *((f"TURNOUT_{each.upper()}_URL", False) for each in installed() if each not in EMBEDDED),
     ],
 )
@@ -67,7 +67,9 @@ def test_only_names_that_look_like_ours_are_refused(
 
 def test_every_setting_that_is_read_is_known() -> None:
     """A new field's name is not refused as unknown."""
-    assert {str(each.alias) for each in Settings.model_fields.values() if each.alias} <= set(OURS)
+    assert {str(each.alias) for each in Settings.model_fields.values() if each.alias} <= set(
+        SETTINGS
+    )
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])

@@ -41,10 +41,10 @@ async def test_a_slot_that_nobody_ticked_is_made_up_once(
 ) -> None:
     """A slot whose tick was lost starts after the grace, and only once."""
     await clock.advance("125s")
-    assert await live.orchestrator.catch_up() == 1
-    assert await live.orchestrator.catch_up() == 0
+    assert await live.slots.catch_up() == 1
+    assert await live.slots.catch_up() == 0
     await clock.advance("15s")
-    assert await live.orchestrator.catch_up() == 1
+    assert await live.slots.catch_up() == 1
 
 
 async def test_a_slot_that_was_ticked_is_not_made_up(live: Turnout, clock: TurnableClock) -> None:
@@ -52,16 +52,16 @@ async def test_a_slot_that_was_ticked_is_not_made_up(live: Turnout, clock: Turna
     slot = clock.now() + MINUTE
     await clock.advance("61s")
     tick = Tick(schedule="minutely", slot=slot, provider="memory", provider_run_id="x")
-    assert (await live.orchestrator.tick(tick)).reason == "started"
+    assert (await live.slots.tick(tick)).reason == "started"
     await clock.advance("30s")
-    assert await live.orchestrator.catch_up() == 0
-    assert (await live.orchestrator.tick(tick)).reason == "claimed"
+    assert await live.slots.catch_up() == 0
+    assert (await live.slots.tick(tick)).reason == "claimed"
 
 
 async def test_old_slots_are_left_alone(live: Turnout, clock: TurnableClock) -> None:
     """After a day away only the slots of the last hour are made up."""
     await clock.advance("1d")
-    assert await live.orchestrator.catch_up() == 59
+    assert await live.slots.catch_up() == 59
 
 
 async def test_a_slot_that_the_last_owner_ticks_is_made_up_by_its_owner(
@@ -72,10 +72,10 @@ async def test_a_slot_that_the_last_owner_ticks_is_made_up_by_its_owner(
     slot = next(owned.schedule.slots(owned.since))
     await clock.advance(f"{slot - clock.now() + 9}ms")
     tick = Tick(schedule="minutely", slot=slot, provider="before", provider_run_id="x")
-    assert (await live.orchestrator.tick(tick)).reason == "not_owner"
-    assert await live.orchestrator.catch_up() == 0
+    assert (await live.slots.tick(tick)).reason == "not_owner"
+    assert await live.slots.catch_up() == 0
     await clock.advance("15s")
-    assert await live.orchestrator.catch_up() == 1
+    assert await live.slots.catch_up() == 1
 
 
 async def test_a_slot_that_fell_as_the_service_was_moved_is_not_lost(
@@ -89,9 +89,9 @@ async def test_a_slot_that_fell_as_the_service_was_moved_is_not_lost(
     (moved,) = await live.store.schedules.read()
     assert (moved.provider, len(await live.store.runs.find(RunFilter()))) == ("memory", 1)
     tick = Tick(schedule="minutely", slot=slot_of(moved), provider="before", provider_run_id="x")
-    assert (await live.orchestrator.tick(tick)).reason == "claimed"
+    assert (await live.slots.tick(tick)).reason == "claimed"
     await clock.advance("20s")
-    assert await live.orchestrator.catch_up() == 0
+    assert await live.slots.catch_up() == 0
 
 
 def slot_of(owned: OwnedSchedule) -> int:

@@ -171,9 +171,9 @@ async def test_another_process_reads_which_schedules_tick(tmp_path: Path) -> Non
     }
     command = open_turnout(made, settings, serve=False)
     async with command:
-        assert list(await command.armed()) == []
+        assert list(await command.orchestrator.armed()) == []
         async with open_turnout(made, settings) as replica, asyncio.timeout(PATIENCE):
-            while not (found := await command.armed()):
+            while not (found := await command.orchestrator.armed()):
                 await asyncio.sleep(0.02)
             assert [(each.id, each.active, each.cron) for each in found] == [
                 ("yearly", True, "@yearly")
@@ -181,4 +181,4 @@ async def test_another_process_reads_which_schedules_tick(tmp_path: Path) -> Non
             assert found[0].next_at == next(EVERY.slots(command.clock.now()))
             while not replica.registrar.ready("local"):
                 await asyncio.sleep(0.02)
-            assert [each.id for each in await replica.armed()] == ["yearly"]
+            assert [each.id for each in await replica.orchestrator.armed()] == ["yearly"]

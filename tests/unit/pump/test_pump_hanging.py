@@ -12,7 +12,8 @@ from turnout_testing.clock import TurnableClock
 
 from turnout import Context, Event, Timeouts, Turnout, app, open_turnout, task
 from turnout.model.status import RunStatus
-from turnout.pump.lanes import Aside, UnderWay
+from turnout.pump.backoff import Backoff
+from turnout.pump.lanes import Lanes
 
 KEY = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 PATIENCE = 30.0
@@ -199,7 +200,7 @@ async def test_a_run_of_an_unknown_task_stops_no_deadline(tmp_path: Path) -> Non
 async def test_failing_rows_do_not_starve_later_ones() -> None:
     """A batch full of runs that cannot be moved is set aside, and later rows come into sight."""
     rows = [f"bad-{each}" for each in range(20)] + ["good"]
-    aside = Aside(TurnableClock(), batch=5, wait=10_000)
+    backoff = Backoff(TurnableClock(), batch=5, wait=10_000)
     moved: list[str] = []
 
     async def move(run_id: str) -> None:
@@ -208,26 +209,26 @@ async def test_failing_rows_do_not_starve_later_ones() -> None:
         moved.append(run_id)
 
     for _ in range(10):
-        await aside.move("test", rows[: aside.limit], move)
+        await backoff.move("test", rows[: backoff.limit], move)
     assert moved[:1] == ["good"]
 
 
 async def test_a_full_lane_takes_no_more_until_it_answers() -> None:
     """What is under way is not begun again, and a lane has bounded calls and bounded keys."""
     gate, calls = asyncio.Event(), list[str]()
-    under_way = UnderWay(TurnableClock(), at_once=2, most=3, hold=1_000)
+    lanes = Lanes(TurnableClock(), at_once=2, capacity=3, hold=1_000)
 
     async def work(few: Any) -> None:
         calls.extend(few)
         await gate.wait()
 
     for each in ["a", "a", "b", "c", "d"]:
-        under_way.begin("lane", [each], str, work)
-    under_way.begin("other", ["a"], str, work)
+        lanes.begin("lane", [each], str, work)
+    lanes.begin("other", ["a"], str, work)
     await asyncio.sleep(0)
     assert sorted(calls) == ["a", "a", "b"]
-    assert under_way.room("lane") == 0
+    assert lanes.room("lane") == 0
     gate.set()
-    await under_way.settle()
+    await lanes.settle()
     assert sorted(calls) == ["a", "a", "b", "c"]
-    assert under_way.room("lane") == 3
+    assert lanes.room("lane") == 3

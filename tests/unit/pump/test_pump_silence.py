@@ -19,8 +19,14 @@ from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Attempt, Delivery, Emission, Journal, Run, Wake
 from turnout.model.status import AttemptState, DeliveryState, RunStatus
 from turnout.model.tasks import app, task
-from turnout.pump.pump import Pace, Pump
-from turnout.pump.stalls import LONGEST_FACTOR, Silences, expected, patience
+from turnout.pump.pace import Pace
+from turnout.pump.pump import Pump
+from turnout.pump.stalls import (
+    LONGEST_FACTOR,
+    StallDetector,
+    patience_for,
+    silence_is_expected,
+)
 from turnout.stores.sql import open_run_store
 from turnout.worker.worker import TaskWorker
 
@@ -62,7 +68,7 @@ def journal(**values: Any) -> Journal:
 )
 def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
     """Lost is what was looked at, as it stood, for the whole patience, with nothing in between."""
-    silences = Silences(patience=SILENCE)
+    stalls = StallDetector(patience=SILENCE)
     now, called_at, seq, since = T0, T0, 0, None
     for after, what in events:
         now += after
@@ -72,11 +78,11 @@ def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
             case "commit":
                 seq, since = seq + 1, None
             case "heard":
-                silences.heard("r")
+                stalls.forget("r")
                 since = None
             case _:
                 since = now if since is None else since
-                lost = silences.lost(delivery(called_at=called_at), journal(seq=seq), now)
+                lost = stalls.is_stalled(delivery(called_at=called_at), journal(seq=seq), now)
                 assert lost == (now - since >= SILENCE)
         if what == "call" and after == 0:
             called_at += 1  # a call of its own moment
@@ -84,27 +90,27 @@ def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
 
 def test_patience_doubles_with_each_delivery() -> None:
     """A provider that is behind is given less and less new work, up to a bound."""
-    found = [patience(delivery(number), SILENCE) for number in (1, 2, 3, 5, 6, 500)]
+    found = [patience_for(delivery(number), SILENCE) for number in (1, 2, 3, 5, 6, 500)]
     assert found == [SILENCE * each for each in (1, 2, 4, 16, 16, LONGEST_FACTOR)]
 
 
 def test_a_clock_that_goes_back_counts_anew() -> None:
     """A service whose clock is set right loses no run over it."""
-    silences = Silences(patience=SILENCE)
-    assert not silences.lost(delivery(), journal(), T0 + SILENCE)
-    assert not silences.lost(delivery(), journal(), T0)
-    assert not silences.lost(delivery(), journal(), T0 + SILENCE - 1)
-    assert silences.lost(delivery(), journal(), T0 + SILENCE)
+    stalls = StallDetector(patience=SILENCE)
+    assert not stalls.is_stalled(delivery(), journal(), T0 + SILENCE)
+    assert not stalls.is_stalled(delivery(), journal(), T0)
+    assert not stalls.is_stalled(delivery(), journal(), T0 + SILENCE - 1)
+    assert stalls.is_stalled(delivery(), journal(), T0 + SILENCE)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of too many silent runs, those heard first are begun anew."""
-    monkeypatch.setattr("turnout.pump.stalls.MOST", 10)
-    silences = Silences(patience=SILENCE)
+    monkeypatch.setattr("turnout.pump.stalls.CAPACITY", 10)
+    stalls = StallDetector(patience=SILENCE)
     for number in range(50):
         one = Delivery(run_id=f"r{number}", number=1, provider="acme", task="t")
-        assert not silences.lost(one, journal(), T0)
-    assert len(silences._since) == 10
+        assert not stalls.is_stalled(one, journal(), T0)
+    assert len(stalls._silent) == 10
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,7 @@ def test_what_silence_is_as_it_should_be(
             lease_until=lease,
         )
         found = Journal(run=found.run, attempts={"s": (attempt,)})
-    assert expected(found, T0) is is_expected
+    assert silence_is_expected(found, T0) is is_expected
 
 
 # -- a vendor that loses runs ---------------------------------------------------------------------
@@ -250,7 +256,7 @@ class Line:
         self.vendor = Vendor(self.clock, self.worker, self.losses, self.lag)
         self.pump = self.new_pump()
 
-    def new_pump(self) -> Pump:
+    def new_pump(self, *, embedded: Sequence[str] = ()) -> Pump:
         """A pump that remembers nothing."""
         vendor: Any = self.vendor
         return Pump(
@@ -259,6 +265,7 @@ class Line:
             upkeep=self.worker,
             clock=self.clock,
             pace=Pace(silence=SILENCE),
+            embedded=embedded,
         )
 
     async def emit(self) -> str:
@@ -422,7 +429,7 @@ async def test_a_run_that_this_process_calls_for_itself_is_left_alone() -> None:
     line = Line(program(["step"], []), losses=[1])
     run_id = await line.emit()
     await line.turn(lambda run: run.started_at is not None, run_id)
-    line.pump._embedded = ("acme",)
+    line.pump = line.new_pump(embedded=("acme",))
     with pytest.raises(AssertionError):
         await line.turn(lambda run: run.delivery == 2, run_id, most=100)
     await line.close()

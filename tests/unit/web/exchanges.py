@@ -110,10 +110,10 @@ class Conversation:
 
     async def end(self, run_id: str, state: RunStatus) -> None:
         """End a run from outside."""
-        journal = await self.store.load(run_id)
+        journal = await self.store.journals.load(run_id)
         change = end(journal.run, state, NOW, by_us=True)
         assert change is not None
-        assert await self.store.apply(change)
+        assert await self.store.journals.apply(change)
 
     async def start(self, run_id: str, made: Any, number: int) -> Message:
         """Record a run; what each of its messages carries."""
@@ -124,7 +124,7 @@ class Conversation:
             emitted_at=NOW,
         )
         new = new_run(APP, made, event, run_id=run_id, provider="local")
-        await self.store.emit([Emission(event=event, runs=(new,))])
+        await self.store.events.emit([Emission(event=event, runs=(new,))])
         return {
             "protocol": 1,
             "task": made.id,

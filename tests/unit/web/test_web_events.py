@@ -18,8 +18,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 import turnout
-from turnout import Context, Event, Turnout, task
-from turnout.bootstrap import read_settings
+from turnout import Context, Event, Turnout, read_settings, task
 from turnout.control.following import Following, beginning, read_place
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.model.status import RunStatus
@@ -70,7 +69,7 @@ async def live(tmp_path: Path) -> AsyncIterator[Turnout]:
 
 async def emitted(live: Turnout, **payload: Any) -> str:
     """Start a run."""
-    (done,) = await live.emit([Event(name="streams/go", payload=payload)])
+    (done,) = await live.orchestrator.emit(Event(name="streams/go", payload=payload))
     return done.runs[0].run_id
 
 
@@ -169,7 +168,7 @@ async def test_a_run_is_followed_while_it_goes_on(live: Turnout) -> None:
         async for piece in answer.aiter_text():
             text += piece
             if ": still here" in text and "again" in text and "streams/on" not in text:
-                await live.emit([Event(name="streams/on")])
+                await live.orchestrator.emit(Event(name="streams/on"))
                 text += "streams/on"
     assert '"state":"completed"' in text.partition("streams/on")[2]
 

@@ -17,7 +17,6 @@ from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
-from turnout.model.time import Millis
 from turnout.ports.caller import Knows, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
@@ -71,11 +70,6 @@ class InngestCaller:
     def capabilities(self) -> Mapping[Capability, Held]:
         """Who holds what."""
         return CAPABILITIES
-
-    @property
-    def alarm_grace(self) -> Millis:
-        """The vendor rounds its waits to whole seconds, and queues."""
-        return 5_000
 
     @property
     def mount(self) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnout.model.adoption import Adoption
+from turnout.model.time import Millis
 from turnout.ports.caller import PORT_VERSION, DurableCaller, Surroundings
 from turnout_inngest.settings import read_settings
 
@@ -15,6 +16,8 @@ class InngestPlugin:
 
     name: str = "inngest"
     port_version: int = PORT_VERSION
+    alarm_grace: Millis = 5_000
+    """The vendor rounds its waits to whole seconds, and queues."""
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the live caller; InvalidSettings names every setting that is missing or wrong."""

@@ -54,7 +54,6 @@ class TriggerdevCaller:
     """A `DurableCaller` over the REST API of one environment."""
 
     name = "triggerdev"
-    alarm_grace: Millis = 5_000
 
     def __init__(self, surroundings: Surroundings, settings: Settings) -> None:
         self._app = surroundings.app

@@ -2,21 +2,28 @@
 
 from dataclasses import dataclass
 
+from turnout.model.time import Millis
 from turnout.ports.caller import PORT_VERSION, DurableCaller, Surroundings
-from turnout_triggerdev.caller import TriggerdevCaller
 from turnout_triggerdev.settings import read_settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerdevPlugin:
-    """Trigger.dev v4, cloud or self-hosted, by its REST API."""
+    """Trigger.dev v4, cloud or self-hosted, by its REST API.
+
+    The HTTP client is imported only once the settings are whole.
+    """
 
     name: str = "triggerdev"
     port_version: int = PORT_VERSION
+    alarm_grace: Millis = 5_000
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the caller; InvalidSettings names every setting that is missing or wrong."""
-        return TriggerdevCaller(surroundings, read_settings(surroundings.settings))
+        settings = read_settings(surroundings.settings)
+        from turnout_triggerdev.caller import TriggerdevCaller
+
+        return TriggerdevCaller(surroundings, settings)
 
 
 plugin = TriggerdevPlugin()

@@ -1,20 +1,17 @@
-"""What can be wrong with settings beyond their types: names, addresses, keys, the app's spelling.
+"""What can be wrong with settings beyond their types: names, addresses, the app's spelling.
 
-Each function gives the faults as sentences that begin with the setting's name, and shows no value
-that may be secret.
+Each fault is a sentence that begins with the setting's name, and shows no value that may be secret.
 """
 
-import binascii
 import re
-from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from turnout.bootstrap.providers import installed, selected
+from turnout.bootstrap.adapters import installed, selected
 from turnout.errors import TurnoutError
 
-OURS = (
+SETTINGS = (
     *("ORCHESTRATOR_PROVIDER", "ORCHESTRATOR_PRIMARY", "ORCHESTRATOR_SHADOW"),
     *("TURNOUT_APP", "TURNOUT_ENV", "TURNOUT_DATABASE_URL", "TURNOUT_SHADOW_DATABASE_URL"),
     *("TURNOUT_ARTIFACTS", "TURNOUT_ARTIFACTS_CLIENT", "TURNOUT_SIGNING_KEYS"),
@@ -24,24 +21,22 @@ OURS = (
 )
 """The settings that a user may have meant."""
 
-INTERNAL = (
+NOT_SETTINGS = (
     *("TURNOUT_REAL_WORKER", "TURNOUT_PATIENCE", "TURNOUT_ONLY"),
     *("TURNOUT_FAILPOINT", "TURNOUT_BACKEND", "TURNOUT_RESULTS", "TURNOUT_REAL_S3"),
     *("TURNOUT_TSC", "TURNOUT_FAULTS_PASSES", "TURNOUT_AUDIT_DOCUMENTS"),
 )
-"""Names that tests, scripts and offline servers read elsewhere."""
+"""Names that tests, scripts and offline servers read from the environment by themselves."""
 
 LINK = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_\w+)?)")
 """What Kubernetes puts into the environment for a service named `turnout` or `orchestrator`."""
 
 DATABASES = {"sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg"}
 FORMS = "sqlite:///path/to/file, sqlite:// (in memory) or postgresql://user@host/database"
-SHORTEST, LONGEST = 24, 64
-"""Bytes of a signing key."""
 
 
-def faults_of(raw: Mapping[str, str]) -> Iterable[str]:
-    """Name every fault of the settings that their types do not show."""
+def setting_faults(raw: Mapping[str, str]) -> Iterable[str]:
+    """Yield every fault of the settings that their types do not show."""
     yield from _unknown(raw)
     yield from _provider(raw)
     for name in ("TURNOUT_DATABASE_URL", "TURNOUT_SHADOW_DATABASE_URL"):
@@ -66,43 +61,29 @@ def app_faults(name: str) -> Iterable[str]:
         yield f"{name!r} is not an app's name; write module:attribute"
 
 
-def key_fault(key: str) -> str | None:
-    """Say what is wrong with a signing key, without the key."""
-    prefix = "whsec_"
-    if not key.startswith(prefix):
-        return f"does not begin with {prefix}"
-    try:
-        size = len(b64decode(key.removeprefix(prefix), validate=True))
-    except (binascii.Error, ValueError):
-        return f"is not base64 after {prefix}"
-    if not SHORTEST <= size <= LONGEST:
-        return f"holds {size} bytes"
-    return None
-
-
 def _unknown(raw: Mapping[str, str]) -> Iterable[str]:
-    """Refuse unknown names of ours; one of the common word only where it looks misspelt."""
+    """Refuse unknown names with our prefix, and names that look like a misspelt setting."""
     for name in sorted(raw):
-        ours = name.startswith("TURNOUT_")
-        if not ours and not name.startswith("ORCHESTRATOR_"):
+        prefixed = name.startswith("TURNOUT_")
+        if not prefixed and not name.startswith("ORCHESTRATOR_"):
             continue
-        if name in OURS or name in INTERNAL or LINK.fullmatch(name) or _of_a_vendor(name):
+        if name in SETTINGS or name in NOT_SETTINGS or LINK.fullmatch(name) or _of_a_vendor(name):
             continue
-        near = get_close_matches(name, OURS, n=1, cutoff=0.7 if ours else 0.8)
+        near = get_close_matches(name, SETTINGS, n=1, cutoff=0.7 if prefixed else 0.8)
         if near:
             yield f"{name}: there is no such setting; did you mean {near[0]}?"
-        elif ours:
-            yield f"{name}: there is no such setting; those there are: {', '.join(OURS)}"
+        elif prefixed:
+            yield f"{name}: there is no such setting; those there are: {', '.join(SETTINGS)}"
 
 
 def _of_a_vendor(name: str) -> bool:
     """Whether an installed adapter's tests read it: their names follow TURNOUT_<vendor>_."""
-    _, vendor, *rest = name.lower().split("_")
+    _, vendor, *words = name.lower().split("_")
     shortest = 4
     return (
-        bool(rest)
+        bool(words)
         and len(vendor) >= shortest
-        and any(each.startswith(vendor) for each in installed())
+        and any(provider.startswith(vendor) for provider in installed())
     )
 
 
@@ -115,18 +96,18 @@ def _provider(raw: Mapping[str, str]) -> Iterable[str]:
             production=raw.get("TURNOUT_ENV") == "production",
         )
     except TurnoutError as error:
-        told = str(error)
-        yield told if "ORCHESTRATOR_" in told else f"ORCHESTRATOR_PROVIDER: {told}"
+        message = str(error)
+        yield message if "ORCHESTRATOR_" in message else f"ORCHESTRATOR_PROVIDER: {message}"
 
 
 def _database(url: str) -> Iterable[str]:
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, path = url.partition("://")
     if not separator or not re.fullmatch(r"[a-z0-9+]{1,20}", scheme):
         # Not shown: there may be a password in it.
         yield f"the run store's URL cannot be read; write {FORMS}"
     elif scheme not in DATABASES:
         yield f"no run store for {scheme!r}; write {FORMS}"
-    elif scheme.startswith("sqlite") and rest and not rest.startswith("/"):
+    elif scheme.startswith("sqlite") and path and not path.startswith("/"):
         yield "a file's path begins with a third slash; write sqlite:///path/to/file"
 
 
@@ -151,10 +132,10 @@ def service_fault(url: str) -> str | None:
     wrong = "is not a URL like https://agents.example.org"
     try:
         parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return wrong
-    if not known or not url.isprintable() or " " in url:
+    if not usable or not url.isprintable() or " " in url:
         return wrong
     if "@" in parts.netloc or "?" in url or "#" in url:
         return "has a user, a query or a fragment; give an address like https://agents.example.org"

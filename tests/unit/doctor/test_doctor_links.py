@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from turnout.doctor.checks import Check, Health, examine
+from turnout.doctor.check import Check, Health
+from turnout.doctor.examine import examine
 from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.replicas import Replica
 from turnout.service.clock import SystemClock

@@ -1,0 +1,61 @@
+"""Opening the run stores and artifact stores that the settings name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from turnout.errors import InvalidSettings
+from turnout.ports.artifact_store import ArtifactStore
+from turnout.ports.run_store import RunStore
+from turnout.service.settings import Settings
+from turnout.stores.sql import open_run_store
+
+MEMORY = "sqlite://"
+"""The URL of a run store that lives as long as the process."""
+
+
+def open_primary_store(settings: Settings) -> RunStore:
+    """Open the run store of the runs whose results count."""
+    if settings.provider == "memory":
+        return open_run_store(MEMORY)
+    url = settings.database_url.get_secret_value()
+    return open_run_store(_with_folder(url, "TURNOUT_DATABASE_URL"))
+
+
+def open_shadow_store(settings: Settings) -> RunStore:
+    """Open the shadows' run store: as set, else a file or a schema beside the primary's."""
+    if settings.shadow_database_url is not None:
+        url = settings.shadow_database_url.get_secret_value()
+        return open_run_store(_with_folder(url, "TURNOUT_SHADOW_DATABASE_URL"))
+    url = settings.database_url.get_secret_value()
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        beside = f"sqlite:///{path.with_name(path.stem + '-shadow.db')}"
+        return open_run_store(_with_folder(beside, "TURNOUT_DATABASE_URL"))
+    return open_run_store(url, schema="turnout_shadow")
+
+
+def open_artifacts(
+    settings: Settings, guard: Callable[[ArtifactStore], ArtifactStore]
+) -> ArtifactStore | None:
+    """Open the artifact store behind a guard that limits what may be written; None: none."""
+    if settings.artifacts is None:
+        return None
+    from turnout.stores.artifacts import open_store
+
+    try:
+        return guard(open_store(settings.artifacts, settings.raw))
+    except InvalidSettings as error:
+        message = str(error)
+        named = "TURNOUT_ARTIFACTS" in message
+        raise InvalidSettings(message if named else f"TURNOUT_ARTIFACTS: {message}") from None
+
+
+def _with_folder(url: str, setting: str) -> str:
+    """Make the folder of a database file."""
+    if url.startswith("sqlite:///"):
+        folder = Path(url.removeprefix("sqlite:///")).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSettings(f"{setting}: {folder}: {error.strerror}") from None
+    return url

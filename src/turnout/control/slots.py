@@ -1,0 +1,103 @@
+"""Slots of schedules: the run of each slot is started once, whoever asks for it.
+
+A provider ticks a slot at its time. A slot whose tick was lost is started by the catch-up.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from turnout.control.emissions import Emissions
+from turnout.model.protocol import Tick, Ticked
+from turnout.model.schedules import OwnedSchedule, Schedule
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout.ports.clock import Clock
+from turnout.ports.run_store import ScheduleStore
+
+log = logging.getLogger(__name__)
+
+TICK_GRACE: Millis = 15_000
+"""How late a provider's tick may be before the slot is started without it."""
+
+CATCH_UP: Millis = 60 * 60 * 1_000
+"""Slots missed for longer than this are not made up."""
+
+
+class ScheduleSlots:
+    """Starts the runs of slots; needs the store and the emissions, no provider.
+
+    nudge: called after a commit, so that the pump delivers at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedules: ScheduleStore,
+        emissions: Emissions,
+        clock: Clock,
+        nudge: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._schedules = schedules
+        self._emissions = emissions
+        self._clock = clock
+        self._nudge = nudge
+
+    async def tick(self, call: Tick) -> Ticked:
+        """Claim the slot that a provider ticks and start its run, in one transaction."""
+        owned = next(
+            (row for row in await self._schedules.read() if row.schedule.id == call.schedule), None
+        )
+        if owned is None:
+            return Ticked(run_id=None, reason="removed")
+        # A slot before the schedule changed hands is the last owner's to start.
+        before = call.provider == owned.provider and call.slot <= owned.since
+        if owned.schedule.paused or before:
+            return Ticked(run_id=None, reason="paused")
+        ticked = await self._start(owned.schedule, call.slot, call.provider)
+        self._nudge()
+        return ticked
+
+    async def catch_up(self) -> int:
+        """Start the slots that no provider has ticked in time; return how many were started.
+
+        A tick can be lost while the service is down or a schedule moves. Slots older than
+        CATCH_UP are left alone: a run that late is a decision for people.
+        """
+        started = 0
+        for owned in await self._schedules.read():
+            started += await self.make_up(owned, self._clock.now() - TICK_GRACE)
+        if started:
+            log.warning(
+                "started the runs of schedule slots that no provider had ticked in time",
+                extra={"action": "catch_up", "count": started},
+            )
+            self._nudge()
+        return started
+
+    async def make_up(self, owned: OwnedSchedule, until: Millis) -> int:
+        """Start the slots of a schedule, up to a moment, that nobody has started; count them."""
+        if owned.schedule.paused or not declares(self._emissions.app, owned.schedule):
+            return 0
+        started = 0
+        oldest = max(owned.since, owned.last_slot or 0, self._clock.now() - CATCH_UP)
+        for slot in owned.schedule.slots(oldest):
+            if slot > until:
+                break
+            ticked = await self._start(owned.schedule, slot, owned.provider)
+            started += ticked.reason == "started"
+        return started
+
+    async def owned_by(self, provider: str) -> Sequence[Schedule]:
+        """Read the schedules of this app that a provider is to fire."""
+        owned = [row.schedule for row in await self._schedules.read() if row.provider == provider]
+        return [schedule for schedule in owned if declares(self._emissions.app, schedule)]
+
+    async def _start(self, schedule: Schedule, slot: Millis, provider: str) -> Ticked:
+        now = self._clock.now()
+        emission = self._emissions.of_slot(schedule, slot, now)
+        return await self._schedules.tick(schedule.id, slot, provider, emission, now)
+
+
+def declares(app: App, schedule: Schedule) -> bool:
+    """Whether the app has the schedule's task."""
+    return any(task.id == schedule.task for task in app.tasks)

@@ -1,0 +1,156 @@
+"""Everything that can be checked, in order; nothing is changed."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from turnout.bootstrap.adapters import EMBEDDED, installed, select
+from turnout.bootstrap.live import open_turnout
+from turnout.bootstrap.settings import read_settings
+from turnout.bootstrap.user_code import load_app
+from turnout.doctor.check import Check, Health, bounded
+from turnout.doctor.providers import check_provider, look_through_worker, notices
+from turnout.doctor.replicas import check_links, check_replicas
+from turnout.doctor.stores import check_artifacts, check_run_store
+from turnout.errors import TurnoutError
+from turnout.model.tasks import App
+from turnout.ports.caller import Notices
+from turnout.service.process import Turnout
+from turnout.service.settings import Settings
+
+Value = TypeVar("Value")
+
+
+async def examine(
+    environ: Mapping[str, str], app: str | None = None, *, through_worker: bool = False
+) -> list[Check]:
+    """Check everything that can be; app: as module:attribute, else TURNOUT_APP.
+
+    through_worker: also have each provider's worker call the service, as its runs do.
+    """
+    checks: list[Check] = []
+    settings = _attempt(
+        checks,
+        "settings",
+        lambda: read_settings(environ),
+        fix="correct the settings that are named (migration_docs/settings.md lists them all)",
+    )
+    if settings is None:
+        return checks
+    app_name = app or settings.app
+    selection = _attempt(
+        checks,
+        "provider",
+        lambda: select(settings),
+        fix=f"set ORCHESTRATOR_PROVIDER to one of {', '.join(installed())}",
+    )
+    loaded = _load(checks, app_name)
+    if selection is None or loaded is None or app_name is None:
+        return checks
+    checks.append(_selected(settings, selection.names))
+    live = _attempt(
+        checks,
+        "adapters",
+        lambda: open_turnout(loaded, settings=settings, serve=False),
+        fix="set what is named; for offline servers, `turnout dev"
+        f" --app {app_name}` prints the providers' settings",
+    )
+    if live is None:
+        return checks
+    try:
+        checks += [check async for check in _live_checks(live, app_name)]
+        if through_worker:
+            checks += await look_through_worker(live)
+    finally:
+        await live.close()
+    return checks
+
+
+def advice(checks: Sequence[Check]) -> str:
+    """Name the first fix of a failure, else of a warning, else the next command."""
+    for health in (Health.FAIL, Health.WARN):
+        for check in checks:
+            if check.health is health and check.fix:
+                return check.fix
+    return "turnout emit NAME --payload '{…}', then turnout runs list"
+
+
+async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
+    start = f"start the service: turnout serve {app_name}"
+    if all(name in EMBEDDED for name in live.selection.names):
+        start = f"start the work: turnout work {app_name}, or turnout serve {app_name}"
+    yield Check(name="app", health=Health.OK, text=f"{live.app.name}: {_contents(live.app)}")
+    yield await bounded(
+        "run store",
+        check_run_store(live),
+        fix="start the database, or correct TURNOUT_DATABASE_URL",
+    )
+    yield await bounded(
+        "artifacts",
+        check_artifacts(live),
+        fix="correct TURNOUT_ARTIFACTS: a folder, a bucket or none",
+    )
+    yield _signing_keys(live)
+    for name, caller in live.callers.items():
+        yield await bounded(
+            f"provider {name}",
+            check_provider(live, name, caller, start),
+            fix=f"start {name} or correct its settings; offline: turnout dev --app {app_name}",
+        )
+        if isinstance(caller, Notices):
+            for notice in await notices(live, name, caller):
+                yield notice
+    yield await bounded("replicas", check_replicas(live, start), fix=start)
+    for link in await check_links(live):
+        yield link
+
+
+def _load(checks: list[Check], name: str | None) -> App | None:
+    if name is None:
+        fix = "set TURNOUT_APP=module:attribute, or give --app"
+        checks.append(Check(name="app", health=Health.FAIL, text="no app is named", fix=fix))
+        return None
+    return _attempt(
+        checks,
+        "app",
+        lambda: load_app(name),
+        fix="correct the app's code or its name, module:attribute, in --app or TURNOUT_APP",
+    )
+
+
+def _signing_keys(live: Turnout) -> Check:
+    count = len(live.settings.signing_keys)
+    if count or all(name in EMBEDDED for name in live.selection.names):
+        text = f"{count} set" if count else "none, and none needed: no worker is remote"
+        return Check(name="signing keys", health=Health.OK, text=text)
+    return Check(
+        name="signing keys",
+        health=Health.FAIL if live.settings.production else Health.WARN,
+        text="none: the step endpoint refuses every call of a remote worker",
+        fix="set TURNOUT_SIGNING_KEYS=whsec_… (24 to 64 random bytes in base64)",
+    )
+
+
+def _selected(settings: Settings, names: tuple[str, ...]) -> Check:
+    provider = settings.provider or "(unset: local)"
+    text = f"ORCHESTRATOR_PROVIDER={provider}; new runs go to {names[0]}"
+    if len(names) > 1:
+        text += f", shadows to {names[1]}"
+    return Check(
+        name="provider", health=Health.OK, text=f"{text}; installed: {', '.join(installed())}"
+    )
+
+
+def _contents(app: App) -> str:
+    tasks, schedules = len(app.tasks), len(app.schedules)
+    return f"{tasks} task(s), {schedules} schedule(s), definition {app.definition[:12]}"
+
+
+def _attempt(
+    checks: list[Check], name: str, work: Callable[[], Value], *, fix: str
+) -> Value | None:
+    """Return what the next checks need; an error is added as a failed check."""
+    try:
+        return work()
+    except TurnoutError as error:
+        checks.append(Check(name=name, health=Health.FAIL, text=str(error), fix=fix))
+        return None

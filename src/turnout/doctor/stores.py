@@ -1,0 +1,30 @@
+"""Checks of the run store and the artifact store."""
+
+from turnout.doctor.check import Check, Health
+from turnout.model.routing import DUAL
+from turnout.service.process import Turnout
+from turnout.stores.artifacts.probe import probe
+
+
+async def check_run_store(live: Turnout) -> Check:
+    """Whether the run store answers."""
+    routes = await live.store.routes.read()
+    text = f"{live.store!r} answers"
+    if live.selection.provider == DUAL and not routes:
+        text += "; no routes: every task is dual"
+    return Check(name="run store", health=Health.OK, text=text)
+
+
+async def check_artifacts(live: Turnout) -> Check:
+    """Whether artifacts can be written, and which conditions of a write are honoured."""
+    store = live.primary.artifacts
+    if store is None:
+        return Check(name="artifacts", health=Health.WARN, text="none are written")
+    abilities = await probe(store)
+    honoured = [name for name in ("create", "if_match") if getattr(abilities, name)]
+    conditions = ", ".join(honoured) or "nothing"
+    return Check(
+        name="artifacts",
+        health=Health.OK,
+        text=f"{live.settings.artifacts} can be written; it keeps: {conditions}",
+    )

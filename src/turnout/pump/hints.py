@@ -1,0 +1,22 @@
+"""Hints that a vendor run gives about itself: never believed, but a reason to look."""
+
+from turnout.model.protocol import Report
+from turnout.model.time import Millis
+from turnout.ports.clock import Clock
+from turnout.ports.run_store import DeliveryStore
+
+ENDING_TIME: Millis = 1_000
+"""How long a vendor run that reports its end takes to end."""
+
+
+class ReportedEnds:
+    """Has the pump look soon at a delivery whose vendor run reports that it is ending."""
+
+    def __init__(self, deliveries: DeliveryStore, clock: Clock) -> None:
+        self._deliveries = deliveries
+        self._clock = clock
+
+    async def __call__(self, report: Report) -> None:
+        """Make the delivery due to be looked after once the vendor run should have ended."""
+        due_at = self._clock.now() + ENDING_TIME
+        await self._deliveries.postpone(report.run_id, report.delivery, due_at)

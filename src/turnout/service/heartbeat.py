@@ -1,0 +1,57 @@
+"""What a serving replica does every few seconds, besides its pump."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+from turnout.control.schedules import Schedules
+from turnout.control.slots import ScheduleSlots
+from turnout.model.replicas import Replica
+from turnout.ports.run_store import ReplicaStore
+from turnout.pump.failures import logged
+from turnout.service.registrar import Registrar
+
+INTERVAL = 5.0
+"""Seconds between two beats."""
+
+BEATS_TO_REARM = 12
+"""After so many beats the schedules are armed again at every provider that is ready.
+
+A replica that was cut off and came back may have armed an older list than another replica did.
+"""
+
+
+class Heartbeat:
+    """Publishes that this replica is alive, starts missed slots, and keeps schedules armed."""
+
+    def __init__(
+        self,
+        *,
+        replicas: ReplicaStore,
+        replica: Callable[[], Replica],
+        slots: ScheduleSlots,
+        schedules: Schedules,
+        registrar: Registrar,
+        providers: tuple[str, ...],
+    ) -> None:
+        """replica: describes this replica as it is now. providers: all that are set up."""
+        self._replicas = replicas
+        self._replica = replica
+        self._slots = slots
+        self._schedules = schedules
+        self._registrar = registrar
+        self._providers = providers
+
+    async def run(self) -> None:
+        """Beat for ever; a beat that fails does not stop the next one."""
+        for number in itertools.count(1):
+            with logged("beat", self._replica().replica_id):
+                await self._beat(rearm=number % BEATS_TO_REARM == 0)
+            await asyncio.sleep(INTERVAL)
+
+    async def _beat(self, *, rearm: bool) -> None:
+        await self._replicas.beat(self._replica())
+        await self._slots.catch_up()
+        if rearm:
+            for name in filter(self._registrar.ready, self._providers):
+                await self._schedules.arm(name)

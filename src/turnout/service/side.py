@@ -1,0 +1,40 @@
+"""One side of the work: a run store with its worker, its pump and its artifacts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from turnout.ports.artifact_store import ArtifactStore
+from turnout.ports.run_store import RunStore
+from turnout.projection.projector import Projector
+from turnout.pump.pump import Pump
+from turnout.worker.worker import TaskWorker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """A run store and all that works on it; two sides share nothing but the callers."""
+
+    store: RunStore
+    artifacts: ArtifactStore | None
+    worker: TaskWorker
+    pump: Pump
+    projector: Projector | None
+    """Writes the artifacts; None where none are written."""
+
+    @asynccontextmanager
+    async def pumping(self) -> AsyncIterator[None]:
+        """Pump as long as the context is open."""
+        task = asyncio.create_task(self.pump.run())
+        try:
+            yield
+        finally:
+            self.pump.close()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the connections to the run store and to the artifacts."""
+        await self.store.close()
+        if self.artifacts is not None:
+            await self.artifacts.aclose()
