@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from turnout_inngest_double import cel, crons, ids, outcome, signing
 from turnout_inngest_double.app_reader import read_app
-from turnout_inngest_double.capacity import Capacity, Slot, Waiting
+from turnout_inngest_double.capacity import Capacity, ConcurrencySlot, Waiting
 from turnout_inngest_double.errors import InvalidExpression, InvalidFunction, RefusedBySync
 from turnout_inngest_double.functions import parse_function
 from turnout_inngest_double.http_client import Reply
@@ -122,11 +122,11 @@ def test_capacity_never_exceeds_and_never_forgets(
 ) -> None:
     """However requests and releases interleave: within every limit, and all get their turn."""
     capacity = Capacity()
-    slots_of: tuple[Slot, ...] = tuple(enumerate(limits))
-    inside: list[tuple[Slot, ...]] = []
+    slots_of: tuple[ConcurrencySlot, ...] = tuple(enumerate(limits))
+    inside: list[tuple[ConcurrencySlot, ...]] = []
     went: Counter[int] = Counter()
 
-    def go(number: int, slots: tuple[Slot, ...]) -> bool:
+    def go(number: int, slots: tuple[ConcurrencySlot, ...]) -> bool:
         went[number] += 1
         inside.append(slots)
         held = Counter(key for each in inside for key, _ in each)

@@ -28,7 +28,7 @@ async def get_run(request: Request) -> Response:
     run = engine.world.runs.get(run_id)
     if run is None:
         return _error(500, f"Unable to load function run: {run_id}")
-    return _found(engine, run_v1(run, engine.runner.function_of(run)))
+    return _found(engine, run_v1(run, engine.world.function_of(run)))
 
 
 async def delete_run(request: Request) -> Response:
@@ -79,7 +79,7 @@ async def list_event_runs(request: Request) -> Response:
     engine = engine_of(request)
     known = engine.world.runs_of_event.get(request.path_params["event"], [])
     runs = [engine.world.runs[run] for run in known]
-    return _found(engine, [run_v1(run, engine.runner.function_of(run)) for run in runs])
+    return _found(engine, [run_v1(run, engine.world.function_of(run)) for run in runs])
 
 
 async def list_functions(request: Request) -> Response:

@@ -31,7 +31,7 @@ async def get_run(request: Request) -> Response:
     if run is None:
         return _no_run(request)
     output = "single" if _wants_output(request) else None
-    return _one(engine, run_v2(run, engine.runner.function_of(run), output=output))
+    return _one(engine, run_v2(run, engine.world.function_of(run), output=output))
 
 
 async def get_trace(request: Request) -> Response:
@@ -78,7 +78,7 @@ async def rerun(request: Request) -> Response:
     if not events:
         return v2_error(404, "not_found", "The run's events are forgotten")
     payload = engine.world.payload(events[0].internal_id)
-    started = engine.intake.start(engine.runner.function_of(run), events, payload)
+    started = engine.intake.start(engine.world.function_of(run), events, payload)
     return await _started(engine, started)
 
 
@@ -135,7 +135,7 @@ def _page(request: Request, engine: Engine, runs: Iterable[Run], most: int) -> R
     if len(chosen) > limit:
         page |= {"cursor": chosen[limit - 1].id, "hasMore": True}
     output = "list" if _wants_output(request) else None
-    shown = [run_v2(run, engine.runner.function_of(run), output=output) for run in chosen[:limit]]
+    shown = [run_v2(run, engine.world.function_of(run), output=output) for run in chosen[:limit]]
     return _many(engine, shown, page)
 
 

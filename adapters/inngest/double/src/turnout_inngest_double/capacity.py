@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-Slot = tuple[Hashable, int]
+ConcurrencySlot = tuple[Hashable, int]
 """A key, and how many may hold it at a time."""
 
 
@@ -14,7 +14,7 @@ Slot = tuple[Hashable, int]
 class Waiting:
     """Somebody who wants to go."""
 
-    slots: tuple[Slot, ...]
+    slots: tuple[ConcurrencySlot, ...]
     go: Callable[[], bool]
     """Called holding the slots; False says that they are not wanted any more."""
 
@@ -39,11 +39,11 @@ class Capacity:
         """Call `go` now, or when every slot is free."""
         self._try((rank, next(self._order), waiting))
 
-    def take(self, slots: tuple[Slot, ...]) -> None:
+    def take(self, slots: tuple[ConcurrencySlot, ...]) -> None:
         """Hold the slots even if that exceeds a limit: what was held before a restart."""
         self._held.update(key for key, _ in slots)
 
-    def release(self, slots: tuple[Slot, ...]) -> None:
+    def release(self, slots: tuple[ConcurrencySlot, ...]) -> None:
         """Give the slots back, and let go whoever waits for them."""
         for key, _ in slots:
             self._held[key] -= 1

@@ -18,8 +18,9 @@ from turnout_inngest_double.limits import Limits
 from turnout_inngest_double.options import Options
 from turnout_inngest_double.runner import Runner
 from turnout_inngest_double.scheduler import Scheduler
-from turnout_inngest_double.sdk_call import Caller
+from turnout_inngest_double.sdk_request import Caller
 from turnout_inngest_double.state import App, Event, Parent, Run
+from turnout_inngest_double.steps import Fault
 from turnout_inngest_double.store import Store
 from turnout_inngest_double.world import Payload, World
 
@@ -43,16 +44,23 @@ class Engine:
         self.http = HttpClient()
         self.gateway = Gateway(clock, self.scheduler, self._connected)
         caller = Caller(self.http, self.gateway, options, clock)
-        self.runner = Runner(self.world, self.store, clock, self.scheduler, caller, options)
         limits = Limits(self.store)
+        self.runner = Runner(
+            self.world,
+            self.store,
+            clock,
+            self.scheduler,
+            caller,
+            limits,
+            options,
+            invoke=self.invoke,
+            on_ended=self._announce_end,
+        )
         self.intake = Intake(self.world, self.runner, clock, self.scheduler, self.store, limits)
         self.crons = CronRunner(
             self.world, clock, self.scheduler, self._tick, every_slot=options.test_clock
         )
         self._limits = limits
-        self.runner.on_ended = self._ended
-        self.runner.throttled = self.intake.throttled
-        self.runner.invoke = self.invoke
 
     def open(self) -> None:
         """Read what was kept and go on with it."""
@@ -167,7 +175,7 @@ class Engine:
         self.world.add_event(event)
         self.intake.start(function, [event], payload, cron=cron)
 
-    def _ended(self, run: Run, failure: dict[str, Any] | None) -> None:
+    def _announce_end(self, run: Run, fault: Fault | None) -> None:
         """Tell the functions that want to know; never about such a function's own run."""
         origin = self.world.events.get(run.events[0])
         if origin is not None and origin.name.startswith("inngest/function."):  # noqa: SIM102
@@ -175,11 +183,11 @@ class Engine:
                 return
         ending = _ENDINGS.get(run.status)
         if ending is not None:
-            self._announce(f"inngest/function.{ending[0]}", ending[1], run, failure)
+            self._announce(f"inngest/function.{ending[0]}", ending[1], run, fault)
         if run.status != "CANCELLED":
-            self._announce("inngest/function.finished", run.status.capitalize(), run, failure)
+            self._announce("inngest/function.finished", run.status.capitalize(), run, fault)
 
-    def _announce(self, name: str, status: str, run: Run, failure: dict[str, Any] | None) -> None:
+    def _announce(self, name: str, status: str, run: Run, fault: Fault | None) -> None:
         if not self.world.listens(name):
             return
         events = [self.world.payload(event) for event in run.events]
@@ -192,9 +200,9 @@ class Engine:
         }
         if run.output is not None:
             data["result"] = orjson.loads(run.output)
-        if failure is not None:
-            shown = {k: failure["error"].get(k) for k in ("message", "name", "stack")}
-            data["error"] = {"error": failure["label"], **shown}
+        if fault is not None:
+            shown = {name: fault.error.get(name) for name in ("message", "name", "stack")}
+            data["error"] = {"error": fault.label, **shown}
         now = self.clock.now()
         payload: Payload = {"data": data, "id": run.id, "name": name, "ts": now, "user": {}}
         # The run's id is the event's too, but not the sender's choice: no deduplication.

@@ -167,7 +167,7 @@ class _Root:
             "id": run.id,
             "status": run.status,
             "output": None if run.output is None else run.output.decode(),
-            "functionID": self._engine.runner.function_of(run).uuid,
+            "functionID": self._engine.world.function_of(run).uuid,
             "appID": ids.name_uuid(run.app),
             "eventID": run.events[0],
             "queuedAt": ids.iso(run.queued_at),

@@ -81,7 +81,7 @@ class Intake:
     def _cancel_matching(self, event: Event, payload: Payload) -> None:
         for run_id in list(self._world.cancellable.get(event.name, ())):
             run = self._world.runs[run_id]
-            for rule in self._runner.function_of(run).cancels:
+            for rule in self._world.function_of(run).cancels:
                 if rule.event != event.name:
                     continue
                 if rule.timeout_ms and self._clock.now() > run.queued_at + rule.timeout_ms:
@@ -225,13 +225,3 @@ class Intake:
             return False
         self._runner.cancel(current)
         return True
-
-    def throttled(self, function: Function, run: Run) -> int:
-        """When the run may start as far as its function's throttle is concerned."""
-        rate = function.throttle
-        now = self._clock.now()
-        if rate is None:
-            return now
-        payload = self._world.payload(run.events[0])
-        key = f"{function.slug}\n{cel.key_of(rate.key, {'event': payload})}"
-        return self._limits.start_time(rate, key, now)

@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 
 from turnout_inngest_double.http_client import Reply
+from turnout_inngest_double.state import Summary
 
+RESULT_OPS = frozenset({"StepRun", "Step"})
+ERROR_OPS = frozenset({"StepError", "StepFailed"})
 MAX_STEP_OUTPUT = 4 * 1024 * 1024
 _OK, _STREAMED, _STEPS, _UNAUTHORISED = 200, 201, 206, 401
 
@@ -25,6 +28,11 @@ class Op:
     options: dict[str, Any]
     data: bytes = b"null"
     error: dict[str, Any] | None = None
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the step was run, well or not, rather than asked for."""
+        return self.op in RESULT_OPS or self.op in ERROR_OPS
 
     @property
     def races(self) -> bool:
@@ -62,6 +70,27 @@ class Failed:
 
 
 Outcome = Steps | Completed | Failed
+
+
+def summary(answer: Outcome) -> Summary:
+    """What the trace shows of an answer."""
+    if isinstance(answer, Completed):
+        return Summary(status="COMPLETED", output=answer.output)
+    if isinstance(answer, Failed):
+        return Summary(status="FAILED", output=orjson.dumps(answer.error))
+    op = answer.ops[0]
+    if op.op in ERROR_OPS:
+        error = orjson.dumps(memo_error(op.error))
+        return Summary(status="FAILED", output=error, step=op.step, name=op.label)
+    return Summary(status="COMPLETED", output=op.data, step=op.step, name=op.label)
+
+
+def memo_error(error: Any) -> dict[str, Any]:
+    """An error as a step remembers it."""
+    if not isinstance(error, dict):
+        return {"name": "Error", "message": str(error)}
+    kept = {name: error[name] for name in ("message", "name", "stack") if error.get(name)}
+    return {"message": "", "name": "Error", **kept}
 
 
 def unreachable(why: str) -> Failed:

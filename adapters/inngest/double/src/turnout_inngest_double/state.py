@@ -14,6 +14,8 @@ RunStatus = Literal["QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
 ENDED: frozenset[str] = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 ROOT_STEP = "step"
 """The step id of a request that targets no step."""
+JOINING_VERSION = 2
+"""The version of the SDK's protocol from which the server keeps account of what is open."""
 
 
 @dataclass(kw_only=True)
@@ -85,6 +87,17 @@ class Wait:
         return dict(vars(self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a call came to: of a step where one ran, else of the function."""
+
+    status: Literal["COMPLETED", "FAILED"]
+    output: bytes
+    step: str | None = None
+    name: str | None = None
+    """The step's name as the user wrote it."""
+
+
 @dataclass(kw_only=True)
 class Span:
     """One attempt of a call, or one wait, as the trace shows it."""
@@ -106,6 +119,12 @@ class Span:
         """What is written down."""
         output = None if self.output is None else orjson.Fragment(self.output)
         return {**vars(self), "output": output}
+
+    def describe(self, summary: Summary) -> None:
+        """Write into the span what its call came to."""
+        self.status, self.output = summary.status, summary.output
+        if summary.step is not None:
+            self.step, self.name, self.op = summary.step, summary.name, "RUN"
 
     @classmethod
     def load(cls, doc: dict[str, Any]) -> Self:

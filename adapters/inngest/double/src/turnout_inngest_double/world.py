@@ -100,6 +100,14 @@ class World:
         event = self.events.get(event_id)
         return {} if event is None else orjson.loads(event.payload)
 
+    def event_of(self, run: Run) -> Payload:
+        """The event that the run started with; empty when it is forgotten."""
+        return self.payload(run.events[0])
+
+    def function_of(self, run: Run) -> Function:
+        """The run's function, also when it is registered no more."""
+        return self.functions[run.function]
+
     def listens(self, name: str) -> bool:
         """Whether an event of that name would do anything."""
         return any(bool(index.get(name)) for index in (self.triggers, self.waits, self.cancellable))
