@@ -35,7 +35,7 @@ class Taking:
         self.reports: list[Report] = []
         self.away = False
 
-    async def report(self, call: Report) -> None:
+    async def answer(self, call: Report) -> None:
         if self.away:
             raise Unavailable("the store is away")
         self.reports.append(call)

@@ -9,11 +9,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from turnout_triggerdev_double.standin.http_client import HttpClient
 from turnout_triggerdev_double.standin.loop import Identity, drive
 from turnout_triggerdev_double.standin.messages import read_next
 from turnout_triggerdev_double.standin.pauses import Pauses
 from turnout_triggerdev_double.standin.service import Service
-from turnout_triggerdev_double.standin.wire import Wire
 
 KEY = "whsec_" + "YWFh" * 8
 DONE = {"seq": 99, "state": "completed"}
@@ -69,8 +69,8 @@ async def driven(listening: Any, park: dict[str, Any], times: int) -> Noting:
 
     host = Noting()
     app = Starlette(routes=[Route("/{path:path}", take, methods=["POST"])])
-    async with listening(app) as url, Wire(url) as wire:
-        await drive(IDENTITY, Service(wire, [KEY]), host)
+    async with listening(app) as url, HttpClient(url) as http:
+        await drive(IDENTITY, Service(http, [KEY]), host)
     return host
 
 

@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient
 from turnout_triggerdev_double.standin.limits import pause_of
 from turnout_triggerdev_double.standin.server import Server
-from turnout_triggerdev_double.standin.wire import Answer, Wire
 
 NOW = 1_795_199_580
 
@@ -41,8 +41,8 @@ class Limiting:
 @asynccontextmanager
 async def connected(listening: Any, limiting: Limiting) -> AsyncIterator[Server]:
     """A stand-in's connection to that server."""
-    async with listening(limiting.app()) as url, Wire(url) as wire:
-        yield Server(wire, url, "tr_dev_x", "proj_x", "me")
+    async with listening(limiting.app()) as url, HttpClient(url) as http:
+        yield Server(http, "proj_x", "me")
 
 
 def limited(seconds: float) -> Response:
@@ -113,4 +113,4 @@ def test_the_pause_is_what_the_server_says_within_bounds(
     headers: dict[str, str], body: bytes, seconds: float
 ) -> None:
     """Retry-After, the body, the reset by the server's own clock, in this order; at most 60 s."""
-    assert pause_of(Answer(status=429, body=body, headers=headers)) == seconds
+    assert pause_of(HttpAnswer(status=429, body=body, headers=headers)) == seconds

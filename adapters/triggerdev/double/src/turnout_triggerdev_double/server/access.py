@@ -1,17 +1,21 @@
 """Who calls: an environment's secret key, a public token of it, or a personal access token."""
 
-import base64
-import hashlib
 import hmac
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
 
 from turnout_triggerdev_double.server.errors import Refusal, problem, refused
+from turnout_triggerdev_double.server.ids import bare
 from turnout_triggerdev_double.server.records import Environment
 from turnout_triggerdev_double.server.world import World
 
+ALGORITHM = "HS256"
+ISSUER = {"iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev"}
 FORBIDDEN = {
     "error": "Unauthorized",
     "code": "unauthorized",
@@ -47,16 +51,12 @@ def is_jwt(token: str) -> bool:
     return token.count(".") == 2  # noqa: PLR2004 header, claims, signature
 
 
-def environment_of_jwt(world: World, token: str, wanted: Iterable[str]) -> Environment:
-    """The environment of a public token that carries one of the wanted scopes."""
-    claims = _claims(token)
-    env = next((e for e in world.environments if e.id.partition("_")[2] == claims.get("sub")), None)
-    if env is None or not _signed(token, env.key):
-        raise refused(401, "Invalid API key")
+def environment_of_jwt(world: World, token: str, scopes: Iterable[str]) -> Environment:
+    """The environment of a public token that carries one of these scopes."""
+    env, claims = _verified(world, token)
     if float(claims.get("exp", "inf")) * 1000 < world.now():
         raise refused(401, "Public Access Token has expired")
-    scopes = set(claims.get("scopes") or [])
-    if not scopes & set(wanted):
+    if not set(claims.get("scopes") or []) & set(scopes):
         raise Refusal(403, FORBIDDEN)
     return env
 
@@ -64,30 +64,19 @@ def environment_of_jwt(world: World, token: str, wanted: Iterable[str]) -> Envir
 def new_jwt(world: World, env: Environment, claims: dict[str, Any]) -> str:
     """A public token of the environment, good for an hour."""
     now = world.now() // 1000
-    body: dict[str, Any] = {"iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev"}
-    body |= {**claims, "iat": now, "exp": now + 3600}
-    signed = f"{_encode({'alg': 'HS256'})}.{_encode(body)}"
-    return f"{signed}.{_signature(signed, env.key)}"
+    issued = {"iat": now, "exp": now + 3600}
+    return jwt.encode({"alg": ALGORITHM}, {**ISSUER, **claims, **issued}, _key(env))
 
 
-def _claims(token: str) -> dict[str, Any]:
+def _verified(world: World, token: str) -> tuple[Environment, dict[str, Any]]:
+    """The environment that signed the token, and the token's claims."""
     try:
-        part = token.split(".")[1]
-        claims = orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError as error:
+        subject = orjson.loads(jws.extract_compact(token.encode()).payload)["sub"]
+        env = next(env for env in world.environments if bare(env.id) == subject)
+        return env, jwt.decode(token, _key(env), [ALGORITHM]).claims
+    except (JoseError, ValueError, TypeError, KeyError, StopIteration) as error:
         raise refused(401, "Invalid API key") from error
-    return claims if isinstance(claims, dict) else {}
 
 
-def _signed(token: str, key: str) -> bool:
-    signed, _, signature = token.rpartition(".")
-    return hmac.compare_digest(_signature(signed, key), signature)
-
-
-def _signature(text: str, key: str) -> str:
-    digest = hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def _encode(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=").decode()
+def _key(env: Environment) -> OctKey:
+    return OctKey.import_key(env.key)

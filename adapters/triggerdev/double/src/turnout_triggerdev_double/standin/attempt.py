@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from turnout_triggerdev_double.standin import completions
 from turnout_triggerdev_double.standin.completions import Completion
+from turnout_triggerdev_double.standin.http_client import NoAnswer
 from turnout_triggerdev_double.standin.loop import Identity, drive, now_ms
 from turnout_triggerdev_double.standin.probe import probe
 from turnout_triggerdev_double.standin.server import CONFLICT, FAULT, Server, ServerRefused
 from turnout_triggerdev_double.standin.service import EndQuietly, Service, ServiceRefused
 from turnout_triggerdev_double.standin.spans import Spans
-from turnout_triggerdev_double.standin.wire import NoAnswer
 
 CHECK_EVERY = 15.0
 """Seconds between looks at a waiting run, should a notice have been lost."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 
-from turnout_triggerdev_double.standin.wire import Answer
+from turnout_triggerdev_double.standin.http_client import HttpAnswer
 
 LIMITED = 429
 SHORTEST, UNTOLD, LONGEST = 0.2, 5.0, 60.0
@@ -29,7 +29,7 @@ class Limits:
     def __init__(self) -> None:
         self._opens_at: dict[str, float] = {}
 
-    async def kept(self, path: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def kept(self, path: str, ask: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
         """Ask until the answer is no 429; it was not acted upon, so nothing is done twice."""
         bucket = path.split("/", 2)[1]
         while True:
@@ -49,7 +49,7 @@ class Limits:
                 return
             await asyncio.sleep(left * (1 + SPREAD * random.random()))  # noqa: S311 only spreads
 
-    def _used_up(self, bucket: str, answer: Answer) -> None:
+    def _used_up(self, bucket: str, answer: HttpAnswer) -> None:
         """Close if this was the last request that the limit allows."""
         if answer.headers.get("x-ratelimit-remaining") == "0":
             self._close(bucket, pause_of(answer))
@@ -58,7 +58,7 @@ class Limits:
         self._opens_at[bucket] = max(self._opens_at.get(bucket, 0.0), time.monotonic() + pause)
 
 
-def pause_of(answer: Answer) -> float:
+def pause_of(answer: HttpAnswer) -> float:
     """Seconds until the server will take requests again, as it says, within bounds."""
     told = (
         _number(answer.headers.get("retry-after")),
@@ -69,7 +69,7 @@ def pause_of(answer: Answer) -> float:
     return min(max(seconds, SHORTEST), LONGEST)
 
 
-def _until_reset(answer: Answer) -> float | None:
+def _until_reset(answer: HttpAnswer) -> float | None:
     """The reset is a moment by the server's clock, and so is the answer's own date."""
     reset = _number(answer.headers.get("x-ratelimit-reset"))
     if reset is None:

@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, NoAnswer
 from turnout_triggerdev_double.standin.loop import now_ms
 from turnout_triggerdev_double.standin.service import Service
-from turnout_triggerdev_double.standin.wire import Answer, NoAnswer
 
 TRIES = 5
 
@@ -14,7 +14,7 @@ async def probe(service: Service, url: str, definition: str) -> dict[str, Any]:
     """Try the way a few times; the quickest try is the way itself."""
     message = {"protocol": 1, "op": "probe", "definition": definition}
     about = {"service": url, "definition": definition}
-    tries: list[tuple[float, int, Answer]] = []
+    tries: list[tuple[float, int, HttpAnswer]] = []
     for _ in range(TRIES):
         sent, began = now_ms(), time.perf_counter()
         try:

@@ -6,15 +6,13 @@ import logging
 import uuid
 from typing import Any
 
-import httpx
-
 from turnout_triggerdev_double.standin.attempt import Tools, VendorRun
 from turnout_triggerdev_double.standin.definition import Definition
+from turnout_triggerdev_double.standin.http_client import HttpClient, NoAnswer
 from turnout_triggerdev_double.standin.server import Server, ServerRefused
 from turnout_triggerdev_double.standin.service import Service
 from turnout_triggerdev_double.standin.settings import Settings
 from turnout_triggerdev_double.standin.spans import Spans
-from turnout_triggerdev_double.standin.wire import NoAnswer, Wire
 
 HEARTBEAT = 30.0
 AGAIN_AFTER = 0.5
@@ -44,13 +42,11 @@ class Runner:
         service_url = settings.service or self._definition.service
         headers = {"authorization": f"Bearer {settings.secret_key}"}
         async with (
-            Wire(settings.api_url, headers) as to_server,
-            Wire(service_url) as to_service,
+            HttpClient(settings.api_url, headers) as to_server,
+            HttpClient(service_url) as to_service,
         ):
             owner = f"standin_{uuid.uuid4().hex[:16]}"
-            server = Server(
-                to_server, settings.api_url, settings.secret_key, settings.project, owner
-            )
+            server = Server(to_server, settings.project, owner)
             spans = Spans(server)
             tools = Tools(
                 definition=self._definition.digest,
@@ -151,7 +147,7 @@ class Runner:
                     for run in [self._runs.get(moved)] if moved else list(self._runs.values()):
                         if run is not None:
                             run.moved()
-            except httpx.HTTPError as error:
+            except NoAnswer as error:
                 log.info("presence ended", extra={"action": "presence", "error": str(error)})
             await asyncio.sleep(AGAIN_AFTER)
 

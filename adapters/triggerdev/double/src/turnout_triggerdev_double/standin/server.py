@@ -5,22 +5,23 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import orjson
 
 from turnout_triggerdev_double.standin.definition import Definition, TaskDefinition
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient, NoAnswer
 from turnout_triggerdev_double.standin.limits import Limits
-from turnout_triggerdev_double.standin.wire import Answer, NoAnswer, Wire
 
 VERSION = "4.8.3"
 POLL_MS = 20_000
+SILENCE = 15.0
+"""Seconds; a connected server sends something every few."""
 OK, CONFLICT, FAULT = 200, 409, 500
 
 
 class ServerRefused(Exception):
     """The server answered no."""
 
-    def __init__(self, what: str, answer: Answer) -> None:
+    def __init__(self, what: str, answer: HttpAnswer) -> None:
         super().__init__(f"{what}: {answer.status} {answer.body[:300]!r}")
         self.status = answer.status
 
@@ -28,10 +29,8 @@ class ServerRefused(Exception):
 class Server:
     """One environment of the server, as a connected worker sees it."""
 
-    def __init__(self, wire: Wire, origin: str, key: str, project: str, owner: str) -> None:
-        self._wire = wire
-        self._origin = origin.rstrip("/")
-        self._key = key
+    def __init__(self, http: HttpClient, project: str, owner: str) -> None:
+        self._http = http
         self._project = project
         self._owner = owner
         self._limits = Limits()
@@ -71,12 +70,12 @@ class Server:
         path = f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/start"
         return _ok("start", await self._post(path, {"isWarmStart": True}))
 
-    async def complete(self, run: str, snapshot: str, completion: dict[str, Any]) -> Answer:
+    async def complete(self, run: str, snapshot: str, completion: dict[str, Any]) -> HttpAnswer:
         """End the attempt."""
         path = f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/complete"
         return await self._post(path, {"completion": completion})
 
-    def read(self, what: str, answer: Answer) -> dict[str, Any]:
+    def read(self, what: str, answer: HttpAnswer) -> dict[str, Any]:
         """The fields of a good answer. Raises NoAnswer and ServerRefused."""
         return _ok(what, answer)
 
@@ -105,43 +104,38 @@ class Server:
         """Replace what the run shows of itself."""
         path = f"/api/v1/runs/{run}/metadata"
         body = orjson.dumps({"metadata": metadata})
-        await self._limits.kept(path, lambda: self._wire.request("PUT", path, body))
+        await self._limits.kept(path, lambda: self._http.request("PUT", path, body))
 
     async def send_spans(self, export: dict[str, Any]) -> None:
         """Export spans as OTLP in JSON."""
-        await self._wire.post("/otel/v1/traces", export)
+        await self._http.post("/otel/v1/traces", export)
 
     async def disconnect(self, runs: list[str]) -> None:
         """Say goodbye: these runs will not be worked on any more."""
-        await self._wire.post("/engine/v1/dev/disconnect", {"runFriendlyIds": runs}, seconds=3)
+        await self._http.post("/engine/v1/dev/disconnect", {"runFriendlyIds": runs}, seconds=3)
 
-    async def _get(self, path: str) -> Answer:
-        return await self._limits.kept(path, lambda: self._wire.get(path))
+    async def _get(self, path: str) -> HttpAnswer:
+        return await self._limits.kept(path, lambda: self._http.get(path))
 
-    async def _post(self, path: str, value: object, *, seconds: float = 30.0) -> Answer:
-        return await self._limits.kept(path, lambda: self._wire.post(path, value, seconds=seconds))
+    async def _post(self, path: str, value: object, *, seconds: float = 30.0) -> HttpAnswer:
+        return await self._limits.kept(path, lambda: self._http.post(path, value, seconds=seconds))
 
     async def moves(self) -> AsyncIterator[str]:
         """Presence: ids of runs that moved, and an empty text whenever the stream has begun."""
-        timeout = httpx.Timeout(10.0, read=15.0)
-        headers = {"authorization": f"Bearer {self._key}"}
-        url = f"{self._origin}/engine/v1/dev/presence"
-        async with (
-            httpx.AsyncClient(timeout=timeout) as client,
-            client.stream("GET", url, params={"owner": self._owner}, headers=headers) as stream,
-        ):
-            stream.raise_for_status()
-            event = ""
-            async for line in stream.aiter_lines():
-                if line.startswith("event:"):
-                    event = line[6:].strip()
-                elif line.startswith("data:") and event == "moved":
-                    yield line[5:].strip()
-                elif line.startswith("data:") and event == "start":
+        path = f"/engine/v1/dev/presence?owner={self._owner}"
+        async with self._http.lines(path, silence=SILENCE) as lines:
+            event = b""
+            async for line in lines:
+                name, _, value = line.strip().partition(b":")
+                if name == b"event":
+                    event = value.strip()
+                elif name == b"data" and event == b"moved":
+                    yield value.strip().decode()
+                elif name == b"data" and event == b"start":
                     yield ""
 
 
-def _ok(what: str, answer: Answer) -> dict[str, Any]:
+def _ok(what: str, answer: HttpAnswer) -> dict[str, Any]:
     if answer.status >= FAULT:
         raise NoAnswer(f"{what}: {answer.status}")
     if answer.status >= 300:  # noqa: PLR2004 anything but success

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from standardwebhooks.webhooks import Webhook
 
-from turnout_triggerdev_double.standin.wire import Answer, NoAnswer, Wire
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient, NoAnswer
 
 STEP_PATH = "/turnout/v1/step"
 FIRST_DELAY = 0.1
@@ -50,8 +50,8 @@ class ServiceRefused(Exception):
 class Service:
     """One service, and the keys that sign messages to it."""
 
-    def __init__(self, wire: Wire, keys: Sequence[str]) -> None:
-        self._wire = wire
+    def __init__(self, http: HttpClient, keys: Sequence[str]) -> None:
+        self._http = http
         self._signers = [Webhook(key) for key in keys]
 
     async def say(self, message: dict[str, Any], *, seconds: float = 60.0) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Service:
             await asyncio.sleep(_delay(attempt) if wait is None else wait)
             attempt += 1
 
-    async def once(self, message: dict[str, Any]) -> Answer:
+    async def once(self, message: dict[str, Any]) -> HttpAnswer:
         """The answer to one sending, whatever it is. Raises NoAnswer."""
         return await self._send(orjson.dumps(message), 10.0)
 
@@ -94,8 +94,8 @@ class Service:
         except NoAnswer:
             return
 
-    async def _send(self, body: bytes, seconds: float) -> Answer:
-        return await self._wire.request(
+    async def _send(self, body: bytes, seconds: float) -> HttpAnswer:
+        return await self._http.request(
             "POST", STEP_PATH, body, headers=self._signed(body), seconds=seconds
         )
 
@@ -112,7 +112,7 @@ class Service:
         }
 
 
-def _wait_or_raise(answer: Answer, server_errors: int) -> float | None:
+def _wait_or_raise(answer: HttpAnswer, server_errors: int) -> float | None:
     """How long to wait as the service asks, or None; raises for a final answer."""
     fields = answer.fields()
     code, message = str(fields.get("code") or answer.status), str(fields.get("message") or "")

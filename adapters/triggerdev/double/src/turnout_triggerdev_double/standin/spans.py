@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from turnout_triggerdev_double.standin.http_client import NoAnswer
 from turnout_triggerdev_double.standin.server import Server
-from turnout_triggerdev_double.standin.wire import NoAnswer
 
 EVERY = 0.25
 MOST_KEPT = 10_000
