@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnout_audit.kinds import classify
-from turnout_audit.ruleset import load
+from turnout_audit.load import load
 from turnout_audit.scan import Scanner
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -244,7 +244,7 @@ def _told(rows: dict[str, Callable[[], Run]], runs: int) -> None:
 INSIDE = """
 import resource, sys, time
 from turnout_audit.engine import audit
-from turnout_audit.ruleset import load
+from turnout_audit.load import load
 def busy():
     kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)

@@ -1,7 +1,7 @@
 """A configuration that is not what its name says is named, if it holds a word."""
 
 import pytest
-from turnout_audit.ruleset import load, parse
+from turnout_audit.load import load, parse
 from turnout_audit.scan import Scanner
 
 TEXT_ONLY = """

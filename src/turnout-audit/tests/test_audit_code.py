@@ -1,7 +1,7 @@
 """Syntax trees: what is an import, a call, an option; and what only looks like one."""
 
 import pytest
-from turnout_audit.ruleset import parse
+from turnout_audit.load import parse
 from turnout_audit.scan import Scanner
 
 HEAD = 'ruleset = "acme"\nversion = "1"\ntitle = "Acme"\nmarkers = ["acme"]\n'

@@ -65,7 +65,7 @@ def test_labels_stand_where_they_say(ruleset: str) -> None:
 @pytest.mark.parametrize("ruleset", RULESETS)
 def test_labels_name_rules_that_exist(ruleset: str) -> None:
     """A label cannot hide a trace behind a rule's name that is gone."""
-    from turnout_audit.ruleset import load
+    from turnout_audit.load import load
 
     known = {rule.id for rule in load(ruleset).rules}
     named = {rule for place in accuracy().labels(ruleset) for rule in place["rules"]}
@@ -75,7 +75,7 @@ def test_labels_name_rules_that_exist(ruleset: str) -> None:
 @pytest.mark.parametrize("ruleset", RULESETS)
 def test_every_rule_has_a_trace_in_the_corpus(ruleset: str) -> None:
     """A rule that is never met would be measured by nothing; two kinds have their examples."""
-    from turnout_audit.ruleset import load
+    from turnout_audit.load import load
 
     by_example = {"document", "glossary"}
     known = {rule.id for rule in load(ruleset).rules}

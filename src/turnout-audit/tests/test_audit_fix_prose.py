@@ -3,8 +3,8 @@
 from functools import cache
 
 import pytest
+from turnout_audit.load import load
 from turnout_audit.patch import Mended, mended_text
-from turnout_audit.ruleset import load
 from turnout_audit.scan import Scanner
 
 NEW = "Orchestrator (Trigger.dev)"

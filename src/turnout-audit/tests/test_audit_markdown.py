@@ -1,7 +1,7 @@
 """Documents: mentions that count, and mentions that are exempt, in four languages."""
 
 import pytest
-from turnout_audit.ruleset import parse
+from turnout_audit.load import parse
 from turnout_audit.scan import Scanner
 
 RULES = """

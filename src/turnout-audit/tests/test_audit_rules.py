@@ -7,8 +7,9 @@ from functools import cache
 import pytest
 from turnout_audit.examples import faults
 from turnout_audit.fix import FIXERS
-from turnout_audit.ruleset import Ruleset, names
-from turnout_audit.ruleset import load as read
+from turnout_audit.load import load as read
+from turnout_audit.load import names
+from turnout_audit.ruleset import Ruleset
 
 
 @cache

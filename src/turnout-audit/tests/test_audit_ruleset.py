@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turnout_audit.errors import InvalidSettings
-from turnout_audit.ruleset import RULES, load, names, parse
+from turnout_audit.load import RULES, load, names, parse
 from turnout_audit.words import Index, Needs, needs, of_expression
 
 DOCUMENT = Path(__file__).parents[3] / "migration_docs" / "audit.md"
@@ -94,13 +94,17 @@ def test_every_rule_set_that_ships_passes_the_examination(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("expect = [1]", "expect = [true]", "example.0.expect.0: should be a whole number"),
-        ("safe = true", 'safe = "yes"', "fix.safe: should be true or false"),
-        ('import = ["@acme/sdk"', 'import = [7, "@acme/sdk"', "match.0.import.0: should be a str"),
-        ("import = [", "wrods = []\nimport = [", "match.0.wrods: is not known here; known: words"),
+        ("expect = [1]", "expect = [true]", "example.0.expect.0: should be a valid integer"),
+        ("safe = true", 'safe = "yes"', "fix.safe: should be a valid boolean"),
+        (
+            'import = ["@acme/sdk"',
+            'import = [7, "@acme/sdk"',
+            "match.0.import.0: should be a valid str",
+        ),
+        ("import = [", "wrods = []\nimport = [", "match.0.wrods: is not known here"),
         ('markers = ["acme", "acme queue"]', "markers = []", "markers: should not be empty"),
         ('language = "typescript"', 'note = "x"', "example.0: give language or path"),
-        ('ruleset = "acme"', 'ruleset = "Acme!"', "ruleset: should fit"),
+        ('ruleset = "acme"', 'ruleset = "Acme!"', "ruleset: String should match"),
     ],
 )
 def test_a_fault_says_what_should_be_there(old: str, new: str, named: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from turnout_audit import scan, syntax
-from turnout_audit.ruleset import load, names, parse
+from turnout_audit.load import load, names, parse
 from turnout_audit.scan import Scanner
 from turnout_audit.sketch import Held, compiled, sketch
 

@@ -1,4 +1,4 @@
-"""Trees: what is walked, what is kept, what is named; two engines with one answer."""
+"""Trees: what is walked, what is kept, what is named."""
 
 import contextlib
 import json
@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+import re2
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 from turnout_audit.engine import audit
 from turnout_audit.errors import WrongUse
-from turnout_audit.ruleset import parse
-from turnout_audit.search import InProcess, Ripgrep, ripgrep
-from turnout_audit.walk import File, _Ignore, _runs, walk
+from turnout_audit.load import parse
+from turnout_audit.search import Search, Tree
 
 RULES = parse(
     """
@@ -47,7 +46,6 @@ match = { path = "acme.config.*" }
 """,
     source="x",
 )
-needs_ripgrep = pytest.mark.skipif(ripgrep() is None, reason="ripgrep 14 or later is not installed")
 
 
 @pytest.fixture
@@ -55,6 +53,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, and the place we stand in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def tree(paths: list[str], words: frozenset[str] = frozenset()) -> Tree:
+    """Search files for words."""
+    with contextlib.closing(Search(paths, words)) as search:
+        return search.tree()
 
 
 def write(root: Path, files: dict[str, str | bytes]) -> None:
@@ -83,21 +87,26 @@ TREE: dict[str, str | bytes] = {
 }
 
 
-@needs_ripgrep
-def test_both_engines_find_the_same(here: Path) -> None:
-    """Findings, problems and counts are equal."""
+def test_processes_find_the_same(here: Path) -> None:
+    """In any encoding, under any name: findings, problems and counts are equal."""
     write(here, TREE)
-    slow = audit(RULES, ["."], engine="re2", processes=1)
-    fast = audit(RULES, ["."], engine="ripgrep", processes=2)
-    assert slow == fast
-    assert {finding.path for finding in slow.findings} == {
+    report = audit(RULES, ["."], processes=1)
+    assert audit(RULES, ["."], processes=2) == report
+    assert {finding.path for finding in report.findings} == {
         *("src/a.ts", "src/b.py", "docs/c.md", ".github/ci.yml", "latin.py", "wide.ts", "crlf.md"),
         *("-e.ts", "new\nline.ts", "(a+)+$.ts", "acme.config.json"),
     }
-    assert slow.counted.binary == 1
+    assert report.counted.binary == 1
 
 
-@needs_ripgrep
+def holds(content: bytes, words: frozenset[str]) -> bool:
+    """Whether bytes hold one of the words, as google-re2 says."""
+    joined = "(?i)" + "|".join(re2.escape(word) for word in sorted(words))
+    if all(word.isascii() for word in words):
+        return re2.search(joined.encode(), content) is not None
+    return re2.search(joined, content.decode("utf-8", "replace")) is not None
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     contents=st.lists(
@@ -123,61 +132,42 @@ def test_both_engines_find_the_same(here: Path) -> None:
     ),
     words=st.sets(st.sampled_from(["acme", "їж", "ac", "k", "me\n"]), min_size=1),
 )
-def test_both_engines_keep_the_same_files(
+def test_files_that_hold_a_word_are_kept(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], words: set[str]
 ) -> None:
     """Over any bytes, ASCII or not."""
     folder = tmp_path_factory.mktemp("tree")
-    files = []
+    chosen = frozenset(word for word in words if "\n" not in word) or frozenset({"acme"})
+    expected = {}
     for number, content in enumerate(contents):
         path = folder / f"f{number}"
         path.write_bytes(content)
-        files.append(File(str(path)))
-    chosen = frozenset(word for word in words if "\n" not in word) or frozenset({"acme"})
-    program = ripgrep()
-    assert program
-    assert InProcess().kept(files, chosen, []) == Ripgrep(program).kept(files, chosen, [])
+        expected[str(path)] = holds(content, chosen)
+    assert tree([str(folder)], chosen).files == expected
 
 
-@needs_ripgrep
 @pytest.mark.parametrize("inside", ["", "repo/", "repo/sub/"])
 @pytest.mark.parametrize("root", [".", "./repo", "repo/sub/..", "absolute", "repo/sub/deep"])
-def test_where_ripgrep_walks_otherwise_our_walk_decides(here: Path, root: str, inside: str) -> None:
-    """Ignore files that ripgrep takes and we do not, and the other way round, change nothing."""
+def test_only_what_git_reads_ignores(here: Path, root: str, inside: str) -> None:
+    """`.gitignore` and the repository's exclude file count; those of other programs do not."""
     names = [".gitignore", ".ignore", ".rgignore", ".git/info/exclude"]
     write(here, {f"{inside}{name}": f"x{n}.ts\nout/\n" for n, name in enumerate(names)})
     files = [f"{folder}x{n}.ts" for folder in ("", "repo/", "repo/sub/") for n in range(4)]
-    files += ["repo/out/a.ts", "repo/sub/deep/out/a.ts", "repo/node_modules/a.ts", ".git/a.ts"]
-    write(here, dict.fromkeys([*files, "repo/sub/deep/b\n1.ts"], "acme"))
+    files += ["repo/out/a.ts", "repo/sub/deep/out/a.ts", "repo/sub/deep/b\n1.ts"]
+    write(here, dict.fromkeys([*files, "repo/node_modules/a.ts", ".git/a.ts"], "acme"))
     write(here, dict.fromkeys(["repo/none.ts", "repo/sub/deep/none.ts"], "bolt"))
     (here / "repo/sub/linked").symlink_to("deep")
     path = str(here / "repo") if root == "absolute" else root
-    slow = audit(RULES, [path, "repo/sub/x0.ts"], engine="re2", processes=1)
-    fast = audit(RULES, [path, "repo/sub/x0.ts"], engine="ripgrep", processes=1)
-    assert slow == fast
-    assert slow.counted.opened
-
-
-@needs_ripgrep
-def test_most_files_are_searched_while_we_walk(here: Path) -> None:
-    """In a usual tree nothing is asked for twice."""
-    write(here, TREE)
-    program = ripgrep()
-    assert program
-    engine, words = Ripgrep(program), frozenset({"acme"})
-    engine.begin(["."], words)
-    files = walk(["."]).files
-    assert engine.ahead
-    assert engine.ahead.seen().keys() == {file.path for file in files}
-    assert engine.kept(files, words, []) == InProcess().kept(files, words, [])
-
-
-def test_a_word_across_two_blocks_is_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The in-process search reads in blocks that overlap."""
-    monkeypatch.setattr("turnout_audit.search.CHUNK", 64)
-    write(here, {"a": b"x" * 62 + b"acme", "b": b"x" * 500})
-    files = [File("a"), File("b")]
-    assert InProcess().kept(files, frozenset({"acme"}), []) == {"a"}
+    report = audit(RULES, [path, "repo/sub/x0.ts"])
+    under = "" if root == "." else "repo/sub/deep/" if root.endswith("deep") else "repo/"
+    ignored = ("x0.ts", "x3.ts", "out/a.ts")
+    expected = {
+        file
+        for file in files
+        if file.startswith(under) and not (file.startswith(inside) and file.endswith(ignored))
+    }
+    shown = {f"{here}/{file}" if root == "absolute" else file for file in expected}
+    assert {finding.path for finding in report.findings} == {*shown, "repo/sub/x0.ts"}
 
 
 def test_git_says_the_same_about_what_is_ignored(here: Path) -> None:
@@ -216,47 +206,12 @@ def test_git_says_the_same_about_what_is_ignored(here: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], check=True, capture_output=True
     ).stdout.decode()
-    assert {file.path for file in walk(["."]).files} == set(listed.split("\0")) - {""}
-    inner = {file.path for file in walk(["sub"]).files}
-    assert inner == {name for name in listed.split("\0") if name.startswith("sub/")}
+    assert set(tree(["."]).files) == set(listed.split("\0")) - {""}
+    assert set(tree(["sub"]).files) == {
+        name for name in listed.split("\0") if name.startswith("sub/")
+    }
 
 
-PATTERN_PIECES = ["a", "b", ".a", "*", "**", "?", "/", "!", "#", " ", "\\", "[ab]", "-", "é", "\t"]
-
-
-@settings(max_examples=300, deadline=None)
-@example(lines=["*/"], paths=[["a"]], folder=True)
-@example(lines=["a", "!/"], paths=[["b", "a"]], folder=False)
-@given(
-    lines=st.lists(st.lists(st.sampled_from(PATTERN_PIECES), max_size=4).map("".join), max_size=4),
-    paths=st.lists(
-        st.lists(
-            st.sampled_from(["a", "b", ".a", "ab", "b.a", "a b", "é"]), min_size=1, max_size=3
-        ),
-        min_size=1,
-        max_size=4,
-    ),
-    folder=st.booleans(),
-)
-def test_patterns_mean_what_they_mean_to_git(
-    lines: list[str], paths: list[list[str]], folder: bool
-) -> None:
-    """Whatever a pattern is turned into: the last one that fits decides, as a library reads it."""
-    ignore = _Ignore("", tuple(_runs(lines)))
-    patterns = []
-    for line in (each for each in lines if each.rstrip(" ").removeprefix("!").strip("/")):
-        with contextlib.suppress(ValueError):
-            patterns.append(GitIgnoreSpecPattern(line))
-    for parts in paths:
-        path = "/".join(parts) + "/" * folder
-        above = ["/".join(parts[: n + 1]) + "/" for n in range(len(parts) - 1)]
-        # below an ignored folder nothing is asked; what re-includes a folder says no more to git
-        if all(ignore.verdict(each) is None for each in above):
-            said = [each.include for each in patterns if each.match_file(path)]
-            assert ignore.verdict(path) == (said[-1] if said else None)
-
-
-@needs_ripgrep
 def test_a_file_found_by_its_path_is_found_wherever_it_stands(here: Path) -> None:
     """Globs of paths are looked at in full, whatever words they are sieved by."""
     globs = ["conf/*.ts", "**/deep/**", "[xy].md", "*.acme", "A?ne.txt"]
@@ -359,21 +314,18 @@ DROP = "os.setgid(65534); os.setuid(65534)"
 AS_NOBODY = """
 import os, sys
 from turnout_audit.engine import audit
-from turnout_audit.ruleset import load
-audit(load(sys.argv[1]), [os.path.dirname(sys.argv[1])], engine=sys.argv[3])  # import it all
+from turnout_audit.load import load
+audit(load(sys.argv[1]), [os.path.dirname(sys.argv[1])])  # import it all
 os.setgid(65534); os.setuid(65534)
-report = audit(load(sys.argv[1]), [sys.argv[2]], engine=sys.argv[3])
+report = audit(load(sys.argv[1]), [sys.argv[2]])
 for problem in report.problems:
     print(problem.path.rpartition("/")[2], problem.reason)
 """
 
 
-@pytest.mark.parametrize("engine", ["re2", pytest.param("ripgrep", marks=needs_ripgrep)])
-def test_what_cannot_be_read_is_named(
-    tmp_path_factory: pytest.TempPathFactory, engine: str
-) -> None:
-    """A folder and a file without permission, by either engine."""
-    root = Path(f"/tmp/turnout-audit-{os.getpid()}-{engine}")  # every folder above must be open
+def test_what_cannot_be_read_is_named() -> None:
+    """A folder and a file without permission."""
+    root = Path(f"/tmp/turnout-audit-{os.getpid()}")  # every folder above must be open
     write(root, {"tree/shut/a.ts": "acme", "tree/b.ts": "acme", "tree/c.ts": "acme"})
     rules = root / "rules.toml"
     rules.write_text(
@@ -387,7 +339,7 @@ def test_what_cannot_be_read_is_named(
         (root / "tree/b.ts").chmod(0)
         code = AS_NOBODY if os.geteuid() == 0 else AS_NOBODY.replace(DROP, "")
         done = subprocess.run(
-            [sys.executable, "-c", code, str(rules), str(root / "tree"), engine],
+            [sys.executable, "-c", code, str(rules), str(root / "tree")],
             capture_output=True,
             text=True,
             check=False,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnout_audit import nodes
-from turnout_audit.errors import InvalidSettings
 from turnout_audit.names import fits
 from turnout_audit.plain import compiled
 from turnout_audit.ruleset import ConfigKeyMatch
@@ -108,10 +107,8 @@ def _json_value(node: Any) -> tuple[str, int]:
 
 
 def _yaml(text: str) -> Iterator[Entry]:
-    try:
-        import yaml
-    except ImportError as error:
-        raise InvalidSettings("the audit needs PyYAML: pip install turnout-audit") from error
+    import yaml
+
     if _depth(text) > DEEPEST:
         raise Unparsable(f"nested deeper than {DEEPEST}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

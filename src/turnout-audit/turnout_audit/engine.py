@@ -1,16 +1,16 @@
-"""An audit: walk, search, scan what the search kept, on as many processes as it pays."""
+"""An audit: search the tree, scan what the search kept, on as many processes as it pays."""
 
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from turnout_audit import forked, kinds, own, search
+from turnout_audit import kinds, own
 from turnout_audit.model import Counted, Finding, Problem, Report, Scan
 from turnout_audit.ruleset import PathMatch, Ruleset
+from turnout_audit.search import Search, Tree
 from turnout_audit.source import decode, is_binary
-from turnout_audit.walk import File, Tree, walk
 from turnout_audit.words import of_path, of_ruleset
 
 if TYPE_CHECKING:
@@ -20,25 +20,26 @@ MAX_TEXT = 32_000_000
 """Bytes of a file that is read as a whole; a larger one that holds a word is named."""
 PAYS = 300_000
 """Bytes to scan from which a second process pays for its start."""
-Chosen = Literal["docs", "code", "config", "all"]
+MAX_PROCESSES = 4
+ScopeFilter = Literal["docs", "code", "config", "all"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one piece of work gave."""
+@dataclass(kw_only=True, slots=True)
+class Share:
+    """What one process scanned."""
 
-    scans: list[Scan]
-    problems: list[Problem]
-    binary: int
-    own: int
+    scans: list[Scan] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    binary: int = 0
+    reports: int = 0
+    """Baselines and reports of the audit itself."""
 
 
 def audit(
     ruleset: Ruleset,
     paths: Sequence[str],
     *,
-    scope: Chosen = "all",
-    engine: search.EngineName = "auto",
+    scope: ScopeFilter = "all",
     processes: int | None = None,
     without: Sequence[str] = (),
 ) -> Report:
@@ -46,49 +47,98 @@ def audit(
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
-    words = of_ruleset(ruleset)
-    with closing(search.engine(engine)) as searching:
-        searching.begin(paths, words)
+    with closing(Search(paths, of_ruleset(ruleset))) as search:
         from turnout_audit.scan import Scanner  # the search goes on meanwhile
 
         scanner = Scanner(ruleset)
-        tree = walk(paths)
-        files = [f for f in tree.files if scope == "all" or kinds.classify(f.path)[0] == scope]
-        problems = list(tree.problems)
-        holding = searching.kept(files, words, problems) if words else set()
-    ours = own.Given(without)
-    found = _kept(scanner, files, holding)
-    kept = [file for file in found if not ours.holds(file.path)]
-    parts = _parts(scanner, kept, processes)
-    report = _report(ruleset, tree, files, problems, parts, len(kept))
-    counted = replace(report.counted, own=report.counted.own + len(found) - len(kept))
-    return replace(report, roots=tuple(paths), counted=counted)
+        tree = search.tree()
+    files = [path for path in tree.files if scope == "all" or kinds.classify(path)[0] == scope]
+    excluded = own.NamedFiles(without)
+    worth_reading = _worth_reading(scanner, tree, files)
+    opened = [path for path in worth_reading if not excluded.holds(path)]
+    shares = _scan_all(scanner, opened, processes)
+    scans = sorted((scan for share in shares for scan in share.scans), key=lambda scan: scan.path)
+    findings = [finding for scan in scans for finding in scan.findings]
+    return Report(
+        ruleset=ruleset.ruleset,
+        findings=tuple(sorted(findings, key=_order)),
+        problems=_problems(tree, files, shares, scans),
+        exempted=tuple(mention for scan in scans for mention in scan.exempted),
+        audited=frozenset(files),
+        roots=tuple(paths),
+        counted=Counted(
+            files=len(files),
+            opened=len(opened),
+            binary=sum(share.binary for share in shares),
+            links=tree.links,
+            own=sum(share.reports for share in shares) + len(worth_reading) - len(opened),
+        ),
+    )
 
 
-def _kept(scanner: "Scanner", files: Sequence[File], holding: set[str]) -> list[File]:
-    """Keep files that hold a word, and those that are found by their names alone."""
-    names = set(holding)
-    for each in scanner.prepared:
-        if isinstance(each.match, PathMatch):
-            words = of_path(each.match)
-            near = [f for f in files if not words or any(w in f.path.lower() for w in words)]
-            names.update(f.path for f in near if each.takes(f.path) and each.fits_name(f.path))
-    return [file for file in files if file.path in names]
+def _worth_reading(scanner: "Scanner", tree: Tree, files: Sequence[str]) -> list[str]:
+    """Choose files that hold a word, and those that are found by their names alone."""
+    names = {path for path in files if tree.files[path]}
+    for prepared in scanner.prepared:
+        if isinstance(prepared.match, PathMatch):
+            words = of_path(prepared.match)
+            near = [f for f in files if not words or any(word in f.lower() for word in words)]
+            names.update(f for f in near if prepared.takes(f) and prepared.fits_name(f))
+    return [path for path in files if path in names]
 
 
-def _parts(scanner: "Scanner", kept: Sequence[File], processes: int | None) -> list[_Part]:
+def _problems(
+    tree: Tree, files: Iterable[str], shares: Iterable[Share], scans: Iterable[Scan]
+) -> tuple[Problem, ...]:
+    """Collect problems; those of files that were not asked for do not count."""
+    passed_by = tree.files.keys() - set(files)
+    problems = {problem for problem in tree.problems if problem.path not in passed_by}
+    problems.update(problem for share in shares for problem in share.problems)
+    problems.update(problem for scan in scans for problem in scan.problems)
+    return tuple(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.reason)))
+
+
+def _scan_all(scanner: "Scanner", paths: Sequence[str], processes: int | None) -> Sequence[Share]:
     """Scan, in as many processes as it pays; the largest files are dealt out first."""
     count = processes or _processors()
-    sizes = {file.path: _size(file.path) for file in kept}
+    sizes = {path: _size(path) for path in paths}
     if count == 1 or sum(sizes.values()) < PAYS:
-        return [scan_files(scanner, kept)]
-    sized = sorted(kept, key=lambda file: sizes[file.path], reverse=True)
-    hands = [sized[number::count] for number in range(count)]
-    return forked.each(lambda hand: scan_files(scanner, hand), hands)
+        return [scan_files(scanner, paths)]
+    ordered = sorted(paths, key=lambda path: sizes[path], reverse=True)
+    return _in_processes(scanner, [ordered[number::count] for number in range(count)])
+
+
+def _in_processes(scanner: "Scanner", hands: Sequence[Sequence[str]]) -> Sequence[Share]:
+    """Scan in forked processes, which share the compiled rules; only results are sent.
+
+    If a process is killed, for want of memory for example, its work is done again in this one.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    fork = get_context("fork")
+    try:
+        with ProcessPoolExecutor(len(hands), fork, _share_rules, (scanner,)) as pool:
+            return list(pool.map(_scan_hand, hands))
+    except BrokenProcessPool:
+        return [scan_files(scanner, hand) for hand in hands]
+
+
+_shared: list["Scanner"] = []
+"""In a forked process: the rules of its parent."""
+
+
+def _share_rules(scanner: "Scanner") -> None:
+    _shared.append(scanner)
+
+
+def _scan_hand(paths: Sequence[str]) -> Share:
+    return scan_files(_shared[-1], paths)
 
 
 def _size(path: str) -> int:
-    """Tell a file's size; of one that cannot be asked, its reading will tell why."""
+    """Give a file's size; why one cannot be asked for it, its reading will say."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
     except OSError:
@@ -96,69 +146,47 @@ def _size(path: str) -> int:
 
 
 def _processors() -> int:
-    """Count what we may use; one where a process cannot be forked."""
+    """Count the processors that we may use; one where a process cannot be forked."""
     if not hasattr(os, "sched_getaffinity"):
         return 1
-    return min(4, len(os.sched_getaffinity(0)))
+    return min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
 
 
-def scan_files(scanner: "Scanner", files: Iterable[File]) -> _Part:
+def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
     """Read and scan files, one in memory at a time."""
-    part = _Part([], [], 0, 0)
-    binary = ours = 0
-    for file in files:
+    share = Share()
+    for path in paths:
         try:
-            with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
-                size = os.fstat(opened.fileno()).st_size
-                raw = opened.read() if size <= MAX_TEXT else b""
+            raw = _read(path)
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
-            part.problems.append(Problem(path=file.path, reason=reason))
+            share.problems.append(Problem(path=path, reason=reason))
             continue
-        if size > MAX_TEXT:
-            reason = f"too large: {size} bytes, and it holds a word that a rule looks for"
-            part.problems.append(Problem(path=file.path, reason=reason))
-            continue
-        if is_binary(raw):
-            binary += 1
-            continue
-        text = decode(raw)[0]
-        if own.is_ours(file.path, text):
-            ours += 1
-            continue
-        scan = scanner.scan(file.path, text)
-        if scan.findings or scan.problems or scan.exempted:
-            part.scans.append(scan)
-    return _Part(part.scans, part.problems, binary, ours)
+        if isinstance(raw, Problem):
+            share.problems.append(raw)
+        elif is_binary(raw):
+            share.binary += 1
+        else:
+            _scan_text(scanner, path, decode(raw)[0], share)
+    return share
 
 
-def _report(
-    ruleset: Ruleset,
-    tree: Tree,
-    files: Sequence[File],
-    problems: list[Problem],
-    parts: Sequence[_Part],
-    opened: int,
-) -> Report:
-    scans = sorted((scan for part in parts for scan in part.scans), key=lambda scan: scan.path)
-    for part in parts:
-        problems.extend(part.problems)
-    problems.extend(problem for scan in scans for problem in scan.problems)
-    findings = [finding for scan in scans for finding in scan.findings]
-    return Report(
-        ruleset=ruleset.ruleset,
-        findings=tuple(sorted(findings, key=_order)),
-        problems=tuple(dict.fromkeys(sorted(problems, key=lambda p: (p.path, p.line, p.reason)))),
-        exempted=tuple(each for scan in scans for each in scan.exempted),
-        audited=frozenset(file.path for file in files),
-        counted=Counted(
-            files=len(files),
-            opened=opened,
-            binary=sum(part.binary for part in parts),
-            links=tree.links,
-            own=sum(part.own for part in parts),
-        ),
-    )
+def _read(path: str) -> bytes | Problem:
+    with open(path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
+        size = os.fstat(opened.fileno()).st_size
+        if size <= MAX_TEXT:
+            return opened.read()
+    reason = f"too large: {size} bytes, and it holds a word that a rule looks for"
+    return Problem(path=path, reason=reason)
+
+
+def _scan_text(scanner: "Scanner", path: str, text: str, share: Share) -> None:
+    if own.is_ours(path, text):
+        share.reports += 1
+        return
+    scan = scanner.scan(path, text)
+    if scan.findings or scan.problems or scan.exempted:
+        share.scans.append(scan)
 
 
 def _order(finding: Finding) -> tuple[str, int, int, str]:

@@ -11,8 +11,8 @@ from turnout_audit.model import Level, Scan
 from turnout_audit.own import is_ours
 from turnout_audit.ruleset import Ruleset
 from turnout_audit.scan import Scanner
+from turnout_audit.search import SKIPPED
 from turnout_audit.source import decode, is_binary
-from turnout_audit.walk import SKIPPED
 
 MAX_BLOB = 4_000_000
 TIMEOUT = 120.0

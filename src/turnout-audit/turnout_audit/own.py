@@ -10,7 +10,7 @@ _REPORT = frozenset({"version", "ruleset", "findings", "problems", "exempted", "
 _SUFFIXES = (".json", ".sarif")
 
 
-class Given:
+class NamedFiles:
     """The files that a command line names for its baseline and its report."""
 
     def __init__(self, paths: Iterable[str]) -> None:

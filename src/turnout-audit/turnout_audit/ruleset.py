@@ -1,20 +1,24 @@
-"""A rule set: a TOML file that says what a vendor's traces look like.
+"""The format of a rule set: a TOML file that says what a vendor's traces look like.
 
-The format is documented, with a sample, in `migration_docs/audit.md`.
+pydantic reads the file into these classes. `migration_docs/audit.md` documents the format, with a
+sample.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-from turnout_audit import reading
-from turnout_audit.errors import InvalidSettings
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    Tag,
+)
+
 from turnout_audit.model import Level, Scope
-
-MAX_FILE = 4_000_000
-RULES = Path(__file__).parent / "rules"
 
 Language = Literal[
     "python",
@@ -38,38 +42,62 @@ ImportKind = Literal["static", "dynamic", "require", "type", "reexport", "mock"]
 Glossary = Literal["exempt", "marked"]
 ProsePart = Literal["text", "inline", "fence"]
 
-_text, _flag = reading.text(), reading.flag
-_languages = reading.choice(get_args(Language))
-Words = Annotated[tuple[str, ...], reading.words()]
+
+def _listed(value: object) -> object:
+    """Take a value alone as a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _filled(value: object) -> object:
+    """Refuse an empty list."""
+    if value in ([], ()):
+        raise ValueError("should not be empty")
+    return value
+
+
+def _version(value: object) -> object:
+    """Take a number as a version: TOML knows `1` and `"1"`."""
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _yaml(value: object) -> object:
+    """Read a rule of ast-grep that is written as YAML text."""
+    if not isinstance(value, str):
+        return value
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {error}") from error
+
+
+Text = Annotated[str, Field(max_length=1_000_000)]
+Word = Annotated[str, Field(min_length=1, max_length=4000)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_listed)]
 """One string or a list of strings."""
-Some = Annotated[tuple[str, ...], reading.words(least=1)]
+SomeWords = Annotated[tuple[Word, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
 """At least one."""
-Identifier = Annotated[str, reading.text(like=r"[a-z0-9][a-z0-9._-]{0,79}")]
-Text = Annotated[str, _text]
-MaybeText = Annotated[str | None, _text]
-Flag = Annotated[bool, _flag]
-Count = Annotated[int | None, reading.whole(most=50)]
-
-
-def _syntax(value: object, place: reading.Place, tell: reading.Told) -> object:
-    """Read a rule of ast-grep: a table, or YAML."""
-    if isinstance(value, str):
-        import yaml
-
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            return tell(place, f"not YAML: {error}")
-    return reading.anything(value, place, tell)
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+Count = Annotated[StrictInt, Field(ge=0, le=50)] | None
+SyntaxRule = Annotated[Mapping[str, Any], BeforeValidator(_yaml)]
+"""A rule of ast-grep: a table, or the same as YAML text."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Match:
+class _Table:
+    """A table of the file; a key that is not a field is a fault."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Match(_Table):
     words: Words = ()
     """A file without any of these is not looked at; needed only where none can be derived."""
     when_imports: Words = ()
     """Only in files that import one of these modules (globs)."""
-    unless: MaybeText = None
+    unless: Text | None = None
     """No finding where this regular expression is found in the matched text."""
 
 
@@ -77,9 +105,9 @@ class _Match:
 class TextMatch(_Match):
     """A regular expression (RE2 syntax), line by line unless it says `(?s)`."""
 
-    text: Some
-    ignore_case: Flag = False
-    where: Annotated[tuple[Where, ...], reading.some(reading.choice(get_args(Where)))] = ()
+    text: SomeWords
+    ignore_case: StrictBool = False
+    where: Annotated[tuple[Where, ...], BeforeValidator(_listed)] = ()
     """In scripts and Python: only in code, in strings, in comments; anywhere when empty."""
 
 
@@ -87,12 +115,10 @@ class TextMatch(_Match):
 class ImportMatch(_Match):
     """Modules that are imported in any way; `*` stands for anything, also `/` and `.`."""
 
-    import_: Some
+    import_: Annotated[SomeWords, Field(alias="import")]
     names: Words = ()
     """Only where one of these names is imported, under whatever alias (globs)."""
-    kinds: Annotated[
-        tuple[ImportKind, ...], reading.some(reading.choice(get_args(ImportKind)))
-    ] = ()
+    kinds: Annotated[tuple[ImportKind, ...], BeforeValidator(_listed)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +130,13 @@ class CallMatch(_Match):
     Without, they are as written: `queue.send`, `*.sendAndWait`.
     """
 
-    call: Some
-    from_: Words = ()
+    call: SomeWords
+    from_: Annotated[Words, Field(alias="from")] = ()
     key: Words = ()
     """Only with these options: dotted paths in an object argument, or Python keywords (globs)."""
     missing: Words = ()
     """Only where an object argument is there, or none at all, and lacks all of these."""
-    value: MaybeText = None
+    value: Text | None = None
     """Only where the option's value, as written, holds this regular expression."""
     min_params: Count = None
     """Only where the option's value is a function with at least as many parameters."""
@@ -118,7 +144,7 @@ class CallMatch(_Match):
     """Only where a function of one parameter takes something else than an object of these parts."""
     whole: Words = ()
     """What such a parameter is called where it is no object of `parts`."""
-    unsure: Flag = False
+    unsure: StrictBool = False
     """Instead only where that cannot be told."""
     min_args: Count = None
     max_args: Count = None
@@ -136,8 +162,8 @@ class CallMatch(_Match):
 class MemberMatch(_Match):
     """A dotted name that is read, called or not (globs): `ctx.attempt.id`, `*.runs`."""
 
-    member: Some
-    from_: Words = ()
+    member: SomeWords
+    from_: Annotated[Words, Field(alias="from")] = ()
     within: Words = ()
 
 
@@ -145,35 +171,35 @@ class MemberMatch(_Match):
 class DecoratorMatch(_Match):
     """A decorator by its dotted name (globs); `from` as for calls."""
 
-    decorator: Some
-    from_: Words = ()
+    decorator: SomeWords
+    from_: Annotated[Words, Field(alias="from")] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigKeyMatch(_Match):
     """A dotted path of keys in JSON, YAML or TOML (globs; a list's items are `[]`)."""
 
-    config_key: Some
-    value: MaybeText = None
+    config_key: SomeWords
+    value: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestMatch(_Match):
     """A dependency (globs) in a package manifest or a lock file."""
 
-    manifest: Some
-    below: Annotated[str | None, reading.text(like=r"\d+(\.\d+){0,2}")] = None
+    manifest: SomeWords
+    below: Annotated[str, Field(pattern=r"^\d+(\.\d+){0,2}$")] | None = None
     """Only versions below this one, as written in the manifest."""
-    mixed: Flag = False
+    mixed: StrictBool = False
     """Only where the matching dependencies of one manifest ask for different versions."""
-    locks: Flag = True
+    locks: StrictBool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvMatch(_Match):
     """An environment variable (globs) set or read: env, Docker, CI and shell files, and code."""
 
-    env: Some
+    env: SomeWords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +210,11 @@ class ProseMatch(_Match):
     stands inside a web address unless `urls` is set.
     """
 
-    prose: Some
-    urls: Flag = False
-    glossary: Annotated[Glossary, reading.choice(get_args(Glossary))] = "exempt"
+    prose: SomeWords
+    urls: StrictBool = False
+    glossary: Glossary = "exempt"
     """`marked`: an entry is exempt only if it says that the thing is deprecated."""
-    only: Annotated[tuple[ProsePart, ...], reading.some(reading.choice(get_args(ProsePart)))] = ()
+    only: Annotated[tuple[ProsePart, ...], BeforeValidator(_listed)] = ()
     """Only in running text, in inline code, in fences of no known language."""
 
 
@@ -196,79 +222,75 @@ class ProseMatch(_Match):
 class PathMatch(_Match):
     """A file by its own path (globs, `**` across folders); found at line 1."""
 
-    path: Some
+    path: SomeWords
 
 
 @dataclass(frozen=True, kw_only=True)
 class AstMatch(_Match):
     """An ast-grep rule: a table, or the same as YAML text."""
 
-    ast: Annotated[Mapping[str, Any], _syntax]
-    constraints: Annotated[Mapping[str, Any], _syntax] = field(default_factory=dict)
-    capture: MaybeText = None
+    ast: SyntaxRule
+    constraints: SyntaxRule = field(default_factory=dict)
+    capture: Text | None = None
     """The metavariable whose place is the finding's, without `$`."""
 
 
-Match = (
-    TextMatch
-    | ImportMatch
-    | CallMatch
-    | MemberMatch
-    | DecoratorMatch
-    | ConfigKeyMatch
-    | ManifestMatch
-    | EnvMatch
-    | ProseMatch
-    | PathMatch
-    | AstMatch
+KINDS = (
+    *("text", "import", "call", "member", "decorator", "config_key", "manifest", "env", "prose"),
+    *("path", "ast"),
 )
-_KINDS: dict[str, reading.Reader] = {
-    "text": reading.table(TextMatch),
-    "import": reading.table(ImportMatch),
-    "call": reading.table(CallMatch),
-    "member": reading.table(MemberMatch),
-    "decorator": reading.table(DecoratorMatch),
-    "config_key": reading.table(ConfigKeyMatch),
-    "manifest": reading.table(ManifestMatch),
-    "env": reading.table(EnvMatch),
-    "prose": reading.table(ProseMatch),
-    "path": reading.table(PathMatch),
-    "ast": reading.table(AstMatch),
-}
+"""The keys that tell a match's kind; a match holds one of them."""
 
 
-def _match(value: object, place: reading.Place, tell: reading.Told) -> object:
-    """Read a match: its kind is the one key that names a kind."""
-    found = [kind for kind in _KINDS if kind in value] if isinstance(value, Mapping) else []
-    if len(found) != 1:
-        return tell(place, f"a match holds exactly one of {', '.join(_KINDS)}")
-    return _KINDS[found[0]](value, place, tell)
+def _kind(value: object) -> str | None:
+    named = [kind for kind in KINDS if kind in value] if isinstance(value, Mapping) else []
+    return named[0] if len(named) == 1 else None
+
+
+Match = Annotated[
+    Annotated[TextMatch, Tag("text")]
+    | Annotated[ImportMatch, Tag("import")]
+    | Annotated[CallMatch, Tag("call")]
+    | Annotated[MemberMatch, Tag("member")]
+    | Annotated[DecoratorMatch, Tag("decorator")]
+    | Annotated[ConfigKeyMatch, Tag("config_key")]
+    | Annotated[ManifestMatch, Tag("manifest")]
+    | Annotated[EnvMatch, Tag("env")]
+    | Annotated[ProseMatch, Tag("prose")]
+    | Annotated[PathMatch, Tag("path")]
+    | Annotated[AstMatch, Tag("ast")],
+    Discriminator(
+        _kind,
+        custom_error_type="match_kind",
+        custom_error_message=f"a match holds exactly one of {', '.join(KINDS)}",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fix:
+class Fix(_Table):
     """How a rule's findings are mended; `kind` names the fixer, the rest is its own."""
 
-    kind: Annotated[str, reading.text(like=r"[a-z][a-z0-9-]{0,39}")]
-    safe: Flag = False
-    to: MaybeText = None
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    safe: StrictBool = False
+    to: Text | None = None
     """The replacement; `{name}` stands for what the match captured."""
-    table: Annotated[Mapping[str, str], reading.texts] = field(default_factory=dict)
+    table: Mapping[str, str] = field(default_factory=dict)
     """What stands there → what shall stand there, most specific first."""
-    options: Annotated[Mapping[str, Any], reading.anything] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class Example(_Table):
     """A piece of text and the lines of it that the rule finds; it is the rule's test."""
 
-    language: Annotated[Language | None, _languages] = None
-    path: MaybeText = None
+    language: Language | None = None
+    path: Text | None = None
     """Where the rule or the match looks at names: `package.json`, `docs/GLOSSARY.md`."""
-    code: Annotated[str, reading.text(most=100_000)]
-    expect: Annotated[tuple[int, ...], reading.many(reading.whole(least=1))] = ()
+    code: Annotated[str, Field(max_length=100_000)]
+    expect: tuple[Annotated[StrictInt, Field(ge=1)], ...] = ()
     """Line numbers from 1, each once; empty for a trap that must not be found."""
-    fixed: MaybeText = None
+    fixed: Text | None = None
     """The text after the rule's own fix."""
     note: Text = ""
 
@@ -278,47 +300,47 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(_Table):
     """One kind of trace: what it looks like, why it matters, what to do."""
 
     id: Identifier
-    why: Annotated[str, reading.text(least=1, most=2000)]
-    level: Annotated[Level, reading.choice(get_args(Level))]
-    scope: Annotated[tuple[Scope, ...], reading.some(reading.choice(get_args(Scope)), least=1)]
-    languages: Annotated[tuple[Language, ...], reading.some(_languages)] = ()
+    why: Annotated[str, Field(min_length=1, max_length=2000)]
+    level: Level
+    scope: Annotated[tuple[Scope, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
+    languages: Annotated[tuple[Language, ...], BeforeValidator(_listed)] = ()
     files: Words = ()
     """Only files whose path fits one of these globs (as in .gitignore: `**/*.config.ts`)."""
     exclude: Words = ()
     link: Text = ""
     advice: Text = ""
-    match: Annotated[tuple[Match, ...], reading.some(_match, least=1)]
-    fix: Annotated[Fix | None, reading.table(Fix)] = None
-    example: Annotated[tuple[Example, ...], reading.many(reading.table(Example))] = ()
+    match: Annotated[tuple[Match, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
+    fix: Fix | None = None
+    example: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prose:
+class Prose(_Table):
     """Words that make a mention exempt, beside the built-in ones of four languages."""
 
     deprecated: Words = ()
     glossary: Words = ()
     changelog: Words = ()
     historical: Words = ()
-    replace: Flag = False
+    replace: StrictBool = False
     """Use only these words, not the built-in ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ruleset:
+class Ruleset(_Table):
     """A vendor's traces, or a change between a vendor's versions."""
 
     ruleset: Identifier
-    version: Annotated[str, reading.version]
+    version: Annotated[str, BeforeValidator(_version)]
     title: Text
-    markers: Some
+    markers: SomeWords
     """The vendor's words; they tell a banner about the vendor from any other."""
-    prose: Annotated[Prose, reading.table(Prose)] = Prose()
-    rules: Annotated[tuple[Rule, ...], reading.many(reading.table(Rule), least=1)]
+    prose: Prose = Prose()
+    rules: Annotated[tuple[Rule, ...], Field(alias="rule"), BeforeValidator(_filled)]
     """In the file: `[[rule]]`."""
 
     def __post_init__(self) -> None:
@@ -331,65 +353,3 @@ class Ruleset:
     def rule(self, identifier: str) -> Rule:
         """Find a rule by its id."""
         return next(rule for rule in self.rules if rule.id == identifier)
-
-
-_ruleset = reading.table(Ruleset, renamed={"rules": "rule"})
-
-
-def load(name: str) -> Ruleset:
-    """Load a rule set by its name, or by the path of a team's own file.
-
-    Raises InvalidSettings that names the file, the rule and the field of every fault.
-    """
-    path = Path(name) if name.endswith(".toml") or "/" in name else RULES / f"{name}.toml"
-    if not path.is_file():
-        raise InvalidSettings(
-            f"no rule set {name!r}; known: {', '.join(names()) or 'none'}; "
-            "or give the path of a .toml file"
-        )
-    if path.stat().st_size > MAX_FILE:
-        raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
-    try:
-        text = path.read_text(encoding="utf-8")
-        return parse(text, source=str(path), examined=path.parent != RULES)
-    except UnicodeDecodeError as error:
-        raise InvalidSettings(f"{path}: not UTF-8: {error}") from error
-
-
-def names() -> list[str]:
-    """Name the rule sets that ship."""
-    return sorted(path.stem for path in RULES.glob("*.toml"))
-
-
-def parse(text: str, *, source: str, examined: bool = True) -> Ruleset:
-    """Read a rule set from TOML text; `source` names it in errors.
-
-    With `examined=False` its expressions, words and fixers are believed: the tests examine those
-    of every rule set that ships.
-    """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidSettings(f"{source}: not TOML: {error}") from error
-    faults: list[str] = []
-    found = _ruleset(raw, (), lambda place, fault: faults.append(f"{_place(raw, place)}: {fault}"))
-    if not faults and examined:
-        from turnout_audit.words import check
-
-        faults = check(found)
-    if faults:
-        raise InvalidSettings("\n".join(f"{source}: {fault}" for fault in faults[:50]))
-    return found
-
-
-def _place(raw: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
-    """Name the rule, not its number, then the field."""
-    number = (*loc, "", "")[1]
-    if loc[:1] != ("rule",) or not isinstance(number, int):
-        return ".".join(map(str, loc)) or "file"
-    try:
-        name = raw["rule"][number]["id"]
-    except (KeyError, IndexError, TypeError):
-        name = f"number {number + 1}"
-    field = ".".join(str(part) for part in loc[2:])
-    return f"rule {name!r}: {field}" if field else f"rule {name!r}"

@@ -1,243 +1,278 @@
-"""The first stage: which files hold a word that some rule needs.
+"""The first stage: which files there are, and which of them hold a word that some rule needs.
 
-Two engines with one promise. Both look for the same words in the same files' bytes, ASCII letters
-in any case, so they keep the same files: `ripgrep` 14 or later where it is installed, google-re2 in
-this process otherwise. What is kept is then read by the second stage, whichever engine kept it.
-
-ripgrep starts while we still walk, and walks by itself. Which files count is for our walk to say,
-in any case: a file that ripgrep passed by is asked about afterwards, and what it read in excess is
-forgotten.
+ripgrep does both in one run: it walks, it leaves out what git ignores, and it searches. It comes
+with the wheel `ripgrep`. Words are looked for in a file's bytes, ASCII letters in any case.
 """
 
 import os
 import re
 import shutil
 import subprocess
-import threading
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
-from turnout_audit.errors import InvalidSettings
+from turnout_audit.errors import InvalidSettings, WrongUse
 from turnout_audit.model import Problem
-from turnout_audit.walk import SKIPPED, File, inside
 
-OLDEST = 14
-"""ripgrep 13 is far slower on many words."""
-CHUNK = 1 << 20
-ARGUMENTS = 800_000
-"""Bytes of file names in one call; a kernel takes about two million."""
-TIMEOUT = 120.0
-MAX_WIDE = 64 << 20
-WIDE = (b"\xff\xfe", b"\xfe\xff")
-EngineName = Literal["auto", "ripgrep", "re2"]
+SKIPPED = frozenset(
+    [
+        ".git",
+        ".hg",
+        ".svn",
+        ".jj",
+        "node_modules",
+        "__pycache__",
+        ".venv",
+        ".tox",
+        ".nox",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".hypothesis",
+    ]
+)
+"""Folders that are never entered: other people's code, caches, and version control's own files."""
+MAX_DEPTH = 128
+MAX_FILES = 2_000_000
+MAX_ARGUMENTS = 800_000
+"""Bytes of paths in one call; a kernel takes about two million."""
+TIMEOUT = 600.0
+"""Seconds for one run of ripgrep."""
+WALK = (
+    *("--no-config", "--null", "--color=never", "--no-ignore-messages"),
+    *("--hidden", "--no-require-git", "--no-ignore-dot", "--no-ignore-global"),
+    *(f"--glob=!{name}/" for name in sorted(SKIPPED)),
+)
+"""Hidden files count; of ignore files only `.gitignore` and the repository's own exclude file."""
+SEARCH = (
+    *("--text", "--with-filename", "--fixed-strings", "--ignore-case"),
+    *("--count", "--include-zero", "--max-count=1"),
+)
+_UNREADABLE = re.compile(r"^rg: (?P<path>.+): [^:]*\(os error (?P<number>\d+)\)$", re.MULTILINE)
 
 
-class Engine(Protocol):
-    """Keeps the files that hold one of the words."""
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """What ripgrep saw under some paths."""
 
-    def begin(self, paths: Sequence[str], words: frozenset[str]) -> None:
-        """Look ahead under these paths, if that pays; `kept` is asked about the same words."""
+    files: dict[str, bool] = field(default_factory=dict)
+    """Every file by its path, as the caller would write it with `/`: whether it holds a word."""
+    problems: list[Problem] = field(default_factory=list)
+    links: int = 0
+    """Symbolic links beside the files; they are not followed."""
 
-    def kept(
-        self, files: Sequence[File], words: frozenset[str], problems: list[Problem]
-    ) -> set[str]:
-        """Name the files that hold one; what cannot be read goes to `problems`."""
+
+class Search:
+    """Searches the files under paths for words, while the caller does something else.
+
+    Without words, files are only listed. What is named itself is read even if ignored. Raises
+    WrongUse where a path does not exist.
+    """
+
+    def __init__(self, paths: Sequence[str], words: frozenset[str]) -> None:
+        self.folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112 -- a Path raises where a folder above is shut
+        self.named = [path for path in paths if path not in self.folders]
+        self.problems = [problem for path in self.named if (problem := _unreachable(path))]
+        command = [ripgrep(), *WALK, *(_search(words) if words else ["--files"])]
+        self.runs = [
+            _Run([*command, *parents, "--", *batch])
+            for parents, roots in _by_repository([*self.folders, *self.named])
+            for batch in _batches(roots)
+        ]
+
+    def tree(self) -> Tree:
+        """Wait for the answer."""
+        for run in self.runs:
+            run.wait()
+        files = {path: holds for run in self.runs for path, holds in run.files()}
+        problems = {problem for run in self.runs for problem in run.problems()}
+        problems.update(self.problems)
+        for problem in problems:
+            if os.path.isfile(problem.path):  # noqa: PTH113 -- as above
+                files.setdefault(problem.path, False)
+        deep = {path: folder for path in files if (folder := _too_deep(path, self.folders))}
+        reason = f"deeper than {MAX_DEPTH} folders"
+        problems.update(Problem(path=folder, reason=reason) for folder in deep.values())
+        files = {path: holds for path, holds in files.items() if path not in deep}
+        if len(files) > MAX_FILES:
+            raise WrongUse(f"more than {MAX_FILES} files: name the folders to look at")
+        return Tree(files=files, problems=list(problems), links=_count_links(files, self.folders))
 
     def close(self) -> None:
-        """Stop what is under way."""
+        """End the runs, wherever they are."""
+        for run in self.runs:
+            run.close()
 
 
-def engine(name: EngineName = "auto") -> Engine:
-    """Choose an engine; `auto` takes ripgrep where a good one is installed."""
-    program = ripgrep() if name != "re2" else None
-    if program:
-        return Ripgrep(program)
-    if name == "ripgrep":
-        raise InvalidSettings(f"no ripgrep {OLDEST} or later on the PATH")
-    return InProcess()
+def ripgrep() -> str:
+    """Find the program: beside this interpreter, where the wheel puts it, or where pip says."""
+    name = "rg.exe" if os.name == "nt" else "rg"
+    beside = Path(sys.executable).with_name(name)
+    if beside.exists():
+        return str(beside)
+    from importlib.metadata import PackageNotFoundError, files
 
-
-def ripgrep() -> str | None:
-    """Find a ripgrep that is new enough."""
-    program = shutil.which("rg")
-    if program is None:
-        return None
     try:
-        said = subprocess.run(  # noqa: S603 -- the program found on the PATH, no shell
-            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    version = re.match(r"ripgrep (\d+)\.", said)
-    return program if version and int(version[1]) >= OLDEST else None
+        placed = [str(file.locate()) for file in files("ripgrep") or () if file.name == name]
+    except PackageNotFoundError:
+        placed = []
+    program = next(iter(placed), None) or shutil.which(name)
+    if program is None:
+        raise InvalidSettings("the audit needs ripgrep: pip install ripgrep")
+    return program
 
 
-class Ripgrep:
-    """The search by ripgrep, over files that we chose."""
-
-    def __init__(self, program: str) -> None:
-        self.program = program
-        self.ahead: _Ahead | None = None
-
-    def begin(self, paths: Sequence[str], words: frozenset[str]) -> None:
-        """Search the folders among the paths as ripgrep walks them, which is nearly as we do."""
-        folders = [_named(inside(path)) for path in paths if os.path.isdir(path)]  # noqa: PTH112 -- as in walk
-        if words and folders and sum(map(len, folders)) < ARGUMENTS:
-            command = [*self._command(words), "--count", "--include-zero", "--max-count=1"]
-            command += ["--hidden", "--no-require-git", "--no-ignore-dot", "--no-ignore-global"]
-            command += [f"--glob=!{name}" for name in sorted(SKIPPED)]
-            self.ahead = _Ahead([*command, "--", *folders])
-
-    def kept(
-        self, files: Sequence[File], words: frozenset[str], problems: list[Problem]
-    ) -> set[str]:
-        """Name the files that hold a word."""
-        seen = self.ahead.seen() if self.ahead else {}
-        found = {file.path for file in files if seen.get(file.path)}
-        for batch in _batches(file for file in files if file.path not in seen):
-            found |= self._batch(batch, words, problems)
-        return found
-
-    def close(self) -> None:
-        """Stop what is under way."""
-        if self.ahead:
-            self.ahead.stop()
-
-    def _batch(
-        self, paths: Sequence[str], words: frozenset[str], problems: list[Problem]
-    ) -> set[str]:
-        command = [*self._command(words), "--files-with-matches", "--no-ignore"]
-        done = subprocess.run(  # noqa: S603 -- no shell; names cannot be options
-            [*command, "--", *map(_named, paths)], capture_output=True, timeout=TIMEOUT, check=False
-        )
-        if done.returncode > 1:  # something could not be read: find out what, in this process
-            return InProcess().kept([File(path) for path in paths], words, problems)
-        kept = (os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
-        return {name.removeprefix("./") for name in kept}
-
-    def _command(self, words: frozenset[str]) -> list[str]:
-        command = [self.program, "--no-config", "--null", "--text", "--no-messages"]
-        command += ["--with-filename", "--fixed-strings", "--ignore-case", "--color=never"]
-        if all(word.isascii() for word in words):
-            command.append("--no-unicode")
-        for word in sorted(words):
-            command += ["-e", word]
-        return command
-
-
-class _Ahead:
-    """A search under way; its answer is taken in by a thread, so that it never has to wait."""
+class _Run:
+    """One run of ripgrep; it writes into files, so that it never waits to be read."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.told = b""
+        self.searches = "--count" in command
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by `close`
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by `close`
         self.process = subprocess.Popen(  # noqa: S603 -- no shell; names cannot be options
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors
         )
-        self.thread = threading.Thread(target=self._take, daemon=True)
-        self.thread.start()
 
-    def _take(self) -> None:
-        self.told, _ = self.process.communicate()
+    def wait(self) -> None:
+        """Wait for the end."""
+        try:
+            self.process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            raise WrongUse(f"ripgrep took longer than {TIMEOUT:.0f} s") from error
 
-    def seen(self) -> dict[str, bool]:
-        """Say of each file that was read whether it holds a word."""
-        self.thread.join(TIMEOUT)
-        self.stop()
-        found = {}
-        name, *rest = os.fsdecode(self.told).split("\0")
-        for piece in rest:  # "1\n", and the next file's name
-            count, end, following = piece.partition("\n")
-            if end:
-                found[name.removeprefix("./")] = count != "0"
+    def files(self) -> Iterator[tuple[str, bool]]:
+        """List the files, and whether each holds a word."""
+        name, *pieces = _content(self.output).split("\0")
+        if not self.searches:
+            yield from ((_shown(path), False) for path in (name, *pieces) if path)
+            return
+        for piece in pieces:  # "1\n", and the next file's name
+            count, _, following = piece.partition("\n")
+            yield _shown(name), count != "0"
             name = following
-        return found
 
-    def stop(self) -> None:
-        """End the search, wherever it is."""
-        if self.thread.is_alive():
-            self.process.kill()
-            self.thread.join()
-
-
-def _named(path: str) -> str:
-    """Write a path so that it is no option."""
-    return path if path.startswith("/") else f"./{path}"
-
-
-class InProcess:
-    """The search by google-re2, in blocks, so that memory does not grow with a file."""
-
-    def begin(self, paths: Sequence[str], words: frozenset[str]) -> None:
-        """Wait for the walk: here, one thing is done after the other."""
+    def problems(self) -> Iterator[Problem]:
+        """Name what could not be read; raises WrongUse where ripgrep says something else."""
+        told = _content(self.errors)
+        for line in _UNREADABLE.finditer(told):
+            reason = f"cannot be read: {os.strerror(int(line['number']))}"
+            yield Problem(path=_shown(line["path"]), reason=reason)
+        if self.process.returncode > 1 and not _UNREADABLE.search(told):
+            raise WrongUse(f"ripgrep: {told.strip()}")
 
     def close(self) -> None:
-        """Nothing is under way."""
-
-    def kept(
-        self, files: Sequence[File], words: frozenset[str], problems: list[Problem]
-    ) -> set[str]:
-        """Name the files that hold a word."""
-        search = _compiled(words)
-        overlap = 4 * max(map(len, words), default=1)
-        found = set()
-        for file in files:
-            try:
-                if _holds(file.path, search, overlap):
-                    found.add(file.path)
-            except OSError as error:
-                reason = f"cannot be read: {error.strerror or error}"
-                problems.append(Problem(path=file.path, reason=reason))
-        return found
+        """End it, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.output.close()
+        self.errors.close()
 
 
-class _Search(Protocol):
-    def search(self, text: bytes) -> object | None: ...
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return os.fsdecode(file.read())
 
 
-def _compiled(words: frozenset[str]) -> _Search:
-    """Compile for bytes: as Latin-1 where all words are ASCII, else as UTF-8."""
+def _search(words: frozenset[str]) -> list[str]:
+    """Ask for words; ASCII ones are found faster without Unicode's rules of case."""
+    ascii_only = ["--no-unicode"] if all(word.isascii() for word in words) else []
+    return [*SEARCH, *ascii_only, *(f"-e{word}" for word in sorted(words))]
+
+
+def _by_repository(paths: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Divide paths: ignore files above a folder count up to its repository's root, no further."""
+    inner: dict[bool, list[str]] = {True: [], False: []}
+    for path in paths:
+        inner[_in_repository(path)].append(_argument(path))
+    for inside, arguments in inner.items():
+        if arguments:
+            yield [] if inside else ["--no-ignore-parent"], arguments
+
+
+def _in_repository(path: str) -> bool:
+    place = os.path.realpath(path)
+    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118 -- as above
+        above = os.path.dirname(place)  # noqa: PTH120 -- as above
+        if above == place:
+            return False
+        place = above
+    return True
+
+
+def _argument(path: str) -> str:
+    """Write a path so that it is no option."""
+    name = _normal(path)
+    return name if name.startswith("/") else "./" if name == "." else f"./{name}"
+
+
+def _normal(path: str) -> str:
+    return os.path.normpath(path).replace(os.sep, "/")
+
+
+def _shown(path: str) -> str:
+    """Write a path of ripgrep's as findings show it."""
+    return path.replace(os.sep, "/").removeprefix("./")
+
+
+def _unreachable(path: str) -> Problem | None:
+    """Look at a file that is named; raises WrongUse where there is none."""
+    if not os.path.lexists(path):
+        raise WrongUse(f"no such file or folder: {path}")
     try:
-        import re2
-    except ImportError as error:
-        raise InvalidSettings("the audit needs google-re2: pip install turnout-audit") from error
-    joined = "(?i)" + "|".join(re2.escape(word) for word in sorted(words))
-    if all(word.isascii() for word in words):
-        found: _Search = re2.compile(joined.encode())
-    else:
-        found = _Utf8(re2.compile(joined))
-    return found
+        Path(path).stat()
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        return Problem(path=_normal(path), reason=reason)
+    return None
 
 
-class _Utf8:
-    """Searches bytes with a pattern of characters beyond ASCII; invalid bytes match nothing."""
-
-    def __init__(self, pattern: _Search) -> None:
-        self.pattern = pattern
-
-    def search(self, text: bytes) -> object | None:
-        """Search; a character cut by a block's end is whole in the next block's overlap."""
-        return self.pattern.search(text.decode("utf-8", "replace"))  # type: ignore[arg-type]
-
-
-def _holds(path: str, search: _Search, overlap: int) -> bool:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 -- thousands a second
-        tail = b""
-        while block := file.read(CHUNK):
-            if not tail and block.startswith(WIDE):  # UTF-16 is searched as UTF-8, as ripgrep does
-                block = (block + file.read(MAX_WIDE)).decode("utf-16", "replace").encode()
-            if search.search(tail + block if tail else block):
-                return True
-            tail = block[-overlap:] if len(block) == CHUNK else (tail + block)[-overlap:]
-    return False
+def _too_deep(path: str, roots: Iterable[str]) -> str | None:
+    """Give the last folder that counts, where a file stands deeper below every root."""
+    if path.count("/") <= MAX_DEPTH:
+        return None
+    prefixes = [prefix for root in roots if path.startswith(prefix := _prefix(root))]
+    longest = max(prefixes, key=len, default=path)
+    parts = path[len(longest) :].split("/")
+    return longest + "/".join(parts[:MAX_DEPTH]) if len(parts) > MAX_DEPTH + 1 else None
 
 
-def _batches(files: Iterable[File]) -> Iterator[list[str]]:
+def _prefix(root: str) -> str:
+    """Give what the names of a folder's files begin with."""
+    name = _normal(root)
+    return "" if name == "." else f"{name.removesuffix('/')}/"
+
+
+def _count_links(files: Iterable[str], roots: Iterable[str]) -> int:
+    """Count symbolic links in the folders above the files, up to the roots."""
+    folders = {_prefix(root) for root in roots}
+    prefixes = tuple(folders)
+    for path in files:
+        end = path.rfind("/") + 1
+        while path.startswith(prefixes) and path[:end] not in folders:
+            folders.add(path[:end])
+            end = path.rfind("/", 0, end - 1) + 1
+    links = 0
+    for folder in folders:
+        try:
+            with os.scandir(folder or ".") as entries:
+                links += sum(entry.is_symlink() for entry in entries)
+        except OSError:
+            continue  # it is named as a problem already
+    return links
+
+
+def _batches(arguments: Sequence[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
-    for file in files:
-        size += len(os.fsencode(file.path)) + 3
-        batch.append(file.path)
-        if size > ARGUMENTS:
+    for argument in arguments:
+        size += len(os.fsencode(argument)) + 1
+        batch.append(argument)
+        if size > MAX_ARGUMENTS:
             yield batch
             batch, size = [], 0
     if batch:

@@ -7,7 +7,6 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from turnout_audit.errors import InvalidSettings
 from turnout_audit.imports import (
     DYNAMIC,
     PYTHON_IMPORTS,
@@ -291,10 +290,8 @@ def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree |
     grammar = GRAMMARS.get(language)
     if grammar is None:
         return None
-    try:
-        from ast_grep_py import SgRoot
-    except ImportError as error:
-        raise InvalidSettings("the audit needs ast-grep-py: pip install turnout-audit") from error
+    from ast_grep_py import SgRoot
+
     return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
 
 

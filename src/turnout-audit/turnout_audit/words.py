@@ -19,7 +19,6 @@ from turnout_audit.ruleset import (
     MemberMatch,
     PathMatch,
     ProseMatch,
-    Rule,
     Ruleset,
     TextMatch,
 )
@@ -126,64 +125,6 @@ def of_modules(match: Match) -> frozenset[str]:
     elif isinstance(match, CallMatch | MemberMatch | DecoratorMatch):
         globs += match.from_
     return _any(map(_of_module, globs))
-
-
-def check(ruleset: Ruleset) -> list[str]:
-    """Name what the models cannot see: expressions, matches without words, unknown fixers."""
-    from turnout_audit.fix import FIXERS
-
-    known = ", ".join(sorted(FIXERS))
-    return [
-        f"rule {rule.id!r}: fix.kind: there is no fixer {rule.fix.kind!r}; known: {known}"
-        for rule in ruleset.rules
-        if rule.fix and rule.fix.kind not in FIXERS
-    ] + [
-        f"rule {rule.id!r}: match {number}: {fault}"
-        for rule in ruleset.rules
-        for number, match in enumerate(rule.match, start=1)
-        for fault in _faults(rule, match)
-    ]
-
-
-def _faults(rule: Rule, match: Match) -> Iterable[str]:
-    for name, expression in _expressions(match):
-        fault = _compiled(expression)
-        if fault:
-            yield f"{name}: {fault}"
-    if needs(match) is None:
-        yield "no word of two letters or more can be derived from it: give `words`"
-    if isinstance(match, ProseMatch) and "docs" not in rule.scope:
-        yield "prose is found in the scope docs only"
-
-
-def _expressions(match: Match) -> Iterable[tuple[str, str]]:
-    if isinstance(match, TextMatch):
-        yield from (("text", expression) for expression in match.text)
-    if isinstance(match, ProseMatch):
-        yield from (("prose", expression) for expression in match.prose)
-    if isinstance(match, CallMatch | ConfigKeyMatch) and match.value is not None:
-        yield "value", match.value
-    if match.unless is not None:
-        yield "unless", match.unless
-
-
-def _compiled(expression: str) -> str:
-    try:
-        import re2
-    except ImportError:
-        return ""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(expression, options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else error
-        return f"not a regular expression (RE2 syntax): {_text(reason)}"
-    return ""
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _derived(match: Match) -> list[frozenset[str]]:  # noqa: C901, PLR0911 -- one case a kind

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from turnout_audit.load import load
 from turnout_audit.patch import mended_text
-from turnout_audit.ruleset import load
 from turnout_audit.scan import Scanner
 
 ROOT = Path(__file__).resolve().parents[4]

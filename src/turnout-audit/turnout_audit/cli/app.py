@@ -1,4 +1,4 @@
-"""`turnout-audit` and `turnout audit`, as typer takes them."""
+"""The command line: `turnout-audit`, and the same commands as `turnout audit`."""
 
 import sys
 from collections.abc import Sequence
@@ -7,54 +7,50 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from turnout_audit.cli.commands import check, find, history
-from turnout_audit.cli.plain import run_plainly, typed
+from turnout_audit.cli.commands import CANNOT_TELL, check, find, history
 
 SUBCOMMANDS = ("history", "check")
 """Words in the place of a rule set that are commands of their own."""
-WRONG_USE = 2
 
 
 class UnnamedCommand(TyperCommand):
-    """The command that runs when no subcommand is named; its name is not shown."""
+    """The command that runs where no subcommand is named; its own name is not shown."""
 
     def get_usage(self, ctx: Any) -> str:
         """Show how it is called."""
         return super().get_usage(ctx).replace("audit find ", "audit ", 1)
 
 
-class OneOrNamed(TyperGroup):
-    """Takes a rule set where a command is expected; only SUBCOMMANDS are commands of their own."""
+class RulesetOrSubcommand(TyperGroup):
+    """Takes the name of a rule set where a command is expected."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command's name before its arguments."""
-        return super().parse_args(
-            ctx, args if args[:1] and args[0] in SUBCOMMANDS else ["find", *args]
-        )
+        named = args[:1] and args[0] in SUBCOMMANDS
+        return super().parse_args(ctx, args if named else ["find", *args])
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; words that it cannot take are answered in one line."""
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            line = _usage(error)
+        except Exception as error:  # typer brings its own click along: its errors have no one name
+            line = _usage_error(error)
             if line is None:
                 raise
             typer.echo(line, err=True)
-            raise typer.Exit(WRONG_USE) from None
+            raise typer.Exit(CANNOT_TELL) from None
 
 
-def _usage(error: Exception) -> str | None:
+def _usage_error(error: Any) -> str | None:
     """Say in one line what is wrong with the words of a command line; None for other errors."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # typer brings its own click along
-    if "UsageError" not in kinds:
+    if "UsageError" not in {kind.__name__ for kind in type(error).__mro__}:
         return None
-    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
-    command = error.ctx.command_path.removesuffix(" find")  # type: ignore[attr-defined]
+    message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
+    command = error.ctx.command_path.removesuffix(" find")
     return f"error: {message}; see {command} --help"
 
 
-app = typer.Typer(cls=OneOrNamed, add_completion=False)
+app = typer.Typer(cls=RulesetOrSubcommand, add_completion=False)
 
 
 @app.callback()
@@ -62,9 +58,9 @@ def _root() -> None:
     pass
 
 
-app.command("find", cls=UnnamedCommand)(typed(find))
-app.command("history")(typed(history))
-app.command("check")(typed(check))
+app.command("find", cls=UnnamedCommand)(find)
+app.command("history")(history)
+app.command("check")(check)
 
 
 def commands(desk: object) -> typer.Typer:
@@ -75,7 +71,4 @@ def commands(desk: object) -> typer.Typer:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if not set(words[:1]) & set(SUBCOMMANDS):
-        run_plainly(find, words)
-    app(words, prog_name="turnout-audit")
+    app(sys.argv[1:] if arguments is None else list(arguments), prog_name="turnout-audit")

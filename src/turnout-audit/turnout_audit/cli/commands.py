@@ -1,19 +1,29 @@
-"""`turnout audit`: find every trace of a vendor, mend it, and show how it goes away."""
+"""The commands: find traces and fix them, show how they go away, test rules."""
 
 import gc
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from turnout_audit.cli.plain import argument, option
-from turnout_audit.errors import AuditError, InvalidSettings, WrongUse
+import typer
+from typer import Argument, Option
 
-CLEAN, FOUND, UNTOLD = 0, 1, 2
-RARELY = 100_000
+from turnout_audit.errors import AuditError, WrongUse
+
+if TYPE_CHECKING:
+    from turnout_audit.history import Point
+    from turnout_audit.model import Report
+    from turnout_audit.ruleset import Ruleset
+
+CLEAN, TRACES, CANNOT_TELL = 0, 1, 2
+"""Exit codes."""
+GC_THRESHOLD = 100_000
 """Objects after which cycles are looked for: what an audit makes is freed without."""
 
 
@@ -26,7 +36,7 @@ class Form(StrEnum):
     MARKDOWN = "markdown"
 
 
-class Scope(StrEnum):
+class ScopeChoice(StrEnum):
     """Which files are looked at."""
 
     ALL = "all"
@@ -36,272 +46,239 @@ class Scope(StrEnum):
 
 
 class EngineChoice(StrEnum):
-    """What searches the text."""
+    """What searched the text, when there was a choice."""
 
     AUTO = "auto"
     RIPGREP = "ripgrep"
     RE2 = "re2"
 
 
+AsJson = Annotated[bool, Option("--json", help="Report as JSON.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixing:
+    """What `find` is to do with fixes."""
+
+    unsafe: bool
+    preview: bool
+
+
 def find(
-    ruleset: Annotated[str, argument("A rule set's name, or the path of a .toml file.")] = "",
-    paths: Annotated[list[str] | None, argument("Folders and files.")] = None,
-    form: Annotated[Form, option("--format", help="How to report.")] = Form.TEXT,
-    scope: Annotated[Scope, option(help="Which files to look at.")] = Scope.ALL,
+    ruleset: Annotated[str, Argument(help="A rule set's name, or the path of a .toml file.")] = "",
+    paths: Annotated[list[str] | None, Argument(help="Folders and files.")] = None,
+    form: Annotated[Form, Option("--format", help="How to report.")] = Form.TEXT,
+    scope: Annotated[ScopeChoice, Option(help="Which files to look at.")] = ScopeChoice.ALL,
     baseline: Annotated[
-        Path | None, option(help="Known findings; new ones fail, the file shrinks.")
+        Path | None, Option(help="Known findings; new ones fail, the file shrinks.")
     ] = None,
     update_baseline: Annotated[
-        bool, option("--update-baseline", help="Take all findings as known.")
+        bool, Option("--update-baseline", help="Take all findings as known.")
     ] = False,
-    fix: Annotated[bool, option("--fix", help="Apply the safe fixes.")] = False,
+    fix: Annotated[bool, Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
-        bool, option("--unsafe-fixes", help="Apply also those that need a look.")
+        bool, Option("--unsafe-fixes", help="Apply also those that need a look.")
     ] = False,
     diff: Annotated[
-        bool, option("--diff", help="Show what fixing would change; write nothing.")
+        bool, Option("--diff", help="Show what fixing would change; write nothing.")
     ] = False,
-    as_json: Annotated[bool, option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The same as --format json.")] = False,
     itself: Annotated[
-        bool, option("--self", help="Audit this package: its core names no vendor.")
+        bool, Option("--self", help="Audit this program: its code names no vendor.")
     ] = False,
-    engine: Annotated[EngineChoice, option(help="What searches the text.")] = EngineChoice.AUTO,
-    output: Annotated[Path | None, option(help="Write the report to a file.")] = None,
-) -> int:
+    engine: Annotated[
+        EngineChoice, Option(help="Has no effect: ripgrep searches.", hidden=True)
+    ] = EngineChoice.AUTO,
+    output: Annotated[Path | None, Option(help="Write the report to a file.")] = None,
+) -> None:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
 
-    `turnout audit history RULESET` shows the burndown over a repository's history,
-    `turnout audit check RULESET` runs the examples of a rule set's own rules.
+    `history RULESET` shows the burndown over a repository's history, `check RULESET` runs the
+    examples of a rule set's own rules.
     """
-    chosen = Form.JSON if as_json else form
-    where = _Where(ruleset, paths or [], scope, engine)
-    return _told(
-        lambda: _find(
-            _itself(where) if itself else where,
-            chosen,
-            baseline=baseline,
-            update=update_baseline,
-            mend=_Mend(fix or unsafe_fixes, unsafe_fixes, diff),
-            output=output,
-        )
-    )
+    del engine
+    with _one_line_errors():
+        from turnout_audit import engine as auditor
+        from turnout_audit import load
+
+        places = paths or []
+        if itself:
+            ruleset, places = _own_source([ruleset, *places] if ruleset else [])
+        if not ruleset or not places:
+            names = ", ".join(load.names())
+            raise WrongUse(f"give a rule set ({names}, or a .toml file) and the paths to look at")
+        if update_baseline and baseline is None:
+            raise WrongUse("--update-baseline needs --baseline FILE")
+        rules = load.load(ruleset)
+        gc.set_threshold(GC_THRESHOLD)
+        written = [str(path) for path in (baseline, output) if path is not None]
+
+        def audit() -> "Report":
+            return auditor.audit(rules, places, scope=scope.value, without=written)
+
+        report = audit()
+        if fix or unsafe_fixes or diff:
+            if _apply_fixes(rules, report, Fixing(unsafe=unsafe_fixes, preview=diff)):
+                report = audit()
+            if diff:
+                raise typer.Exit(_exit_code(report))
+        if baseline is not None:
+            report = _ratchet(report, baseline, update=update_baseline)
+        _write_report(report, rules, Form.JSON if as_json else form, output)
+        if not report.counted.files:
+            _note("note: nothing was searched: no file of this kind, or all are ignored")
+        raise typer.Exit(_exit_code(report))
 
 
 def history(
-    ruleset: Annotated[str, argument("A rule set's name, or a .toml file.")],
-    repository: Annotated[str, argument("A git repository.")] = ".",
-    paths: Annotated[list[str] | None, argument("Folders in it.")] = None,
-    points: Annotated[int, option(least=2, most=500, help="How many commits.")] = 20,
-    since: Annotated[str, option(help="A date, as git understands it.")] = "",
-    svg: Annotated[Path | None, option(help="Draw the plot into this file.")] = None,
-    as_json: Annotated[bool, option("--json", help="Report as JSON.")] = False,
-) -> int:
+    ruleset: Annotated[str, Argument(help="A rule set's name, or a .toml file.")],
+    repository: Annotated[str, Argument(help="A git repository.")] = ".",
+    paths: Annotated[list[str] | None, Argument(help="Folders in it.")] = None,
+    points: Annotated[int, Option(min=2, max=500, help="How many commits.")] = 20,
+    since: Annotated[str, Option(help="A date, as git understands it.")] = "",
+    svg: Annotated[Path | None, Option(help="Draw the plot into this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the burndown over git history, as a table and a plot."""
-    return _told(lambda: _history(ruleset, repository, paths or [], points, since, svg, as_json))
+    with _one_line_errors():
+        from turnout_audit import history as past
+        from turnout_audit import load
+
+        rules = load.load(ruleset)
+        commits = past.burndown(rules, repository, points=points, since=since, paths=paths or [])
+        if not commits:
+            raise WrongUse(f"no commits in {repository}")
+        if as_json:
+            _print_json({"ruleset": rules.ruleset, "commits": [*map(_point, commits)]})
+        else:
+            sys.stdout.write(past.table(commits))
+        if svg is not None:
+            svg.write_text(past.plot(commits, rules.title), encoding="utf-8")
+        head = commits[-1]
+        doubtful = CANNOT_TELL if head.skipped or head.problems else CLEAN
+        raise typer.Exit(TRACES if head.findings else doubtful)
 
 
 def check(
-    rulesets: Annotated[list[str], argument("Rule sets' names, or .toml files.")],
-    as_json: Annotated[bool, option("--json", help="Report as JSON.")] = False,
-) -> int:
+    rulesets: Annotated[list[str], Argument(help="Rule sets' names, or .toml files.")],
+    as_json: AsJson = False,
+) -> None:
     """Run the examples of rules, which are their tests. Exit 0 all hold, 1 some fail."""
-    return _told(lambda: _check(rulesets, as_json))
+    with _one_line_errors():
+        from turnout_audit import examples, load
+
+        results = [
+            {
+                "ruleset": name,
+                "rules": len(rules.rules),
+                "examples": sum(len(rule.example) for rule in rules.rules),
+                "faults": examples.faults(rules),
+            }
+            for name, rules in [(name, load.load(name)) for name in rulesets]
+        ]
+        if as_json:
+            _print_json({"checked": results})
+        else:
+            sys.stdout.write("".join(map(_check_result, results)))
+        raise typer.Exit(TRACES if any(result["faults"] for result in results) else CLEAN)
 
 
-class _Where:
-    def __init__(
-        self, ruleset: str, paths: Sequence[str], scope: Scope, engine: EngineChoice
-    ) -> None:
-        self.ruleset = ruleset
-        self.paths = list(paths)
-        self.scope = scope
-        self.engine = engine
-
-
-class _Mend:
-    def __init__(self, wanted: bool, unsafe: bool, diff: bool) -> None:
-        self.wanted = wanted or diff
-        self.unsafe = unsafe
-        self.diff = diff
-
-
-def _told(work: Callable[[], int]) -> int:
-    """Run; an error of ours is told in its own words."""
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Show an error of ours, or of a file, in one line."""
     try:
-        return work()
-    except AuditError as error:
-        _aside(f"error: {error}")
-        return UNTOLD
+        yield
     except BrokenPipeError:
         raise
+    except AuditError as error:
+        _note(f"error: {error}")
+        raise typer.Exit(CANNOT_TELL) from None
     except OSError as error:
-        _aside(f"error: {error.filename}: {error.strerror or error}")
-        return UNTOLD
+        _note(f"error: {error.filename}: {error.strerror or error}")
+        raise typer.Exit(CANNOT_TELL) from None
 
 
-def _aside(line: str) -> None:
-    """Tell what is no result."""
+def _note(line: str) -> None:
+    """Print on stderr what is no result."""
     sys.stderr.write(f"{line}\n")
 
 
-def _itself(where: _Where) -> _Where:
-    """Take our own rule set, and our own source with that of `turnout`, where it is installed."""
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _own_source(paths: list[str]) -> tuple[str, list[str]]:
+    """Give our own rule set, and our own source with that of `turnout`, where it is installed."""
     from importlib.util import find_spec
 
     package = Path(__file__).parents[1]
     core = find_spec("turnout")
     folders = [package, *map(Path, core.submodule_search_locations or () if core else ())]
-    paths = [where.ruleset, *where.paths] if where.ruleset else [str(each) for each in folders]
-    return _Where(str(package / "self.toml"), paths, where.scope, where.engine)
+    return str(package / "self.toml"), paths or [str(folder) for folder in folders]
 
 
-def _find(
-    where: _Where,
-    form: Form,
-    *,
-    baseline: Path | None,
-    update: bool,
-    mend: _Mend,
-    output: Path | None,
-) -> int:
-    _libraries()
-    from turnout_audit import engine, ruleset
-
-    if not where.ruleset or not where.paths:
-        known = ", ".join(ruleset.names())
-        raise WrongUse(f"give a rule set ({known}, or a .toml file) and the paths to look at")
-    if update and baseline is None:
-        raise WrongUse("--update-baseline needs --baseline FILE")
-    rules = ruleset.load(where.ruleset)
-    gc.set_threshold(RARELY)
-
-    def audit() -> Any:
-        return engine.audit(
-            rules,
-            where.paths,
-            scope=where.scope.value,
-            engine=where.engine.value,
-            without=[str(path) for path in (baseline, output) if path is not None],
-        )
-
-    report = audit()
-    if mend.wanted:
-        if _mended(rules, report, mend):
-            report = audit()
-        if mend.diff:
-            return _code(report)
-    if baseline is not None:
-        report = _ratchet(report, baseline, update=update)
-    _written(report, rules, form, output)
-    if not report.counted.files:
-        _aside("note: nothing was searched: no file of this kind, or all are ignored")
-    return _code(report)
-
-
-def _code(report: Any) -> int:
+def _exit_code(report: "Report") -> int:
     if report.findings:
-        return FOUND
-    return UNTOLD if report.problems else CLEAN
+        return TRACES
+    return CANNOT_TELL if report.problems else CLEAN
 
 
-def _libraries() -> None:
-    """Refuse, naming all that is missing."""
-    from importlib.util import find_spec
-
-    needed = {"re2": "google-re2", "ast_grep_py": "ast-grep-py", "yaml": "pyyaml"}
-    missing = [package for module, package in needed.items() if find_spec(module) is None]
-    if missing:
-        raise InvalidSettings(
-            f"the audit needs {', '.join(missing)}: "
-            "install turnout-audit with its dependencies: pip install turnout-audit"
-        )
-
-
-def _mended(rules: Any, report: Any, mend: _Mend) -> bool:
+def _apply_fixes(rules: "Ruleset", report: "Report", fixing: Fixing) -> bool:
     """Preview or apply the fixes, and name what they left; true if files changed."""
     from turnout_audit import patch, scan
     from turnout_audit.render.text import plain
 
-    planned = patch.plan(scan.Scanner(rules), report.findings, unsafe=mend.unsafe)
+    planned = patch.plan(scan.Scanner(rules), report.findings, unsafe=fixing.unsafe)
     problems = list(planned.problems)
-    if mend.diff:
+    if fixing.preview:
         for change in planned.changes:
-            sys.stdout.write(_safe(change.diff()))
+            sys.stdout.write(_printable(change.diff()))
     else:
         problems += patch.write(planned.changes)
         count = sum(change.applied for change in planned.changes)
-        _aside(f"fixed {count} in {len(planned.changes)} file(s)")
-    for left in planned.left:
-        place = f"{plain(left.finding.path)}:{left.finding.line}"
-        _aside(f"left alone: {place}: {left.finding.rule}: {left.reason}")
+        _note(f"fixed {count} in {len(planned.changes)} file(s)")
+    for unfixed in planned.left:
+        place = f"{plain(unfixed.finding.path)}:{unfixed.finding.line}"
+        _note(f"left alone: {place}: {unfixed.finding.rule}: {unfixed.reason}")
     for problem in problems:
-        _aside(f"{plain(problem.path)}: {problem.reason}")
-    return bool(planned.changes) and not mend.diff
+        _note(f"{plain(problem.path)}: {problem.reason}")
+    return bool(planned.changes) and not fixing.preview
 
 
-def _ratchet(report: Any, path: Path, *, update: bool) -> Any:
+def _ratchet(report: "Report", path: Path, *, update: bool) -> "Report":
     from turnout_audit import baseline
 
     if update:
-        none = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
-        old = baseline.load(path) if path.exists() else none
-        baseline.save(path, baseline.updated(report, old))
-        _aside(f"{path}: {len(report.findings)} findings are known now")
-    known = baseline.load(path)
-    compared = baseline.compared(report, known)
-    smaller = baseline.shrunk(compared, known)
-    if smaller != known:
+        empty = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
+        before = baseline.load(path) if path.exists() else empty
+        baseline.save(path, baseline.updated(report, before))
+        _note(f"{path}: {len(report.findings)} findings are known now")
+    accepted = baseline.load(path)
+    compared = baseline.compared(report, accepted)
+    smaller = baseline.shrunk(compared, accepted)
+    if smaller != accepted:
         baseline.save(path, smaller)
         change = f"{compared.gone} fewer" if compared.gone else "findings moved"
-        _aside(f"{path}: {change}; commit the file")
+        _note(f"{path}: {change}; commit the file")
     return compared
 
 
-def _written(report: Any, rules: Any, form: Form, output: Path | None) -> None:
+def _write_report(report: "Report", rules: "Ruleset", form: Form, output: Path | None) -> None:
     from turnout_audit.render import render
 
-    text = _safe(render(report, rules, form.value))
+    text = _printable(render(report, rules, form.value))
     if output is None:
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
 
 
-def _safe(text: str) -> str:
+def _printable(text: str) -> str:
     """Write out what has no place in UTF-8: names of files may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _history(
-    name: str,
-    repository: str,
-    paths: Sequence[str],
-    points: int,
-    since: str,
-    svg: Path | None,
-    as_json: bool,
-) -> int:
-    _libraries()
-    from turnout_audit import history, ruleset
-
-    rules = ruleset.load(name)
-    found = history.burndown(rules, repository, points=points, since=since, paths=paths)
-    if not found:
-        raise WrongUse(f"no commits in {repository}")
-    if as_json:
-        told = {"ruleset": rules.ruleset, "commits": [_point(point) for point in found]}
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
-    else:
-        sys.stdout.write(history.table(found))
-    if svg is not None:
-        svg.write_text(history.plot(found, rules.title), encoding="utf-8")
-    head = found[-1]
-    if head.findings:
-        return FOUND
-    return UNTOLD if head.skipped or head.problems else CLEAN
-
-
-def _point(point: Any) -> dict[str, Any]:
+def _point(point: "Point") -> dict[str, Any]:
     return {
         "commit": point.commit,
         "at": point.at.isoformat(),
@@ -314,31 +291,9 @@ def _point(point: Any) -> dict[str, Any]:
     }
 
 
-def _check(names: Sequence[str], as_json: bool) -> int:
-    _libraries()
-    from turnout_audit import examples, ruleset
-
-    loaded = [ruleset.load(name) for name in names]
-    faults = {name: examples.faults(rules) for name, rules in zip(names, loaded, strict=True)}
-    told = [
-        {
-            "ruleset": name,
-            "rules": len(rules.rules),
-            "examples": sum(len(rule.example) for rule in rules.rules),
-            "faults": faults[name],
-        }
-        for name, rules in zip(names, loaded, strict=True)
-    ]
-    if as_json:
-        sys.stdout.write(json.dumps({"checked": told}, indent=2) + "\n")
-    else:
-        sys.stdout.write("".join(_checked(each) for each in told))
-    return FOUND if any(faults.values()) else CLEAN
-
-
-def _checked(told: dict[str, Any]) -> str:
+def _check_result(result: Mapping[str, Any]) -> str:
     from turnout_audit.render.text import plain
 
-    faults = [f"{told['ruleset']}: {plain(fault)}\n" for fault in told["faults"]]
-    counted = f"{told['examples']} examples of {told['rules']} rules"
-    return "".join(faults) + f"{told['ruleset']}: {counted}; faults: {len(faults)}\n"
+    faults = [f"{result['ruleset']}: {plain(fault)}\n" for fault in result["faults"]]
+    counts = f"{result['examples']} examples of {result['rules']} rules"
+    return "".join(faults) + f"{result['ruleset']}: {counts}; faults: {len(faults)}\n"
