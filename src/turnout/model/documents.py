@@ -7,7 +7,6 @@ written, and a value that was never recorded has no digest beside it.
 
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -26,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from turnout.errors import InvalidJson
 from turnout.model.canonical import canonical_bytes, sha256_of
-from turnout.model.keys import is_shadow_id, valid_run_id, value_path
+from turnout.model.keys import is_run_name, value_path
 from turnout.model.status import AttemptState, Role, RunStatus, StepKind, StepState
 from turnout.model.time import Millis, iso
 
@@ -74,7 +73,7 @@ def _moment(value: object, info: ValidationInfo) -> object:
 
 
 def _run_id(text: str) -> str:
-    if valid_run_id(text) or is_shadow_id(text):
+    if is_run_name(text):
         return text
     raise PydanticCustomError("run_id", "should be the id of a run or of its shadow")
 
@@ -340,6 +339,6 @@ def _digest(name: str, value: Any) -> str:
         ) from None
 
 
-def _check_rising(name: str, values: list[int] | list[str]) -> None:
-    if any(not a < b for a, b in pairwise(values)):  # type: ignore[operator]
+def _check_rising(name: str, values: list[Any]) -> None:
+    if values != sorted(set(values)):
         raise PydanticCustomError("order", "/{name}: should be in order, each once", {"name": name})

@@ -37,6 +37,11 @@ def is_shadow_id(text: str) -> bool:
     return is_shadow(text) and valid_run_id(primary_id(text))
 
 
+def is_run_name(text: str) -> bool:
+    """Whether this can be the run id of a primary or of a shadow."""
+    return valid_run_id(primary_id(text))
+
+
 def run_folder(run_id: str) -> str:
     """`runs/<run_id>/`, for a primary or a shadow."""
     check_run_id(primary_id(run_id))

@@ -163,11 +163,12 @@ class Counts:
     def _count_fields(
         self, pair: PairResult, task: _TaskCounts, differences: Sequence[Difference]
     ) -> None:
-        for field_, times in pair.compared.items():
-            untested = field_[1] is Source.CONSTRUCTION
-            self._field(*field_)["not_tested" if untested else "compared"] += times
-            if untested:
+        for kind, source, times in pair.compared:
+            if source is Source.CONSTRUCTION:
+                self._field(kind, source)["not_tested"] += times
                 task.counts["not_tested"] += times
+            else:
+                self._field(kind, source)["compared"] += times
         for difference in differences:
             self._field(difference.kind, difference.source)["mismatched"] += 1
 

@@ -1,6 +1,5 @@
 """What the comparison of one pair saw."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,8 @@ class PairResult:
     run_id: str
     task: str | None = None
     differences: list[Difference] = field(default_factory=list)
-    compared: Counter[tuple[Kind, Source]] = field(default_factory=Counter)
-    """How many values were compared, by field and source."""
+    compared: list[tuple[Kind, Source, int]] = field(default_factory=list)
+    """How many values of a field were compared, and on what ground; a field may come again."""
     twin_missing: bool = False
     overhead: tuple[float, float] | None = None
     """Milliseconds, of the primary and of the shadow."""
@@ -33,7 +32,7 @@ class PairResult:
     def count(self, *kinds: Kind, source: Source = Source.OURS, times: int = 1) -> None:
         """Count values of each of these kinds as compared."""
         for kind in kinds:
-            self.compared[kind, source] += times
+            self.compared.append((kind, source, times))
 
     def differ(self, change: JsonChange, *, artifact: str, kind: Kind, **details: Any) -> None:
         """Add a difference; `details` are further fields of `Difference`."""

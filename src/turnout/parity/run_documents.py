@@ -46,6 +46,8 @@ class RunDocuments:
     """The folder's name: the run id; a shadow's ends in `-dryrun`."""
     manifest: ManifestDocument | None = None
     status: StatusDocument | None = None
+    record: RunRecord | None = None
+    """Both documents, where both are valid."""
     faults: list[Fault] = field(default_factory=list)
 
     @property
@@ -64,13 +66,6 @@ class RunDocuments:
         document = self.status or self.manifest
         return document.task if document is not None else None
 
-    @property
-    def record(self) -> RunRecord | None:
-        """Both documents, where both are valid."""
-        if self.manifest is None or self.status is None:
-            return None
-        return RunRecord(manifest=self.manifest, status=self.status)
-
 
 def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) -> RunDocuments:
     """Validate both documents; what is wrong with them becomes faults, and stops nothing."""
@@ -85,6 +80,8 @@ def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) 
             run.status = read_status(raw, run_id=name)
     except ArtifactInvalid as error:
         run.faults.append(invalid(side, STATUS, error))
+    if run.manifest is not None and run.status is not None:
+        run.record = RunRecord(manifest=run.manifest, status=run.status)
     _check_role(run)
     _check_listing(run)
     return run

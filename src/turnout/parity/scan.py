@@ -1,13 +1,14 @@
 """One pass over a store: pairs stream by, are compared and counted in their order."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from turnout.errors import ArtifactInvalid
 from turnout.model.documents import Source
-from turnout.model.keys import MANIFEST, RUNS, STATUS, is_shadow_id, valid_run_id
+from turnout.model.keys import MANIFEST, RUNS, STATUS, is_run_name
 from turnout.model.storage import GetResult
 from turnout.model.time import Millis, as_datetime
 from turnout.parity.compare_documents import DocumentComparison, report_unlisted
@@ -33,6 +34,28 @@ CONCURRENT_PAIRS: Final = 8
 """Pairs whose further documents are read at the same time."""
 
 
+@dataclass(slots=True)
+class _Chunk:
+    """Some pairs in their order; their further documents are read while the next chunk is."""
+
+    results: list[PairResult] = field(default_factory=list)
+    readings: list[asyncio.Task[None]] = field(default_factory=list)
+    permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_PAIRS))
+
+    def begin(self, comparison: DocumentComparison) -> None:
+        """Read and compare the further documents of one pair."""
+        self.readings.append(asyncio.create_task(self._compare(comparison)))
+
+    async def _compare(self, comparison: DocumentComparison) -> None:
+        async with self.permits:
+            await comparison.compare()
+
+    def cancel(self) -> None:
+        """Stop reading."""
+        for reading in self.readings:
+            reading.cancel()
+
+
 @dataclass(slots=True, kw_only=True)
 class Scan:
     """Compares all pairs of a store, and keeps only counts of them."""
@@ -51,9 +74,20 @@ class Scan:
     async def run(self) -> list[str]:
         """Count everything; give back what a reader must be warned of."""
         warnings = await self._read_window()
-        async for chunk in _chunks(pairs(self._names())):
-            await self._compare_chunk(chunk)
-            self.progress(self.pairs_seen)
+        chunks: deque[_Chunk] = deque()
+        try:
+            async for members in _chunks(pairs(self._names())):
+                chunks.append(_Chunk())
+                await self._compare_chunk(members, chunks[-1])
+                if len(chunks) > 1:
+                    await self._count(chunks[0])
+                    chunks.popleft()
+                self.progress(self.pairs_seen)
+            for last in chunks:
+                await self._count(last)
+        finally:
+            for chunk in chunks:
+                chunk.cancel()
         for excess in self.overlaps.excesses():
             self.counts.add_late_finding(_as_difference(excess))
         return warnings
@@ -76,17 +110,15 @@ class Scan:
     async def _names(self) -> AsyncIterator[str]:
         async for page in self.store.folders(f"{RUNS}/"):
             for name in page:
-                if valid_run_id(name) or is_shadow_id(name):
+                if is_run_name(name):
                     yield name
                 else:
                     self.counts.totals["junk"] += 1
 
-    async def _compare_chunk(self, chunk: Sequence[Pair]) -> None:
-        """Compare manifests and status documents; then read what these leave open."""
-        outcomes = self.store.get_many(_keys(chunk))
-        results: list[PairResult] = []
-        unread: list[DocumentComparison] = []
-        for pair in chunk:
+    async def _compare_chunk(self, pairs: Sequence[Pair], chunk: _Chunk) -> None:
+        """Compare manifests and status documents, and begin to read what these leave open."""
+        outcomes = self.store.get_many(_keys(pairs))
+        for pair in pairs:
             primary = await _read_run("primary", pair.primary, outcomes)
             shadow = await _read_run("shadow", pair.shadow, outcomes)
             self.shadows_seen = self.shadows_seen or shadow is not None
@@ -95,21 +127,27 @@ class Scan:
                 continue
             if primary is not None and shadow is not None:
                 result, comparison = await self._compare(pair.run_id, primary, shadow)
-                results.append(result)
-                unread += [comparison] if comparison is not None else []
+                chunk.results.append(result)
+                if comparison is not None:
+                    chunk.begin(comparison)
             elif run := primary or shadow:
-                results += filter(None, [self._unpaired(pair.run_id, run)])
-        await _compare_all(unread)
-        for result in results:
+                chunk.results += filter(None, [self._unpaired(pair.run_id, run)])
+
+    async def _count(self, chunk: _Chunk) -> None:
+        """Count a chunk's pairs in their order, once all of them are compared."""
+        for reading in chunk.readings:
+            await reading
+        for result in chunk.results:
             self.counts.add(result)
 
     def _note_concurrency(
         self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
     ) -> None:
         for run in (primary, shadow):
-            slot = run.record.concurrency_slot if run is not None and run.record else None
-            if run is not None and slot is not None:
-                self.overlaps.add(run_id, run.side, slot)
+            if run is not None and run.record is not None:
+                slot = run.record.concurrency_slot
+                if slot is not None:
+                    self.overlaps.add(run_id, run.side, slot)
 
     def _set_aside(
         self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
@@ -176,23 +214,6 @@ async def _read_run(
     _, manifest = await anext(outcomes)
     _, status = await anext(outcomes)
     return read_run(side, name, manifest, status)
-
-
-async def _compare_all(comparisons: Sequence[DocumentComparison]) -> None:
-    """Read and compare, a bounded number of pairs at a time."""
-    permits = asyncio.Semaphore(CONCURRENT_PAIRS)
-
-    async def compare(comparison: DocumentComparison) -> None:
-        async with permits:
-            await comparison.compare()
-
-    tasks = [asyncio.create_task(compare(comparison)) for comparison in comparisons]
-    try:
-        for task in tasks:
-            await task
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 async def _chunks(stream: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:

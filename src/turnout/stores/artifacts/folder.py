@@ -25,6 +25,7 @@ from turnout.errors import (
     InvalidSettings,
     StoreUnavailable,
     TooLarge,
+    TurnoutError,
     WrongUse,
 )
 from turnout.model.keys import readable_key
@@ -67,8 +68,10 @@ class Folder:
 
     def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read a regular file; links out of the folder are not followed."""
-        with _translated(key):
+        try:
             body = _read(self._prefix + key, key, max_bytes)
+        except OSError as error:
+            raise _store_error(key, error) from error
         return ArtifactBody(body=body, etag=_etag(body))
 
     def head(self, key: str) -> ArtifactEntry:
@@ -286,10 +289,13 @@ def _read(path: str, key: str, max_bytes: int | None) -> bytes:
 
 def _all_of(opened: int, size: int) -> bytes:
     """Read `size` bytes, in one call unless the file is huge or being written by someone else."""
-    parts = [os.read(opened, size)]
+    body = os.read(opened, size)
+    if len(body) == size:
+        return body
+    parts = [body]
     while (missing := size - sum(map(len, parts))) > 0 and (part := os.read(opened, missing)):
         parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def _etag(body: bytes) -> str:
@@ -303,8 +309,12 @@ def _translated(key: str, *, missing_is_error: bool = True) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_FILE and not missing_is_error:
             return
-        if error.errno in _NO_FILE:
-            raise ArtifactMissing(f"there is no {key}") from None
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise InvalidSettings(f"the artifact folder: {key}: {error.strerror}") from error
-        raise StoreUnavailable(f"{key}: {error.strerror}") from error
+        raise _store_error(key, error) from error
+
+
+def _store_error(key: str, error: OSError) -> TurnoutError:
+    if error.errno in _NO_FILE:
+        return ArtifactMissing(f"there is no {key}")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return InvalidSettings(f"the artifact folder: {key}: {error.strerror}")
+    return StoreUnavailable(f"{key}: {error.strerror}")
