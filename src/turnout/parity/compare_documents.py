@@ -10,6 +10,7 @@ from turnout.model.artifacts import (
     StepDocument,
     ValueRef,
     parity_sha256,
+    read_status,
     read_step,
     read_value,
 )
@@ -111,9 +112,10 @@ class DocumentComparison:
         self.result.count(Kind.OUTPUT)
         if self._same_result:
             return
+        statuses = [read_status(run.status_body) for run in (self.primary, self.shadow)]
         values = [
             _Value(inline=status.result, ref=status.result_ref, sha256=status.result_sha256)
-            for status in (self.primary.status, self.shadow.status)
+            for status in statuses
         ]
         await self._compare_values(*values, name="result", artifact=STATUS)
 

@@ -7,14 +7,14 @@ from turnout.model.documents import Source
 from turnout.model.keys import STATUS
 from turnout.model.status import RunStatus
 from turnout.parity.json_diff import JsonChange, differences
+from turnout.parity.measured_status import MeasuredStatus
 from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Kind
 from turnout.parity.rules import Bounds
 
 
 def compare_status(result: PairResult, primary: StatusDocument, shadow: StatusDocument) -> None:
-    """Compare state, path of states, error, task, key and the providers' own states."""
-    result.count(Kind.STATUS, Kind.TRANSITIONS, Kind.ATTEMPTS)
+    """Compare state, path of states, error, task and key."""
     if primary.state is not shadow.state:
         _differ(result, "/state", primary.state.value, shadow.state.value)
     if primary.task != shadow.task:
@@ -24,11 +24,10 @@ def compare_status(result: PairResult, primary: StatusDocument, shadow: StatusDo
     if primary.error != shadow.error:
         _compare_errors(result, primary, shadow)
     _compare_paths(result, primary, shadow)
-    _compare_provider_states(result, primary, shadow)
 
 
 def compare_overhead(
-    result: PairResult, primary: StatusDocument, shadow: StatusDocument, bounds: Bounds
+    result: PairResult, primary: MeasuredStatus, shadow: MeasuredStatus, bounds: Bounds
 ) -> None:
     """Hold the bound on overhead; where one overhead is not known, nothing is compared."""
     primary_ms, shadow_ms = primary.timings.overhead_ms, shadow.timings.overhead_ms
@@ -43,7 +42,7 @@ def compare_overhead(
 
 
 def compare_attempts_total(
-    result: PairResult, primary: StatusDocument, shadow: StatusDocument
+    result: PairResult, primary: MeasuredStatus, shadow: MeasuredStatus
 ) -> None:
     """Report another number of attempts, unless a step's difference explains it."""
     explained = any(entry.kind in {Kind.ATTEMPTS, Kind.STEP} for entry in result.differences)
@@ -52,8 +51,8 @@ def compare_attempts_total(
         result.differ(change, artifact=STATUS, kind=Kind.ATTEMPTS)
 
 
-def _compare_provider_states(
-    result: PairResult, primary: StatusDocument, shadow: StatusDocument
+def compare_provider_states(
+    result: PairResult, primary: MeasuredStatus, shadow: MeasuredStatus
 ) -> None:
     """Compare what both providers report; a run that Turnout ended may end as either there."""
     state, twin_state = primary.provider_state, shadow.provider_state

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from turnout.model.artifacts import AttemptEntry, StatusDocument, StepDocument
+from turnout.model.artifacts import AttemptEntry, StepDocument
 from turnout.model.documents import Source
 from turnout.model.status import AttemptState, StepKind
 from turnout.parity.compare_manifests import StepPair
 from turnout.parity.explain import Explainer
 from turnout.parity.json_diff import JsonChange, differences
+from turnout.parity.measured_status import MeasuredStatus
 from turnout.parity.noise import looks_like_noise
 from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Kind
@@ -108,7 +109,7 @@ def compare_values(
         explanation = None
 
 
-def output_source(shadow: StatusDocument, kind: StepKind) -> Source:
+def output_source(shadow: MeasuredStatus, kind: StepKind) -> Source:
     """Say why outputs are equal: those of replayed and mocked steps by construction."""
     executed = shadow.shadow_mode == "execute" and kind is StepKind.STEP
     return Source.OURS if executed else Source.CONSTRUCTION

@@ -1,13 +1,24 @@
 """The manifest and the status document of one run, read and validated."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from turnout.errors import ArtifactInvalid, ArtifactMissing, TooLarge
-from turnout.model.artifacts import ManifestDocument, StatusDocument, read_manifest, read_status
+from turnout.model.artifacts import (
+    DocumentEntry,
+    ManifestDocument,
+    StatusDocument,
+    read_manifest,
+    read_status,
+)
+from turnout.model.canonical import sha256_of
 from turnout.model.keys import MANIFEST, STATUS
 from turnout.model.status import RunStatus
 from turnout.model.storage import ArtifactBody, GetResult
 from turnout.parity.faults import Fault, SideName, invalid, missing
+from turnout.parity.measured_status import MeasuredStatus
 from turnout.parity.overlap import ConcurrencySlot
 
 
@@ -16,7 +27,9 @@ class RunRecord:
     """Both documents of a run, both valid."""
 
     manifest: ManifestDocument
-    status: StatusDocument
+    status: MeasuredStatus
+    status_body: bytes
+    """The whole status document, as it was read."""
 
     @property
     def concurrency_slot(self) -> ConcurrencySlot | None:
@@ -45,7 +58,10 @@ class RunDocuments:
     name: str
     """The folder's name: the run id; a shadow's ends in `-dryrun`."""
     manifest: ManifestDocument | None = None
-    status: StatusDocument | None = None
+    status: MeasuredStatus | None = None
+    status_body: bytes = b""
+    status_digest: str | None = None
+    """The parity digest of the status; None where its bytes are not those in the manifest."""
     record: RunRecord | None = None
     """Both documents, where both are valid."""
     faults: list[Fault] = field(default_factory=list)
@@ -54,6 +70,17 @@ class RunDocuments:
     def empty(self) -> bool:
         """Whether neither document is there."""
         return len(self.faults) == 2 and all(fault.missing for fault in self.faults)  # noqa: PLR2004 (both)
+
+    def read_whole_status(self) -> StatusDocument | None:
+        """Read all fields of the status; one that proves to be invalid becomes a fault."""
+        if self.status is None:
+            return None
+        try:
+            return read_status(self.status_body, run_id=self.name)
+        except ArtifactInvalid as error:
+            self.faults.append(invalid(self.side, STATUS, error))
+            self.status = self.record = None
+            return None
 
     @property
     def running(self) -> bool:
@@ -75,16 +102,41 @@ def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) 
             run.manifest = read_manifest(raw, run_id=name)
     except ArtifactInvalid as error:
         run.faults.append(invalid(side, MANIFEST, error))
+    listing = _listing(run)
     try:
         if (raw := _body(run, STATUS, status)) is not None:
-            run.status = read_status(raw, run_id=name)
+            run.status_body = raw
+            run.status = _read_status(run, raw, listing)
     except ArtifactInvalid as error:
         run.faults.append(invalid(side, STATUS, error))
     if run.manifest is not None and run.status is not None:
-        run.record = RunRecord(manifest=run.manifest, status=run.status)
+        run.record = RunRecord(
+            manifest=run.manifest, status=run.status, status_body=run.status_body
+        )
     _check_role(run)
-    _check_listing(run)
+    if run.manifest is not None and listing is None:
+        message = f"does not list {STATUS}"
+        run.faults.append(
+            Fault(side=side, artifact=MANIFEST, pointer="/documents", message=message)
+        )
     return run
+
+
+def _read_status(run: RunDocuments, raw: bytes, listing: DocumentEntry | None) -> MeasuredStatus:
+    """Read the measured fields; all others too, unless the bytes are those that were written."""
+    if listing is not None and listing.sha256 == sha256_of(raw):
+        with suppress(ValidationError):
+            status = MeasuredStatus.model_validate_json(raw)
+            if status.run_id == run.name:
+                run.status_digest = listing.parity_sha256
+                return status
+    read_status(raw, run_id=run.name)
+    return MeasuredStatus.model_validate_json(raw)
+
+
+def _listing(run: RunDocuments) -> DocumentEntry | None:
+    documents = run.manifest.documents if run.manifest is not None else ()
+    return next((entry for entry in documents if entry.path == STATUS), None)
 
 
 def _body(run: RunDocuments, artifact: str, outcome: GetResult) -> bytes | None:
@@ -102,13 +154,3 @@ def _check_role(run: RunDocuments) -> None:
     if run.status is not None and run.status.role.value != run.side:
         message = f"says it is the {run.status.role}: primary and shadow are swapped"
         run.faults.append(Fault(side=run.side, artifact=STATUS, pointer="/role", message=message))
-
-
-def _check_listing(run: RunDocuments) -> None:
-    """A manifest lists the status of its run, always."""
-    if run.manifest is None or any(entry.path == STATUS for entry in run.manifest.documents):
-        return
-    message = f"does not list {STATUS}"
-    run.faults.append(
-        Fault(side=run.side, artifact=MANIFEST, pointer="/documents", message=message)
-    )

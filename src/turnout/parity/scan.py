@@ -180,13 +180,13 @@ class Scan:
         for run in (primary, shadow):
             if run.status is not None:
                 self.counts.add_provider(run.side, run.status.provider)
-        result = compare_pair(run_id, primary, shadow, self.rules.bounds)
+        verify = self.rules.verifies(run_id, self.pairs_seen)
+        result = compare_pair(run_id, primary, shadow, self.rules.bounds, verify=verify)
         record, twin_record = primary.record, shadow.record
         if record is None or twin_record is None:
             await report_unlisted(self.store, result, primary)
             await report_unlisted(self.store, result, shadow)
             return result, None
-        verify = self.rules.verifies(run_id, self.pairs_seen)
         search = verify or is_hollow(record) or is_hollow(twin_record)
         comparison = DocumentComparison(
             store=self.store,

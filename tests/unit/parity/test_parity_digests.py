@@ -46,7 +46,7 @@ def read(bodies: list[bytes]) -> tuple[RunDocuments, RunDocuments]:
 def equal(bodies: list[bytes]) -> bool:
     """Tell whether a pair counts as equal without reading anything more of it."""
     primary, shadow = read(bodies)
-    result = compare_pair("a", primary, shadow, Bounds())
+    result = compare_pair("a", primary, shadow, Bounds(), verify=False)
     record, twin = primary.record, shadow.record
     if record is None or twin is None or result.differences:
         return False

@@ -1,0 +1,43 @@
+"""What a check needs of every status document, whatever its digest says."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from turnout.model.documents import Count, Digest, Moment
+from turnout.model.status import Role, RunStatus
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class StateChange(_Part):
+    """A state entered, and when."""
+
+    state: RunStatus
+    at: Moment
+
+
+class MeasuredTimings(_Part):
+    """The one duration that is compared."""
+
+    overhead_ms: Count | None
+
+
+class MeasuredStatus(_Part):
+    """The fields of a `StatusDocument` that no digest covers, and those that place a run."""
+
+    run_id: str
+    task: str
+    role: Role
+    provider: str
+    provider_state: RunStatus | None
+    shadow_mode: Literal["replay", "mock", "execute"] | None
+    not_comparable: Literal["late", "provider_failure", "unsupported"] | None
+    state: RunStatus
+    transitions: tuple[StateChange, ...]
+    timings: MeasuredTimings
+    attempts: Count
+    result_sha256: Digest | None
+    emitted_at: Moment
