@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.acme_installed import ACME
 from tests.servers import free_port, running
 
 ROOT = Path(__file__).resolve().parents[2]
-ACME = ROOT / "tests" / "acceptance" / "faults_acme"
-"""An adapter of someone else's, with its own metadata: installed by being on the path."""
-
 SIGNING_KEY = "whsec_" + base64.b64encode(b"of the acceptance tests only").decode()
 
 

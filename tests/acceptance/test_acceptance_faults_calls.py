@@ -17,8 +17,9 @@ import orjson
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.acceptance.faults_commands import ACME, SIGNING_KEY, service
+from tests.acceptance.faults_commands import ROOT, SIGNING_KEY, service
 from tests.acceptance.faults_ledger import effects_of
+from tests.acme_installed import ACME
 from turnout import Event, open_turnout
 from turnout.model.protocol import LARGEST_MESSAGE
 
@@ -103,7 +104,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
         "TURNOUT_ARTIFACTS": "none",
         "TURNOUT_SIGNING_KEYS": SIGNING_KEY,
         "FAULTS_EFFECTS": str(folder / "effects"),
-        "PYTHONPATH": f"{folder}:{ACME}:{ACME.parents[2]}",
+        "PYTHONPATH": f"{folder}:{ACME}:{ROOT}",
     }
     with service("calling:calls", environ) as url:
         yield url, environ

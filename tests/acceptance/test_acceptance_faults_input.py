@@ -325,12 +325,9 @@ def test_a_definition_that_cannot_be_is_refused(name: str) -> None:
 
 
 async def test_someone_elses_adapter_refuses_by_name(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    environ: dict[str, str], made_up_adapters: None
 ) -> None:
     """An installed adapter is found by its own metadata; its refusal stops the start."""
-    from tests.acceptance.faults_commands import ACME
-
-    monkeypatch.syspath_prepend(str(ACME))
     environ |= {
         "ORCHESTRATOR_PROVIDER": "acme",
         "ACME_URL": "http://127.0.0.1:1",

@@ -13,9 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.faults_commands import ACME, ROOT, SIGNING_KEY, cli, service
+from tests.acceptance.faults_commands import ROOT, SIGNING_KEY, cli, service
 from tests.acceptance.faults_ledger import doubled, effects_of, ended, repeated
 from tests.acceptance.faults_rows import rows
+from tests.acme_installed import ACME
 from tests.postgres import PostgresServer
 from tests.servers import free_port, running, running_moto
 from turnout import Event, Turnout, app, open_turnout, task
@@ -80,7 +81,7 @@ class Stand:
 @contextmanager
 def acme(port: int, key: str = "right") -> Iterator[None]:
     """Run the vendor."""
-    script = ROOT / "tests" / "acceptance" / "faults_acme_vendor.py"
+    script = ACME / "acme_server.py"
     command = [sys.executable, str(script), str(port), key, SIGNING_KEY]
     with running(command, f"http://127.0.0.1:{port}/up"):
         yield

@@ -79,19 +79,20 @@ def test_keys_of_24_to_64_bytes_are_taken(size: int, tmp_path: Path) -> None:
     assert [each.get_secret_value() for each in keys] == [_key(size)]
 
 
+@pytest.mark.usefixtures("made_up_adapters")
 def test_the_faults_of_both_adapters_of_a_dual_run_are_told_together(tmp_path: Path) -> None:
     """What either side lacks is in one error."""
     environ = {
         "ORCHESTRATOR_PROVIDER": "dual",
-        "ORCHESTRATOR_PRIMARY": "inngest",
-        "ORCHESTRATOR_SHADOW": "triggerdev",
+        "ORCHESTRATOR_PRIMARY": "acme",
+        "ORCHESTRATOR_SHADOW": "bolt",
         "TURNOUT_DATABASE_URL": f"sqlite:///{tmp_path}/a.db",
         "TURNOUT_ARTIFACTS": str(tmp_path / "artifacts"),
     }
     with pytest.raises(InvalidSettings) as raised:
         open_turnout(App(name="a", tasks=()), environ)
-    assert "INNGEST_DEV" in str(raised.value)
-    assert "TRIGGER_SECRET_KEY" in str(raised.value)
+    assert "ACME_URL" in str(raised.value)
+    assert "BOLT_URL" in str(raised.value)
 
 
 def test_a_database_file_where_none_can_be_names_the_setting(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 TURNOUT = str(Path(sys.executable).with_name("turnout"))
+pytestmark = pytest.mark.usefixtures("made_up_adapters")
 HELLO = """
 from turnout import app, task
 
@@ -43,7 +44,7 @@ def taken() -> Iterator[int]:
 
 def surroundings() -> dict[str, str]:
     """Make an environment without settings of ours."""
-    ours = ("TURNOUT_", "ORCHESTRATOR_", "INNGEST_", "TRIGGER_")
+    ours = ("TURNOUT_", "ORCHESTRATOR_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "NO_COLOR": "1", "COLUMNS": "80"}
 
@@ -86,9 +87,9 @@ def test_a_list_that_is_piped_has_a_line_for_each_run(folder: Path) -> None:
 
 def test_taken_ports_are_refused_with_the_option(folder: Path, taken: int) -> None:
     """Neither the servers nor the service say that they are up on another's port."""
-    dev = turnout(folder, "dev", f"--inngest-port={taken}")
+    dev = turnout(folder, "dev", f"--acme-port={taken}")
     assert (dev.returncode, dev.stdout) == (2, "")
-    assert f"port {taken} is in use; choose another: --inngest-port N" in dev.stderr
+    assert f"port {taken} is in use; choose another: --acme-port N" in dev.stderr
     serve = turnout(folder, "serve", "hello:words", "--port", str(taken))
     assert (serve.returncode, serve.stdout) == (2, "")
     assert f"port {taken} is in use; choose another: --port" in serve.stderr
@@ -105,7 +106,7 @@ def test_the_program_tells_its_version_and_near_commands(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "word"),
     [
-        ({"ORCHESTRATOR_PROVIDER": "inngest"}, "turnout dev --app hello:words"),
+        ({"ORCHESTRATOR_PROVIDER": "acme"}, "turnout dev --app hello:words"),
         ({"TURNOUT_ARTIFACTS": "hello.py"}, "TURNOUT_ARTIFACTS"),
         ({"TURNOUT_LEASE": "soon"}, "settings"),
         ({}, "turnout work hello:words"),
@@ -170,8 +171,7 @@ def test_a_payload_that_cannot_be_read_names_the_file_and_the_ways(folder: Path)
 def test_help_names_the_ports_and_whole_defaults(folder: Path) -> None:
     """What the installed providers add is an option like any other."""
     told = " ".join(turnout(folder, "dev", "--help").stdout.replace("│", " ").split())
-    assert "--inngest-port N (" in told
-    assert "--triggerdev-port N (" in told
+    assert "--acme-port N (8299)" in told
     assert "…" not in told.partition("--install")[0]
 
 

@@ -47,7 +47,7 @@ BOTH, NEW = app("dual", steps, gone), app("dual", steps)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
+def settings(tmp_path: Path, made_up_adapters: None) -> dict[str, str]:
     """Settings of a dual run whose vendors refuse connections."""
     CALLS.clear()
     return {
@@ -55,12 +55,13 @@ def settings(tmp_path: Path) -> dict[str, str]:
         "TURNOUT_ARTIFACTS": f"{tmp_path}/artifacts",
         "TURNOUT_SERVICE_URL": "http://127.0.0.1:1",
         "TURNOUT_SIGNING_KEYS": KEY,
-        "TRIGGER_API_URL": "http://127.0.0.1:9",
-        "TRIGGER_SECRET_KEY": "tr_dev_abc",
-        "INNGEST_DEV": "http://127.0.0.1:9",
+        "ACME_URL": "http://127.0.0.1:9",
+        "ACME_KEY": "right",
+        "BOLT_URL": "http://127.0.0.1:9",
+        "BOLT_KEY": "right",
         "ORCHESTRATOR_PROVIDER": "dual",
-        "ORCHESTRATOR_PRIMARY": "inngest",
-        "ORCHESTRATOR_SHADOW": "triggerdev",
+        "ORCHESTRATOR_PRIMARY": "acme",
+        "ORCHESTRATOR_SHADOW": "bolt",
     }
 
 

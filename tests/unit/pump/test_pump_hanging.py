@@ -15,6 +15,7 @@ from turnout.model.status import RunStatus
 from turnout.pump.backoff import Backoff
 from turnout.pump.lanes import Lanes
 
+pytestmark = pytest.mark.usefixtures("made_up_adapters")
 KEY = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 PATIENCE = 30.0
 
@@ -73,8 +74,8 @@ def environment(folder: Path, url: str, provider: str) -> dict[str, str]:
         "TURNOUT_SERVICE_URL": "http://127.0.0.1:1",
         "TURNOUT_SIGNING_KEYS": KEY,
         "TURNOUT_LEASE": "2s",
-        "TRIGGER_API_URL": url,
-        "TRIGGER_SECRET_KEY": "tr_dev_abc",
+        "ACME_URL": url,
+        "ACME_KEY": "right",
         "ORCHESTRATOR_PROVIDER": provider,
     }
 
@@ -106,9 +107,9 @@ async def never(_path: bytes) -> bytes:
 
 def usual(path: bytes) -> bytes:
     """Answer as a vendor does that knows the tasks, and whose runs never end."""
-    if path.startswith(b"/api/v1/queues"):
-        return json.dumps({"data": [{"name": f"task/{each.id}"} for each in OLD.tasks]}).encode()
-    return json.dumps({"id": f"run_{path!r}", "status": "EXECUTING", "data": []}).encode()
+    if path == b"/tasks":
+        return json.dumps([task.id for task in OLD.tasks]).encode()
+    return json.dumps({"state": "calling"}).encode()
 
 
 async def test_a_hanging_provider_holds_up_no_other_run(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ async def test_a_hanging_provider_holds_up_no_other_run(tmp_path: Path) -> None:
         return await never(path) if hanging else usual(path)
 
     async with server(answer) as url:
-        async with open_turnout(OLD, environment(tmp_path, url, "triggerdev")) as live:
+        async with open_turnout(OLD, environment(tmp_path, url, "acme")) as live:
             (emitted,) = await live.orchestrator.emit(Event(name="quick/go", payload={}))
             run_id = emitted.runs[0].run_id
 
@@ -147,7 +148,7 @@ async def test_local_is_ready_beside_a_provider_that_is_not(
                 return bool((await live.health())["ready"]["local"])
 
             await until(local)
-            assert not (await live.health())["ready"]["triggerdev"]
+            assert not (await live.health())["ready"]["acme"]
             assert await ended(live, "quick/go") is RunStatus.COMPLETED
 
 
@@ -161,18 +162,18 @@ async def test_a_wrong_answer_is_asked_for_again(tmp_path: Path, wrong: bytes) -
 
     async with (
         server(answer) as url,
-        open_turnout(OLD, environment(tmp_path, url, "triggerdev")) as live,
+        open_turnout(OLD, environment(tmp_path, url, "acme")) as live,
     ):
         problems = live.registrar.problems
 
         async def told() -> bool:
-            return "triggerdev answered" in problems["triggerdev"]
+            return "acme answered" in problems["acme"]
 
         await until(told)
         healed = True
 
         async def ready() -> bool:
-            return live.registrar.ready("triggerdev")
+            return live.registrar.ready("acme")
 
         await until(ready)
 

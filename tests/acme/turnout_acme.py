@@ -1,16 +1,20 @@
-"""Acme behind Turnout's port: what anyone would write in an afternoon for a provider of their own.
+"""Two made-up providers behind Turnout's port, as anyone would write for a provider of their own.
 
 Acme calls our step endpoint, again and again until answered; it has no schedules, and it starts
-runs in no order, so that limits in order of emit are refused.
+runs in no order, so that limits in order of emit are refused. Bolt is the same under another name;
+only Acme has an offline server.
 """
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from turnout_dev.devserver import DevSetup, Process
 
 from turnout.errors import InvalidSettings, PolicyRefused, ProviderRefused, ProviderUnavailable
 from turnout.model.providers import Delivered, Sighting
@@ -37,7 +41,7 @@ class AcmeCaller:
     http: httpx.AsyncClient
     service_url: str
     clock: Clock
-    name: str = "acme"
+    name: str
     capabilities: Mapping[Capability, Held] = field(
         default_factory=lambda: {
             **dict.fromkeys(Capability, Held.OURS),
@@ -95,58 +99,101 @@ class AcmeCaller:
         """Refuse limits: Acme starts runs in no order."""
         if task.policies.concurrency is not None:
             raise PolicyRefused(
-                f"task {task.id!r}: concurrency: acme starts runs in no order; leave it out, or"
-                " run this task on another provider"
+                f"task {task.id!r}: concurrency: {self.name} starts runs in no order; leave it"
+                " out, or run this task on another provider"
             )
 
     async def define(self, app: App) -> None:
         """Tell Acme the tasks."""
-        await self._ask("PUT", "/tasks", json=[each.id for each in app.tasks])
+        task_ids = [task.id for task in app.tasks]
+        await self._ask("PUT", "/tasks", json=task_ids)
+        if set(task_ids) - set(await self.defined()):
+            raise ProviderUnavailable(f"{self.name} answered other tasks than it was told")
 
     async def defined(self) -> Sequence[str]:
         """Ask Acme for the tasks."""
-        found: list[str] = (await self._ask("GET", "/tasks")).json()
-        return found
+        task_ids = (await self._ask("GET", "/tasks")).json()
+        if not isinstance(task_ids, list) or not all(isinstance(name, str) for name in task_ids):
+            raise ProviderUnavailable(f"{self.name} answered what is no list of tasks")
+        return task_ids
 
     async def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
-        async with _translated():
+        async with _translated(self.name):
             response = await self.http.request(method, path, **given)
             if response.status_code == httpx.codes.UNAUTHORIZED:
-                raise ProviderRefused("acme refused the key; set ACME_KEY to the project's")
+                raise ProviderRefused(
+                    f"{self.name} refused the key; set {self.name.upper()}_KEY to the project's"
+                )
             return response.raise_for_status()
 
 
 @contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _translated(name: str) -> AsyncIterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise ProviderUnavailable(f"acme does not answer: {type(error).__name__}") from error
+        raise ProviderUnavailable(f"{name} does not answer: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcmePlugin:
     """The entry point."""
 
-    name: str = "acme"
+    name: str
     port_version: int = PORT_VERSION
     alarm_grace: int = 2_000
 
     def open(self, surroundings: Surroundings) -> AcmeCaller:
         """Make the caller; every missing setting is named at once."""
-        settings = surroundings.settings
-        missing = [name for name in ("ACME_URL", "ACME_KEY") if not settings.get(name)]
+        settings, (url, key) = surroundings.settings, settings_of(self.name)
+        missing = [name for name in (url, key) if not settings.get(name)]
         if missing:
-            raise InvalidSettings(f"acme needs {' and '.join(missing)}")
+            raise InvalidSettings(f"{self.name} needs {' and '.join(missing)}")
         http = httpx.AsyncClient(
-            base_url=settings["ACME_URL"],
-            headers={"authorization": f"Bearer {settings['ACME_KEY']}"},
+            base_url=settings[url],
+            headers={"authorization": f"Bearer {settings[key]}"},
             timeout=5,
             trust_env=False,
         )
         return AcmeCaller(
-            http=http, service_url=surroundings.service_url or "", clock=surroundings.clock
+            name=self.name,
+            http=http,
+            service_url=surroundings.service_url or "",
+            clock=surroundings.clock,
         )
 
 
-plugin = AcmePlugin()
+def settings_of(name: str) -> tuple[str, str]:
+    """Name the settings of a provider: its address and its key."""
+    return f"{name.upper()}_URL", f"{name.upper()}_KEY"
+
+
+acme, bolt = AcmePlugin(name="acme"), AcmePlugin(name="bolt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcmeServer:
+    """How `turnout dev` starts Acme's offline server."""
+
+    name: str = "acme"
+    label: str = "double, not production"
+    default_port: int = 8_299
+
+    def processes(self, setup: DevSetup) -> Sequence[Process]:
+        """The server alone: it calls the service itself."""
+        url = f"http://127.0.0.1:{setup.port}"
+        script = str(Path(__file__).with_name("acme_server.py"))
+        command = (sys.executable, script, str(setup.port), "right", setup.signing_key)
+        return (Process(name="acme", argv=command, ready_url=f"{url}/up"),)
+
+    def environ(self, setup: DevSetup) -> Mapping[str, str]:
+        """Acme's own settings."""
+        return {"ACME_URL": f"http://127.0.0.1:{setup.port}", "ACME_KEY": "right"}
+
+    def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
+        """The settings of a real Acme that the environment names."""
+        names = settings_of(self.name)
+        return {name: environ[name] for name in names} if environ.get(names[0]) else None
+
+
+devserver = AcmeServer

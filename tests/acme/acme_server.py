@@ -1,4 +1,4 @@
-"""Acme itself: `python faults_acme_vendor.py PORT KEY SIGNING_KEY`.
+"""Acme itself: `python acme_server.py PORT KEY SIGNING_KEY`.
 
 A durable caller that imports nothing of Turnout and speaks only the step protocol. It forgets
 everything when it dies, so that a run of it that is gone must be delivered again.
