@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from turnout_inngest_double import cel, crons, ids, outcome, signing
+from turnout_inngest.cel import InvalidExpression
+from turnout_inngest_double import crons, expressions, ids, outcome, signing
 from turnout_inngest_double.app_reader import read_app
 from turnout_inngest_double.capacity import Capacity, ConcurrencySlot, Waiting
-from turnout_inngest_double.errors import InvalidExpression, InvalidFunction, RefusedBySync
+from turnout_inngest_double.errors import InvalidFunction, RefusedBySync
 from turnout_inngest_double.functions import parse_function
 from turnout_inngest_double.http_client import Reply
 
@@ -49,7 +50,7 @@ NEW: dict[str, Any] = {"data": {"id": 7, "other": "7"}}
 )
 def test_conditions_mean_what_cel_says(text: str, holds: bool) -> None:
     """Strict types, null-safe members; absent equals null and nothing else."""
-    assert cel.matches(text, {"event": EVENT, "async": NEW}) is holds
+    assert expressions.matches(text, {"event": EVENT, "async": NEW}) is holds
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_conditions_mean_what_cel_says(text: str, holds: bool) -> None:
 def test_what_is_not_of_the_subset_is_refused(text: str) -> None:
     """Refused when it is registered, not when it runs."""
     with pytest.raises(InvalidExpression):
-        cel.check(text)
+        expressions.check(text)
 
 
 @example("20000000000000000000")
@@ -79,11 +80,11 @@ def test_what_is_not_of_the_subset_is_refused(text: str) -> None:
 def test_no_text_breaks_the_expressions(text: str) -> None:
     """Whatever comes is an expression or an InvalidExpression, and evaluates to a verdict."""
     try:
-        cel.check(text)
+        expressions.check(text)
     except InvalidExpression:
         return
-    assert cel.matches(text, {"event": EVENT, "async": NEW}) in {True, False}
-    assert isinstance(cel.key_of(text, {"event": EVENT}), str)
+    assert expressions.matches(text, {"event": EVENT, "async": NEW}) in {True, False}
+    assert isinstance(expressions.key_of(text, {"event": EVENT}), str)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from turnout_inngest_double import cel
+from turnout_inngest_double import expressions
 from turnout_inngest_double.capacity import ConcurrencySlot
 from turnout_inngest_double.functions import Function, Limit
 from turnout_inngest_double.state import Run
@@ -27,7 +27,7 @@ def rank(function: Function, run: Run, event: Payload) -> int:
     """The order among waiting runs: by time; a priority counts as so many seconds earlier."""
     if not function.priority:
         return run.due_at
-    seconds = cel.number_of(function.priority, {"event": event})
+    seconds = expressions.number_of(function.priority, {"event": event})
     return run.due_at - int(max(-MAX_PRIORITY_S, min(MAX_PRIORITY_S, seconds)) * 1000)
 
 
@@ -36,7 +36,11 @@ def _slots(
 ) -> tuple[ConcurrencySlot, ...]:
     return tuple(
         (
-            (kind, *_owner(function, index, limit), cel.key_of(limit.key, {"event": event})),
+            (
+                kind,
+                *_owner(function, index, limit),
+                expressions.key_of(limit.key, {"event": event}),
+            ),
             limit.limit,
         )
         for index, limit in enumerate(limits)

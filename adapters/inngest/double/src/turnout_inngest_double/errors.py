@@ -17,9 +17,3 @@ class InvalidFunction(RefusedBySync):
     def __init__(self, *reasons: str) -> None:
         self.reasons = reasons
         super().__init__("; ".join(reasons))
-
-
-class InvalidExpression(RefusedBySync):
-    """Not an expression of the supported subset of CEL."""
-
-    code = "invalid_expression"

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from turnout_inngest_double import cel, crons, ids
+from turnout_inngest.cel import InvalidExpression
+
+from turnout_inngest_double import crons, expressions, ids
 from turnout_inngest_double.errors import InvalidFunction, RefusedBySync
 
 DEFAULT_RETRIES = 4
@@ -309,7 +311,10 @@ def _singleton(raw: Mapping[str, Any] | None) -> Singleton | None:
 def _expression(text: str | None) -> str | None:
     if not text:
         return None
-    cel.check(text)
+    try:
+        expressions.check(text)
+    except InvalidExpression as error:
+        raise RefusedBySync(str(error)) from None
     return text
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from turnout_inngest_double import cel, ids
+from turnout_inngest_double import expressions, ids
 from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.functions import Batch, Debounce, Function
 from turnout_inngest_double.limits import Limits
@@ -75,7 +75,7 @@ class Intake:
         self._runner.event_came(event, payload)
         self._cancel_matching(event, payload)
         for slug, trigger in list(self._world.triggers.get(event.name, ())):
-            if cel.matches(trigger.expression, {"event": payload}):
+            if expressions.matches(trigger.expression, {"event": payload}):
                 self._offer(self._world.functions[slug], event, payload)
 
     def _cancel_matching(self, event: Event, payload: Payload) -> None:
@@ -87,14 +87,14 @@ class Intake:
                 if rule.timeout_ms and self._clock.now() > run.queued_at + rule.timeout_ms:
                     continue
                 original = self._world.payload(run.events[0]) if rule.condition else {}
-                if cel.matches(rule.condition, {"event": original, "async": payload}):
+                if expressions.matches(rule.condition, {"event": original, "async": payload}):
                     self._runner.cancel(run)
                     break
 
     def _offer(self, function: Function, event: Event, payload: Payload) -> None:
         if self._is_repeated(function, event, payload):
             return
-        if function.batch and cel.matches(function.batch.condition, {"event": payload}):
+        if function.batch and expressions.matches(function.batch.condition, {"event": payload}):
             self._add_to_batch(function, function.batch, event, payload)
         elif function.debounce:
             self._debounce(function, function.debounce, event, payload)
@@ -105,7 +105,7 @@ class Intake:
         """Whether the sender's id, or the function's idempotency key, was seen within a day."""
         keys = [f"{function.slug}\n{payload['id']}"] if payload["id"] != event.internal_id else []
         if function.idempotency:
-            key = cel.key_of(function.idempotency, {"event": payload})
+            key = expressions.key_of(function.idempotency, {"event": payload})
             keys.append(f"{function.slug}\r{key}")
         now = self._clock.now()
         return not all(self._limits.is_first(key, now) for key in keys)
@@ -115,7 +115,7 @@ class Intake:
     def _add_to_batch(
         self, function: Function, batch: Batch, event: Event, payload: Payload
     ) -> None:
-        key = f"{function.slug}\n{cel.key_of(batch.key, {'event': payload})}"
+        key = f"{function.slug}\n{expressions.key_of(batch.key, {'event': payload})}"
         held = self._held.get(key)
         if held is None:
             at = self._clock.now() + batch.timeout_ms
@@ -129,7 +129,7 @@ class Intake:
     def _debounce(
         self, function: Function, debounce: Debounce, event: Event, payload: Payload
     ) -> None:
-        key = f"{function.slug}\n{cel.key_of(debounce.key, {'event': payload})}"
+        key = f"{function.slug}\n{expressions.key_of(debounce.key, {'event': payload})}"
         now = self._clock.now()
         held = self._held.get(key)
         if held is None:
@@ -189,7 +189,7 @@ class Intake:
         roots = {"event": payload}
         rate = function.rate_limit
         if rate and not self._limits.is_within(
-            rate, f"{function.slug}\n{cel.key_of(rate.key, roots)}", now
+            rate, f"{function.slug}\n{expressions.key_of(rate.key, roots)}", now
         ):
             return RATE_LIMITED
         singleton = self._singleton_key(function, payload)
@@ -215,7 +215,7 @@ class Intake:
     def _singleton_key(self, function: Function, payload: Payload) -> str | None:
         if function.singleton is None:
             return None
-        return f"{function.slug}\n{cel.key_of(function.singleton.key, {'event': payload})}"
+        return f"{function.slug}\n{expressions.key_of(function.singleton.key, {'event': payload})}"
 
     def _is_free(self, function: Function, key: str) -> bool:
         current = self._world.runs.get(self._singletons.get(key, ""))

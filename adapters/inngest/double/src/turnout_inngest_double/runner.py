@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import orjson
 
-from turnout_inngest_double import cel, concurrency, sdk_request
+from turnout_inngest_double import concurrency, expressions, sdk_request
 from turnout_inngest_double.calls import Calls
 from turnout_inngest_double.capacity import Capacity, ConcurrencySlot, Waiting
 from turnout_inngest_double.clock import Clock
@@ -114,7 +114,7 @@ class Runner:
         if function.throttle is None:
             return now
         roots = {"event": self._world.event_of(run)}
-        key = f"{function.slug}\n{cel.key_of(function.throttle.key, roots)}"
+        key = f"{function.slug}\n{expressions.key_of(function.throttle.key, roots)}"
         return self._limits.start_time(function.throttle, key, now)
 
     def _ask_for_room(self, run: Run) -> None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from turnout_inngest.cel import InvalidExpression
 
 from turnout_inngest_double.calls import Calls
-from turnout_inngest_double.errors import InvalidExpression
 from turnout_inngest_double.outcome import ERROR_OPS, RESULT_OPS, Op, Steps, memo_error
 from turnout_inngest_double.state import JOINING_VERSION, Job, Run, Span
 from turnout_inngest_double.waits import Waits

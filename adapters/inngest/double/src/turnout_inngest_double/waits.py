@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from turnout_inngest_double import ai_gateway, cel, ids
+from turnout_inngest_double import ai_gateway, expressions, ids
 from turnout_inngest_double.calls import Calls
 from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.functions import Function
@@ -92,7 +92,7 @@ class Waits:
             roots = {"async": payload}
             if wait.condition:
                 roots["event"] = self._world.event_of(run)
-            if cel.matches(wait.condition, roots):
+            if expressions.matches(wait.condition, roots):
                 self._settle(run, wait, event.payload)
 
     def child_ended(self, child: Run) -> None:
@@ -120,7 +120,7 @@ class Waits:
             case "WaitForEvent":
                 condition = op.options.get("if")
                 if condition:
-                    cel.check(condition)
+                    expressions.check(condition)
                 event = op.options.get("event") or op.name
                 at = now + ids.parse_duration(timeout or "")
                 return Wait(step=op.step, kind="event", at=at, event=event, condition=condition)

@@ -9,9 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-
-from turnout_inngest_double.cel_parser import Node, parse
-from turnout_inngest_double.errors import InvalidExpression
+from turnout_inngest.cel import InvalidExpression, Node, parse
 
 Roots = Mapping[str, Any]
 

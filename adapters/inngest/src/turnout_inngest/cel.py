@@ -1,4 +1,4 @@
-"""The supported subset of CEL: text to tree.
+"""The vendor's expressions, a subset of CEL: text to tree. The adapter's double evaluates them.
 
 Supported: `event…`, `async…`, members and indexes, literals, lists, `! - + - * / %`,
 comparisons, `in`, `&& ||`, `? :`, `has(…)`, `size(…)`, `string(…)`, `int(…)`, `double(…)`,
@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from turnout_inngest_double.errors import InvalidExpression
+from turnout.errors import InvalidDefinition
 
 MAX_LENGTH = 2_000
 LONGEST_INTEGER = 19
@@ -18,6 +18,20 @@ LONGEST_INTEGER = 19
 MAX_DEPTH = 40
 
 Node = tuple[Any, ...]
+"""One of:
+
+    ("literal", value)          ("root", name)              ("list", items)
+    ("index", holder, key)      ("if", condition, yes, no)  ("not", operand)
+    ("negative", operand)       ("binary", operator, left, right)
+    ("call", name, argument)    ("method", name, subject, arguments)
+"""
+
+
+class InvalidExpression(InvalidDefinition):
+    """Not an expression of the supported subset of CEL."""
+
+    code = "invalid_expression"
+
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -131,7 +145,7 @@ class _Parser:
         if not self.takes("("):
             return ("index", node, ("literal", name))
         if name not in METHODS:
-            raise self.fault(f"the offline server does not support .{name}(…)")
+            raise self.fault(f"Turnout does not support .{name}(…)")
         return ("method", name, node, self.arguments(depth))
 
     def arguments(self, depth: int) -> tuple[Node, ...]:
@@ -180,7 +194,7 @@ class _Parser:
             return ("literal", _WORDS[name])
         if self.takes("("):
             if name not in FUNCTIONS:
-                raise self.fault(f"the offline server does not support {name}(…)")
+                raise self.fault(f"Turnout does not support {name}(…)")
             arguments = self.arguments(depth)
             if len(arguments) != 1:
                 raise self.fault(f"{name}(…) takes one argument")
