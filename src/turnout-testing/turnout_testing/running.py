@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from turnout.driver.commands import Command, EmitCommand, EventCommand
-from turnout.driver.effects import Asked, LiveEffects
+from turnout.driver.effects import LiveEffects, NewStep
 from turnout.driver.values import encode
 from turnout.model.admission import new_run
 from turnout.model.events import Event, StoredEvent
@@ -20,7 +20,7 @@ from turnout.model.tasks import App, Task, app
 from turnout.model.time import Millis, moment
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store
-from turnout.worker.runner import Options
+from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker
 from turnout_testing.clock import TurnableClock
 from turnout_testing.stubs import StubBodies
@@ -99,7 +99,7 @@ class _Rig:
             clock=self.clock,
             bodies=self.bodies,
             effects=self.effects,
-            options=Options(bound=None, default_grace=0),
+            options=WorkerOptions(bound=None, default_grace=0),
         )
 
     async def run(self, task: Task, payload: Any, events: list[Event]) -> Ran:
@@ -187,7 +187,7 @@ class _Rig:
         await self.clock.turn_to(min(coming))
 
     async def _emit_run(self, task: Task, payload: Any) -> str:
-        raw = encode(payload, what="the payload")
+        raw = encode(payload, subject="the payload")
         told = orjson.loads(raw)
         task.read_payload(told)
         name = task.on[0] if task.on else "testing/run"
@@ -204,7 +204,7 @@ class _Rig:
         return made.run.run_id
 
     async def _emit(self, event: Event) -> None:
-        raw = encode(event.payload, what=f"the payload of {event.name!r}")
+        raw = encode(event.payload, subject=f"the payload of {event.name!r}")
         await self.store.events.emit([Emission(event=self._stored(event.name, raw))])
 
     def _stored(self, name: str, raw: bytes) -> StoredEvent:
@@ -238,8 +238,8 @@ class _Noting(LiveEffects):
         self.waits: dict[tuple[str, str], str] = {}
         self.emitted: dict[tuple[str, str], tuple[str, Any]] = {}
 
-    def ask(self, run: Run, command: Command[Any], position: str, now: Millis) -> Asked:
-        asked = super().ask(run, command, position, now)
+    def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
+        asked = super().record(run, command, position, now)
         name = run.run_id, command.id
         if isinstance(command, EventCommand):
             self.waits[name] = command.event

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from turnout.driver.attempts import BodyOutcome
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import StepContext
+from turnout.driver.retries import BodyOutcome
 from turnout.model.runs import Journal
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock

@@ -52,7 +52,7 @@ from turnout.service.settings import Settings
 from turnout.service.side import Side
 from turnout.stores.artifacts.within import only_primaries, only_shadows
 from turnout.worker.bodies import Bodies, LiveBodies
-from turnout.worker.runner import Options
+from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker
 
 
@@ -245,7 +245,7 @@ def _worker(
         clock=base.clock,
         bodies=bodies,
         effects=effects,
-        options=Options(
+        options=WorkerOptions(
             alarm_grace={name: plugin.alarm_grace for name, plugin in base.plugins.items()},
             lease=base.settings.lease,
             definitions=frozenset(base.settings.definitions),

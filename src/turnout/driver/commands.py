@@ -30,20 +30,20 @@ class Streamed:
     value: bytes
 
 
-class Gate:
-    """Lets commands through while the driver steps the function, and refuses them otherwise."""
+class ReplaySession:
+    """One replay of a function: what it has asked for, and whether it may ask for more."""
 
-    __slots__ = ("branch", "grown", "made", "open", "refused", "streamed", "told")
+    __slots__ = ("branch", "open", "progress", "refused", "streamed", "streamed_bytes", "unawaited")
 
     def __init__(self) -> None:
         self.open = True
         self.refused = 0
-        self.made: dict[int, Command[Any]] = {}
-        self.told: bytes | None = None
+        self.unawaited: dict[int, Command[Any]] = {}
+        self.progress: bytes | None = None
         self.branch = ""
         """The prefix of positions in the branch that is being stepped."""
         self.streamed: list[Streamed] = []
-        self.grown = 0
+        self.streamed_bytes = 0
         """Bytes of what was streamed."""
 
     def refuse(self, command: "Command[Any]") -> None:
@@ -60,20 +60,20 @@ class Command(Generic[T]):
     """Something a task function asks for, awaited at most once."""
 
     kind: ClassVar[StepKind | None] = None
-    __slots__ = ("gate", "id")
+    __slots__ = ("id", "session")
 
-    def __init__(self, gate: Gate, id: str) -> None:  # noqa: A002 - the word of the field
-        self.gate = gate
+    def __init__(self, session: ReplaySession, id: str) -> None:  # noqa: A002 - the word of the field
+        self.session = session
         self.id = id
-        gate.made[id_of(self)] = self
+        session.unawaited[id_of(self)] = self
 
     def __await__(self) -> Generator["Command[T]", Any, T]:
-        gate = self.gate
-        gate.made.pop(id_of(self), None)
-        if not gate.open:
-            gate.refuse(self)
-        found: T = yield self
-        return found
+        session = self.session
+        session.unawaited.pop(id_of(self), None)
+        if not session.open:
+            session.refuse(self)
+        result: T = yield self
+        return result
 
     def __str__(self) -> str:
         return f"{self.kind or 'parallel'} {self.id!r}"
@@ -91,7 +91,7 @@ class StepCommand(Command[T]):
 
     def __init__(
         self,
-        gate: Gate,
+        session: ReplaySession,
         id: str,  # noqa: A002
         function: Callable[..., Any],
         args: tuple[Any, ...],
@@ -100,9 +100,9 @@ class StepCommand(Command[T]):
         timeout: Millis | None,
     ) -> None:
         # Written out: this is what nearly every command is, at every replay.
-        self.gate = gate
+        self.session = session
         self.id = id
-        gate.made[id_of(self)] = self
+        session.unawaited[id_of(self)] = self
         self.function = function
         self.args = args
         self.kwargs = kwargs
@@ -118,12 +118,12 @@ class SleepCommand(Command[None]):
 
     def __init__(
         self,
-        gate: Gate,
+        session: ReplaySession,
         id: str,  # noqa: A002
         duration: Millis | None,
         until: Millis | None,
     ) -> None:
-        super().__init__(gate, id)
+        super().__init__(session, id)
         self.duration = duration
         self.until = until
 
@@ -136,7 +136,7 @@ class EventCommand(Command[Any]):
 
     def __init__(
         self,
-        gate: Gate,
+        session: ReplaySession,
         id: str,  # noqa: A002
         event: str,
         match: str | Mapping[str, Any] | None,
@@ -144,7 +144,7 @@ class EventCommand(Command[Any]):
         *,
         whole: bool = False,
     ) -> None:
-        super().__init__(gate, id)
+        super().__init__(session, id)
         self.event = event
         self.match = match
         self.timeout = timeout
@@ -159,13 +159,13 @@ class InvokeCommand(Command[Any]):
 
     def __init__(
         self,
-        gate: Gate,
+        session: ReplaySession,
         id: str,  # noqa: A002
         task: str,
         payload: Any,
         timeout: Millis | None,
     ) -> None:
-        super().__init__(gate, id)
+        super().__init__(session, id)
         self.task = task
         self.payload = payload
         self.timeout = timeout
@@ -179,14 +179,14 @@ class EmitCommand(Command[str]):
 
     def __init__(
         self,
-        gate: Gate,
+        session: ReplaySession,
         id: str,  # noqa: A002
         event: str,
         payload: Any,
         key: str | None,
         at: Millis | None = None,
     ) -> None:
-        super().__init__(gate, id)
+        super().__init__(session, id)
         self.event = event
         self.payload = payload
         self.key = key
@@ -198,17 +198,24 @@ class ParallelCommand(Command[list[Any]]):
 
     __slots__ = ("branches", "return_exceptions")
 
-    def __init__(self, gate: Gate, branches: tuple[Any, ...], *, return_exceptions: bool) -> None:
-        super().__init__(gate, "")
+    def __init__(
+        self, session: ReplaySession, branches: tuple[Any, ...], *, return_exceptions: bool
+    ) -> None:
+        super().__init__(session, "")
         self.branches = branches
         self.return_exceptions = return_exceptions
 
 
-def match_of(command: EventCommand, own: Callable[[str], Any]) -> tuple[tuple[str, bytes], ...]:
-    """What must stand where in an event's payload; `own` reads this run's payload at a path."""
-    wanted = command.match
-    if wanted is None:
+def match_of(
+    command: EventCommand, value_at: Callable[[str], Any]
+) -> tuple[tuple[str, bytes], ...]:
+    """The values that an event's payload must have, by path.
+
+    value_at: reads this run's own payload at a path.
+    """
+    match = command.match
+    if match is None:
         return ()
-    if isinstance(wanted, str):
-        return ((wanted, canonical_bytes(own(wanted))),)
-    return tuple((path, encode(value, what=path)) for path, value in sorted(wanted.items()))
+    if isinstance(match, str):
+        return ((match, canonical_bytes(value_at(match))),)
+    return tuple((path, encode(value, subject=path)) for path, value in sorted(match.items()))

@@ -10,9 +10,9 @@ from turnout.driver.commands import (
     Command,
     EmitCommand,
     EventCommand,
-    Gate,
     InvokeCommand,
     ParallelCommand,
+    ReplaySession,
     SleepCommand,
     StepCommand,
     Streamed,
@@ -39,34 +39,36 @@ MOST_STREAMED: Final = 8 * 1024 * 1024
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class StepContext:
-    """What a step's body can know of its attempt; `cancelled` and `told` change as it runs."""
+    """The attempt that a step's body runs for, and what the body says as it runs."""
 
     run_id: str
     step: str
     attempt: int
     cancelled: bool = False
-    told: bytes | None = field(default=None)
+    """Whether its outcome is no longer wanted."""
+    progress: bytes | None = None
+    """What it last said through ctx.progress, as JSON."""
     streamed: list[Streamed] = field(default_factory=list)
-    room: int = MOST_CHUNKS
+    chunk_limit: int = MOST_CHUNKS
     """How many chunks it may stream."""
-    grown: int = 0
+    streamed_bytes: int = 0
     """Bytes of what it has streamed."""
 
 
 CURRENT: Final[ContextVar[StepContext | None]] = ContextVar("turnout_step", default=None)
-"""The attempt whose body runs here."""
+"""The attempt whose body runs in this context."""
 
 
 class Context:
     """The door from a task function to its run. All but `progress` and `stream` is awaited."""
 
-    __slots__ = ("_gate", "_payload", "_run", "_task")
+    __slots__ = ("_payload", "_run", "_session", "_task")
 
-    def __init__(self, task: Task, run: Run, payload: Any, gate: Gate) -> None:
+    def __init__(self, task: Task, run: Run, payload: Any, session: ReplaySession) -> None:
         self._task = task
         self._run = run
         self._payload = payload
-        self._gate = gate
+        self._session = session
 
     @property
     def run_id(self) -> str:
@@ -106,19 +108,19 @@ class Context:
     @property
     def idempotency_key(self) -> str:
         """In a step's body: `run/step`, the same for all its attempts; for outside effects."""
-        here = self._here("idempotency_key")
-        return f"{here.run_id}/{here.step}"
+        current = self._current_step("idempotency_key")
+        return f"{current.run_id}/{current.step}"
 
     @property
     def attempt(self) -> int:
         """In a step's body: which try this is; the first is 1."""
-        return self._here("attempt").attempt
+        return self._current_step("attempt").attempt
 
     @property
     def cancelled(self) -> bool:
         """In a step's body: whether its outcome is no longer wanted; False elsewhere."""
-        here = CURRENT.get()
-        return here is not None and here.cancelled
+        current = CURRENT.get()
+        return current is not None and current.cancelled
 
     @overload
     def step(
@@ -166,15 +168,15 @@ class Context:
                 f"ctx.step({id!r}, …): give it a function and its arguments, not its result"
             )
         bound = None if timeout is None else millis(timeout, field=f"step {id!r}: timeout")
-        return StepCommand(self._gate, id, function, args, kwargs, retries, bound)
+        return StepCommand(self._session, id, function, args, kwargs, retries, bound)
 
     def sleep(self, id: str, duration: Duration) -> SleepCommand:  # noqa: A002
         """Wait; the run parks and costs nothing meanwhile."""
-        return SleepCommand(self._gate, id, millis(duration, field=f"sleep {id!r}"), None)
+        return SleepCommand(self._session, id, millis(duration, field=f"sleep {id!r}"), None)
 
     def sleep_until(self, id: str, at: datetime | Millis) -> SleepCommand:  # noqa: A002
         """Wait until a moment: an aware datetime, or milliseconds since the epoch."""
-        return SleepCommand(self._gate, id, None, moment(at, field=f"sleep_until {id!r}"))
+        return SleepCommand(self._session, id, None, moment(at, field=f"sleep_until {id!r}"))
 
     def wait_for_event(
         self,
@@ -195,8 +197,8 @@ class Context:
         for path in (match,) if isinstance(match, str) else (match or ()):
             check_path(path, field=f"wait for {name!r}: match")
         bound = millis(timeout, field=f"wait for {name!r}: timeout")
-        given = name if id is None else id
-        return EventCommand(self._gate, given, name, match, bound, whole=whole)
+        step_id = name if id is None else id
+        return EventCommand(self._session, step_id, name, match, bound, whole=whole)
 
     def invoke(
         self,
@@ -212,8 +214,8 @@ class Context:
         """
         name = task.id if isinstance(task, Task) else task
         bound = None if timeout is None else millis(timeout, field=f"invoke {name!r}: timeout")
-        given = {} if payload is None else payload
-        return InvokeCommand(self._gate, name if id is None else id, name, given, bound)
+        payload = {} if payload is None else payload
+        return InvokeCommand(self._session, name if id is None else id, name, payload, bound)
 
     def emit(
         self,
@@ -229,9 +231,9 @@ class Context:
         at: a delayed start of the tasks that it starts.
         """
         check_event_name(name)
-        given = {} if payload is None else payload
+        payload = {} if payload is None else payload
         due = None if at is None else moment(at, field=f"emit {name!r}: at")
-        return EmitCommand(self._gate, name if id is None else id, name, given, key, due)
+        return EmitCommand(self._session, name if id is None else id, name, payload, key, due)
 
     def parallel(self, *branches: Any, return_exceptions: bool = False) -> ParallelCommand:
         """Run branches side by side and give their results in order.
@@ -246,18 +248,18 @@ class Context:
                     f"ctx.parallel: branch {number} is of type {type(branch).__name__}; give it"
                     " commands of ctx, coroutines, or functions without arguments"
                 )
-        return ParallelCommand(self._gate, branches, return_exceptions=return_exceptions)
+        return ParallelCommand(self._session, branches, return_exceptions=return_exceptions)
 
-    def progress(self, told: Any) -> None:
+    def progress(self, value: Any) -> None:
         """Say how far the run is, in JSON; the last word shows in its status."""
-        raw = encode(told, what="progress")
+        raw = encode(value, subject="progress")
         if len(raw) > LARGEST_PROGRESS:
             raise InvalidDefinition(f"progress is at most {LARGEST_PROGRESS:,} bytes of JSON")
-        here = CURRENT.get()
-        if here is not None:
-            here.told = raw
-        elif self._gate.open:
-            self._gate.told = raw
+        current = CURRENT.get()
+        if current is not None:
+            current.progress = raw
+        elif self._session.open:
+            self._session.progress = raw
 
     def stream(self, name: str, chunk: Any) -> None:
         """Append a chunk, in JSON, to one of the run's streams; they are read as they are recorded.
@@ -267,30 +269,30 @@ class Context:
         are recorded with the next commit: while a body runs about once a second, and as it ends.
         """
         check_stream_name(name)
-        raw = encode(chunk, what=f"a chunk of stream {name!r}")
+        raw = encode(chunk, subject=f"a chunk of stream {name!r}")
         if len(raw) > LARGEST_CHUNK:
             raise TooLarge(
                 f"a chunk of stream {name!r} has {len(raw):,} bytes of JSON; at most"
                 f" {LARGEST_CHUNK:,} are streamed at once: split it"
             )
-        here, gate = CURRENT.get(), self._gate
-        if here is not None:
-            _append(here, here.room, Streamed("", name, raw))
-        elif gate.open:
-            _append(gate, MOST_CHUNKS, Streamed(gate.branch, name, raw))
+        current, session = CURRENT.get(), self._session
+        if current is not None:
+            _append(current, current.chunk_limit, Streamed("", name, raw))
+        elif session.open:
+            _append(session, MOST_CHUNKS, Streamed(session.branch, name, raw))
 
-    def _here(self, name: str) -> StepContext:
-        here = CURRENT.get()
-        if here is None:
+    def _current_step(self, name: str) -> StepContext:
+        current = CURRENT.get()
+        if current is None:
             raise ReplayError(f"ctx.{name} is known only inside a step's body")
-        return here
+        return current
 
 
-def _append(to: StepContext | Gate, room: int, one: Streamed) -> None:
-    if len(to.streamed) >= room or to.grown + len(one.value) > MOST_STREAMED:
+def _append(to: StepContext | ReplaySession, chunk_limit: int, chunk: Streamed) -> None:
+    if len(to.streamed) >= chunk_limit or to.streamed_bytes + len(chunk.value) > MOST_STREAMED:
         raise TooLarge(
-            f"stream {one.name!r} is full: a run has at most {MOST_CHUNKS:,} chunks, and one"
+            f"stream {chunk.name!r} is full: a run has at most {MOST_CHUNKS:,} chunks, and one"
             f" attempt of a step, or the function itself, {MOST_STREAMED:,} bytes of them"
         )
-    to.grown += len(one.value)
-    to.streamed.append(one)
+    to.streamed_bytes += len(chunk.value)
+    to.streamed.append(chunk)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from turnout.driver.commands import StepCommand, Streamed
-from turnout.driver.effects import Asked
+from turnout.driver.effects import NewStep
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
@@ -23,7 +23,7 @@ class Ready:
 class Decision:
     """What a replay found: what to record, what to run, what to wait for, or the end."""
 
-    asked: list[Asked] = field(default_factory=list)
+    new_steps: list[NewStep] = field(default_factory=list)
     """Commands that the journal does not have yet."""
     steps: list[Step] = field(default_factory=list)
     """Recorded steps that this replay settled, because their time had come."""
@@ -39,16 +39,18 @@ class Decision:
     state: RunStatus = RunStatus.RUNNING
     result: bytes | None = None
     error: Failure | None = None
-    told: bytes | None = None
+    progress: bytes | None = None
     """What the function last said through ctx.progress."""
     streamed: list[Streamed] = field(default_factory=list)
     """All that the function streamed in this replay, old and new."""
-    done: int = 0
+    completed: int = 0
+    """How many steps are completed."""
     current: list[str] = field(default_factory=list)
+    """Steps that are neither completed nor failed."""
     unasked: tuple[str, ...] = ()
     """Recorded steps that the function no longer asks for."""
-    held: bool = False
-    """Whether the end has come but is left to the vendor run to bring about, which is woken."""
+    end_deferred: bool = False
+    """Whether the function has ended, and its vendor run is woken to end the run."""
 
     @property
     def parked(self) -> bool:
@@ -61,9 +63,9 @@ def claimed(decision: Decision, step_id: str) -> Decision:
     reasons = decision.reasons
     return replace(
         decision,
-        asked=[],
+        new_steps=[],
         steps=[],
         attempts=[],
-        ready=[each for each in decision.ready if each.command.id != step_id],
+        ready=[ready for ready in decision.ready if ready.command.id != step_id],
         reasons=reasons if ParkReason.STEP in reasons else (*reasons, ParkReason.STEP),
     )

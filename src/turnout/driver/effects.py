@@ -33,13 +33,13 @@ from turnout.model.tasks import FAILURE_HOOK, App, Task
 from turnout.model.time import LONGEST, Millis
 from turnout.model.transitions import failure
 
-Place = Callable[[Task, StoredEvent, Run], Choice]
+Placement = Callable[[Task, StoredEvent, Run], Choice]
 """Which provider gets a run that another run starts, and which one its shadow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A command as it is first recorded, with the wait and the emission that come with it."""
+class NewStep:
+    """A step as it is first recorded, with the wait and the emission that come with it."""
 
     step: Step
     wait: Wait | None = None
@@ -49,7 +49,7 @@ class Asked:
 class Effects(Protocol):
     """What commands do when they are first asked for, and when their time has come. Pure."""
 
-    def ask(self, run: Run, command: Command[Any], position: str, now: Millis) -> Asked:
+    def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
         """Record a new command; it may be settled at once. InvalidDefinition fails the run."""
         ...
 
@@ -63,7 +63,7 @@ class Effects(Protocol):
 
 
 def same_provider(task: Task, event: StoredEvent, parent: Run) -> Choice:
-    """Place a run where the run is that starts it."""
+    """Place a run at the provider of the run that starts it."""
     del task, event
     return Choice(provider=parent.provider, shadow=parent.shadow)
 
@@ -71,11 +71,11 @@ def same_provider(task: Task, event: StoredEvent, parent: Run) -> Choice:
 class LiveEffects:
     """The effects of a primary run: children start, events go out, hooks follow failures."""
 
-    def __init__(self, app: App, place: Place = same_provider) -> None:
+    def __init__(self, app: App, place: Placement = same_provider) -> None:
         self._app = app
         self._place = place
 
-    def ask(self, run: Run, command: Command[Any], position: str, now: Millis) -> Asked:
+    def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
         """Record a new command."""
         assert command.kind is not None
         step = Step(
@@ -83,12 +83,12 @@ class LiveEffects:
         )
         match command:
             case SleepCommand():
-                return Asked(step=_sleep(step, command, now))
+                return NewStep(step=_sleep(step, command, now))
             case EventCommand():
                 return _wait(run, step, command, now)
             case InvokeCommand() | EmitCommand():
                 return self._started(run, step, command, now)
-        return Asked(step=step)
+        return NewStep(step=step)
 
     def due(self, run: Run, step: Step, now: Millis) -> Step:
         """Settle what was waited for: a sleep is over, an event never came, a child is late."""
@@ -103,7 +103,7 @@ class LiveEffects:
         if run.state not in {RunStatus.FAILED, RunStatus.TIMED_OUT}:
             return None
         # A run of a task that this code no longer has still ends, without a hook.
-        task = next((each for each in self._app.tasks if each.id == run.task), None)
+        task = next((task for task in self._app.tasks if task.id == run.task), None)
         if task is None or task.on_failure is None:
             return None
         hook = self._app.task(task.id + FAILURE_HOOK)
@@ -124,7 +124,7 @@ class LiveEffects:
 
     def _started(
         self, run: Run, step: Step, command: InvokeCommand | EmitCommand, now: Millis
-    ) -> Asked:
+    ) -> NewStep:
         try:
             if isinstance(command, InvokeCommand):
                 return self._invoked(run, step, command, now)
@@ -132,13 +132,13 @@ class LiveEffects:
         except TurnoutError as error:
             # A payload that does not fit, or a task that is not there: recorded, so that the
             # function sees the same failure at every replay and can catch it.
-            return Asked(step=settled(step, now, error=failure(error)))
+            return NewStep(step=settled(step, now, error=failure(error)))
 
-    def _invoked(self, run: Run, step: Step, command: InvokeCommand, now: Millis) -> Asked:
+    def _invoked(self, run: Run, step: Step, command: InvokeCommand, now: Millis) -> NewStep:
         task = self._app.task(command.task)
-        raw = encode(command.payload, what=f"the payload for {task.id!r}")
-        told = orjson.loads(raw)
-        task.read_payload(told)
+        raw = encode(command.payload, subject=f"the payload for {task.id!r}")
+        payload = orjson.loads(raw)
+        task.read_payload(payload)
         event = _event(run, step.step, "turnout/invoked", raw, now, None)
         choice = self._place(task, event, run)
         child = new_run(
@@ -148,23 +148,23 @@ class LiveEffects:
             run_id=_drawn(run, step.step, task.id, now),
             provider=choice.provider,
             shadow=choice.shadow,
-            payload=told,
+            payload=payload,
             parent=(run.run_id, step.step),
         )
         due_at = None if command.timeout is None else now + command.timeout
-        return Asked(
+        return NewStep(
             step=step._replace(child=child.run.run_id, due_at=due_at),
             emission=Emission(event=event, runs=(child,)),
         )
 
-    def _emitted(self, run: Run, step: Step, command: EmitCommand, now: Millis) -> Asked:
-        raw = encode(command.payload, what=f"the payload of {command.event!r}")
-        told = orjson.loads(raw)
-        tasks = self._app.subscribed(command.event, told)
+    def _emitted(self, run: Run, step: Step, command: EmitCommand, now: Millis) -> NewStep:
+        raw = encode(command.payload, subject=f"the payload of {command.event!r}")
+        payload = orjson.loads(raw)
+        tasks = self._app.subscribed(command.event, payload)
         for task in tasks:
-            task.read_payload(told)
+            task.read_payload(payload)
         event = _event(run, step.step, command.event, raw, now, command.key)
-        return Asked(
+        return NewStep(
             step=settled(step, now, output=canonical_bytes(event.event_id)),
             emission=self._emission(event, tasks, run, key=command.key, due_at=command.at),
         )
@@ -178,8 +178,8 @@ class LiveEffects:
         key: str | None,
         due_at: Millis | None = None,
     ) -> Emission:
-        told = orjson.loads(event.payload)
-        runs = tuple(self._run(event, task, run, told, key, due_at) for task in tasks)
+        payload = orjson.loads(event.payload)
+        runs = tuple(self._run(event, task, run, payload, key, due_at) for task in tasks)
         return Emission(event=event, runs=runs)
 
     def _run(
@@ -187,7 +187,7 @@ class LiveEffects:
         event: StoredEvent,
         task: Task,
         run: Run,
-        told: Any,
+        payload: Any,
         key: str | None,
         due_at: Millis | None,
     ) -> NewRun:
@@ -199,7 +199,7 @@ class LiveEffects:
             run_id=_drawn(run, event.event_id, task.id, event.emitted_at),
             provider=choice.provider,
             shadow=choice.shadow,
-            payload=told,
+            payload=payload,
             due_at=due_at,
             key=key,
         )
@@ -222,24 +222,20 @@ def _sleep(step: Step, command: SleepCommand, now: Millis) -> Step:
     return settled(asleep, now) if due_at <= now else asleep
 
 
-def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> Asked:
-    told: list[Any] = []
-
-    def own(path: str) -> Any:
-        if not told:
-            told.append(orjson.loads(run.payload))
-        return at_path(path, told[0])
+def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> NewStep:
+    def own_value(path: str) -> Any:
+        return at_path(path, orjson.loads(run.payload))
 
     wait = Wait(
         run_id=run.run_id,
         step=step.step,
         event=command.event,
-        match=match_of(command, own),
+        match=match_of(command, own_value),
         whole=command.whole,
     )
     if command.timeout == 0:
-        return Asked(step=settled(step._replace(due_at=now), now))
-    return Asked(step=step._replace(due_at=now + command.timeout), wait=wait)
+        return NewStep(step=settled(step._replace(due_at=now), now))
+    return NewStep(step=step._replace(due_at=now + command.timeout), wait=wait)
 
 
 def _event(
@@ -255,9 +251,9 @@ def _event(
     )
 
 
-def _drawn(run: Run, step: str, what: str, now: Millis) -> str:
+def _drawn(run: Run, step: str, kind: str, now: Millis) -> str:
     """An id that is new in the world, and the same each time this is asked."""
-    seed = f"{run.run_id}\0{step}\0{what}".encode()
+    seed = f"{run.run_id}\0{step}\0{kind}".encode()
     return new_run_id(now, draw=hashlib.sha256(seed).digest())
 
 

@@ -10,11 +10,11 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Literal
 
-from turnout.driver.attempts import counted, lose_attempt
-from turnout.driver.commands import Command, Gate, ParallelCommand, StepCommand
+from turnout.driver.commands import Command, ParallelCommand, ReplaySession, StepCommand
 from turnout.driver.context import Context
 from turnout.driver.decision import Decision, Ready
 from turnout.driver.effects import Effects
+from turnout.driver.retries import counted, lose_attempt
 from turnout.driver.values import decode, encode, output_adapter
 from turnout.errors import (
     DuplicateStep,
@@ -33,10 +33,10 @@ from turnout.model.transitions import failure
 MOST_STEPS: Final = 10_000
 """Steps of one run; a function that asks for more is taken to be endless."""
 
-_DONE: Final = "done"
+_RETURNED: Final = "returned"
 _RAISED: Final = "raised"
 _BLOCKED: Final = "blocked"
-_Walked = tuple[Literal["done", "raised", "blocked"], Any]
+_Walked = tuple[Literal["returned", "raised", "blocked"], Any]
 _WAITS: Final = {
     StepKind.SLEEP: ParkReason.SLEEP,
     StepKind.EVENT: ParkReason.EVENT,
@@ -72,16 +72,16 @@ class _Replay:
 
     __slots__ = (
         "_decision_reasons",
+        "asked_ids",
         "attempts",
         "cut",
         "decision",
         "effects",
-        "gate",
         "journal",
         "live",
         "now",
         "retries",
-        "seen",
+        "session",
         "steps",
         "task",
     )
@@ -94,9 +94,9 @@ class _Replay:
         self.now = now
         self.effects = effects
         self.retries = task.policies.retries
-        self.gate = Gate()
+        self.session = ReplaySession()
         self.live: list[Any] = []
-        self.seen: set[str] = set()
+        self.asked_ids: set[str] = set()
         self.cut = False
         """Whether an await of the function was cancelled: by its own timeout, or by our stop."""
         self.decision = Decision()
@@ -106,7 +106,7 @@ class _Replay:
         try:
             outcome, value = yield from self._walk(self._function(), "")
             self._check_stop()
-            if outcome is _DONE:
+            if outcome is _RETURNED:
                 self._check_awaited()
         except asyncio.CancelledError:
             raise
@@ -118,64 +118,65 @@ class _Replay:
 
     def _function(self) -> Any:
         run = self.journal.run
-        payload = self.task.read_payload(decode(run.payload, None, what="the payload"))
-        made = self.task.function(Context(self.task, run, payload, self.gate), payload)
-        return _coroutine(made)
+        payload = self.task.read_payload(decode(run.payload, None, subject="the payload"))
+        return _coroutine(
+            self.task.function(Context(self.task, run, payload, self.session), payload)
+        )
 
     def _walk(self, coroutine: Any, prefix: str) -> Generator[Any, Any, _Walked]:
         self.live.append(coroutine)
         index, value, error = 0, None, None
         while True:
-            self.gate.branch = prefix
+            self.session.branch = prefix
             try:
-                asked = coroutine.send(value) if error is None else coroutine.throw(error)
+                awaited = coroutine.send(value) if error is None else coroutine.throw(error)
             except StopIteration as stop:
                 self.live.remove(coroutine)
-                return _DONE, stop.value
+                return _RETURNED, stop.value
             except KeyboardInterrupt:
                 raise
             except BaseException as raised:  # noqa: BLE001 - whatever it raises fails the run
                 self.live.remove(coroutine)
                 return _RAISED, raised
             value = error = None
-            if isinstance(asked, ParallelCommand):
-                outcome, found = yield from self._branches(asked, prefix, index)
-            elif isinstance(asked, Command):
-                outcome, found = self._resolve(asked, prefix, index)
+            if isinstance(awaited, ParallelCommand):
+                outcome, result = yield from self._branches(awaited, prefix, index)
+            elif isinstance(awaited, Command):
+                outcome, result = self._resolve(awaited, prefix, index)
             else:
-                value, error = yield from self._foreign(asked)
+                value, error = yield from self._foreign(awaited)
                 continue
             if outcome is _BLOCKED:
                 return _BLOCKED, None
             if outcome is _RAISED:
-                error = found
+                error = result
             else:
-                value = found
+                value = result
             index += 1
 
     def _branches(
-        self, asked: ParallelCommand, prefix: str, place: int
+        self, command: ParallelCommand, prefix: str, place: int
     ) -> Generator[Any, Any, _Walked]:
-        self._check_own(asked)
+        self._check_own(command)
         walked: list[_Walked] = []
-        for number, branch in enumerate(asked.branches):
+        for number, branch in enumerate(command.branches):
             inner = f"{prefix}{_number(place)}.{_number(number)}."
             walked.append((yield from self._walk(_branch(branch), inner)))
         if any(outcome is _BLOCKED for outcome, _ in walked):
             return _BLOCKED, None
-        if not asked.return_exceptions:
+        if not command.return_exceptions:
             for outcome, value in walked:
                 if outcome is _RAISED:
                     return _RAISED, value
-        return _DONE, [value for _, value in walked]
+        return _RETURNED, [value for _, value in walked]
 
     def _foreign(self, awaited: Any) -> Generator[Any, Any, tuple[Any, BaseException | None]]:
         if not self.task.open_mode:
             if hasattr(awaited, "cancel"):
                 awaited.cancel()
             raise ForeignAwait(
-                f"task {self.task.id!r} awaits {_told(awaited)}, which is not ctx's: put it into"
-                " a step, and use ctx.sleep and ctx.parallel in place of asyncio's"
+                f"task {self.task.id!r} awaits {_described(awaited)}, which is not ctx's: put it"
+                " into a step, and use ctx.sleep and ctx.parallel in place of asyncio's"
             )
         try:
             return (yield awaited), None
@@ -191,24 +192,24 @@ class _Replay:
         if self.cut and _stopping():
             raise asyncio.CancelledError
 
-    def _check_own(self, asked: Command[Any]) -> None:
+    def _check_own(self, command: Command[Any]) -> None:
         self._check_stop()
-        if asked.gate is not self.gate:
-            raise ReplayError(f"{asked} belongs to another run's ctx")
+        if command.session is not self.session:
+            raise ReplayError(f"{command} belongs to another run's ctx")
 
     def _resolve(self, command: Command[Any], prefix: str, place: int) -> _Walked:
         self._check_own(command)
         name = command.id
-        if name in self.seen:
+        if name in self.asked_ids:
             raise DuplicateStep(
                 f"step id {name!r} is used twice in task {self.task.id!r};"
                 " give each step an id of its own"
             )
-        index = len(self.seen)
-        self.seen.add(name)
+        index = len(self.asked_ids)
+        self.asked_ids.add(name)
         step = self.steps.get(name)
         if step is None:
-            step = self._ask(command, prefix + _number(place), index)
+            step = self._record(command, prefix + _number(place), index)
         elif step.kind is not command.kind:
             raise StepChanged(
                 f"step {name!r} of task {self.task.id!r} is recorded as {step.kind} and asked for"
@@ -217,19 +218,19 @@ class _Replay:
         if step.state is StepState.OPEN:
             step = self._open(command, step, index)
         if step.state is StepState.COMPLETED:
-            self.decision.done += 1
-            return _DONE, self._output(command, step)
+            self.decision.completed += 1
+            return _RETURNED, self._output(command, step)
         if step.state is StepState.FAILED:
             return _RAISED, self._failure(step)
         self.decision.current.append(name)
         return _BLOCKED, None
 
-    def _ask(self, command: Command[Any], position: str, index: int) -> Step:
+    def _record(self, command: Command[Any], position: str, index: int) -> Step:
         if index >= MOST_STEPS:
             raise ReplayError(f"task {self.task.id!r} asks for more than {MOST_STEPS:,} steps")
-        asked = self.effects.ask(self.journal.run, command, position, self.now)
-        self.decision.asked.append(asked)
-        return asked.step
+        new = self.effects.record(self.journal.run, command, position, self.now)
+        self.decision.new_steps.append(new)
+        return new.step
 
     def _open(self, command: Command[Any], step: Step, index: int) -> Step:
         """Look at a step that is not settled: is it time, may it start, or does it wait."""
@@ -244,69 +245,69 @@ class _Replay:
 
     def _attempt(self, command: StepCommand[Any], step: Step, index: int) -> Step:
         decision, now = self.decision, self.now
-        tried = self.attempts.get(step.step, ())
-        last = tried[-1] if tried else None
+        attempts = self.attempts.get(step.step, ())
+        last = attempts[-1] if attempts else None
         if last is not None and last.state is AttemptState.CLAIMED and last.lease_until <= now:
             retries = command.retries or self.retries
-            last, step = lose_attempt(self.journal.run.run_id, step, tried, retries, now)
+            last, step = lose_attempt(self.journal.run.run_id, step, attempts, retries, now)
             decision.attempts.append(last)
             if step.state is not StepState.OPEN:
                 decision.steps.append(step)
                 return step
         decision.commands[step.step] = (command, index)
         if last is None or last.state is AttemptState.INTERRUPTED:
-            decision.ready.append(Ready(command=command, attempt=len(tried) + 1, index=index))
+            decision.ready.append(Ready(command=command, attempt=len(attempts) + 1, index=index))
         elif last.state is AttemptState.CLAIMED:
             # No alarm: its worker commits, or the pump sees the lease run out; both wake the run.
             self._wait(ParkReason.STEP, None)
         elif last.retry_at is not None and last.retry_at > now:
             self._wait(ParkReason.BACKOFF, last.retry_at)
         else:
-            decision.ready.append(Ready(command=command, attempt=len(tried) + 1, index=index))
+            decision.ready.append(Ready(command=command, attempt=len(attempts) + 1, index=index))
         return step
 
     def _lose_unasked(self) -> None:
         """Settle lost attempts of steps that are no longer asked for: nobody else would."""
         for name in self.decision.unasked:
-            step, tried = self.steps[name], self._tried(name)
-            claimed = step.state is StepState.OPEN and tried[-1:]
-            if claimed and tried[-1].state is AttemptState.CLAIMED:
-                if tried[-1].lease_until > self.now:
+            step, attempts = self.steps[name], self._attempts_of(name)
+            claimed = step.state is StepState.OPEN and attempts[-1:]
+            if claimed and attempts[-1].state is AttemptState.CLAIMED:
+                if attempts[-1].lease_until > self.now:
                     continue
                 run_id = self.journal.run.run_id
-                lost, step = lose_attempt(run_id, step, tried, self.retries, self.now)
+                lost, step = lose_attempt(run_id, step, attempts, self.retries, self.now)
                 self.decision.attempts.append(lost)
                 self.decision.steps.append(step)
 
     def _wait(self, reason: ParkReason, until: Millis | None) -> None:
         self._decision_reasons[reason] = None
-        known = self.decision.until
-        if until is not None and (known is None or until < known):
+        until_so_far = self.decision.until
+        if until is not None and (until_so_far is None or until < until_so_far):
             self.decision.until = until
 
     def _output(self, command: Command[Any], step: Step) -> Any:
         if step.output is None:
             return None
         adapter = output_adapter(command.function) if isinstance(command, StepCommand) else None
-        return decode(step.output, adapter, what=f"the output of step {step.step!r}")
+        return decode(step.output, adapter, subject=f"the output of step {step.step!r}")
 
     def _failure(self, step: Step) -> StepFailed:
         error = step.error or Failure(name="Unknown", message="")
-        tried = counted(self._tried(step.step))
-        return StepFailed(step.step, error.name, error.message, attempts=tried or 1)
+        attempts = counted(self._attempts_of(step.step))
+        return StepFailed(step.step, error.name, error.message, attempts=attempts or 1)
 
-    def _tried(self, step_id: str) -> tuple[Attempt, ...]:
+    def _attempts_of(self, step_id: str) -> tuple[Attempt, ...]:
         return self.attempts.get(step_id, ())
 
     def _check_awaited(self) -> None:
-        for command in self.gate.made.values():
+        for command in self.session.unawaited.values():
             raise ReplayError(
                 f"task {self.task.id!r} made {command} and never awaited it; write await"
             )
 
     def _close(self) -> None:
         """Close what is suspended, innermost first; its `finally` blocks run, ctx is refused."""
-        self.gate.open = False
+        self.session.open = False
         for coroutine in reversed(self.live):
             try:
                 coroutine.close()
@@ -318,24 +319,24 @@ class _Replay:
 
     def _conclude(self, outcome: str, value: Any) -> None:
         decision = self.decision
-        decision.told = self.gate.told
-        decision.streamed = self.gate.streamed
-        if not self.seen.issuperset(self.steps):
-            decision.unasked = tuple(name for name in self.steps if name not in self.seen)
+        decision.progress = self.session.progress
+        decision.streamed = self.session.streamed
+        if not self.asked_ids.issuperset(self.steps):
+            decision.unasked = tuple(name for name in self.steps if name not in self.asked_ids)
             self._lose_unasked()
         if outcome is _BLOCKED:
             decision.reasons = tuple(self._decision_reasons)
             return
-        if outcome is _DONE:
+        if outcome is _RETURNED:
             try:
-                decision.result = encode(value, what=f"the result of task {self.task.id!r}")
+                decision.result = encode(value, subject=f"the result of task {self.task.id!r}")
                 decision.state = RunStatus.COMPLETED
             except TurnoutError as error:
                 outcome, value = _RAISED, error
         if outcome is _RAISED:
             decision.state = RunStatus.FAILED
             decision.error = failure(value)
-        decision.asked = [each for each in decision.asked if each.step.state.settled]
+        decision.new_steps = [new for new in decision.new_steps if new.step.state.settled]
         decision.ready, decision.commands, decision.current = [], {}, []
         decision.until = None
 
@@ -360,13 +361,13 @@ async def _called(branch: Callable[[], Awaitable[Any]]) -> Any:
     return await branch()
 
 
-def _coroutine(made: Any) -> Any:
-    return made if hasattr(made, "send") else _awaited(made)
+def _coroutine(awaitable: Any) -> Any:
+    return awaitable if hasattr(awaitable, "send") else _awaited(awaitable)
 
 
-async def _awaited(made: Awaitable[Any]) -> Any:
-    return await made
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
-def _told(awaited: Any) -> str:
+def _described(awaited: Any) -> str:
     return "a bare yield, such as asyncio.sleep(0)" if awaited is None else f"{awaited!r:.200}"

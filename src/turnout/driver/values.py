@@ -16,10 +16,10 @@ LARGEST_VALUE: Final = 4 * 1024 * 1024
 """Bytes of a step's output, a run's result or a payload."""
 
 Adapter = TypeAdapter[Any]
-_NONE: Final[Mapping[str, Any]] = {}
+_NO_ANNOTATIONS: Final[Mapping[str, Any]] = {}
 
 
-def encode(value: Any, *, what: str) -> bytes:
+def encode(value: Any, *, subject: str) -> bytes:
     """Write a value as canonical JSON; models and dataclasses are written as objects.
 
     InvalidJson names the place of what is no JSON; TooLarge the size, and what to do instead.
@@ -27,16 +27,16 @@ def encode(value: Any, *, what: str) -> bytes:
     try:
         raw = canonical_bytes(value)
     except InvalidJson:
-        raw = _encode_models(value, what)
+        raw = _encode_models(value, subject)
     if len(raw) > LARGEST_VALUE:
         raise TooLarge(
-            f"{what} has {len(raw):,} bytes; at most {LARGEST_VALUE:,} are kept:"
+            f"{subject} has {len(raw):,} bytes; at most {LARGEST_VALUE:,} are kept:"
             " store it elsewhere and return a reference"
         )
     return raw
 
 
-def decode(raw: bytes | None, adapter: Adapter | None, *, what: str) -> Any:
+def decode(raw: bytes | None, adapter: Adapter | None, *, subject: str) -> Any:
     """Read a recorded value; StepChanged when it no longer fits the model."""
     if raw is None:
         return None
@@ -45,7 +45,7 @@ def decode(raw: bytes | None, adapter: Adapter | None, *, what: str) -> Any:
     try:
         return adapter.validate_json(raw, by_alias=True, by_name=True)
     except ValidationError as error:
-        raise StepChanged(f"{what} as recorded does not fit the code: {faults(error)}") from None
+        raise StepChanged(f"{subject} as recorded does not fit the code: {faults(error)}") from None
 
 
 def faults(error: ValidationError) -> str:
@@ -60,13 +60,13 @@ def output_adapter(function: Callable[..., Any]) -> Adapter | None:
     """What reads a function's recorded output: its return annotation, if that has a model in it."""
     while isinstance(function, functools.partial):
         function = function.func
-    found = getattr(function, "__annotations__", _NONE).get("return")
-    if found is None:
+    annotation = getattr(function, "__annotations__", _NO_ANNOTATIONS).get("return")
+    if annotation is None:
         return None
-    if isinstance(found, str):
-        found = _resolved(function)
+    if isinstance(annotation, str):
+        annotation = _resolved(function)
     try:
-        return _adapter(found)
+        return _adapter(annotation)
     except TypeError:  # an annotation that cannot be hashed is no model
         return None
 
@@ -89,15 +89,15 @@ def _has_model(annotation: Any) -> bool:
         return issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
     origin = typing.get_origin(annotation)
     return (isinstance(origin, type) and _has_model(origin)) or any(
-        _has_model(each) for each in typing.get_args(annotation)
+        _has_model(argument) for argument in typing.get_args(annotation)
     )
 
 
-def _encode_models(value: Any, what: str) -> bytes:
+def _encode_models(value: Any, subject: str) -> bytes:
     try:
         return canonical_bytes(_plain(value, 0))
     except InvalidJson as error:
-        raise InvalidJson(f"{what}: {error}") from None
+        raise InvalidJson(f"{subject}: {error}") from None
 
 
 def _plain(value: Any, depth: int) -> Any:

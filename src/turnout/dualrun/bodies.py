@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from turnout.driver.attempts import BodyOutcome
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import StepContext
+from turnout.driver.retries import BodyOutcome
 from turnout.dualrun.recordings import Recordings
 from turnout.errors import RetryAfter
 from turnout.model.runs import Attempt, Failure, Journal, Step
@@ -85,9 +85,9 @@ def _mocked(task: Task, asked: StepCommand[Any]) -> StepCommand[Any]:
 
 def _with(asked: StepCommand[Any], function: Callable[..., Any]) -> StepCommand[Any]:
     made: StepCommand[Any] = StepCommand(
-        asked.gate, asked.id, function, asked.args, asked.kwargs, asked.retries, asked.timeout
+        asked.session, asked.id, function, asked.args, asked.kwargs, asked.retries, asked.timeout
     )
-    asked.gate.made.clear()
+    asked.session.unawaited.clear()
     return made
 
 

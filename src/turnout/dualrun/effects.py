@@ -6,7 +6,7 @@ Sleeps are cut to a bound; waits, children and emissions end as the primary's di
 from typing import Any
 
 from turnout.driver.commands import Command, SleepCommand
-from turnout.driver.effects import Asked, settled
+from turnout.driver.effects import NewStep, settled
 from turnout.dualrun.recordings import Recordings
 from turnout.model.ids import check_step_id
 from turnout.model.runs import Failure, Run, Step
@@ -23,17 +23,17 @@ class ShadowEffects:
         self._recordings = recordings
         self._longest = longest
 
-    def ask(self, run: Run, command: Command[Any], position: str, now: Millis) -> Asked:
+    def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
         """Record a new command, with the time at which its recorded outcome is due."""
         assert command.kind is not None
         step = Step(
             step=check_step_id(command.id), kind=command.kind, position=position, asked_at=now
         )
         if command.kind is StepKind.STEP:
-            return Asked(step=step)
+            return NewStep(step=step)
         step = step._replace(due_at=self._due_at(run, command, now))
         at_once = step.due_at is not None and step.due_at <= now
-        return Asked(step=self.due(run, step, now) if at_once else step)
+        return NewStep(step=self.due(run, step, now) if at_once else step)
 
     def due(self, run: Run, step: Step, now: Millis) -> Step:
         """Settle a wait as the primary's was settled."""

@@ -28,9 +28,9 @@ class DualWorker:
         side = await self._side(call.run_id) if isinstance(call, RunCall) else self._primary
         return await side.answer(call)
 
-    async def run_on(self, call: Advance | Execute, *, known: Run | None = None) -> Next:
+    async def run_on(self, call: Advance | Execute, *, delivered: Run | None = None) -> Next:
         """Run on, on the run's side."""
-        return await (await self._side(call.run_id)).run_on(call, known=known)
+        return await (await self._side(call.run_id)).run_on(call, delivered=delivered)
 
     async def _side(self, run_id: str) -> SideWorker:
         if not is_shadow(run_id):

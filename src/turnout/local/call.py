@@ -89,7 +89,7 @@ class RunCalls:
         while True:
             with contextlib.suppress(Unavailable):
                 known, self._known = self._known, None
-                return await self._runs_on.run_on(call, known=known)
+                return await self._runs_on.run_on(call, delivered=known)
             await self._clock.sleep(PAUSE)
 
     async def _advance(self) -> Next:

@@ -31,7 +31,18 @@ Moment = Annotated[Millis, Field(ge=0, le=LARGEST_MOMENT)]
 class Message(BaseModel):
     """A value on the wire: frozen, no field beyond the schema's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+def _on_the_wire(name: str, default: Any = ...) -> Any:
+    """A field that has another name in messages than in Python."""
+    return Field(default, validation_alias=name, serialization_alias=name)
 
 
 class Start(Message):
@@ -66,14 +77,16 @@ class Result(Message):
 
 
 class Progress(Message):
-    """How far a run is: steps done, and the ones at work."""
+    """How far a run is."""
 
-    done: int
+    completed: int = _on_the_wire("done")
+    """How many steps are completed."""
     current: list[str]
-    told: Any = None
-    """What the task last said of itself through ctx.progress."""
+    """The steps that are at work or waited for."""
+    progress: Any = _on_the_wire("told", None)
+    """What the task last said through ctx.progress."""
     chunks: int = 0
-    """How many chunks the run has streamed through ctx.stream, as far as vendors are told them."""
+    """How many chunks the run has streamed through ctx.stream; 0 where vendors get ids only."""
 
 
 class Next(Message):
@@ -139,16 +152,15 @@ class StreamedChunk(Message):
 
 
 class Followed(Message):
-    """The answer to follow: the chunks after those that were passed on, as many as fit.
-
-    seq: the run's, as it was looked at. recorded: all chunks there are; more than was told: follow
-    again. told: what the task last said of itself.
-    """
+    """The answer to follow: the chunks after those that were passed on, as many as fit."""
 
     seq: int
+    """The run's, as it was read."""
     recorded: int
+    """How many chunks there are; if that is more than were passed on, follow again."""
     chunks: list[StreamedChunk] = Field(default_factory=list)
-    told: Any = None
+    progress: Any = _on_the_wire("told", None)
+    """What the task last said through ctx.progress."""
 
 
 class Ticked(Message):

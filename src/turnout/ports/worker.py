@@ -24,11 +24,11 @@ class Worker(Protocol):
 class RunsOn(Protocol):
     """A worker that a caller in its own process can leave several attempts to at once."""
 
-    async def run_on(self, call: Advance | Execute, *, known: Run | None = None) -> Next:
+    async def run_on(self, call: Advance | Execute, *, delivered: Run | None = None) -> Next:
         """Advance or execute, and then execute what comes next while that is one attempt alone.
 
         It does what the caller would ask for in several calls, in fewer commits.
-        known: the run as it came with its delivery, which saves a read if it is unchanged.
+        delivered: the run as it came with its delivery, which saves a read if it is unchanged.
         The Next is what is left to do.
         """
         ...

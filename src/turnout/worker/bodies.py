@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
-from turnout.driver.attempts import TIMED_OUT, BodyOutcome, check_retry_after
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import CURRENT, StepContext
+from turnout.driver.retries import TIMED_OUT, BodyOutcome, check_retry_after
 from turnout.driver.values import encode, faults, output_adapter
 from turnout.errors import InvalidJson, NonRetryable, ReplayError, RetryAfter, TooLarge
 from turnout.model.runs import Journal
@@ -138,7 +138,7 @@ class OutputMismatch(ValueError):
 
 
 def _output(asked: StepCommand[Any], value: Any) -> bytes:
-    raw = encode(value, what=f"the output of step {asked.id!r}")
+    raw = encode(value, subject=f"the output of step {asked.id!r}")
     adapter = output_adapter(asked.function)
     if adapter is not None:
         try:

@@ -1,150 +1,225 @@
-"""Landings: an attempt's outcome, what follows from it, and the run's end, in one commit."""
+"""The next commit on a run, put together from all that belongs to one moment.
 
-import asyncio
-from collections.abc import Callable
-from typing import Final
+A commit starts from a journal as it was read, takes an attempt's outcome, what the replay after it
+decided, and the run's end, and becomes one `Change`: applied whole, or not at all.
+"""
 
-from turnout.driver.attempts import BodyOutcome, interrupt_attempt, settle_attempt
-from turnout.errors import Overloaded, Refused, TurnoutError, Unavailable
-from turnout.model.policies import Retries
-from turnout.model.protocol import Executed, Outcome
-from turnout.model.runs import Attempt, Journal, Step
-from turnout.model.status import AttemptState
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from turnout.driver.commands import Streamed
+from turnout.driver.decision import Decision
+from turnout.driver.effects import Effects
+from turnout.model.canonical import canonical_bytes
+from turnout.model.runs import (
+    Attempt,
+    Calling,
+    Change,
+    Chunk,
+    Emission,
+    Journal,
+    Run,
+    Step,
+    Transition,
+    Wait,
+)
+from turnout.model.status import RunStatus
 from turnout.model.time import Millis
-from turnout.worker.answers import executed, not_run, receipt_of
-from turnout.worker.changes import Draft
-from turnout.worker.claims import Claimed, put_next, standing
-from turnout.worker.in_flight import Flight
-from turnout.worker.run_cache import Seat, Seats
-from turnout.worker.runner import TRIES, Runner
-
-PATIENCE: Final = 12
-"""How often a store that does not answer is tried: for about 20 seconds."""
-
-GoOn = Callable[[Claimed, Journal], None]
-"""Starts the attempt that was claimed in the commit of the one before, in this journal."""
-
-Ending = Callable[[Journal, Millis], tuple[Attempt, Step]]
-"""Settles the attempt, and perhaps its step, from the journal as it stands."""
+from turnout.model.transitions import end
 
 
-async def land(
-    runner: Runner,
-    seats: Seats,
-    flight: Flight,
-    outcome: BodyOutcome,
-    retries: Retries,
-    *,
-    go_on: GoOn | None = None,
-) -> None:
-    """Commit an attempt's outcome, and answer its caller or go on in its name.
+class Commit:
+    """What is to be committed on one run, next to the journal that it was decided from."""
 
-    go_on: starts the only attempt that comes next, which is claimed in the same commit.
-    An attempt that is no longer ours commits nothing; its caller is told what stands.
-    """
-
-    def ending(journal: Journal, now: Millis) -> tuple[Attempt, Step]:
-        step = journal.steps[flight.attempt.step]
-        tried = journal.attempts[flight.attempt.step]
-        return settle_attempt(flight.run_id, step, tried, retries, outcome, now)
-
-    for tried in range(PATIENCE):
-        try:
-            async with seats.at(flight.run_id) as seat:
-                flight.landing = True
-                answer = await _commit(runner, seat, flight, ending, go_on)
-                if answer is not None:
-                    flight.answered(answer)
-                return
-        except Unavailable:
-            flight.landing = False
-            if tried == PATIENCE - 1:
-                raise
-        # The body has run: its outcome is worth waiting for a store that is away.
-        await asyncio.sleep(min(0.1 * 2**tried, 2.0))
-
-
-async def interrupt(runner: Runner, seats: Seats, flight: Flight) -> None:
-    """Give an attempt back: it does not count, and another worker may begin the next at once."""
-
-    def ending(journal: Journal, now: Millis) -> tuple[Attempt, Step]:
-        name = flight.attempt.step
-        # As it is recorded: what it has streamed since its claim is not recorded twice.
-        return interrupt_attempt(journal.attempts[name][-1], now), journal.steps[name]
-
-    flight.drop()
-    async with seats.at(flight.run_id) as seat:
-        flight.answered(Overloaded("this worker is stopping; send the call again"))
-        await _commit(runner, seat, flight, ending)
-
-
-async def tell_dropped(runner: Runner, seats: Seats, flight: Flight) -> None:
-    """Stop an attempt that is no longer ours, and tell its caller what stands."""
-    flight.drop()
-    try:
-        async with seats.at(flight.run_id) as seat:
-            await runner.reload(seat)
-            flight.answered(await _standing(runner, seat, flight))
-    except Refused as error:
-        flight.answered(error)
-    except TurnoutError as error:
-        flight.answered(error)
-        raise
-
-
-async def _commit(
-    runner: Runner, seat: Seat, flight: Flight, ending: Ending, go_on: GoOn | None = None
-) -> Executed | None:
-    if seat.journal is None:
-        await runner.reload(seat, for_caller=False)
-    for _ in range(TRIES):
-        if not _is_ours(seat.known, flight.attempt):
-            if seat.fresh:
-                return await _standing(runner, seat, flight)
-            await runner.reload(seat, for_caller=False)
-            continue
-        now = runner.clock.now()
-        draft = Draft(seat.known)
-        attempt, step = ending(seat.known, now)
-        draft.put_attempt(attempt)
-        if step is not seat.known.steps[step.step]:
-            draft.put_step(step)
-        draft.tell(flight.here.told)
-        draft.stream_of(attempt, flight.here.streamed, now)
-        hot = flight.answer.done()
-        decision = await runner.decide(seat, draft, now, hot=hot)
-        if decision is None:
-            continue
-        begun = None
-        if go_on is not None and not hot:
-            begun = put_next(runner, draft, decision, now)
-        if await runner.apply(seat, draft, standing(decision, begun), now, hot=hot):
-            if go_on is not None and begun is not None:
-                go_on(begun, seat.known)
-                return None
-            return executed(receipt_of(step, attempt), await runner.next(seat))
-        await runner.reload(seat, for_caller=False)
-    raise runner.contended(seat)
-
-
-async def _standing(runner: Runner, seat: Seat, flight: Flight) -> Executed:
-    then = await runner.look(seat, hot=flight.answer.done())
-    name, number = flight.attempt.step, flight.attempt.number
-    tried = seat.known.attempts.get(name, ())
-    found = tried[number - 1] if number <= len(tried) else None
-    if found is None or found.state is AttemptState.CLAIMED:
-        return executed(not_run(name, number, Outcome.BUSY), then)
-    return executed(receipt_of(seat.known.steps[name], found), then)
-
-
-def _is_ours(journal: Journal, attempt: Attempt) -> bool:
-    tried = journal.attempts.get(attempt.step, ())
-    last = tried[-1] if tried else None
-    return (
-        last is not None
-        and last.number == attempt.number
-        and last.state is AttemptState.CLAIMED
-        and last.worker == attempt.worker
-        and not journal.run.state.terminal
-        and journal.run.fence == attempt.fence
+    __slots__ = (
+        "_all_attempts",
+        "_all_steps",
+        "_attempts",
+        "_chunks",
+        "_emissions",
+        "_steps",
+        "_stop_vendor",
+        "_transitions",
+        "_waits",
+        "added_bytes",
+        "calling",
+        "journal",
+        "run",
     )
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.run: Run = journal.run
+        # What changed, and the whole with it, which is copied once there is a change.
+        self._all_steps: Mapping[str, Step] = journal.steps
+        self._all_attempts: Mapping[str, tuple[Attempt, ...]] = journal.attempts
+        self._steps: dict[str, Step] = {}
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._transitions: list[Transition] = []
+        self._chunks: list[Chunk] = []
+        self._waits: list[Wait] = []
+        self._emissions: list[Emission] = []
+        self._stop_vendor = False
+        self.added_bytes = 0
+        """Bytes of the outputs that it adds."""
+        self.calling: Calling | None = None
+        """The vendor run that claims its delivery with this commit."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return self.run is self.journal.run and not (
+            self._steps or self._attempts or self._emissions or self._waits or self.calling
+        )
+
+    def put_step(self, step: Step) -> None:
+        """Insert or replace a step."""
+        if not self._steps:
+            self._all_steps = dict(self._all_steps)
+        self.added_bytes += 0 if step.output is None else len(step.output)
+        self._steps[step.step] = self._all_steps[step.step] = step  # type: ignore[index]
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Insert or replace an attempt."""
+        if not self._attempts:
+            self._all_attempts = dict(self._all_attempts)
+        self._attempts[attempt.step, attempt.number] = attempt
+        earlier = self._all_attempts.get(attempt.step, ())[: attempt.number - 1]
+        self._all_attempts[attempt.step] = (*earlier, attempt)  # type: ignore[index]
+
+    def merge(self, change: Change | None) -> None:
+        """Take up a change of the run's state, decided from `run` as it stands here."""
+        if change is None:
+            return
+        self.run = change.after
+        self._transitions.extend(change.transitions)
+        self._stop_vendor = self._stop_vendor or change.stop_vendor
+
+    def record(self, decision: Decision, effects: Effects, now: Millis) -> None:
+        """Take up what a replay of `view()` decided."""
+        for new in decision.new_steps:
+            self.put_step(new.step)
+            if new.wait is not None:
+                self._waits.append(new.wait)
+            if new.emission is not None:
+                self._emissions.append(new.emission)
+        self.record_settled(decision)
+        if decision.state is RunStatus.RUNNING:
+            self.park(decision)
+            self._unpark(decision, now)
+        else:
+            state, result, error = decision.state, decision.result, decision.error
+            self.finish(end(self.run, state, now, result=result, error=error), effects, now)
+
+    def record_settled(self, decision: Decision) -> None:
+        """Take up only the steps and attempts that the replay settled."""
+        for step in decision.steps:
+            self.put_step(step)
+        for attempt in decision.attempts:
+            self.put_attempt(attempt)
+
+    def park(self, decision: Decision) -> None:
+        """Take up what the run waits for, if it can do nothing else."""
+        run = self.run
+        if decision.ready:
+            return  # whoever claims it commits that the run is no longer parked
+        until, reasons = decision.until, decision.reasons
+        if not (run.parked and run.parked_until == until and run.parked_for == reasons):
+            self.run = run._replace(parked=True, parked_until=until, parked_for=reasons)
+
+    def _unpark(self, decision: Decision, now: Millis) -> None:
+        """Take up that a run that can go on does not wait, where its wait would not be over soon.
+
+        Its vendor run may die before it claims anything: its silence must not look like a wait.
+        """
+        run = self.run
+        if decision.ready and run.parked and (run.parked_until is None or run.parked_until > now):
+            self.run = unparked(run)
+
+    def finish(self, change: Change | None, effects: Effects, now: Millis) -> None:
+        """Take up the end of the run, with what follows from it."""
+        self.merge(change)
+        emission = effects.ended(self.run, now) if change is not None else None
+        if emission is not None:
+            self._emissions.append(emission)
+
+    def put_progress(self, progress: bytes | None) -> None:
+        """Take up what the task last said of its progress."""
+        if progress is not None and progress != self.run.progress:
+            self.run = self.run._replace(progress=progress)
+
+    def stream(self, streamed: Sequence[Streamed], now: Millis) -> None:
+        """Take up what the function itself streamed, unless it only repeats it in this replay.
+
+        A branch's calls keep their order, whatever other branches do: each branch is counted.
+        """
+        if not streamed:
+            return
+        run = self.run
+        recorded: dict[str, int] = {} if run.streamed is None else orjson.loads(run.streamed)
+        counts: dict[str, int] = {}
+        new: list[Streamed] = []
+        for chunk in streamed:
+            counts[chunk.branch] = number = counts.get(chunk.branch, 0) + 1
+            if number > recorded.get(chunk.branch, 0):
+                new.append(chunk)
+        if new:
+            branches = counts | recorded
+            longest = {b: max(counts.get(b, 0), recorded.get(b, 0)) for b in branches}
+            self.run = run._replace(streamed=canonical_bytes(longest))
+            self._append(new, now)
+
+    def stream_of(self, attempt: Attempt, streamed: Sequence[Streamed], now: Millis) -> None:
+        """Take up what an attempt's body has streamed and is not recorded yet."""
+        new = streamed[attempt.streamed :]
+        if new:
+            self.put_attempt(attempt._replace(streamed=attempt.streamed + len(new)))
+            self._append(new, now, attempt)
+
+    def _append(self, new: Sequence[Streamed], now: Millis, attempt: Attempt | None = None) -> None:
+        first = self.run.chunks
+        self._chunks += [
+            Chunk(
+                number=number,
+                name=chunk.name,
+                value=chunk.value,
+                at=now,
+                step=None if attempt is None else attempt.step,
+                attempt=None if attempt is None else attempt.number,
+            )
+            for number, chunk in enumerate(new, first)
+        ]
+        self.run = self.run._replace(chunks=first + len(new))
+
+    def view(self) -> Journal:
+        """The journal as it would be now; its seq is still the old one."""
+        return Journal(run=self.run, steps=self._all_steps, attempts=self._all_attempts)
+
+    def committed(self) -> Journal:
+        """The journal once this has been committed."""
+        run = self.run._replace(seq=self.journal.run.seq + 1)
+        return Journal(run=run, steps=self._all_steps, attempts=self._all_attempts)
+
+    def change(self, wake_at: Millis | None) -> Change:
+        """The change to apply."""
+        return Change(
+            before=self.journal.run,
+            after=self.run,
+            steps=tuple(self._steps.values()),
+            attempts=tuple(self._attempts.values()),
+            transitions=tuple(self._transitions),
+            chunks=tuple(self._chunks),
+            waits=tuple(self._waits),
+            emissions=tuple(self._emissions),
+            wake_at=wake_at,
+            stop_vendor=self._stop_vendor,
+            calling=self.calling,
+        )
+
+
+def unparked(run: Run) -> Run:
+    """The run, no longer parked."""
+    if not run.parked:
+        return run
+    return run._replace(parked=False, parked_until=None, parked_for=())

@@ -1,103 +1,142 @@
 """The attempts whose bodies run in this process now."""
 
 import asyncio
+import contextvars
 from collections.abc import Iterator, Sequence
-from contextvars import Context
 from dataclasses import dataclass, field
+from typing import Any
 
+from turnout.driver.commands import StepCommand
 from turnout.driver.context import StepContext
+from turnout.model.policies import Retries
 from turnout.model.protocol import Executed
-from turnout.model.runs import Attempt
+from turnout.model.runs import Attempt, Claim, Journal
+from turnout.model.time import Millis
+from turnout.worker.continuation import Continuation
 
-Claim = tuple[str, str, int]
-"""A run, a step, an attempt's number."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedAttempt:
+    """An attempt that this process has committed to run, and what its body needs."""
+
+    attempt: Attempt
+    command: StepCommand[Any]
+    timeout: Millis | None
+    retries: Retries
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Flight:
-    """One attempt that runs here, from its claim to its commit.
+class InFlightAttempt:
+    """One attempt that runs here, from its claim to its commit."""
 
-    answer: what the caller waits for; done before the landing when the caller was told `accepted`,
-    or has gone. onward: its caller goes on with what comes next, in this context and this task.
-    landing: its outcome is being committed. dropped: its outcome is not wanted.
-    """
-
-    run_id: str
-    provider: str
-    attempt: Attempt
-    here: StepContext
+    claimed: ClaimedAttempt
+    journal: Journal
+    """The run as the claim left it."""
+    step_context: StepContext
+    """What the body says of itself as it runs."""
     answer: asyncio.Future[Executed]
-    began: float
-    context: Context
-    onward: bool = False
+    """What the caller waits for; done before the commit if the caller was answered `accepted`."""
+    reader: Continuation
+    """Who acts on the answer, for as long as the answer is waited for."""
+    variables: contextvars.Context
+    """The caller's context variables; each body gets a copy."""
+    started_at: float
+    """When it began, in the loop's time."""
     task: asyncio.Task[None] | None = None
-    watched: int = 0
+    watches: int = 0
+    """How often the watch has come by."""
     shown: tuple[bytes | None, int] = (None, 0)
-    landing: bool = False
+    """The progress and the number of chunks that were last recorded while it ran."""
+    committing: bool = False
+    """Whether its outcome is being committed."""
     dropped: bool = False
-    over: asyncio.Future[None] | None = None
+    """Whether its outcome is no longer wanted."""
+    _ended: asyncio.Future[None] | None = None
 
-    def ended(self) -> asyncio.Future[None]:
-        """Give what is done once it has landed, or will not land any more."""
-        if self.over is None:
-            self.over = asyncio.get_running_loop().create_future()
-        return self.over
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.journal.run.run_id
+
+    @property
+    def provider(self) -> str:
+        """The provider whose vendor run calls."""
+        return self.journal.run.provider
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt, as it was claimed."""
+        return self.claimed.attempt
 
     @property
     def claim(self) -> Claim:
         """The name of the attempt."""
         return self.run_id, self.attempt.step, self.attempt.number
 
-    def answered(self, answer: Executed | BaseException) -> None:
+    @property
+    def continuation(self) -> Continuation:
+        """Who acts on what comes next: the pump once the caller has been answered."""
+        return Continuation.PUMP if self.answer.done() else self.reader
+
+    def ended(self) -> asyncio.Future[None]:
+        """Give a future that is done once this attempt runs no more."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        return self._ended
+
+    def end(self) -> None:
+        """Complete the future of `ended`."""
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def answer_with(self, answer: Executed | BaseException) -> None:
         """Give the caller its answer, if it still waits."""
         if self.answer.done():
             return
         if isinstance(answer, BaseException):
             self.answer.set_exception(answer)
-            self.answer.exception()  # it may have no reader any more, and that is no news
+            self.answer.exception()  # its reader may have gone: that is no error
         else:
             self.answer.set_result(answer)
 
     def drop(self) -> None:
-        """Stop the body as far as it can be stopped; what it still does is not wanted."""
+        """Stop the body as far as it can be stopped; its outcome is not committed."""
         self.dropped = True
-        self.here.cancelled = True
+        self.step_context.cancelled = True
         if self.task is not None:
             self.task.cancel()
 
 
 @dataclass(slots=True)
-class Flights:
+class InFlightAttempts:
     """All of them, by claim."""
 
-    _flying: dict[Claim, Flight] = field(default_factory=dict)
+    _by_claim: dict[Claim, InFlightAttempt] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Flight]:
-        return iter(tuple(self._flying.values()))
+    def __iter__(self) -> Iterator[InFlightAttempt]:
+        return iter(tuple(self._by_claim.values()))
 
     def __len__(self) -> int:
-        return len(self._flying)
+        return len(self._by_claim)
 
-    def get(self, claim: Claim) -> Flight | None:
-        """Find one."""
-        return self._flying.get(claim)
+    def __contains__(self, claim: Claim) -> bool:
+        return claim in self._by_claim
 
-    def add(self, flight: Flight) -> None:
-        """Begin one."""
-        self._flying[flight.claim] = flight
+    def add(self, attempt: InFlightAttempt) -> None:
+        """Add an attempt that begins."""
+        self._by_claim[attempt.claim] = attempt
 
-    def end(self, flight: Flight) -> None:
-        """Forget one."""
-        if self._flying.get(flight.claim) is flight:
-            del self._flying[flight.claim]
-        if flight.over is not None and not flight.over.done():
-            flight.over.set_result(None)
+    def remove(self, attempt: InFlightAttempt) -> None:
+        """Remove an attempt that has ended."""
+        if self._by_claim.get(attempt.claim) is attempt:
+            del self._by_claim[attempt.claim]
+        attempt.end()
 
-    def own(self, run_id: str, attempts: Sequence[Attempt]) -> list[Claim]:
-        """Those of a run's attempts that run here."""
-        named = [(run_id, each.step, each.number) for each in attempts]
+    def claims_of(self, run_id: str, attempts: Sequence[Attempt]) -> list[Claim]:
+        """Name those of a run's attempts that run here and are wanted."""
+        claims = [(run_id, attempt.step, attempt.number) for attempt in attempts]
         return [
             claim
-            for claim in named
-            if (flight := self._flying.get(claim)) is not None and not flight.dropped
+            for claim in claims
+            if (running := self._by_claim.get(claim)) is not None and not running.dropped
         ]

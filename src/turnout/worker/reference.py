@@ -35,7 +35,7 @@ def without_data(answer: Any) -> Any:
 @without_data.register
 def _next(answer: Next) -> Next:
     result = answer.result and answer.result.model_copy(update={"inline": None})
-    progress = answer.progress.model_copy(update={"told": None, "chunks": 0})
+    progress = answer.progress.model_copy(update={"progress": None, "chunks": 0})
     return answer.model_copy(
         update={"result": result, "error": _problem(answer.error), "progress": progress}
     )

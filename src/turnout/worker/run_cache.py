@@ -1,132 +1,143 @@
-"""What this process remembers of runs, so that a step needs no read.
+"""The runs that this process remembers, so that a step needs no read.
 
-A remembered journal is a guess: every commit is guarded by the run's seq in the store, and a guess
-that was wrong is read anew. One seat per run; its lock keeps this process from racing itself.
+A cached journal may be out of date. Every commit is guarded by the run's seq in the store, and the
+run is read again where that has moved. The lock of a cached run keeps this process from racing
+itself.
 """
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 from turnout.driver.decision import Decision
+from turnout.model.protocol import RunCall
 from turnout.model.runs import Journal
 
-MOST_SEATS: Final = 2_000
+CACHE_SIZE: Final = 2_000
 LARGEST_JOURNAL: Final = 64 * 1024
 """Bytes of outputs; a larger journal is read each time."""
 
 
-class Seat:
+class CachedRun:
     """One run as this process last saw it."""
 
     __slots__ = (
+        "_journal",
         "caller",
         "decision",
         "fresh",
-        "journal",
         "lock",
+        "progress",
         "run_id",
-        "told",
+        "size",
         "users",
-        "weight",
     )
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.lock = asyncio.Lock()
         self.users = 0
-        self.journal: Journal | None = None
+        self._journal: Journal | None = None
         self.decision: Decision | None = None
-        """What was decided from the journal; None when that has not been asked yet."""
-        self.told: bytes | None = None
+        """What was decided from the journal; None if nothing has been decided yet."""
+        self.progress: bytes | None = None
         """What the task function itself last said of its progress."""
         self.caller: tuple[int, str] | None = None
-        """The delivery and the vendor run that are known to hold the run."""
+        """The delivery that holds the run, and its vendor run."""
         self.fresh = False
-        """Whether the journal was read while this seat has been held."""
-        self.weight = 0
-        """The bytes of the journal's outputs, or a little more."""
+        """Whether the journal was read since the lock was taken."""
+        self.size = 0
+        """About how many bytes the payload and the outputs have."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether there is a journal."""
+        return self._journal is not None
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, which has been read."""
+        assert self._journal is not None
+        return self._journal
+
+    def is_held_by(self, call: RunCall[Any]) -> bool:
+        """Whether the caller is the vendor run that is known to hold the run."""
+        return self.is_read and self.caller == (call.delivery, call.provider_run_id)
 
     def read(self, journal: Journal) -> None:
         """Take a journal as the store has it."""
-        if self.journal is None or self.journal.run.seq != journal.run.seq:
+        if self._journal is None or self._journal.run.seq != journal.run.seq:
             self.decision = None
-        self.journal = journal
+        self._journal = journal
         self.fresh = True
-        outputs = [each.output for each in journal.steps.values() if each.output is not None]
-        self.weight = len(journal.run.payload) + sum(map(len, outputs))
+        outputs = [step.output for step in journal.steps.values() if step.output is not None]
+        self.size = len(journal.run.payload) + sum(map(len, outputs))
 
-    def wrote(self, journal: Journal, decision: Decision, grown: int) -> None:
-        """Take a journal as it was just committed, grown by so many bytes of outputs."""
-        self.journal = journal
+    def wrote(self, journal: Journal, decision: Decision, added: int) -> None:
+        """Take a journal as it was just committed, with so many bytes of outputs added."""
+        self._journal = journal
         self.decision = decision
-        self.weight += grown
+        self.size += added
 
     def forget(self) -> None:
-        """Know nothing any more."""
-        self.journal = self.decision = self.caller = None
+        """Drop all that may no longer be true; the run is read before it is used again."""
+        self._journal = self.decision = self.caller = None
         self.fresh = False
 
-    @property
-    def known(self) -> Journal:
-        """The journal, which has been read."""
-        assert self.journal is not None
-        return self.journal
 
-
-class Seats:
-    """The runs that this process remembers, least recently used first."""
+class RunCache:
+    """The cached runs, least recently used first."""
 
     def __init__(self) -> None:
-        self._seats: OrderedDict[str, Seat] = OrderedDict()
+        self._runs: OrderedDict[str, CachedRun] = OrderedDict()
 
-    def at(self, run_id: str) -> "_Held":
-        """Hold a run's seat in an `async with`; others of this process wait."""
-        seat = self._seats.get(run_id)
-        if seat is None:
-            seat = self._seats[run_id] = Seat(run_id)
+    def at(self, run_id: str) -> "_LockedRun":
+        """Lock a run in an `async with`; other users in this process wait."""
+        cached = self._runs.get(run_id)
+        if cached is None:
+            cached = self._runs[run_id] = CachedRun(run_id)
         else:
-            self._seats.move_to_end(run_id)
-        return _Held(self, seat)
+            self._runs.move_to_end(run_id)
+        return _LockedRun(self, cached)
 
-    def leave(self, seat: Seat) -> None:
-        """Forget a seat that nobody holds, where it is not worth its memory."""
-        if seat.users:
+    def release(self, cached: CachedRun) -> None:
+        """Evict a run that nobody uses and that is not worth its memory."""
+        if cached.users:
             return
-        journal = seat.journal
-        if journal is None or journal.run.state.terminal or seat.weight > LARGEST_JOURNAL:
-            self._seats.pop(seat.run_id, None)
-        while len(self._seats) > MOST_SEATS:
-            oldest = next(iter(self._seats.values()))
+        evicted = not cached.is_read or cached.journal.run.state.terminal
+        if evicted or cached.size > LARGEST_JOURNAL:
+            self._runs.pop(cached.run_id, None)
+        while len(self._runs) > CACHE_SIZE:
+            oldest = next(iter(self._runs.values()))
             if oldest.users:
                 break
-            self._seats.popitem(last=False)
+            self._runs.popitem(last=False)
 
 
-class _Held:
-    """A seat while it is held; a class, because a generator costs more than the rest of it."""
+class _LockedRun:
+    """A run while it is locked; a class, because a generator would cost more than the lock."""
 
-    __slots__ = ("_seat", "_seats")
+    __slots__ = ("_cache", "_cached")
 
-    def __init__(self, seats: Seats, seat: Seat) -> None:
-        self._seats = seats
-        self._seat = seat
+    def __init__(self, cache: RunCache, cached: CachedRun) -> None:
+        self._cache = cache
+        self._cached = cached
 
-    async def __aenter__(self) -> Seat:
-        seat = self._seat
-        seat.users += 1
+    async def __aenter__(self) -> CachedRun:
+        cached = self._cached
+        cached.users += 1
         try:
-            await seat.lock.acquire()
+            await cached.lock.acquire()
         except BaseException:
-            self._left()
+            self._release()
             raise
-        seat.fresh = False
-        return seat
+        cached.fresh = False
+        return cached
 
     async def __aexit__(self, *_: object) -> None:
-        self._seat.lock.release()
-        self._left()
+        self._cached.lock.release()
+        self._release()
 
-    def _left(self) -> None:
-        self._seat.users -= 1
-        self._seats.leave(self._seat)
+    def _release(self) -> None:
+        self._cached.users -= 1
+        self._cache.release(self._cached)

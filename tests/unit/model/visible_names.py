@@ -19,7 +19,7 @@ from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus, StepKind, StepState
 from turnout.model.tasks import App, Task, app, task
 from turnout.model.transitions import failure
-from turnout.worker.answers import next_of
+from turnout.worker.protocol_answers import next_of
 
 NOW = 1_800_000_000_000
 RUN_ID = "01jq0000000000000000000000"
@@ -117,7 +117,7 @@ def _replayed() -> dict[str, Any]:
                 "wait": None if asked.wait is None else _wait(asked.wait),
                 "emission": None if asked.emission is None else _emission(asked.emission),
             }
-            for asked in decision.asked
+            for asked in decision.new_steps
         ],
     }
 

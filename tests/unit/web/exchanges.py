@@ -26,7 +26,7 @@ from turnout.model.tasks import app
 from turnout.model.transitions import end
 from turnout.stores.sql import open_run_store
 from turnout.web.steps import StepEndpoint
-from turnout.worker.runner import Options
+from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker
 
 KEY = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
@@ -250,7 +250,7 @@ async def conversation() -> AsyncIterator[Conversation]:
         app=APP,
         store=store,
         clock=StandingClock(),
-        options=Options(worker_id="w"),
+        options=WorkerOptions(worker_id="w"),
         on_tick=on_tick,
         on_report=on_report,
     )

@@ -45,7 +45,7 @@ NEXT = Next(
     state=RunStatus.RUNNING,
     run=[Start(step="a", index=0, attempt=1, label="a #1")],
     park=Parking(until=5, reasons=[ParkReason.BACKOFF]),
-    progress=Progress(done=0, current=["a"]),
+    progress=Progress(completed=0, current=["a"]),
 )
 MESSAGES: list[Message] = [
     Advance(**COMMON),

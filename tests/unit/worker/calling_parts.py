@@ -26,7 +26,7 @@ from turnout.model.status import RunStatus
 from turnout.model.tasks import App, Task, app
 from turnout.model.transitions import cancel
 from turnout.stores.sql import open_run_store
-from turnout.worker.runner import Options
+from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker
 
 
@@ -45,7 +45,7 @@ class World:
             app=self.app,
             store=self.store,
             clock=self.clock,
-            options=Options(**{"watch_seconds": 0.02, **options}),
+            options=WorkerOptions(**{"watch_seconds": 0.02, **options}),
         )
         self.workers.append(made)
         return made
@@ -123,7 +123,7 @@ class VendorRun:
 
     async def run_on(self, known: Run | None = None) -> Next:
         """Have all run that comes next by itself, as a caller in process does."""
-        return await self.worker.run_on(Advance(**self.common), known=known)
+        return await self.worker.run_on(Advance(**self.common), delivered=known)
 
     async def execute(self, step: str, attempt: int = 1) -> Executed:
         """Have one attempt run."""

@@ -474,7 +474,7 @@ async def test_a_renewed_lease_is_not_lost(make: Callable[..., World]) -> None:
     vendor = await started(world, watch_seconds=60)
     await vendor.advance()
     call = asyncio.create_task(vendor.execute("slow"))
-    await until(lambda: len(vendor.worker._runner.flights))
+    await until(lambda: len(vendor.worker._runs.in_flight))
     for _ in range(4):
         await vendor.worker.watch()
         await world.clock.advance("10s")
@@ -825,7 +825,7 @@ async def test_progress_of_a_body_shows_while_it_runs(make: Callable[..., World]
 
     world = make(tells)
     vendor = await started(world)
-    assert (await vendor.advance()).progress.told == "starting"
+    assert (await vendor.advance()).progress.progress == "starting"
     call = asyncio.create_task(vendor.execute("a"))
     await begun.wait()
     for _ in range(500):
@@ -834,7 +834,7 @@ async def test_progress_of_a_body_shows_while_it_runs(make: Callable[..., World]
         await asyncio.sleep(0.005)
     assert (await world.run(vendor.run_id)).progress == b'{"percent":50}'
     gate.set()
-    assert (await call).next.progress.told == {"percent": 100}
+    assert (await call).next.progress.progress == {"percent": 100}
 
 
 async def test_another_vendor_run_is_superseded(make: Callable[..., World]) -> None:

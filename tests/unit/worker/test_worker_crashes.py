@@ -11,7 +11,7 @@ from calling_parts import VendorRun, World, WrappedStore, world_of
 from turnout.model.policies import Retries
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import app, task
-from turnout.worker.runner import Options
+from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker
 
 WRITES = frozenset(
@@ -76,7 +76,7 @@ async def crash_and_finish(
     world = world_of(journey)
     run_id = await world.emit("t")
     dying = DyingStore(world.store, at=at, after=after)
-    options = Options(watch_seconds=60)
+    options = WorkerOptions(watch_seconds=60)
     doomed = TaskWorker(
         app=app("test", journey),
         store=dying,

@@ -142,7 +142,7 @@ async def test_a_cancel_stops_what_the_worker_went_on_to(make: Callable[..., Wor
     await world.cancel(vendor.run_id)
     assert (await call).state is RunStatus.CANCELLED
     assert seen == ["a", "b", "cancelled"]
-    assert len(vendor.worker._runner.flights) == 0
+    assert len(vendor.worker._runs.in_flight) == 0
 
 
 async def test_what_one_body_sets_in_its_context_the_next_one_does_not_see(
@@ -200,7 +200,7 @@ async def test_a_worker_that_stops_gives_back_what_it_claimed_while_stopping(
     call = asyncio.create_task(vendor.run_on())
     await until(lambda: committed)
     closing = asyncio.create_task(worker.close(0))
-    await until(lambda: worker._crew.closing)
+    await until(lambda: worker._executor.closing)
     gate.set()
     await closing
     with pytest.raises(Unavailable):

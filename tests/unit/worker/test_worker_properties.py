@@ -18,7 +18,7 @@ from turnout.model.status import ParkReason, RunStatus
 def shape(decision: Decision) -> Any:
     """What a decision says, without the commands' identities."""
     return (
-        decision.asked,
+        decision.new_steps,
         decision.steps,
         [(each.command.id, each.attempt, each.index) for each in decision.ready],
         decision.until,
@@ -72,7 +72,7 @@ def check(run: PureRun) -> None:
         return
     again = [replay(run.task, run.journal, run.now, run.effects) for _ in range(2)]
     assert shape(again[0]) == shape(again[1])
-    assert again[0].asked == []
+    assert again[0].new_steps == []
     settled = {name for name, each in run.journal.steps.items() if each.state.settled}
     assert settled.isdisjoint(each.command.id for each in again[0].ready)
     assert settled.isdisjoint(again[0].current)

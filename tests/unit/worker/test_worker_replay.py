@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 from worker_parts import NOW, PureRun, bad, in_state, ok, positions
 
-from turnout.driver.attempts import BodyOutcome
 from turnout.driver.replay import replay
+from turnout.driver.retries import BodyOutcome
 from turnout.errors import NonRetryable, RetryAfter, StepFailed
 from turnout.model.events import StoredEvent
 from turnout.model.policies import Retries, Timeouts
@@ -18,7 +18,7 @@ from turnout.model.runs import Failure
 from turnout.model.status import AttemptState, ParkReason, RunStatus, StepKind, StepState
 from turnout.model.tasks import Task, define_task, task
 from turnout.model.transitions import child_ended
-from turnout.worker.changes import Draft
+from turnout.worker.commit import Commit
 
 
 def double(number: int) -> int:
@@ -594,9 +594,9 @@ def test_progress_is_the_last_word() -> None:
         await ctx.step("b", double, 1)
 
     run = PureRun(tells)
-    assert run.decision.told == b'{"percent":10}'
+    assert run.decision.progress == b'{"percent":10}'
     run.execute("a", ok(2))
-    assert run.decision.told == b'{"percent":90}'
+    assert run.decision.progress == b'{"percent":90}'
 
 
 def test_ctx_knows_its_run() -> None:
@@ -690,7 +690,7 @@ def test_a_lost_lease_counts_and_is_tried_again() -> None:
 
 def in_claimed(run: PureRun, number: int) -> Any:
     """The run's journal with an attempt claimed."""
-    draft = Draft(run.journal)
+    draft = Commit(run.journal)
     draft.put_attempt(run._claim("a", number))
     return draft.committed()
 

@@ -17,7 +17,7 @@ from turnout.model.protocol import LARGEST_MESSAGE
 from turnout.model.runs import Chunk
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import task
-from turnout.worker.answers import MOST_TOLD
+from turnout.worker.protocol_answers import CHUNK_LIMIT
 
 ONCE = Retries(max_attempts=1)
 
@@ -185,7 +185,7 @@ async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
 
 async def test_a_vendor_run_reads_on_from_what_it_has_passed_on(make: Callable[..., World]) -> None:
     """Follow tells the chunks after a number, as many as fit, with what the task last said."""
-    many = 2 * MOST_TOLD + 1
+    many = 2 * CHUNK_LIMIT + 1
 
     @task("t", on="go")
     async def tells(ctx: Any, payload: Any) -> Any:
@@ -200,8 +200,8 @@ async def test_a_vendor_run_reads_on_from_what_it_has_passed_on(make: Callable[.
     passed: list[Any] = []
     while len(passed) < many:
         told = await vendor.follow(len(passed))
-        assert (told.seq, told.recorded, told.told) == (found.seq, many, {"at": many})
-        assert 0 < len(told.chunks) <= MOST_TOLD
+        assert (told.seq, told.recorded, told.progress) == (found.seq, many, {"at": many})
+        assert 0 < len(told.chunks) <= CHUNK_LIMIT
         passed += told.chunks
     assert [each.number for each in passed] == [each.chunk for each in passed] == [*range(many)]
     assert {each.stream for each in passed[1::2]} == {"odd"}

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from turnout.driver.attempts import BodyOutcome, settle_attempt
 from turnout.driver.decision import Decision
 from turnout.driver.effects import LiveEffects
 from turnout.driver.replay import replay
+from turnout.driver.retries import BodyOutcome, settle_attempt
 from turnout.model.canonical import canonical_bytes
 from turnout.model.runs import Attempt, Emission, Failure, Journal, Run
 from turnout.model.status import AttemptState, RunStatus
 from turnout.model.tasks import App, Task, app
 from turnout.model.time import Millis
 from turnout.model.transitions import meet
-from turnout.worker.changes import Draft
+from turnout.worker.commit import Commit
 
 NOW = 1_800_000_000_000
 
@@ -52,17 +52,17 @@ class PureRun:
 
     def look(self) -> Decision:
         """Replay, and commit what was decided."""
-        draft = Draft(self.journal)
+        draft = Commit(self.journal)
         return self._commit(draft)
 
     def execute(self, step: str, outcome: BodyOutcome) -> Decision:
         """Claim the attempt that is ready, and settle it with an outcome."""
         ready = next(each for each in self.decision.ready if each.command.id == step)
         self.executed.append((step, ready.attempt))
-        draft = Draft(self.journal)
+        draft = Commit(self.journal)
         draft.put_attempt(self._claim(step, ready.attempt))
         self.journal = draft.committed()
-        draft = Draft(self.journal)
+        draft = Commit(self.journal)
         settled, after = settle_attempt(
             "run-1",
             self.journal.steps[step],
@@ -92,7 +92,7 @@ class PureRun:
 
     def settle(self, change: Any) -> Decision:
         """Take a change that comes from outside the run."""
-        draft = Draft(self.journal)
+        draft = Commit(self.journal)
         draft.merge(change)
         for step in change.steps:
             draft.put_step(step)
@@ -114,7 +114,7 @@ class PureRun:
             lease_until=self.now + 15_000,
         )
 
-    def _commit(self, draft: Draft) -> Decision:
+    def _commit(self, draft: Commit) -> Decision:
         self.decision = replay(self.task, draft.view(), self.now, self.effects)
         draft.record(self.decision, self.effects, self.now)
         change = draft.change(None)

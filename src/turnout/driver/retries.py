@@ -1,4 +1,4 @@
-"""What becomes of one attempt of a step: whether it is tried again, and when."""
+"""Decides what becomes of an attempt: whether its step is tried again, and when."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,13 +44,13 @@ def settle_attempt(
     """Settle the last of a step's attempts, and the step with it where that was its last try."""
     last = attempts[-1]
     if outcome.error is None:
-        done = last._replace(state=AttemptState.COMPLETED, ended_at=now)
-        return done, settled(step, now, output=outcome.output)
+        completed = last._replace(state=AttemptState.COMPLETED, ended_at=now)
+        return completed, settled(step, now, output=outcome.output)
     state = AttemptState.TIMED_OUT if outcome.timed_out else AttemptState.FAILED
     ended = last._replace(state=state, ended_at=now, error=outcome.error)
     if outcome.non_retryable:
         return ended, settled(step, now, error=outcome.error)
-    return _again(run_id, step, (*attempts[:-1], ended), retries, now, outcome.retry_after)
+    return _retry_or_fail(run_id, step, (*attempts[:-1], ended), retries, now, outcome.retry_after)
 
 
 def lose_attempt(
@@ -58,7 +58,7 @@ def lose_attempt(
 ) -> tuple[Attempt, Step]:
     """Settle an attempt whose lease ran out; it counts."""
     ended = attempts[-1]._replace(state=AttemptState.LOST, ended_at=now, error=LOST)
-    return _again(run_id, step, (*attempts[:-1], ended), retries, now, None)
+    return _retry_or_fail(run_id, step, (*attempts[:-1], ended), retries, now, None)
 
 
 def interrupt_attempt(attempt: Attempt, now: Millis) -> Attempt:
@@ -68,7 +68,7 @@ def interrupt_attempt(attempt: Attempt, now: Millis) -> Attempt:
 
 def counted(attempts: Sequence[Attempt]) -> int:
     """How many of a step's attempts used up one of its tries."""
-    return sum(each.state.counts for each in attempts)
+    return sum(attempt.state.counts for attempt in attempts)
 
 
 def check_retry_after(moment: Millis, now: Millis) -> Millis:
@@ -78,7 +78,7 @@ def check_retry_after(moment: Millis, now: Millis) -> Millis:
     return max(moment, now)
 
 
-def _again(
+def _retry_or_fail(
     run_id: str,
     step: Step,
     attempts: Sequence[Attempt],

@@ -1,7 +1,4 @@
-"""What a vendor run is told: a Next from a run and its decision, a Receipt from an attempt.
-
-Our own values are not validated again: this is the hot path.
-"""
+"""Answers to a vendor run: a Next from a run and its decision, a Receipt from an attempt."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,7 +10,6 @@ from turnout.driver.decision import Decision, Ready
 from turnout.model.canonical import sha256_of
 from turnout.model.policies import Timeouts
 from turnout.model.protocol import (
-    Executed,
     Followed,
     Next,
     Outcome,
@@ -29,10 +25,10 @@ from turnout.model.runs import Attempt, Chunk, Failure, Journal, Run, Step
 from turnout.model.status import AttemptState, ParkReason, StepState
 from turnout.model.time import Millis, millis
 
-MOST_TOLD: Final = 500
-"""Chunks that a vendor run is told at once,"""
-MOST_BYTES_TOLD: Final = 512 * 1024
-"""and how many bytes of them: a message has at most 1 MiB."""
+CHUNK_LIMIT: Final = 500
+"""Chunks in one answer."""
+CHUNK_BYTES_LIMIT: Final = 512 * 1024
+"""Bytes of the chunks in one answer; a message has at most 1 MiB."""
 
 
 def next_of(
@@ -44,9 +40,9 @@ def next_of(
     inline: int,
     lease_until: Millis | None = None,
 ) -> Next:
-    """Tell a vendor run what to do next.
+    """Say what a vendor run does next.
 
-    ready: the attempts that may start; those of the decision that are left out wait for a slot.
+    ready: the attempts that may start; the others of the decision wait for a limit slot.
     lease_until: when a claim that stands in the caller's way counts as lost.
     """
     if run.state.terminal:
@@ -54,18 +50,18 @@ def next_of(
     return Next(
         seq=run.seq,
         state=run.state,
-        run=[_start(each, timeouts) for each in ready],
-        park=_parking(decision, len(ready) < len(decision.ready), lease_until),
-        result=None,
-        error=None,
+        run=[_start(attempt, timeouts) for attempt in ready],
+        park=_parking(
+            decision, needs_slot=len(ready) < len(decision.ready), lease_until=lease_until
+        ),
         progress=_progress(run, decision),
     )
 
 
 def next_ended(journal: Journal, *, inline: int) -> Next:
-    """Tell a vendor run how its run has ended."""
-    done = sum(each.state is StepState.COMPLETED for each in journal.steps.values())
-    return _ended(journal.run, Decision(done=done), inline)
+    """Say how the run has ended."""
+    completed = sum(step.state is StepState.COMPLETED for step in journal.steps.values())
+    return _ended(journal.run, Decision(completed=completed), inline)
 
 
 def step_timeout(command: StepCommand[Any], timeouts: Timeouts) -> Millis | None:
@@ -76,7 +72,7 @@ def step_timeout(command: StepCommand[Any], timeouts: Timeouts) -> Millis | None
 
 
 def receipt_of(step: Step, attempt: Attempt) -> Receipt:
-    """Tell what became of an attempt; one that is still claimed is busy."""
+    """Say what became of an attempt; one that is still claimed is busy."""
     output, error = step.output, attempt.error
     completed = attempt.state is AttemptState.COMPLETED
     return Receipt(
@@ -93,42 +89,27 @@ def receipt_of(step: Step, attempt: Attempt) -> Receipt:
 
 
 def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
-    """Tell that an attempt is busy or accepted: there is no outcome yet."""
-    return Receipt(
-        step=step,
-        attempt=attempt,
-        outcome=outcome,
-        duration_ms=0,
-        sha256=None,
-        error=None,
-        retry_at=None,
-    )
-
-
-def executed(receipt: Receipt, then: Next) -> Executed:
-    """Answer an execute."""
-    return Executed(receipt=receipt, next=then)
+    """Say that an attempt is busy or accepted: there is no outcome yet."""
+    return Receipt(step=step, attempt=attempt, outcome=outcome)
 
 
 def followed(run: Run, chunks: Sequence[Chunk]) -> Followed:
     """Answer a follow with as many of these chunks as fit; the first one always does."""
-    told: list[StreamedChunk] = []
+    fitting: list[StreamedChunk] = []
     size = 0
-    for each in chunks:
-        size += len(each.value) + len(each.name)
-        if told and size > MOST_BYTES_TOLD:
+    for chunk in chunks:
+        size += len(chunk.value) + len(chunk.name)
+        if fitting and size > CHUNK_BYTES_LIMIT:
             break
-        value = orjson.loads(each.value)
-        told.append(StreamedChunk(number=each.number, stream=each.name, chunk=value))
-    return Followed(seq=run.seq, recorded=run.chunks, chunks=told, told=_told(run))
+        value = orjson.loads(chunk.value)
+        fitting.append(StreamedChunk(number=chunk.number, stream=chunk.name, chunk=value))
+    return Followed(seq=run.seq, recorded=run.chunks, chunks=fitting, progress=_task_progress(run))
 
 
 def _ended(run: Run, decision: Decision, inline: int) -> Next:
     return Next(
         seq=run.seq,
         state=run.state,
-        run=[],
-        park=None,
         result=_result(run.result, inline),
         error=_problem(run.error),
         progress=_progress(run, decision),
@@ -146,9 +127,9 @@ def _start(ready: Ready, timeouts: Timeouts) -> Start:
     )
 
 
-def _parking(decision: Decision, slot: bool, lease_until: Millis | None) -> Parking | None:  # noqa: FBT001
+def _parking(decision: Decision, *, needs_slot: bool, lease_until: Millis | None) -> Parking | None:
     reasons = list(decision.reasons)
-    if slot and ParkReason.SLOT not in reasons:
+    if needs_slot and ParkReason.SLOT not in reasons:
         reasons.append(ParkReason.SLOT)
     if not reasons:
         return None
@@ -174,22 +155,22 @@ def _outcome(attempt: Attempt) -> Outcome:
 
 def _progress(run: Run, decision: Decision) -> Progress:
     return Progress(
-        done=decision.done,
+        completed=decision.completed,
         current=decision.current,
-        told=_told(run),
+        progress=_task_progress(run),
         chunks=run.chunks,
     )
 
 
-def _told(run: Run) -> Any:
+def _task_progress(run: Run) -> Any:
     return None if run.progress is None else orjson.loads(run.progress)
 
 
 def _result(result: bytes | None, inline: int) -> Result | None:
     if result is None:
         return None
-    told = orjson.loads(result) if len(result) <= inline else None
-    return Result(sha256=sha256_of(result), inline=told)
+    value = orjson.loads(result) if len(result) <= inline else None
+    return Result(sha256=sha256_of(result), inline=value)
 
 
 def _problem(error: Failure | None) -> Problem | None:

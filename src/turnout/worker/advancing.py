@@ -1,0 +1,301 @@
+"""Advances a run: reads it, decides, and commits, until the store agrees."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from turnout.driver.decision import Decision
+from turnout.driver.effects import Effects
+from turnout.driver.replay import replay, replay_open
+from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
+from turnout.model.policies import Policies
+from turnout.model.protocol import Follow, Followed, Next, RunCall
+from turnout.model.runs import Calling, Journal, Run
+from turnout.model.status import AttemptState, ParkReason, RunStatus
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout.model.transitions import begin, time_out
+from turnout.ports.clock import Clock
+from turnout.ports.run_store import RunStore
+from turnout.worker.commit import Commit, unparked
+from turnout.worker.continuation import Continuation
+from turnout.worker.in_flight import InFlightAttempt, InFlightAttempts
+from turnout.worker.options import WorkerOptions
+from turnout.worker.protocol_answers import CHUNK_LIMIT, followed, next_ended, next_of
+from turnout.worker.run_cache import CachedRun
+
+TRIES: Final = 50
+"""Lost races on one run before the caller is asked to come again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAdvancer:
+    """Advances one app's runs in one store, on behalf of one process."""
+
+    app: App
+    store: RunStore
+    clock: Clock
+    effects: Effects
+    options: WorkerOptions
+    in_flight: InFlightAttempts
+
+    async def claim_delivery(self, cached: CachedRun, call: RunCall[Any]) -> None:
+        """Read the run for a vendor run that holds its live delivery, or may claim it."""
+        now = self.clock.now()
+        try:
+            journal = await self.store.deliveries.claim(
+                call.run_id, call.delivery, call.provider_run_id, now
+            )
+        except RunEnded:
+            # The one that holds the delivery is told how it ended; any other ends quietly.
+            if not await self._holds_last_delivery(call):
+                raise
+            journal = await self.store.journals.load(call.run_id)
+        self._check_serves(call, journal.run)
+        cached.read(journal)
+        cached.caller = (call.delivery, call.provider_run_id)
+
+    def take_delivered(
+        self, cached: CachedRun, call: RunCall[Any], delivered: Run
+    ) -> Calling | None:
+        """Take a run as it came with its delivery, which is then claimed by its first commit.
+
+        None where the run must be read: it is cached, or its limit is looked at first.
+        """
+        limit = self.app.task(delivered.task).policies.concurrency
+        is_new = delivered.seq == 0 and delivered.delivery == call.delivery
+        if cached.is_read or not is_new or limit:
+            return None
+        self._check_serves(call, delivered)
+        cached.read(Journal(run=delivered))
+        cached.fresh = False
+        return Calling(
+            number=call.delivery, provider_run_id=call.provider_run_id, at=self.clock.now()
+        )
+
+    async def reload(self, cached: CachedRun, *, for_caller: bool = True) -> None:
+        """Read the run again; Superseded when the caller that is served no longer holds it."""
+        try:
+            journal = await self.store.journals.load(cached.run_id)
+        except BaseException:
+            cached.forget()
+            raise
+        if cached.caller is not None and cached.caller[0] != journal.run.delivery:
+            cached.forget()
+            if for_caller:
+                raise Superseded
+        cached.read(journal)
+
+    async def advance(
+        self,
+        cached: CachedRun,
+        continuation: Continuation = Continuation.CALLER,
+        *,
+        showing: InFlightAttempt | None = None,
+    ) -> Next:
+        """Bring the run as far as it goes, and say what is next.
+
+        showing: a body that runs, whose progress and chunks are recorded with it.
+        """
+        for _ in range(TRIES):
+            now = self.clock.now()
+            if cached.journal.run.state.terminal:
+                break
+            commit = Commit(cached.journal)
+            if showing is not None:
+                self._show(showing, commit, now)
+            decision = await self.decide(cached, commit, now, continuation)
+            if decision is None:
+                continue
+            if await self.apply(cached, commit, decision, now, continuation):
+                break
+            await self.reload(cached)
+        else:
+            raise self.contended(cached)
+        return await self.next(cached)
+
+    async def decide(
+        self,
+        cached: CachedRun,
+        commit: Commit,
+        now: Millis,
+        continuation: Continuation = Continuation.CALLER,
+    ) -> Decision | None:
+        """Decide what the run does now, into the commit; None when it had to be read again."""
+        run = commit.run
+        if run.deadline_at is not None and run.deadline_at <= now:
+            commit.finish(time_out(run, now), self.effects, now)
+            return Decision(state=RunStatus.TIMED_OUT)
+        task = self.app.task(run.task)
+        if run.state is RunStatus.QUEUED:
+            waiting = await self._not_admitted(run, task.policies, now)
+            if waiting is not None:
+                commit.park(waiting)
+                return waiting
+            commit.merge(begin(commit.view(), task.policies.timeouts, now))
+        if task.open_mode:
+            decision = await replay_open(task, commit.view(), now, self.effects)
+        else:
+            decision = replay(task, commit.view(), now, self.effects)
+        if decision.attempts and await self._renewed(cached, decision, now):
+            return None
+        if continuation is Continuation.PUMP and decision.state is not RunStatus.RUNNING:
+            # The vendor run is woken to end the run, so that both end alike.
+            commit.record_settled(decision)
+            commit.run = unparked(commit.run)
+            return Decision(end_deferred=True, completed=decision.completed)
+        commit.record(decision, self.effects, now)
+        self._put_progress(cached, commit, decision)
+        commit.stream(decision.streamed, now)
+        return decision
+
+    async def apply(
+        self,
+        cached: CachedRun,
+        commit: Commit,
+        decision: Decision,
+        now: Millis,
+        continuation: Continuation = Continuation.CALLER,
+    ) -> bool:
+        """Commit; False when the run has moved since it was read."""
+        if commit.is_empty:
+            cached.decision = decision
+            return True
+        wake_at = self._wake_at(commit.run, decision, now, continuation)
+        try:
+            applied = await self.store.journals.apply(commit.change(wake_at))
+        except BaseException:
+            cached.forget()  # it may have been committed, or not
+            raise
+        if applied:
+            cached.wrote(commit.committed(), decision, commit.added_bytes)
+        return applied
+
+    async def next(self, cached: CachedRun, *, lease_until: Millis | None = None) -> Next:
+        """Say what a vendor run does next, as the cached run stands."""
+        run, decision = cached.journal.run, cached.decision
+        if run.state.terminal or decision is None:
+            return next_ended(cached.journal, inline=self.options.inline)
+        policies = self.app.task(run.task).policies
+        ready = decision.ready
+        if ready and counts_steps(policies):
+            now = self.clock.now()
+            ready = [
+                attempt
+                for attempt in ready
+                if await self.take_limit_slot(run, policies, attempt.command.id, now)
+            ]
+        return next_of(
+            run,
+            decision,
+            ready,
+            policies.timeouts,
+            inline=self.options.inline,
+            lease_until=lease_until,
+        )
+
+    async def follow(self, call: Follow) -> Followed:
+        """Read what a run has streamed; Superseded where another delivery holds it."""
+        run, chunks = await self.store.journals.streamed(
+            call.run_id, after=call.streamed, limit=CHUNK_LIMIT
+        )
+        self._check_serves(call, run)
+        if run.delivery != call.delivery:
+            raise Superseded
+        return followed(run, chunks)
+
+    async def take_limit_slot(self, run: Run, policies: Policies, step: str, now: Millis) -> bool:
+        """Whether a step may start under the task's limit; otherwise it stands in line.
+
+        A run that was emitted before the task had a limit has no key to be counted by, and none.
+        """
+        if not counts_steps(policies) or run.limit_key is None:
+            return True
+        assert policies.concurrency is not None
+        limit = policies.concurrency.limit
+        return await self.store.limits.take_slot(run.run_id, step, limit, now)
+
+    def contended(self, cached: CachedRun) -> Overloaded:
+        """Say that a run changes faster than it can be read."""
+        return Overloaded(
+            f"run {cached.run_id!r} changed {TRIES} times while it was being moved on"
+        )
+
+    def _check_serves(self, call: RunCall[Any], run: Run) -> None:
+        if call.task != run.task:
+            raise DefinitionMismatch(
+                f"run {call.run_id!r} is of task {run.task!r}, not of {call.task!r}"
+            )
+        served = self.options.providers
+        if served is not None and run.provider not in served:
+            raise DefinitionMismatch(f"this worker does not serve provider {run.provider!r}")
+
+    async def _holds_last_delivery(self, call: RunCall[Any]) -> bool:
+        deliveries = await self.store.deliveries.read(call.run_id)
+        last = deliveries[-1] if deliveries else None
+        return (
+            last is not None
+            and last.number == call.delivery
+            and last.provider_run_id == call.provider_run_id
+        )
+
+    async def _not_admitted(self, run: Run, policies: Policies, now: Millis) -> Decision | None:
+        """Say what a queued run waits for before it may begin, if it does."""
+        if run.due_at > now:
+            return Decision(until=run.due_at, reasons=(ParkReason.SLEEP,))
+        limit = policies.concurrency
+        if limit is None or limit.counts != "runs" or run.limit_key is None:
+            return None
+        if await self.store.limits.take_slot(run.run_id, None, limit.limit, now):
+            return None
+        return Decision(reasons=(ParkReason.SLOT,))
+
+    async def _renewed(self, cached: CachedRun, decision: Decision, now: Millis) -> bool:
+        """Whether attempts that look lost have to be looked at again.
+
+        Leases are renewed without raising the run's seq, so a cached lease may be out of date.
+        """
+        running = self.in_flight.claims_of(cached.run_id, decision.attempts)
+        if running:
+            lost = await self.store.leases.renew(running, now + self.options.lease)
+            running = [claim for claim in running if claim not in lost]
+        if running or not cached.fresh:
+            await self.reload(cached)
+            return True
+        return False
+
+    def _put_progress(self, cached: CachedRun, commit: Commit, decision: Decision) -> None:
+        """Take up what the function said of its progress, unless this replay only repeats it."""
+        progress = decision.progress
+        if progress is None or progress == cached.progress:
+            return
+        has_moved = bool(decision.new_steps) or decision.state is not RunStatus.RUNNING
+        if cached.progress is not None or has_moved or commit.run.progress is None:
+            commit.put_progress(progress)
+        cached.progress = progress
+
+    def _show(self, running: InFlightAttempt, commit: Commit, now: Millis) -> None:
+        """Take up what a running body says, as long as its attempt stands."""
+        body, attempt = running.step_context, running.attempt
+        commit.put_progress(body.progress)
+        attempts = commit.journal.attempts.get(attempt.step, ())
+        last = attempts[-1] if attempts else attempt
+        if last.state is AttemptState.CLAIMED and last.number == attempt.number:
+            # It is written whole, and its lease may have been renewed since it was read.
+            alive = last._replace(lease_until=now + self.options.lease)
+            commit.stream_of(alive, body.streamed, now)
+
+    def _wake_at(
+        self, run: Run, decision: Decision, now: Millis, continuation: Continuation
+    ) -> Millis | None:
+        """When the pump must wake the run at the latest; None where it need not."""
+        if decision.end_deferred or (continuation is Continuation.PUMP and decision.ready):
+            return now
+        if run.state.terminal or decision.until is None:
+            return None
+        grace = self.options.alarm_grace.get(run.provider, self.options.default_grace)
+        return decision.until + grace
+
+
+def counts_steps(policies: Policies) -> bool:
+    """Whether each executing step of the task needs a limit slot."""
+    return policies.concurrency is not None and policies.concurrency.counts == "steps"

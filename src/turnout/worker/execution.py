@@ -1,0 +1,494 @@
+"""The life of an attempt, from top to bottom: claim it, run its body, commit its outcome, answer.
+
+An attempt is claimed before its body runs, and whoever commits the claim first runs the body. The
+claim is a commit of its own or, for a caller in this process, part of the commit that made the
+attempt the next thing to do.
+"""
+
+import asyncio
+import contextvars
+import logging
+import types
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from turnout.driver.commands import StepCommand
+from turnout.driver.context import MOST_CHUNKS, StepContext
+from turnout.driver.decision import Decision, claimed
+from turnout.driver.retries import BodyOutcome, interrupt_attempt, settle_attempt
+from turnout.errors import Overloaded, Refused, TurnoutError, Unavailable
+from turnout.model.policies import Policies
+from turnout.model.protocol import Advance, Execute, Executed, Next, Outcome
+from turnout.model.runs import Attempt, Journal, Run, Step
+from turnout.model.status import AttemptState
+from turnout.model.time import Millis
+from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
+from turnout.worker.bodies import Bodies
+from turnout.worker.commit import Commit, unparked
+from turnout.worker.continuation import Continuation
+from turnout.worker.in_flight import ClaimedAttempt, InFlightAttempt
+from turnout.worker.protocol_answers import not_run, receipt_of, step_timeout
+from turnout.worker.run_cache import CachedRun, RunCache
+from turnout.worker.watch import Watch
+
+log = logging.getLogger("turnout.worker")
+
+ResultT = TypeVar("ResultT")
+
+Ending: TypeAlias = Callable[[Journal, Millis], tuple[Attempt, Step]]
+"""Settles an attempt, and perhaps its step, from the journal as it stands."""
+
+STORE_TRIES: Final = 12
+"""How often an outcome is committed to a store that does not answer: for about 20 seconds."""
+
+
+class Executor:
+    """Runs attempts for callers."""
+
+    def __init__(self, *, runs: RunAdvancer, cache: RunCache, bodies: Bodies) -> None:
+        self.runs = runs
+        self.cache = cache
+        self.bodies = bodies
+        self.watch = Watch(runs=runs, cache=cache, drop=self._drop)
+        self.closing = False
+        """Whether nothing more is claimed."""
+
+    async def execute(self, call: Execute) -> Executed:
+        """Run one attempt of a step once, and commit its outcome with what follows.
+
+        The Next in the answer is all that the caller needs: it need not advance before it goes on.
+        """
+        async with self.cache.at(call.run_id) as cached:
+            claim = await self._claim(cached, call)
+            if isinstance(claim, Executed):
+                return claim
+            running = self._start(claim, cached.journal, Continuation.CALLER)
+        return await running.answer
+
+    async def run_on(self, call: Advance | Execute, *, delivered: Run | None) -> Next:
+        """Advance or execute, and then execute what comes next while that is one attempt alone."""
+        async with self.cache.at(call.run_id) as cached:
+            if isinstance(call, Execute):
+                claim: ClaimedAttempt | Executed | Next = await self._claim(cached, call)
+            else:
+                claim = await self._claim_first(cached, call, delivered)
+            if not isinstance(claim, ClaimedAttempt):
+                return claim.next if isinstance(claim, Executed) else claim
+            running = self._start(claim, cached.journal, Continuation.WORKER)
+        return (await running.answer).next
+
+    # -- claim --------------------------------------------------------------------------------
+
+    async def _claim(self, cached: CachedRun, call: Execute) -> ClaimedAttempt | Executed:
+        """Claim the attempt that is called for, or answer why it does not run.
+
+        A recorded attempt is answered with its outcome. One that another worker holds, or that is
+        not what comes next, is busy.
+        """
+        if not cached.is_held_by(call):
+            await self.runs.claim_delivery(cached, call)
+        for _ in range(TRIES):
+            if _recorded(cached, call) is not None:
+                return await self._answer_recorded(cached, call)
+            if self.closing:
+                raise Overloaded("this worker is stopping; send the call again")
+            if not self._is_next(cached, call):
+                # The cache may be out of date, or a back-off may just have ended.
+                if not cached.fresh:
+                    await self.runs.reload(cached)
+                answer = await self.runs.advance(cached)
+                if _recorded(cached, call) is not None:
+                    continue
+                if not self._is_next(cached, call):
+                    return _busy(call, answer)
+            claim = await self._commit_claim(cached, call)
+            if claim is not None:
+                return claim
+            await self.runs.reload(cached)
+        raise self.runs.contended(cached)
+
+    async def _commit_claim(
+        self, cached: CachedRun, call: Execute
+    ) -> ClaimedAttempt | Executed | None:
+        """Commit a claim on its own; None when the run has moved."""
+        journal, decision = cached.journal, cached.decision
+        assert decision is not None
+        command, now = decision.commands[call.step][0], self.runs.clock.now()
+        policies = self._policies(journal.run)
+        if not await self.runs.take_limit_slot(journal.run, policies, call.step, now):
+            return _busy(call, await self.runs.next(cached))
+        commit = Commit(journal)
+        claim = self._put_claim(commit, command, call.attempt, policies, now)
+        applied = await self.runs.apply(cached, commit, _after(decision, claim), now)
+        return claim if applied else None
+
+    async def _claim_first(
+        self, cached: CachedRun, call: Advance, delivered: Run | None
+    ) -> ClaimedAttempt | Next:
+        """Advance the run, and claim with it the attempt that comes next, if that is only one.
+
+        The delivery is claimed first, or with the first commit of a run that came with it.
+        """
+        calling = None
+        if delivered is not None and not self.closing:
+            calling = self.runs.take_delivered(cached, call, delivered)
+        if calling is None:
+            await self.runs.claim_delivery(cached, call)
+        if self.closing:
+            return await self.runs.advance(cached)
+        for _ in range(TRIES):
+            if cached.journal.run.state.terminal:
+                return await self.runs.next(cached)
+            now, commit = self.runs.clock.now(), Commit(cached.journal)
+            commit.calling = calling
+            decision = await self.runs.decide(cached, commit, now)
+            if decision is None:
+                continue
+            claim = self._claim_next(commit, decision, now)
+            if await self.runs.apply(cached, commit, _after(decision, claim), now):
+                cached.caller = (call.delivery, call.provider_run_id)
+                return claim or await self.runs.next(cached)
+            if calling is None:
+                await self.runs.reload(cached)
+            else:
+                calling = None
+                await self.runs.claim_delivery(cached, call)
+        raise self.runs.contended(cached)
+
+    def _claim_next(self, commit: Commit, decision: Decision, now: Millis) -> ClaimedAttempt | None:
+        """Put into a commit the claim of what comes next, if that is one attempt and no wait.
+
+        A step that a limit counts is claimed on its own, as it stands in line for a slot first.
+        """
+        if len(decision.ready) != 1 or decision.reasons:
+            return None
+        policies = self._policies(commit.run)
+        if counts_steps(policies):
+            return None
+        (ready,) = decision.ready
+        return self._put_claim(commit, ready.command, ready.attempt, policies, now)
+
+    def _put_claim(
+        self,
+        commit: Commit,
+        command: StepCommand[Any],
+        number: int,
+        policies: Policies,
+        now: Millis,
+    ) -> ClaimedAttempt:
+        """Put a claim into a commit; it holds once that has been applied."""
+        options, timeout = self.runs.options, step_timeout(command, policies.timeouts)
+        attempt = Attempt(
+            step=command.id,
+            number=number,
+            state=AttemptState.CLAIMED,
+            fence=commit.run.fence,
+            worker=options.worker_id,
+            claimed_at=now,
+            lease_until=now + options.lease,
+            timeout_at=None if timeout is None else now + timeout,
+        )
+        commit.put_attempt(attempt)
+        commit.run = unparked(commit.run)
+        return ClaimedAttempt(
+            attempt=attempt,
+            command=command,
+            timeout=timeout,
+            retries=command.retries or policies.retries,
+        )
+
+    # -- run ----------------------------------------------------------------------------------
+
+    def _start(
+        self, claim: ClaimedAttempt, journal: Journal, reader: Continuation
+    ) -> InFlightAttempt:
+        """Run a claimed attempt in a task; its answer comes with its commit, or at the bound."""
+        loop = asyncio.get_running_loop()
+        variables = contextvars.copy_context()
+        running = self._begin(claim, journal, reader, loop.create_future(), variables)
+        running.task = loop.create_task(self._run_all(running))
+        self.watch.ensure()
+        return running
+
+    def _begin(
+        self,
+        claim: ClaimedAttempt,
+        journal: Journal,
+        reader: Continuation,
+        answer: asyncio.Future[Executed],
+        variables: contextvars.Context,
+    ) -> InFlightAttempt:
+        run, attempt = journal.run, claim.attempt
+        running = InFlightAttempt(
+            claimed=claim,
+            journal=journal,
+            step_context=StepContext(
+                run_id=run.run_id,
+                step=attempt.step,
+                attempt=attempt.number,
+                chunk_limit=MOST_CHUNKS - run.chunks,
+            ),
+            answer=answer,
+            reader=reader,
+            variables=variables,
+            started_at=asyncio.get_running_loop().time(),
+        )
+        self.runs.in_flight.add(running)
+        return running
+
+    async def _run_all(self, first: InFlightAttempt) -> None:
+        """Run an attempt, then each that is claimed in the commit of the one before."""
+        running: InFlightAttempt | None = first
+        while running is not None:
+            running = await self._run(running)
+
+    async def _run(self, running: InFlightAttempt) -> InFlightAttempt | None:
+        """Run the body and commit its outcome; the attempt that the same commit claimed, if any."""
+        claim = running.claimed
+        body = self.bodies.run(claim.command, running.step_context, running.journal, claim.timeout)
+        try:
+            # A context of its own: what one body sets in it the next one does not see.
+            outcome = await _within(running.variables.copy(), body)
+            if not running.dropped:
+                return await self._commit(running, outcome)
+        except asyncio.CancelledError:
+            if not running.dropped:
+                running.answer_with(Unavailable("this worker was stopped; send the call again"))
+                raise
+        except Exception as error:
+            # Its lease runs out and the attempt counts as lost: nothing is stranded.
+            log.exception(
+                "an attempt could not be committed",
+                extra={"action": "attempt_not_committed", "attempt": running.claim},
+            )
+            running.answer_with(error if isinstance(error, TurnoutError) else Unavailable())
+        finally:
+            self.runs.in_flight.remove(running)
+        return None
+
+    # -- commit -------------------------------------------------------------------------------
+
+    async def _commit(
+        self, running: InFlightAttempt, outcome: BodyOutcome
+    ) -> InFlightAttempt | None:
+        """Commit an outcome; then answer the caller, or begin what the commit has claimed for it.
+
+        The body has run: its outcome is worth waiting for a store that is away.
+        """
+        ending = partial(_settle, running, outcome)
+        for tries_left in reversed(range(STORE_TRIES)):
+            try:
+                async with self.cache.at(running.run_id) as cached:
+                    running.committing = True
+                    answer = await self._commit_ending(cached, running, ending)
+                    return self._answer(running, answer, cached.journal)
+            except Unavailable:
+                running.committing = False
+                if not tries_left:
+                    raise
+            await asyncio.sleep(min(0.1 * 2 ** (STORE_TRIES - 1 - tries_left), 2.0))
+        raise AssertionError("the last try returns or raises")
+
+    async def _commit_ending(
+        self, cached: CachedRun, running: InFlightAttempt, ending: Ending
+    ) -> Executed | ClaimedAttempt:
+        """Commit the end of an attempt with all that follows from it, in one change.
+
+        An attempt that this process no longer holds commits nothing.
+        """
+        if not cached.is_read:
+            await self.runs.reload(cached, for_caller=False)
+        for _ in range(TRIES):
+            if not _is_held(cached.journal, running.attempt):
+                if cached.fresh:
+                    return await self._answer_standing(cached, running)
+                await self.runs.reload(cached, for_caller=False)
+                continue
+            now, commit = self.runs.clock.now(), Commit(cached.journal)
+            attempt, step = ending(cached.journal, now)
+            commit.put_attempt(attempt)
+            if step is not cached.journal.steps[step.step]:
+                commit.put_step(step)
+            commit.put_progress(running.step_context.progress)
+            commit.stream_of(attempt, running.step_context.streamed, now)
+            continuation = running.continuation
+            decision = await self.runs.decide(cached, commit, now, continuation)
+            if decision is None:
+                continue
+            claim = None
+            if continuation is Continuation.WORKER and not self.closing:
+                claim = self._claim_next(commit, decision, now)
+            after = _after(decision, claim)
+            if await self.runs.apply(cached, commit, after, now, continuation):
+                if claim is not None:
+                    return claim
+                answer = await self.runs.next(cached)
+                return Executed(receipt=receipt_of(step, attempt), next=answer)
+            await self.runs.reload(cached, for_caller=False)
+        raise self.runs.contended(cached)
+
+    # -- answer -------------------------------------------------------------------------------
+
+    def _answer(
+        self, running: InFlightAttempt, answer: Executed | ClaimedAttempt, journal: Journal
+    ) -> InFlightAttempt | None:
+        """Answer the caller, or begin the attempt that was claimed for it."""
+        if isinstance(answer, Executed):
+            running.answer_with(answer)
+            return None
+        following = self._begin(answer, journal, running.reader, running.answer, running.variables)
+        following.task = running.task
+        return following
+
+    async def _answer_recorded(self, cached: CachedRun, call: Execute) -> Executed:
+        """Answer with what is recorded of an attempt."""
+        attempt = _recorded(cached, call)
+        runs, claim = self.runs, (call.run_id, call.step, call.attempt)
+        is_claimed = attempt is not None and attempt.state is AttemptState.CLAIMED
+        if is_claimed and claim not in runs.in_flight and not cached.fresh:
+            await runs.reload(cached)
+        answer = await runs.advance(cached)
+        attempt = _recorded(cached, call)
+        if attempt is None:
+            return _busy(call, answer)
+        if attempt.state is AttemptState.CLAIMED:
+            answer = await runs.next(cached, lease_until=attempt.lease_until)
+        receipt = receipt_of(cached.journal.steps[call.step], attempt)
+        return Executed(receipt=receipt, next=answer)
+
+    async def _answer_standing(self, cached: CachedRun, running: InFlightAttempt) -> Executed:
+        """Answer with what stands in place of an attempt that is no longer held here."""
+        answer = await self.runs.advance(cached, running.continuation)
+        name, number = running.attempt.step, running.attempt.number
+        attempts = cached.journal.attempts.get(name, ())
+        attempt = attempts[number - 1] if number <= len(attempts) else None
+        if attempt is None or attempt.state is AttemptState.CLAIMED:
+            return Executed(receipt=not_run(name, number, Outcome.BUSY), next=answer)
+        return Executed(receipt=receipt_of(cached.journal.steps[name], attempt), next=answer)
+
+    # -- stop ---------------------------------------------------------------------------------
+
+    async def close(self, grace: float) -> None:
+        """Claim nothing more, wait for what runs up to `grace` seconds, and give the rest back."""
+        self.closing = True
+        in_flight = self.runs.in_flight
+        tasks = {running.task for running in in_flight if running.task is not None}
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        # In rounds, for what is claimed in a commit that is under way.
+        while any(not running.dropped for running in in_flight):
+            for running in in_flight:
+                if not running.committing and not running.dropped:
+                    await self._give_back(running)
+            # Not for their tasks, which may go on with what is claimed as they are committed.
+            await asyncio.gather(*(running.ended() for running in in_flight if running.committing))
+        self.watch.stop()
+        await self.bodies.close()
+
+    async def _give_back(self, running: InFlightAttempt) -> None:
+        try:
+            await self._interrupt(running)
+        except TurnoutError:
+            log.warning(
+                "an attempt could not be given back; it counts as lost when its lease runs out",
+                exc_info=True,
+                extra={"action": "interrupt_failed", "attempt": running.claim},
+            )
+
+    async def _interrupt(self, running: InFlightAttempt) -> None:
+        """Give an attempt back: it does not count, and another worker may begin at once."""
+
+        def ending(journal: Journal, now: Millis) -> tuple[Attempt, Step]:
+            name = running.attempt.step
+            # As it is recorded: what it has streamed since its claim is not recorded twice.
+            return interrupt_attempt(journal.attempts[name][-1], now), journal.steps[name]
+
+        running.drop()
+        async with self.cache.at(running.run_id) as cached:
+            running.answer_with(Overloaded("this worker is stopping; send the call again"))
+            await self._commit_ending(cached, running, ending)
+
+    async def _drop(self, running: InFlightAttempt) -> None:
+        """Stop an attempt that this process no longer holds, and answer what stands instead."""
+        running.drop()
+        try:
+            async with self.cache.at(running.run_id) as cached:
+                await self.runs.reload(cached)
+                running.answer_with(await self._answer_standing(cached, running))
+        except Refused as error:
+            running.answer_with(error)
+        except TurnoutError as error:
+            running.answer_with(error)
+            raise
+
+    # -- questions ----------------------------------------------------------------------------
+
+    def _is_next(self, cached: CachedRun, call: Execute) -> bool:
+        run, decision = cached.journal.run, cached.decision
+        if decision is None or run.state.terminal:
+            return False
+        if run.deadline_at is not None and run.deadline_at <= self.runs.clock.now():
+            return False
+        return any(
+            ready.command.id == call.step and ready.attempt == call.attempt
+            for ready in decision.ready
+        )
+
+    def _policies(self, run: Run) -> Policies:
+        return self.runs.app.task(run.task).policies
+
+
+def _recorded(cached: CachedRun, call: Execute) -> Attempt | None:
+    attempts = cached.journal.attempts.get(call.step, ())
+    return attempts[call.attempt - 1] if call.attempt <= len(attempts) else None
+
+
+def _busy(call: Execute, answer: Next) -> Executed:
+    return Executed(receipt=not_run(call.step, call.attempt, Outcome.BUSY), next=answer)
+
+
+def _after(decision: Decision, claim: ClaimedAttempt | None) -> Decision:
+    """What is decided once a commit with this claim, or without one, has been applied."""
+    return decision if claim is None else claimed(decision, claim.attempt.step)
+
+
+def _settle(
+    running: InFlightAttempt, outcome: BodyOutcome, journal: Journal, now: Millis
+) -> tuple[Attempt, Step]:
+    step, retries = running.attempt.step, running.claimed.retries
+    return settle_attempt(
+        running.run_id, journal.steps[step], journal.attempts[step], retries, outcome, now
+    )
+
+
+def _is_held(journal: Journal, attempt: Attempt) -> bool:
+    """Whether a claim of this process still stands in the journal."""
+    attempts = journal.attempts.get(attempt.step, ())
+    last = attempts[-1] if attempts else None
+    return (
+        last is not None
+        and last.number == attempt.number
+        and last.state is AttemptState.CLAIMED
+        and last.worker == attempt.worker
+        and not journal.run.state.terminal
+        and journal.run.fence == attempt.fence
+    )
+
+
+@types.coroutine
+def _within(
+    context: contextvars.Context, coroutine: Coroutine[Any, Any, ResultT]
+) -> Generator[Any, Any, ResultT]:
+    """Await a coroutine in a context that is not the task's own."""
+    step, value = coroutine.send, None
+    try:
+        while True:
+            awaited = context.run(step, value)
+            try:
+                step, value = coroutine.send, (yield awaited)
+            except BaseException as error:  # noqa: BLE001 - whatever is thrown in is the coroutine's
+                step, value = coroutine.throw, error
+    except StopIteration as stop:
+        result: ResultT = stop.value
+        return result

@@ -1,0 +1,93 @@
+"""Watches over the attempts that run here: keeps their leases, and answers in time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from turnout.model.protocol import Executed, Outcome
+from turnout.worker.advancing import RunAdvancer
+from turnout.worker.continuation import Continuation
+from turnout.worker.in_flight import InFlightAttempt
+from turnout.worker.protocol_answers import not_run
+from turnout.worker.run_cache import RunCache
+
+log = logging.getLogger("turnout.worker")
+
+Drop: TypeAlias = Callable[[InFlightAttempt], Awaitable[None]]
+"""Stops an attempt that this process no longer holds, and answers its caller."""
+
+
+class Watch:
+    """The loop over running attempts; it runs while there are any."""
+
+    def __init__(self, *, runs: RunAdvancer, cache: RunCache, drop: Drop) -> None:
+        self._runs = runs
+        self._cache = cache
+        self._drop = drop
+        self._in_flight = runs.in_flight
+        self._task: asyncio.Task[None] | None = None
+
+    def ensure(self) -> None:
+        """Start the loop, where it has ended for lack of running attempts."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._loop())
+
+    async def once(self) -> None:
+        """Renew the leases of what has run for a while; stop what is no longer held here."""
+        older = [running for running in self._in_flight if running.watches and not running.dropped]
+        for running in self._in_flight:
+            running.watches += 1
+        if not older:
+            return
+        lease_until = self._runs.clock.now() + self._runs.options.lease
+        claims = [running.claim for running in older]
+        lost = set(await self._runs.store.leases.renew(claims, lease_until))
+        for running in older:
+            if running.committing:
+                continue
+            if running.claim in lost:
+                await self._drop(running)
+            else:
+                await self._show(running)
+
+    def stop(self) -> None:
+        """End the loop."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _loop(self) -> None:
+        options = self._runs.options
+        bounds = [bound for bound in (options.bound, *options.bounds.values()) if bound is not None]
+        pause = min([options.watch_seconds, *(bound / 1_000 for bound in bounds)])
+        while len(self._in_flight):
+            await asyncio.sleep(pause)
+            try:
+                await self.once()
+            except Exception:  # the edge of a task: leases must be kept all the same
+                log.warning(
+                    "the watch over running steps failed; it goes on",
+                    exc_info=True,
+                    extra={"action": "watch_failed"},
+                )
+
+    async def _show(self, running: InFlightAttempt) -> None:
+        """Record how far a body says it is; answer a caller who has waited for the bound."""
+        bound = self._runs.options.bound_of(running.provider)
+        waited = (asyncio.get_running_loop().time() - running.started_at) * 1_000
+        late = bound is not None and waited >= bound and not running.answer.done()
+        shown = (running.step_context.progress, len(running.step_context.streamed))
+        if not late and shown == running.shown:
+            return
+        async with self._cache.at(running.run_id) as cached:
+            if running.committing or running.dropped:
+                return
+            if not cached.is_read:
+                await self._runs.reload(cached, for_caller=False)
+            reader = Continuation.CALLER if late else Continuation.PUMP
+            answer = await self._runs.advance(cached, reader, showing=running)
+            running.shown = shown
+            if late:
+                attempt = running.attempt
+                receipt = not_run(attempt.step, attempt.number, Outcome.ACCEPTED)
+                running.answer_with(Executed(receipt=receipt, next=answer))
