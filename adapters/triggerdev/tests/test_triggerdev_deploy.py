@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from starlette.responses import JSONResponse, Response
 from turnout_triggerdev.definition import FILE, write_definition
-from turnout_triggerdev.deploy import Step, Target, deployed, read_target
+from turnout_triggerdev.deploy import DeployStep, Target, deployed, read_target
 from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 
 from turnout.errors import InvalidSettings
@@ -48,7 +48,7 @@ class Deployment:
     commands: list[Sequence[str]] = field(default_factory=list)
     worker: subprocess.Popen[bytes] | None = None
 
-    async def steps(self, **changed: Any) -> list[Step]:
+    async def steps(self, **changed: Any) -> list[DeployStep]:
         return [step async for step in deployed(replace(self.target, **changed), self._run)]
 
     def refuse(self, status: int) -> None:

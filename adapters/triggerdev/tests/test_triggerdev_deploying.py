@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from turnout_triggerdev.definition import FILE, write_definition
-from turnout_triggerdev.deploy import Step, Target, deployed, in_folder, read_target
+from turnout_triggerdev.deploy import DeployStep, Target, deployed, in_folder, read_target
 from turnout_triggerdev_double.nodeworker import prepare, surroundings
 from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 
@@ -59,7 +59,7 @@ class Deploying:
         self.target: Target = read_target(self.environ, "prod", folder, self.service, service)
         self.worker: subprocess.Popen[bytes] | None = None
 
-    async def steps(self) -> list[Step]:
+    async def steps(self) -> list[DeployStep]:
         """Deploy; the stand-in runs what Docker would."""
         return [step async for step in deployed(self.target, self._run)]
 

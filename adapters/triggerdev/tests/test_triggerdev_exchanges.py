@@ -19,8 +19,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from turnout_triggerdev.api import NOT_YET, Api, items_of, text_of
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.api import NOT_FOUND_PAUSES, Api, items_of, text_of
+from turnout_triggerdev.settings import TriggerdevSettings
 from turnout_triggerdev.statuses import STATUSES, status_of
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
@@ -108,7 +108,7 @@ async def replaying(listening: Any) -> Any:
     """The adapter's client at a server of recorded answers."""
     replay = Replay()
     async with listening(replay.app()) as url:
-        api = Api(Settings(api_url=url, secret_key="tr_dev_x"), NoTime())
+        api = Api(TriggerdevSettings(api_url=url, secret_key="tr_dev_x"), NoTime())
         yield replay, api
         await api.close()
 
@@ -385,4 +385,4 @@ def _outline(body: Any) -> Any:
 
 def test_waiting_for_what_is_not_there_yet_is_short() -> None:
     """A 404 that may be early is asked for again within a second."""
-    assert sum(NOT_YET) < 1_000
+    assert sum(NOT_FOUND_PAUSES) < 1_000

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from turnout_triggerdev.api import Api
 from turnout_triggerdev.probe import judged, probe
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.settings import TriggerdevSettings
 from turnout_triggerdev_double.server.clock import FrozenClock
 from turnout_triggerdev_double.server.main import KEYS
 
@@ -31,7 +31,7 @@ WRONG = {
 def api_of(url: str) -> Api:
     """The adapter's client of that server."""
     clock: Any = FrozenClock(1_795_199_580_000)
-    return Api(Settings(api_url=url, secret_key=KEYS["dev"]), clock)
+    return Api(TriggerdevSettings(api_url=url, secret_key=KEYS["dev"]), clock)
 
 
 def test_a_good_way_is_told_check_by_check() -> None:

@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 def secrets_of(settings: Mapping[str, str]) -> tuple[str, ...]:
     """Read the alert channel's secrets, separated by commas while they are changed."""
-    given = settings.get(ALERT_SECRETS, "").split(",")
-    return tuple(each.strip() for each in given if each.strip())
+    secrets = settings.get(ALERT_SECRETS, "").split(",")
+    return tuple(secret.strip() for secret in secrets if secret.strip())
 
 
 def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
@@ -55,34 +55,34 @@ def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
         try:
             report = report_of(parse(body or b"", max_bytes=LARGEST), clock.now())
         except (InvalidJson, ValueError, TypeError, KeyError, AttributeError):
-            return _said(400, "the body is not an alert")
+            return _message(400, "the body is not an alert")
         if report is None:
-            return _said(200, "nothing of ours")
+            return _message(200, "nothing of ours")
         try:
             await worker.answer(report)
         except TurnoutError as error:
             log.warning("alert not taken", extra={"action": "alert", "error": str(error)})
-            return _said(503, str(error))
-        return _said(202, f"run {report.run_id} is looked at")
+            return _message(503, str(error))
+        return _message(202, f"run {report.run_id} is looked at")
 
     return Starlette(routes=[Route("/alerts", take, methods=["POST"])])
 
 
 def _refusal(body: bytes | None, signature: str, secrets: Sequence[str]) -> Response | None:
     if body is None:
-        return _said(413, f"an alert has at most {LARGEST:,} bytes")
+        return _message(413, f"an alert has at most {LARGEST:,} bytes")
     if not secrets:
-        return _said(401, f"this service has no {ALERT_SECRETS}, so it takes no alerts")
+        return _message(401, f"this service has no {ALERT_SECRETS}, so it takes no alerts")
     if not signed(body, signature, secrets):
-        return _said(401, f"the header {SIGNATURE} is missing or wrong")
+        return _message(401, f"the header {SIGNATURE} is missing or wrong")
     return None
 
 
 def signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
     """Whether one of the secrets has signed the body; compared in constant time."""
-    given = signature.strip().lower().encode()
-    made = (hmac.new(each.encode(), body, hashlib.sha256).hexdigest() for each in secrets)
-    return any([hmac.compare_digest(each.encode(), given) for each in made])  # noqa: C419 - all of them
+    claimed = signature.strip().lower().encode()
+    signatures = (hmac.new(secret.encode(), body, hashlib.sha256).hexdigest() for secret in secrets)
+    return any([hmac.compare_digest(expected.encode(), claimed) for expected in signatures])  # noqa: C419 - all of them
 
 
 def report_of(alert: Any, now: Millis) -> Report | None:
@@ -90,8 +90,8 @@ def report_of(alert: Any, now: Millis) -> Report | None:
     if alert["type"] != "alert.run.failed":
         return None
     run, task = alert["object"]["run"], alert["object"]["task"]
-    tags = [str(each) for each in run.get("tags") or ()]
-    key = next((each.removeprefix(TAG) for each in tags if each.startswith(TAG)), None)
+    tags = [str(tag) for tag in run.get("tags") or ()]
+    key = next((tag.removeprefix(TAG) for tag in tags if tag.startswith(TAG)), None)
     if key is None:
         return None
     run_id, _, number = key.rpartition(".")
@@ -114,5 +114,5 @@ async def _bounded(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _said(status: int, message: str) -> Response:
+def _message(status: int, message: str) -> Response:
     return JSONResponse({"message": message}, status_code=status)

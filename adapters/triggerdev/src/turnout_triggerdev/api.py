@@ -13,8 +13,8 @@ import orjson
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
 from turnout.ports.clock import Clock
-from turnout_triggerdev.rates import Gate
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.rates import RateGate
+from turnout_triggerdev.settings import TriggerdevSettings
 
 API_VERSION: Final = "2025-07-16"
 """Without it the server answers in its older words."""
@@ -22,20 +22,20 @@ API_VERSION: Final = "2025-07-16"
 TIMEOUT: Final = 15.0
 AT_ONCE: Final = 10
 """Requests under way at the same time."""
-MOST_PAGES: Final = 1_000
+PAGE_LIMIT: Final = 1_000
 LIMITED_TRIES: Final = 5
 """Sendings of one request that the rate limit refuses; each waits for the reset before."""
-NOT_YET: Final = (200, 600)
+NOT_FOUND_PAUSES: Final = (200, 600)
 """Pauses, in milliseconds, before asking again for what the server says may come yet."""
 
-_NOT_FOUND, _TOO_MANY, _SERVER = 404, 429, 500
-_AGAIN: Final = {408, 409}
+_NOT_FOUND, _LIMITED, _SERVER = 404, 429, 500
+_PASSING: Final = {408, 409}
 
 
 class Api:
     """Speaks to one environment of one project."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: TriggerdevSettings, clock: Clock) -> None:
         headers = {"x-trigger-api-version": API_VERSION, "accept": "application/json"}
         if settings.branch:
             headers["x-trigger-branch"] = settings.branch
@@ -46,7 +46,7 @@ class Api:
         )
         self._places = asyncio.Semaphore(AT_ONCE)
         self._clock = clock
-        self._gate = Gate(clock)
+        self._gate = RateGate(clock)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -66,7 +66,7 @@ class Api:
 
     async def post_lines(self, path: str, lines: list[Any]) -> Any:
         """Send newline-delimited JSON."""
-        content = b"".join(orjson.dumps(each) + b"\n" for each in lines)
+        content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
         headers = {**self._auth(), "content-type": "application/x-ndjson"}
         return await self._call("POST", path, content=content, headers=headers)
 
@@ -78,10 +78,10 @@ class Api:
         """Read all pages of a list that is paged by number."""
         page, last = 1, 1
         while page <= last:
-            found = await self.get(path, params={"page": page, "perPage": 100}) or {}
-            for each in items_of(found):
-                yield each
-            last = _last_page(found)
+            listing = await self.get(path, params={"page": page, "perPage": 100}) or {}
+            for item in items_of(listing):
+                yield item
+            last = _last_page(listing)
             page += 1
 
     def _auth(self, *, token: bool = False) -> dict[str, str]:
@@ -92,9 +92,9 @@ class Api:
 
         A lookup by an id may be early: the server answers 404 with `x-should-retry` then.
         """
-        for pause in (*NOT_YET, None):
+        for pause in (*NOT_FOUND_PAUSES, None):
             answer = await self._unlimited(method, path, options)
-            if pause is None or answer.status_code != _NOT_FOUND or not _asks_again(answer):
+            if pause is None or answer.status_code != _NOT_FOUND or not _may_come_yet(answer):
                 break
             await self._clock.sleep(pause)
         return _read(answer)
@@ -109,7 +109,7 @@ class Api:
                 with _translated(str(self._http.base_url).rstrip("/")):
                     answer = await self._http.request(method, path, **options)
                 self._gate.used_up(answer.headers)
-            if answer.status_code != _TOO_MANY:
+            if answer.status_code != _LIMITED:
                 return answer
             wait = self._gate.refused(_loaded(answer))
             if answer.headers.get("x-should-retry") == "false":
@@ -117,7 +117,7 @@ class Api:
         raise ProviderUnavailable(f"triggerdev: {_reason(answer)}", retry_after=wait)
 
 
-def _asks_again(answer: httpx.Response) -> bool:
+def _may_come_yet(answer: httpx.Response) -> bool:
     return bool(answer.headers.get("x-should-retry") == "true")
 
 
@@ -132,18 +132,18 @@ def _read(answer: httpx.Response) -> Any:
                 " API, and is it 4.3 or later?"
             )
         return None
-    told = f"triggerdev answered {status}: {_reason(answer)}"
+    problem = f"triggerdev answered {status}: {_reason(answer)}"
     if _may_pass(answer):
-        raise ProviderUnavailable(told)
-    raise ProviderRefused(told)
+        raise ProviderUnavailable(problem)
+    raise ProviderRefused(problem)
 
 
 def _may_pass(answer: httpx.Response) -> bool:
     """Whether the same request may be taken later: as the server says, else by the status."""
-    said = answer.headers.get("x-should-retry")
-    if said in {"true", "false"}:
-        return bool(said == "true")
-    return answer.status_code >= _SERVER or answer.status_code in _AGAIN
+    advice = answer.headers.get("x-should-retry")
+    if advice in {"true", "false"}:
+        return bool(advice == "true")
+    return answer.status_code >= _SERVER or answer.status_code in _PASSING
 
 
 def _is_page(answer: httpx.Response) -> bool:
@@ -153,56 +153,56 @@ def _is_page(answer: httpx.Response) -> bool:
 def _json(answer: httpx.Response) -> Any:
     """Read an answer: every one of the server's is an object."""
     try:
-        found = orjson.loads(answer.content) if answer.content else None
+        body = orjson.loads(answer.content) if answer.content else None
     except orjson.JSONDecodeError:
         raise ProviderRefused(
             "triggerdev answered something that is not JSON; is TRIGGER_API_URL its origin?"
         ) from None
-    if found is not None and not isinstance(found, dict):
+    if body is not None and not isinstance(body, dict):
         raise ProviderUnavailable(
-            f"triggerdev answered a {type(found).__name__}, not an object;"
+            f"triggerdev answered a {type(body).__name__}, not an object;"
             " is TRIGGER_API_URL its origin?"
         )
-    return found
+    return body
 
 
-def text_of(found: Any, name: str) -> str:
+def text_of(body: Any, name: str) -> str:
     """Read a text that an answer must have."""
-    value = found.get(name) if isinstance(found, dict) else None
+    value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, str) or not value:
         raise ProviderUnavailable(f"triggerdev answered without {name!r}")
     return value
 
 
-def items_of(found: Any, name: str = "data") -> list[dict[str, Any]]:
+def items_of(body: Any, name: str = "data") -> list[dict[str, Any]]:
     """Read a list of objects; where the answer has none, it is empty."""
-    items = found.get(name) if isinstance(found, dict) else None
+    items = body.get(name) if isinstance(body, dict) else None
     if items is None:
         return []
-    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ProviderUnavailable(f"triggerdev answered with {name!r} that is no list of objects")
     return items
 
 
-def names_of(found: Any, name: str) -> list[str]:
+def names_of(body: Any, name: str) -> list[str]:
     """Read a list of texts that an answer must have."""
-    items = found.get(name) if isinstance(found, dict) else None
-    if not isinstance(items, list) or not all(isinstance(each, str) for each in items):
+    items = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ProviderUnavailable(f"triggerdev answered with {name!r} that is no list of texts")
     return items
 
 
-def flag_of(found: Any, name: str) -> bool:
+def flag_of(body: Any, name: str) -> bool:
     """Read a truth that an answer must have."""
-    value = found.get(name) if isinstance(found, dict) else None
+    value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, bool):
         raise ProviderUnavailable(f"triggerdev answered without a true or false {name!r}")
     return value
 
 
-def number_of(found: Any, name: str) -> int | None:
+def number_of(body: Any, name: str) -> int | None:
     """Read a whole number that an answer may lack."""
-    value = found.get(name) if isinstance(found, dict) else None
+    value = body.get(name) if isinstance(body, dict) else None
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
@@ -210,10 +210,10 @@ def number_of(found: Any, name: str) -> int | None:
     return value
 
 
-def _last_page(found: Mapping[str, Any]) -> int:
-    pages = found.get("pagination") or {}
+def _last_page(listing: Mapping[str, Any]) -> int:
+    pages = listing.get("pagination") or {}
     last = pages.get("totalPages", 1) if isinstance(pages, dict) else None
-    if not isinstance(last, int) or isinstance(last, bool) or last > MOST_PAGES:
+    if not isinstance(last, int) or isinstance(last, bool) or last > PAGE_LIMIT:
         raise ProviderUnavailable("triggerdev answered with a 'pagination' that is none")
     return last
 
@@ -230,15 +230,15 @@ def _reason(answer: httpx.Response) -> str:
     body = _loaded(answer)
     if not isinstance(body, dict):
         return answer.reason_phrase
-    told = str(body.get("error") or body.get("detail") or body.get("title") or "")
+    message = str(body.get("error") or body.get("detail") or body.get("title") or "")
     listed = body.get("issues") or body.get("details")
     issues = listed if isinstance(listed, list) else []
     faults = "; ".join(
-        f"{_dotted(each.get('path'))}: {each.get('message')}"
-        for each in issues[:5]
-        if isinstance(each, dict)
+        f"{_dotted(issue.get('path'))}: {issue.get('message')}"
+        for issue in issues[:5]
+        if isinstance(issue, dict)
     )
-    return f"{told} ({faults})" if faults else told or answer.reason_phrase
+    return f"{message} ({faults})" if faults else message or answer.reason_phrase
 
 
 def _dotted(path: Any) -> str:
@@ -246,10 +246,10 @@ def _dotted(path: Any) -> str:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def _translated(url: str) -> Iterator[None]:
     """Let nothing of httpx cross the port."""
     try:
         yield
     except httpx.HTTPError as error:
-        told = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise ProviderUnavailable(f"triggerdev at {where} does not answer: {told}") from error
+        problem = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ProviderUnavailable(f"triggerdev at {url} does not answer: {problem}") from error

@@ -23,9 +23,9 @@ from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.definition import stale
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.probe import probe
-from turnout_triggerdev.registered import Registered
-from turnout_triggerdev.schedules import Schedules
-from turnout_triggerdev.settings import WORKER, WORKER_FOLDER, Settings
+from turnout_triggerdev.registered import RegisteredTasks
+from turnout_triggerdev.schedules import VendorSchedules
+from turnout_triggerdev.settings import WORKER, WORKER_FOLDER, TriggerdevSettings
 from turnout_triggerdev.statuses import status_of
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -35,7 +35,7 @@ CAPABILITIES: Final[Mapping[Capability, Held]] = {
 }
 BATCH: Final = 500
 """Items of one batch: what a server takes by default."""
-FEW: Final = 4
+SINGLE_LIMIT: Final = 4
 """Up to so many deliveries are sent one by one, which tells their run ids at once."""
 LONGEST_TAG: Final = 128
 CANCEL_IN: Final[Millis] = 2_000
@@ -55,7 +55,7 @@ class TriggerdevCaller:
 
     name = "triggerdev"
 
-    def __init__(self, surroundings: Surroundings, settings: Settings) -> None:
+    def __init__(self, surroundings: Surroundings, settings: TriggerdevSettings) -> None:
         self._app = surroundings.app
         self._clock = surroundings.clock
         self._settings = settings
@@ -63,8 +63,8 @@ class TriggerdevCaller:
         self._worker_folder = surroundings.settings.get(WORKER) or WORKER_FOLDER
         self._alert_secrets = secrets_of(surroundings.settings)
         self._api = Api(settings, surroundings.clock)
-        self._registered = Registered(self._api, settings, surroundings.clock)
-        self._schedules = Schedules(self._api, settings, surroundings.app.name)
+        self._registered = RegisteredTasks(self._api, settings, surroundings.clock)
+        self._schedules = VendorSchedules(self._api, settings, surroundings.app.name)
 
     @property
     def capabilities(self) -> Mapping[Capability, Held]:
@@ -84,19 +84,19 @@ class TriggerdevCaller:
         A task that the environment has not registered is refused and nothing is sent: the vendor
         would take it, and leave it in PENDING_VERSION.
         """
-        missing = await self._registered.missing({each.task for each in deliveries})
-        sent = [each for each in deliveries if each.task not in missing]
-        known = {each.key: each for each in await self._send(sent)}
-        return [known.get(each.key) or _unregistered(each) for each in deliveries]
+        missing = await self._registered.missing({delivery.task for delivery in deliveries})
+        registered = [delivery for delivery in deliveries if delivery.task not in missing]
+        delivered = {delivery.key: delivery for delivery in await self._send(registered)}
+        return [delivered.get(delivery.key) or _unregistered(delivery) for delivery in deliveries]
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
         """Complete the tokens that the parked runs wait on; others look again by themselves."""
         answers = await asyncio.gather(
-            *(self._complete(each) for each in wakes), return_exceptions=True
+            *(self._complete(wake) for wake in wakes), return_exceptions=True
         )
-        for each in answers:
-            if isinstance(each, BaseException):
-                raise each
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def stop(self, delivery: Delivery) -> bool:
         """Cancel the vendor run and wait a little for the vendor to say that it has ended."""
@@ -108,8 +108,8 @@ class TriggerdevCaller:
             return True
         until = self._clock.now() + CANCEL_IN
         while self._clock.now() < until:
-            found = await self._api.get(f"/api/v3/runs/{run_id}")
-            if found is None or status_of(text_of(found, "status")).terminal:
+            run = await self._api.get(f"/api/v3/runs/{run_id}")
+            if run is None or status_of(text_of(run, "status")).terminal:
                 return True
             await self._clock.sleep(CANCEL_STEP)
         return False
@@ -118,20 +118,20 @@ class TriggerdevCaller:
         """Read the vendor run; by its tag where its id is not known yet."""
         now = self._clock.now()
         run_id = delivery.provider_run_id or await self._find(delivery)
-        found = None if run_id is None else await self._api.get(f"/api/v3/runs/{run_id}")
-        if found is None:
+        run = None if run_id is None else await self._api.get(f"/api/v3/runs/{run_id}")
+        if run is None:
             if run_id is None and self._fresh(delivery):
                 return Sighting(state=RunStatus.QUEUED, word="not listed yet", seen_at=now)
             return Sighting(state=None, word="not found", seen_at=now)
-        word = text_of(found, "status")
+        word = text_of(run, "status")
         return Sighting(
             state=status_of(word),
             word=word,
             seen_at=now,
-            started_at=moment_of(found.get("startedAt")),
-            ended_at=moment_of(found.get("finishedAt")),
-            attempts=number_of(found, "attemptCount"),
-            evidence={name: found[name] for name in EVIDENCE if name in found},
+            started_at=moment_of(run.get("startedAt")),
+            ended_at=moment_of(run.get("finishedAt")),
+            attempts=number_of(run, "attemptCount"),
+            evidence={name: run[name] for name in EVIDENCE if name in run},
         )
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
@@ -147,7 +147,7 @@ class TriggerdevCaller:
 
     async def define(self, app: App) -> None:
         """Wait for the worker to register: tasks cannot be registered over REST."""
-        missing = await self._registered.missing({each.id for each in app.tasks})
+        missing = await self._registered.missing({task.id for task in app.tasks})
         if missing:
             raise ProviderUnavailable(
                 f"triggerdev has no worker that knows {', '.join(sorted(missing))}; build the"
@@ -160,15 +160,15 @@ class TriggerdevCaller:
         Of the current version with TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN; without them a
         task counts that any version had, because an environment's key shows its queues only.
         """
-        missing = await self._registered.missing({each.id for each in self._app.tasks})
-        return [each.id for each in self._app.tasks if each.id not in missing]
+        missing = await self._registered.missing({task.id for task in self._app.tasks})
+        return [task.id for task in self._app.tasks if task.id not in missing]
 
     async def notices(self, knows: Knows) -> Sequence[Notice]:
         """Say that the worker's definition file is out of date, where there is one to read."""
         del knows
-        found = stale(Path(self._worker_folder), self._app)
+        difference = stale(Path(self._worker_folder), self._app)
         fix = "turnout triggerdev build, then start or deploy the worker again"
-        return [] if found is None else [Notice(text=found, fix=fix)]
+        return [] if difference is None else [Notice(text=difference, fix=fix)]
 
     @property
     def mount(self) -> str:
@@ -184,18 +184,18 @@ class TriggerdevCaller:
         return await probe(self._api, self._app.definition, patience)
 
     async def _send(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
-        if len(deliveries) <= FEW:
-            return await asyncio.gather(*(self._trigger(each) for each in deliveries))
+        if len(deliveries) <= SINGLE_LIMIT:
+            return await asyncio.gather(*(self._trigger(delivery) for delivery in deliveries))
         pages = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
-        return [each for page in pages for each in await self._batch(page)]
+        return [delivered for page in pages for delivered in await self._batch(page)]
 
     async def _trigger(self, delivery: Delivery) -> Delivered:
         item = self._item(delivery)
         try:
-            found = await self._api.post(f"/api/v1/tasks/{delivery.task}/trigger", item)
-            if found is None:
+            triggered = await self._api.post(f"/api/v1/tasks/{delivery.task}/trigger", item)
+            if triggered is None:
                 raise ProviderRefused(f"triggerdev knows no task {delivery.task!r}")
-            run_id = text_of(found, "id")
+            run_id = text_of(triggered, "id")
         except TurnoutError as error:
             return Delivered(key=delivery.key, error=error)
         return Delivered(key=delivery.key, provider_run_id=run_id)
@@ -203,18 +203,21 @@ class TriggerdevCaller:
     async def _batch(self, page: Sequence[Delivery]) -> list[Delivered]:
         """One batch; repeating it is harmless, because every item has its own key."""
         try:
-            made = await self._api.post("/api/v3/batches", {"runCount": len(page)})
-            if made is None:
+            batch = await self._api.post("/api/v3/batches", {"runCount": len(page)})
+            if batch is None:
                 raise ProviderRefused("triggerdev has no /api/v3/batches; it is older than 4.3")
             lines = [
-                {"index": at, "task": each.task, **self._item(each)} for at, each in enumerate(page)
+                {"index": at, "task": delivery.task, **self._item(delivery)}
+                for at, delivery in enumerate(page)
             ]
-            sent = await self._api.post_lines(f"/api/v3/batches/{text_of(made, 'id')}/items", lines)
-            if not sent or not sent.get("sealed"):
+            receipt = await self._api.post_lines(
+                f"/api/v3/batches/{text_of(batch, 'id')}/items", lines
+            )
+            if not receipt or not receipt.get("sealed"):
                 raise ProviderUnavailable("triggerdev did not take the whole batch")
         except TurnoutError as error:
-            return [Delivered(key=each.key, error=error) for each in page]
-        return [Delivered(key=each.key) for each in page]
+            return [Delivered(key=delivery.key, error=error) for delivery in page]
+        return [Delivered(key=delivery.key) for delivery in page]
 
     def _item(self, delivery: Delivery) -> dict[str, Any]:
         payload = {
@@ -223,8 +226,8 @@ class TriggerdevCaller:
             "task": delivery.task,
             "protocol": PROTOCOL,
         }
-        about = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
-        tags = [each[:LONGEST_TAG] for each in about]
+        names = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
+        tags = [tag[:LONGEST_TAG] for tag in names]
         return {
             "payload": payload,
             "options": {"idempotencyKey": delivery.key, "tags": tags},
@@ -236,14 +239,14 @@ class TriggerdevCaller:
             await self._api.post(f"/api/v1/waitpoints/tokens/{token}/complete", {"data": wake.seq})
 
     def _fresh(self, delivery: Delivery) -> bool:
-        sent = delivery.sent_at
-        return sent is not None and self._clock.now() - sent < LISTED_IN
+        sent_at = delivery.sent_at
+        return sent_at is not None and self._clock.now() - sent_at < LISTED_IN
 
     async def _find(self, delivery: Delivery) -> str | None:
         """Find a vendor run by the tag that its delivery gave it."""
         params = {"filter[tag]": f"turnout:{delivery.key}"[:128], "page[size]": 10}
-        found = await self._api.get("/api/v1/runs", params=params) or {}
-        runs = items_of(found)
+        listing = await self._api.get("/api/v1/runs", params=params) or {}
+        runs = items_of(listing)
         return text_of(runs[0], "id") if runs else None
 
 

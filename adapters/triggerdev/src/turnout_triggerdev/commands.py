@@ -17,7 +17,7 @@ from turnout_triggerdev.settings import WORKER, WORKER_FOLDER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from turnout_triggerdev.deploy import Step
+    from turnout_triggerdev.deploy import DeployStep
 
 AppName = Annotated[
     str | None,
@@ -59,7 +59,7 @@ def _add_init(app: typer.Typer, desk: Desk) -> None:
         loaded, url = desk.app(app), desk.service_url(service)
         ref = _project_ref(desk)
         try:
-            written, kept = copied(folder, force=force)
+            written, unchanged = copied(folder, force=force)
             if ref and name_project(folder, ref):
                 written = sorted({*written, Path(CONFIG)})
             built = write_definition(folder, loaded, url)
@@ -67,12 +67,12 @@ def _add_init(app: typer.Typer, desk: Desk) -> None:
             desk.fail(f"{error.filename}: {error.strerror}")
         value = {
             "folder": str(folder),
-            "written": [str(each) for each in written],
-            "kept": [str(each) for each in kept if each.name != FILE],
+            "written": [str(path) for path in written],
+            "kept": [str(path) for path in unchanged if path.name != FILE],
             "definition": loaded.definition,
             "next": f"cd {shlex.quote(str(folder))} && npm ci && npx trigger dev",
         }
-        desk.show(value, as_json=json, lines=_told_init(value, built))
+        desk.show(value, as_json=json, lines=_init_lines(value, built))
 
 
 def _project_ref(desk: Desk) -> str:
@@ -82,10 +82,10 @@ def _project_ref(desk: Desk) -> str:
     return ref
 
 
-def _told_init(value: dict[str, Any], built: Path) -> list[str]:
+def _init_lines(value: dict[str, Any], built: Path) -> list[str]:
     count = len(value["written"])
     lines = [f"{count} file{'' if count == 1 else 's'} written to {value['folder']}"]
-    lines += [f"kept, because you changed it: {each}" for each in value["kept"]]
+    lines += [f"kept, because you changed it: {path}" for path in value["kept"]]
     lines += [f"{built}: definition {value['definition'][:12]}"]
     lines += ["the worker needs TURNOUT_SIGNING_KEYS in its environment, the service's own"]
     return [*lines, f"next: {value['next']}"]
@@ -107,11 +107,11 @@ def _add_build(app: typer.Typer, desk: Desk) -> None:
         at, loaded = worker_folder(desk, folder), desk.app(app)
         if not (at / CONFIG).exists():
             desk.fail(f"{at} holds no worker; turnout triggerdev init {at} puts one there")
-        found = stale(at, loaded)
-        fresh = found is None and (at / FILE).exists()
+        difference = stale(at, loaded)
+        fresh = difference is None and (at / FILE).exists()
         if check:
-            told = found or ("current" if fresh else f"{at / FILE} was never built")
-            desk.show({"current": fresh, "text": told}, as_json=json, lines=[told])
+            state = difference or ("current" if fresh else f"{at / FILE} was never built")
+            desk.show({"current": fresh, "text": state}, as_json=json, lines=[state])
             raise typer.Exit(0 if fresh else 1)
         url = desk.service_url(service)
         try:
@@ -147,28 +147,28 @@ def _add_deploy(app: typer.Typer, desk: Desk) -> None:
         """
         from turnout_triggerdev.deploy import deployed, in_folder, read_target
 
-        at, given = worker_folder(desk, folder), desk.settings()
+        at, settings = worker_folder(desk, folder), desk.settings()
         loaded, url = desk.app(app), desk.service_url(service)
         try:
-            target = read_target(given, env, at, loaded, url, promote=promote, loopback=loopback)
+            target = read_target(settings, env, at, loaded, url, promote=promote, loopback=loopback)
         except InvalidSettings as error:
             desk.fail(str(error))
-        steps = asyncio.run(_taken(deployed(target, in_folder(at, given)), desk))
-        value = {"steps": [asdict(each) for each in steps]}
+        steps = asyncio.run(_show_steps(deployed(target, in_folder(at, settings)), desk))
+        value = {"steps": [asdict(step) for step in steps]}
         desk.show(value, as_json=json, lines=())
-        raise typer.Exit(0 if all(each.ok for each in steps) else 1)
+        raise typer.Exit(0 if all(step.ok for step in steps) else 1)
 
 
-async def _taken(steps: "AsyncIterator[Step]", desk: Desk) -> "list[Step]":
-    taken = []
-    async for each in steps:
-        taken.append(each)
-        desk.tell(f"{'✓' if each.ok else '✗'} {each.name}: {each.text}")
-        if each.fix:
-            desk.tell(f"  next: {each.fix}")
-    return taken
+async def _show_steps(steps: "AsyncIterator[DeployStep]", desk: Desk) -> "list[DeployStep]":
+    shown = []
+    async for step in steps:
+        shown.append(step)
+        desk.tell(f"{'✓' if step.ok else '✗'} {step.name}: {step.text}")
+        if step.fix:
+            desk.tell(f"  next: {step.fix}")
+    return shown
 
 
-def worker_folder(desk: Desk, given: Path | None) -> Path:
+def worker_folder(desk: Desk, folder: Path | None) -> Path:
     """Find the worker's folder: the one given, the setting's, or the usual one."""
-    return given or Path(desk.settings().get(WORKER) or WORKER_FOLDER)
+    return folder or Path(desk.settings().get(WORKER) or WORKER_FOLDER)

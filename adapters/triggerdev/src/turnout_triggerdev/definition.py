@@ -33,8 +33,8 @@ def definition_of(app: App, service_url: str) -> dict[str, Any]:
     The vendor's limits are ceilings: they come later than ours, and its own time to live is off,
     because a run's deadlines are kept by us.
     """
-    hooks = [failure_hook(each) for each in app.tasks if each.on_failure is not None]
-    tasks = [_task(each) for each in (*app.tasks, *hooks)]
+    hooks = [failure_hook(task) for task in app.tasks if task.on_failure is not None]
+    tasks = [_task(task) for task in (*app.tasks, *hooks)]
     return {
         "protocol": PROTOCOL,
         "definition": app.definition,
@@ -82,26 +82,26 @@ def stale(folder: Path, app: App) -> str | None:
     """
     path = folder / FILE
     try:
-        found = _read(path)
+        definition = _read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
     except ValueError as error:
         return f"{path} is no definition: {error}"
-    return _difference(path, found, app)
+    return _difference(path, definition, app)
 
 
-def _difference(path: Path, found: Any, app: App) -> str | None:
-    if not isinstance(found, dict):
+def _difference(path: Path, definition: Any, app: App) -> str | None:
+    if not isinstance(definition, dict):
         return f"{path} is no definition: it holds no object"
-    service, then = found.get("service"), found.get("definition")
-    if not isinstance(service, str) or not isinstance(then, str):
+    service, digest = definition.get("service"), definition.get("definition")
+    if not isinstance(service, str) or not isinstance(digest, str):
         return f"{path} is no definition: it names no service, or no digest"
-    if found == definition_of(app, service):
+    if definition == definition_of(app, service):
         return None
-    if then != app.definition:
-        shown = then[:12] if DIGEST.fullmatch(then) else "another kind"
+    if digest != app.definition:
+        shown = digest[:12] if DIGEST.fullmatch(digest) else "another kind"
         return f"{path} is of definition {shown}, the app of {app.definition[:12]}"
     return f"{path} was built by another version of this adapter"
 

@@ -29,8 +29,8 @@ from turnout.model.time import Millis
 from turnout_triggerdev.api import Api, items_of, text_of
 from turnout_triggerdev.definition import FILE, stale
 from turnout_triggerdev.probe import probe
-from turnout_triggerdev.settings import Settings, read_settings, slug_named_by
-from turnout_triggerdev.variables import Restored, Variables, Wanted
+from turnout_triggerdev.settings import TriggerdevSettings, read_settings, slug_named_by
+from turnout_triggerdev.variables import DesiredVariable, EnvironmentVariables, Restored
 
 SLUGS: Final = {"prod": "prod", "staging": "stg", "preview": "preview"}
 """What the CLI calls an environment, and what the API does."""
@@ -50,13 +50,13 @@ class Target:
     folder: Path
     app: App
     service_url: str
-    settings: Settings
+    settings: TriggerdevSettings
     signing_keys: str = field(repr=False)
     promote: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class DeployStep:
     """One step of a deployment, and what came of it."""
 
     name: str
@@ -78,7 +78,7 @@ class WallClock:
 
 
 def read_target(
-    given: Mapping[str, str],
+    settings: Mapping[str, str],
     environment: str,
     folder: Path,
     app: App,
@@ -92,22 +92,22 @@ def read_target(
     loopback: whether the service may be at an address that means each machine itself.
     """
     needed = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN", "TRIGGER_PROJECT_REF", KEYS)
-    missing = [name for name in needed if not given.get(name)]
+    missing = [name for name in needed if not settings.get(name)]
     environment = CALLED.get(environment, environment)
     if environment not in SLUGS:
         raise InvalidSettings(f"--env is one of {', '.join(SLUGS)}")
     if missing:
         raise InvalidSettings(f"a deployment needs {', '.join(missing)}")
-    settings = read_settings({"TRIGGER_ENVIRONMENT": SLUGS[environment], **given})
+    target_settings = read_settings({"TRIGGER_ENVIRONMENT": SLUGS[environment], **settings})
     # A key that names its environment is of that one, whatever TRIGGER_ENVIRONMENT says.
-    of = slug_named_by(settings.secret_key)
+    of = slug_named_by(target_settings.secret_key)
     if of not in {None, SLUGS[environment]}:
         raise InvalidSettings(f"TRIGGER_SECRET_KEY is of {of}, and --env is {environment}")
-    if settings.environment != SLUGS[environment]:
+    if target_settings.environment != SLUGS[environment]:
         raise InvalidSettings(
-            f"TRIGGER_ENVIRONMENT is {settings.environment}, and --env is {environment}"
+            f"TRIGGER_ENVIRONMENT is {target_settings.environment}, and --env is {environment}"
         )
-    if not loopback and is_loopback(service_url) and not is_loopback(settings.api_url):
+    if not loopback and is_loopback(service_url) and not is_loopback(target_settings.api_url):
         raise InvalidSettings(
             f"{service_url} means the worker's own machine, where the service is not; give"
             " --service, or --loopback where the platform runs containers in this machine's network"
@@ -117,8 +117,8 @@ def read_target(
         folder=folder,
         app=app,
         service_url=service_url,
-        settings=settings,
-        signing_keys=given[KEYS],
+        settings=target_settings,
+        signing_keys=settings[KEYS],
         promote=promote,
     )
 
@@ -136,7 +136,9 @@ def is_loopback(url: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
-async def deployed(target: Target, run: Callable[[Sequence[str]], int]) -> AsyncIterator[Step]:
+async def deployed(
+    target: Target, run: Callable[[Sequence[str]], int]
+) -> AsyncIterator[DeployStep]:
     """Take the steps one after the other, up to the first that fails.
 
     All versions of an environment share its variables. So they are changed when the new version is
@@ -144,41 +146,41 @@ async def deployed(target: Target, run: Callable[[Sequence[str]], int]) -> Async
     run: runs a command in the worker's folder and gives its exit code.
     """
     api = Api(target.settings, WallClock())
-    variables = Variables(api, target.settings, _wanted(target))
+    variables = EnvironmentVariables(api, target.settings, _desired_variables(target))
     try:
-        async for step in _told(_steps(target, run, api, variables)):
+        async for step in _failures_as_steps(_steps(target, run, api, variables)):
             yield step
             if not step.ok:
                 restored = await variables.put_back()
                 if restored is not None:
                     yield _restored(restored)
                 return
-        variables.kept = True
+        variables.keep = True
     finally:
         # An interrupted deployment, too, leaves the running version what it had.
         await variables.put_back()
         await api.close()
 
 
-def _wanted(target: Target) -> tuple[Wanted, ...]:
+def _desired_variables(target: Target) -> tuple[DesiredVariable, ...]:
     return (
-        Wanted(name=KEYS, value=target.signing_keys, secret=True),
-        Wanted(name=SERVICE, value=target.service_url, secret=False),
+        DesiredVariable(name=KEYS, value=target.signing_keys, secret=True),
+        DesiredVariable(name=SERVICE, value=target.service_url, secret=False),
     )
 
 
-async def _told(steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+async def _failures_as_steps(steps: AsyncIterator[DeployStep]) -> AsyncIterator[DeployStep]:
     """Make the platform's own failure a step that failed."""
     try:
         async for step in steps:
             yield step
     except TurnoutError as error:
-        yield Step(name="platform", ok=False, text=str(error), fix="deploy again")
+        yield DeployStep(name="platform", ok=False, text=str(error), fix="deploy again")
 
 
 async def _steps(
-    target: Target, run: Callable[[Sequence[str]], int], api: Api, variables: Variables
-) -> AsyncIterator[Step]:
+    target: Target, run: Callable[[Sequence[str]], int], api: Api, variables: EnvironmentVariables
+) -> AsyncIterator[DeployStep]:
     yield _definition(target)
     yield await _service(target)
     before = await _latest(api)
@@ -194,46 +196,48 @@ async def _steps(
         yield await _promoted(api, version, variables)
 
 
-def _definition(target: Target) -> Step:
+def _definition(target: Target) -> DeployStep:
     """The file that is deployed must be of the app that the service runs."""
     name = "definition"
-    found = stale(target.folder, target.app)
-    if found is None and (target.folder / FILE).exists():
-        return Step(name=name, ok=True, text=f"{target.app.definition[:12]} is built")
-    text = found or f"{target.folder / FILE} was never built"
-    return Step(name=name, ok=False, text=text, fix="turnout triggerdev build, and commit the file")
+    difference = stale(target.folder, target.app)
+    if difference is None and (target.folder / FILE).exists():
+        return DeployStep(name=name, ok=True, text=f"{target.app.definition[:12]} is built")
+    text = difference or f"{target.folder / FILE} was never built"
+    return DeployStep(
+        name=name, ok=False, text=text, fix="turnout triggerdev build, and commit the file"
+    )
 
 
-async def _service(target: Target) -> Step:
+async def _service(target: Target) -> DeployStep:
     """The service comes first: it must know the new definition before a worker has it."""
     name, url = "service", target.service_url
     try:
-        status, message = await asked(url, target.app.definition, target.signing_keys)
+        status, message = await ask_service(url, target.app.definition, target.signing_keys)
     except httpx.HTTPError as error:
         text = f"{url} does not answer from here: {type(error).__name__}"
         fix = "deploy and start the service first; --service names its address"
-        return Step(name=name, ok=False, text=text, fix=fix)
+        return DeployStep(name=name, ok=False, text=text, fix=fix)
     fixes = {
         401: f"deploy with the service's own {KEYS}",
         426: "deploy the service of this version first, with TURNOUT_DEFINITIONS holding the"
         " definition of the worker that is still running",
     }
     if status == httpx.codes.OK:
-        return Step(name=name, ok=True, text=f"{url} knows the definition and takes the keys")
-    return Step(name=name, ok=False, text=f"{status}: {message}", fix=fixes.get(status, ""))
+        return DeployStep(name=name, ok=True, text=f"{url} knows the definition and takes the keys")
+    return DeployStep(name=name, ok=False, text=f"{status}: {message}", fix=fixes.get(status, ""))
 
 
-async def asked(url: str, definition: str, keys: str) -> tuple[int, str]:
+async def ask_service(url: str, definition: str, keys: str) -> tuple[int, str]:
     """Send the protocol's probe as a worker would: the status, and the refusal's message."""
     body = orjson.dumps({"protocol": PROTOCOL, "op": "probe", "definition": definition}).decode()
-    sent = f"msg_{uuid.uuid4().hex}"
+    message_id = f"msg_{uuid.uuid4().hex}"
     now = datetime.fromtimestamp(int(time.time()), UTC)
-    signers = (Webhook(each.strip()) for each in keys.split(",") if each.strip())
+    signers = (Webhook(key.strip()) for key in keys.split(",") if key.strip())
     headers = {
         "content-type": "application/json",
-        "webhook-id": sent,
+        "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(each.sign(sent, now, body) for each in signers),
+        "webhook-signature": " ".join(key.sign(message_id, now, body) for key in signers),
     }
     async with httpx.AsyncClient(timeout=15) as client:
         answer = await client.post(f"{url}{STEP_PATH}", content=body, headers=headers)
@@ -244,30 +248,32 @@ async def asked(url: str, definition: str, keys: str) -> tuple[int, str]:
     return answer.status_code, message
 
 
-async def _secrets(target: Target, variables: Variables) -> Step:
+async def _secrets(target: Target, variables: EnvironmentVariables) -> DeployStep:
     """Push what the worker needs: all keys, so that an old one and a new one work meanwhile."""
     try:
         await variables.push()
     except TurnoutError as error:
-        return Step(name="secrets", ok=False, text=str(error), fix="may this key set variables?")
+        return DeployStep(
+            name="secrets", ok=False, text=str(error), fix="may this key set variables?"
+        )
     text = f"{KEYS}, {SERVICE} are set in {target.environment}"
-    return Step(name="secrets", ok=True, text=text)
+    return DeployStep(name="secrets", ok=True, text=text)
 
 
-def _restored(found: Restored) -> Step:
+def _restored(restored: Restored) -> DeployStep:
     """Say what the version that goes on to run finds now."""
-    said = (
-        ("put back", found.back),
-        ("left as pushed, because a secret cannot be read back", found.left),
-        ("not put back, the platform did not take it", found.failed),
+    outcomes = (
+        ("put back", restored.back),
+        ("left as pushed, because a secret cannot be read back", restored.unreadable),
+        ("not put back, the platform did not take it", restored.failed),
     )
-    text = "; ".join(f"{how}: {', '.join(names)}" for how, names in said if names)
-    whole = not found.left and not found.failed
+    text = "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in outcomes if names)
+    whole = not restored.unreadable and not restored.failed
     fix = "" if whole else "set these in the dashboard, where the running version needs others"
-    return Step(name="variables", ok=whole, text=text, fix=fix)
+    return DeployStep(name="variables", ok=whole, text=text, fix=fix)
 
 
-def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> Step:
+def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> DeployStep:
     """Deploy by the vendor's own CLI, without promoting: runs still start in the old version."""
     command = ["npx", "--no-install", "trigger", "deploy", "--env", target.environment]
     command += ["--skip-promotion", "--skip-update-check", "-a", target.settings.api_url]
@@ -276,20 +282,20 @@ def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> Step:
     code = run(command)
     text = " ".join(command)
     if code == 0:
-        return Step(name="worker", ok=True, text=text)
+        return DeployStep(name="worker", ok=True, text=text)
     fix = f"npm ci in {target.folder}; then read what the CLI said"
-    return Step(name="worker", ok=False, text=f"{text}: exit {code}", fix=fix)
+    return DeployStep(name="worker", ok=False, text=f"{text}: exit {code}", fix=fix)
 
 
 async def _latest(api: Api) -> str | None:
     """Find the newest deployed version; the API's own `latest` means workers of another kind."""
-    found = await api.get("/api/v1/deployments", params={"status": "DEPLOYED"})
-    versions = [text_of(each, "version") for each in items_of(found or {})]
+    listing = await api.get("/api/v1/deployments", params={"status": "DEPLOYED"})
+    versions = [text_of(deployment, "version") for deployment in items_of(listing or {})]
     return versions[0] if versions else None
 
 
-def _no_version(before: str | None) -> Step:
-    return Step(
+def _no_version(before: str | None) -> DeployStep:
+    return DeployStep(
         name="version",
         ok=False,
         text=f"no version came after {before or 'none'}",
@@ -297,32 +303,34 @@ def _no_version(before: str | None) -> Step:
     )
 
 
-async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterator[Step]:
+async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterator[DeployStep]:
     """Look from the new version at the service, while nobody depends on it yet."""
-    for each in await probe(api, target.app.definition, PROBE_IN, version=version):
-        name = f"through {version}: {each.what}"
-        yield Step(name=name, ok=each.ok, text=each.text, fix=each.fix)
+    for probing in await probe(api, target.app.definition, PROBE_IN, version=version):
+        name = f"through {version}: {probing.what}"
+        yield DeployStep(name=name, ok=probing.ok, text=probing.text, fix=probing.fix)
 
 
-async def _promoted(api: Api, version: str, variables: Variables) -> Step:
+async def _promoted(api: Api, version: str, variables: EnvironmentVariables) -> DeployStep:
     """Make it the current one: runs start in it from now on; old runs end in the old one."""
     # From here on it may be the current one, which needs what was set, unless that is refused.
-    variables.kept = True
+    variables.keep = True
     try:
         answered = await api.post(f"/api/v1/deployments/{version}/promote")
     except ProviderUnavailable as error:
         fix = f"{version} may be promoted, or not: look, and promote it by hand"
-        return Step(name="promote", ok=False, text=str(error), fix=fix)
+        return DeployStep(name="promote", ok=False, text=str(error), fix=fix)
     except ProviderRefused as error:
         # Someone else, or the server itself, was quicker: what was wanted is so.
         if "already" not in str(error):
-            variables.kept = False
-            return Step(name="promote", ok=False, text=str(error), fix="promote it by hand")
+            variables.keep = False
+            return DeployStep(name="promote", ok=False, text=str(error), fix="promote it by hand")
         answered = version
     if answered is None:
-        variables.kept = False
-        return Step(name="promote", ok=False, text=f"there is no {version}", fix="deploy again")
-    return Step(name="promote", ok=True, text=f"{version} is the current version")
+        variables.keep = False
+        return DeployStep(
+            name="promote", ok=False, text=f"there is no {version}", fix="deploy again"
+        )
+    return DeployStep(name="promote", ok=True, text=f"{version} is the current version")
 
 
 def in_folder(folder: Path, environ: Mapping[str, str]) -> Callable[[Sequence[str]], int]:

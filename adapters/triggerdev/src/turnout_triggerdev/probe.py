@@ -10,7 +10,7 @@ from turnout_triggerdev.api import Api, text_of
 from turnout_triggerdev.definition import PROBE_TASK
 from turnout_triggerdev.statuses import status_of
 
-EVERY: Final = 0.25
+POLL_SECONDS: Final = 0.25
 SLOW: Final = 1_000.0
 """Milliseconds of one call after which a run's steps take notably longer than their work."""
 APART: Final = 60_000
@@ -29,42 +29,45 @@ async def probe(
     started = time.monotonic()
     options = {} if version is None else {"lockToVersion": version}
     body = {"payload": {}, "options": options}
-    made = await api.post(f"/api/v1/tasks/{PROBE_TASK}/trigger", body)
-    run_id = text_of(made or {}, "id")
-    found = await _ended(api, run_id, started + patience)
-    if found is None:
+    triggered = await api.post(f"/api/v1/tasks/{PROBE_TASK}/trigger", body)
+    run_id = text_of(triggered or {}, "id")
+    run = await _ended(api, run_id, started + patience)
+    if run is None:
         await api.post(f"/api/v2/runs/{run_id}/cancel")
         return [_nobody(patience)]
-    seen = found.get("output")
-    if not isinstance(seen, dict):
-        return [_failed(found)]
-    return [_picked_up(time.monotonic() - started), *judged(seen, definition)]
+    report = run.get("output")
+    if not isinstance(report, dict):
+        return [_failed(run)]
+    return [_picked_up(time.monotonic() - started), *judged(report, definition)]
 
 
 async def _ended(api: Api, run_id: str, until: float) -> dict[str, Any] | None:
     while time.monotonic() < until:
-        found = await api.get(f"/api/v3/runs/{run_id}")
-        if found is not None and status_of(text_of(found, "status")).terminal:
-            return dict(found)
-        await asyncio.sleep(EVERY)
+        run = await api.get(f"/api/v3/runs/{run_id}")
+        if run is not None and status_of(text_of(run, "status")).terminal:
+            return dict(run)
+        await asyncio.sleep(POLL_SECONDS)
     return None
 
 
-def judged(seen: dict[str, Any], definition: str) -> list[Probing]:
+def judged(report: dict[str, Any], definition: str) -> list[Probing]:
     """Say what the worker saw, check by check, up to the one that the others rest on."""
-    url, status = str(seen.get("service")), seen.get("status")
+    url, status = str(report.get("service")), report.get("status")
     if not isinstance(status, int):
-        return [_unreachable(url, str(seen.get("message")))]
-    found = [_latency(url, seen.get("latency_ms")), *_clock(seen.get("clock_ms"))]
+        return [_unreachable(url, str(report.get("message")))]
+    checks = [_latency(url, report.get("latency_ms")), *_clock(report.get("clock_ms"))]
     if status == UNAUTHORISED:
-        return [*found, _unsigned(str(seen.get("message")))]
-    found.append(Probing(what="signature", ok=True, text="the service takes the worker's key"))
-    theirs = str(seen.get("definition", ""))
-    if status == MISMATCH or (definition and theirs != definition):
-        return [*found, _stale(theirs, definition)]
+        return [*checks, _unsigned(str(report.get("message")))]
+    checks.append(Probing(what="signature", ok=True, text="the service takes the worker's key"))
+    worker_definition = str(report.get("definition", ""))
+    if status == MISMATCH or (definition and worker_definition != definition):
+        return [*checks, _stale(worker_definition, definition)]
     if not 200 <= status < 300:  # noqa: PLR2004 - success
-        return [*found, _refused(status, str(seen.get("message")))]
-    return [*found, Probing(what="definition", ok=True, text=f"{theirs[:12]} on both sides")]
+        return [*checks, _refused(status, str(report.get("message")))]
+    return [
+        *checks,
+        Probing(what="definition", ok=True, text=f"{worker_definition[:12]} on both sides"),
+    ]
 
 
 def _nobody(patience: float) -> Probing:
@@ -76,13 +79,13 @@ def _nobody(patience: float) -> Probing:
     )
 
 
-def _failed(found: dict[str, Any]) -> Probing:
-    error = found.get("error")
-    told = error.get("message") if isinstance(error, dict) else None
+def _failed(run: dict[str, Any]) -> Probing:
+    error = run.get("error")
+    message = error.get("message") if isinstance(error, dict) else None
     return Probing(
         what="worker",
         ok=False,
-        text=f"the probe ended {found.get('status')}: {told or 'without an answer'}",
+        text=f"the probe ended {run.get('status')}: {message or 'without an answer'}",
         fix="is TURNOUT_SIGNING_KEYS set in the worker's environment? turnout triggerdev deploy"
         " pushes it; then start or deploy the worker again",
     )
@@ -92,11 +95,11 @@ def _picked_up(seconds: float) -> Probing:
     return Probing(what="worker", ok=True, text=f"took the probe and ended it in {seconds:.1f} s")
 
 
-def _unreachable(url: str, why: str) -> Probing:
+def _unreachable(url: str, reason: str) -> Probing:
     return Probing(
         what="network",
         ok=False,
-        text=f"the worker cannot reach {url}: {why}",
+        text=f"the worker cannot reach {url}: {reason}",
         fix="set TURNOUT_SERVICE_URL to an address that the worker reaches, and start the service"
         " there; a tunnel in development (adapters/triggerdev/docs/network.md)",
     )
@@ -121,29 +124,29 @@ def _clock(ahead: Any) -> list[Probing]:
     return [Probing(what="clock", ok=fine, text=text, fix=fix)]
 
 
-def _unsigned(why: str) -> Probing:
+def _unsigned(reason: str) -> Probing:
     return Probing(
         what="signature",
         ok=False,
-        text=f"the service refuses the worker's signature: {why}",
+        text=f"the service refuses the worker's signature: {reason}",
         fix="give both the same TURNOUT_SIGNING_KEYS: turnout triggerdev deploy pushes the"
         " service's to the worker's environment",
     )
 
 
-def _stale(theirs: str, ours: str) -> Probing:
+def _stale(worker_definition: str, app_definition: str) -> Probing:
     return Probing(
         what="definition",
         ok=False,
-        text=f"the worker has definition {theirs[:12]}, the app {ours[:12]}",
+        text=f"the worker has definition {worker_definition[:12]}, the app {app_definition[:12]}",
         fix="turnout triggerdev build, then start or deploy the worker again",
     )
 
 
-def _refused(status: int, why: str) -> Probing:
+def _refused(status: int, reason: str) -> Probing:
     return Probing(
         what="service",
         ok=False,
-        text=f"the service answers {status}: {why}",
+        text=f"the service answers {status}: {reason}",
         fix="is TURNOUT_SERVICE_URL the service's own address, and its version the adapter's?",
     )

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-HERE: Final = Path(__file__).parent
-NOT_OURS: Final = frozenset({"node_modules", ".trigger", ".test"})
+PACKAGE: Final = Path(__file__).parent
+TOOL_FOLDERS: Final = frozenset({"node_modules", ".trigger", ".test"})
 """What tools leave in a checkout's own copy."""
 CONFIG: Final = "trigger.config.ts"
 PLACEHOLDER: Final = "proj_yours"
@@ -16,17 +16,17 @@ PROJECT_REF: Final = re.compile(r"proj_[A-Za-z0-9]+")
 
 def template() -> Path:
     """Find the source: beside this module in an installed package, in `worker/` in a checkout."""
-    packaged = HERE / "worker"
-    return packaged if packaged.is_dir() else HERE.parents[1] / "worker"
+    packaged = PACKAGE / "worker"
+    return packaged if packaged.is_dir() else PACKAGE.parents[1] / "worker"
 
 
 def files(folder: Path) -> Iterator[Path]:
     """List the project's own files, relative to its folder."""
     for path in sorted(folder.iterdir()):
-        if path.name in NOT_OURS:
+        if path.name in TOOL_FOLDERS:
             continue
         if path.is_dir():
-            yield from (Path(path.name) / each for each in files(path))
+            yield from (Path(path.name) / name for name in files(path))
         else:
             yield Path(path.name)
 
@@ -38,24 +38,24 @@ def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
     configuration is no such change.
     """
     source = template()
-    written, kept = [], []
+    written, changed = [], []
     for name in files(source):
-        fresh, there = source / name, to / name
-        if there.exists() and _same(there, fresh):
+        template_file, target = source / name, to / name
+        if target.exists() and _same(target, template_file):
             continue
-        if there.exists() and not force:
-            kept.append(name)
+        if target.exists() and not force:
+            changed.append(name)
             continue
-        there.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(fresh, there)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(template_file, target)
         written.append(name)
-    return written, kept
+    return written, changed
 
 
-def _same(there: Path, fresh: Path) -> bool:
-    if there.name != CONFIG:
-        return there.read_bytes() == fresh.read_bytes()
-    return _unnamed(there.read_bytes()) == _unnamed(fresh.read_bytes())
+def _same(target: Path, template_file: Path) -> bool:
+    if target.name != CONFIG:
+        return target.read_bytes() == template_file.read_bytes()
+    return _unnamed(target.read_bytes()) == _unnamed(template_file.read_bytes())
 
 
 def _unnamed(config: bytes) -> bytes:

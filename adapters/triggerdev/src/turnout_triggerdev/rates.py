@@ -22,7 +22,7 @@ PATIENCE: Final[Millis] = 15_000
 """A request waits so long for its turn; beyond that, its caller is told when to come again."""
 
 
-class Gate:
+class RateGate:
     """Holds requests back while the server has said that it would refuse them."""
 
     def __init__(self, clock: Clock) -> None:
@@ -31,13 +31,13 @@ class Gate:
 
     async def passed(self) -> None:
         """Return when a request may go. Raises ProviderUnavailable, with the time to wait."""
-        while (left := self._opens_at - self._clock.now()) > 0:
-            if left > PATIENCE:
+        while (pause := self._opens_at - self._clock.now()) > 0:
+            if pause > PATIENCE:
                 raise ProviderUnavailable(
                     "triggerdev: its rate limit is used up",
-                    retry_after=timedelta(milliseconds=left),
+                    retry_after=timedelta(milliseconds=pause),
                 )
-            await self._clock.sleep(left)
+            await self._clock.sleep(pause)
 
     def used_up(self, headers: Mapping[str, str]) -> None:
         """Close until the reset if an answer was the last that the limit allows."""

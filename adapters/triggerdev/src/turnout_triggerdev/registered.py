@@ -9,55 +9,55 @@ from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout_triggerdev.api import Api, items_of, text_of
 from turnout_triggerdev.definition import queue_of
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.settings import TriggerdevSettings
 
 BELIEVED: Final[Millis] = 30_000
 """What was read is believed for so long: a deployment may have taken a task away."""
 
 
-class Registered:
+class RegisteredTasks:
     """The registered tasks of one environment, read when they are needed."""
 
-    def __init__(self, api: Api, settings: Settings, clock: Clock) -> None:
+    def __init__(self, api: Api, settings: TriggerdevSettings, clock: Clock) -> None:
         self._api = api
         self._settings = settings
         self._clock = clock
-        self._known: frozenset[str] = frozenset()
+        self._registered: frozenset[str] = frozenset()
         self._read_at: Millis | None = None
         self._reading = asyncio.Lock()
 
-    async def missing(self, wanted: AbstractSet[str]) -> AbstractSet[str]:
+    async def missing(self, tasks: AbstractSet[str]) -> AbstractSet[str]:
         """Tell which of these tasks are not registered; reads again before it says so."""
-        if self._believed(wanted):
+        if self._believed(tasks):
             return frozenset()
         async with self._reading:
-            if not self._believed(wanted):
-                self._known = await self._read(wanted)
+            if not self._believed(tasks):
+                self._registered = await self._read(tasks)
                 self._read_at = self._clock.now()
-            return wanted - self._known
+            return tasks - self._registered
 
-    async def _read(self, wanted: AbstractSet[str]) -> frozenset[str]:
+    async def _read(self, tasks: AbstractSet[str]) -> frozenset[str]:
         if self._settings.project_ref is None or self._settings.access_token is None:
             queues = await self._queues()
-            return frozenset(each for each in wanted if queues & {each, queue_of(each)})
+            return frozenset(task for task in tasks if queues & {task, queue_of(task)})
         return await self._of_current_worker(self._settings.project_ref)
 
-    def _believed(self, wanted: AbstractSet[str]) -> bool:
+    def _believed(self, tasks: AbstractSet[str]) -> bool:
         fresh = self._read_at is not None and self._clock.now() - self._read_at < BELIEVED
-        return fresh and wanted <= self._known
+        return fresh and tasks <= self._registered
 
     async def _of_current_worker(self, project_ref: str) -> frozenset[str]:
         name = self._settings.environment_name
         path = f"/api/v1/projects/{project_ref}/{name}/workers/current"
-        found = await self._api.get(path, token=True)
-        if found is None:
+        answer = await self._api.get(path, token=True)
+        if answer is None:
             return frozenset()
-        return frozenset(_id_of(each) for each in items_of(found.get("worker") or found, "tasks"))
+        return frozenset(_id_of(task) for task in items_of(answer.get("worker") or answer, "tasks"))
 
     async def _queues(self) -> frozenset[str]:
         """Every task has a queue: the one that it declares, or one with its own name."""
         pages = self._api.pages("/api/v1/queues")
-        return frozenset([text_of(each, "name").removeprefix("task/") async for each in pages])
+        return frozenset([text_of(queue, "name").removeprefix("task/") async for queue in pages])
 
 
 def _id_of(task: dict[str, Any]) -> str:

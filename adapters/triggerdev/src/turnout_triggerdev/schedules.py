@@ -15,17 +15,17 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout_triggerdev.api import Api, flag_of, text_of
 from turnout_triggerdev.definition import TICK_TASK
 from turnout_triggerdev.moments import moment_of
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.settings import TriggerdevSettings
 from turnout_triggerdev.zones import Zones
 
 PATH = "/api/v1/schedules"
 EXACT = "0m"
 
 
-class Schedules:
+class VendorSchedules:
     """The schedules of one app in one environment."""
 
-    def __init__(self, api: Api, settings: Settings, app: str) -> None:
+    def __init__(self, api: Api, settings: TriggerdevSettings, app: str) -> None:
         self._api = api
         self._zones = Zones(api)
         self._arming = asyncio.Lock()
@@ -40,38 +40,38 @@ class Schedules:
             await self._arm(schedules)
 
     async def _arm(self, schedules: Sequence[Schedule]) -> None:
-        standing = {text_of(each, "deduplicationKey"): each for each in await self._ours()}
+        standing = {text_of(armed, "deduplicationKey"): armed for armed in await self._of_app()}
         for schedule in schedules:
-            found = standing.pop(self._prefix + schedule.id, None)
-            if found is None and schedule.paused:
+            existing = standing.pop(self._prefix + schedule.id, None)
+            if existing is None and schedule.paused:
                 continue
-            zone = await self._zones.theirs(schedule.zone)
-            if found is None or not _stands(found, schedule, zone):
+            zone = await self._zones.vendor_name(schedule.zone)
+            if existing is None or not _stands(existing, schedule, zone):
                 await self._put(schedule, zone)
-            await self._activate(found, active=not schedule.paused)
-        for each in standing.values():
-            await self._api.delete(f"{PATH}/{text_of(each, 'id')}")
+            await self._activate(existing, active=not schedule.paused)
+        for armed in standing.values():
+            await self._api.delete(f"{PATH}/{text_of(armed, 'id')}")
 
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read back what the server will fire."""
         return [
             ArmedSchedule(
-                id=text_of(each, "deduplicationKey").removeprefix(self._prefix),
+                id=text_of(schedule, "deduplicationKey").removeprefix(self._prefix),
                 task=None,
-                cron=text_of(each.get("generator"), "expression"),
-                zone=self._zones.ours(str(each.get("timezone", "UTC"))),
-                active=flag_of(each, "active"),
-                next_at=moment_of(each.get("nextRun")),
-                provider_id=text_of(each, "id"),
+                cron=text_of(schedule.get("generator"), "expression"),
+                zone=self._zones.our_name(str(schedule.get("timezone", "UTC"))),
+                active=flag_of(schedule, "active"),
+                next_at=moment_of(schedule.get("nextRun")),
+                provider_id=text_of(schedule, "id"),
             )
-            for each in await self._ours()
+            for schedule in await self._of_app()
         ]
 
-    async def _ours(self) -> list[dict[str, Any]]:
+    async def _of_app(self) -> list[dict[str, Any]]:
         return [
-            each
-            async for each in self._api.pages(PATH)
-            if str(each.get("deduplicationKey", "")).startswith(self._prefix)
+            schedule
+            async for schedule in self._api.pages(PATH)
+            if str(schedule.get("deduplicationKey", "")).startswith(self._prefix)
         ]
 
     async def _put(self, schedule: Schedule, zone: str) -> None:
@@ -84,11 +84,11 @@ class Schedules:
             "window": EXACT,
         }
         try:
-            await self._put_again(body)
+            await self._put_twice(body)
         except ProviderRefused as error:
             raise InvalidDefinition(f"schedule {schedule.id!r}: {error}") from error
 
-    async def _put_again(self, body: dict[str, Any]) -> None:
+    async def _put_twice(self, body: dict[str, Any]) -> None:
         """Create or update; once more if it fails, since another replica may have been first."""
         try:
             await self._api.post(PATH, body)
@@ -97,20 +97,20 @@ class Schedules:
                 raise
             await self._api.post(PATH, body)
 
-    async def _activate(self, found: dict[str, Any] | None, *, active: bool) -> None:
+    async def _activate(self, existing: dict[str, Any] | None, *, active: bool) -> None:
         """Pause or resume; a new one is active, and so is one that was only updated."""
-        if found is not None and flag_of(found, "active") is not active:
+        if existing is not None and flag_of(existing, "active") is not active:
             word = "activate" if active else "deactivate"
-            await self._api.post(f"{PATH}/{text_of(found, 'id')}/{word}")
+            await self._api.post(f"{PATH}/{text_of(existing, 'id')}/{word}")
 
 
-def _stands(found: dict[str, Any], schedule: Schedule, zone: str) -> bool:
+def _stands(existing: dict[str, Any], schedule: Schedule, zone: str) -> bool:
     """Whether the server has it so; servers before 4.8 show no window, and have none."""
-    wanted = (TICK_TASK, schedule.five_fields, zone, schedule.id, EXACT)
-    return wanted == (
-        found.get("task"),
-        text_of(found.get("generator"), "expression"),
-        found.get("timezone", "UTC"),
-        found.get("externalId"),
-        found.get("window", EXACT),
+    expected = (TICK_TASK, schedule.five_fields, zone, schedule.id, EXACT)
+    return expected == (
+        existing.get("task"),
+        text_of(existing.get("generator"), "expression"),
+        existing.get("timezone", "UTC"),
+        existing.get("externalId"),
+        existing.get("window", EXACT),
     )

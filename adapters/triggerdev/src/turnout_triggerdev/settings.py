@@ -25,7 +25,7 @@ CALLED: Final = {name: slug for slug, name in NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TriggerdevSettings:
     """Where the server is, and who we are there; secrets are never shown."""
 
     api_url: str
@@ -48,29 +48,29 @@ class Settings:
         return f"{self.environment}/{self.branch}" if self.branch else self.environment
 
 
-def read_settings(given: Mapping[str, str]) -> Settings:
+def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
     """Read the settings; every fault is named, all at once."""
     faults = []
-    secret = given.get("TRIGGER_SECRET_KEY", "")
+    secret = settings.get("TRIGGER_SECRET_KEY", "")
     if not secret:
         faults.append("TRIGGER_SECRET_KEY is not set")
-    url = given.get("TRIGGER_API_URL", CLOUD).rstrip("/")
+    url = settings.get("TRIGGER_API_URL", CLOUD).rstrip("/")
     faults += _faults_of_url(url)
-    token = given.get("TRIGGER_ACCESS_TOKEN") or None
+    token = settings.get("TRIGGER_ACCESS_TOKEN") or None
     if token is not None and not token.startswith("tr_pat_"):
         faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
-    slug = given.get("TRIGGER_ENVIRONMENT") or slug_named_by(secret) or "dev"
+    slug = settings.get("TRIGGER_ENVIRONMENT") or slug_named_by(secret) or "dev"
     slug = CALLED.get(slug, slug)
     if slug not in SLUGS:
         faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
-    branch = given.get("TRIGGER_PREVIEW_BRANCH") or None
+    branch = settings.get("TRIGGER_PREVIEW_BRANCH") or None
     faults += _faults_of_branch(slug, branch)
     if faults:
         raise InvalidSettings("triggerdev: " + "; ".join(faults))
-    return Settings(
+    return TriggerdevSettings(
         api_url=url,
         secret_key=secret,
-        project_ref=given.get("TRIGGER_PROJECT_REF") or None,
+        project_ref=settings.get("TRIGGER_PROJECT_REF") or None,
         access_token=token,
         environment=slug,
         branch=branch,
@@ -96,6 +96,6 @@ def _faults_of_branch(slug: str, branch: str | None) -> list[str]:
 
 def slug_named_by(secret: str) -> str | None:
     """Read the environment that a key names: `tr_dev_…`, `tr_prod_sk_…`; None where it does not."""
-    _, _, rest = secret.partition("_")
-    named, separator, _ = rest.partition("_")
-    return named if separator and named in SLUGS else None
+    _, _, tail = secret.partition("_")
+    slug, separator, _ = tail.partition("_")
+    return slug if separator and slug in SLUGS else None

@@ -6,11 +6,11 @@ from typing import Any
 
 from turnout.errors import ProviderRefused, TurnoutError
 from turnout_triggerdev.api import Api
-from turnout_triggerdev.settings import Settings
+from turnout_triggerdev.settings import TriggerdevSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class DesiredVariable:
     """A variable as it is to be; a secret cannot be read back, so what need not be one is none."""
 
     name: str
@@ -23,62 +23,64 @@ class Restored:
     """What became of the variables that were changed, by name."""
 
     back: tuple[str, ...]
-    left: tuple[str, ...]
+    unreadable: tuple[str, ...]
     """Secrets: the platform shows no value of theirs that could be put back."""
     failed: tuple[str, ...]
 
 
-class Variables:
+class EnvironmentVariables:
     """The variables of one environment, which all of its versions share."""
 
-    def __init__(self, api: Api, settings: Settings, wanted: tuple[Wanted, ...]) -> None:
-        self.kept = False
+    def __init__(
+        self, api: Api, settings: TriggerdevSettings, desired: tuple[DesiredVariable, ...]
+    ) -> None:
+        self.keep = False
         """Whether what was set stays, whatever comes."""
         self._api = api
         self._path = f"/api/v1/projects/{settings.project_ref}/envvars/{settings.environment}"
-        self._wanted = wanted
+        self._desired = desired
         self._before: dict[str, Mapping[str, Any] | None] = {}
         self._changed: list[str] = []
 
     async def push(self) -> None:
         """Set what is not so already; TurnoutError when the platform does not take it."""
-        names = [each.name for each in self._wanted]
+        names = [variable.name for variable in self._desired]
         self._before = {name: await self._api.get(f"{self._path}/{name}") for name in names}
-        for each in self._wanted:
-            before = self._before.get(each.name)
-            if before is not None and not each.secret and _shown(before) == each.value:
+        for variable in self._desired:
+            before = self._before.get(variable.name)
+            if before is not None and not variable.secret and _shown(before) == variable.value:
                 continue
-            self._changed.append(each.name)
+            self._changed.append(variable.name)
             try:
-                await self._set(each)
+                await self._set(variable)
             except ProviderRefused:
-                self._changed.remove(each.name)
+                self._changed.remove(variable.name)
                 raise
 
     async def put_back(self) -> Restored | None:
         """Put the former values back, as far as they could be read; None where none was changed."""
-        if self.kept or not self._changed:
+        if self.keep or not self._changed:
             return None
         changed, self._changed = self._changed, []
-        told: dict[str, list[str]] = {"back": [], "left": [], "failed": []}
+        outcomes: dict[str, list[str]] = {"back": [], "unreadable": [], "failed": []}
         for name in changed:
-            told[await self._one_back(name)].append(name)
-        return Restored(**{key: tuple(names) for key, names in told.items()})
+            outcomes[await self._put_one_back(name)].append(name)
+        return Restored(**{key: tuple(names) for key, names in outcomes.items()})
 
-    async def _one_back(self, name: str) -> str:
+    async def _put_one_back(self, name: str) -> str:
         before = self._before.get(name)
         try:
             if before is None:
                 await self._api.delete(f"{self._path}/{name}")
             elif (value := _shown(before)) is None:
-                return "left"
+                return "unreadable"
             else:
-                await self._set(Wanted(name=name, value=value, secret=False))
+                await self._set(DesiredVariable(name=name, value=value, secret=False))
         except TurnoutError:
             return "failed"
         return "back"
 
-    async def _set(self, variable: Wanted) -> None:
+    async def _set(self, variable: DesiredVariable) -> None:
         body = {
             "variables": {variable.name: variable.value},
             "override": True,

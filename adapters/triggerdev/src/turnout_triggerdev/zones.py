@@ -21,41 +21,41 @@ class Zones:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._listed: frozenset[str] | None = None
-        self._theirs: dict[str, str] = {}
+        self._vendor_names: dict[str, str] = {}
 
-    async def theirs(self, zone: str) -> str:
+    async def vendor_name(self, zone: str) -> str:
         """Give the name that the server has for a zone; the same where it has none."""
-        if zone not in self._theirs:
+        if zone not in self._vendor_names:
             listed = await self._names()
             # Aside: hundreds of files are read, and the loop has runs to serve meanwhile.
-            self._theirs[zone] = await asyncio.to_thread(_other_name, zone, listed)
-        return self._theirs[zone]
+            self._vendor_names[zone] = await asyncio.to_thread(_other_name, zone, listed)
+        return self._vendor_names[zone]
 
-    def ours(self, name: str) -> str:
-        """Give the name that we asked for by the server's."""
-        asked = [zone for zone, theirs in self._theirs.items() if theirs == name]
-        return asked[0] if asked and name not in asked else name
+    def our_name(self, name: str) -> str:
+        """Give the name of ours that stands for the vendor's."""
+        zones = [zone for zone, vendor_name in self._vendor_names.items() if vendor_name == name]
+        return zones[0] if zones and name not in zones else name
 
     async def _names(self) -> frozenset[str]:
         if self._listed is None:
-            found = await self._api.get(PATH)
-            self._listed = frozenset(names_of(found, "timezones"))
+            listing = await self._api.get(PATH)
+            self._listed = frozenset(names_of(listing, "timezones"))
         return self._listed
 
 
 def _other_name(zone: str, listed: frozenset[str]) -> str:
     if zone in listed or not listed:
         return zone
-    known = zoneinfo.available_timezones()  # once: it walks through all of them
-    data = _data_of(zone, known)
+    available = zoneinfo.available_timezones()  # once: it walks through all of them
+    data = _data_of(zone, available)
     if data is None:
         return zone
-    return next((each for each in sorted(listed) if _data_of(each, known) == data), zone)
+    return next((name for name in sorted(listed) if _data_of(name, available) == data), zone)
 
 
-def _data_of(zone: str, known: AbstractSet[str]) -> bytes | None:
+def _data_of(zone: str, available: AbstractSet[str]) -> bytes | None:
     """Read a known zone's data, from the system's or from the package that stands in for them."""
-    if zone not in known:
+    if zone not in available:
         return None
     for folder in zoneinfo.TZPATH:
         path = Path(folder, zone)

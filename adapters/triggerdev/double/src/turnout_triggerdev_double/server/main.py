@@ -10,7 +10,6 @@ import uvicorn
 
 from turnout_triggerdev_double.server.app import build
 from turnout_triggerdev_double.server.clock import Clock, SystemClock
-from turnout_triggerdev_double.server.corked import CorkedProtocol
 from turnout_triggerdev_double.server.rates import Rates, rate
 from turnout_triggerdev_double.server.records import Environment
 from turnout_triggerdev_double.server.store import Store
@@ -110,7 +109,6 @@ def main(argv: list[str] | None = None) -> None:
         access_log=False,
         timeout_graceful_shutdown=2,
         lifespan="on",
-        http=CorkedProtocol,
         timeout_keep_alive=75,
     )
     _Server(config, world).run()
