@@ -13,8 +13,8 @@ import pytest
 from tests.architecture import pages
 from tests.architecture.distributions import distributions
 from tests.architecture.pages import PAGES, ROOT
-from turnout.cli.adapters import found
-from turnout.cli.main import COMMANDS
+from turnout.cli.command_table import COMMANDS
+from turnout.cli.extensions import extensions
 
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "migration_docs" / "architecture.md"
@@ -52,7 +52,7 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
     for block in pages.blocks(page):
         for command in block.commands if block.language == "console" else ():
             for called in re.findall(r"(?:^|\s)turnout ([a-z]+)", command):
-                unknown += [] if called in {*COMMANDS, *found()} else [command]
+                unknown += [] if called in {*COMMANDS, *extensions()} else [command]
             for script in re.findall(r"(?:^|\s)(scripts/[\w/.]+)", command):
                 unknown += [] if (ROOT / script).is_file() else [command]
     assert unknown == []

@@ -10,7 +10,7 @@ from turnout_demo.command import finish
 from turnout_demo.journey import Outcome
 from turnout_demo.ledger import Ledger, Slots
 
-from turnout.cli.adapters import CliDesk
+from turnout.cli.extensions import CliDesk
 from turnout.parity.counts import Counts
 from turnout.parity.pair_result import PairResult
 from turnout.parity.summary import summary

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnout.cli.shared import CLEAN, FOUND, Json, fail, show, table
+from turnout.cli.exits import CLEAN, FOUND, fail
+from turnout.cli.options import Json
+from turnout.cli.output import show, table
 from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
@@ -39,36 +41,37 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
     from turnout.model.adoption import Kept
 
     try:
-        found = adoptions(client)
+        rows = adoptions(client)
     except TurnoutError as error:
         fail(str(error))
-    lost = [each for each in found if each.kept is Kept.REFUSED]
-    unseen = [each for each in found if each.kept is Kept.NOT_SEEN]
-    kept = len(found) - len(lost) - len(unseen)
+    refused = [row for row in rows if row.kept is Kept.REFUSED]
+    unseen = [row for row in rows if row.kept is Kept.NOT_SEEN]
+    honoured = len(rows) - len(refused) - len(unseen)
     show(
         {
-            "functions": len({each.function for each in found}),
-            "kept": kept,
-            "refused": len(lost),
+            "functions": len({row.function for row in rows}),
+            "kept": honoured,
+            "refused": len(refused),
             "not_seen": len(unseen),
-            "adoptions": [each.__dict__ for each in found],
+            "adoptions": [row.__dict__ for row in rows],
         },
         as_json=json,
         table=lambda: table(
-            f"{kept} kept, {len(lost)} refused, {len(unseen)} not seen, as far as the source shows",
+            f"{honoured} kept, {len(refused)} refused, {len(unseen)} not seen,"
+            " as far as the source shows",
             ("function", "option", "", "why", "at"),
-            _rows(found),
+            _cells(rows),
         ),
     )
-    raise typer.Exit(FOUND if lost or unseen else CLEAN)
+    raise typer.Exit(FOUND if refused or unseen else CLEAN)
 
 
-def _rows(found: "Sequence[Adoption]") -> Sequence[Sequence[str]]:
-    return [(each.function, each.option, each.kept, each.why, _place(each)) for each in found]
+def _cells(rows: "Sequence[Adoption]") -> Sequence[Sequence[str]]:
+    return [(row.function, row.option, row.kept, row.why, _location(row)) for row in rows]
 
 
-def _place(each: "Adoption") -> str:
+def _location(row: "Adoption") -> str:
     """Write file and line, from the working folder where the file is in it."""
-    file = Path(each.file)
-    near = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-    return f"{near}:{each.line}" if each.line else str(near)
+    file = Path(row.file)
+    path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    return f"{path}:{row.line}" if row.line else str(path)

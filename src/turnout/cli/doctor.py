@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout.cli.shared import CLEAN, FOUND, AppName, Json, run, show, table
+from turnout.cli.exits import CLEAN, FOUND, run
+from turnout.cli.options import AppName, Json
+from turnout.cli.output import show, table
 
 app = typer.Typer()
 
@@ -27,13 +29,13 @@ def doctor(
     checks = run(examine(os.environ, app, through_worker=through_worker))
     value: dict[str, Any] = {
         "checks": [
-            {"name": each.name, "health": each.health, "text": each.text, "fix": each.fix}
-            for each in checks
+            {"name": check.name, "health": check.health, "text": check.text, "fix": check.fix}
+            for check in checks
         ],
         "next": advice(checks),
     }
-    rows = ((MARKS[each.health], each.name, each.text) for each in checks)
+    rows = ((MARKS[check.health], check.name, check.text) for check in checks)
     show(value, as_json=json, table=lambda: table("doctor", ("", "what", "found"), rows))
     if not json:
         typer.echo(f"next: {value['next']}")
-    raise typer.Exit(FOUND if any(each.health is Health.FAIL for each in checks) else CLEAN)
+    raise typer.Exit(FOUND if any(check.health is Health.FAIL for check in checks) else CLEAN)

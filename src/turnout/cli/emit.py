@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout.cli.shared import AppName, Json, fail, opened, run, show, table, told
+from turnout.cli.exits import describe, fail, run
+from turnout.cli.opening import opened
+from turnout.cli.options import AppName, Json
+from turnout.cli.output import show, table
 
 app = typer.Typer()
 
@@ -34,12 +37,11 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
 
     async with opened(app) as live:
         (emitted,) = await live.orchestrator.emit(Event(**event))
-        known = sorted({each for task in live.app.tasks for each in task.on})
-    if event["name"] not in known:
-        _warn(event["name"], live.app.name, known)
+        subscribed = sorted({name for task in live.app.tasks for name in task.on})
+    if event["name"] not in subscribed:
+        _warn(event["name"], live.app.name, subscribed)
     runs = [
-        {"run_id": each.run_id, "task": each.task, "duplicate": each.duplicate}
-        for each in emitted.runs
+        {"run_id": ref.run_id, "task": ref.task, "duplicate": ref.duplicate} for ref in emitted.runs
     ]
     show(
         {"event_id": emitted.event_id, "runs": runs},
@@ -47,16 +49,16 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
         table=lambda: table(
             f"event {emitted.event_id}: {len(runs)} run(s)",
             ("run", "task", "duplicate"),
-            (each.values() for each in map(_texts, runs)),
+            (row.values() for row in map(_texts, runs)),
         ),
     )
 
 
-def _warn(name: str, app: str, known: list[str]) -> None:
-    """Say that nobody subscribes to an event: most often its name is misspelt."""
-    near = get_close_matches(name, known, n=1)
+def _warn(name: str, app: str, subscribed: list[str]) -> None:
+    """Say that no task subscribes to an event: most often its name is misspelt."""
+    near = get_close_matches(name, subscribed, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    events = ", ".join(known) or "none"
+    events = ", ".join(subscribed) or "none"
     typer.echo(
         f"warning: recorded, but no task of {app!r} subscribes to {name!r}{hint} (its events:"
         f" {events})",
@@ -71,17 +73,17 @@ def _texts(row: dict[str, Any]) -> Any:
     }
 
 
-def _payload(given: str) -> Any:
+def _payload(source: str) -> Any:
     import orjson
 
     text: bytes
     try:
-        if given == "-":
+        if source == "-":
             text = sys.stdin.buffer.read()
         else:
-            text = Path(given[1:]).read_bytes() if given.startswith("@") else given.encode()
+            text = Path(source[1:]).read_bytes() if source.startswith("@") else source.encode()
         return orjson.loads(text)
     except OSError as error:
-        fail(f"--payload: {told(error)}; give JSON, @FILE with a file that can be read, or -")
+        fail(f"--payload: {describe(error)}; give JSON, @FILE with a file that can be read, or -")
     except orjson.JSONDecodeError as error:
         fail(f"--payload is not JSON: {error}")

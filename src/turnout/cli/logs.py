@@ -1,4 +1,4 @@
-"""What a command logs, for people: when, how grave, what, and the fields that were told with it."""
+"""What a command logs, as lines for people: time, level, logger, message and fields."""
 
 import json
 import logging
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-OURS = "turnout"
+LOGGERS = "turnout"
 """What the names of our own loggers begin with, adapters' included."""
 LONGEST = 500
 """Characters of a field that are shown."""
-_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET_NAME = re.compile(r"secret|token|password|passwd|signature|authorization|(?:^|_)keys?$")
 _SECRETS = (
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), r"\1:***@"),
@@ -27,9 +27,9 @@ class Lines(logging.Formatter):
         """Write time, level, logger, message and fields; secrets are left out."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = f"{at.removesuffix('+00:00')}Z {record.levelname} {record.name}:"
-        line = " ".join([head, _discreet(record.getMessage()), *_fields(record)])
-        raised = [] if record.exc_info is None else [self.formatException(record.exc_info)]
-        return "\n".join([line, *map(_discreet, raised)])
+        line = " ".join([head, _without_secrets(record.getMessage()), *_fields(record)])
+        traces = [] if record.exc_info is None else [self.formatException(record.exc_info)]
+        return "\n".join([line, *map(_without_secrets, traces)])
 
 
 def show_logs() -> None:
@@ -43,18 +43,18 @@ def show_logs() -> None:
 
 
 def _fields(record: logging.LogRecord) -> Iterator[str]:
-    """Write what a record of ours carries; what others put into theirs is not ours to judge."""
-    if record.name.partition(".")[0].partition("_")[0] != OURS:
+    """Write the extra fields of our own records; other libraries' fields are left out."""
+    if record.name.partition(".")[0].partition("_")[0] != LOGGERS:
         return
     for name, value in vars(record).items():
-        if name in _KNOWN or value is None:
+        if name in _STANDARD or value is None:
             continue
-        text = "***" if _SECRET_NAME.search(name) else _discreet(str(value))
+        text = "***" if _SECRET_NAME.search(name) else _without_secrets(str(value))
         text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         yield f"{name}={text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)}"
 
 
-def _discreet(text: str) -> str:
+def _without_secrets(text: str) -> str:
     for secret, shown in _SECRETS:
         text = secret.sub(shown, text)
     return text

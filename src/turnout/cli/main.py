@@ -1,25 +1,10 @@
-"""`turnout`: the table of commands, each imported only when it is called."""
+"""`turnout`: the entry point of the command line."""
 
 from collections.abc import Sequence
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "serve": ("turnout.cli.serve:app", "Serve an app: step endpoint, provider endpoints, pump."),
-    "work": ("turnout.cli.work:app", "Run steps and the pump, without an endpoint."),
-    "emit": ("turnout.cli.emit:app", "Emit an event: every subscribed task starts once."),
-    "runs": ("turnout.cli.runs:app", "List, show and cancel runs; rebuild their artifacts."),
-    "schedules": ("turnout.cli.schedules:app", "List schedules, and what is armed."),
-    "provider": ("turnout.cli.provider:app", "Show which provider new runs go to."),
-    "parity": ("turnout.cli.parity:app", "Compare runs with their shadows."),
-    "doctor": ("turnout.cli.doctor:app", "Check everything, and name the next command."),
-    "adopt": ("turnout.cli.adopt:app", "Say what becomes of functions of a vendor's own SDK."),
-}
-"""Name → (module:attribute of its Typer app, the line that --help shows)."""
-DISTRIBUTIONS = {"audit": "turnout-audit", "demo": "turnout-demo", "dev": "turnout-dev"}
-"""Commands that other distributions of this project add: name → what to install."""
-
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    from turnout.cli.commands import app
+    """Run the command line; arguments: those of the process unless given."""
+    from turnout.cli.command_group import app
 
     app(arguments)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnout.cli.shared import fail
+from turnout.cli.exits import fail
 from turnout.errors import InvalidSettings, TurnoutError
 
 if TYPE_CHECKING:

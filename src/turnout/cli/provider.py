@@ -5,7 +5,9 @@ from typing import Any
 
 import typer
 
-from turnout.cli.shared import Json, fail, show, table
+from turnout.cli.exits import fail
+from turnout.cli.options import Json
+from turnout.cli.output import show, table
 from turnout.errors import TurnoutError
 
 app = typer.Typer(no_args_is_help=True, help="Look at the provider that new runs go to.")
@@ -20,19 +22,19 @@ def _group() -> None:
 def show_provider(json: Json = False) -> None:
     """Show what ORCHESTRATOR_PROVIDER means here."""
     try:
-        found = _selected()
+        values = _selection()
     except TurnoutError as error:
         fail(str(error))
     show(
-        found,
+        values,
         as_json=json,
         table=lambda: table(
-            "provider", ("", ""), ((name, _text(each)) for name, each in found.items())
+            "provider", ("", ""), ((name, _text(value)) for name, value in values.items())
         ),
     )
 
 
-def _selected() -> dict[str, Any]:
+def _selection() -> dict[str, Any]:
     from turnout.bootstrap.adapters import installed, select
     from turnout.bootstrap.settings import read_settings
 

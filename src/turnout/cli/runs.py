@@ -5,27 +5,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnout.cli.shared import CLEAN, FOUND, AppName, Json, opened, run, show, table
+from turnout.cli.exits import CLEAN, FOUND, run
+from turnout.cli.opening import opened, opened_store
+from turnout.cli.options import AppName, Json
+from turnout.cli.output import show, table
 
 if TYPE_CHECKING:
-    from turnout.control.following import Told
+    from turnout.control.run_events import RunEvent
     from turnout.model.reports import RunReport
     from turnout.model.runs import Run
 
-SHOWN = 2_000
+LONGEST_SHOWN = 2_000
 """Characters of a payload or a result that are shown."""
 
 HEAD = ("run_id", "task", "provider", "state", "payload", "result", "error")
 
-_SHOUTED = re.compile(r"[0-9a-z]{26}(-dryrun)?", re.IGNORECASE)
+_OUR_ID = re.compile(r"[0-9a-z]{26}(-dryrun)?", re.IGNORECASE)
 
 
-def _lowered(run_id: str) -> str:
-    """Take an id that something put into upper case as the one that was meant: ours are lower."""
-    return run_id.lower() if _SHOUTED.fullmatch(run_id) else run_id
+def _in_lower_case(run_id: str) -> str:
+    """Accept an id that some tool has put into upper case: the ids that we make are lower case."""
+    return run_id.lower() if _OUR_ID.fullmatch(run_id) else run_id
 
 
-RunId = Annotated[str, typer.Argument(callback=_lowered)]
+RunId = Annotated[str, typer.Argument(callback=_in_lower_case)]
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
 
@@ -42,12 +45,13 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    found = run(_listed(task, state or [], provider, limit, app))
+    del app  # the run store holds all that is shown
+    rows = run(_rows(task, state or [], provider, limit))
     columns = ("run", "task", "provider", "state", "emitted", "seconds")
     show(
-        {"runs": found},
+        {"runs": rows},
         as_json=json,
-        table=lambda: table(f"{len(found)} run(s)", columns, (each.values() for each in found)),
+        table=lambda: table(f"{len(rows)} run(s)", columns, (row.values() for row in rows)),
     )
 
 
@@ -59,8 +63,7 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Show a run: its states, steps, attempts, deliveries."""
-    report = run(_reported(run_id, app, look=look))
-    value = _report(report)
+    value = _report_data(run(_report(run_id, app, look=look)))
     show(value, as_json=json, table=lambda: _page(value))
 
 
@@ -73,160 +76,164 @@ def follow(
     app: AppName = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
-    """Tell what happens to a run, until it has ended. Exit 1 when it did not complete."""
-    state = run(_followed(run_id, after, app, as_json=json))
+    """Print what happens to a run, until it has ended. Exit 1 when it did not complete."""
+    del app  # the run store holds all that is shown
+    state = run(_follow(run_id, after, as_json=json))
     raise typer.Exit(CLEAN if state == "completed" else FOUND)
 
 
 @app.command()
 def cancel(run_id: RunId, app: AppName = None, json: Json = False) -> None:
     """Cancel a run and its children. Exit 1 when it had ended before, cancelled or otherwise."""
-    done = run(_cancelled(run_id, app))
+    value = run(_cancel(run_id, app))
     show(
-        done,
+        value,
         as_json=json,
         table=lambda: (
-            f"{run_id}: {done['state']}"
-            f" ({'cancelled now' if done['changed'] else 'it had ended before'};"
-            f" {'confirmed' if done['confirmed'] else 'not yet confirmed by the provider'})"
+            f"{run_id}: {value['state']}"
+            f" ({'cancelled now' if value['changed'] else 'it had ended before'};"
+            f" {'confirmed' if value['confirmed'] else 'not yet confirmed by the provider'})"
         ),
     )
-    raise typer.Exit(CLEAN if done["changed"] else FOUND)
+    raise typer.Exit(CLEAN if value["changed"] else FOUND)
 
 
 @app.command()
 def rebuild(run_ids: list[str], app: AppName = None) -> None:
-    """Write the artifacts of ended runs anew from the journal."""
-    run(_rebuilt(run_ids, app))
+    """Write the artifacts of ended runs again from the journal."""
+    run(_rebuild(run_ids, app))
 
 
-async def _listed(
-    task: str | None, states: list[str], provider: str | None, limit: int, app: str | None
+async def _rows(
+    task: str | None, states: list[str], provider: str | None, limit: int
 ) -> list[dict[str, Any]]:
     from turnout.model.runs import RunFilter
     from turnout.model.status import RunStatus
 
     try:
-        wanted = frozenset(map(RunStatus, states))
+        chosen = frozenset(map(RunStatus, states))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; states: {', '.join(RunStatus)}") from None
-    async with opened(app) as live:
-        runs = await live.store.runs.find(
-            RunFilter(task=task, states=wanted, provider=provider, limit=limit)
+    async with opened_store() as store:
+        runs = await store.runs.find(
+            RunFilter(task=task, states=chosen, provider=provider, limit=limit)
         )
-    return [_row(each) for each in runs]
+    return list(map(_row, runs))
 
 
-async def _reported(run_id: str, app: str | None, *, look: bool) -> "RunReport":
-    async with opened(app) as live:
-        return await live.orchestrator.status(run_id, look=look)
+async def _report(run_id: str, app: str | None, *, look: bool) -> "RunReport":
+    if look:
+        async with opened(app) as live:
+            return await live.orchestrator.status(run_id, look=True)
+    from turnout.control.reports import run_report
+
+    async with opened_store() as store:
+        return await run_report(store, run_id)
 
 
-async def _followed(
-    run_id: str, after: str | None, app: str | None, *, as_json: bool
-) -> str | None:
+async def _follow(run_id: str, after: str | None, *, as_json: bool) -> str:
     import asyncio
 
-    from turnout.control.following import LOOK_EVERY, Following, follow, read_place
+    from turnout.control.run_events import POLL_INTERVAL, RunReader, follow, read_position
 
-    async with opened(app) as live:
-        place = None if after is None else read_place(after, run_id)
-        following = Following(live.store.journals, run_id, place)
-        async for news in follow(following, lambda: asyncio.sleep(LOOK_EVERY)):
-            for each in news:
-                typer.echo(_json_line(each) if as_json else _line(each))
-        return (await live.store.journals.load(run_id)).run.state.value
+    async with opened_store() as store:
+        position = None if after is None else read_position(after, run_id)
+        reader = RunReader(store.journals, run_id, position)
+        async for events in follow(reader, lambda: asyncio.sleep(POLL_INTERVAL)):
+            for event in events:
+                typer.echo(_json_line(event) if as_json else _text_line(event))
+        return (await store.journals.load(run_id)).run.state.value
 
 
-def _json_line(told: "Told") -> str:
+def _json_line(event: "RunEvent") -> str:
     import orjson
 
-    return orjson.dumps({"id": told.id, "event": told.event, **told.data}).decode()
+    return orjson.dumps({"id": event.id, "event": event.event, **event.data}).decode()
 
 
-def _line(told: "Told") -> str:
+def _text_line(event: "RunEvent") -> str:
     """Write an event for people to read."""
     import orjson
 
-    data = told.data
-    match told.event:
+    data = event.data
+    match event.event:
         case "status":
-            says = data["state"]
+            text = data["state"]
         case "step":
-            says = f"{data['step']} {data['state']}"
+            text = f"{data['step']} {data['state']}"
         case "chunk":
-            whose = "" if data["step"] is None else f" ({data['step']} #{data['attempt']})"
-            says = f"{data['stream']}{whose}: {_bounded(orjson.dumps(data['chunk']))}"
+            source = "" if data["step"] is None else f" ({data['step']} #{data['attempt']})"
+            text = f"{data['stream']}{source}: {_bounded(orjson.dumps(data['chunk']))}"
         case _:
-            says = _bounded(orjson.dumps(data["told"]))
+            text = _bounded(orjson.dumps(data["told"]))
     error = data.get("error")
-    why = f": {error['name']}: {error['message']}" if error else ""
-    return f"{told.event:<8} {says}{why}"
+    reason = f": {error['name']}: {error['message']}" if error else ""
+    return f"{event.event:<8} {text}{reason}"
 
 
-async def _cancelled(run_id: str, app: str | None) -> dict[str, Any]:
+async def _cancel(run_id: str, app: str | None) -> dict[str, Any]:
     async with opened(app) as live:
-        done = await live.orchestrator.cancel(run_id)
+        result = await live.orchestrator.cancel(run_id)
     return {
         "run_id": run_id,
-        "state": done.state.value,
-        "changed": done.changed,
-        "confirmed": done.confirmed,
+        "state": result.state.value,
+        "changed": result.changed,
+        "confirmed": result.confirmed,
     }
 
 
-async def _rebuilt(run_ids: list[str], app: str | None) -> None:
+async def _rebuild(run_ids: list[str], app: str | None) -> None:
     async with opened(app) as live:
         for run_id in run_ids:
             await live.rebuild(run_id)
             typer.echo(f"{run_id}: artifacts written", err=True)
 
 
-def _row(each: "Run") -> dict[str, Any]:
+def _row(entry: "Run") -> dict[str, Any]:
     from turnout.model.time import iso
 
-    ended = each.ended_at
+    ended = entry.ended_at
     return {
-        "run_id": each.run_id,
-        "task": each.task,
-        "provider": each.provider,
-        "state": each.state.value + (" (parked)" if each.parked else ""),
-        "emitted_at": iso(each.emitted_at),
-        "seconds": None if ended is None else round((ended - each.emitted_at) / 1_000, 3),
+        "run_id": entry.run_id,
+        "task": entry.task,
+        "provider": entry.provider,
+        "state": entry.state.value + (" (parked)" if entry.parked else ""),
+        "emitted_at": iso(entry.emitted_at),
+        "seconds": None if ended is None else round((ended - entry.emitted_at) / 1_000, 3),
     }
 
 
-def _report(report: "RunReport") -> dict[str, Any]:
+def _report_data(report: "RunReport") -> dict[str, Any]:
     from turnout.model.time import iso
 
-    run_, steps = report.journal.run, report.journal.steps.values()
+    journal, error = report.journal, report.journal.run.error
     return {
-        **_row(run_),
-        "payload": _bounded(run_.payload),
-        "result": None if run_.result is None else _bounded(run_.result),
-        "error": None if run_.error is None else f"{run_.error.name}: {run_.error.message}",
+        **_row(journal.run),
+        "payload": _bounded(journal.run.payload),
+        "result": None if journal.run.result is None else _bounded(journal.run.result),
+        "error": None if error is None else f"{error.name}: {error.message}",
         "transitions": [
-            {"state": each.state.value, "at": iso(each.at)} for each in report.transitions
+            {"state": change.state.value, "at": iso(change.at)} for change in report.transitions
         ],
         "steps": [
             {
-                "step": each.step,
-                "kind": each.kind.value,
-                "state": each.state.value,
+                "step": step.step,
+                "kind": step.kind.value,
+                "state": step.state.value,
                 "attempts": [
-                    each_try.state.value for each_try in report.journal.attempts.get(each.step, ())
+                    attempt.state.value for attempt in journal.attempts.get(step.step, ())
                 ],
             }
-            for each in sorted(steps, key=lambda step: step.position)
+            for step in sorted(journal.steps.values(), key=lambda step: step.position)
         ],
         "deliveries": [
             {
-                "number": each.number,
-                "provider": each.provider,
-                "state": each.state.value,
-                "provider_run_id": each.provider_run_id,
+                "number": delivery.number,
+                "provider": delivery.provider,
+                "state": delivery.state.value,
+                "provider_run_id": delivery.provider_run_id,
             }
-            for each in report.deliveries
+            for delivery in report.deliveries
         ],
         "provider_says": None
         if report.sighting is None
@@ -237,24 +244,25 @@ def _report(report: "RunReport") -> dict[str, Any]:
 def _bounded(document: bytes) -> str:
     """Show the beginning of a JSON document."""
     text = document.decode(errors="replace")
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
 
 
 def _page(value: dict[str, Any]) -> Any:
     from rich.console import Group
 
-    head = [(name, value[name]) for name in HEAD]
     return Group(
-        table("run", ("", ""), head),
-        table("states", ("state", "at"), (each.values() for each in value["transitions"])),
+        table("run", ("", ""), ((name, value[name]) for name in HEAD)),
+        table("states", ("state", "at"), (row.values() for row in value["transitions"])),
         table(
             "steps",
             ("step", "kind", "state", "attempts"),
-            ((*list(each.values())[:3], ", ".join(each["attempts"])) for each in value["steps"]),
+            ((*list(row.values())[:3], ", ".join(row["attempts"])) for row in value["steps"]),
         ),
         table(
             "deliveries",
             ("number", "provider", "state", "provider's run"),
-            (each.values() for each in value["deliveries"]),
+            (row.values() for row in value["deliveries"]),
         ),
     )

@@ -4,7 +4,10 @@ from typing import Any
 
 import typer
 
-from turnout.cli.shared import AppName, Json, opened, run, show, table
+from turnout.cli.exits import run
+from turnout.cli.opening import opened
+from turnout.cli.options import AppName, Json
+from turnout.cli.output import show, table
 
 app = typer.Typer(no_args_is_help=True, help="Look at recurring schedules.")
 
@@ -17,34 +20,32 @@ def _group() -> None:
 @app.command("list")
 def list_schedules(app: AppName = None, json: Json = False) -> None:
     """List the schedules, and what the provider has armed."""
-    found = run(_listed(app))
+    rows = run(_rows(app))
     columns = ("id", "task", "cron", "zone", "owner", "paused", "next", "armed")
     show(
-        {"schedules": found},
+        {"schedules": rows},
         as_json=json,
-        table=lambda: table(
-            f"{len(found)} schedule(s)", columns, (each.values() for each in found)
-        ),
+        table=lambda: table(f"{len(rows)} schedule(s)", columns, (row.values() for row in rows)),
     )
 
 
-async def _listed(app: str | None) -> list[dict[str, Any]]:
+async def _rows(app: str | None) -> list[dict[str, Any]]:
     from turnout.model.time import iso
 
     async with opened(app) as live:
         owned = await live.store.schedules.read()
-        armed = {each.id: each for each in await live.orchestrator.armed()}
+        armed = {schedule.id: schedule for schedule in await live.orchestrator.armed()}
         now = live.clock.now()
     return [
         {
-            "id": each.schedule.id,
-            "task": each.schedule.task,
-            "cron": each.schedule.cron,
-            "zone": each.schedule.zone,
-            "owner": each.provider,
-            "paused": each.schedule.paused,
-            "next": next(map(iso, each.schedule.slots(now)), None),
-            "armed": armed[each.schedule.id].active if each.schedule.id in armed else None,
+            "id": row.schedule.id,
+            "task": row.schedule.task,
+            "cron": row.schedule.cron,
+            "zone": row.schedule.zone,
+            "owner": row.provider,
+            "paused": row.schedule.paused,
+            "next": next(map(iso, row.schedule.slots(now)), None),
+            "armed": armed[row.schedule.id].active if row.schedule.id in armed else None,
         }
-        for each in owned
+        for row in owned
     ]

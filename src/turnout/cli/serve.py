@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnout.cli.shared import Target, fail, told
+from turnout.cli.exits import describe, fail
+from turnout.cli.options import Target
 from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
@@ -51,22 +52,22 @@ def serve(
     except TurnoutError as error:
         fail(str(error))
     except OSError as error:
-        fail(told(error))
+        fail(describe(error))
     config = uvicorn.Config(
         service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15
     )
-    _listen(config, lambda bound: typer.echo(_line(live, host, bound), err=True))
+    _listen(config, lambda bound_port: typer.echo(_line(live, host, bound_port), err=True))
 
 
-def _listen(config: "uvicorn.Config", tell: Callable[[int], None]) -> None:
-    """Serve until stopped, and tell the port once it is listened on."""
+def _listen(config: "uvicorn.Config", on_listening: Callable[[int], None]) -> None:
+    """Serve until stopped; on_listening gets the port once requests are taken."""
     import uvicorn
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                tell(self.servers[0].sockets[0].getsockname()[1])
+                on_listening(self.servers[0].sockets[0].getsockname()[1])
 
     server = Server(config)
     with contextlib.suppress(KeyboardInterrupt):

@@ -5,7 +5,9 @@ import signal
 
 import typer
 
-from turnout.cli.shared import Target, opened, run
+from turnout.cli.exits import run
+from turnout.cli.opening import opened
+from turnout.cli.options import Target
 
 app = typer.Typer()
 
@@ -19,8 +21,8 @@ def work(target: Target = None) -> None:
 async def _work(target: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     async with opened(target, serve=True) as live:
         typer.echo(
             f"working for {live.app.name} ({live.selection.provider}); stop with ^C", err=True

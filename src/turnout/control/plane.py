@@ -7,6 +7,7 @@ from typing import Any
 
 from turnout.control.emitter import Emitter
 from turnout.control.providers import Providers
+from turnout.control.reports import run_report
 from turnout.control.schedules import Schedules
 from turnout.errors import PolicyRefused, TurnoutError
 from turnout.model.events import Emitted, Event
@@ -169,14 +170,6 @@ class ControlPlane:
         if holder is Held.REFUSED:
             raise PolicyRefused(f"{self._providers.selection.names[0]} does not offer {capability}")
         return holder
-
-
-async def run_report(store: RunStore, run_id: str) -> RunReport:
-    """Read all that the store knows of a run; UnknownRun when there is none of that id."""
-    journal = await store.journals.load(run_id)
-    deliveries = tuple(await store.deliveries.read(run_id))
-    transitions = tuple(await store.journals.transitions(run_id))
-    return RunReport(journal=journal, transitions=transitions, deliveries=deliveries)
 
 
 async def _empty_task(_ctx: Any, _payload: Any) -> None:

@@ -18,7 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from turnout.control.following import LOOK_EVERY, Following, Told, follow, read_place
+from turnout.control.run_events import (
+    POLL_INTERVAL,
+    RunEvent,
+    RunReader,
+    follow,
+    read_position,
+)
 from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
 from turnout.model.ids import is_segment
 from turnout.ports.run_store import JournalStore
@@ -42,7 +48,7 @@ class EventStreams:
         journals: JournalStore,
         token: SecretStr,
         *,
-        look_every: float = LOOK_EVERY,
+        look_every: float = POLL_INTERVAL,
         silence: float = SILENCE,
         most: int = MOST_LISTENERS,
     ) -> None:
@@ -58,20 +64,20 @@ class EventStreams:
         """Answer one reader; 204 where the run has ended and it was told all."""
         try:
             self._check(request.headers.get("authorization", ""))
-            following = self._following(request)
+            reader = self._reader(request)
             place = self._reserved()
         except TurnoutError as error:
             return refusal(error)
         with ExitStack() as leaving:
             leaving.callback(place.leave)
             try:
-                first = await following.look()
+                first = await reader.look()
             except TurnoutError as error:
                 return refusal(error)
-            if following.over and not first:
+            if reader.over and not first:
                 return Response(status_code=204, headers=_HEADERS)
             leaving.pop_all()  # from here on the response has the place
-        return _Stream(self._events(following, first), place)
+        return _Stream(self._events(reader, first), place)
 
     def _check(self, given: str) -> None:
         kind, _, token = given.partition(" ")
@@ -85,21 +91,21 @@ class EventStreams:
             raise Overloaded(f"{self._most} readers follow runs here already; come again later")
         return _Place(self._open)
 
-    def _following(self, request: Request) -> Following:
+    def _reader(self, request: Request) -> RunReader:
         run_id = request.path_params["run_id"]
         if not is_segment(run_id):
             raise WrongUse("this is not a run's id")
         last = request.headers.get("last-event-id")
-        return Following(self._journals, run_id, read_place(last, run_id) if last else None)
+        return RunReader(self._journals, run_id, read_position(last, run_id) if last else None)
 
-    async def _events(self, following: Following, first: Sequence[Told]) -> AsyncIterator[bytes]:
+    async def _events(self, reader: RunReader, first: Sequence[RunEvent]) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         said = loop.time()
         yield b"retry: 2000\n\n" + b"".join(map(_written, first))
-        if following.over:
+        if reader.over:
             return
         try:
-            async for news in follow(following, lambda: asyncio.sleep(self._look_every)):
+            async for news in follow(reader, lambda: asyncio.sleep(self._look_every)):
                 if news or loop.time() - said >= self._silence:
                     said = loop.time()
                     yield b"".join(map(_written, news)) or b": still here\n\n"
@@ -133,7 +139,7 @@ class _Stream(StreamingResponse):
             self._place.leave()
 
 
-def _written(told: Told) -> bytes:
+def _written(event: RunEvent) -> bytes:
     # JSON has no line break in it, so one line of data is enough.
-    head = f"id: {told.id}\nevent: {told.event}\ndata: ".encode()
-    return head + orjson.dumps(told.data) + b"\n\n"
+    head = f"id: {event.id}\nevent: {event.event}\ndata: ".encode()
+    return head + orjson.dumps(event.data) + b"\n\n"

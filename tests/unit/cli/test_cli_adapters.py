@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import pytest
 import typer
 
-from turnout.cli.adapters import GROUP, CliDesk, load
+from turnout.cli.extensions import GROUP, CliDesk, load_extension
 
 ADDED = sorted(each.name for each in entry_points(group=GROUP))
 
@@ -63,7 +63,7 @@ def test_an_entry_point_that_gives_no_app_is_refused_by_name() -> None:
             return lambda desk: None
 
     with pytest.raises(typer.Exit) as refused:
-        load(Wrong())  # type: ignore[arg-type]
+        load_extension(Wrong())  # type: ignore[arg-type]
     assert refused.value.exit_code == 2
 
 

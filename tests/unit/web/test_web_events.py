@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 import turnout
 from turnout import Context, Event, Turnout, read_settings, task
-from turnout.control.following import Following, beginning, read_place
+from turnout.control.run_events import RunReader, beginning, read_position
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.model.status import RunStatus
 from turnout.web.app import asgi
@@ -295,19 +295,19 @@ async def test_a_reader_of_a_run_that_stands_still_reads_one_row(live: Turnout) 
             asked.append(name)
             return getattr(live.store.journals, name)
 
-    following = Following(Seen(), run_id)
-    assert await following.look()
+    reader = RunReader(Seen(), run_id)
+    assert await reader.look()
     asked.clear()
-    assert not await following.look()
+    assert not await reader.look()
     assert asked == ["streamed"]
     await live.orchestrator.cancel(run_id)
-    last = (await following.look())[-1]
+    last = (await reader.look())[-1]
     assert (last.event, last.data["state"]) == ("status", RunStatus.CANCELLED.value)
-    assert following.over
-    assert str(read_place(last.id, run_id)) == last.id
+    assert reader.over
+    assert str(read_position(last.id, run_id)) == last.id
     for wrong in ("1-2-3-x", str(beginning("another"))):
         with pytest.raises(WrongUse):
-            read_place(wrong, run_id)
+            read_position(wrong, run_id)
 
 
 def test_a_short_token_is_refused(tmp_path: Path) -> None:

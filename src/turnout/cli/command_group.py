@@ -1,4 +1,4 @@
-"""The commands as typer takes them: each is imported only when it is called."""
+"""The group of all commands, as typer takes it: each is imported only when it is called."""
 
 import importlib
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from turnout.cli.main import COMMANDS, DISTRIBUTIONS
+from turnout.cli.command_table import COMMANDS, DISTRIBUTIONS
 
 
 class LateCommand(TyperCommand):
@@ -35,20 +35,21 @@ class InstalledCommand(LateCommand):
 
     def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
         """Import the distribution's commands."""
-        from turnout.cli.adapters import load
+        from turnout.cli.extensions import load_extension
 
-        command = typer.main.get_command(load(self.entry))
+        command = typer.main.get_command(load_extension(self.entry))
         return command.make_context(info_name, *args, **kwargs)
 
 
-def _installed() -> dict[str, EntryPoint]:
+def _extensions() -> dict[str, EntryPoint]:
     """Find the commands that are added; looked for only when our own table is not enough."""
-    from turnout.cli.adapters import found
+    from turnout.cli.extensions import extensions
 
-    return found()
+    return extensions()
 
 
 WRONG_USE = 2
+"""The exit code of a command line that cannot be understood."""
 
 
 def _usage(error: Exception) -> str | None:
@@ -56,10 +57,10 @@ def _usage(error: Exception) -> str | None:
     kinds = {kind.__name__ for kind in type(error).__mro__}  # typer brings its own click along
     if "UsageError" not in kinds or "NoArgsIsHelpError" in kinds:
         return None
-    told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     command = context.command_path.removesuffix(" find") if context else "turnout"
-    return f"error: {told.replace('Value error, ', '').rstrip('.')}; see {command} --help"
+    return f"error: {text.replace('Value error, ', '').rstrip('.')}; see {command} --help"
 
 
 class Commands(TyperGroup):
@@ -68,7 +69,7 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Name the commands, in the order of the table; then those that others add."""
         del ctx
-        return [*COMMANDS, *_installed()]
+        return [*COMMANDS, *_extensions()]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; answer an unknown one with what to install, or the nearest name."""
@@ -97,7 +98,7 @@ class Commands(TyperGroup):
         del ctx
         if cmd_name in COMMANDS:
             return LateCommand(cmd_name, *COMMANDS[cmd_name])
-        entry = _installed().get(cmd_name)
+        entry = _extensions().get(cmd_name)
         return None if entry is None else InstalledCommand(entry)
 
 
@@ -109,8 +110,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         import turnout
 
         typer.echo(f"turnout {turnout.__version__}")

@@ -1,14 +1,16 @@
-"""`turnout <provider> …`: the commands that installed adapters add."""
+"""Commands that other distributions add: `turnout <provider> …`, `turnout dev`, and more."""
 
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from turnout.cli.shared import fail, print_json
+from turnout.cli.exits import fail
+from turnout.cli.output import print_json
 from turnout.errors import TurnoutError
 
 if TYPE_CHECKING:
@@ -19,32 +21,33 @@ if TYPE_CHECKING:
 GROUP = "turnout.commands"
 
 
-def found() -> dict[str, EntryPoint]:
-    """Find the adapters that add commands, by name; none is imported."""
-    return {each.name: each for each in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+def extensions() -> dict[str, EntryPoint]:
+    """Find the commands that are added, by name; none is imported."""
+    entries = sorted(entry_points(group=GROUP), key=attrgetter("name"))
+    return {entry.name: entry for entry in entries}
 
 
-def load(entry: EntryPoint) -> typer.Typer:
-    """Import an adapter's commands and give them their desk."""
+def load_extension(entry: EntryPoint) -> typer.Typer:
+    """Import an added command and hand it its desk; a wrong one ends with exit code 2."""
     commands: Commands = entry.load()
-    made = commands(CliDesk())
-    if not isinstance(made, typer.Typer):
+    group = commands(CliDesk())
+    if not isinstance(group, typer.Typer):
         fail(f"the adapter {entry.name!r} gives no Typer app for its commands")
-    return made
+    return group
 
 
 class CliDesk:
     """The `Desk` of this process."""
 
     def settings(self) -> Mapping[str, str]:
-        """Give what the environment, `.env` and `turnout.toml` say."""
+        """Return what the environment, `.env` and `turnout.toml` say."""
         return _settings().raw
 
-    def service_url(self, given: str | None) -> str:
-        """Give the address, or stop and say where it is set; it is written where others read."""
+    def service_url(self, override: str | None) -> str:
+        """Return the address, or stop and say where it is set; it is written where others read."""
         from turnout.bootstrap.settings_faults import service_fault
 
-        url = given or _settings().service_url
+        url = override or _settings().service_url
         if url is None:
             fail("where is the service? set TURNOUT_SERVICE_URL, or give --service")
         fault = service_fault(url)
