@@ -37,8 +37,10 @@ def _headers(options: dict[str, Any]) -> dict[str, str]:
             headers["X-Goog-Api-Key"] = key
         case _:
             headers["Authorization"] = f"Bearer {key}"
-    own = {str(name).title(): str(value) for name, value in (options.get("headers") or {}).items()}
-    return headers | own
+    declared = {
+        str(name).title(): str(value) for name, value in (options.get("headers") or {}).items()
+    }
+    return headers | declared
 
 
 def _error(message: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def get_run(request: Request) -> Response:
     run = engine.world.runs.get(run_id)
     if run is None:
         return _error(500, f"Unable to load function run: {run_id}")
-    return _found(engine, run_v1(run, engine.world.function_of(run)))
+    return _answer(engine, run_v1(run, engine.world.function_of(run)))
 
 
 async def delete_run(request: Request) -> Response:
@@ -46,7 +46,7 @@ async def list_jobs(request: Request) -> Response:
     """What the run waits for, each with its moment."""
     engine = engine_of(request)
     run = engine.world.runs.get(request.path_params["run"])
-    return _found(engine, [] if run is None else jobs_v1(run))
+    return _answer(engine, [] if run is None else jobs_v1(run))
 
 
 async def get_event(request: Request) -> Response:
@@ -55,7 +55,7 @@ async def get_event(request: Request) -> Response:
     event = engine.world.events.get(request.path_params["event"])
     if event is None:
         return _error(404, "Event not found")
-    return _found(engine, _event(event))
+    return _answer(engine, _event(event))
 
 
 async def list_events(request: Request) -> Response:
@@ -65,7 +65,7 @@ async def list_events(request: Request) -> Response:
     latest = reversed(list(engine.world.events.values()))
     named = (event for event in latest if name is None or event.name == name)
     each_receipt = (_event(event) for event in named for _ in range(event.receipts))
-    return _found(engine, list(itertools.islice(each_receipt, MAX_EVENTS)))
+    return _answer(engine, list(itertools.islice(each_receipt, MAX_EVENTS)))
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def _event(event: Event) -> dict[str, Any]:
 async def list_event_runs(request: Request) -> Response:
     """The runs that the event started."""
     engine = engine_of(request)
-    known = engine.world.runs_of_event.get(request.path_params["event"], [])
-    runs = [engine.world.runs[run] for run in known]
-    return _found(engine, [run_v1(run, engine.world.function_of(run)) for run in runs])
+    run_ids = engine.world.runs_of_event.get(request.path_params["event"], [])
+    runs = [engine.world.runs[run] for run in run_ids]
+    return _answer(engine, [run_v1(run, engine.world.function_of(run)) for run in runs])
 
 
 async def list_functions(request: Request) -> Response:
@@ -165,7 +165,7 @@ async def move_clock(request: Request) -> Response:
     return reply({"now_ms": engine.clock.now()})
 
 
-def _found(engine: Engine, data: Any) -> Response:
+def _answer(engine: Engine, data: Any) -> Response:
     now = ids.iso(engine.clock.now())
     return reply({"data": data, "metadata": {"fetched_at": now, "cached_until": now}})
 

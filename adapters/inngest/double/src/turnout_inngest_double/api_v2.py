@@ -31,7 +31,7 @@ async def get_run(request: Request) -> Response:
     if run is None:
         return _no_run(request)
     output = "single" if _wants_output(request) else None
-    return _one(engine, run_v2(run, engine.world.function_of(run), output=output))
+    return _object(engine, run_v2(run, engine.world.function_of(run), output=output))
 
 
 async def get_trace(request: Request) -> Response:
@@ -42,7 +42,7 @@ async def get_trace(request: Request) -> Response:
     root = trace.run_trace(engine.world, run)
     if not _wants_output(request):
         _strip_outputs(root)
-    return _one(engine, {"rootSpan": root, "runId": run.id})
+    return _object(engine, {"rootSpan": root, "runId": run.id})
 
 
 def _strip_outputs(span: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ async def cancel_run(request: Request) -> Response:
         return v2_error(409, "run_already_ended", "Run has already ended")
     engine.runner.cancel(run)
     await engine.store.settled()
-    return _one(engine, {"runId": run.id})
+    return _object(engine, {"runId": run.id})
 
 
 async def rerun(request: Request) -> Response:
@@ -88,12 +88,12 @@ async def list_runs(request: Request) -> Response:
     query = request.query_params
     if query.get("functionId") and not query.get("appId"):
         return v2_error(400, "missing_field", "functionId requires appId")
-    found: Iterable[Run] = engine.world.runs.values()
+    runs: Iterable[Run] = engine.world.runs.values()
     if app := query.get("appId"):
-        found = [run for run in found if run.app == app]
+        runs = [run for run in runs if run.app == app]
     if function := query.get("functionId"):
-        found = [run for run in found if run.function == f"{app}-{function}"]
-    return _page(request, engine, found, MAX_PAGE)
+        runs = [run for run in runs if run.function == f"{app}-{function}"]
+    return _page(request, engine, runs, MAX_PAGE)
 
 
 async def list_event_runs(request: Request) -> Response:
@@ -102,16 +102,16 @@ async def list_event_runs(request: Request) -> Response:
     event = request.path_params["event"]
     if not ids.is_ulid(event):
         return v2_error(400, "invalid_field_format", "Event ID must be a valid ULID")
-    known = engine.world.runs_of_event.get(event, [])
-    return _page(request, engine, [engine.world.runs[run] for run in known], MAX_EVENT_RUNS)
+    run_ids = engine.world.runs_of_event.get(event, [])
+    return _page(request, engine, [engine.world.runs[run] for run in run_ids], MAX_EVENT_RUNS)
 
 
 async def list_function_runs(request: Request) -> Response:
     """The function's runs; none for an unknown function."""
     engine = engine_of(request)
     slug = "{app}-{function}".format(**request.path_params)
-    found = [run for run in engine.world.runs.values() if run.function == slug]
-    return _page(request, engine, found, MAX_PAGE)
+    runs = [run for run in engine.world.runs.values() if run.function == slug]
+    return _page(request, engine, runs, MAX_PAGE)
 
 
 def _no_run(request: Request) -> Response:
@@ -120,10 +120,10 @@ def _no_run(request: Request) -> Response:
     return v2_error(404, "not_found", "Run not found")
 
 
-def _page(request: Request, engine: Engine, runs: Iterable[Run], most: int) -> Response:
+def _page(request: Request, engine: Engine, runs: Iterable[Run], max_limit: int) -> Response:
     try:
         chosen = _filtered(request, runs)
-        limit = _limit(request, most)
+        limit = _limit(request, max_limit)
     except _Invalid as error:
         return v2_error(400, "invalid_field_format", str(error))
     is_ascending = request.query_params.get("order", "DESC").upper() == "ASC"
@@ -136,13 +136,13 @@ def _page(request: Request, engine: Engine, runs: Iterable[Run], most: int) -> R
         page |= {"cursor": chosen[limit - 1].id, "hasMore": True}
     output = "list" if _wants_output(request) else None
     shown = [run_v2(run, engine.world.function_of(run), output=output) for run in chosen[:limit]]
-    return _many(engine, shown, page)
+    return _page_of(engine, shown, page)
 
 
 def _filtered(request: Request, runs: Iterable[Run]) -> list[Run]:
     query = request.query_params
-    wanted = {status.upper() for status in query.getlist("status")}
-    if wanted - STATUSES:
+    statuses = {status.upper() for status in query.getlist("status")}
+    if statuses - STATUSES:
         raise _Invalid(f"status is one of {', '.join(sorted(STATUSES))}")
     since, until = _moment(query.get("from")), _moment(query.get("until"))
     field = {"STARTED_AT": "started_at", "ENDED_AT": "ended_at"}.get(
@@ -151,7 +151,7 @@ def _filtered(request: Request, runs: Iterable[Run]) -> list[Run]:
     return [
         run
         for run in runs
-        if (not wanted or run.status in wanted)
+        if (not statuses or run.status in statuses)
         and (since is None or (getattr(run, field) or 0) >= since)
         and (until is None or (getattr(run, field) or 0) <= until)
     ]
@@ -164,10 +164,10 @@ def _moment(text: str | None) -> int | None:
         raise _Invalid(str(error)) from error
 
 
-def _limit(request: Request, most: int) -> int:
+def _limit(request: Request, max_limit: int) -> int:
     text = request.query_params.get("limit", str(DEFAULT_PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise _Invalid(f"limit is 1 to {most}")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= max_limit:
+        raise _Invalid(f"limit is 1 to {max_limit}")
     return int(text)
 
 
@@ -184,7 +184,7 @@ async def post_event(request: Request) -> Response:
     internal_id = ids.ulid(engine.clock.now())
     engine.accept(body, internal_id)
     await engine.store.settled()
-    return _one(engine, {"eventId": internal_id})
+    return _object(engine, {"eventId": internal_id})
 
 
 async def get_app(request: Request) -> Response:
@@ -193,13 +193,15 @@ async def get_app(request: Request) -> Response:
     app = engine.world.apps.get(request.path_params["app"])
     if app is None:
         return v2_error(404, "not_found", "App not found")
-    return _one(engine, app_v2(app))
+    return _object(engine, app_v2(app))
 
 
 async def list_apps(request: Request) -> Response:
     """Every app."""
     engine = engine_of(request)
-    return _many(engine, [app_v2(app) for app in engine.world.apps.values()], {"limit": MAX_PAGE})
+    return _page_of(
+        engine, [app_v2(app) for app in engine.world.apps.values()], {"limit": MAX_PAGE}
+    )
 
 
 async def list_functions(request: Request) -> Response:
@@ -217,7 +219,7 @@ async def list_functions(request: Request) -> Response:
     if len(slugs) > limit:
         page |= {"cursor": slugs[limit - 1], "hasMore": True}
     shown = [function_v2(app.functions[slug]) for slug in slugs[:limit]] if app else []
-    return _many(engine, shown, page)
+    return _page_of(engine, shown, page)
 
 
 async def get_function(request: Request) -> Response:
@@ -226,7 +228,7 @@ async def get_function(request: Request) -> Response:
     function = _function(request)
     if function is None:
         return v2_error(404, "not_found", "Function not found")
-    return _one(engine, function_v2(function))
+    return _object(engine, function_v2(function))
 
 
 async def invoke(request: Request) -> Response:
@@ -250,7 +252,7 @@ async def _started(engine: Engine, started: Run | str) -> Response:
         messages = {RATE_LIMITED: "Rate limited", SKIPPED: "Skipped by its singleton"}
         return v2_error(422, started, messages[started])
     await engine.store.settled()
-    return _one(engine, {"runId": started.id})
+    return _object(engine, {"runId": started.id})
 
 
 async def not_offered(_request: Request) -> Response:
@@ -287,11 +289,11 @@ def _metadata(engine: Engine) -> dict[str, str]:
     return {"fetchedAt": ids.iso(engine.clock.now())}
 
 
-def _one(engine: Engine, data: dict[str, Any]) -> Response:
+def _object(engine: Engine, data: dict[str, Any]) -> Response:
     return reply({"data": data, "metadata": _metadata(engine)})
 
 
-def _many(engine: Engine, data: list[dict[str, Any]], page: dict[str, Any]) -> Response:
+def _page_of(engine: Engine, data: list[dict[str, Any]], page: dict[str, Any]) -> Response:
     """An empty list is left out, as the vendor's encoding does."""
     shown = {"data": data} if data else {}
     return reply({**shown, "metadata": _metadata(engine), "page": page})

@@ -14,17 +14,17 @@ MAX_RETRY_AFTER_MS = 86_400_000
 def retry_at(failed: Failed | None, attempt: int, clock: Clock, interval_s: int | None) -> int:
     """The moment of the next attempt; `attempt` counts from zero and has just failed."""
     now = clock.now()
-    asked = _asked(failed, clock)
-    if asked is not None:
+    requested = _requested_at(failed, clock)
+    if requested is not None:
         # Like the vendor: not before the next whole second, not later than a day.
-        return min(max(asked, now // 1000 * 1000 + 1000), now + MAX_RETRY_AFTER_MS)
+        return min(max(requested, now // 1000 * 1000 + 1000), now + MAX_RETRY_AFTER_MS)
     if interval_s is not None:
         return now + interval_s * 1000
     delay = TABLE_S[min(attempt, len(TABLE_S) - 1)] * 1000
     return now + delay + secrets.randbelow(JITTER_MS)
 
 
-def _asked(failed: Failed | None, clock: Clock) -> int | None:
+def _requested_at(failed: Failed | None, clock: Clock) -> int | None:
     if failed is None:
         return None
     if failed.retry_after_ms is not None:

@@ -92,7 +92,7 @@ class Calls:
         """Do the work in the background, until the server closes."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._task_ended)
 
     async def close(self) -> None:
         """Stop calling; what is under way is asked again after the restart."""
@@ -100,7 +100,7 @@ class Calls:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a task broke", exc_info=error, extra={"action": "run"})

@@ -27,13 +27,13 @@ class Capacity:
     """
 
     def __init__(self) -> None:
-        self._held: Counter[Hashable] = Counter()
+        self._counts: Counter[Hashable] = Counter()
         self._queues: dict[Hashable, list[tuple[int, int, Waiting]]] = {}
         self._order = itertools.count()
 
-    def held(self, key: Hashable) -> int:
+    def count_of(self, key: Hashable) -> int:
         """How many hold the key."""
-        return self._held[key]
+        return self._counts[key]
 
     def request(self, waiting: Waiting, rank: int = 0) -> None:
         """Call `go` now, or when every slot is free."""
@@ -41,19 +41,19 @@ class Capacity:
 
     def take(self, slots: tuple[ConcurrencySlot, ...]) -> None:
         """Hold the slots even if that exceeds a limit: what was held before a restart."""
-        self._held.update(key for key, _ in slots)
+        self._counts.update(key for key, _ in slots)
 
     def release(self, slots: tuple[ConcurrencySlot, ...]) -> None:
         """Give the slots back, and let go whoever waits for them."""
         for key, _ in slots:
-            self._held[key] -= 1
-            if self._held[key] <= 0:
-                del self._held[key]
+            self._counts[key] -= 1
+            if self._counts[key] <= 0:
+                del self._counts[key]
         for key, limit in slots:
             self._admit(key, limit)
 
     def _admit(self, key: Hashable, limit: int) -> None:
-        while self._held[key] < limit and (queue := self._queues.get(key)):
+        while self._counts[key] < limit and (queue := self._queues.get(key)):
             entry = heapq.heappop(queue)
             if not queue:
                 del self._queues[key]
@@ -62,9 +62,9 @@ class Capacity:
     def _try(self, entry: tuple[int, int, Waiting]) -> None:
         waiting = entry[2]
         for key, limit in waiting.slots:
-            if self._held[key] >= limit:
+            if self._counts[key] >= limit:
                 heapq.heappush(self._queues.setdefault(key, []), entry)
                 return
-        self._held.update(key for key, _ in waiting.slots)
+        self._counts.update(key for key, _ in waiting.slots)
         if not waiting.go():
             self.release(waiting.slots)

@@ -213,8 +213,8 @@ def _classes() -> dict[str, Any]:
         if name not in messages:
             messages[name] = file.message_type.add(name=name)
         for field in fields:
-            label, _, rest = field.partition("=")
-            number, _, kind = rest.partition(":")
+            label, _, definition = field.partition("=")
+            number, _, kind = definition.partition(":")
             messages[name].field.add(name=label, number=int(number), **_field_type(kind, messages))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

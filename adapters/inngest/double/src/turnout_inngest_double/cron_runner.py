@@ -34,15 +34,15 @@ class CronRunner:
 
     def arm_all(self) -> None:
         """Arm exactly the crons that are registered now; those already armed are left alone."""
-        wanted = {
+        registered = {
             (function.slug, trigger.cron): trigger
             for function in self._world.live_functions()
             for trigger in function.triggers
             if trigger.cron is not None
         }
-        for key in [key for key in self._alarms if key not in wanted]:
+        for key in [key for key in self._alarms if key not in registered]:
             self._alarms.pop(key).cancel()
-        for (slug, cron), trigger in wanted.items():
+        for (slug, cron), trigger in registered.items():
             if (slug, cron) not in self._alarms and cron is not None:
                 self._arm(slug, cron, trigger, self._clock.now())
 

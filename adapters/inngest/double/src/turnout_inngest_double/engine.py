@@ -82,10 +82,10 @@ class Engine:
 
     def accept(self, raw: dict[str, Any], internal_id: str) -> None:
         """Take one event in. A repeated internal id is a resent request, and starts nothing."""
-        known = self.world.events.get(internal_id)
-        if known is not None:
-            known.receipts += 1
-            self.world.save_event(known)
+        previous = self.world.events.get(internal_id)
+        if previous is not None:
+            previous.receipts += 1
+            self.world.save_event(previous)
             return
         now = self.clock.now()
         payload: Payload = {
@@ -102,17 +102,21 @@ class Engine:
 
     def register(self, app: App) -> bool:
         """Replace the app's functions; whether anything is new."""
-        known = self.world.apps.get(app.id)
-        if known is not None and known.checksum == app.checksum and known.sync_error is None:
+        previous = self.world.apps.get(app.id)
+        if (
+            previous is not None
+            and previous.checksum == app.checksum
+            and previous.sync_error is None
+        ):
             return False
         self.world.save_app(app)
         self.crons.arm_all()
         return True
 
-    def note_refusal(self, name: str, why: str) -> None:
+    def note_refusal(self, name: str, reason: str) -> None:
         """The functions that are there stay; the reason is shown with the app."""
         app = self.world.apps.get(name) or App(id=name, created_at=self.clock.now())
-        app.sync_error = why
+        app.sync_error = reason
         self.world.save_app_status(app)
 
     def _connected(self, hello: Hello) -> None:

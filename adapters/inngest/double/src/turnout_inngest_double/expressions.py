@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from turnout_inngest.cel import InvalidExpression, Node, parse
+from turnout_inngest.cel import Node, parse
 
 Roots = Mapping[str, Any]
 
@@ -99,16 +99,16 @@ def _negative(node: Node, roots: Roots) -> Any:
 
 
 def _binary(node: Node, roots: Roots) -> Any:
-    _, operator, left, right = node
+    _, operator, first, second = node
     if operator in {"&&", "||"}:
-        return _logic(operator, left, right, roots)
-    return _OPERATORS[operator](_value(left, roots), _value(right, roots))
+        return _logic(operator, first, second, roots)
+    return _OPERATORS[operator](_value(first, roots), _value(second, roots))
 
 
-def _logic(operator: str, left: Node, right: Node, roots: Roots) -> bool:
+def _logic(operator: str, first: Node, second: Node, roots: Roots) -> bool:
     if operator == "||":
-        return _holds(left, roots) or _holds(right, roots)
-    return _holds(left, roots) and _holds(right, roots)
+        return _holds(first, roots) or _holds(second, roots)
+    return _holds(first, roots) and _holds(second, roots)
 
 
 def _holds(node: Node, roots: Roots) -> bool:
@@ -118,59 +118,59 @@ def _holds(node: Node, roots: Roots) -> bool:
         return False
 
 
-def _equal(left: Any, right: Any) -> bool:
-    if left is ABSENT or right is ABSENT:
-        return (left is ABSENT and right is None) or (right is ABSENT and left is None)
-    if isinstance(left, bool) != isinstance(right, bool):
+def _equal(first: Any, second: Any) -> bool:
+    if first is ABSENT or second is ABSENT:
+        return (first is ABSENT and second is None) or (second is ABSENT and first is None)
+    if isinstance(first, bool) != isinstance(second, bool):
         return False
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_equal(left[k], right[k]) for k in left)
-    return bool(left == right)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_equal(first[k], second[k]) for k in first)
+    return bool(first == second)
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def ordered(left: Any, right: Any) -> bool:
-        both_text = isinstance(left, str) and isinstance(right, str)
-        if not both_text and not (_is_number(left) and _is_number(right)):
+    def ordered(first: Any, second: Any) -> bool:
+        both_text = isinstance(first, str) and isinstance(second, str)
+        if not both_text and not (_is_number(first) and _is_number(second)):
             raise _NoValue
-        return compare(left, right)
+        return compare(first, second)
 
     return ordered
 
 
 def _numeric(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def numeric(left: Any, right: Any) -> Any:
-        if not (_is_number(left) and _is_number(right)):
+    def numeric(first: Any, second: Any) -> Any:
+        if not (_is_number(first) and _is_number(second)):
             raise _NoValue
         try:
-            return compute(left, right)
+            return compute(first, second)
         except (ZeroDivisionError, OverflowError):
             raise _NoValue from None
 
     return numeric
 
 
-def _add(left: Any, right: Any) -> Any:
+def _add(first: Any, second: Any) -> Any:
     for kind in (str, list):
-        if isinstance(left, kind) and isinstance(right, kind):
-            return left + right  # type: ignore[operator]
-    return _numeric(lambda a, b: a + b)(left, right)
+        if isinstance(first, kind) and isinstance(second, kind):
+            return first + second  # type: ignore[operator]
+    return _numeric(lambda a, b: a + b)(first, second)
 
 
-def _divide(left: Any, right: Any) -> Any:
-    if type(left) is int and type(right) is int:
-        quotient = abs(left) // abs(right)
-        return quotient if (left < 0) == (right < 0) else -quotient
-    return left / right
+def _divide(first: Any, second: Any) -> Any:
+    if type(first) is int and type(second) is int:
+        quotient = abs(first) // abs(second)
+        return quotient if (first < 0) == (second < 0) else -quotient
+    return first / second
 
 
-def _contained(left: Any, right: Any) -> bool:
-    if isinstance(right, list):
-        return any(_equal(left, item) for item in right)
-    if isinstance(right, dict):
-        return left in right
+def _contained(member: Any, container: Any) -> bool:
+    if isinstance(container, list):
+        return any(_equal(member, item) for item in container)
+    if isinstance(container, dict):
+        return member in container
     raise _NoValue
 
 
@@ -226,7 +226,7 @@ _TEXT_METHODS: dict[tuple[str, int], Callable[..., Any]] = {
 }
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": _equal,
-    "!=": lambda left, right: not _equal(left, right),
+    "!=": lambda first, second: not _equal(first, second),
     "<": _ordered(lambda a, b: bool(a < b)),
     "<=": _ordered(lambda a, b: bool(a <= b)),
     ">": _ordered(lambda a, b: bool(a > b)),
@@ -250,5 +250,3 @@ _EVALUATORS: dict[str, Callable[[Node, Roots], Any]] = {
     "call": _call,
     "method": _method,
 }
-
-__all__ = ["InvalidExpression", "check", "compiled", "key_of", "matches", "number_of"]

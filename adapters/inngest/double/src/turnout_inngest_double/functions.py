@@ -20,7 +20,7 @@ MAX_NAME = 255
 MAX_CANCELS = 5
 MAX_CONCURRENCY = 2
 DAY_MS = 86_400_000
-_KNOWN = frozenset(
+_SETTINGS = frozenset(
     {
         *("id", "name", "triggers", "steps", "concurrency", "cancel", "timeouts", "debounce"),
         *("batchEvents", "rateLimit", "throttle", "singleton", "idempotency", "priority"),
@@ -146,7 +146,7 @@ def parse_function(app: str, raw: Mapping[str, Any]) -> Function:
 
 
 def _parse(app: str, slug: str, raw: Mapping[str, Any]) -> Function:
-    unknown = {name for name in set(raw) - _KNOWN if raw[name]}
+    unknown = {name for name in set(raw) - _SETTINGS if raw[name]}
     if unknown:
         raise RefusedBySync(f"the offline server does not know {', '.join(sorted(unknown))}")
     step = next(iter(raw["steps"].values()))
@@ -193,22 +193,22 @@ def _triggers(raw: list[Mapping[str, Any]]) -> tuple[Trigger, ...]:
         raise InvalidFunction(f"This function exceeds the max number of triggers: {MAX_TRIGGERS}")
     triggers: list[Trigger] = []
     reasons: list[str] = []
-    for each in raw:
+    for item in raw:
         try:
-            triggers.append(_trigger(each))
+            triggers.append(_trigger(item))
         except InvalidFunction as error:
             reasons += error.reasons
-    reasons += _repeated([each.cron for each in triggers if each.cron], "cron")
-    reasons += _repeated([each.event for each in triggers if each.event], "event")
+    reasons += _repeated([item.cron for item in triggers if item.cron], "cron")
+    reasons += _repeated([item.event for item in triggers if item.event], "event")
     if reasons:
         raise InvalidFunction(*reasons)
     return tuple(triggers)
 
 
 def _repeated(values: list[str], kind: str) -> list[str]:
-    twice = dict.fromkeys(each for each in values if values.count(each) > 1)
-    told = [f"duplicate trigger {kind}: {each}" for each in twice]
-    return told + [f"duplicate cron expression: {each}" for each in twice if kind == "cron"]
+    twice = dict.fromkeys(value for value in values if values.count(value) > 1)
+    problems = [f"duplicate trigger {kind}: {value}" for value in twice]
+    return problems + [f"duplicate cron expression: {value}" for value in twice if kind == "cron"]
 
 
 def _trigger(raw: Mapping[str, Any]) -> Trigger:
@@ -235,7 +235,7 @@ def _concurrency(raw: Any) -> tuple[tuple[Limit, ...], tuple[Limit, ...]]:
 
 
 def _limits(raw: Iterable[Mapping[str, Any]]) -> tuple[Limit, ...]:
-    found = tuple(
+    limits = tuple(
         Limit(
             limit=int(item["limit"]),
             key=_expression(item.get("key")),
@@ -243,21 +243,21 @@ def _limits(raw: Iterable[Mapping[str, Any]]) -> tuple[Limit, ...]:
         )
         for item in raw
     )
-    if len(found) > MAX_CONCURRENCY:
-        told = "There are more concurrency limits specified than the allowed max of"
-        raise InvalidFunction(f"{told}: {MAX_CONCURRENCY}")
-    for item in found:
+    if len(limits) > MAX_CONCURRENCY:
+        problem = "There are more concurrency limits specified than the allowed max of"
+        raise InvalidFunction(f"{problem}: {MAX_CONCURRENCY}")
+    for item in limits:
         if item.scope != "fn" and not item.key:
-            told = f"A concurrency key must be specified for {item.scope.title()} scoped limits"
-            raise InvalidFunction(told)
+            problem = f"A concurrency key must be specified for {item.scope.title()} scoped limits"
+            raise InvalidFunction(problem)
     # Zero and less mean the plan's limit, and the double has no plan.
-    return tuple(item for item in found if item.limit > 0)
+    return tuple(item for item in limits if item.limit > 0)
 
 
 def _cancels(raw: list[Mapping[str, Any]]) -> tuple[CancelRule, ...]:
     if len(raw) > MAX_CANCELS:
-        told = "This function exceeds the max number of cancellation events"
-        raise InvalidFunction(f"{told}: {MAX_CANCELS}")
+        problem = "This function exceeds the max number of cancellation events"
+        raise InvalidFunction(f"{problem}: {MAX_CANCELS}")
     return tuple(
         CancelRule(
             event=rule["event"],

@@ -79,26 +79,26 @@ class Gateway:
 
     # -- calls ----------------------------------------------------------------------------------
 
-    async def send(self, asked: wire.Request) -> Reply:
+    async def send(self, request: wire.Request) -> Reply:
         """The worker's reply; NoAnswer when none is connected, or its lease runs out."""
-        fitting = [worker for worker in self._workers if asked.app in worker.apps]
+        fitting = [worker for worker in self._workers if request.app in worker.apps]
         free = [worker for worker in fitting if worker.has_room]
         if not free:
             raise NoWorker("no worker is connected, or none has room")
         worker = free[next(self._turn) % len(free)]
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         call = _Call(answer=answer, until=self._clock.now() + LEASE_MS)
-        self._calls[asked.request_id] = call
-        worker.busy.add(asked.request_id)
-        self._watch(asked.request_id, call)
+        self._calls[request.request_id] = call
+        worker.busy.add(request.request_id)
+        self._watch(request.request_id, call)
         try:
-            await worker.socket.send_bytes(wire.request(asked))
+            await worker.socket.send_bytes(wire.request(request))
             return await answer
         except (WebSocketDisconnect, RuntimeError) as error:
             raise NoWorker("the worker is gone") from error
         finally:
-            self._calls.pop(asked.request_id, None)
-            worker.busy.discard(asked.request_id)
+            self._calls.pop(request.request_id, None)
+            worker.busy.discard(request.request_id)
 
     def _watch(self, request_id: str, call: _Call) -> None:
         self._scheduler.at(call.until, lambda: self._check_lease(request_id, call))

@@ -86,8 +86,8 @@ def parse_moment(text: str) -> int:
 
 def iso(ms: int) -> str:
     """The moment with milliseconds, as the v2 API writes it."""
-    whole, rest = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    whole, millis = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
 
 
 def iso_seconds(ms: int) -> str:

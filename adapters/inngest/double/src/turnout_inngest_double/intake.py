@@ -18,7 +18,7 @@ SKIPPED = "function_skipped"
 
 
 @dataclass(kw_only=True)
-class Held:
+class Gathering:
     """Events that wait for company (a batch) or for quiet (a debounce)."""
 
     key: str
@@ -53,7 +53,7 @@ class Intake:
         self._scheduler = scheduler
         self._store = store
         self._limits = limits
-        self._held: dict[str, Held] = {}
+        self._gatherings: dict[str, Gathering] = {}
         self._singletons: dict[str, str] = {}
 
     def load(self) -> None:
@@ -62,10 +62,10 @@ class Intake:
             if run.singleton and not run.ended:
                 self._singletons[run.singleton] = run.id
         for doc in self._store.load("held"):
-            held = Held(**doc)
-            if held.function in self._world.functions:
-                self._held[held.key] = held
-                self._arm(held)
+            gathering = Gathering(**doc)
+            if gathering.function in self._world.functions:
+                self._gatherings[gathering.key] = gathering
+                self._arm(gathering)
 
     # -- one event ------------------------------------------------------------------------------
 
@@ -116,35 +116,37 @@ class Intake:
         self, function: Function, batch: Batch, event: Event, payload: Payload
     ) -> None:
         key = f"{function.slug}\n{expressions.key_of(batch.key, {'event': payload})}"
-        held = self._held.get(key)
-        if held is None:
+        gathering = self._gatherings.get(key)
+        if gathering is None:
             at = self._clock.now() + batch.timeout_ms
-            held = self._hold("batch", key, function, event, at, at)
+            gathering = self._gather("batch", key, function, event, at, at)
         else:
-            held.events.append(event.internal_id)
-        self._store.mark("held", key, held.doc)
-        if len(held.events) >= batch.max_size:
-            self._let_go(held)
+            gathering.events.append(event.internal_id)
+        self._store.mark("held", key, gathering.doc)
+        if len(gathering.events) >= batch.max_size:
+            self._release(gathering)
 
     def _debounce(
         self, function: Function, debounce: Debounce, event: Event, payload: Payload
     ) -> None:
         key = f"{function.slug}\n{expressions.key_of(debounce.key, {'event': payload})}"
         now = self._clock.now()
-        held = self._held.get(key)
-        if held is None:
+        gathering = self._gatherings.get(key)
+        if gathering is None:
             latest = now + (debounce.timeout_ms or ids.parse_duration("7d"))
-            held = self._hold("debounce", key, function, event, now + debounce.period_ms, latest)
+            gathering = self._gather(
+                "debounce", key, function, event, now + debounce.period_ms, latest
+            )
         else:
-            held.events = [event.internal_id]
-            held.at = min(now + debounce.period_ms, held.latest)
-            self._arm(held)
-        self._store.mark("held", key, held.doc)
+            gathering.events = [event.internal_id]
+            gathering.at = min(now + debounce.period_ms, gathering.latest)
+            self._arm(gathering)
+        self._store.mark("held", key, gathering.doc)
 
-    def _hold(
+    def _gather(
         self, kind: str, key: str, function: Function, event: Event, at: int, latest: int
-    ) -> Held:
-        held = Held(
+    ) -> Gathering:
+        gathering = Gathering(
             key=key,
             function=function.slug,
             kind=kind,
@@ -152,25 +154,25 @@ class Intake:
             at=at,
             latest=latest,
         )
-        self._held[key] = held
-        self._arm(held)
-        return held
+        self._gatherings[key] = gathering
+        self._arm(gathering)
+        return gathering
 
-    def _arm(self, held: Held) -> None:
-        if held.alarm is not None:
-            held.alarm.cancel()
-        held.alarm = self._scheduler.at(held.at, lambda: self._let_go(held))
+    def _arm(self, gathering: Gathering) -> None:
+        if gathering.alarm is not None:
+            gathering.alarm.cancel()
+        gathering.alarm = self._scheduler.at(gathering.at, lambda: self._release(gathering))
 
-    def _let_go(self, held: Held) -> None:
-        if held.alarm is not None:
-            held.alarm.cancel()
-        self._held.pop(held.key, None)
-        self._store.forget("held", held.key)
-        events = [self._world.events[e] for e in held.events if e in self._world.events]
+    def _release(self, gathering: Gathering) -> None:
+        if gathering.alarm is not None:
+            gathering.alarm.cancel()
+        self._gatherings.pop(gathering.key, None)
+        self._store.forget("held", gathering.key)
+        events = [self._world.events[e] for e in gathering.events if e in self._world.events]
         if events:
             payload = self._world.payload(events[0].internal_id)
-            function = self._world.functions[held.function]
-            self.start(function, events, payload, is_batch=held.kind == "batch")
+            function = self._world.functions[gathering.function]
+            self.start(function, events, payload, is_batch=gathering.kind == "batch")
 
     # -- one run --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ class Limits:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: dict[str, int] = {}
+        self._expiries: dict[str, int] = {}
         self._rates: dict[str, list[int]] = {}
         self._throttles: dict[str, float] = {}
         self._order: deque[tuple[int, str]] = deque()
@@ -20,7 +20,7 @@ class Limits:
     def load(self) -> None:
         """Read back what was counted before a restart."""
         for doc in self._store.load("seen"):
-            self._seen[doc["key"]] = doc["until"]
+            self._expiries[doc["key"]] = doc["until"]
             self._order.append((doc["until"], doc["key"]))
         self._order = deque(sorted(self._order))
         self._rates = {doc["key"]: doc["times"] for doc in self._store.load("rate")}
@@ -29,10 +29,10 @@ class Limits:
     def is_first(self, key: str, now: int) -> bool:
         """Whether the key was not seen in the last 24 hours; it is seen from now on."""
         self._expire(now)
-        if self._seen.get(key, 0) > now:
+        if self._expiries.get(key, 0) > now:
             return False
         until = now + DAY_MS
-        self._seen[key] = until
+        self._expiries[key] = until
         self._order.append((until, key))
         self._store.mark("seen", key, lambda: {"key": key, "until": until})
         return True
@@ -40,8 +40,8 @@ class Limits:
     def _expire(self, now: int) -> None:
         while self._order and self._order[0][0] <= now:
             _, key = self._order.popleft()
-            if self._seen.get(key, 0) <= now:
-                self._seen.pop(key, None)
+            if self._expiries.get(key, 0) <= now:
+                self._expiries.pop(key, None)
                 self._store.forget("seen", key)
 
     def is_within(self, rate: Rate, key: str, now: int) -> bool:

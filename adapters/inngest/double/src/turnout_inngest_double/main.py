@@ -63,9 +63,9 @@ class DevServer:
         url = environ.get("TURNOUT_INNGEST_URL")
         if not url:
             return None
-        given = {name: value for name, value in environ.items() if name.startswith("INNGEST_")}
-        mode = {} if given.get("INNGEST_SIGNING_KEY") else {"INNGEST_DEV": url}
-        return {"INNGEST_BASE_URL": url, **mode, **given}
+        settings = {name: value for name, value in environ.items() if name.startswith("INNGEST_")}
+        mode = {} if settings.get("INNGEST_SIGNING_KEY") else {"INNGEST_DEV": url}
+        return {"INNGEST_BASE_URL": url, **mode, **settings}
 
 
 def devserver() -> DevServer:

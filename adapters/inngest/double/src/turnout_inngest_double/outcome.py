@@ -89,20 +89,20 @@ def memo_error(error: Any) -> dict[str, Any]:
     """An error as a step remembers it."""
     if not isinstance(error, dict):
         return {"name": "Error", "message": str(error)}
-    kept = {name: error[name] for name in ("message", "name", "stack") if error.get(name)}
-    return {"message": "", "name": "Error", **kept}
+    fields = {name: error[name] for name in ("message", "name", "stack") if error.get(name)}
+    return {"message": "", "name": "Error", **fields}
 
 
-def unreachable(why: str) -> Failed:
+def unreachable(reason: str) -> Failed:
     """Nothing came back."""
-    error = {"error": why, "message": "Unable to reach SDK URL", "name": "Error"}
+    error = {"error": reason, "message": "Unable to reach SDK URL", "name": "Error"}
     return Failed(error=error, label="Unable to reach SDK URL")
 
 
-def no_worker(why: str) -> Failed:
+def no_worker(reason: str) -> Failed:
     """No worker is connected that could be asked."""
     label = "connect_no_healthy_connection"
-    error = {"code": label, "error": label, "message": why, "name": "Error"}
+    error = {"code": label, "error": label, "message": reason, "name": "Error"}
     return Failed(error=error, label=label)
 
 

@@ -31,8 +31,8 @@ async def post_register(request: Request) -> Response:
     except RefusedBySync as error:
         logger.warning("sync refused: %s", error, extra={"action": "sync"})
         engine.note_refusal(body["appname"], str(error))
-        told = {"error": "At least one function is invalid", "data": None, "status": 400}
-        return reply(told, 400)
+        problem = {"error": "At least one function is invalid", "data": None, "status": 400}
+        return reply(problem, 400)
     modified = engine.register(app)
     await engine.store.settled()
     return reply(

@@ -21,8 +21,8 @@ def accepts(key: str, authorization: str | None) -> bool:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         return False
-    known = (bare(key), hashlib.sha256(bytes.fromhex(bare(key))).hexdigest())
-    return any(hmac.compare_digest(bare(token), each) for each in known)
+    accepted = (bare(key), hashlib.sha256(bytes.fromhex(bare(key))).hexdigest())
+    return any(hmac.compare_digest(bare(token), text) for text in accepted)
 
 
 def is_key(key: str) -> bool:

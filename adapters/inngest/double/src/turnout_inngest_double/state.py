@@ -187,9 +187,9 @@ class Run:
 
     def doc(self) -> dict[str, Any]:
         """Everything but memos and spans, which are written one by one."""
-        kept = {k: v for k, v in vars(self).items() if k not in {"memos", "spans"}}
+        fields = {k: v for k, v in vars(self).items() if k not in {"memos", "spans"}}
         return {
-            **kept,
+            **fields,
             "parent": None if self.parent is None else vars(self.parent),
             "jobs": [job.doc() for job in self.jobs.values()],
             "waits": [wait.doc() for wait in self.waits.values()],
@@ -228,8 +228,8 @@ class App:
 
     def doc(self) -> dict[str, Any]:
         """What is written down."""
-        kept = {k: v for k, v in vars(self).items() if k != "functions"}
-        return {**kept, "functions": [dict(fn.raw) for fn in self.functions.values()]}
+        fields = {k: v for k, v in vars(self).items() if k != "functions"}
+        return {**fields, "functions": [dict(fn.raw) for fn in self.functions.values()]}
 
     @classmethod
     def load(cls, doc: dict[str, Any]) -> Self:

@@ -37,8 +37,8 @@ class Store:
         self._connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in {0, _FORMAT}:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, _FORMAT}:
             raise RuntimeError(f"{path} was written by another version; start with a new --data")
         self._connection.execute(f"PRAGMA user_version={_FORMAT}")
         self._connection.execute(_SCHEMA)
@@ -110,11 +110,11 @@ class Store:
         ]
 
     def _write(self, rows: list[_Row]) -> None:
-        gone = [(kind, key) for kind, key, body in rows if body is None]
-        kept = [row for row in rows if row[2] is not None]
+        deleted = [(kind, key) for kind, key, body in rows if body is None]
+        replaced = [row for row in rows if row[2] is not None]
         with self._connection:
-            self._connection.executemany("DELETE FROM documents WHERE kind=? AND key=?", gone)
-            self._connection.executemany("REPLACE INTO documents VALUES (?, ?, ?)", kept)
+            self._connection.executemany("DELETE FROM documents WHERE kind=? AND key=?", deleted)
+            self._connection.executemany("REPLACE INTO documents VALUES (?, ?, ?)", replaced)
 
 
 def _answer(waiters: list[asyncio.Future[None]], error: Exception | None) -> None:

@@ -42,10 +42,10 @@ def run_trace(world: World, run: Run) -> dict[str, Any]:
 
 def steps(run: Run) -> list[dict[str, Any]]:
     """Each step once, in order of its start, with the number of its attempts."""
-    found: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for group in _groups(run):
         last = group[-1]
-        found.append(
+        shown.append(
             {
                 "span": last,
                 "name": _group_name(group),
@@ -54,7 +54,7 @@ def steps(run: Run) -> list[dict[str, Any]]:
                 "started_at": group[0].started_at,
             }
         )
-    return found
+    return shown
 
 
 def _groups(run: Run) -> list[list[Span]]:
@@ -115,7 +115,7 @@ def output_of(span: Span) -> dict[str, Any]:
     """The span's output as GraphQL shows it: data as JSON text, or an error."""
     if span.status == "FAILED" and span.output is not None:
         error = orjson.loads(span.output)
-        kept = {name: error.get(name) for name in ("message", "name", "stack")}
-        return {"data": None, "error": kept}
+        fields = {name: error.get(name) for name in ("message", "name", "stack")}
+        return {"data": None, "error": fields}
     data = None if span.output is None else span.output.decode()
     return {"data": data, "error": None}

@@ -77,7 +77,7 @@ def run_v1(run: Run, function: Function) -> dict[str, Any]:
 
 def jobs_v1(run: Run) -> list[dict[str, Any]]:
     """What the run waits for, with the moment."""
-    found = [
+    jobs = [
         {
             "JobID": job.id,
             "at": ids.iso(job.at),
@@ -89,7 +89,7 @@ def jobs_v1(run: Run) -> list[dict[str, Any]]:
         for job in run.jobs.values()
     ]
     kinds = {"sleep": "sleep", "event": "pause", "invoke": "pause", "gateway": "edge"}
-    found += [
+    jobs += [
         {
             "JobID": wait.span,
             "at": ids.iso(wait.at),
@@ -100,7 +100,7 @@ def jobs_v1(run: Run) -> list[dict[str, Any]]:
         }
         for wait in run.waits.values()
     ]
-    return found
+    return jobs
 
 
 def app_v2(app: App) -> dict[str, Any]:

@@ -133,10 +133,10 @@ class Waits:
 
     def _sleep_end(self, name: str, now: int) -> int:
         """The vendor rounds the time that is left to whole seconds, and so do we."""
-        left = self._clock.received(ids.parse_moment(name)) - now
-        if left > YEAR_MS:
+        remaining = self._clock.received(ids.parse_moment(name)) - now
+        if remaining > YEAR_MS:
             raise ValueError("a sleep takes at most 366 days")
-        return now + max(0, (left + 500) // 1000 * 1000)
+        return now + max(0, (remaining + 500) // 1000 * 1000)
 
     def _watch(self, run: Run, wait: Wait) -> None:
         """Watch over the wait, from its start or from a restart on."""
@@ -164,13 +164,13 @@ class Waits:
         if function is None or function.archived:
             self._refuse(run, wait, f"could not find function with ID: {slug}")
             return
-        sent = wait.options.get("payload") or {}
+        payload = wait.options.get("payload") or {}
         marks: dict[str, Any] = {"correlation_id": f"{run.id}.{wait.step}", "fn_id": slug}
         marks |= {"expire": wait.at, "source_fn_id": self._world.function_of(run).uuid}
         child = self._invoke_function(
             function,
-            {**(sent.get("data") or {}), "_inngest": marks},
-            version=sent.get("v"),
+            {**(payload.get("data") or {}), "_inngest": marks},
+            version=payload.get("v"),
             parent=Parent(run=run.id, step=wait.step),
         )
         if isinstance(child, str):

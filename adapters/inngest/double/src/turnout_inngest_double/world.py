@@ -180,8 +180,8 @@ class World:
         for step in run.memos:
             self._store.forget("memo", f"{run.id}/{step}")
         run.memos.clear()
-        for each in (run.planned, run.open, run.gone_on):
-            each.clear()
+        for part in (run.planned, run.open, run.gone_on):
+            part.clear()
         run.jobs.clear()
         self._ended.append(run.id)
         self.save_run(run)
@@ -194,10 +194,10 @@ class World:
         for span in run.spans:
             self._store.forget("span", f"{run_id}/{span.id}")
         for event in run.events:
-            known = self.runs_of_event.get(event, [])
-            if run_id in known:
-                known.remove(run_id)
-            if not known:
+            run_ids = self.runs_of_event.get(event, [])
+            if run_id in run_ids:
+                run_ids.remove(run_id)
+            if not run_ids:
                 self.runs_of_event.pop(event, None)
 
     # -- after a restart ----------------------------------------------------------------------
@@ -241,14 +241,14 @@ class World:
 
 
 def _drop(index: dict[str, Any], name: str, key: Any) -> None:
-    held = index.get(name)
-    if held is not None:
-        held.pop(key, None)
-        if not held:
+    entries = index.get(name)
+    if entries is not None:
+        entries.pop(key, None)
+        if not entries:
             del index[name]
 
 
 def batch_payloads(world: World, event_ids: Iterable[str]) -> list[bytes]:
     """The events' payloads as JSON; an event that is forgotten is left out."""
-    found = (world.events.get(event_id) for event_id in event_ids)
-    return [event.payload for event in found if event is not None]
+    events = (world.events.get(event_id) for event_id in event_ids)
+    return [event.payload for event in events if event is not None]
