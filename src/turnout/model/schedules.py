@@ -27,15 +27,19 @@ _NAMED = {
 class Schedule:
     """A recurring start of a task.
 
-    cron: five fields (or @daily and friends). zone: an IANA name. payload: what each run gets.
-    A slot that a DST change skips is skipped; one that it repeats fires once.
+    When clocks go forward, a fixed time of day that is skipped fires at the end of the gap. When
+    they go back, a fixed time that comes twice fires once. Expressions with `*` in the minute or
+    the hour fire by elapsed time: not in the gap, and in both of the repeated hours.
     """
 
     id: str
     task: str
     cron: str
+    """Five fields, or a name like @daily."""
     zone: str = "UTC"
+    """An IANA name, like Europe/Kyiv."""
     payload: Any = field(default_factory=dict)
+    """What each run gets."""
     paused: bool = False
 
     def __post_init__(self) -> None:

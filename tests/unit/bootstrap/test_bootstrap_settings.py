@@ -72,6 +72,39 @@ def test_every_setting_that_is_read_is_known() -> None:
     )
 
 
+def test_types_of_toml_are_honoured(tmp_path: Path) -> None:
+    """A text, an integer and a list of texts mean what the environment would say."""
+    (tmp_path / "turnout.toml").write_text(
+        'TURNOUT_ARTIFACTS = "none"\nTURNOUT_LEASE = "20s"\nVENDOR_DEV = 1\n'
+        f'TURNOUT_SIGNING_KEYS = ["{_key(24)}", "{_key(32)}"]\n'
+    )
+    read = read_settings({}, folder=tmp_path)
+    assert (read.artifacts, read.lease, len(read.signing_keys)) == (None, 20_000, 2)
+    assert read.raw["VENDOR_DEV"] == "1"
+
+
+def test_types_of_toml_that_no_setting_has_are_refused_by_name(tmp_path: Path) -> None:
+    """A false is no folder named False; all such values are named at once, and none is shown."""
+    (tmp_path / "turnout.toml").write_text(
+        "TURNOUT_ARTIFACTS = false\nTURNOUT_LEASE = 1.5\nTURNOUT_DUAL_LAG = 2026-01-01\n"
+        'TURNOUT_EVENTS_TOKEN = ["hunter2", 7]\n[VENDOR]\nkey = "hunter2"\n'
+    )
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings({}, folder=tmp_path)
+    message = str(raised.value)
+    names = ("TURNOUT_ARTIFACTS", "TURNOUT_LEASE", "TURNOUT_DUAL_LAG", "TURNOUT_EVENTS_TOKEN")
+    assert [name for name in (*names, "VENDOR") if f"{name}: turnout.toml has" not in message] == []
+    assert "hunter2" not in message
+
+
+def test_the_environment_wins_over_dotenv_which_wins_over_toml(tmp_path: Path) -> None:
+    """The same name in all three is the environment's; an empty value counts as unset."""
+    (tmp_path / "turnout.toml").write_text('TURNOUT_LEASE = "2s"\nTURNOUT_DUAL_LAG = "2s"\n')
+    (tmp_path / ".env").write_text("TURNOUT_LEASE=3s\nTURNOUT_SILENCE=3s\nTURNOUT_APP=\n")
+    read = read_settings({"TURNOUT_SILENCE": "4s"}, folder=tmp_path)
+    assert (read.dual_lag, read.lease, read.silence, read.app) == (2_000, 3_000, 4_000, None)
+
+
 @pytest.mark.parametrize("size", [24, 32, 64])
 def test_keys_of_24_to_64_bytes_are_taken(size: int, tmp_path: Path) -> None:
     """The length is that of the bytes, not of their spelling."""
