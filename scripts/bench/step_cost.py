@@ -25,10 +25,10 @@ import uvicorn
 from turnout_dev.devserver import DevSetup
 from turnout_dev.installed import devserver
 from turnout_dev.supervisor import Supervisor, free_port
+from turnout_testing.failpoints import COMMITS, POLLS
 
 from turnout import App, Context, Event, Turnout, asgi, open_turnout, read_settings, task
 from turnout.bootstrap.adapters import EMBEDDED
-from turnout.failpoints import COMMITS, POLLS
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.sqlite import SqliteTransaction
 from turnout.stores.sql.statements import Many, Row, parts

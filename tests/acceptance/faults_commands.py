@@ -37,6 +37,7 @@ def service(app: str, environ: Mapping[str, str], *, command: Sequence[str] = ()
     url = f"http://127.0.0.1:{port}"
     given = {name: value for name, value in clean(environ).items() if value}
     before = dict(os.environ)
+    os.environ.clear()
     os.environ.update(given)
     try:
         with running(

@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from turnout_testing.failpoints import Failpoints
+
 from tests.acceptance.faults_app import faults
 from tests.acceptance.faults_ledger import torn
 from tests.acceptance.faults_script import Part, play
 from turnout import open_turnout
 from turnout.bootstrap.adapters import installed, load
-from turnout.failpoints import VARIABLE, passed
+from turnout.stores.sql import open_run_store
 
 AT_ONCE = 16
 """Processes side by side: they mostly wait for what the dead one held."""
@@ -104,20 +106,19 @@ def fork(work: Callable[[], None], case: Case) -> int:
 
 def run(case: Case, *, doomed: bool) -> None:
     """Be a service and its client, until all is done."""
-    if doomed:
-        # A place that is never reached still counts how often every place is passed.
-        os.environ[VARIABLE] = case.place or "store.emit.before_commit:1000000"
+    failpoints = Failpoints(case.place if doomed else None)
     os.environ["FAULTS_EFFECTS"] = str(Path(case.folder, "effects"))
     logging.basicConfig(level=logging.WARNING)
-    asyncio.run(serve(case))
+    asyncio.run(serve(case, failpoints))
     if case.place is None:
-        Path(case.folder, "passes").write_text(json.dumps(passed()))
+        Path(case.folder, "passes").write_text(json.dumps(failpoints.passes))
 
 
-async def serve(case: Case) -> None:
+async def serve(case: Case, failpoints: Failpoints) -> None:
     """Open the service, and play the client's part beside it."""
-    async with open_turnout(faults, environ(case.url, Path(case.folder))) as live:
-        await play(live, Part(url=case.url, slot=case.slot, slow=case.slow))
+    store = open_run_store(case.url, around=failpoints.around)
+    async with open_turnout(faults, environ(case.url, Path(case.folder)), store=store) as live:
+        await play(live, Part(url=case.url, slot=case.slot, slow=case.slow, failpoints=failpoints))
 
 
 def environ(url: str, folder: Path) -> Mapping[str, str]:

@@ -7,10 +7,11 @@ import asyncio
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from turnout_testing.failpoints import EMIT_IN_TRANSACTION, Failpoints
 
 from tests.acceptance.faults_rows import rows
 from turnout import Event, Turnout
@@ -44,12 +45,14 @@ class Part:
     url: str
     slot: int
     slow: float = 0.0
+    failpoints: Failpoints = field(default_factory=Failpoints)
+    """Where the process dies."""
 
 
 async def play(live: Turnout, part: Part) -> None:
     """Emit all there is, answer what waits, and return when everything has ended."""
     await _emit(live, part)
-    await _order(live, part.url)
+    await _order(live, part)
     await live.worker.answer(
         Tick(schedule="yearly", slot=part.slot, provider="local", provider_run_id="yearly")
     )
@@ -79,8 +82,9 @@ async def _emit(live: Turnout, part: Part) -> None:
     )
 
 
-async def _order(live: Turnout, url: str) -> None:
+async def _order(live: Turnout, part: Part) -> None:
     """Write a row and emit, in one transaction of the client's own."""
+    url = part.url
     if rows(url, "SELECT id FROM orders"):
         return
     event = Event(name="faults/ordered", payload={}, key="order")
@@ -89,12 +93,14 @@ async def _order(live: Turnout, url: str) -> None:
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20)) as connection:
             connection.execute(insert)
             await live.orchestrator.emit(event, connection=connection)
+            part.failpoints.reach(EMIT_IN_TRANSACTION)
             connection.commit()
         return
     connecting = await psycopg.AsyncConnection.connect(url)
     async with connecting as connection_:
         await connection_.execute(insert)
         await live.orchestrator.emit(event, connection=connection_)
+        part.failpoints.reach(EMIT_IN_TRANSACTION)
 
 
 async def _turn(live: Turnout) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from turnout_testing.failpoints import POINTS
 
 from tests.acceptance.faults_ledger import (
     doubled,
@@ -33,7 +34,6 @@ from tests.acceptance.faults_ledger import (
 from tests.acceptance.faults_rows import own_table, rows
 from tests.acceptance.faults_script import EXPECTED
 from tests.postgres import PostgresServer
-from turnout.failpoints import POINTS
 from turnout.stores.sql import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,6 @@
 """Three worker processes on one run store, while one is killed and one is told to stop."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.faults_app import faults
+from tests.acceptance.faults_commands import clean
 from tests.acceptance.faults_ledger import doubled, effects_of, ended, overlapping, repeated
 from tests.acceptance.faults_rows import rows
 from turnout import Event, open_turnout
@@ -54,7 +54,7 @@ def workers(number: int, environ: Mapping[str, str]) -> Iterator[list["subproces
         "tests.acceptance.faults_app:faults",
     ]
     started = [
-        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}) for _ in range(number)
+        subprocess.Popen(command, cwd=ROOT, env=clean(environ)) for _ in range(number)
     ]
     try:
         yield started

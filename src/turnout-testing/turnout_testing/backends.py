@@ -45,6 +45,14 @@ process for each."""
 PATIENCE = "TURNOUT_PATIENCE"
 """Set it to a number by which all that the suite waits for may take longer: 3 on a busy machine."""
 MOST_PATIENCE = 20
+RESULTS = "TURNOUT_RESULTS"
+"""A folder: logs of servers and workers are kept in it, and what the suite found."""
+BACKEND = "TURNOUT_BACKEND"
+"""The provider that `tests/conformance` opens."""
+ONLY = "TURNOUT_ONLY"
+"""Names of the behaviours that are tried, separated by commas; unset: all."""
+VARIABLES = frozenset({REAL_WORKER, PATIENCE, RESULTS, BACKEND, ONLY})
+"""What the suite reads from the environment by itself: no settings of a service."""
 READY_IN = 60.0
 """Seconds in which a provider knows the tasks, and a worker of a real server takes runs."""
 TURN, EVERY = "1s", 0.03
@@ -65,6 +73,7 @@ async def open_backend(
     one. Unavailable says why the provider was not ready in time.
     """
     given = dict(os.environ if environ is None else environ)
+    settings = {name: value for name, value in given.items() if name not in VARIABLES}
     longer = patience(given)
     clock: Clock = TurnableClock() if turned else SystemClock()
     trace = Trace(clock=clock)
@@ -77,7 +86,7 @@ async def open_backend(
             "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
             "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
             "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
-            "TURNOUT_SIGNING_KEYS": "whsec_" + base64.b64encode(os.urandom(32)).decode(),
+            "TURNOUT_SIGNING_KEYS": settings.get("TURNOUT_SIGNING_KEYS") or _new_key(),
         }
         server = None if name in EMBEDDED else devserver(name)
         if server is not None:
@@ -86,11 +95,11 @@ async def open_backend(
                 data=folder / name,
                 app=app,
                 service_url=setting["TURNOUT_SERVICE_URL"],
-                signing_key=setting["TURNOUT_SIGNING_KEYS"],
+                signing_key=setting["TURNOUT_SIGNING_KEYS"].partition(",")[0],
                 real_worker=bool(given.get(REAL_WORKER)),
             )
             setting |= await _provided(stack, server, setup, given)
-        live = open_turnout(app, settings=read_settings({**given, **setting}), clock=clock)
+        live = open_turnout(app, settings=read_settings({**settings, **setting}), clock=clock)
         await stack.enter_async_context(live)
         await stack.enter_async_context(_served(live, port))
         if isinstance(clock, TurnableClock):
@@ -151,6 +160,10 @@ def conditions(environ: Mapping[str, str]) -> Mapping[str, Any]:
     return {"real_worker": bool(environ.get(REAL_WORKER)), "patience": patience(environ)}
 
 
+def _new_key() -> str:
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
+
+
 async def _provided(
     stack: AsyncExitStack, server: DevServer, setup: DevSetup, environ: Mapping[str, str]
 ) -> Mapping[str, str]:
@@ -163,7 +176,7 @@ async def _provided(
     else:
         started = ()
     setup.data.mkdir(parents=True, exist_ok=True)
-    logs = Path(environ.get("TURNOUT_RESULTS") or setup.data) / "logs"
+    logs = Path(environ.get(RESULTS) or setup.data) / "logs"
     processes = await stack.enter_async_context(Supervisor(logs))
     for process in started:
         await processes.start(process)

@@ -95,10 +95,12 @@ def open_turnout(
     *,
     settings: Settings | None = None,
     clock: Clock | None = None,
+    store: RunStore | None = None,
     serve: bool = True,
 ) -> Turnout:
     """Open the live objects of an app from the environment; nothing runs until it is started.
 
+    store: an open run store, in place of the one that the settings name; it is closed with them.
     InvalidSettings names every setting that is wrong or missing.
     """
     settings = settings or read_settings(os.environ if environ is None else environ)
@@ -110,7 +112,7 @@ def open_turnout(
         selection=selection,
         plugins=load_plugins(selection),
     )
-    store, due = open_primary_store(settings), asyncio.Event()
+    store, due = store or open_primary_store(settings), asyncio.Event()
     routes = RouteBoard(store.routes)
     emissions = Emissions(app=app, selection=selection, routes=routes)
     emitter = Emitter(events=store.events, emissions=emissions, clock=base.clock, nudge=due.set)

@@ -21,13 +21,6 @@ SETTINGS = (
 )
 """The settings that a user may have meant."""
 
-NOT_SETTINGS = (
-    *("TURNOUT_REAL_WORKER", "TURNOUT_PATIENCE", "TURNOUT_ONLY"),
-    *("TURNOUT_FAILPOINT", "TURNOUT_BACKEND", "TURNOUT_RESULTS", "TURNOUT_REAL_S3"),
-    *("TURNOUT_TSC", "TURNOUT_FAULTS_PASSES", "TURNOUT_AUDIT_DOCUMENTS"),
-)
-"""Names that tests, scripts and offline servers read from the environment by themselves."""
-
 LINK = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_\w+)?)")
 """What Kubernetes puts into the environment for a service named `turnout` or `orchestrator`."""
 
@@ -67,7 +60,7 @@ def _unknown(raw: Mapping[str, str]) -> Iterable[str]:
         prefixed = name.startswith("TURNOUT_")
         if not prefixed and not name.startswith("ORCHESTRATOR_"):
             continue
-        if name in SETTINGS or name in NOT_SETTINGS or LINK.fullmatch(name) or _of_a_vendor(name):
+        if name in SETTINGS or LINK.fullmatch(name) or _of_a_vendor(name):
             continue
         near = get_close_matches(name, SETTINGS, n=1, cutoff=0.7 if prefixed else 0.8)
         if near:

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from turnout_testing.conformance.run_store import T0, asked, emission, event, new_run, tried
+from turnout_testing.failpoints import POINTS, Failpoints
 
-from turnout.failpoints import POINTS, VARIABLE
 from turnout.model.policies import Timeouts
 from turnout.model.runs import Emission, SendResult, Wait
 from turnout.model.schedules import Schedule
@@ -95,9 +95,9 @@ def tables(path: Path) -> str:
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
-async def play(path: Path, *, seen: dict[str, str] | None = None) -> None:
+async def play(path: Path, failpoints: Failpoints, *, seen: dict[str, str] | None = None) -> None:
     """Run the history; note what was in the tables around each operation."""
-    store = open_run_store(f"sqlite:///{path}")
+    store = open_run_store(f"sqlite:///{path}", around=failpoints.around)
     await store.schedules.put(Schedule(id="s", task="t", cron="* * * * *"), "local", T0)
     for name, operation in HISTORY.items():
         if seen is not None:
@@ -112,8 +112,7 @@ def killed(path: Path, place: str) -> dict[str, object]:
     """Play the history in a process of its own that dies at a place."""
     child = os.fork()
     if child == 0:
-        os.environ[VARIABLE] = place
-        asyncio.run(play(path))
+        asyncio.run(play(path, Failpoints(place)))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
@@ -128,7 +127,7 @@ def main(folder: Path) -> None:
         told[place] = killed(path, place)
     seen: dict[str, str] = {}
     path = Path(shutil.copy(folder / "template.db", folder / "undisturbed.db"))
-    asyncio.run(play(path, seen=seen))
+    asyncio.run(play(path, Failpoints(), seen=seen))
     told["undisturbed"] = seen
     sys.stdout.write(json.dumps(told))
 

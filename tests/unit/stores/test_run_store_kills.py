@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from turnout_testing.failpoints import COMMITS, POINTS, Failpoints
 
-from turnout.errors import InvalidSettings
-from turnout.failpoints import COMMITS, POINTS, VARIABLE, reach
+from turnout.errors import WrongUse
 from turnout.stores.sql import upgrade
 
 SCRIPT = Path(__file__).with_name("run_store_history.py")
@@ -44,14 +44,12 @@ def test_every_place_is_reached(outcomes: dict[str, dict[str, object]]) -> None:
     assert set(outcomes) == POINTS | {"undisturbed"}
 
 
-def test_a_place_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_does_not_exist_is_named() -> None:
     """A misspelt failpoint would test nothing."""
-    monkeypatch.setenv(VARIABLE, "store.emit.before_comit")
-    with pytest.raises(InvalidSettings, match=r"before_comit.*store\.emit\.before_commit"):
-        reach("store.emit.before_commit")
-    monkeypatch.setenv(VARIABLE, "store.emit.before_commit:x")
-    with pytest.raises(InvalidSettings, match="number of passes"):
-        reach("store.emit.before_commit")
+    with pytest.raises(WrongUse, match=r"before_comit.*store\.emit\.before_commit"):
+        Failpoints("store.emit.before_comit")
+    with pytest.raises(WrongUse, match="number of passes"):
+        Failpoints("store.emit.before_commit:x")
 
 
 def test_a_killed_file_is_sound(outcomes: dict[str, dict[str, object]]) -> None:

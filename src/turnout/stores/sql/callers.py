@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.sql.base import Executable
 
 from turnout.errors import StoreUnavailable, WrongUse
-from turnout.failpoints import reach
 from turnout.stores.sql.statements import (
     Contended,
     Many,
@@ -154,12 +153,10 @@ class Callers:
             )
         try:
             self._home.check(run)
-            result = work(CallersTransaction(self._home, run))
+            return work(CallersTransaction(self._home, run))
         except Exception as error:
             # SQLAlchemy wraps the driver's error, which says what happened.
             raise self._home.translated(getattr(error, "orig", None) or error) from error
-        reach("store.emit.before_commit")
-        return result
 
 
 def _commits_by_itself(connection: Any) -> bool:

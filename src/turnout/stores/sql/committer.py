@@ -12,14 +12,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from turnout.errors import StoreUnavailable, TurnoutError
-from turnout.failpoints import POLLS, armed, reach
 from turnout.stores.sql.links import Link, Lost, Opens
 from turnout.stores.sql.statements import Contended, Transaction
 
@@ -55,12 +54,19 @@ class Operation:
     error: Exception | None = None
 
 
+Around = Callable[[Sequence[Operation]], AbstractContextManager[Any]]
+"""Gives what a commit of operations happens within: a span of a trace, or a test's own."""
+
+
 class Committer:
     """The threads of a store, and the way to them."""
 
-    def __init__(self, opens: Opens, *, writers: int, readers: int) -> None:
-        self._writers = [_Thread(opens, reading=False, at=at) for at in range(writers)]
-        self._readers = [_Thread(opens, reading=True, at=at) for at in range(readers)]
+    def __init__(
+        self, opens: Opens, *, writers: int, readers: int, around: Around = nullcontext
+    ) -> None:
+        """Make the threads; each commit of a writing one happens within what `around` gives."""
+        self._writers = [_Thread(opens, around, reading=False, at=at) for at in range(writers)]
+        self._readers = [_Thread(opens, around, reading=True, at=at) for at in range(readers)]
         self._closed = False
 
     async def write(self, name: str, work: Callable[[Transaction], Result], of: str) -> Result:
@@ -125,8 +131,9 @@ class Committer:
 class _Thread:
     """One thread with one connection, which it opens when it first needs it."""
 
-    def __init__(self, opens: Opens, *, reading: bool, at: int) -> None:
+    def __init__(self, opens: Opens, around: Around, *, reading: bool, at: int) -> None:
         self._opens = opens
+        self._around = around
         self._reading = reading
         self._waiting: SimpleQueue[Operation | None] = SimpleQueue()
         self._link: Link | None = None
@@ -241,16 +248,15 @@ class _Thread:
         if self._reading:
             link.commit()
             return
-        _reach(group, "before_commit")
-        try:
-            link.commit()
-        except Exception as error:
-            if not isinstance(_named(link, error), Lost):
-                raise
-            self._drop()
-            for operation in group:
-                operation.error = StoreUnavailable("the run store was lost during the commit")
-        _reach(group, "after_commit")
+        with self._around(group):
+            try:
+                link.commit()
+            except Exception as error:
+                if not isinstance(_named(link, error), Lost):
+                    raise
+                self._drop()
+                for operation in group:
+                    operation.error = StoreUnavailable("the run store was lost during the commit")
 
     def _drop(self) -> None:
         if self._link is not None:
@@ -314,13 +320,6 @@ def _beside_others(link: Link, alike: Sequence[Operation]) -> bool:
     for operation, result in zip(alike, results, strict=True):
         operation.result = result
     return True
-
-
-def _reach(group: Sequence[Operation], when: str) -> None:
-    if armed():
-        for operation in group:
-            if operation.result or operation.name not in POLLS:
-                reach(f"store.{operation.name}.{when}")
 
 
 def _named(link: Link, error: Exception) -> Exception:

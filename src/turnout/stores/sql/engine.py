@@ -1,5 +1,6 @@
 """Opening a run store: its URL, its tables, its connections."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from turnout.errors import InvalidSettings, StoreUnavailable
 from turnout.stores.sql import migrate
 from turnout.stores.sql.callers import Callers
-from turnout.stores.sql.committer import Committer
+from turnout.stores.sql.committer import Around, Committer
 from turnout.stores.sql.links import Lost
 from turnout.stores.sql.sqlite import SqliteDatabase
 from turnout.stores.sql.statements import Contended
@@ -24,13 +25,16 @@ SCHEMA: Final = "turnout"
 FORMS: Final = "sqlite:///path/to/file, sqlite:// (in memory) or postgresql://user@host/database"
 
 
-def open_run_store(url: str, *, schema: str | None = None, writers: int = 3) -> SqlRunStore:
+def open_run_store(
+    url: str, *, schema: str | None = None, writers: int = 3, around: Around = nullcontext
+) -> SqlRunStore:
     """Open the run store at a URL; makes or upgrades its tables first, under a lock.
 
     schema: on PostgreSQL, where the tables are (`turnout`); a second store beside the first, like
     the shadows', has a schema of its own. On SQLite it has a file of its own. writers: connections
-    that commit, on PostgreSQL. InvalidSettings names what is wrong with the URL, or a database
-    that a newer Turnout has upgraded; StoreUnavailable where nothing answers.
+    that commit, on PostgreSQL. around: gives what each commit happens within, like the span of a
+    trace, for the operations that are committed. InvalidSettings names what is wrong with the URL,
+    or a database that a newer Turnout has upgraded; StoreUnavailable where nothing answers.
     """
     database = database_at(url, schema=schema)
     try:
@@ -38,7 +42,7 @@ def open_run_store(url: str, *, schema: str | None = None, writers: int = 3) -> 
     except (Lost, Contended) as error:
         raise StoreUnavailable(f"the run store {database.name} does not answer: {error}") from error
     writing, reading = database.threads(writers)
-    committer = Committer(database, writers=writing, readers=reading)
+    committer = Committer(database, writers=writing, readers=reading, around=around)
     return SqlRunStore(database.name, committer, Callers(database))
 
 
