@@ -32,8 +32,8 @@ from turnout_triggerdev.project import copied
 from turnout_triggerdev_double.server.app import build
 from turnout_triggerdev_double.server.clock import FrozenClock
 from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
-from turnout_triggerdev_double.server.rates import Rates, rate
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.rates import TokenBuckets, rate
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 SIGNING_KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 VERSION = {"x-trigger-api-version": "2025-07-16"}
@@ -554,7 +554,7 @@ def server_process(tmp_path_factory: pytest.TempPathFactory) -> Any:
 class Served:
     """A server under a frozen clock."""
 
-    world: World
+    world: OfflineWorld
     api: Api
     url: str
 
@@ -604,7 +604,7 @@ async def served(
         clock=FrozenClock(NOW),
         **more,
     )
-    app = build(world, Rates(rate(limit)), turnable=True)
+    app = build(world, TokenBuckets(rate(limit)), turnable=True)
     async with serving(app, port, world.stop) as url:
         api = Api(url)
         yield Served(world=world, api=api, url=url)
@@ -639,7 +639,7 @@ async def offline(house: tuple[Switch, str]) -> AsyncIterator[Served]:
     """A fresh server under a frozen clock."""
     switch, url = house
     world = new_world(url=url, clock=FrozenClock(NOW))
-    app = build(world, Rates(rate("off")), turnable=True)
+    app = build(world, TokenBuckets(rate("off")), turnable=True)
     switch.app = app
     async with app.lifespan_context(app):
         api = Api(url)

@@ -13,7 +13,7 @@ from turnout_triggerdev_double.standin.http_client import HttpClient
 from turnout_triggerdev_double.standin.loop import Identity, drive
 from turnout_triggerdev_double.standin.messages import read_next
 from turnout_triggerdev_double.standin.pauses import Pauses
-from turnout_triggerdev_double.standin.service import Service
+from turnout_triggerdev_double.standin.service import StepService
 
 KEY = "whsec_" + "YWFh" * 8
 DONE = {"seq": 99, "state": "completed"}
@@ -70,7 +70,7 @@ async def driven(listening: Any, park: dict[str, Any], times: int) -> Noting:
     host = Noting()
     app = Starlette(routes=[Route("/{path:path}", take, methods=["POST"])])
     async with listening(app) as url, HttpClient(url) as http:
-        await drive(IDENTITY, Service(http, [KEY]), host)
+        await drive(IDENTITY, StepService(http, [KEY]), host)
     return host
 
 
@@ -95,11 +95,11 @@ def test_another_answer_and_a_long_wait_begin_again() -> None:
     pauses = Pauses(lambda: now)
     one, other = (read_next({"seq": each, "state": "running"}) for each in (1, 2))
     assert [pauses.least(one, 0.05) for _ in range(3)] == [0.05, 0.1, 0.2]
-    assert pauses.again
+    assert pauses.is_repeated
     assert pauses.least(other, 0.05) == 0.05
     now = 60.0
     assert pauses.least(other, 0.05) == 0.05
-    assert not pauses.again
+    assert not pauses.is_repeated
 
 
 def test_a_start_without_a_label_is_shown_by_its_step_and_attempt() -> None:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient
 from turnout_triggerdev_double.standin.limits import pause_of
-from turnout_triggerdev_double.standin.server import Server
+from turnout_triggerdev_double.standin.server import VendorServer
 
 NOW = 1_795_199_580
 
@@ -39,10 +39,10 @@ class Limiting:
 
 
 @asynccontextmanager
-async def connected(listening: Any, limiting: Limiting) -> AsyncIterator[Server]:
+async def connected(listening: Any, limiting: Limiting) -> AsyncIterator[VendorServer]:
     """A stand-in's connection to that server."""
     async with listening(limiting.app()) as url, HttpClient(url) as http:
-        yield Server(http, "proj_x", "me")
+        yield VendorServer(http, "proj_x", "me")
 
 
 def limited(seconds: float) -> Response:

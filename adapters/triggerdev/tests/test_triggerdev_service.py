@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from turnout_triggerdev_double.standin.http_client import HttpClient, NoAnswer
-from turnout_triggerdev_double.standin.service import EndQuietly, Service, ServiceRefused
+from turnout_triggerdev_double.standin.http_client import HttpClient, NoResponse
+from turnout_triggerdev_double.standin.service import EndQuietly, ServiceRefused, StepService
 
 OLD_KEY, NEW_KEY = "whsec_" + "YWFh" * 8, "whsec_" + "YmJi" * 8
 MESSAGE = {"op": "advance", "run_id": "r1"}
@@ -45,7 +45,7 @@ async def test_every_key_signs_each_sending_anew(listening: Any) -> None:
     """Keys can be rotated: the service needs to know only one of them."""
     peer = Listener(refusal(503, retry_after_ms=10))
     async with listening(peer.app()) as url, HttpClient(url) as http:
-        assert await Service(http, [OLD_KEY, NEW_KEY]).say(MESSAGE) == {"seq": 1}
+        assert await StepService(http, [OLD_KEY, NEW_KEY]).say(MESSAGE) == {"seq": 1}
     assert [json.loads(body) for _, body in peer.heard] == [MESSAGE, MESSAGE]
     assert len({headers["webhook-id"] for headers, _ in peer.heard}) == 2
     for headers, body in peer.heard:
@@ -59,7 +59,7 @@ async def test_a_service_that_is_away_hears_the_message_when_it_is_back(
     """No answer is no verdict."""
     peer = Listener()
     async with HttpClient(f"http://127.0.0.1:{port}") as http:
-        saying = asyncio.create_task(Service(http, [OLD_KEY]).say(MESSAGE))
+        saying = asyncio.create_task(StepService(http, [OLD_KEY]).say(MESSAGE))
         await asyncio.sleep(0.3)
         assert not saying.done()
         async with listening(peer.app(), port), asyncio.timeout(15):
@@ -82,7 +82,7 @@ async def test_final_answers_are_not_asked_for_again(
     peer = Listener(answer)
     async with listening(peer.app()) as url, HttpClient(url) as http:
         with pytest.raises(error) as refused:
-            await Service(http, [OLD_KEY]).say(MESSAGE)
+            await StepService(http, [OLD_KEY]).say(MESSAGE)
     assert (refused.value.code, len(peer.heard)) == (code, 1)
 
 
@@ -91,7 +91,7 @@ async def test_a_message_beyond_the_protocols_size_is_not_sent(listening: Any) -
     peer = Listener()
     async with listening(peer.app()) as url, HttpClient(url) as http:
         with pytest.raises(ServiceRefused):
-            await Service(http, [OLD_KEY]).say({"x": "y" * 1024 * 1024})
+            await StepService(http, [OLD_KEY]).say({"x": "y" * 1024 * 1024})
     assert peer.heard == []
 
 
@@ -113,7 +113,7 @@ async def test_connections_are_kept_and_bodies_may_come_in_chunks(listening: Any
 async def test_a_call_that_is_not_answered_in_time_is_told_so(port: int) -> None:
     """Nobody listening, and somebody silent, are the same: no answer."""
     async with HttpClient(f"http://127.0.0.1:{port}") as http:
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             await http.get("/", seconds=2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ async def test_a_call_that_is_not_answered_in_time_is_told_so(port: int) -> None
         await asyncio.start_server(silent, "127.0.0.1", port),
         HttpClient(f"http://127.0.0.1:{port}") as http,
     ):
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             await http.get("/", seconds=0.1)
 
 
@@ -139,7 +139,7 @@ async def test_an_answer_that_is_not_http_is_no_answer(port: int) -> None:
         await asyncio.start_server(garbage, "127.0.0.1", port),
         HttpClient(f"http://127.0.0.1:{port}") as http,
     ):
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             await http.get("/", seconds=5)
 
 
@@ -149,7 +149,7 @@ async def test_a_redirect_is_final_and_says_what_to_set(listening: Any, status: 
     peer = Listener(Response(status_code=status, headers={"location": "/elsewhere"}))
     async with listening(peer.app()) as url, HttpClient(url) as http:
         with pytest.raises(ServiceRefused, match="TURNOUT_SERVICE_URL"):
-            await Service(http, [NEW_KEY]).say(MESSAGE)
+            await StepService(http, [NEW_KEY]).say(MESSAGE)
     assert len(peer.heard) == 1
 
 
@@ -159,7 +159,7 @@ async def test_a_wait_of_nothing_is_our_own_growing_pause(listening: Any, asked:
     peer = Listener(*(refusal(503, retry_after_ms=asked) for _ in range(3)))
     began = asyncio.get_running_loop().time()
     async with listening(peer.app()) as url, HttpClient(url) as http:
-        await Service(http, [NEW_KEY]).say(MESSAGE)
+        await StepService(http, [NEW_KEY]).say(MESSAGE)
     assert asyncio.get_running_loop().time() - began >= 0.05 + 0.1 + 0.2
 
 
@@ -170,6 +170,6 @@ async def test_a_service_that_is_away_is_told_once(
     async with HttpClient(f"http://127.0.0.1:{port}") as http:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await Service(http, [NEW_KEY]).say(MESSAGE)
+                await StepService(http, [NEW_KEY]).say(MESSAGE)
     (line,) = caplog.records
     assert "does not answer" in line.getMessage()

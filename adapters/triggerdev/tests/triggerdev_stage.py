@@ -20,11 +20,11 @@ from turnout_triggerdev.definition import write_definition
 from turnout_triggerdev.plugin import plugin
 from turnout_triggerdev_double.server.app import build
 from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
-from turnout_triggerdev_double.server.rates import Rates, rate
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.rates import TokenBuckets, rate
+from turnout_triggerdev_double.server.world import OfflineWorld
 from turnout_triggerdev_double.standin.definition import read_definition
-from turnout_triggerdev_double.standin.runner import Runner
-from turnout_triggerdev_double.standin.settings import Settings
+from turnout_triggerdev_double.standin.runner import StandInRunner
+from turnout_triggerdev_double.standin.settings import StandInSettings
 
 import turnout
 from turnout import App, Context, Event, Retries, Task, Turnout, task
@@ -145,10 +145,10 @@ class Stage:
         return turnout.app("faults", *tasks)
 
     @asynccontextmanager
-    async def server(self) -> AsyncIterator[World]:
+    async def server(self) -> AsyncIterator[OfflineWorld]:
         """The offline server in this process."""
         world = new_world(url=self.url, data=self.folder / "server")
-        self.server_side.app = build(world, Rates(rate("off")))
+        self.server_side.app = build(world, TokenBuckets(rate("off")))
         async with serving(self.server_side, self.port, world.stop):
             yield world
         await self.api.aclose()
@@ -176,7 +176,7 @@ class Stage:
         definition = read_definition(
             write_definition(self.folder / "worker", app, self.service_url)
         )
-        settings = Settings(
+        settings = StandInSettings(
             definition=self.folder,
             api_url=self.url,
             secret_key=KEYS["dev"],
@@ -184,7 +184,7 @@ class Stage:
             project=PROJECT_REF,
         )
         stop = asyncio.Event()
-        working = asyncio.create_task(Runner(definition, settings).run(stop))
+        working = asyncio.create_task(StandInRunner(definition, settings).run(stop))
         try:
             yield
         finally:

@@ -81,10 +81,10 @@ def check_node() -> None:
     node = shutil.which("node")
     if node is None or shutil.which("npm") is None:
         raise NoNode(NoNode.__doc__)
-    told = subprocess.run((node, "--version"), capture_output=True, check=True, text=True)  # noqa: S603
-    major = told.stdout.strip().lstrip("v").partition(".")[0]
+    version = subprocess.run((node, "--version"), capture_output=True, check=True, text=True)  # noqa: S603
+    major = version.stdout.strip().lstrip("v").partition(".")[0]
     if not major.isdigit() or int(major) < OLDEST_NODE:
-        raise NoNode(f"the worker needs Node.js {OLDEST_NODE} or later; this is {told.stdout}")
+        raise NoNode(f"the worker needs Node.js {OLDEST_NODE} or later; this is {version.stdout}")
 
 
 def surroundings(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

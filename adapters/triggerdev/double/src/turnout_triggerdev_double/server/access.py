@@ -9,10 +9,10 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from turnout_triggerdev_double.server.errors import Refusal, problem, refused
+from turnout_triggerdev_double.server.errors import ApiRefusal, problem, refused
 from turnout_triggerdev_double.server.ids import bare
 from turnout_triggerdev_double.server.records import Environment
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 ALGORITHM = "HS256"
 ISSUER = {"iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev"}
@@ -33,7 +33,9 @@ def bearer(header: str | None) -> str:
     return token.strip() if scheme.lower() == "bearer" else header
 
 
-def environment_of_key(world: World, token: str, complaint: str = "Invalid API key") -> Environment:
+def environment_of_key(
+    world: OfflineWorld, token: str, complaint: str = "Invalid API key"
+) -> Environment:
     """The environment of a secret key."""
     for env in world.environments:
         if hmac.compare_digest(env.key.encode(), token.encode()):
@@ -41,7 +43,7 @@ def environment_of_key(world: World, token: str, complaint: str = "Invalid API k
     raise refused(401, complaint)
 
 
-def is_access_token(world: World, token: str) -> bool:
+def is_access_token(world: OfflineWorld, token: str) -> bool:
     """Whether this is the user's personal access token."""
     return hmac.compare_digest(world.project.access_token.encode(), token.encode())
 
@@ -51,24 +53,24 @@ def is_jwt(token: str) -> bool:
     return token.count(".") == 2  # noqa: PLR2004 header, claims, signature
 
 
-def environment_of_jwt(world: World, token: str, scopes: Iterable[str]) -> Environment:
+def environment_of_jwt(world: OfflineWorld, token: str, scopes: Iterable[str]) -> Environment:
     """The environment of a public token that carries one of these scopes."""
     env, claims = _verified(world, token)
     if float(claims.get("exp", "inf")) * 1000 < world.now():
         raise refused(401, "Public Access Token has expired")
     if not set(claims.get("scopes") or []) & set(scopes):
-        raise Refusal(403, FORBIDDEN)
+        raise ApiRefusal(403, FORBIDDEN)
     return env
 
 
-def new_jwt(world: World, env: Environment, claims: dict[str, Any]) -> str:
+def new_jwt(world: OfflineWorld, env: Environment, claims: dict[str, Any]) -> str:
     """A public token of the environment, good for an hour."""
     now = world.now() // 1000
     issued = {"iat": now, "exp": now + 3600}
     return jwt.encode({"alg": ALGORITHM}, {**ISSUER, **claims, **issued}, _key(env))
 
 
-def _verified(world: World, token: str) -> tuple[Environment, dict[str, Any]]:
+def _verified(world: OfflineWorld, token: str) -> tuple[Environment, dict[str, Any]]:
     """The environment that signed the token, and the token's claims."""
     try:
         subject = orjson.loads(jws.extract_compact(token.encode()).payload)["sub"]

@@ -4,14 +4,20 @@ from typing import Any
 
 from turnout_triggerdev_double.server.cron import described
 from turnout_triggerdev_double.server.ids import bare
-from turnout_triggerdev_double.server.records import Batch, Deployment, Run, Waitpoint, Worker
+from turnout_triggerdev_double.server.records import (
+    Batch,
+    Deployment,
+    RunRecord,
+    Waitpoint,
+    WorkerVersion,
+)
 from turnout_triggerdev_double.server.statuses import api_error, api_status, flags
 from turnout_triggerdev_double.server.superjson import JSON, decoded
 from turnout_triggerdev_double.server.times import iso
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 
-def _common(run: Run, version: str | None) -> dict[str, Any]:
+def _common(run: RunRecord, version: str | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": run.id, "taskIdentifier": run.task}
     if run.idempotency_key:
         shown["idempotencyKey"] = run.user_key or run.idempotency_key
@@ -41,20 +47,20 @@ def _common(run: Run, version: str | None) -> dict[str, Any]:
     return shown
 
 
-def _with_metadata(run: Run, shown: dict[str, Any]) -> dict[str, Any]:
+def _with_metadata(run: RunRecord, shown: dict[str, Any]) -> dict[str, Any]:
     if run.metadata is not None:
         shown["metadata"] = decoded(run.metadata, JSON)
     return shown
 
 
-def run_summary(run: Run, version: str | None) -> dict[str, Any]:
+def run_summary(run: RunRecord, version: str | None) -> dict[str, Any]:
     """A run as a relative of another run."""
     shown = _common(run, version)
     shown |= {"triggerFunction": run.trigger_function, "region": bare(run.env)}
     return shown if run.batch is None else shown | {"batchId": run.batch}
 
 
-def run_answer(world: World, run: Run, version: str | None) -> dict[str, Any]:
+def run_answer(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[str, Any]:
     """A run as `GET /api/v3/runs/{id}` shows it; `version` is the API version asked for."""
     shown = _with_metadata(run, run_summary(run, version))
     if run.payload is not None:
@@ -80,16 +86,16 @@ def run_answer(world: World, run: Run, version: str | None) -> dict[str, Any]:
     return shown
 
 
-def _relatives(world: World, run: Run, version: str | None) -> dict[str, Any]:
+def _relatives(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    for name, other in (("root", run.root), ("parent", run.parent)):
-        if other is not None:
-            shown[name] = run_summary(world.runs[other], version)
+    for name, relative_id in (("root", run.root), ("parent", run.parent)):
+        if relative_id is not None:
+            shown[name] = run_summary(world.runs[relative_id], version)
     shown["children"] = [run_summary(world.runs[c], version) for c in run.children]
     return shown
 
 
-def run_item(world: World, run: Run, version: str | None) -> dict[str, Any]:
+def run_item(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[str, Any]:
     """A run as the list shows it."""
     env = world.environment(run.env)
     shown = _with_metadata(run, _common(run, version))
@@ -100,7 +106,7 @@ def run_item(world: World, run: Run, version: str | None) -> dict[str, Any]:
     }
 
 
-def batch_answer(world: World, batch: Batch, *, processing: bool) -> dict[str, Any]:
+def batch_answer(world: OfflineWorld, batch: Batch, *, processing: bool) -> dict[str, Any]:
     """A batch; the third kind counts how its runs ended."""
     shown: dict[str, Any] = {
         "id": batch.id,
@@ -146,7 +152,7 @@ def token_answer(point: Waitpoint, url: str) -> dict[str, Any]:
     return shown | {"createdAt": iso(point.created_at), "tags": point.tags}
 
 
-def completed_waitpoint(world: World, block: dict[str, Any]) -> dict[str, Any]:
+def completed_waitpoint(world: OfflineWorld, block: dict[str, Any]) -> dict[str, Any]:
     """A waitpoint that a run waited for, as its worker is told."""
     point = world.waitpoints[block["waitpoint"]]
     shown: dict[str, Any] = {
@@ -204,7 +210,7 @@ def deployment_begun(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def deployment_shown(deployment: Deployment, worker: Worker | None) -> dict[str, Any]:
+def deployment_shown(deployment: Deployment, worker: WorkerVersion | None) -> dict[str, Any]:
     """A deployment alone, with the tasks that were indexed."""
     shown: dict[str, Any] = {
         "id": deployment.id,

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketClose
 
 from turnout_triggerdev_double.server import engine, scheduler, waiting
 from turnout_triggerdev_double.server.dev import presence, protocol, sockets
-from turnout_triggerdev_double.server.rates import Rates
+from turnout_triggerdev_double.server.rates import TokenBuckets
 from turnout_triggerdev_double.server.rest import (
     bulk,
     control,
@@ -29,43 +29,43 @@ from turnout_triggerdev_double.server.rest import (
     tokens,
     triggers,
 )
-from turnout_triggerdev_double.server.wiring import MAX_STREAM, Method, Resource
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import MAX_STREAM, ApiMethod, Resource
+from turnout_triggerdev_double.server.world import OfflineWorld
 
-Paths = Mapping[str, Mapping[str, Method]]
+Paths = Mapping[str, Mapping[str, ApiMethod]]
 
 _ENGINE = "/engine/v1/dev/runs/{run}"
 
 
-def _key(handler: object, *scopes: str) -> Method:
-    return Method(handler=handler, scopes=scopes)  # type: ignore[arg-type]
+def _key(handler: object, *scopes: str) -> ApiMethod:
+    return ApiMethod(handler=handler, scopes=scopes)  # type: ignore[arg-type]
 
 
-def _worker(handler: object) -> Method:
-    return Method(handler=handler, limited=False)  # type: ignore[arg-type]
+def _worker(handler: object) -> ApiMethod:
+    return ApiMethod(handler=handler, limited=False)  # type: ignore[arg-type]
 
 
-def _deploy(handler: object) -> Method:
-    return Method(handler=handler, limited=False, most=MAX_STREAM)  # type: ignore[arg-type]
+def _deploy(handler: object) -> ApiMethod:
+    return ApiMethod(handler=handler, limited=False, max_body=MAX_STREAM)  # type: ignore[arg-type]
 
 
-def _user(handler: object) -> Method:
-    return Method(handler=handler, who="user")  # type: ignore[arg-type]
+def _user(handler: object) -> ApiMethod:
+    return ApiMethod(handler=handler, caller="user")  # type: ignore[arg-type]
 
 
-def _anyone(handler: object, most: int = MAX_STREAM) -> Method:
-    return Method(handler=handler, who="anyone", most=most)  # type: ignore[arg-type]
+def _public(handler: object, max_body: int = MAX_STREAM) -> ApiMethod:
+    return ApiMethod(handler=handler, caller="anyone", max_body=max_body)  # type: ignore[arg-type]
 
 
-def _schedule(handler: object) -> Method:
-    return Method(handler=handler, complaint="Invalid or Missing API Key")  # type: ignore[arg-type]
+def _schedule(handler: object) -> ApiMethod:
+    return ApiMethod(handler=handler, complaint="Invalid or Missing API Key")  # type: ignore[arg-type]
 
 
 ENGINE: Paths = {
     "/engine/v1/dev/dequeue": {"POST": _worker(protocol.dequeue)},
     f"{_ENGINE}/snapshots/{{snapshot}}/attempts/start": {"POST": _worker(protocol.start)},
     f"{_ENGINE}/snapshots/{{snapshot}}/attempts/complete": {
-        "POST": Method(handler=protocol.complete, limited=False, most=MAX_STREAM)
+        "POST": ApiMethod(handler=protocol.complete, limited=False, max_body=MAX_STREAM)
     },
     f"{_ENGINE}/snapshots/latest": {"GET": _worker(protocol.latest_snapshot)},
     f"{_ENGINE}/snapshots/{{snapshot}}/heartbeat": {"POST": _worker(protocol.heartbeat)},
@@ -77,14 +77,14 @@ ENGINE: Paths = {
     "/engine/v1/dev/config": {"GET": _worker(protocol.config)},
     "/engine/v1/dev/presence": {"GET": _worker(presence.presence)},
     "/engine/v1/dev/disconnect": {"POST": _worker(protocol.disconnect)},
-    "/otel/v1/traces": {"POST": _anyone(telemetry.take_traces)},
-    "/otel/v1/logs": {"POST": _anyone(telemetry.take_logs)},
-    "/otel/v1/metrics": {"POST": _anyone(telemetry.take_metrics)},
+    "/otel/v1/traces": {"POST": _public(telemetry.take_traces)},
+    "/otel/v1/logs": {"POST": _public(telemetry.take_logs)},
+    "/otel/v1/metrics": {"POST": _public(telemetry.take_metrics)},
 }
 
 RUNS: Paths = {
     "/api/v1/tasks/{task:path}/trigger": {
-        "POST": Method(
+        "POST": ApiMethod(
             handler=triggers.trigger_task,
             scopes=("write:tasks", "write:tasks:{task}", "trigger:tasks"),
             plain_405=True,
@@ -106,12 +106,14 @@ RUNS: Paths = {
     "/api/v1/runs/{run}/spans/{span}": {"GET": _key(telemetry.span)},
     "/api/v3/batches": {"POST": _key(triggers.create_batch, "write:batch")},
     "/api/v3/batches/{batch}/items": {
-        "POST": Method(handler=triggers.batch_items, limited=False, most=MAX_STREAM)
+        "POST": ApiMethod(handler=triggers.batch_items, limited=False, max_body=MAX_STREAM)
     },
-    "/api/v2/tasks/batch": {"POST": Method(handler=triggers.batch_tasks, most=MAX_STREAM)},
-    "/api/v1/tasks/batch": {"POST": Method(handler=triggers.batch_tasks_v1, most=MAX_STREAM)},
+    "/api/v2/tasks/batch": {"POST": ApiMethod(handler=triggers.batch_tasks, max_body=MAX_STREAM)},
+    "/api/v1/tasks/batch": {
+        "POST": ApiMethod(handler=triggers.batch_tasks_v1, max_body=MAX_STREAM)
+    },
     "/api/v1/tasks/{task:path}/batch": {
-        "POST": Method(handler=triggers.batch_one_task, most=MAX_STREAM)
+        "POST": ApiMethod(handler=triggers.batch_one_task, max_body=MAX_STREAM)
     },
     "/api/v1/batches/{batch}": {"GET": _key(triggers.retrieve_batch, "read:batch:{batch}")},
     "/api/v2/batches/{batch}": {"GET": _key(triggers.retrieve_batch_v2, "read:batch:{batch}")},
@@ -121,11 +123,13 @@ RUNS: Paths = {
 
 STREAMS: Paths = {
     "/realtime/v1/streams/{run}/{stream}": {
-        "GET": Method(handler=streams.read, scopes=("read:runs", "read:runs:{run}"), limited=False)
+        "GET": ApiMethod(
+            handler=streams.read, scopes=("read:runs", "read:runs:{run}"), limited=False
+        )
     },
     "/realtime/v1/streams/{run}/{target}/{stream}": {
         "PUT": _worker(streams.create),
-        "POST": Method(handler=streams.ingest, limited=False, most=MAX_STREAM),
+        "POST": ApiMethod(handler=streams.ingest, limited=False, max_body=MAX_STREAM),
         "HEAD": _worker(streams.last_chunk),
     },
     "/realtime/v1/streams/{run}/{target}/{stream}/append": {"POST": _worker(streams.append)},
@@ -140,7 +144,7 @@ NOUNS: Paths = {
     "/api/v1/waitpoints/tokens/{token}/complete": {
         "POST": _key(tokens.complete, "write:waitpoints", "write:waitpoints:{token}")
     },
-    "/api/v1/waitpoints/tokens/{token}/callback/{seal}": {"POST": _anyone(tokens.callback)},
+    "/api/v1/waitpoints/tokens/{token}/callback/{seal}": {"POST": _public(tokens.callback)},
     "/api/v1/schedules": {
         "GET": _schedule(schedules.list_schedules),
         "POST": _schedule(schedules.create),
@@ -152,7 +156,7 @@ NOUNS: Paths = {
     },
     "/api/v1/schedules/{schedule}/activate": {"POST": _schedule(schedules.activate)},
     "/api/v1/schedules/{schedule}/deactivate": {"POST": _schedule(schedules.deactivate)},
-    "/api/v1/timezones": {"GET": _anyone(schedules.timezones)},
+    "/api/v1/timezones": {"GET": _public(schedules.timezones)},
     "/api/v1/queues": {"GET": _key(queues.list_queues)},
     "/api/v1/queues/{queue:path}/pause": {"POST": _key(queues.pause)},
     "/api/v1/queues/{queue:path}/concurrency/override": {"POST": _key(queues.override)},
@@ -185,12 +189,12 @@ NOUNS: Paths = {
         "PUT": _key(packets.where_to_put),
     },
     "/api/v2/packets/{name:path}": {"PUT": _key(packets.where_to_put)},
-    "/packets/{seal}/{name:path}": {"PUT": _anyone(packets.put), "GET": _anyone(packets.fetch)},
+    "/packets/{seal}/{name:path}": {"PUT": _public(packets.put), "GET": _public(packets.fetch)},
 }
 
 PROJECTS: Paths = {
     "/api/v1/projects/{ref}/background-workers": {
-        "POST": Method(handler=protocol.register_worker, limited=False, most=MAX_STREAM)
+        "POST": ApiMethod(handler=protocol.register_worker, limited=False, max_body=MAX_STREAM)
     },
     "/api/v1/projects/{ref}/envvars": {"GET": _key(projects.cli_variables)},
     "/api/v1/projects/{ref}/dev-status": {"GET": _user(projects.dev_status)},
@@ -206,16 +210,16 @@ PROJECTS: Paths = {
         "PUT": _user(projects.update_variable),
         "DELETE": _user(projects.delete_variable),
     },
-    "/double/health": {"GET": _anyone(control.health)},
-    "/double/worker": {"GET": _anyone(control.worker)},
-    "/double/runs": {"GET": _anyone(pages.runs)},
-    "/double/runs/{run}": {"GET": _anyone(pages.run)},
+    "/double/health": {"GET": _public(control.health)},
+    "/double/worker": {"GET": _public(control.worker)},
+    "/double/runs": {"GET": _public(pages.runs)},
+    "/double/runs/{run}": {"GET": _public(pages.run)},
 }
 
 CLOCK: Paths = {"/double/clock": {"POST": _worker(control.turn_clock)}}
 
 
-def build(world: World, rates: Rates, *, turnable: bool = False) -> Router:
+def build(world: OfflineWorld, rates: TokenBuckets, *, turnable: bool = False) -> Router:
     """The application over this world; `turnable` lets callers turn its clock.
 
     A bare router: a framework's layers around it would cost a third of every request.
@@ -247,7 +251,7 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     await page(scope, receive, send)
 
 
-def resume(world: World) -> None:
+def resume(world: OfflineWorld) -> None:
     """Take in what the store kept, and set it going."""
     for record in world.store.records():
         world.add(record)

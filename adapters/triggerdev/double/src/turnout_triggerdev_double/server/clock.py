@@ -8,7 +8,7 @@ from itertools import count
 from typing import Protocol
 
 
-class Clock(Protocol):
+class ServerClock(Protocol):
     """What time it is, and how long until a moment comes."""
 
     def now(self) -> int:
@@ -18,7 +18,7 @@ class Clock(Protocol):
         """Real seconds until `due`; None when only a turn of the clock can bring it."""
 
 
-class SystemClock:
+class OffsetClock:
     """The machine's clock, which may be turned forward by an offset."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Alarms:
     Alarms are hints: who is rung looks at the records and decides whether anything is due.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ServerClock) -> None:
         self._clock = clock
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()

@@ -73,8 +73,8 @@ def described(expression: str) -> dict[str, Any]:
 def in_words(expression: str) -> str:
     """The expression in English, for the simple ones in the real server's words."""
     plain = _ALIASES.get(expression, expression)
-    minute, hour, *rest = plain.split()
-    every_day = rest == ["*", "*", "*"]
+    minute, hour, *date_fields = plain.split()
+    every_day = date_fields == ["*", "*", "*"]
     if every_day and hour == "*":
         if minute == "*":
             return "Every minute"

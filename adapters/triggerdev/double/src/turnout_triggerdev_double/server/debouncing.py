@@ -12,28 +12,28 @@ import orjson
 
 from turnout_triggerdev_double.server import engine
 from turnout_triggerdev_double.server.errors import refused
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.superjson import JSON, text_of
 from turnout_triggerdev_double.server.times import duration
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 LONGEST = 3_600_000
 SECOND = 1_000
 
 
-def pushed(world: World, env: str, task: str, body: Mapping[str, Any]) -> Run | None:
+def pushed(world: OfflineWorld, env: str, task: str, body: Mapping[str, Any]) -> RunRecord | None:
     """The delayed run that this trigger pushes back; None where it starts one of its own."""
-    wanted = (body.get("options") or {}).get("debounce")
-    if wanted is None:
+    debounce = (body.get("options") or {}).get("debounce")
+    if debounce is None:
         return None
-    delay, longest = _lengths(wanted)
-    run = world.runs.get(world.debounced.get((env, task, wanted["key"]), ""))
+    delay, longest = _lengths(debounce)
+    run = world.runs.get(world.debounced.get((env, task, debounce["key"]), ""))
     if run is None or run.status != "DELAYED":
         return None
     until = (world.now() + delay) // SECOND * SECOND
     if until > run.created_at + longest:
         return None
-    if wanted.get("mode") == "trailing":
+    if debounce.get("mode") == "trailing":
         _take(world, run, body)
     if until > (run.delayed_until or 0):
         run.delayed_until = until
@@ -41,34 +41,36 @@ def pushed(world: World, env: str, task: str, body: Mapping[str, Any]) -> Run | 
     return run
 
 
-def _lengths(wanted: Mapping[str, Any]) -> tuple[int, int]:
-    delay = duration(wanted["delay"])
+def _lengths(debounce: Mapping[str, Any]) -> tuple[int, int]:
+    delay = duration(debounce["delay"])
     if delay is None or delay < SECOND:
-        raise refused(422, f"Debounce requires a valid delay duration. Provided: {wanted['delay']}")
+        raise refused(
+            422, f"Debounce requires a valid delay duration. Provided: {debounce['delay']}"
+        )
     longest = LONGEST
-    if wanted.get("maxDelay") is not None:
-        longest = duration(str(wanted["maxDelay"])) or LONGEST
+    if debounce.get("maxDelay") is not None:
+        longest = duration(str(debounce["maxDelay"])) or LONGEST
         if longest <= delay:
             raise refused(
                 422,
-                f"debounce.maxDelay ({wanted['maxDelay']}) must be longer than debounce.delay"
-                f" ({wanted['delay']}). A debounced run is only pushed back while it stays inside"
+                f"debounce.maxDelay ({debounce['maxDelay']}) must be longer than debounce.delay"
+                f" ({debounce['delay']}). A debounced run is only pushed back while it stays inside"
                 " maxDelay, so with these values every trigger would create its own run.",
             )
     return delay, longest
 
 
-def _take(world: World, run: Run, body: Mapping[str, Any]) -> None:
+def _take(world: OfflineWorld, run: RunRecord, body: Mapping[str, Any]) -> None:
     """Let the later trigger's data count."""
     options = body.get("options") or {}
     if "payload" in body:
         run.payload_type = options.get("payloadType") or JSON
         run.payload = text_of(body["payload"], run.payload_type)
     if options.get("metadata") is not None:
-        given = options["metadata"]
-        run.metadata = given if isinstance(given, str) else orjson.dumps(given).decode()
-    given = options.get("tags")
-    if given is not None:
-        run.tags = sorted({given} if isinstance(given, str) else set(given))
+        metadata = options["metadata"]
+        run.metadata = metadata if isinstance(metadata, str) else orjson.dumps(metadata).decode()
+    tags = options.get("tags")
+    if tags is not None:
+        run.tags = sorted({tags} if isinstance(tags, str) else set(tags))
         world.tag(run, run.tags)
     world.store.put(run)

@@ -12,7 +12,7 @@ from turnout_triggerdev_double.server import waiting
 from turnout_triggerdev_double.server.errors import StaleSnapshot
 from turnout_triggerdev_double.server.ids import new_id
 from turnout_triggerdev_double.server.metadata import take_flush
-from turnout_triggerdev_double.server.records import Run, Worker
+from turnout_triggerdev_double.server.records import RunRecord, WorkerVersion
 from turnout_triggerdev_double.server.snapshots import enter
 from turnout_triggerdev_double.server.statuses import (
     RELEASES_KEY,
@@ -22,7 +22,7 @@ from turnout_triggerdev_double.server.statuses import (
 )
 from turnout_triggerdev_double.server.superjson import JSON, decoded
 from turnout_triggerdev_double.server.times import duration
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 QUEUE_AGAIN_FROM = 30_000
 """A retry delay in milliseconds from which the run goes back through the queue."""
@@ -32,7 +32,7 @@ PENDING_STALL = 60_000
 EXECUTING_STALL = 300_000
 CANCEL_STALL = 60_000
 
-_HELD = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS", "PENDING_CANCEL"})
+_WITH_WORKER = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS", "PENDING_CANCEL"})
 
 CANCELLED_BY_USER = {"type": "STRING_ERROR", "raw": "Canceled by user"}
 
@@ -40,7 +40,7 @@ CANCELLED_BY_USER = {"type": "STRING_ERROR", "raw": "Canceled by user"}
 # Into the queue
 
 
-def enqueue(world: World, run: Run) -> None:
+def enqueue(world: OfflineWorld, run: RunRecord) -> None:
     """Queue the run now, or let it wait for its delay, its tick or a version that knows it."""
     now = world.now()
     if run.delayed_until is not None and run.delayed_until > now:
@@ -59,7 +59,7 @@ def enqueue(world: World, run: Run) -> None:
         _line_up(world, run)
 
 
-def _line_up(world: World, run: Run) -> None:
+def _line_up(world: OfflineWorld, run: RunRecord) -> None:
     if run.execution_status != "QUEUED":
         return
     worker = world.current.get(run.env)
@@ -72,13 +72,13 @@ def _line_up(world: World, run: Run) -> None:
     world.notices.work_arrived(run.env)
 
 
-def knows(worker: Worker, run: Run) -> bool:
+def knows(worker: WorkerVersion, run: RunRecord) -> bool:
     """Whether that version has the run's task and queue."""
     declared = run.queue in worker.queues or run.queue == f"task/{run.task}"
     return run.task in worker.tasks and declared
 
 
-def version_arrived(world: World, env: str) -> None:
+def version_arrived(world: OfflineWorld, env: str) -> None:
     """A worker registered: queue what waited for it, and set aside what it does not know."""
     for run in [r for r in world.runs.values() if r.env == env]:
         if run.status == "PENDING_VERSION":
@@ -89,12 +89,12 @@ def version_arrived(world: World, env: str) -> None:
     world.notices.work_arrived(env)
 
 
-def _delay_over(world: World, run: Run) -> None:
+def _delay_over(world: OfflineWorld, run: RunRecord) -> None:
     if run.status == "DELAYED" and (run.delayed_until or 0) <= world.now():
         enqueue(world, run)
 
 
-def _start_ttl(world: World, run: Run) -> None:
+def _start_ttl(world: OfflineWorld, run: RunRecord) -> None:
     length = duration(run.ttl) if run.ttl else None
     if length is None:
         return
@@ -102,7 +102,7 @@ def _start_ttl(world: World, run: Run) -> None:
     ring(world, run.ttl_at, run, _expire)
 
 
-def _expire(world: World, run: Run) -> None:
+def _expire(world: OfflineWorld, run: RunRecord) -> None:
     if run.status != "PENDING" or run.ttl_at is None or run.ttl_at > world.now():
         return
     run.expired_at = world.now()
@@ -110,19 +110,21 @@ def _expire(world: World, run: Run) -> None:
     finish(world, run, "EXPIRED", error=error)
 
 
-def ring(world: World, due: int, run: Run, then: Any) -> None:
+def ring(world: OfflineWorld, due: int, run: RunRecord, callback: Any) -> None:
     """Call `then(world, run)` at `due`; it decides whether the run still cares."""
-    world.alarms.at(due, lambda: then(world, run))
+    world.alarms.at(due, lambda: callback(world, run))
 
 
 # To a worker and back
 
 
-def dequeue(world: World, env: str, *, most: int, owner: str | None = None) -> list[Run]:
-    """Hand out up to `most` runs: PENDING_EXECUTING, their version chosen, their slots held."""
-    taken: list[Run] = []
-    unversioned: list[Run] = []
-    while len(taken) < most:
+def dequeue(
+    world: OfflineWorld, env: str, *, count: int, owner: str | None = None
+) -> list[RunRecord]:
+    """Hand out up to `count` runs: PENDING_EXECUTING, their version chosen, their slots held."""
+    dequeued: list[RunRecord] = []
+    unversioned: list[RunRecord] = []
+    while len(dequeued) < count:
         run_id = world.lanes.take(env, lambda run, ticket: _still_queued(world, run, ticket))
         if run_id is None:
             break
@@ -137,19 +139,19 @@ def dequeue(world: World, env: str, *, most: int, owner: str | None = None) -> l
             run.started_at = run.started_at or world.now()
         enter(world, run, "PENDING_EXECUTING", "Run was dequeued for execution")
         _watch(world, run, PENDING_STALL)
-        taken.append(run)
+        dequeued.append(run)
     for run in unversioned:
         world.lanes.release(run.id)
         world.lanes.add(world.lane_of(run), run.queued_at, run.id, run.snapshot_id)
-    return taken
+    return dequeued
 
 
-def _still_queued(world: World, run_id: str, ticket: str) -> bool:
+def _still_queued(world: OfflineWorld, run_id: str, ticket: str) -> bool:
     run = world.runs.get(run_id)
     return run is not None and run.snapshot_id == ticket and run.execution_status == "QUEUED"
 
 
-def _version_for(world: World, run: Run) -> Worker | None:
+def _version_for(world: OfflineWorld, run: RunRecord) -> WorkerVersion | None:
     """The version that the run is locked to, else the current one, if any was promoted."""
     if run.locked_version:
         for worker in world.workers.values():
@@ -158,7 +160,7 @@ def _version_for(world: World, run: Run) -> Worker | None:
     return world.current.get(run.env)
 
 
-def start_attempt(world: World, run: Run, snapshot: str) -> None:
+def start_attempt(world: OfflineWorld, run: RunRecord, snapshot: str) -> None:
     """The worker begins the next attempt. Raises StaleSnapshot."""
     startable = run.execution_status in {"PENDING_EXECUTING", "EXECUTING"}
     if snapshot != run.snapshot_id or not startable:
@@ -170,16 +172,21 @@ def start_attempt(world: World, run: Run, snapshot: str) -> None:
     _watch(world, run, EXECUTING_STALL)
 
 
-def heartbeat(world: World, run: Run) -> None:
+def heartbeat(world: OfflineWorld, run: RunRecord) -> None:
     """The worker still has the run."""
     run.heartbeat_at = world.now()
 
 
 def complete_attempt(
-    world: World, run: Run, snapshot: str, completion: dict[str, Any], *, requeue: bool = False
+    world: OfflineWorld,
+    run: RunRecord,
+    snapshot: str,
+    completion: dict[str, Any],
+    *,
+    requeue: bool = False,
 ) -> str:
     """The worker ends an attempt; returns the word for what follows. Raises StaleSnapshot."""
-    if snapshot != run.snapshot_id or run.execution_status not in _HELD:
+    if snapshot != run.snapshot_id or run.execution_status not in _WITH_WORKER:
         raise StaleSnapshot(run.id)
     _take_flushed_metadata(world, run, completion)
     run.duration_ms += int((completion.get("usage") or {}).get("durationMs") or 0)
@@ -193,7 +200,9 @@ def complete_attempt(
     return _fail_attempt(world, run, completion, requeue=requeue)
 
 
-def _fail_attempt(world: World, run: Run, completion: dict[str, Any], *, requeue: bool) -> str:
+def _fail_attempt(
+    world: OfflineWorld, run: RunRecord, completion: dict[str, Any], *, requeue: bool
+) -> str:
     error = completion.get("error") or {"type": "STRING_ERROR", "raw": "Unknown error"}
     delay, from_worker = _retry_delay(world, run, completion, error)
     if delay is None or not _may_retry(world, run) or run.requeues >= MAX_REQUEUES:
@@ -214,7 +223,7 @@ def _fail_attempt(world: World, run: Run, completion: dict[str, Any], *, requeue
 
 
 def _retry_delay(
-    world: World, run: Run, completion: dict[str, Any], error: dict[str, Any]
+    world: OfflineWorld, run: RunRecord, completion: dict[str, Any], error: dict[str, Any]
 ) -> tuple[int | None, bool]:
     retry = completion.get("retry")
     if isinstance(retry, dict):
@@ -229,19 +238,19 @@ def _retry_delay(
     return None, False
 
 
-def _may_retry(world: World, run: Run) -> bool:
+def _may_retry(world: OfflineWorld, run: RunRecord) -> bool:
     settings = task_settings(world, run).get("retry") or {}
-    most = int(run.max_attempts or settings.get("maxAttempts") or 0)
-    return run.attempt < min(most, ENGINE_MAX_ATTEMPTS)
+    max_attempts = int(run.max_attempts or settings.get("maxAttempts") or 0)
+    return run.attempt < min(max_attempts, ENGINE_MAX_ATTEMPTS)
 
 
-def task_settings(world: World, run: Run) -> dict[str, Any]:
+def task_settings(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
     """What the worker that has the run declared about its task."""
     worker = world.workers.get(run.worker or "") or world.current.get(run.env)
     return worker.tasks.get(run.task, {}) if worker else {}
 
 
-def _take_flushed_metadata(world: World, run: Run, completion: dict[str, Any]) -> None:
+def _take_flushed_metadata(world: OfflineWorld, run: RunRecord, completion: dict[str, Any]) -> None:
     flushed = completion.get("flushedMetadata") or {}
     flush = decoded(flushed.get("data"), flushed.get("dataType"))
     if isinstance(flush, dict):
@@ -251,7 +260,9 @@ def _take_flushed_metadata(world: World, run: Run, completion: dict[str, Any]) -
 # To an end
 
 
-def finish(world: World, run: Run, status: str, *, error: dict[str, Any] | None = None) -> None:
+def finish(
+    world: OfflineWorld, run: RunRecord, status: str, *, error: dict[str, Any] | None = None
+) -> None:
     """End the run: its slots are free, its key too if it failed, and who waits for it is told."""
     run.status = status
     run.finished_at = world.now()
@@ -259,7 +270,7 @@ def finish(world: World, run: Run, status: str, *, error: dict[str, Any] | None 
     _end(world, run, "Run finished")
 
 
-def _end(world: World, run: Run, description: str) -> None:
+def _end(world: OfflineWorld, run: RunRecord, description: str) -> None:
     waiting.forget_blocks(world, run)
     enter(world, run, "FINISHED", description)
     if world.lanes.release(run.id):
@@ -270,14 +281,14 @@ def _end(world: World, run: Run, description: str) -> None:
     waiting.batch_moved(world, run.batch)
 
 
-def release_key(world: World, run: Run) -> None:
+def release_key(world: OfflineWorld, run: RunRecord) -> None:
     """Let the run's idempotency key start another run."""
     place = (run.env, run.task, run.idempotency_key or "")
     if world.keys.get(place) == run.id:
         del world.keys[place]
 
 
-def _tell_waiters(world: World, run: Run) -> None:
+def _tell_waiters(world: OfflineWorld, run: RunRecord) -> None:
     point = world.waitpoints.get(run.waitpoint or "")
     if point is None:
         return
@@ -288,7 +299,7 @@ def _tell_waiters(world: World, run: Run) -> None:
         waiting.complete(world, point, error, JSON, is_error=True)
 
 
-def cancel(world: World, run: Run, reason: dict[str, Any] | None = None) -> bool:
+def cancel(world: OfflineWorld, run: RunRecord, reason: dict[str, Any] | None = None) -> bool:
     """Cancel the run and its live children; False if it had ended.
 
     A queued run ends at once, without `finished_at` as on the real server. A run that a worker
@@ -297,9 +308,9 @@ def cancel(world: World, run: Run, reason: dict[str, Any] | None = None) -> bool
     if run.status in TERMINAL:
         return False
     run.error = dict(reason or CANCELLED_BY_USER)
-    held = run.execution_status in {"EXECUTING", "EXECUTING_WITH_WAITPOINTS"}
+    executing = run.execution_status in {"EXECUTING", "EXECUTING_WITH_WAITPOINTS"}
     run.status = "CANCELED"
-    if held:
+    if executing:
         waiting.forget_blocks(world, run)
         enter(world, run, "PENDING_CANCEL", "Run was cancelled")
         world.notices.run_moved(run.env, run.id)
@@ -311,7 +322,7 @@ def cancel(world: World, run: Run, reason: dict[str, Any] | None = None) -> bool
     return True
 
 
-def worker_gone(world: World, run: Run) -> bool:
+def worker_gone(world: OfflineWorld, run: RunRecord) -> bool:
     """The worker that held the run died; False when no worker holds it.
 
     A started run is CANCELED, one only handed out returns to the queue.
@@ -326,7 +337,7 @@ def worker_gone(world: World, run: Run) -> bool:
     return True
 
 
-def _hand_back(world: World, run: Run) -> None:
+def _hand_back(world: OfflineWorld, run: RunRecord) -> None:
     world.lanes.release(run.id)
     run.owner = None
     run.status = "PENDING" if run.attempt == 0 else run.status
@@ -334,7 +345,7 @@ def _hand_back(world: World, run: Run) -> None:
     _line_up(world, run)
 
 
-def _watch(world: World, run: Run, length: int) -> None:
+def _watch(world: OfflineWorld, run: RunRecord, length: int) -> None:
     run.heartbeat_at = world.now()
     snapshot_state = run.execution_status
 
@@ -352,7 +363,7 @@ def _watch(world: World, run: Run, length: int) -> None:
     world.alarms.at(run.heartbeat_at + length, look)
 
 
-def adopt(world: World, run: Run) -> None:
+def adopt(world: OfflineWorld, run: RunRecord) -> None:
     """Set a loaded run going again: its slots, its place in the queue, its alarms."""
     match run.execution_status:
         case "DELAYED":
@@ -367,7 +378,7 @@ def adopt(world: World, run: Run) -> None:
             _watch(world, run, stall.get(run.execution_status, EXECUTING_STALL))
 
 
-def new_run_waitpoint(world: World, run: Run) -> str:
+def new_run_waitpoint(world: OfflineWorld, run: RunRecord) -> str:
     """The waitpoint that completes with the run, made when someone first waits for it."""
     if run.waitpoint is None:
         point = waiting.new_waitpoint(world, run.env, "RUN")
@@ -379,6 +390,6 @@ def new_run_waitpoint(world: World, run: Run) -> str:
     return run.waitpoint
 
 
-def new_run_id(world: World) -> str:
+def new_run_id(world: OfflineWorld) -> str:
     """A new run's id."""
     return new_id("run", world.now())

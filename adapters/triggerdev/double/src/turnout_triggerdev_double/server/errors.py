@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Refusal(Exception):
+class ApiRefusal(Exception):
     """An answer that is not a success."""
 
     def __init__(self, status: int, body: Any, *, headers: dict[str, str] | None = None) -> None:
@@ -13,24 +13,24 @@ class Refusal(Exception):
         self.headers = headers or {}
 
 
-def refused(status: int, error: str, **more: Any) -> Refusal:
+def refused(status: int, error: str, **fields: Any) -> ApiRefusal:
     """`{"error": …}`."""
-    return Refusal(status, {"error": error, **more})
+    return ApiRefusal(status, {"error": error, **fields})
 
 
-def not_found(error: str = "Not found") -> Refusal:
+def not_found(error: str = "Not found") -> ApiRefusal:
     """A 404 that the vendor's clients try again, since its reads lag behind its writes."""
-    return Refusal(404, {"error": error}, headers={"x-should-retry": "true"})
+    return ApiRefusal(404, {"error": error}, headers={"x-should-retry": "true"})
 
 
-def query_error(**detail: Any) -> Refusal:
+def query_error(**detail: Any) -> ApiRefusal:
     """A wrong query parameter."""
-    return Refusal(400, {"error": "Query Error", "details": [detail]})
+    return ApiRefusal(400, {"error": "Query Error", "details": [detail]})
 
 
-def body_issues(*issues: dict[str, Any]) -> Refusal:
+def body_issues(*issues: dict[str, Any]) -> ApiRefusal:
     """A wrong body on the older routes."""
-    return Refusal(400, {"error": "Invalid request body", "issues": list(issues)})
+    return ApiRefusal(400, {"error": "Invalid request body", "issues": list(issues)})
 
 
 def missing(name: str, expected: str = "string") -> dict[str, Any]:
@@ -44,21 +44,21 @@ def missing(name: str, expected: str = "string") -> dict[str, Any]:
     }
 
 
-def problem(status: int, title: str, detail: str, **more: Any) -> Refusal:
+def problem(status: int, title: str, detail: str, **fields: Any) -> ApiRefusal:
     """An `application/problem+json` answer."""
     body = {
         "title": title,
         "status": status,
         "type": f"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/{status}",
         "detail": detail,
-        **more,
+        **fields,
         "error": detail,
     }
     kind = "application/problem+json; charset=utf-8"
-    return Refusal(status, body, headers={"content-type": kind})
+    return ApiRefusal(status, body, headers={"content-type": kind})
 
 
-class StaleSnapshot(Refusal):
+class StaleSnapshot(ApiRefusal):
     """The run has moved on since the snapshot that the worker names."""
 
     def __init__(self, run: str) -> None:

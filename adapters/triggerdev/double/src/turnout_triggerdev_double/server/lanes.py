@@ -24,7 +24,7 @@ class Lanes:
         self._ready: dict[Hashable, list[tuple[int, int, Lane]]] = defaultdict(list)
         self._blocked: dict[SlotKey, set[Lane]] = defaultdict(set)
         self._holders: dict[SlotKey, set[str]] = defaultdict(set)
-        self._held: dict[str, list[SlotKey]] = {}
+        self._slots_of_runs: dict[str, list[SlotKey]] = {}
         self._numbers = count()
 
     def add(self, lane: Lane, score: int, run: str, ticket: str) -> None:
@@ -34,7 +34,7 @@ class Lanes:
         if waiting[0][2] == run:
             self._offer(lane)
 
-    def take(self, world: Hashable, wanted: Callable[[str, str], bool]) -> str | None:
+    def take(self, world: Hashable, is_valid: Callable[[str, str], bool]) -> str | None:
         """The next run of a world (an environment, the first part of its lanes), or None.
 
         Places for which `wanted(run, ticket)` is false are dropped. The run's slots are held.
@@ -46,7 +46,7 @@ class Lanes:
             if not waiting or waiting[0][:2] != (score, number):
                 continue
             _, _, run, ticket = waiting[0]
-            if not wanted(run, ticket):
+            if not is_valid(run, ticket):
                 self._leave(lane)
                 continue
             slots = list(self._slots(lane))
@@ -61,14 +61,14 @@ class Lanes:
 
     def hold(self, run: str, keys: list[SlotKey]) -> None:
         """Give the run its slots."""
-        self._held[run] = keys
+        self._slots_of_runs[run] = keys
         for key in keys:
             self._holders[key].add(run)
 
     def release(self, run: str) -> bool:
         """Take the run's slots back; True if a lane may move now."""
         moved = False
-        for key in self._held.pop(run, ()):
+        for key in self._slots_of_runs.pop(run, ()):
             self._holders[key].discard(run)
             moved = self.unblock(key) or moved
         return moved

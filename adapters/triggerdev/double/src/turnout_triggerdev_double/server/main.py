@@ -9,11 +9,11 @@ from types import FrameType
 import uvicorn
 
 from turnout_triggerdev_double.server.app import build
-from turnout_triggerdev_double.server.clock import Clock, SystemClock
-from turnout_triggerdev_double.server.rates import Rates, rate
+from turnout_triggerdev_double.server.clock import OffsetClock, ServerClock
+from turnout_triggerdev_double.server.rates import TokenBuckets, rate
 from turnout_triggerdev_double.server.records import Environment
-from turnout_triggerdev_double.server.store import Store
-from turnout_triggerdev_double.server.world import Project, World
+from turnout_triggerdev_double.server.store import RecordStore
+from turnout_triggerdev_double.server.world import OfflineWorld, Project
 
 PROJECT_REF = "proj_turnoutoffline00000"
 ACCESS_TOKEN = "tr_pat_" + "offline".ljust(40, "0")
@@ -28,10 +28,10 @@ def new_world(
     *,
     url: str,
     data: Path | None = None,
-    clock: Clock | None = None,
+    clock: ServerClock | None = None,
     keys: Mapping[str, str] = KEYS,
     concurrency: int = CONCURRENCY,
-) -> World:
+) -> OfflineWorld:
     """A world on this folder, or in memory; ids depend on nothing but the project's name."""
     project = Project(
         id=_fixed_id("project"),
@@ -53,9 +53,9 @@ def new_world(
         )
         for slug, key in keys.items()
     )
-    store = Store(data)
-    return World(
-        clock=clock or SystemClock(), store=store, project=project, environments=environments
+    store = RecordStore(data)
+    return OfflineWorld(
+        clock=clock or OffsetClock(), store=store, project=project, environments=environments
     )
 
 
@@ -86,7 +86,7 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def world_of(options: argparse.Namespace) -> World:
+def world_of(options: argparse.Namespace) -> OfflineWorld:
     """The world that the command line asks for."""
     return new_world(
         url=f"http://{options.host}:{options.port}",
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until stopped."""
     options = arguments().parse_args(argv)
     world = world_of(options)
-    app = build(world, Rates(options.rate_limit), turnable=options.turnable_clock)
+    app = build(world, TokenBuckets(options.rate_limit), turnable=options.turnable_clock)
     config = uvicorn.Config(
         app,
         host=options.host,
@@ -111,13 +111,13 @@ def main(argv: list[str] | None = None) -> None:
         lifespan="on",
         timeout_keep_alive=75,
     )
-    _Server(config, world).run()
+    _StoppingServer(config, world).run()
 
 
-class _Server(uvicorn.Server):
+class _StoppingServer(uvicorn.Server):
     """Lets the open streams and polls end as soon as it is asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, world: World) -> None:
+    def __init__(self, config: uvicorn.Config, world: OfflineWorld) -> None:
         super().__init__(config)
         self._world = world
 

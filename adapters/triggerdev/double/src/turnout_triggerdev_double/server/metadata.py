@@ -7,21 +7,21 @@ from typing import Any
 import orjson
 
 from turnout_triggerdev_double.server.errors import refused
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.superjson import JSON, decoded
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 MAX_METADATA = 256 * 1024
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
-def metadata_of(run: Run) -> dict[str, Any]:
+def metadata_of(run: RunRecord) -> dict[str, Any]:
     """The run's metadata; empty when it has none."""
     value = decoded(run.metadata, JSON)
     return value if isinstance(value, dict) else {}
 
 
-def take_flush(world: World, run: Run, flush: dict[str, Any]) -> None:
+def take_flush(world: OfflineWorld, run: RunRecord, flush: dict[str, Any]) -> None:
     """Take `{metadata?, operations?, parentOperations?, rootOperations?}` for a run's family."""
     if flush.get("metadata") is not None:
         _keep(world, run, flush["metadata"])
@@ -36,7 +36,7 @@ def take_flush(world: World, run: Run, flush: dict[str, Any]) -> None:
             _keep(world, target, apply_operations(metadata_of(target), flush[name]))
 
 
-def _keep(world: World, run: Run, value: Any) -> None:
+def _keep(world: OfflineWorld, run: RunRecord, value: Any) -> None:
     text = orjson.dumps(value).decode()
     if len(text) > MAX_METADATA:
         raise refused(413, f"Metadata exceeds limit of {MAX_METADATA} bytes")
@@ -78,10 +78,10 @@ def _changed(kind: str, old: Any, value: Any) -> Any:
         case "set":
             return value
         case "append":
-            kept = old if isinstance(old, list) else [] if old is None else [old]
-            return [*kept, value]
+            items = old if isinstance(old, list) else [] if old is None else [old]
+            return [*items, value]
         case "remove":
-            return [each for each in old if each != value] if isinstance(old, list) else old
+            return [item for item in old if item != value] if isinstance(old, list) else old
         case "increment":
             start = old if isinstance(old, int | float) else 0
             return start + (value if isinstance(value, int | float) else 1)

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 
 
-class Notices:
+class RunNotices:
     """Subscriptions to changes of runs, and to the arrival of work, by environment."""
 
     def __init__(self) -> None:

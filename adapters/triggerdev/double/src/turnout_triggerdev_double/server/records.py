@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class RunRecord:
     """One run of a task, with the snapshot it is in."""
 
     id: str
@@ -118,7 +118,7 @@ class Batch:
 
 
 @dataclass(slots=True, kw_only=True)
-class Schedule:
+class ScheduleRecord:
     """A cron that starts a task, kept by the API or declared by a worker."""
 
     id: str
@@ -139,7 +139,7 @@ class Schedule:
 
 
 @dataclass(slots=True, kw_only=True)
-class Worker:
+class WorkerVersion:
     """A registered version of the tasks."""
 
     id: str
@@ -192,7 +192,7 @@ class BulkAction:
 
 
 @dataclass(slots=True, kw_only=True)
-class Queue:
+class TaskQueue:
     """A queue that a worker declared, or that a task has by default."""
 
     id: str
@@ -206,7 +206,7 @@ class Queue:
 
 
 @dataclass(slots=True, kw_only=True)
-class Limit:
+class ConcurrencyLimit:
     """A concurrency limit, per key and in total: named, or a task's own (`task/<id>`)."""
 
     id: str

@@ -6,11 +6,11 @@ import orjson
 
 from turnout_triggerdev_double.server.cron import next_ticks
 from turnout_triggerdev_double.server.ids import hex_id
-from turnout_triggerdev_double.server.records import Schedule
+from turnout_triggerdev_double.server.records import ScheduleRecord
 from turnout_triggerdev_double.server.superjson import SUPERJSON, encoded_dates
 from turnout_triggerdev_double.server.times import duration, iso
 from turnout_triggerdev_double.server.triggering import Origin, trigger
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 EARLY = 30_000
 """How many milliseconds before its tick a scheduled run is created, queued until then."""
@@ -18,7 +18,7 @@ DEFAULT_WINDOW = "60m"
 UPCOMING = 10
 
 
-def arm(world: World, schedule: Schedule) -> None:
+def arm(world: OfflineWorld, schedule: ScheduleRecord) -> None:
     """Set the schedule's next tick and wait for it; ticks that were missed are gone."""
     schedule.next_tick = None
     if schedule.active:
@@ -31,13 +31,13 @@ def arm(world: World, schedule: Schedule) -> None:
         world.alarms.at(effective(schedule) - EARLY, lambda: _due(world, schedule, tick))
 
 
-def effective(schedule: Schedule) -> int:
+def effective(schedule: ScheduleRecord) -> int:
     """When the next tick really starts a run: the tick and the schedule's share of its window."""
     assert schedule.next_tick is not None
     return schedule.next_tick + int(_window(schedule) * schedule.spread)
 
 
-def _window(schedule: Schedule) -> int:
+def _window(schedule: ScheduleRecord) -> int:
     assert schedule.next_tick is not None
     following = next_ticks(schedule.cron, schedule.timezone, schedule.next_tick, 1)
     gap = following[0] - schedule.next_tick if following else 0
@@ -52,7 +52,7 @@ def new_spread() -> float:
     return int(hex_id(4), 16) / 2**32
 
 
-def _due(world: World, schedule: Schedule, tick: int) -> None:
+def _due(world: OfflineWorld, schedule: ScheduleRecord, tick: int) -> None:
     if world.schedules.get(schedule.id) is not schedule or schedule.next_tick != tick:
         return
     if effective(schedule) - EARLY > world.now():
@@ -63,13 +63,13 @@ def _due(world: World, schedule: Schedule, tick: int) -> None:
     arm(world, schedule)
 
 
-def _may_start(world: World, schedule: Schedule) -> bool:
+def _may_start(world: OfflineWorld, schedule: ScheduleRecord) -> bool:
     worker = world.current.get(schedule.env)
     connected = world.connected.get(schedule.env, 0) > 0
     return connected and worker is not None and schedule.task in worker.tasks
 
 
-def _start(world: World, schedule: Schedule, tick: int) -> None:
+def _start(world: OfflineWorld, schedule: ScheduleRecord, tick: int) -> None:
     at = max(effective(schedule), world.now())
     body = {
         "payload": _payload(schedule, tick),
@@ -79,7 +79,7 @@ def _start(world: World, schedule: Schedule, tick: int) -> None:
     trigger(world, world.environment(schedule.env), schedule.task, body, origin)
 
 
-def _payload(schedule: Schedule, tick: int) -> str:
+def _payload(schedule: ScheduleRecord, tick: int) -> str:
     upcoming = next_ticks(schedule.cron, schedule.timezone, tick, UPCOMING)
     payload: dict[str, Any] = {
         "scheduleId": schedule.id,
@@ -87,7 +87,7 @@ def _payload(schedule: Schedule, tick: int) -> str:
         "timestamp": iso(tick),
         "externalId": schedule.external_id,
         "timezone": schedule.timezone,
-        "upcoming": [iso(each) for each in upcoming],
+        "upcoming": [iso(moment) for moment in upcoming],
     }
     dates = ["timestamp", *(f"upcoming.{index}" for index in range(len(upcoming)))]
     if schedule.last_tick is not None:

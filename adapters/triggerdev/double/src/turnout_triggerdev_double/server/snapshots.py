@@ -1,11 +1,11 @@
 """Snapshots: what a run is doing, with an id that changes at every transition."""
 
 from turnout_triggerdev_double.server.ids import new_id
-from turnout_triggerdev_double.server.records import Run
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.records import RunRecord
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 
-def enter(world: World, run: Run, execution_status: str, description: str) -> None:
+def enter(world: OfflineWorld, run: RunRecord, execution_status: str, description: str) -> None:
     """Put the run into a new snapshot, and keep it."""
     now = world.now()
     _count(world, run, -1)
@@ -17,6 +17,6 @@ def enter(world: World, run: Run, execution_status: str, description: str) -> No
     world.store.put(run)
 
 
-def _count(world: World, run: Run, step: int) -> None:
+def _count(world: OfflineWorld, run: RunRecord, step: int) -> None:
     if run.execution_status == "QUEUED":
         world.queued[(run.env, run.queue)] += step

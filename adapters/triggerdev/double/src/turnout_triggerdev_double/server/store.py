@@ -11,26 +11,42 @@ import orjson
 from turnout_triggerdev_double.server.records import (
     Batch,
     BulkAction,
+    ConcurrencyLimit,
     Deployment,
-    Limit,
-    Queue,
-    Run,
-    Schedule,
+    RunRecord,
+    ScheduleRecord,
+    TaskQueue,
     Variable,
     Waitpoint,
-    Worker,
+    WorkerVersion,
 )
 
-type_of = {
-    kind.__name__: kind
-    for kind in (
-        *(Run, Waitpoint, Batch, Schedule, Worker, Queue, Limit, Variable, BulkAction),
-        Deployment,
-    )
+KINDS = {
+    "Run": RunRecord,
+    "Waitpoint": Waitpoint,
+    "Batch": Batch,
+    "Schedule": ScheduleRecord,
+    "Worker": WorkerVersion,
+    "Queue": TaskQueue,
+    "Limit": ConcurrencyLimit,
+    "Variable": Variable,
+    "BulkAction": BulkAction,
+    "Deployment": Deployment,
 }
+"""What each kind of record is called in the file."""
+NAMES = {kind: name for name, kind in KINDS.items()}
 
 Record = (
-    Run | Waitpoint | Batch | Schedule | Worker | Queue | Limit | Variable | BulkAction | Deployment
+    RunRecord
+    | Waitpoint
+    | Batch
+    | ScheduleRecord
+    | WorkerVersion
+    | TaskQueue
+    | ConcurrencyLimit
+    | Variable
+    | BulkAction
+    | Deployment
 )
 
 _TABLES = """
@@ -44,7 +60,7 @@ CREATE TABLE IF NOT EXISTS packets (name TEXT PRIMARY KEY, body BLOB);
 """
 
 
-class Store:
+class RecordStore:
     """The records on disk.
 
     What `committed` has returned for survives a killed process; the machine's own crash is not
@@ -65,15 +81,15 @@ class Store:
     def records(self) -> Iterator[Record]:
         """Everything that was kept."""
         for kind, body in self._sql.execute("SELECT kind, body FROM records ORDER BY kind, id"):
-            yield type_of[kind](**orjson.loads(body))
+            yield KINDS[kind](**orjson.loads(body))
 
     def put(self, record: Record) -> None:
         """Keep the record as it is when its group is written."""
-        self._changed[(type(record).__name__, record.id)] = record
+        self._changed[(NAMES[type(record)], record.id)] = record
 
     def drop(self, record: Record) -> None:
         """Forget the record."""
-        self._changed[(type(record).__name__, record.id)] = None
+        self._changed[(NAMES[type(record)], record.id)] = None
 
     def put_spans(self, spans: Iterable[dict[str, Any]]) -> None:
         """Keep spans, each with its `traceId` and `spanId`; the later one of an id counts."""
@@ -82,8 +98,8 @@ class Store:
     def spans(self, trace: str) -> list[dict[str, Any]]:
         """All spans of a trace."""
         self.commit()
-        found = self._sql.execute("SELECT body FROM spans WHERE trace = ?", (trace,))
-        return [orjson.loads(body) for (body,) in found]
+        rows = self._sql.execute("SELECT body FROM spans WHERE trace = ?", (trace,))
+        return [orjson.loads(body) for (body,) in rows]
 
     def put_packet(self, name: str, body: bytes) -> None:
         """Keep a large payload or output."""
@@ -92,8 +108,8 @@ class Store:
 
     def packet(self, name: str) -> bytes | None:
         """The large payload or output of this name."""
-        found = self._sql.execute("SELECT body FROM packets WHERE name = ?", (name,)).fetchone()
-        return found[0] if found else None
+        row = self._sql.execute("SELECT body FROM packets WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
 
     def put_part(self, run: str, stream: str, client: str, part: str) -> None:
         """Keep the next part of a run's stream."""
@@ -103,19 +119,19 @@ class Store:
 
     def stream(self, run: str, stream: str, after: int) -> list[tuple[int, str]]:
         """The parts of a stream behind that number, each with its own."""
-        found = self._sql.execute(
+        rows = self._sql.execute(
             "SELECT number, part FROM parts WHERE run=? AND stream=? AND number>? ORDER BY number",
             (run, stream, after),
         )
-        return list(found)
+        return list(rows)
 
     def stream_length(self, run: str, stream: str, client: str) -> int:
         """How many parts of a stream came from that client."""
-        found = self._sql.execute(
+        rows = self._sql.execute(
             "SELECT count(*) FROM parts WHERE run=? AND stream=? AND client=?",
             (run, stream, client),
         )
-        return int(found.fetchone()[0])
+        return int(rows.fetchone()[0])
 
     async def committed(self) -> None:
         """Return once all changes made until now are written."""
@@ -132,11 +148,11 @@ class Store:
         group, self._group = self._group, None
         changed, self._changed = self._changed, {}
         spans, self._spans = self._spans, []
-        kept = [(kind, key, orjson.dumps(r)) for (kind, key), r in changed.items() if r]
-        gone = [key for key, record in changed.items() if record is None]
+        written = [(kind, key, orjson.dumps(r)) for (kind, key), r in changed.items() if r]
+        dropped = [key for key, record in changed.items() if record is None]
         with self._sql:
-            self._sql.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", kept)
-            self._sql.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
+            self._sql.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", written)
+            self._sql.executemany("DELETE FROM records WHERE kind = ? AND id = ?", dropped)
             self._sql.executemany("INSERT OR REPLACE INTO spans VALUES (?, ?, ?)", spans)
         if group and not group.done():
             group.set_result(None)

@@ -43,9 +43,9 @@ def duration(text: str) -> int | None:
 
 def write_duration(seconds: int) -> str | None:
     """`600` as `10m`; None for nothing, which opts out."""
-    parts, rest = [], seconds * 1000
+    parts, remainder = [], seconds * 1000
     for unit, size in _UNITS.items():
-        amount, rest = divmod(rest, size)
+        amount, remainder = divmod(remainder, size)
         if amount:
             parts.append(f"{amount}{unit}")
     return "".join(parts) or None

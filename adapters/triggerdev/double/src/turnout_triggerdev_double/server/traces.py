@@ -5,32 +5,32 @@ import binascii
 from typing import Any
 
 from turnout_triggerdev_double.server.ids import hex_id
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.statuses import TERMINAL, flags
 from turnout_triggerdev_double.server.times import iso
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 _INFO, _WARN, _ERROR = 9, 13, 17
 
 
 def spans_of(body: dict[str, Any]) -> list[dict[str, Any]]:
     """The spans of an OTLP trace export in JSON, attributes made plain."""
-    found = []
+    spans = []
     for resource in body.get("resourceSpans") or []:
         shared = _plain((resource.get("resource") or {}).get("attributes"))
         for scope in resource.get("scopeSpans") or []:
-            found += [_span(span, shared) for span in scope.get("spans") or []]
-    return [span for span in found if span["traceId"] and span["spanId"]]
+            spans += [_span(span, shared) for span in scope.get("spans") or []]
+    return [span for span in spans if span["traceId"] and span["spanId"]]
 
 
 def logs_of(body: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of an OTLP log export in JSON, each as a span without length."""
-    found = []
+    logs = []
     for resource in body.get("resourceLogs") or []:
         shared = _plain((resource.get("resource") or {}).get("attributes"))
         for scope in resource.get("scopeLogs") or []:
-            found += [_log(record, shared) for record in scope.get("logRecords") or []]
-    return [span for span in found if span["traceId"]]
+            logs += [_log(record, shared) for record in scope.get("logRecords") or []]
+    return [span for span in logs if span["traceId"]]
 
 
 def _span(span: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _span(span: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
         "attempt": attributes.get("ctx.attempt.number", shared.get("ctx.attempt.number")),
         "run": attributes.get("ctx.run.id", shared.get("ctx.run.id")),
         "icon": attributes.get("$style.icon"),
-        "properties": _own(attributes),
+        "properties": _user_attributes(attributes),
     }
 
 
@@ -74,7 +74,7 @@ def _log(record: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
         "attempt": attributes.get("ctx.attempt.number", shared.get("ctx.attempt.number")),
         "run": attributes.get("ctx.run.id", shared.get("ctx.run.id")),
         "icon": "info",
-        "properties": _own(attributes),
+        "properties": _user_attributes(attributes),
     }
 
 
@@ -96,7 +96,9 @@ def _hex(value: Any) -> str:
 
 
 def _plain(attributes: Any) -> dict[str, Any]:
-    return {each["key"]: _value(each.get("value") or {}) for each in attributes or []}
+    return {
+        attribute["key"]: _value(attribute.get("value") or {}) for attribute in attributes or []
+    }
 
 
 def _value(value: dict[str, Any]) -> Any:
@@ -106,13 +108,13 @@ def _value(value: dict[str, Any]) -> Any:
     if "intValue" in value:
         return int(value["intValue"])
     if "arrayValue" in value:
-        return [_value(each) for each in value["arrayValue"].get("values") or []]
+        return [_value(item) for item in value["arrayValue"].get("values") or []]
     if "kvlistValue" in value:
         return _plain(value["kvlistValue"].get("values"))
     return None
 
 
-def _own(attributes: dict[str, Any]) -> dict[str, Any]:
+def _user_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in attributes.items() if not k.startswith(("$", "ctx."))}
 
 
@@ -124,14 +126,14 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_spans(world: World, run: Run) -> list[dict[str, Any]]:
+def run_spans(world: OfflineWorld, run: RunRecord) -> list[dict[str, Any]]:
     """The run's spans by start, its root first; complete spans replace partial ones."""
     spans = [span for span in world.store.spans(run.trace_id) if span["run"] in {run.id, None}]
     spans.sort(key=lambda span: (span["start"], span["spanId"]))
     return [_root(world, run), *spans]
 
 
-def _root(world: World, run: Run) -> dict[str, Any]:
+def _root(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
     end = run.finished_at or (run.updated_at if run.status in TERMINAL else world.now())
     state = flags(run.status)
     return {
@@ -154,19 +156,19 @@ def _root(world: World, run: Run) -> dict[str, Any]:
     }
 
 
-def tree(world: World, run: Run) -> dict[str, Any]:
+def tree(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
     """The trace as `GET /api/v1/runs/{id}/trace` shows it."""
-    root, *others = run_spans(world, run)
-    nodes = {span["spanId"]: _node(run, span) for span in (root, *others)}
+    root, *descendants = run_spans(world, run)
+    nodes = {span["spanId"]: _node(run, span) for span in (root, *descendants)}
     top = nodes[run.span_id]
     top.pop("parentId", None)
-    for span in others:
+    for span in descendants:
         parent = nodes.get(span["parentId"] or "", top)
         parent["children"].append(nodes[span["spanId"]])
     return {"traceId": run.trace_id, "rootSpan": top}
 
 
-def _node(run: Run, span: dict[str, Any]) -> dict[str, Any]:
+def _node(run: RunRecord, span: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "message": span["message"],
         "taskSlug": run.task,
@@ -189,7 +191,7 @@ def _node(run: Run, span: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def event_item(run: Run, span: dict[str, Any]) -> dict[str, Any]:
+def event_item(run: RunRecord, span: dict[str, Any]) -> dict[str, Any]:
     """A span as `GET /api/v1/runs/{id}/events` shows it."""
     return {
         "spanId": span["spanId"],

@@ -10,11 +10,11 @@ import orjson
 from turnout_triggerdev_double.server import debouncing, engine, waiting
 from turnout_triggerdev_double.server.errors import not_found, refused
 from turnout_triggerdev_double.server.ids import hex_id, new_id
-from turnout_triggerdev_double.server.records import Environment, Run
+from turnout_triggerdev_double.server.records import Environment, RunRecord
 from turnout_triggerdev_double.server.statuses import TERMINAL
 from turnout_triggerdev_double.server.superjson import JSON, decoded, text_of
 from turnout_triggerdev_double.server.times import duration, moment_of, write_duration
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 KEY_TTL = 30 * 86_400_000
 MAX_TAGS = 10
@@ -38,8 +38,8 @@ class Origin:
 
 
 def trigger(
-    world: World, env: Environment, task: str, body: Mapping[str, Any], origin: Origin
-) -> tuple[Run, bool]:
+    world: OfflineWorld, env: Environment, task: str, body: Mapping[str, Any], origin: Origin
+) -> tuple[RunRecord, bool]:
     """The run, and whether an earlier one of the same key answers for it.
 
     The body was validated. Unknown tasks and queues, and delays or times to live that are no
@@ -65,15 +65,15 @@ def trigger(
 
 def tag_list(tags: Any) -> list[str]:
     """Tags of a request, each once, in order. Refuses more than ten."""
-    given = [tags] if isinstance(tags, str) else list(tags or [])
-    if len(given) > MAX_TAGS:
+    listed = [tags] if isinstance(tags, str) else list(tags or [])
+    if len(listed) > MAX_TAGS:
         raise refused(
-            422, f"Runs can only have {MAX_TAGS} tags, you're trying to set {len(given)}."
+            422, f"Runs can only have {MAX_TAGS} tags, you're trying to set {len(listed)}."
         )
-    return sorted(set(given))
+    return sorted(set(listed))
 
 
-def _cached(world: World, env: Environment, task: str, key: str | None) -> Run | None:
+def _cached(world: OfflineWorld, env: Environment, task: str, key: str | None) -> RunRecord | None:
     if not key:
         return None
     run = world.runs.get(world.keys.get((env.id, task, key), ""))
@@ -88,26 +88,26 @@ def _cached(world: World, env: Environment, task: str, key: str | None) -> Run |
 
 
 def _remember_key(
-    world: World, run: Run, key: str | None, options: Mapping[str, Any], origin: Origin
+    world: OfflineWorld, run: RunRecord, key: str | None, options: Mapping[str, Any], origin: Origin
 ) -> None:
     if not key:
         return
     length = duration(str(options.get("idempotencyKeyTTL") or origin.key_ttl or ""))
     run.idempotency_key = key
     run.idempotency_expires_at = world.now() + (KEY_TTL if length is None else length)
-    given = options.get("idempotencyKeyOptions") or {}
-    run.user_key, run.idempotency_scope = given.get("key"), given.get("scope")
+    key_options = options.get("idempotencyKeyOptions") or {}
+    run.user_key, run.idempotency_scope = key_options.get("key"), key_options.get("scope")
 
 
 def _new_run(
-    world: World,
+    world: OfflineWorld,
     env: Environment,
     task: str,
     body: Mapping[str, Any],
     options: Mapping[str, Any],
     tags: list[str],
     origin: Origin,
-) -> Run:
+) -> RunRecord:
     now = world.now()
     worker = world.current.get(env.id)
     settings = worker.tasks.get(task, {}) if worker else {}
@@ -116,7 +116,7 @@ def _new_run(
     scheduled = origin.schedule is not None or settings.get("triggerSource") == "schedule"
     created = origin.created_at if origin.created_at is not None else now
     locked = _locked_version(world, env, options)
-    return Run(
+    return RunRecord(
         id=engine.new_run_id(world),
         env=env.id,
         task=task,
@@ -171,17 +171,19 @@ def _ttl(env: Environment, settings: Mapping[str, Any], options: Mapping[str, An
 
 
 def _metadata(options: Mapping[str, Any]) -> str | None:
-    given = options.get("metadata")
-    if given is None or isinstance(given, str):
-        return given
-    return orjson.dumps(given).decode()
+    metadata = options.get("metadata")
+    if metadata is None or isinstance(metadata, str):
+        return metadata
+    return orjson.dumps(metadata).decode()
 
 
-def _locked_version(world: World, env: Environment, options: Mapping[str, Any]) -> str | None:
+def _locked_version(
+    world: OfflineWorld, env: Environment, options: Mapping[str, Any]
+) -> str | None:
     version = options.get("lockToVersion")
     if version is None:
         return None
-    if any(each.env == env.id and each.version == version for each in world.workers.values()):
+    if any(worker.env == env.id and worker.version == version for worker in world.workers.values()):
         return str(version)
     raise refused(500, "Something went wrong")
 
@@ -198,7 +200,7 @@ def _trace(traceparent: str | None) -> dict[str, Any]:
     return {"trace_id": hex_id(16), "span_id": hex_id(8)}
 
 
-def _enter_family(world: World, run: Run, origin: Origin) -> None:
+def _enter_family(world: OfflineWorld, run: RunRecord, origin: Origin) -> None:
     parent = world.runs.get(origin.parent or "")
     if parent is None or parent.env != run.env:
         return
@@ -209,7 +211,7 @@ def _enter_family(world: World, run: Run, origin: Origin) -> None:
     world.store.put(parent)
 
 
-def _block_parent(world: World, run: Run, origin: Origin) -> None:
+def _block_parent(world: OfflineWorld, run: RunRecord, origin: Origin) -> None:
     parent = world.runs.get(origin.parent or "")
     if parent is None or not origin.resume_parent or parent.status in TERMINAL:
         return
@@ -218,7 +220,7 @@ def _block_parent(world: World, run: Run, origin: Origin) -> None:
     waiting.block(world, parent, [block])
 
 
-def replay(world: World, run: Run, changes: Mapping[str, Any]) -> Run:
+def replay(world: OfflineWorld, run: RunRecord, changes: Mapping[str, Any]) -> RunRecord:
     """A new run like this one, with what the request changes."""
     env = world.environment(run.env)
     options: dict[str, Any] = {
@@ -247,12 +249,12 @@ def replay(world: World, run: Run, changes: Mapping[str, Any]) -> Run:
     return trigger(world, env, run.task, body, Origin(replay=True))[0]
 
 
-def new_batch_id(world: World) -> str:
+def new_batch_id(world: OfflineWorld) -> str:
     """A new batch's id."""
     return new_id("batch", world.now())
 
 
-def run_of(world: World, env: Environment, run_id: str) -> Run:
+def run_of(world: OfflineWorld, env: Environment, run_id: str) -> RunRecord:
     """The environment's run of this id. Refuses others as not found."""
     run = world.runs.get(run_id)
     if run is None or run.env != env.id:

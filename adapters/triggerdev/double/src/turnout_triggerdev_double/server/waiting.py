@@ -5,16 +5,16 @@ from typing import Any
 import orjson
 
 from turnout_triggerdev_double.server.ids import hex_id, new_id
-from turnout_triggerdev_double.server.records import Batch, Run, Waitpoint
+from turnout_triggerdev_double.server.records import Batch, RunRecord, Waitpoint
 from turnout_triggerdev_double.server.snapshots import enter
 from turnout_triggerdev_double.server.statuses import TERMINAL
 from turnout_triggerdev_double.server.superjson import JSON
 from turnout_triggerdev_double.server.times import iso
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 
 def new_waitpoint(
-    world: World,
+    world: OfflineWorld,
     env: str,
     kind: str,
     *,
@@ -42,7 +42,7 @@ def new_waitpoint(
     return point
 
 
-def known_waitpoint(world: World, env: str, key: str | None) -> Waitpoint | None:
+def known_waitpoint(world: OfflineWorld, env: str, key: str | None) -> Waitpoint | None:
     """The waitpoint that a live idempotency key stands for."""
     point = world.waitpoints.get(world.token_keys.get((env, key or ""), "")) if key else None
     if point is None:
@@ -53,13 +53,13 @@ def known_waitpoint(world: World, env: str, key: str | None) -> Waitpoint | None
     return point
 
 
-def watch(world: World, point: Waitpoint) -> None:
+def watch(world: OfflineWorld, point: Waitpoint) -> None:
     """Complete the waitpoint when its time comes."""
     if point.due is not None and point.status == "PENDING":
         world.alarms.at(point.due, lambda: _due(world, point))
 
 
-def _due(world: World, point: Waitpoint) -> None:
+def _due(world: OfflineWorld, point: Waitpoint) -> None:
     if point.status != "PENDING" or point.due is None or point.due > world.now():
         return
     if point.type == "DATETIME":
@@ -73,7 +73,7 @@ def _due(world: World, point: Waitpoint) -> None:
 
 
 def complete(
-    world: World,
+    world: OfflineWorld,
     point: Waitpoint,
     output: str | None,
     output_type: str | None,
@@ -92,11 +92,11 @@ def complete(
         resume_if_unblocked(world, world.runs[waiter])
 
 
-def block(world: World, run: Run, blocks: list[dict[str, Any]]) -> None:
+def block(world: OfflineWorld, run: RunRecord, blocks: list[dict[str, Any]]) -> None:
     """Let the run wait for more waitpoints: each `{waitpoint, index?, batch?}`."""
-    for each in blocks:
-        run.blocks.append(each)
-        point = world.waitpoints[each["waitpoint"]]
+    for block_entry in blocks:
+        run.blocks.append(block_entry)
+        point = world.waitpoints[block_entry["waitpoint"]]
         if point.status == "PENDING" and run.id not in point.waiters:
             point.waiters.append(run.id)
             world.store.put(point)
@@ -104,27 +104,29 @@ def block(world: World, run: Run, blocks: list[dict[str, Any]]) -> None:
     resume_if_unblocked(world, run)
 
 
-def resume_if_unblocked(world: World, run: Run) -> None:
+def resume_if_unblocked(world: OfflineWorld, run: RunRecord) -> None:
     """Let the run go on if nothing that it waits for is open, and tell its worker."""
     if run.execution_status != "EXECUTING_WITH_WAITPOINTS" or _open_batch(world, run):
         return
-    if any(world.waitpoints[each["waitpoint"]].status == "PENDING" for each in run.blocks):
+    if any(
+        world.waitpoints[block_entry["waitpoint"]].status == "PENDING" for block_entry in run.blocks
+    ):
         return
     run.resumed, run.blocks = run.blocks, []
     enter(world, run, "EXECUTING", "Run was continued, whilst still executing")
     world.notices.run_moved(run.env, run.id)
 
 
-def _open_batch(world: World, run: Run) -> bool:
+def _open_batch(world: OfflineWorld, run: RunRecord) -> bool:
     """Whether the run waits for a batch whose items have not all come."""
-    batches = {each["batch"] for each in run.blocks if each.get("batch")}
+    batches = {block_entry["batch"] for block_entry in run.blocks if block_entry.get("batch")}
     return any(not world.batches[batch].sealed for batch in batches)
 
 
-def forget_blocks(world: World, run: Run) -> None:
+def forget_blocks(world: OfflineWorld, run: RunRecord) -> None:
     """The run waits for nothing any more."""
-    for each in run.blocks:
-        point = world.waitpoints[each["waitpoint"]]
+    for block_entry in run.blocks:
+        point = world.waitpoints[block_entry["waitpoint"]]
         if run.id in point.waiters:
             point.waiters.remove(run.id)
             world.store.put(point)
@@ -132,7 +134,7 @@ def forget_blocks(world: World, run: Run) -> None:
     run.resumed = []
 
 
-def batch_moved(world: World, batch_id: str | None) -> None:
+def batch_moved(world: OfflineWorld, batch_id: str | None) -> None:
     """A run of the batch ended: the batch may be done."""
     batch = world.batches.get(batch_id or "")
     if batch is None or not batch.sealed or batch.status not in {"PENDING", "PROCESSING"}:
@@ -142,7 +144,7 @@ def batch_moved(world: World, batch_id: str | None) -> None:
     touch(world, batch)
 
 
-def touch(world: World, batch: Batch) -> None:
+def touch(world: OfflineWorld, batch: Batch) -> None:
     """Keep the changed batch."""
     batch.updated_at = world.now()
     world.store.put(batch)

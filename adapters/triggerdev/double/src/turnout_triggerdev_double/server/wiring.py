@@ -13,10 +13,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from turnout_triggerdev_double.server import access
-from turnout_triggerdev_double.server.errors import Refusal, refused
-from turnout_triggerdev_double.server.rates import Rates
+from turnout_triggerdev_double.server.errors import ApiRefusal, refused
+from turnout_triggerdev_double.server.rates import TokenBuckets
 from turnout_triggerdev_double.server.records import Environment
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ MAX_STREAM = 64 * 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
-class Call:
+class ApiCall:
     """One request, read and authorised."""
 
-    world: World
+    world: OfflineWorld
     env: Environment
     params: Mapping[str, Any]
     query: QueryParams
@@ -61,7 +61,7 @@ class Call:
         return value
 
 
-Handler = Callable[[Call], Response | Awaitable[Response]]
+Handler = Callable[[ApiCall], Response | Awaitable[Response]]
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -70,19 +70,19 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
+class ApiMethod:
     """How one method of a resource is answered.
 
-    `who` is `key` (an environment's key), `user` (a personal access token, or a key), `anyone`.
+    `caller` is `key` (an environment's key), `user` (a personal access token, or a key), `anyone`.
     `scopes` are what a public token needs; with none, public tokens are refused. `plain_405` marks
     the path whose other methods get an empty answer.
     """
 
     handler: Handler
-    who: str = "key"
+    caller: str = "key"
     scopes: tuple[str, ...] = ()
     limited: bool = True
-    most: int = MAX_BODY
+    max_body: int = MAX_BODY
     complaint: str = "Invalid API key"
     plain_405: bool = False
 
@@ -90,7 +90,9 @@ class Method:
 class Resource:
     """All methods of one path, as an ASGI application."""
 
-    def __init__(self, world: World, rates: Rates, methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self, world: OfflineWorld, rates: TokenBuckets, methods: Mapping[str, ApiMethod]
+    ) -> None:
         self._world = world
         self._rates = rates
         self._methods = methods
@@ -101,7 +103,7 @@ class Resource:
         limits: dict[str, str] = {}
         try:
             response = await self._respond(request, limits)
-        except Refusal as refusal:
+        except ApiRefusal as refusal:
             response = _refusal(refusal)
         except ClientDisconnect:
             return
@@ -117,64 +119,64 @@ class Resource:
     async def _respond(self, request: Request, limits: dict[str, str]) -> Response:
         method = self._methods.get(request.method)
         if method is None:
-            _, known = next(iter(self._methods.items()))
-            limits |= self._limit(request, known)
+            _, any_method = next(iter(self._methods.items()))
+            limits |= self._limit(request, any_method)
             raise _not_allowed(request.method, self._methods)
         limits |= self._limit(request, method)
         env, public = self._caller(request, method)
-        call = Call(
+        call = ApiCall(
             world=self._world,
             env=env,
             params=request.path_params,
             query=request.query_params,
             headers=request.headers,
-            body=await _body(request, method.most),
+            body=await _body(request, method.max_body),
             origin=self._world.project.url,
             public=public,
         )
         result = method.handler(call)
         return await result if inspect.isawaitable(result) else result
 
-    def _limit(self, request: Request, method: Method) -> dict[str, str]:
-        if not method.limited or method.who == "anyone":
+    def _limit(self, request: Request, method: ApiMethod) -> dict[str, str]:
+        if not method.limited or method.caller == "anyone":
             return {}
         token = access.bearer(request.headers.get("authorization"))
         return self._rates.take(token, self._world.now())
 
-    def _caller(self, request: Request, method: Method) -> tuple[Environment, bool]:
+    def _caller(self, request: Request, method: ApiMethod) -> tuple[Environment, bool]:
         world = self._world
-        if method.who == "anyone":
+        if method.caller == "anyone":
             return world.environments[0], True
         token = access.bearer(request.headers.get("authorization"))
-        if method.who == "user" and access.is_access_token(world, token):
+        if method.caller == "user" and access.is_access_token(world, token):
             return world.environments[0], False
         if method.scopes and access.is_jwt(token):
-            wanted = [scope.format(**request.path_params) for scope in method.scopes]
-            return access.environment_of_jwt(world, token, wanted), True
+            scopes = [scope.format(**request.path_params) for scope in method.scopes]
+            return access.environment_of_jwt(world, token, scopes), True
         return access.environment_of_key(world, token, method.complaint), False
 
 
-def _refusal(refusal: Refusal) -> Response:
+def _refusal(refusal: ApiRefusal) -> Response:
     if isinstance(refusal.body, str):
         return PlainTextResponse(refusal.body, refusal.status, headers=refusal.headers)
     return answer(refusal.body, refusal.status, headers=refusal.headers)
 
 
-def _not_allowed(method: str, known: Mapping[str, Method]) -> Refusal:
+def _not_allowed(method: str, methods: Mapping[str, ApiMethod]) -> ApiRefusal:
     """What the real server says: nothing at all on a trigger, elsewhere an odd body."""
-    if any(each.plain_405 for each in known.values()):
-        return Refusal(405, "", headers={"allow": ", ".join(known)})
+    if any(allowed.plain_405 for allowed in methods.values()):
+        return ApiRefusal(405, "", headers={"allow": ", ".join(methods)})
     status = 400 if method == "GET" else 405
-    return Refusal(status, {"message": "Unexpected Server Error"})
+    return ApiRefusal(status, {"message": "Unexpected Server Error"})
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def _body(request: Request, max_body: int) -> bytes:
     if request.method in {"GET", "HEAD"}:
         return b""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > most:
+        if size > max_body:
             raise refused(413, "Request body too large")
         parts.append(part)
     return b"".join(parts)

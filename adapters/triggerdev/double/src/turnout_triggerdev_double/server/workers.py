@@ -7,48 +7,50 @@ from turnout_triggerdev_double.server import engine, scheduler
 from turnout_triggerdev_double.server.cron import check
 from turnout_triggerdev_double.server.ids import new_id
 from turnout_triggerdev_double.server.records import (
+    ConcurrencyLimit,
     Deployment,
     Environment,
-    Limit,
-    Schedule,
-    Worker,
+    ScheduleRecord,
+    WorkerVersion,
 )
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 
-def register(world: World, env: Environment, metadata: dict[str, Any]) -> Worker:
+def register(world: OfflineWorld, env: Environment, metadata: dict[str, Any]) -> WorkerVersion:
     """The version that these tasks make; the current version again if nothing changed."""
     current = world.current.get(env.id)
     digest = str(metadata.get("contentHash", ""))
     tasks = {task["id"]: task for task in metadata.get("tasks") or []}
     for task in tasks.values():
         if task.get("schedule"):
-            wanted = task["schedule"]
-            check(wanted["cron"], wanted.get("timezone") or "UTC", world.project.url)
+            schedule = task["schedule"]
+            check(schedule["cron"], schedule.get("timezone") or "UTC", world.project.url)
     if current is not None and current.content_hash == digest and current.tasks == tasks:
         engine.version_arrived(world, env.id)
         return current
-    worker = _made(world, env, metadata, next_version(world, env))
+    worker = _new_version(world, env, metadata, next_version(world, env))
     _make_current(world, env, worker)
     return worker
 
 
-def prepare(world: World, env: Environment, metadata: dict[str, Any], version: str) -> Worker:
+def prepare(
+    world: OfflineWorld, env: Environment, metadata: dict[str, Any], version: str
+) -> WorkerVersion:
     """A deployment's version: until it is promoted, only runs that are locked to it start in it."""
-    worker = _made(world, env, metadata, version, promoted=False)
+    worker = _new_version(world, env, metadata, version, promoted=False)
     world.add(worker)
     world.store.put(worker)
     _declare_queues(world, worker)
     return worker
 
 
-def promote(world: World, env: Environment, worker: Worker) -> None:
+def promote(world: OfflineWorld, env: Environment, worker: WorkerVersion) -> None:
     """Runs that start from now on are of this version."""
     worker.promoted, worker.current_since = True, world.now()
     _make_current(world, env, worker)
 
 
-def _make_current(world: World, env: Environment, worker: Worker) -> None:
+def _make_current(world: OfflineWorld, env: Environment, worker: WorkerVersion) -> None:
     world.add(worker)
     world.current[env.id] = worker
     world.store.put(worker)
@@ -58,15 +60,15 @@ def _make_current(world: World, env: Environment, worker: Worker) -> None:
     engine.version_arrived(world, env.id)
 
 
-def _made(
-    world: World,
+def _new_version(
+    world: OfflineWorld,
     env: Environment,
     metadata: dict[str, Any],
     version: str,
     *,
     promoted: bool = True,
-) -> Worker:
-    return Worker(
+) -> WorkerVersion:
+    return WorkerVersion(
         id=new_id("worker", world.now()),
         env=env.id,
         version=version,
@@ -81,16 +83,19 @@ def _made(
     )
 
 
-def next_version(world: World, env: Environment) -> str:
+def next_version(world: OfflineWorld, env: Environment) -> str:
     """The number of the environment's next version of today."""
     day = f"{datetime.fromtimestamp(world.now() / 1000, UTC):%Y%m%d}"
-    known: list[Worker | Deployment] = [*world.workers.values(), *world.deployments.values()]
-    taken = [
-        int(each.version.partition(".")[2])
-        for each in known
-        if each.env == env.id and each.version.startswith(f"{day}.")
+    versions: list[WorkerVersion | Deployment] = [
+        *world.workers.values(),
+        *world.deployments.values(),
     ]
-    return f"{day}.{max(taken, default=0) + 1}"
+    numbers = [
+        int(version.version.partition(".")[2])
+        for version in versions
+        if version.env == env.id and version.version.startswith(f"{day}.")
+    ]
+    return f"{day}.{max(numbers, default=0) + 1}"
 
 
 def _queues(metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -102,7 +107,7 @@ def _queues(metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return declared
 
 
-def _declare_queues(world: World, worker: Worker) -> None:
+def _declare_queues(world: OfflineWorld, worker: WorkerVersion) -> None:
     for name, declared in worker.queues.items():
         queue = world.queue(worker.env, name)
         queue.limit = declared.get("concurrencyLimit")
@@ -110,7 +115,7 @@ def _declare_queues(world: World, worker: Worker) -> None:
         world.store.put(queue)
 
 
-def _declare_limits(world: World, worker: Worker) -> None:
+def _declare_limits(world: OfflineWorld, worker: WorkerVersion) -> None:
     shapes = dict(worker.limits)
     for task in worker.tasks.values():
         inline = (task.get("concurrency") or {}).get("inline")
@@ -119,7 +124,7 @@ def _declare_limits(world: World, worker: Worker) -> None:
     for name, shape in shapes.items():
         limit = world.limits.get((worker.env, name))
         if limit is None:
-            limit = Limit(id=new_id("climit", world.now()), env=worker.env, name=name)
+            limit = ConcurrencyLimit(id=new_id("climit", world.now()), env=worker.env, name=name)
             world.add(limit)
         limit.per_key, limit.total = shape.get("perKey"), shape.get("total")
         world.store.put(limit)
@@ -129,34 +134,34 @@ def _declare_limits(world: World, worker: Worker) -> None:
             world.store.drop(limit)
 
 
-def _declare_schedules(world: World, env: Environment, worker: Worker) -> None:
-    wanted = {
+def _declare_schedules(world: OfflineWorld, env: Environment, worker: WorkerVersion) -> None:
+    declarations = {
         task["id"]: task["schedule"] for task in worker.tasks.values() if task.get("schedule")
     }
-    known = {
+    existing = {
         schedule.task: schedule
         for schedule in world.schedules.values()
         if schedule.env == env.id and schedule.type == "DECLARATIVE"
     }
-    for task, schedule in known.items():
-        if task not in wanted:
+    for task, schedule in existing.items():
+        if task not in declarations:
             del world.schedules[schedule.id]
             world.store.drop(schedule)
-    for task, declared in wanted.items():
+    for task, declared in declarations.items():
         kinds = declared.get("environments")
         if not kinds or env.type in kinds:
-            _declare_schedule(world, env, task, declared, known.get(task))
+            _declare_schedule(world, env, task, declared, existing.get(task))
 
 
 def _declare_schedule(
-    world: World,
+    world: OfflineWorld,
     env: Environment,
     task: str,
     declared: dict[str, Any],
-    schedule: Schedule | None,
+    schedule: ScheduleRecord | None,
 ) -> None:
     if schedule is None:
-        schedule = Schedule(
+        schedule = ScheduleRecord(
             id=new_id("sched", world.now()),
             project=env.project,
             env=env.id,

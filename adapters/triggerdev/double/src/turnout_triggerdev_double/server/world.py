@@ -6,25 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from turnout_triggerdev_double.server.clock import Alarms, Clock
+from turnout_triggerdev_double.server.clock import Alarms, ServerClock
 from turnout_triggerdev_double.server.ids import new_id
 from turnout_triggerdev_double.server.lanes import Lane, Lanes, SlotKey, SlotLimit
-from turnout_triggerdev_double.server.notices import Notices
+from turnout_triggerdev_double.server.notices import RunNotices
 from turnout_triggerdev_double.server.records import (
     Batch,
     BulkAction,
+    ConcurrencyLimit,
     Deployment,
     Environment,
-    Limit,
-    Queue,
-    Run,
-    Schedule,
+    RunRecord,
+    ScheduleRecord,
+    TaskQueue,
     Variable,
     Waitpoint,
-    Worker,
+    WorkerVersion,
 )
 from turnout_triggerdev_double.server.statuses import RELEASES_KEY
-from turnout_triggerdev_double.server.store import Record, Store
+from turnout_triggerdev_double.server.store import Record, RecordStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +41,24 @@ class Project:
 
 
 @dataclass(slots=True, kw_only=True)
-class World:
+class OfflineWorld:
     """The records by id, the indexes over them, and the parts that move them."""
 
-    clock: Clock
-    store: Store
+    clock: ServerClock
+    store: RecordStore
     project: Project
     environments: tuple[Environment, ...]
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, RunRecord] = field(default_factory=dict)
     waitpoints: dict[str, Waitpoint] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
-    schedules: dict[str, Schedule] = field(default_factory=dict)
+    schedules: dict[str, ScheduleRecord] = field(default_factory=dict)
     bulk_actions: dict[str, BulkAction] = field(default_factory=dict)
     deployments: dict[str, Deployment] = field(default_factory=dict)
-    workers: dict[str, Worker] = field(default_factory=dict)
-    queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
-    limits: dict[tuple[str, str], Limit] = field(default_factory=dict)
+    workers: dict[str, WorkerVersion] = field(default_factory=dict)
+    queues: dict[tuple[str, str], TaskQueue] = field(default_factory=dict)
+    limits: dict[tuple[str, str], ConcurrencyLimit] = field(default_factory=dict)
     variables: dict[tuple[str, str], Variable] = field(default_factory=dict)
-    current: dict[str, Worker] = field(default_factory=dict)
+    current: dict[str, WorkerVersion] = field(default_factory=dict)
     keys: dict[tuple[str, str, str], str] = field(default_factory=dict)
     token_keys: dict[tuple[str, str], str] = field(default_factory=dict)
     batch_keys: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -73,12 +73,12 @@ class World:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     alarms: Alarms = field(init=False)
     lanes: Lanes = field(init=False)
-    notices: Notices = field(init=False)
+    notices: RunNotices = field(init=False)
 
     def __post_init__(self) -> None:
         self.alarms = Alarms(self.clock)
         self.lanes = Lanes(self._slots)
-        self.notices = Notices()
+        self.notices = RunNotices()
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -86,12 +86,12 @@ class World:
 
     def environment(self, env: str) -> Environment:
         """The environment of this id."""
-        return next(each for each in self.environments if each.id == env)
+        return next(environment for environment in self.environments if environment.id == env)
 
     def add(self, record: Record) -> None:
         """Take a record in, new or loaded, and index it."""
         match record:
-            case Run():
+            case RunRecord():
                 self.runs[record.id] = record
                 insort(self.timeline[record.env], (record.created_at, record.id))
                 self.tag(record, record.tags)
@@ -106,30 +106,32 @@ class World:
                 self.batches[record.id] = record
                 if record.idempotency_key:
                     self.batch_keys[(record.env, record.idempotency_key)] = record.id
-            case Schedule():
+            case ScheduleRecord():
                 self.schedules[record.id] = record
             case BulkAction():
                 self.bulk_actions[record.id] = record
             case _:
                 self._add_declared(record)
 
-    def _add_declared(self, record: Deployment | Worker | Queue | Limit | Variable) -> None:
+    def _add_declared(
+        self, record: Deployment | WorkerVersion | TaskQueue | ConcurrencyLimit | Variable
+    ) -> None:
         match record:
             case Deployment():
                 self.deployments[record.id] = record
-            case Worker():
+            case WorkerVersion():
                 self.workers[record.id] = record
-                known = self.current.get(record.env)
-                if record.promoted and (known is None or _since(known) <= _since(record)):
+                current = self.current.get(record.env)
+                if record.promoted and (current is None or _since(current) <= _since(record)):
                     self.current[record.env] = record
-            case Queue():
+            case TaskQueue():
                 self.queues[(record.env, record.name)] = record
-            case Limit():
+            case ConcurrencyLimit():
                 self.limits[(record.env, record.name)] = record
             case Variable():
                 self.variables[(record.env, record.name)] = record
 
-    def tag(self, run: Run, tags: Iterable[str]) -> None:
+    def tag(self, run: RunRecord, tags: Iterable[str]) -> None:
         """Let the run be found by these tags."""
         for tag in tags:
             insort(self.tagged[(run.env, tag)], (run.created_at, run.id))
@@ -141,27 +143,27 @@ class World:
             self.notices.work_arrived(env.id)
             self.notices.run_moved(env.id, "")
 
-    def queue(self, env: str, name: str) -> Queue:
+    def queue(self, env: str, name: str) -> TaskQueue:
         """The queue of this name, made when it is not there."""
-        found = self.queues.get((env, name))
-        if found is None:
-            found = Queue(id=new_id("queue", self.now()), env=env, name=name)
-            self.queues[(env, name)] = found
-            self.store.put(found)
-        return found
+        queue = self.queues.get((env, name))
+        if queue is None:
+            queue = TaskQueue(id=new_id("queue", self.now()), env=env, name=name)
+            self.queues[(env, name)] = queue
+            self.store.put(queue)
+        return queue
 
-    def lane_of(self, run: Run) -> Lane:
+    def lane_of(self, run: RunRecord) -> Lane:
         """Where the run waits: runs of one lane need the same slots."""
         limits = run.limits if run.limits is not None else self.named_limits(run)
         return (run.env, run.queue, run.concurrency_key, run.task, tuple(limits))
 
-    def named_limits(self, run: Run) -> list[str]:
+    def named_limits(self, run: RunRecord) -> list[str]:
         """The named limits that the run's task declares."""
         worker = self.current.get(run.env)
         task = worker.tasks.get(run.task, {}) if worker else {}
         return list((task.get("concurrency") or {}).get("limits") or [])
 
-    def slot_keys(self, run: Run) -> list[SlotKey]:
+    def slot_keys(self, run: RunRecord) -> list[SlotKey]:
         """The slots that the run holds while a worker has it."""
         return [key for key, _ in self._slots(self.lane_of(run))]
 
@@ -185,11 +187,11 @@ class World:
             yield ("limit", env, name, key), _effective(limit, "perKey")
 
 
-def _since(worker: Worker) -> int:
+def _since(worker: WorkerVersion) -> int:
     return max(worker.created_at, worker.current_since)
 
 
-def _effective(limit: Limit, which: str) -> int | None:
-    if limit.override is not None and which in limit.override:
-        return limit.override[which]
-    return limit.total if which == "total" else limit.per_key
+def _effective(limit: ConcurrencyLimit, kind: str) -> int | None:
+    if limit.override is not None and kind in limit.override:
+        return limit.override[kind]
+    return limit.total if kind == "total" else limit.per_key

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from turnout_triggerdev_double.standin import completions
 from turnout_triggerdev_double.standin.completions import Completion
-from turnout_triggerdev_double.standin.http_client import NoAnswer
+from turnout_triggerdev_double.standin.http_client import NoResponse
 from turnout_triggerdev_double.standin.loop import Identity, drive, now_ms
 from turnout_triggerdev_double.standin.probe import probe
-from turnout_triggerdev_double.standin.server import CONFLICT, FAULT, Server, ServerRefused
-from turnout_triggerdev_double.standin.service import EndQuietly, Service, ServiceRefused
+from turnout_triggerdev_double.standin.server import CONFLICT, FAULT, ServerRefused, VendorServer
+from turnout_triggerdev_double.standin.service import EndQuietly, ServiceRefused, StepService
 from turnout_triggerdev_double.standin.spans import Spans
 
 CHECK_EVERY = 15.0
@@ -23,14 +23,14 @@ METADATA_EVERY = 1.0
 AGAIN_AFTER = 0.5
 LIMIT_EVERY = 0.1
 LONGEST_AWAY = 10.0
-_OURS = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS", "PENDING_CANCEL"})
+_IN_OUR_HANDS = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS", "PENDING_CANCEL"})
 _STOPS = frozenset({"PENDING_CANCEL", "FINISHED"})
 
 T = TypeVar("T")
 log = logging.getLogger("turnout_triggerdev_double.standin")
 
 
-class Gone(Exception):
+class RunLost(Exception):
     """The server says that the run is not ours any more."""
 
 
@@ -43,8 +43,8 @@ class Tools:
     probes: frozenset[str]
     budgets: Mapping[str, int]
     """How often the vendor may try a run of each task."""
-    server: Server
-    service: Service
+    server: VendorServer
+    service: StepService
     spans: Spans
     slots: asyncio.Semaphore
 
@@ -82,7 +82,7 @@ class VendorRun:
             try:
                 while await self._one_attempt():
                     pass
-            except Gone:
+            except RunLost:
                 return
             except Exception:
                 # The outermost edge of a run: the server shall not believe it in good hands.
@@ -90,7 +90,7 @@ class VendorRun:
                 await self._let_go()
 
     async def _let_go(self) -> None:
-        with contextlib.suppress(NoAnswer, ServerRefused):
+        with contextlib.suppress(NoResponse, ServerRefused):
             await self._tools.server.disconnect([self.id])
 
     async def _one_attempt(self) -> bool:
@@ -108,10 +108,10 @@ class VendorRun:
         server = self._tools.server
         try:
             return await server.start(self.id, self.snapshot)
-        except NoAnswer:
-            seen = await server.latest(self.id)
-            if str(seen["snapshot"]["friendlyId"]) != self.snapshot:
-                raise Gone(self.id) from None
+        except NoResponse:
+            snapshot = await server.latest(self.id)
+            if str(snapshot["snapshot"]["friendlyId"]) != self.snapshot:
+                raise RunLost(self.id) from None
             raise
 
     # Working, watched
@@ -148,8 +148,8 @@ class VendorRun:
     async def _execute(self, execution: dict[str, Any]) -> Completion:
         if execution["task"]["id"] in self._tools.probes:
             tools = self._tools
-            found = await probe(tools.service, tools.service_url, tools.definition)
-            return completions.succeeded(self.id, found)
+            probed = await probe(tools.service, tools.service_url, tools.definition)
+            return completions.succeeded(self.id, probed)
         try:
             payload = completions.payload_of(execution)
             if "scheduleId" in payload:
@@ -176,8 +176,8 @@ class VendorRun:
 
     def _budget(self, execution: dict[str, Any]) -> int:
         """The infrastructure budget: the run's own, else its task's."""
-        own = execution["run"].get("maxAttempts")
-        return int(own or self._tools.budgets.get(execution["task"]["id"], 1))
+        run_budget = execution["run"].get("maxAttempts")
+        return int(run_budget or self._tools.budgets.get(execution["task"]["id"], 1))
 
     def _identity(self, execution: dict[str, Any], payload: dict[str, Any]) -> Identity:
         return Identity(
@@ -218,26 +218,26 @@ class VendorRun:
             self._moved.clear()
             try:
                 self._take(await self._insist(lambda: self._tools.server.latest(self.id)))
-            except (Gone, ServerRefused):
+            except (RunLost, ServerRefused):
                 self._stop(completions.CANCELLED)
 
-    def _take(self, seen: dict[str, Any]) -> None:
+    def _take(self, execution: dict[str, Any]) -> None:
         """Follow the run's latest snapshot."""
-        self.snapshot = str(seen["snapshot"]["friendlyId"])
-        done = seen.get("completedWaitpoints") or []
-        self._completed.update(str(each["friendlyId"]) for each in done)
+        self.snapshot = str(execution["snapshot"]["friendlyId"])
+        waitpoints = execution.get("completedWaitpoints") or []
+        self._completed.update(str(waitpoint["friendlyId"]) for waitpoint in waitpoints)
         self._looked.set()
-        if seen["snapshot"]["executionStatus"] in _STOPS:
+        if execution["snapshot"]["executionStatus"] in _STOPS:
             self._stop(completions.CANCELLED)
 
     async def _limit(self, seconds: float) -> None:
         """Stop the work when it has executed for that long; waits do not count."""
         loop = asyncio.get_running_loop()
         since = loop.time()
-        left = seconds
-        while left > 0 or self.waiting:
-            await asyncio.sleep(max(left, LIMIT_EVERY))
-            left = seconds - (loop.time() - since - self._waited)
+        remaining = seconds
+        while remaining > 0 or self.waiting:
+            await asyncio.sleep(max(remaining, LIMIT_EVERY))
+            remaining = seconds - (loop.time() - since - self._waited)
         self._stop(completions.TOO_LONG)
 
     def _stop(self, error: dict[str, Any]) -> None:
@@ -330,7 +330,7 @@ class VendorRun:
             await self._progressed.wait()
             self._progressed.clear()
             await asyncio.sleep(METADATA_EVERY)
-            with contextlib.suppress(NoAnswer):
+            with contextlib.suppress(NoResponse):
                 await self._tools.server.write_metadata(self.id, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
@@ -352,11 +352,11 @@ class VendorRun:
         answer = await server.complete(self.id, self.snapshot, completion)
         if answer.status == CONFLICT or answer.status >= FAULT:
             # A snapshot that is not the latest: a real 4.5.12 server answers 500 to that.
-            seen = await server.latest(self.id)
-            same = seen["run"].get("attemptNumber") == self._attempt
-            if not same or seen["snapshot"]["executionStatus"] not in _OURS:
-                raise Gone(self.id)
-            self.snapshot = str(seen["snapshot"]["friendlyId"])
+            execution = await server.latest(self.id)
+            same = execution["run"].get("attemptNumber") == self._attempt
+            if not same or execution["snapshot"]["executionStatus"] not in _IN_OUR_HANDS:
+                raise RunLost(self.id)
+            self.snapshot = str(execution["snapshot"]["friendlyId"])
             answer = await server.complete(self.id, self.snapshot, completion)
         return dict(server.read("complete", answer)["result"])
 
@@ -366,6 +366,6 @@ class VendorRun:
         while True:
             try:
                 return await ask()
-            except NoAnswer:
+            except NoResponse:
                 await asyncio.sleep(wait)
                 wait = min(LONGEST_AWAY, wait * 2)

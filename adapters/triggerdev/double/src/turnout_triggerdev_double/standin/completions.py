@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from turnout_triggerdev_double.standin.loop import now_ms
-from turnout_triggerdev_double.standin.messages import Next
+from turnout_triggerdev_double.standin.messages import NextAnswer
 from turnout_triggerdev_double.standin.service import ServiceRefused
 
 CANCELLED = {"type": "INTERNAL_ERROR", "code": "TASK_RUN_CANCELLED"}
@@ -48,7 +48,7 @@ def built_in(name: str, message: str) -> dict[str, Any]:
     return {"type": "BUILT_IN_ERROR", "name": name, "message": message, "stackTrace": ""}
 
 
-def ended(run: str, run_id: str, last: Next) -> Completion:
+def ended(run: str, run_id: str, last: NextAnswer) -> Completion:
     """The run ended at the service."""
     match last.state:
         case "completed":

@@ -93,42 +93,44 @@ def definition(value: Any) -> Definition:
     return Definition(digest=digest, service=service.rstrip("/"), tasks=read)
 
 
-def _object(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
+def _object(value: Any, path: str, field_names: Iterable[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise WrongDefinition(f"{where}: must be an object")
-    unknown = sorted(set(value) - set(known))
+        raise WrongDefinition(f"{path}: must be an object")
+    unknown = sorted(set(value) - set(field_names))
     if unknown:
-        raise WrongDefinition(f"{where}: has no field {unknown[0]!r}")
+        raise WrongDefinition(f"{path}: has no field {unknown[0]!r}")
     return value
 
 
-def _task(value: Any, where: str) -> TaskDefinition:
-    fields = _object(value, where, _TASK_FIELDS)
+def _task(value: Any, path: str) -> TaskDefinition:
+    fields = _object(value, path, _TASK_FIELDS)
     for name, kind in _TASK_FIELDS.items():
-        given = fields.get(name)
-        wrong = not isinstance(given, kind) or (isinstance(given, bool) and kind is not bool)
+        field_value = fields.get(name)
+        wrong = not isinstance(field_value, kind) or (
+            isinstance(field_value, bool) and kind is not bool
+        )
         if name in fields and wrong:
-            raise WrongDefinition(f"{where}.{name}: has the wrong type")
+            raise WrongDefinition(f"{path}.{name}: has the wrong type")
     if not 0 < len(fields.get("id", "")) <= 128:  # noqa: PLR2004 the vendor's limit
-        raise WrongDefinition(f"{where}.id: must have 1 to 128 characters")
+        raise WrongDefinition(f"{path}.id: must have 1 to 128 characters")
     if "queue" in fields and not _QUEUE.match(fields["queue"]):
-        raise WrongDefinition(f"{where}.queue: may have letters, digits, '_', '/', '-'")
-    shape = _object(fields.get("concurrency", {}), f"{where}.concurrency", ("perKey", "total"))
+        raise WrongDefinition(f"{path}.queue: may have letters, digits, '_', '/', '-'")
+    shape = _object(fields.get("concurrency", {}), f"{path}.concurrency", ("perKey", "total"))
     return TaskDefinition(
         id=fields["id"],
         schedule=fields.get("schedule", False),
         probe=fields.get("probe", False),
         queue=fields.get("queue"),
-        per_key=_limit(shape, "perKey", where),
-        total=_limit(shape, "total", where),
+        per_key=_limit(shape, "perKey", path),
+        total=_limit(shape, "total", path),
         max_attempts=fields.get("maxAttempts", DEFAULT_ATTEMPTS),
         max_duration=fields.get("maxDuration"),
         ttl=fields.get("ttl"),
     )
 
 
-def _limit(shape: dict[str, Any], name: str, where: str) -> int | None:
+def _limit(shape: dict[str, Any], name: str, path: str) -> int | None:
     value = shape.get(name)
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise WrongDefinition(f"{where}.concurrency.{name}: must be a number, 1 or more")
+        raise WrongDefinition(f"{path}.concurrency.{name}: must be a number, 1 or more")
     return value

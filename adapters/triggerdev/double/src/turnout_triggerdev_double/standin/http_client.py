@@ -16,7 +16,7 @@ IDLE = 2.0
 """Seconds after which an idle connection is not trusted any more."""
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """The other side cannot be reached, hung up, or took too long."""
 
 
@@ -87,7 +87,7 @@ class HttpClient:
             ) as response:
                 content = await response.read()
         except (ClientError, OSError) as error:
-            raise NoAnswer(f"{method} {path}: {error or 'took too long'}") from error
+            raise NoResponse(f"{method} {path}: {error or 'took too long'}") from error
         return HttpAnswer(status=response.status, body=content, headers=response.headers)
 
     @asynccontextmanager
@@ -102,7 +102,7 @@ class HttpClient:
                 response.raise_for_status()
                 yield aiter(response.content)
         except (ClientError, OSError) as error:
-            raise NoAnswer(f"GET {path}: {error or 'fell silent'}") from error
+            raise NoResponse(f"GET {path}: {error or 'fell silent'}") from error
 
     @property
     def _session(self) -> ClientSession:

@@ -23,13 +23,15 @@ SPREAD = 0.25
 log = logging.getLogger("turnout_triggerdev_double.standin")
 
 
-class Limits:
+class ServerLimits:
     """When requests may go, for each of the server's buckets."""
 
     def __init__(self) -> None:
         self._opens_at: dict[str, float] = {}
 
-    async def kept(self, path: str, ask: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
+    async def within_limits(
+        self, path: str, ask: Callable[[], Awaitable[HttpAnswer]]
+    ) -> HttpAnswer:
         """Ask until the answer is no 429; it was not acted upon, so nothing is done twice."""
         bucket = path.split("/", 2)[1]
         while True:
@@ -44,10 +46,10 @@ class Limits:
 
     async def _passed(self, bucket: str) -> None:
         while True:
-            left = self._opens_at.get(bucket, 0.0) - time.monotonic()
-            if left <= 0:
+            seconds = self._opens_at.get(bucket, 0.0) - time.monotonic()
+            if seconds <= 0:
                 return
-            await asyncio.sleep(left * (1 + SPREAD * random.random()))  # noqa: S311 only spreads
+            await asyncio.sleep(seconds * (1 + SPREAD * random.random()))  # noqa: S311 only spreads
 
     def _used_up(self, bucket: str, answer: HttpAnswer) -> None:
         """Close if this was the last request that the limit allows."""
@@ -60,12 +62,12 @@ class Limits:
 
 def pause_of(answer: HttpAnswer) -> float:
     """Seconds until the server will take requests again, as it says, within bounds."""
-    told = (
+    advice = (
         _number(answer.headers.get("retry-after")),
         _number(answer.fields().get("secondsUntilReset")),
         _until_reset(answer),
     )
-    seconds = next((each for each in told if each is not None), UNTOLD)
+    seconds = next((value for value in advice if value is not None), UNTOLD)
     return min(max(seconds, SHORTEST), LONGEST)
 
 

@@ -6,9 +6,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from turnout_triggerdev_double.standin.messages import ENDED, Next, Start, Unreadable, read_next
+from turnout_triggerdev_double.standin.messages import (
+    ENDED,
+    NextAnswer,
+    StepStart,
+    UnreadableAnswer,
+    read_next,
+)
 from turnout_triggerdev_double.standin.pauses import Pauses
-from turnout_triggerdev_double.standin.service import Service, ServiceRefused
+from turnout_triggerdev_double.standin.service import ServiceRefused, StepService
 
 SHORT_SLEEP_MS = 5_000
 """A pure sleep up to this is slept in process."""
@@ -17,11 +23,11 @@ SHORTEST_SLEEP = 0.005
 LONGEST_TOKEN_MS = 24 * 3_600_000
 TIMED = frozenset({"sleep", "backoff"})
 """Reasons that only time ends."""
-STILL = 0.05
+IDLE_PAUSE = 0.05
 """Seconds before asking again when an answer says neither what to run nor what to wait for."""
 
 
-class Host(Protocol):
+class LoopHost(Protocol):
     """What the loop needs of the vendor's run that it is in."""
 
     async def new_token(self, key: str, until_ms: int) -> str:
@@ -71,7 +77,7 @@ class Identity:
         }
 
 
-async def drive(identity: Identity, service: Service, host: Host) -> Next:
+async def drive(identity: Identity, service: StepService, host: LoopHost) -> NextAnswer:
     """Work on the run until it ends, and return its last Next.
 
     Raises EndQuietly and ServiceRefused. Cancelling it closes all calls.
@@ -79,23 +85,23 @@ async def drive(identity: Identity, service: Service, host: Host) -> Next:
     loop = _Loop(identity, service, host)
     try:
         return await loop.run()
-    except Unreadable as error:
+    except UnreadableAnswer as error:
         raise ServiceRefused("unreadable", str(error)) from error
     finally:
         await loop.close()
 
 
 class _Loop:
-    def __init__(self, identity: Identity, service: Service, host: Host) -> None:
+    def __init__(self, identity: Identity, service: StepService, host: LoopHost) -> None:
         self._identity = identity
         self._service = service
         self._host = host
-        self._next: Next | None = None
-        self._calls: dict[tuple[str, int], asyncio.Task[Next]] = {}
+        self._next: NextAnswer | None = None
+        self._calls: dict[tuple[str, int], asyncio.Task[NextAnswer]] = {}
         self._waits: dict[int, int] = {}
         self._pauses = Pauses()
 
-    async def run(self) -> Next:
+    async def run(self) -> NextAnswer:
         await self._advance()
         while True:
             current = self._next
@@ -107,7 +113,7 @@ class _Loop:
             elif current.park is not None:
                 await self._park(current)
             else:
-                await self._host.sleep(self._pauses.least(current, STILL))
+                await self._host.sleep(self._pauses.least(current, IDLE_PAUSE))
                 await self._advance()
 
     async def close(self) -> None:
@@ -118,7 +124,7 @@ class _Loop:
     async def _advance(self) -> None:
         self._take(read_next(await self._service.say(self._identity.message("advance"))))
 
-    def _take(self, answer: Next) -> None:
+    def _take(self, answer: NextAnswer) -> None:
         """Follow the answer unless a later one is known; what runs already is not started twice."""
         if self._next is not None and answer.seq < self._next.seq:
             return
@@ -128,7 +134,7 @@ class _Loop:
             if start.key not in self._calls:
                 self._calls[start.key] = asyncio.create_task(self._execute(start))
 
-    async def _execute(self, start: Start) -> Next:
+    async def _execute(self, start: StepStart) -> NextAnswer:
         message = self._identity.message("execute", step=start.step, attempt=start.attempt)
         async with self._host.step_span(start.label) as shown:
             answer = await self._service.say(message)
@@ -137,33 +143,33 @@ class _Loop:
                 shown.update(receipt)
         return read_next(answer.get("next"))
 
-    async def _answers(self, current: Next) -> None:
+    async def _answers(self, current: NextAnswer) -> None:
         """Wait for the calls in flight; a park beside them is a timer, never the vendor's wait."""
         seconds = None
         if current.park is not None and current.park.until is not None:
-            least = self._pauses.least(current, STILL)
+            least = self._pauses.least(current, IDLE_PAUSE)
             seconds = max(least, (current.park.until - now_ms()) / 1000)
-        done, _ = await asyncio.wait(
+        completed, _ = await asyncio.wait(
             self._calls.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
         )
-        if not done:
+        if not completed:
             await self._advance()
             return
-        finished = [key for key, call in self._calls.items() if call in done]
+        finished = [key for key, call in self._calls.items() if call in completed]
         answers = [self._calls.pop(key).result() for key in finished]
-        for answer in sorted(answers, key=lambda each: -each.seq):
+        for answer in sorted(answers, key=lambda item: -item.seq):
             self._take(answer)
 
-    async def _park(self, current: Next) -> None:
+    async def _park(self, current: NextAnswer) -> None:
         park = current.park
         assert park is not None
         least = self._pauses.least(current, SHORTEST_SLEEP)
-        left = None if park.until is None else park.until - now_ms()
-        if left is not None and left <= SHORT_SLEEP_MS and park.reasons <= TIMED:
-            await self._host.sleep(max(least, left / 1000))
+        remaining = None if park.until is None else park.until - now_ms()
+        if remaining is not None and remaining <= SHORT_SLEEP_MS and park.reasons <= TIMED:
+            await self._host.sleep(max(least, remaining / 1000))
             await self._advance()
             return
-        if self._pauses.again:
+        if self._pauses.is_repeated:
             # The last token ended at once: by the vendor's clock, or by a wake without news.
             await self._host.sleep(least)
         until = now_ms() + LONGEST_TOKEN_MS

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from turnout_triggerdev_double.standin.definition import WrongDefinition, read_definition
-from turnout_triggerdev_double.standin.runner import Runner
+from turnout_triggerdev_double.standin.runner import StandInRunner
 from turnout_triggerdev_double.standin.server import ServerRefused
 from turnout_triggerdev_double.standin.settings import WrongSettings, settings
 
@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Work until stopped; wrong settings or a wrong definition end with 2 and say why."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        given = settings(argv, os.environ)
-        runner = Runner(read_definition(given.definition), given)
+        options = settings(argv, os.environ)
+        runner = StandInRunner(read_definition(options.definition), options)
     except (WrongSettings, WrongDefinition, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(WRONG_USE) from None
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
 
 
-async def _until_stopped(runner: Runner) -> None:
+async def _until_stopped(runner: StandInRunner) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,12 +6,12 @@ from typing import Any
 ENDED = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 
-class Unreadable(Exception):
+class UnreadableAnswer(Exception):
     """An answer that does not follow the protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class StepStart:
     """One attempt of a step to start now."""
 
     step: str
@@ -27,7 +27,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Park:
+class ParkRequest:
     """A reason to wait."""
 
     until: int | None
@@ -35,38 +35,38 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
+class NextAnswer:
     """What to do next."""
 
     seq: int
     state: str
-    run: tuple[Start, ...] = ()
-    park: Park | None = None
+    run: tuple[StepStart, ...] = ()
+    park: ParkRequest | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     progress: dict[str, Any] = field(default_factory=dict)
 
 
-def read_next(value: Any) -> Next:
+def read_next(value: Any) -> NextAnswer:
     """A Next. Raises Unreadable."""
     try:
         park = value.get("park")
-        return Next(
+        return NextAnswer(
             seq=int(value["seq"]),
             state=str(value["state"]),
-            run=tuple(_start(each) for each in value.get("run") or ()),
+            run=tuple(_start(start) for start in value.get("run") or ()),
             park=None if park is None else _park(park),
             result=value.get("result"),
             error=value.get("error"),
             progress=value.get("progress") or {},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"not a Next: {error!r}") from error
+        raise UnreadableAnswer(f"not a Next: {error!r}") from error
 
 
-def _start(value: Any) -> Start:
+def _start(value: Any) -> StepStart:
     step, attempt = str(value["step"]), int(value["attempt"])
-    return Start(
+    return StepStart(
         step=step,
         attempt=attempt,
         timeout_ms=value.get("timeout_ms"),
@@ -74,9 +74,9 @@ def _start(value: Any) -> Start:
     )
 
 
-def _park(value: Any) -> Park:
+def _park(value: Any) -> ParkRequest:
     until = value.get("until")
-    return Park(
+    return ParkRequest(
         until=None if until is None else int(until),
         reasons=frozenset(str(reason) for reason in value.get("reasons") or ()),
     )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from turnout_triggerdev_double.standin.messages import Next
+from turnout_triggerdev_double.standin.messages import NextAnswer
 
 LONGEST = 2.0
 LONG = 2 * LONGEST
@@ -20,20 +20,20 @@ class Pauses:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._asked: tuple[int, int | None] | None = None
+        self._last_wait: tuple[int, int | None] | None = None
         self._times = 0
         self._at = 0.0
 
-    def least(self, answer: Next, first: float) -> float:
+    def least(self, answer: NextAnswer, first: float) -> float:
         """Seconds for this answer; `first` when it is another answer than the last one."""
-        asked = (answer.seq, None if answer.park is None else answer.park.until)
-        again = asked == self._asked and self._now() - self._at < LONG
-        self._times = self._times + 1 if again else 0
-        self._asked, self._at = asked, self._now()
+        wait = (answer.seq, None if answer.park is None else answer.park.until)
+        repeated = wait == self._last_wait and self._now() - self._at < LONG
+        self._times = self._times + 1 if repeated else 0
+        self._last_wait, self._at = wait, self._now()
         grown: float = first * 2 ** min(self._times, 16)
         return max(first, min(LONGEST, grown))
 
     @property
-    def again(self) -> bool:
+    def is_repeated(self) -> bool:
         """Whether the last answer was the same as the one before it, and came soon after it."""
         return self._times > 0

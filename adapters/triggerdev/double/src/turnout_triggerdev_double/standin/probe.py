@@ -3,40 +3,40 @@
 import time
 from typing import Any
 
-from turnout_triggerdev_double.standin.http_client import HttpAnswer, NoAnswer
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, NoResponse
 from turnout_triggerdev_double.standin.loop import now_ms
-from turnout_triggerdev_double.standin.service import Service
+from turnout_triggerdev_double.standin.service import StepService
 
 TRIES = 5
 
 
-async def probe(service: Service, url: str, definition: str) -> dict[str, Any]:
+async def probe(service: StepService, url: str, definition: str) -> dict[str, Any]:
     """Try the way a few times; the quickest try is the way itself."""
     message = {"protocol": 1, "op": "probe", "definition": definition}
     about = {"service": url, "definition": definition}
     tries: list[tuple[float, int, HttpAnswer]] = []
     for _ in range(TRIES):
-        sent, began = now_ms(), time.perf_counter()
+        sent_at, began = now_ms(), time.perf_counter()
         try:
             answer = await service.once(message)
-        except NoAnswer as error:
+        except NoResponse as error:
             if not tries:
-                return {**about, **_told(None, code="unreachable", message=str(error))}
+                return {**about, **_outcome(None, code="unreachable", message=str(error))}
             break
-        tries.append((time.perf_counter() - began, sent, answer))
-    took, sent, answer = min(tries, key=lambda each: each[0])
+        tries.append((time.perf_counter() - began, sent_at, answer))
+    took, sent_at, answer = min(tries, key=lambda attempt: attempt[0])
     fields = answer.fields()
     at = fields.get("at")
-    ahead = at - (sent + took * 500) if isinstance(at, int) else None
+    ahead = at - (sent_at + took * 500) if isinstance(at, int) else None
     return {
         **about,
-        **_told(answer.status, code=fields.get("code"), message=fields.get("message")),
+        **_outcome(answer.status, code=fields.get("code"), message=fields.get("message")),
         "latency_ms": round(took * 1000, 1),
         "clock_ms": None if ahead is None else round(ahead),
     }
 
 
-def _told(status: int | None, *, code: object, message: object) -> dict[str, Any]:
+def _outcome(status: int | None, *, code: object, message: object) -> dict[str, Any]:
     return {
         "status": status,
         "code": code,

@@ -8,10 +8,10 @@ from typing import Any
 
 from turnout_triggerdev_double.standin.attempt import Tools, VendorRun
 from turnout_triggerdev_double.standin.definition import Definition
-from turnout_triggerdev_double.standin.http_client import HttpClient, NoAnswer
-from turnout_triggerdev_double.standin.server import Server, ServerRefused
-from turnout_triggerdev_double.standin.service import Service
-from turnout_triggerdev_double.standin.settings import Settings
+from turnout_triggerdev_double.standin.http_client import HttpClient, NoResponse
+from turnout_triggerdev_double.standin.server import ServerRefused, VendorServer
+from turnout_triggerdev_double.standin.service import StepService
+from turnout_triggerdev_double.standin.settings import StandInSettings
 from turnout_triggerdev_double.standin.spans import Spans
 
 HEARTBEAT = 30.0
@@ -24,10 +24,10 @@ there are many, since a real server allows 40 calls of this kind a second in all
 log = logging.getLogger("turnout_triggerdev_double.standin")
 
 
-class Runner:
+class StandInRunner:
     """Registers the definition's tasks, then works until it is stopped."""
 
-    def __init__(self, definition: Definition, settings: Settings) -> None:
+    def __init__(self, definition: Definition, settings: StandInSettings) -> None:
         self._definition = definition
         self._settings = settings
         self._runs: dict[str, VendorRun] = {}
@@ -46,15 +46,15 @@ class Runner:
             HttpClient(service_url) as to_service,
         ):
             owner = f"standin_{uuid.uuid4().hex[:16]}"
-            server = Server(to_server, settings.project, owner)
+            server = VendorServer(to_server, settings.project, owner)
             spans = Spans(server)
             tools = Tools(
                 definition=self._definition.digest,
                 service_url=service_url,
-                probes=frozenset(each.id for each in self._definition.tasks if each.probe),
-                budgets={each.id: each.max_attempts for each in self._definition.tasks},
+                probes=frozenset(task.id for task in self._definition.tasks if task.probe),
+                budgets={task.id: task.max_attempts for task in self._definition.tasks},
                 server=server,
-                service=Service(to_service, settings.signing_keys),
+                service=StepService(to_service, settings.signing_keys),
                 spans=spans,
                 slots=self._slots,
             )
@@ -66,20 +66,22 @@ class Runner:
                 asyncio.create_task(self._look_again()),
             ]
             stopping = asyncio.create_task(stop.wait())
-            done, _ = await asyncio.wait([stopping, *helpers], return_when=asyncio.FIRST_COMPLETED)
+            finished, _ = await asyncio.wait(
+                [stopping, *helpers], return_when=asyncio.FIRST_COMPLETED
+            )
             await self._goodbye(server, [stopping, *helpers, *self._tasks])
-            for task in done - {stopping}:
+            for task in finished - {stopping}:
                 task.result()
 
-    async def _goodbye(self, server: Server, tasks: list[asyncio.Task[Any]]) -> None:
-        held = list(self._runs)
+    async def _goodbye(self, server: VendorServer, tasks: list[asyncio.Task[Any]]) -> None:
+        run_ids = list(self._runs)
         for task in tasks:
             if not task.done():
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if held:
-            with contextlib.suppress(NoAnswer):
-                await server.disconnect(held)
+        if run_ids:
+            with contextlib.suppress(NoResponse):
+                await server.disconnect(run_ids)
 
     async def _take_runs(self, tools: Tools) -> None:
         worker = await self._register(tools.server)
@@ -89,7 +91,7 @@ class Runner:
             free = await self._free_slots()
             try:
                 messages = await tools.server.dequeue(worker, free)
-            except NoAnswer as error:
+            except NoResponse as error:
                 log.warning("the server is away", extra={"action": "dequeue", "error": str(error)})
                 await asyncio.sleep(wait)
                 wait = min(LONGEST_AWAY, wait * 2)
@@ -101,14 +103,14 @@ class Runner:
             if self._polling and not messages:
                 await asyncio.sleep(BETWEEN_POLLS)
 
-    async def _register(self, server: Server) -> str:
+    async def _register(self, server: VendorServer) -> str:
         if not self._settings.registers:
             return ""
         wait = AGAIN_AFTER
         while True:
             try:
                 worker = await server.register(self._definition)
-            except NoAnswer:
+            except NoResponse:
                 await asyncio.sleep(wait)
                 wait = min(LONGEST_AWAY, wait * 2)
                 continue
@@ -132,14 +134,14 @@ class Runner:
         self._runs[run.id] = run
         task = asyncio.create_task(run.work())
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._end(run, done))
+        task.add_done_callback(lambda finished: self._end(run, finished))
 
     def _end(self, run: VendorRun, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._runs.pop(run.id, None)
         self._free.set()
 
-    async def _listen(self, server: Server) -> None:
+    async def _listen(self, server: VendorServer) -> None:
         """Keep presence; after every new start of it, look at all runs."""
         while True:
             try:
@@ -147,7 +149,7 @@ class Runner:
                     for run in [self._runs.get(moved)] if moved else list(self._runs.values()):
                         if run is not None:
                             run.moved()
-            except NoAnswer as error:
+            except NoResponse as error:
                 log.info("presence ended", extra={"action": "presence", "error": str(error)})
             await asyncio.sleep(AGAIN_AFTER)
 
@@ -157,9 +159,9 @@ class Runner:
             for run in list(self._runs.values()) if self._polling else ():
                 run.moved()
 
-    async def _beat(self, server: Server) -> None:
+    async def _beat(self, server: VendorServer) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
             for run in list(self._runs.values()):
-                with contextlib.suppress(NoAnswer, ServerRefused):
+                with contextlib.suppress(NoResponse, ServerRefused):
                     await server.heartbeat(run.id, run.snapshot)

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from turnout_triggerdev_double.standin.definition import Definition, TaskDefinition
-from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient, NoAnswer
-from turnout_triggerdev_double.standin.limits import Limits
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient, NoResponse
+from turnout_triggerdev_double.standin.limits import ServerLimits
 
 VERSION = "4.8.3"
 POLL_MS = 20_000
@@ -21,19 +21,19 @@ OK, CONFLICT, FAULT = 200, 409, 500
 class ServerRefused(Exception):
     """The server answered no."""
 
-    def __init__(self, what: str, answer: HttpAnswer) -> None:
-        super().__init__(f"{what}: {answer.status} {answer.body[:300]!r}")
+    def __init__(self, operation: str, answer: HttpAnswer) -> None:
+        super().__init__(f"{operation}: {answer.status} {answer.body[:300]!r}")
         self.status = answer.status
 
 
-class Server:
+class VendorServer:
     """One environment of the server, as a connected worker sees it."""
 
     def __init__(self, http: HttpClient, project: str, owner: str) -> None:
         self._http = http
         self._project = project
         self._owner = owner
-        self._limits = Limits()
+        self._limits = ServerLimits()
 
     async def register(self, definition: Definition) -> str:
         """Make the definition's tasks the current version; returns the worker's id."""
@@ -52,12 +52,12 @@ class Server:
         """Whether the server is the double, which lets polls wait and tells of runs that moved."""
         return (await self._get("/double/health")).status == OK
 
-    async def dequeue(self, worker: str, most: int) -> list[dict[str, Any]]:
-        """Wait for runs and take up to `most`."""
+    async def dequeue(self, worker: str, count: int) -> list[dict[str, Any]]:
+        """Wait for runs and take up to `count`."""
         body = {
             "currentWorker": worker,
             "oldWorkers": [],
-            "maxRuns": most,
+            "maxRuns": count,
             "waitMs": POLL_MS,
             "owner": self._owner,
         }
@@ -75,9 +75,9 @@ class Server:
         path = f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/complete"
         return await self._post(path, {"completion": completion})
 
-    def read(self, what: str, answer: HttpAnswer) -> dict[str, Any]:
+    def read(self, operation: str, answer: HttpAnswer) -> dict[str, Any]:
         """The fields of a good answer. Raises NoAnswer and ServerRefused."""
-        return _ok(what, answer)
+        return _ok(operation, answer)
 
     async def latest(self, run: str) -> dict[str, Any]:
         """The run's latest snapshot."""
@@ -104,7 +104,7 @@ class Server:
         """Replace what the run shows of itself."""
         path = f"/api/v1/runs/{run}/metadata"
         body = orjson.dumps({"metadata": metadata})
-        await self._limits.kept(path, lambda: self._http.request("PUT", path, body))
+        await self._limits.within_limits(path, lambda: self._http.request("PUT", path, body))
 
     async def send_spans(self, export: dict[str, Any]) -> None:
         """Export spans as OTLP in JSON."""
@@ -115,10 +115,12 @@ class Server:
         await self._http.post("/engine/v1/dev/disconnect", {"runFriendlyIds": runs}, seconds=3)
 
     async def _get(self, path: str) -> HttpAnswer:
-        return await self._limits.kept(path, lambda: self._http.get(path))
+        return await self._limits.within_limits(path, lambda: self._http.get(path))
 
     async def _post(self, path: str, value: object, *, seconds: float = 30.0) -> HttpAnswer:
-        return await self._limits.kept(path, lambda: self._http.post(path, value, seconds=seconds))
+        return await self._limits.within_limits(
+            path, lambda: self._http.post(path, value, seconds=seconds)
+        )
 
     async def moves(self) -> AsyncIterator[str]:
         """Presence: ids of runs that moved, and an empty text whenever the stream has begun."""
@@ -135,11 +137,11 @@ class Server:
                     yield ""
 
 
-def _ok(what: str, answer: HttpAnswer) -> dict[str, Any]:
+def _ok(operation: str, answer: HttpAnswer) -> dict[str, Any]:
     if answer.status >= FAULT:
-        raise NoAnswer(f"{what}: {answer.status}")
+        raise NoResponse(f"{operation}: {answer.status}")
     if answer.status >= 300:  # noqa: PLR2004 anything but success
-        raise ServerRefused(what, answer)
+        raise ServerRefused(operation, answer)
     return dict(answer.fields())
 
 
@@ -176,5 +178,5 @@ def _task(task: TaskDefinition) -> dict[str, Any]:
         "maxTimeoutInMs": 20_000,
         "randomize": True,
     }
-    kept = {name: value for name, value in optional.items() if value is not None}
-    return {"id": task.id, "filePath": "turnout.definition.json", "retry": retry, **kept}
+    present = {name: value for name, value in optional.items() if value is not None}
+    return {"id": task.id, "filePath": "turnout.definition.json", "retry": retry, **present}

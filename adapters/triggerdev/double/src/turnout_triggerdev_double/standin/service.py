@@ -12,19 +12,19 @@ from typing import Any
 import orjson
 from standardwebhooks.webhooks import Webhook
 
-from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient, NoAnswer
+from turnout_triggerdev_double.standin.http_client import HttpAnswer, HttpClient, NoResponse
 
 STEP_PATH = "/turnout/v1/step"
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
 LARGEST_MESSAGE = 1024 * 1024
-MOST_SERVER_ERRORS = 10
+MAX_SERVER_ERRORS = 10
 SHORTEST_ASKED, LONGEST_ASKED = 0.05, 60.0
 REDIRECTS = range(300, 400)
 PATIENCE = 5
 """Tries after which a service that only says `later` is worth a word."""
 CONFLICT, UPGRADE = 409, 426
-AGAIN = frozenset({429, 503})
+RETRIED = frozenset({429, 503})
 
 
 log = logging.getLogger("turnout_triggerdev_double.standin")
@@ -47,7 +47,7 @@ class ServiceRefused(Exception):
         self.message = message
 
 
-class Service:
+class StepService:
     """One service, and the keys that sign messages to it."""
 
     def __init__(self, http: HttpClient, keys: Sequence[str]) -> None:
@@ -67,12 +67,12 @@ class Service:
             wait: float | None = None
             try:
                 answer = await self._send(body, seconds)
-            except NoAnswer as error:
+            except NoResponse as error:
                 reason = str(error)
             else:
                 if answer.status < 300:  # noqa: PLR2004 all 2xx
                     return dict(answer.fields())
-                server_errors += answer.status >= 500 and answer.status not in AGAIN  # noqa: PLR2004
+                server_errors += answer.status >= 500 and answer.status not in RETRIED  # noqa: PLR2004
                 wait = _wait_or_raise(answer, server_errors)
                 later = not server_errors and attempt < PATIENCE
                 reason = "" if later else f"status {answer.status}"
@@ -91,7 +91,7 @@ class Service:
         """Say it once; whether it is heard does not matter."""
         try:
             await self._send(orjson.dumps(message), 5.0)
-        except NoAnswer:
+        except NoResponse:
             return
 
     async def _send(self, body: bytes, seconds: float) -> HttpAnswer:
@@ -118,11 +118,11 @@ def _wait_or_raise(answer: HttpAnswer, server_errors: int) -> float | None:
     code, message = str(fields.get("code") or answer.status), str(fields.get("message") or "")
     if answer.status == CONFLICT:
         raise EndQuietly(code)
-    if answer.status in AGAIN:
-        asked = fields.get("retry_after_ms")
-        if not isinstance(asked, int) or asked <= 0:
+    if answer.status in RETRIED:
+        pause_ms = fields.get("retry_after_ms")
+        if not isinstance(pause_ms, int) or pause_ms <= 0:
             return None
-        return min(max(asked / 1000, SHORTEST_ASKED), LONGEST_ASKED)
+        return min(max(pause_ms / 1000, SHORTEST_ASKED), LONGEST_ASKED)
     if answer.status in REDIRECTS:
         raise ServiceRefused(
             "redirected",
@@ -131,7 +131,7 @@ def _wait_or_raise(answer: HttpAnswer, server_errors: int) -> float | None:
         )
     if answer.status == UPGRADE:
         raise ServiceRefused("definition_mismatch", message or "another definition or protocol")
-    if server_errors > MOST_SERVER_ERRORS or answer.status < 500:  # noqa: PLR2004 not the server's fault
+    if server_errors > MAX_SERVER_ERRORS or answer.status < 500:  # noqa: PLR2004 not the server's fault
         raise ServiceRefused(code, message or f"the service answered {answer.status}")
     return None
 

@@ -15,7 +15,7 @@ class WrongSettings(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class StandInSettings:
     """Where the server is, how to speak to it and to the service."""
 
     definition: Path
@@ -29,7 +29,7 @@ class Settings:
     registers: bool = True
 
 
-def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Settings:
+def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> StandInSettings:
     """The settings. Raises WrongSettings."""
     options = _parser().parse_args(argv)
     keys = tuple(
@@ -49,7 +49,7 @@ def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Settings
         faults.append("--concurrency must be 1 or more")
     if faults:
         raise WrongSettings("; ".join(faults))
-    return Settings(
+    return StandInSettings(
         definition=options.definition,
         api_url=environ["TRIGGER_API_URL"],
         secret_key=environ["TRIGGER_SECRET_KEY"],
@@ -68,7 +68,7 @@ def address_fault(address: str) -> str | None:
         whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         whole = False
-    if not whole or any(each.isspace() for each in address):
+    if not whole or any(character.isspace() for character in address):
         return "is not a URL like https://agents.example.org"
     if "@" in parts.netloc:
         return "must not hold a user or a password"

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from turnout_triggerdev_double.standin.http_client import NoAnswer
-from turnout_triggerdev_double.standin.server import Server
+from turnout_triggerdev_double.standin.http_client import NoResponse
+from turnout_triggerdev_double.standin.server import VendorServer
 
-EVERY = 0.25
-MOST_KEPT = 10_000
-MOST_AT_ONCE = 500
+FLUSH_SECONDS = 0.25
+MAX_PENDING = 10_000
+BATCH_SIZE = 500
 
 
 class Spans:
     """Ended spans on their way to the server; when it is away the newest are kept."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: VendorServer) -> None:
         self._server = server
         self._ended: list[dict[str, Any]] = []
 
@@ -57,23 +57,23 @@ class Spans:
                 "status": {"code": 2 if failed else 1},
             }
             self._ended.append(span)
-            del self._ended[:-MOST_KEPT]
+            del self._ended[:-MAX_PENDING]
 
     async def run(self) -> None:
         """Export for ever."""
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
         """Export what has ended."""
         while self._ended:
-            group, self._ended = self._ended[:MOST_AT_ONCE], self._ended[MOST_AT_ONCE:]
+            group, self._ended = self._ended[:BATCH_SIZE], self._ended[BATCH_SIZE:]
             scope = {"scope": {"name": "turnout"}, "spans": group}
             export = {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [scope]}]}
             try:
                 await self._server.send_spans(export)
-            except NoAnswer:
+            except NoResponse:
                 self._ended = group + self._ended
                 return
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response, StreamingResponse
 
 from turnout_triggerdev_double.server import engine
-from turnout_triggerdev_double.server.wiring import Call
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import ApiCall
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 BEAT = 4.0
 GRACE = 3_000
@@ -19,14 +19,14 @@ GRACE = 3_000
 GRACE_AFTER_START = 15_000
 
 
-def presence(call: Call) -> Response:
+def presence(call: ApiCall) -> Response:
     """`GET /engine/v1/dev/presence`."""
     owner = call.query.get("owner")
     stream = _events(call.world, call.env.id, owner)
     return StreamingResponse(stream, media_type="text/event-stream")
 
 
-async def _events(world: World, env: str, owner: str | None) -> AsyncIterator[str]:
+async def _events(world: OfflineWorld, env: str, owner: str | None) -> AsyncIterator[str]:
     _arrive(world, env, owner)
     listener = world.notices.listen(env) if owner else asyncio.Queue[str]()
     try:
@@ -46,25 +46,25 @@ async def _events(world: World, env: str, owner: str | None) -> AsyncIterator[st
         _leave(world, env, owner)
 
 
-def _arrive(world: World, env: str, owner: str | None) -> None:
+def _arrive(world: OfflineWorld, env: str, owner: str | None) -> None:
     world.connected[env] += 1
     if owner:
         world.owners[owner] += 1
 
 
-def _leave(world: World, env: str, owner: str | None) -> None:
+def _leave(world: OfflineWorld, env: str, owner: str | None) -> None:
     world.connected[env] -= 1
     if owner:
         world.owners[owner] -= 1
         expect(world, owner, GRACE)
 
 
-def expect(world: World, owner: str, grace: int) -> None:
+def expect(world: OfflineWorld, owner: str, grace: int) -> None:
     """Give up the owner's runs unless it is back by then."""
     world.alarms.at(world.now() + grace, lambda: _give_up(world, owner))
 
 
-def _give_up(world: World, owner: str) -> None:
+def _give_up(world: OfflineWorld, owner: str) -> None:
     if world.owners[owner] > 0 or world.stopping.is_set():
         return
     for run in list(world.runs.values()):

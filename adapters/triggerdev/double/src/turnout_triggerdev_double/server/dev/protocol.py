@@ -10,16 +10,16 @@ from turnout_triggerdev_double.server.answers import completed_waitpoint
 from turnout_triggerdev_double.server.dev import presence
 from turnout_triggerdev_double.server.errors import not_found, refused
 from turnout_triggerdev_double.server.ids import bare
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.rest.projects import environment_of_path
 from turnout_triggerdev_double.server.superjson import JSON, decoded
 from turnout_triggerdev_double.server.times import iso
-from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
 from turnout_triggerdev_double.server.workers import register
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
-MOST_AT_ONCE = 10
-MOST_ON_REQUEST = 200
+DEFAULT_DEQUEUE = 10
+MAX_DEQUEUE = 200
 LONGEST_POLL = 25.0
 CLI_PROCESSES = 25
 """Runs that the CLI may have at once: each is a process of its own."""
@@ -34,7 +34,7 @@ MACHINES = {
 }
 
 
-def config(call: Call) -> Response:
+def config(call: ApiCall) -> Response:
     """`GET /engine/v1/dev/config`."""
     return answer(
         {
@@ -47,7 +47,7 @@ def config(call: Call) -> Response:
     )
 
 
-def register_worker(call: Call) -> Response:
+def register_worker(call: ApiCall) -> Response:
     """`POST /api/v1/projects/{ref}/background-workers`."""
     env = environment_of_path(call)
     metadata = call.fields().get("metadata")
@@ -64,7 +64,7 @@ def register_worker(call: Call) -> Response:
     )
 
 
-async def dequeue(call: Call) -> Response:
+async def dequeue(call: ApiCall) -> Response:
     """`POST /engine/v1/dev/dequeue`.
 
     Beyond the vendor's protocol a worker may add `maxRuns`, `waitMs` (the answer waits for work)
@@ -72,19 +72,19 @@ async def dequeue(call: Call) -> Response:
     """
     body = call.fields()
     world, env = call.world, call.env
-    most = min(_number(body, "maxRuns", MOST_AT_ONCE), MOST_ON_REQUEST)
+    count = min(_number(body, "maxRuns", DEFAULT_DEQUEUE), MAX_DEQUEUE)
     seconds = min(_number(body, "waitMs", 0) / 1000, LONGEST_POLL)
     owner = body.get("owner")
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while True:
         runs = []
-        if any(each.env == env.id for each in world.workers.values()):
-            runs = engine.dequeue(world, env.id, most=most, owner=owner)
-        left = end - loop.time()
-        if runs or left <= 0 or world.stopping.is_set():
+        if any(worker.env == env.id for worker in world.workers.values()):
+            runs = engine.dequeue(world, env.id, count=count, owner=owner)
+        seconds_left = end - loop.time()
+        if runs or seconds_left <= 0 or world.stopping.is_set():
             break
-        await world.notices.work(env.id, left)
+        await world.notices.work(env.id, seconds_left)
     if runs and owner and not world.owners[owner]:
         # A poll may outlive its worker: what it took is given up like the rest.
         presence.expect(world, owner, presence.GRACE)
@@ -98,7 +98,7 @@ def _number(body: dict[str, Any], name: str, default: int) -> int:
     return value
 
 
-def _message(world: World, run: Run) -> dict[str, Any]:
+def _message(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
     env = world.environment(run.env)
     worker = world.workers[run.worker or ""]
     return {
@@ -128,7 +128,7 @@ def _message(world: World, run: Run) -> dict[str, Any]:
     }
 
 
-def _snapshot(run: Run) -> dict[str, Any]:
+def _snapshot(run: RunRecord) -> dict[str, Any]:
     return {
         "id": bare(run.snapshot_id),
         "friendlyId": run.snapshot_id,
@@ -138,7 +138,7 @@ def _snapshot(run: Run) -> dict[str, Any]:
     }
 
 
-def _run_state(run: Run) -> dict[str, Any]:
+def _run_state(run: RunRecord) -> dict[str, Any]:
     return {
         "id": bare(run.id),
         "friendlyId": run.id,
@@ -147,23 +147,23 @@ def _run_state(run: Run) -> dict[str, Any]:
     }
 
 
-def _machine(run: Run) -> dict[str, Any]:
+def _machine(run: RunRecord) -> dict[str, Any]:
     cpu, memory = MACHINES.get(run.machine, MACHINES["small-1x"])
     return {"name": run.machine, "cpu": cpu, "memory": memory, "centsPerMs": 0}
 
 
-def _traceparent(run: Run) -> str:
+def _traceparent(run: RunRecord) -> str:
     return f"00-{run.trace_id}-{run.span_id}-01"
 
 
-def _held_run(call: Call) -> Run:
+def _held_run(call: ApiCall) -> RunRecord:
     run = call.world.runs.get(str(call.params["run"]))
     if run is None or run.env != call.env.id:
         raise not_found("Run not found")
     return run
 
 
-def start(call: Call) -> Response:
+def start(call: ApiCall) -> Response:
     """`POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/start`."""
     run = _held_run(call)
     engine.start_attempt(call.world, run, str(call.params["snapshot"]))
@@ -177,7 +177,7 @@ def start(call: Call) -> Response:
     )
 
 
-def _variables(call: Call, run: Run) -> dict[str, str]:
+def _variables(call: ApiCall, run: RunRecord) -> dict[str, str]:
     shown = {
         "TRIGGER_API_URL": call.origin,
         "TRIGGER_SECRET_KEY": call.env.key,
@@ -187,7 +187,7 @@ def _variables(call: Call, run: Run) -> dict[str, str]:
     return shown
 
 
-def _execution(call: Call, run: Run) -> dict[str, Any]:
+def _execution(call: ApiCall, run: RunRecord) -> dict[str, Any]:
     world, env = call.world, call.env
     queue = world.queue(run.env, run.queue)
     task = engine.task_settings(world, run)
@@ -221,7 +221,7 @@ def _execution(call: Call, run: Run) -> dict[str, Any]:
     return shown
 
 
-def _executed_run(world: World, run: Run) -> dict[str, Any]:
+def _executed_run(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
     settings = engine.task_settings(world, run).get("retry") or {}
     shown: dict[str, Any] = {
         "id": run.id,
@@ -239,9 +239,9 @@ def _executed_run(world: World, run: Run) -> dict[str, Any]:
         "priority": run.priority,
         "region": bare(run.env),
     }
-    most = run.max_attempts or settings.get("maxAttempts")
+    max_attempts = run.max_attempts or settings.get("maxAttempts")
     optional = {
-        "maxAttempts": most,
+        "maxAttempts": max_attempts,
         "version": run.version,
         "metadata": decoded(run.metadata, JSON) if run.metadata else None,
         "maxDuration": run.max_duration,
@@ -253,27 +253,29 @@ def _executed_run(world: World, run: Run) -> dict[str, Any]:
     return shown | {name: value for name, value in optional.items() if value is not None}
 
 
-def latest_snapshot(call: Call) -> Response:
+def latest_snapshot(call: ApiCall) -> Response:
     """`GET /engine/v1/dev/runs/{run}/snapshots/latest`."""
     run = _held_run(call)
     execution: dict[str, Any] = {
         "version": "1",
         "snapshot": _snapshot(run),
         "run": _run_state(run),
-        "completedWaitpoints": [completed_waitpoint(call.world, each) for each in run.resumed],
+        "completedWaitpoints": [
+            completed_waitpoint(call.world, waitpoint) for waitpoint in run.resumed
+        ],
     }
     if run.batch is not None:
         execution["batch"] = {"id": bare(run.batch), "friendlyId": run.batch}
     return answer({"execution": execution})
 
 
-def heartbeat(call: Call) -> Response:
+def heartbeat(call: ApiCall) -> Response:
     """`POST …/snapshots/{snapshot}/heartbeat`."""
     engine.heartbeat(call.world, _held_run(call))
     return answer({"ok": True})
 
 
-def complete(call: Call) -> Response:
+def complete(call: ApiCall) -> Response:
     """`POST …/snapshots/{snapshot}/attempts/complete`."""
     run, body = _held_run(call), call.fields()
     completion = body.get("completion")
@@ -290,16 +292,16 @@ def complete(call: Call) -> Response:
     return answer({"result": result})
 
 
-def debug_log(_: Call) -> Response:
+def debug_log(_: ApiCall) -> Response:
     """`POST …/logs/debug`: read and dropped."""
     return Response(status_code=204)
 
 
-def disconnect(call: Call) -> Response:
+def disconnect(call: ApiCall) -> Response:
     """`POST /engine/v1/dev/disconnect {runFriendlyIds}`: the worker died with these runs."""
     names = call.fields().get("runFriendlyIds")
     if not isinstance(names, list):
         raise refused(400, "Invalid request body")
     runs = [call.world.runs.get(str(name)) for name in names]
-    mine = [run for run in runs if run is not None and run.env == call.env.id]
-    return answer({"cancelled": sum(engine.worker_gone(call.world, run) for run in mine)})
+    held_runs = [run for run in runs if run is not None and run.env == call.env.id]
+    return answer({"cancelled": sum(engine.worker_gone(call.world, run) for run in held_runs)})

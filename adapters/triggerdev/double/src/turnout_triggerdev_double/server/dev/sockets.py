@@ -13,23 +13,23 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from turnout_triggerdev_double.server import access
-from turnout_triggerdev_double.server.errors import Refusal
+from turnout_triggerdev_double.server.errors import ApiRefusal
 from turnout_triggerdev_double.server.ids import hex_id
 from turnout_triggerdev_double.server.records import Environment
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 PING_EVERY = 25.0
 NAMESPACE = "/dev-worker"
 
 
-def endpoint(world: World) -> Callable[[WebSocket], Awaitable[None]]:
+def endpoint(world: OfflineWorld) -> Callable[[WebSocket], Awaitable[None]]:
     """The websocket endpoint over this world."""
 
     async def serve(socket: WebSocket) -> None:
         try:
             token = access.bearer(socket.headers.get("authorization"))
             env = access.environment_of_key(world, token)
-        except Refusal:
+        except ApiRefusal:
             await socket.close(code=4401)
             return
         await socket.accept()
@@ -38,7 +38,7 @@ def endpoint(world: World) -> Callable[[WebSocket], Awaitable[None]]:
     return serve
 
 
-async def _converse(world: World, env: Environment, socket: WebSocket) -> None:
+async def _converse(world: OfflineWorld, env: Environment, socket: WebSocket) -> None:
     opening = {
         "sid": hex_id(10),
         "upgrades": [],

@@ -9,21 +9,21 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from turnout_triggerdev_double.server import engine
-from turnout_triggerdev_double.server.errors import Refusal, refused
+from turnout_triggerdev_double.server.errors import ApiRefusal, refused
 from turnout_triggerdev_double.server.ids import new_id
 from turnout_triggerdev_double.server.records import BulkAction
-from turnout_triggerdev_double.server.rest.listing import page_size, wanted_by
+from turnout_triggerdev_double.server.rest.listing import page_size, run_predicate
 from turnout_triggerdev_double.server.times import iso
 from turnout_triggerdev_double.server.triggering import replay
-from turnout_triggerdev_double.server.wiring import Call, answer
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 DONE_AFTER = 1_000
 MAX_RUN_IDS = 500
 KINDS = {"cancel": "CANCEL", "replay": "REPLAY"}
 
 
-def create(call: Call) -> Response:
+def create(call: ApiCall) -> Response:
     """`POST /api/v1/bulk-actions {action, name?, runIds | filter}`."""
     body = call.fields()
     kind = KINDS.get(str(body.get("action")))
@@ -47,9 +47,9 @@ def create(call: Call) -> Response:
     return answer({"id": action.id}, 202)
 
 
-def _chosen(call: Call, body: dict[str, Any]) -> list[str]:
-    run_ids, wanted = body.get("runIds"), body.get("filter")
-    if (run_ids is None) == (wanted is None):
+def _chosen(call: ApiCall, body: dict[str, Any]) -> list[str]:
+    run_ids, run_filter = body.get("runIds"), body.get("filter")
+    if (run_ids is None) == (run_filter is None):
         raise refused(400, "Validation error: Exactly one of filter or runIds must be provided")
     if isinstance(run_ids, list):
         if len(run_ids) > MAX_RUN_IDS:
@@ -58,32 +58,32 @@ def _chosen(call: Call, body: dict[str, Any]) -> list[str]:
                 f"Too many runIds ({len(run_ids)}). Maximum is {MAX_RUN_IDS}."
                 " Use a filter to select more runs.",
             )
-        return [str(each) for each in run_ids]
-    if not isinstance(wanted, dict):
+        return [str(run_id) for run_id in run_ids]
+    if not isinstance(run_filter, dict):
         raise refused(400, 'Validation error: Expected object at "filter"')
-    chosen = wanted_by(_query_of(wanted), call.api_version, call.world)
+    chosen = run_predicate(_query_of(run_filter), call.api_version, call.world)
     places = call.world.timeline[call.env.id]
     return [run_id for _, run_id in places if chosen(call.world.runs[run_id])]
 
 
-def _query_of(wanted: dict[str, Any]) -> QueryParams:
+def _query_of(run_filter: dict[str, Any]) -> QueryParams:
     """The filter in the words of the list's query."""
     dated = {"from", "to", "period"}
     pairs = []
-    for name, value in wanted.items():
+    for name, value in run_filter.items():
         field = f"filter[createdAt][{name}]" if name in dated else f"filter[{name}]"
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         pairs.append((field, text.lower() if isinstance(value, bool) else text))
     return QueryParams(pairs)
 
 
-def resume(world: World, action: BulkAction) -> None:
+def resume(world: OfflineWorld, action: BulkAction) -> None:
     """Do the action when its time comes."""
     if action.status == "PENDING":
         world.alarms.at(action.created_at + DONE_AFTER, lambda: _do(world, action))
 
 
-def _do(world: World, action: BulkAction) -> None:
+def _do(world: OfflineWorld, action: BulkAction) -> None:
     if action.status != "PENDING":
         return
     for run_id in list(action.runs):
@@ -95,19 +95,19 @@ def _do(world: World, action: BulkAction) -> None:
             action.success += 1
         else:
             reason = f"Bulk action {action.id} cancelled run"
-            done = engine.cancel(world, run, {"type": "STRING_ERROR", "raw": reason})
-            action.success += done
-            action.failure += not done
+            cancelled = engine.cancel(world, run, {"type": "STRING_ERROR", "raw": reason})
+            action.success += cancelled
+            action.failure += not cancelled
     action.status, action.completed_at = "COMPLETED", world.now()
     world.store.put(action)
 
 
-def retrieve(call: Call) -> Response:
+def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/bulk-actions/{bulk}`."""
     return answer(_shown(_action(call)))
 
 
-def abort(call: Call) -> Response:
+def abort(call: ApiCall) -> Response:
     """`POST /api/v1/bulk-actions/{bulk}/abort`."""
     action = _action(call)
     if action.status != "PENDING":
@@ -118,23 +118,23 @@ def abort(call: Call) -> Response:
     return answer({"id": action.id})
 
 
-def list_actions(call: Call) -> Response:
+def list_actions(call: ApiCall) -> Response:
     """`GET /api/v1/bulk-actions`, newest first."""
     size = page_size(call.query)
-    mine = [each for each in call.world.bulk_actions.values() if each.env == call.env.id]
-    mine.sort(key=lambda each: (each.created_at, each.id), reverse=True)
+    actions = [action for action in call.world.bulk_actions.values() if action.env == call.env.id]
+    actions.sort(key=lambda action: (action.created_at, action.id), reverse=True)
     after = call.query.get("page[after]")
     if after:
-        mine = [each for each in mine if each.id < after]
-    links = {"next": mine[size - 1].id} if len(mine) > size else {}
-    return answer({"data": [_shown(each) for each in mine[:size]], "pagination": links})
+        actions = [action for action in actions if action.id < after]
+    links = {"next": actions[size - 1].id} if len(actions) > size else {}
+    return answer({"data": [_shown(action) for action in actions[:size]], "pagination": links})
 
 
-def _action(call: Call) -> BulkAction:
-    found = call.world.bulk_actions.get(str(call.params["bulk"]))
-    if found is None or found.env != call.env.id:
-        raise Refusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
-    return found
+def _action(call: ApiCall) -> BulkAction:
+    action = call.world.bulk_actions.get(str(call.params["bulk"]))
+    if action is None or action.env != call.env.id:
+        raise ApiRefusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
+    return action
 
 
 def _shown(action: BulkAction) -> dict[str, Any]:

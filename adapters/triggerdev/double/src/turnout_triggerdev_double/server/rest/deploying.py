@@ -13,7 +13,7 @@ from turnout_triggerdev_double.server.errors import refused
 from turnout_triggerdev_double.server.ids import bare, new_id
 from turnout_triggerdev_double.server.records import Deployment
 from turnout_triggerdev_double.server.rest.deployments import named
-from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
 
 REGISTRY = "registry.invalid/offline"
 """No registry stands behind it."""
@@ -21,7 +21,7 @@ RUNTIME = "node-24"
 ENDED = frozenset({"DEPLOYED", "FAILED", "CANCELED", "TIMED_OUT"})
 
 
-def initialize(call: Call) -> Response:
+def initialize(call: ApiCall) -> Response:
     """`POST /api/v1/deployments`."""
     world, env, body = call.world, call.env, call.fields()
     if not isinstance(body.get("contentHash"), str):
@@ -40,7 +40,7 @@ def initialize(call: Call) -> Response:
     return answer(deployment_begun(deployment))
 
 
-def index(call: Call) -> Response:
+def index(call: ApiCall) -> Response:
     """`POST /api/v1/deployments/{deployment}/background-workers`: the tasks that the image has."""
     deployment, metadata = named(call), call.fields().get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("tasks"), list):
@@ -53,7 +53,7 @@ def index(call: Call) -> Response:
     return answer({"id": worker.id, "version": worker.version, "contentHash": worker.content_hash})
 
 
-def finalize(call: Call) -> Response:
+def finalize(call: ApiCall) -> Response:
     """`POST /api/v3/deployments/{deployment}/finalize`: answered by a stream of one event."""
     deployment, body = named(call), call.fields()
     worker = call.world.workers.get(deployment.worker or "")
@@ -73,7 +73,7 @@ def finalize(call: Call) -> Response:
     return _event("complete", {"id": deployment.id})
 
 
-def fail(call: Call) -> Response:
+def fail(call: ApiCall) -> Response:
     """`POST /api/v1/deployments/{deployment}/fail`; one that has ended stays as it is."""
     deployment = named(call)
     if deployment.status not in ENDED:
@@ -82,7 +82,7 @@ def fail(call: Call) -> Response:
     return answer({"id": deployment.id})
 
 
-def _keep(call: Call, deployment: Deployment) -> None:
+def _keep(call: ApiCall, deployment: Deployment) -> None:
     call.world.add(deployment)
     call.world.store.put(deployment)
 

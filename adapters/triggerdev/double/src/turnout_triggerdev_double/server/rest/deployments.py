@@ -8,56 +8,72 @@ from starlette.responses import Response
 
 from turnout_triggerdev_double.server import workers
 from turnout_triggerdev_double.server.answers import deployment_listed, deployment_shown
-from turnout_triggerdev_double.server.errors import Refusal, refused
+from turnout_triggerdev_double.server.errors import ApiRefusal, refused
 from turnout_triggerdev_double.server.ids import bare
-from turnout_triggerdev_double.server.records import Deployment, Worker
+from turnout_triggerdev_double.server.records import Deployment, WorkerVersion
 from turnout_triggerdev_double.server.rest.listing import page_size
-from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
 
 FEWEST = 5
 
 
-def list_deployments(call: Call) -> Response:
+def list_deployments(call: ApiCall) -> Response:
     """`GET /api/v1/deployments`, newest first; a page has 5 to 100."""
     size = max(FEWEST, page_size(call.query, default=20))
-    wanted, after = call.query.get("status"), call.query.get("page[after]")
-    known = [each for each in _known(call) if wanted in {None, each.status}]
-    known = [each for each in known if not after or each.id < after]
-    links = {"next": known[size - 1].id} if len(known) > size else {}
-    return answer({"data": [deployment_listed(each) for each in known[:size]], "pagination": links})
+    status, after = call.query.get("status"), call.query.get("page[after]")
+    deployments = [
+        deployment for deployment in _deployments(call) if status in {None, deployment.status}
+    ]
+    deployments = [deployment for deployment in deployments if not after or deployment.id < after]
+    links = {"next": deployments[size - 1].id} if len(deployments) > size else {}
+    return answer(
+        {
+            "data": [deployment_listed(deployment) for deployment in deployments[:size]],
+            "pagination": links,
+        }
+    )
 
 
-def retrieve(call: Call) -> Response:
+def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/deployments/{deployment}`."""
     deployment = named(call)
     worker = call.world.workers.get(deployment.worker or "")
     return answer(deployment_shown(deployment, worker))
 
 
-def current(call: Call) -> Response:
+def current(call: ApiCall) -> Response:
     """`GET /api/v1/deployments/current`: the promoted one."""
     worker = call.world.current.get(call.env.id)
-    found = next((each for each in _known(call) if worker and each.worker == worker.id), None)
-    if found is None:
-        raise Refusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
-    return answer({k: v for k, v in deployment_listed(found).items() if k != "git"})
+    deployment = next(
+        (
+            deployment
+            for deployment in _deployments(call)
+            if worker and deployment.worker == worker.id
+        ),
+        None,
+    )
+    if deployment is None:
+        raise ApiRefusal(404, {"error": "Not found"}, headers={"x-should-retry": "false"})
+    return answer({k: v for k, v in deployment_listed(deployment).items() if k != "git"})
 
 
-def latest(_: Call) -> Response:
+def latest(_: ApiCall) -> Response:
     """`GET /api/v1/deployments/latest`: of workers that the CLI no longer makes."""
     raise refused(404, "Deployment not found")
 
 
-def promote(call: Call) -> Response:
+def promote(call: ApiCall) -> Response:
     """`POST /api/v1/deployments/{version}/promote`: runs that start from now on are of it."""
     world, version = call.world, str(call.params["deployment"])
-    found = next((each for each in _known(call) if each.version == version), None)
-    worker = world.workers.get(found.worker or "") if found else None
-    if found is None:
+    deployment = next(
+        (deployment for deployment in _deployments(call) if deployment.version == version), None
+    )
+    worker = world.workers.get(deployment.worker or "") if deployment else None
+    if deployment is None:
         raise refused(404, "Deployment not found")
     if worker is None:
         raise refused(400, "Deployment is not associated with a worker and cannot be promoted.")
-    if found.status != "DEPLOYED":
+    if deployment.status != "DEPLOYED":
         raise refused(400, "Deployment must be in the DEPLOYED state to be promoted.")
     before = world.current.get(call.env.id)
     if before is worker:
@@ -66,27 +82,35 @@ def promote(call: Call) -> Response:
     if older and call.query.get("allowRollbacks") != "true":
         raise refused(400, "Cannot promote a deployment that is older than the current deployment.")
     workers.promote(world, call.env, worker)
-    return answer({"id": found.id, "version": version, "shortCode": bare(found.id)[-8:]})
+    return answer({"id": deployment.id, "version": version, "shortCode": bare(deployment.id)[-8:]})
 
 
-def named(call: Call) -> Deployment:
+def named(call: ApiCall) -> Deployment:
     """The deployment that the path names."""
-    for each in _known(call):
-        if each.id == str(call.params["deployment"]):
-            return each
+    for deployment in _deployments(call):
+        if deployment.id == str(call.params["deployment"]):
+            return deployment
     raise refused(404, "Deployment not found")
 
 
-def _known(call: Call) -> list[Deployment]:
-    made = [each for each in call.world.deployments.values() if each.env == call.env.id]
-    deployed = {each.worker for each in made}
+def _deployments(call: ApiCall) -> list[Deployment]:
+    deployments = [
+        deployment
+        for deployment in call.world.deployments.values()
+        if deployment.env == call.env.id
+    ]
+    deployed = {deployment.worker for deployment in deployments}
     registers = call.env.type != "DEVELOPMENT"
-    mine = [each for each in call.world.workers.values() if registers and each.env == call.env.id]
-    made += [_registered(each) for each in mine if each.id not in deployed]
-    return sorted(made, key=lambda each: (each.created_at, each.id), reverse=True)
+    workers = [
+        worker for worker in call.world.workers.values() if registers and worker.env == call.env.id
+    ]
+    deployments += [_registered(worker) for worker in workers if worker.id not in deployed]
+    return sorted(
+        deployments, key=lambda deployment: (deployment.created_at, deployment.id), reverse=True
+    )
 
 
-def _registered(worker: Worker) -> Deployment:
+def _registered(worker: WorkerVersion) -> Deployment:
     return Deployment(
         id=f"deployment_{bare(worker.id)}",
         env=worker.env,
@@ -99,5 +123,5 @@ def _registered(worker: Worker) -> Deployment:
     )
 
 
-def _age(worker: Worker) -> tuple[int, str]:
+def _age(worker: WorkerVersion) -> tuple[int, str]:
     return worker.created_at, worker.id

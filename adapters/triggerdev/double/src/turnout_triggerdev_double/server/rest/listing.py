@@ -9,46 +9,46 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from turnout_triggerdev_double.server.answers import run_item
-from turnout_triggerdev_double.server.errors import Refusal, query_error
+from turnout_triggerdev_double.server.errors import ApiRefusal, query_error
 from turnout_triggerdev_double.server.ids import bare
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.statuses import API_STATUSES, api_status
 from turnout_triggerdev_double.server.times import duration, from_iso
-from turnout_triggerdev_double.server.wiring import Call, answer
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 25
 
-Wanted = Callable[[Run], bool]
+RunPredicate = Callable[[RunRecord], bool]
 
 
-def list_runs(call: Call) -> Response:
+def list_runs(call: ApiCall) -> Response:
     """A page of the environment's runs, newest first."""
     size = page_size(call.query)
-    wanted = _filter(call)
+    matches = _filter(call)
     timeline = _timeline(call)
     after, before = _cursor(call.query.get("page[after]")), _cursor(call.query.get("page[before]"))
     if before is not None:
         ahead = (place for place in timeline if place > before)
-        page = _first(call.world, ahead, wanted, size + 1)
-        more, page = len(page) > size, page[:size][::-1]
-        links = _links(page, newer=more, older=True)
+        page = _first(call.world, ahead, matches, size + 1)
+        has_next, page = len(page) > size, page[:size][::-1]
+        links = _links(page, newer=has_next, older=True)
     else:
         behind = (place for place in reversed(timeline) if after is None or place < after)
-        page = _first(call.world, behind, wanted, size + 1)
-        more, page = len(page) > size, page[:size]
-        links = _links(page, newer=after is not None, older=more)
+        page = _first(call.world, behind, matches, size + 1)
+        has_next, page = len(page) > size, page[:size]
+        links = _links(page, newer=after is not None, older=has_next)
     shown = [run_item(call.world, run, call.api_version) for run in page]
     return answer({"data": shown, "pagination": links})
 
 
-def _timeline(call: Call) -> list[tuple[int, str]]:
+def _timeline(call: ApiCall) -> list[tuple[int, str]]:
     """The places to look at, in order: of a tag only those that have it."""
     tags = (call.query.get("filter[tag]") or "").split(",")
     if not tags[0]:
         return call.world.timeline[call.env.id]
-    places = {each for tag in tags for each in call.world.tagged.get((call.env.id, tag), ())}
+    places = {place for tag in tags for place in call.world.tagged.get((call.env.id, tag), ())}
     return sorted(places)
 
 
@@ -80,19 +80,19 @@ def page_size(query: QueryParams, default: int = DEFAULT_PAGE) -> int:
 
 
 def _first(
-    world: World, places: Iterator[tuple[int, str]], wanted: Wanted, count: int
-) -> list[Run]:
-    found = []
+    world: OfflineWorld, places: Iterator[tuple[int, str]], matches: RunPredicate, count: int
+) -> list[RunRecord]:
+    runs = []
     for _, run_id in places:
         run = world.runs[run_id]
-        if wanted(run):
-            found.append(run)
-            if len(found) == count:
+        if matches(run):
+            runs.append(run)
+            if len(runs) == count:
                 break
-    return found
+    return runs
 
 
-def _links(page: list[Run], *, newer: bool, older: bool) -> dict[str, str]:
+def _links(page: list[RunRecord], *, newer: bool, older: bool) -> dict[str, str]:
     links = {}
     if page and older:
         links["next"] = _write_cursor(page[-1])
@@ -101,7 +101,7 @@ def _links(page: list[Run], *, newer: bool, older: bool) -> dict[str, str]:
     return links
 
 
-def _write_cursor(run: Run) -> str:
+def _write_cursor(run: RunRecord) -> str:
     place = {"c": run.created_at, "r": bare(run.id)}
     return base64.b64encode(orjson.dumps(place)).decode()
 
@@ -117,11 +117,11 @@ def _cursor(text: str | None) -> tuple[int, str] | None:
         return None
 
 
-def _filter(call: Call) -> Wanted:
-    return wanted_by(call.query, call.api_version, call.world)
+def _filter(call: ApiCall) -> RunPredicate:
+    return run_predicate(call.query, call.api_version, call.world)
 
 
-def wanted_by(query: QueryParams, version: str | None, world: World) -> Wanted:
+def run_predicate(query: QueryParams, version: str | None, world: OfflineWorld) -> RunPredicate:
     """Whether a run passes the filters of a query."""
     checks = [
         _statuses(query, version),
@@ -138,11 +138,11 @@ def wanted_by(query: QueryParams, version: str | None, world: World) -> Wanted:
         _of_bulk_action(query, world),
         *_created(query, world.now()),
     ]
-    kept = [check for check in checks if check is not None]
-    return lambda run: all(check(run) for check in kept)
+    active = [check for check in checks if check is not None]
+    return lambda run: all(check(run) for check in active)
 
 
-def _statuses(query: QueryParams, version: str | None) -> Wanted | None:
+def _statuses(query: QueryParams, version: str | None) -> RunPredicate | None:
     text = query.get("filter[status]")
     if not text:
         return None
@@ -157,20 +157,22 @@ def _statuses(query: QueryParams, version: str | None) -> Wanted | None:
     return lambda run: api_status(run.status, version) in words
 
 
-def _among(query: QueryParams, name: str, values: Callable[[Run], list[str]]) -> Wanted | None:
+def _among(
+    query: QueryParams, name: str, values: Callable[[RunRecord], list[str]]
+) -> RunPredicate | None:
     text = query.get(name)
     if not text:
         return None
-    wanted = set(text.split(","))
-    return lambda run: bool(wanted.intersection(values(run)))
+    accepted = set(text.split(","))
+    return lambda run: bool(accepted.intersection(values(run)))
 
 
-def _flag(query: QueryParams, name: str, value: Callable[[Run], bool]) -> Wanted | None:
+def _flag(query: QueryParams, name: str, value: Callable[[RunRecord], bool]) -> RunPredicate | None:
     text = query.get(name)
     return None if text is None else lambda run: value(run) == (text == "true")
 
 
-def _of_bulk_action(query: QueryParams, world: World) -> Wanted | None:
+def _of_bulk_action(query: QueryParams, world: OfflineWorld) -> RunPredicate | None:
     bulk = query.get("filter[bulkAction]")
     if not bulk:
         return None
@@ -179,12 +181,12 @@ def _of_bulk_action(query: QueryParams, world: World) -> Wanted | None:
     return lambda run: run.id in chosen
 
 
-def _root_only(query: QueryParams) -> Wanted | None:
+def _root_only(query: QueryParams) -> RunPredicate | None:
     return (lambda run: run.parent is None) if query.get("filter[rootOnly]") == "true" else None
 
 
-def _created(query: QueryParams, now: int) -> list[Wanted]:
-    checks: list[Wanted] = []
+def _created(query: QueryParams, now: int) -> list[RunPredicate]:
+    checks: list[RunPredicate] = []
     start = _moment(query.get("filter[createdAt][from]"))
     end = _moment(query.get("filter[createdAt][to]"))
     period = duration(query.get("filter[createdAt][period]") or "")
@@ -203,9 +205,9 @@ def _moment(text: str | None) -> int | None:
     return int(text) if text.isdigit() else from_iso(text)
 
 
-def pages(query: QueryParams, items: list[Any], most: int = MAX_PAGE) -> tuple[list[Any], Any]:
+def pages(query: QueryParams, items: list[Any], max_size: int = MAX_PAGE) -> tuple[list[Any], Any]:
     """One page of the older kind (`page`, `perPage`), and what it says about the others."""
-    number, size = _positive(query, "page", 1), min(_positive(query, "perPage", most), most)
+    number, size = _positive(query, "page", 1), min(_positive(query, "perPage", max_size), max_size)
     total = -(-len(items) // size)
     start = (number - 1) * size
     about = {"currentPage": number, "totalPages": total, "count": len(items)}
@@ -227,4 +229,4 @@ def _positive(query: QueryParams, name: str, default: int) -> int:
         "message": "Number must be greater than 0",
         "path": [name],
     }
-    raise Refusal(400, {"error": "Invalid request parameters", "issues": [issue]})
+    raise ApiRefusal(400, {"error": "Invalid request parameters", "issues": [issue]})

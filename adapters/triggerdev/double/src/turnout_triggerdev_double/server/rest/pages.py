@@ -7,13 +7,13 @@ from starlette.responses import HTMLResponse, Response
 
 from turnout_triggerdev_double.server import traces
 from turnout_triggerdev_double.server.answers import run_answer
-from turnout_triggerdev_double.server.errors import Refusal
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.errors import ApiRefusal
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.statuses import CURRENT_VERSION, api_status
 from turnout_triggerdev_double.server.times import iso
-from turnout_triggerdev_double.server.wiring import Call
+from turnout_triggerdev_double.server.wiring import ApiCall
 
-MOST = 200
+SHOWN_RUNS = 200
 SHOWN = ("status", "taskIdentifier", "version", "attemptCount", "createdAt", "startedAt", "tags")
 STYLE = """body{font:14px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}
 table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}
@@ -21,15 +21,15 @@ ul{list-style:none;padding-left:1.4rem;border-left:1px solid #ccc}.error{color:#
 small,th{color:#666;font-weight:normal}"""
 
 
-def runs(call: Call) -> Response:
+def runs(call: ApiCall) -> Response:
     """`GET /double/runs`: the latest runs of all environments."""
-    latest = sorted(call.world.runs.values(), key=lambda each: each.created_at, reverse=True)
-    rows = "".join(_row(call, each) for each in latest[:MOST])
+    latest = sorted(call.world.runs.values(), key=lambda run: run.created_at, reverse=True)
+    rows = "".join(_row(call, run) for run in latest[:SHOWN_RUNS])
     head = "<tr><th>run</th><th>task</th><th>status</th><th>environment</th><th>created</th></tr>"
     return _page("Runs", f"<table>{head}{rows}</table>" if rows else "<p>No run yet.</p>")
 
 
-def _row(call: Call, run: Run) -> str:
+def _row(call: ApiCall, run: RunRecord) -> str:
     cells = (
         f'<a href="/double/runs/{escape(run.id)}">{escape(run.id)}</a>',
         escape(run.task),
@@ -37,18 +37,18 @@ def _row(call: Call, run: Run) -> str:
         escape(call.world.environment(run.env).slug),
         iso(run.created_at),
     )
-    return "<tr>" + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def run(call: Call) -> Response:
+def run(call: ApiCall) -> Response:
     """`GET /double/runs/{run}`: what is known of a run, and its spans as a tree."""
-    found = call.world.runs.get(str(call.params["run"]))
-    if found is None:
-        raise Refusal(404, "No such run")
-    shown = run_answer(call.world, found, CURRENT_VERSION)
+    run_record = call.world.runs.get(str(call.params["run"]))
+    if run_record is None:
+        raise ApiRefusal(404, "No such run")
+    shown = run_answer(call.world, run_record, CURRENT_VERSION)
     facts = "".join(_fact(name, shown[name]) for name in (*SHOWN, "error") if shown.get(name))
-    tree = traces.tree(call.world, found)["rootSpan"]
-    return _page(found.id, f"<table>{facts}</table><h2>Trace</h2><ul>{_span(tree)}</ul>")
+    tree = traces.tree(call.world, run_record)["rootSpan"]
+    return _page(run_record.id, f"<table>{facts}</table><h2>Trace</h2><ul>{_span(tree)}</ul>")
 
 
 def _fact(name: str, value: Any) -> str:
@@ -61,13 +61,13 @@ def _span(node: dict[str, Any]) -> str:
     data = node["data"]
     word = " <small>open</small>" if data["isPartial"] else ""
     name = f"<span{' class=error' if data['isError'] else ''}>{escape(str(data['message']))}</span>"
-    told = f"<small>{escape(data['startTime'])}, {data['duration']:.0f} ms</small>{word}"
-    below = "".join(_span(each) for each in _by_start(node["children"]))
-    return f"<li>{name} {told}{f'<ul>{below}</ul>' if below else ''}</li>"
+    timing = f"<small>{escape(data['startTime'])}, {data['duration']:.0f} ms</small>{word}"
+    below = "".join(_span(child) for child in _by_start(node["children"]))
+    return f"<li>{name} {timing}{f'<ul>{below}</ul>' if below else ''}</li>"
 
 
 def _by_start(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(nodes, key=lambda each: str(each["data"]["startTime"]))
+    return sorted(nodes, key=lambda node: str(node["data"]["startTime"]))
 
 
 def _page(title: str, body: str) -> Response:

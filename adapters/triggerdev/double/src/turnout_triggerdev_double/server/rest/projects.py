@@ -5,11 +5,11 @@ from typing import Any
 from starlette.responses import Response
 
 from turnout_triggerdev_double.server import access
-from turnout_triggerdev_double.server.errors import Refusal, refused
+from turnout_triggerdev_double.server.errors import ApiRefusal, refused
 from turnout_triggerdev_double.server.ids import bare
 from turnout_triggerdev_double.server.records import Environment, Variable
 from turnout_triggerdev_double.server.times import iso
-from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
 
 RUNTIME = "node-22"
 SLUGS = {"staging": "stg"}
@@ -23,7 +23,7 @@ OTHER_SLUG = (
 )
 
 
-def whoami_user(call: Call) -> Response:
+def whoami_user(call: ApiCall) -> Response:
     """`GET /api/v2/whoami`, by a personal access token."""
     project = call.world.project
     return answer(
@@ -40,7 +40,7 @@ def whoami_user(call: Call) -> Response:
     )
 
 
-def whoami_environment(call: Call) -> Response:
+def whoami_environment(call: ApiCall) -> Response:
     """`GET /api/v1/whoami`, by an environment's key."""
     env, project = call.env, call.world.project
     moment = iso(call.world.now())
@@ -79,12 +79,12 @@ def whoami_environment(call: Call) -> Response:
     )
 
 
-def notifications(_: Call) -> Response:
+def notifications(_: ApiCall) -> Response:
     """`GET /api/v1/platform-notifications`: there are none."""
     return answer({"notification": None})
 
 
-def project_environment(call: Call) -> Response:
+def project_environment(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/{slug}`: the environment's key, for the CLI."""
     env = environment_of_path(call)
     return answer(
@@ -98,7 +98,7 @@ def project_environment(call: Call) -> Response:
     )
 
 
-def environment_of_path(call: Call) -> Environment:
+def environment_of_path(call: ApiCall) -> Environment:
     """The environment that the path names; without a slug, the caller's own.
 
     A key is of one environment: it is refused another one's paths, as servers say it. (The source
@@ -121,7 +121,7 @@ def environment_of_path(call: Call) -> Environment:
     raise refused(404, "Environment not found")
 
 
-def _environment_of_worker(call: Call) -> Environment:
+def _environment_of_worker(call: ApiCall) -> Environment:
     """This path alone says `staging` where all others say `stg`, and refuses that."""
     names = {"stg": "staging"}
     for env in call.world.environments:
@@ -130,21 +130,21 @@ def _environment_of_worker(call: Call) -> Environment:
     raise refused(400, "Invalid Params")
 
 
-def dev_status(call: Call) -> Response:
+def dev_status(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/dev-status`: is a worker connected."""
     environment_of_path(call)
     development = next(e for e in call.world.environments if e.type == "DEVELOPMENT")
     return answer({"isConnected": call.world.connected[development.id] > 0})
 
 
-def current_worker(call: Call) -> Response:
+def current_worker(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/{slug}/workers/{tag}`: the registered tasks."""
     env = _environment_of_worker(call)
     tag = str(call.params["tag"])
-    known = [worker for worker in call.world.workers.values() if worker.env == env.id]
+    workers = [worker for worker in call.world.workers.values() if worker.env == env.id]
     worker = call.world.current.get(env.id)
     if tag != "current":
-        worker = next((each for each in known if each.version == tag), None)
+        worker = next((worker for worker in workers if worker.version == tag), None)
     if worker is None:
         raise refused(404, "Worker not found")
     tasks = [
@@ -173,7 +173,7 @@ def current_worker(call: Call) -> Response:
     return answer({"worker": shown, "urls": {"runs": f"{call.origin}/runs"}})
 
 
-def cli_variables(call: Call) -> Response:
+def cli_variables(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/envvars`: what the CLI gives its task processes."""
     env = environment_of_path(call)
     shown = {"TRIGGER_OTEL_EXPORTER_OTLP_ENDPOINT": f"{call.origin}/otel"}
@@ -181,11 +181,13 @@ def cli_variables(call: Call) -> Response:
     return answer({"variables": shown})
 
 
-def list_variables(call: Call) -> Response:
+def list_variables(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/envvars/{slug}`."""
     env = environment_of_path(call)
-    mine = [v for (owner, _), v in call.world.variables.items() if owner == env.id]
-    return answer([_variable(each) for each in sorted(mine, key=lambda each: each.name)])
+    variables = [v for (owner, _), v in call.world.variables.items() if owner == env.id]
+    return answer(
+        [_variable(variable) for variable in sorted(variables, key=lambda variable: variable.name)]
+    )
 
 
 def _variable(variable: Variable) -> dict[str, Any]:
@@ -193,14 +195,14 @@ def _variable(variable: Variable) -> dict[str, Any]:
     return {"name": variable.name, "value": value, "isSecret": variable.secret}
 
 
-def create_variable(call: Call) -> Response:
+def create_variable(call: ApiCall) -> Response:
     """`POST /api/v1/projects/{ref}/envvars/{slug} {name, value}`."""
     body = call.fields()
     _put(call, body.get("name"), body)
     return answer({"success": True})
 
 
-def _put(call: Call, name: Any, body: dict[str, Any]) -> None:
+def _put(call: ApiCall, name: Any, body: dict[str, Any]) -> None:
     value = body.get("value")
     if not isinstance(name, str) or not name or not isinstance(value, str):
         raise refused(400, "Invalid request body")
@@ -219,50 +221,50 @@ def _put(call: Call, name: Any, body: dict[str, Any]) -> None:
     call.world.store.put(variable)
 
 
-def import_variables(call: Call) -> Response:
+def import_variables(call: ApiCall) -> Response:
     """`POST /api/v1/projects/{ref}/envvars/{slug}/import {variables, override?, isSecret?}`."""
     body = call.fields()
     variables = body.get("variables")
     if not isinstance(variables, dict):
         raise refused(400, "Invalid request body")
     env = environment_of_path(call)
-    there = [name for name in variables if (env.id, name) in call.world.variables]
-    if there and not body.get("override"):
-        raise _already_set(there)
+    existing = [name for name in variables if (env.id, name) in call.world.variables]
+    if existing and not body.get("override"):
+        raise _already_set(existing)
     for name, value in variables.items():
         _put(call, name, {"value": value, "isSecret": body.get("isSecret")})
     return answer({"success": True})
 
 
-def _already_set(names: list[str]) -> Refusal:
-    told = "Some of the variables are already set for these environments."
+def _already_set(names: list[str]) -> ApiRefusal:
+    problem = "Some of the variables are already set for these environments."
     errors = [{"key": name, "error": "Variable already set."} for name in names]
-    body = {"error": f"{told} Set override to true to override them.", "variableErrors": errors}
-    return Refusal(400, body)
+    body = {"error": f"{problem} Set override to true to override them.", "variableErrors": errors}
+    return ApiRefusal(400, body)
 
 
-def _known(call: Call) -> Variable:
+def _existing_variable(call: ApiCall) -> Variable:
     env = environment_of_path(call)
-    found = call.world.variables.get((env.id, str(call.params["name"])))
-    if found is None:
+    variable = call.world.variables.get((env.id, str(call.params["name"])))
+    if variable is None:
         raise refused(404, "Environment variable not found")
-    return found
+    return variable
 
 
-def retrieve_variable(call: Call) -> Response:
+def retrieve_variable(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/envvars/{slug}/{name}`."""
-    return answer(_variable(_known(call)))
+    return answer(_variable(_existing_variable(call)))
 
 
-def update_variable(call: Call) -> Response:
+def update_variable(call: ApiCall) -> Response:
     """`PUT /api/v1/projects/{ref}/envvars/{slug}/{name} {value}`."""
-    _put(call, _known(call).name, {"value": call.fields().get("value")})
+    _put(call, _existing_variable(call).name, {"value": call.fields().get("value")})
     return answer({"success": True})
 
 
-def delete_variable(call: Call) -> Response:
+def delete_variable(call: ApiCall) -> Response:
     """`DELETE /api/v1/projects/{ref}/envvars/{slug}/{name}`."""
-    variable = _known(call)
+    variable = _existing_variable(call)
     del call.world.variables[(variable.env, variable.name)]
     call.world.store.drop(variable)
     return answer({"success": True})

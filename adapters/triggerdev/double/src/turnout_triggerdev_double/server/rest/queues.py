@@ -6,16 +6,16 @@ from urllib.parse import unquote
 from starlette.responses import Response
 
 from turnout_triggerdev_double.server.errors import refused
-from turnout_triggerdev_double.server.records import Limit, Queue
+from turnout_triggerdev_double.server.records import ConcurrencyLimit, TaskQueue
 from turnout_triggerdev_double.server.rest.listing import pages
 from turnout_triggerdev_double.server.times import maybe_iso
-from turnout_triggerdev_double.server.wiring import Call, answer
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 MAX_LIMIT = 100_000
 
 
-def _shown(world: World, queue: Queue) -> dict[str, Any]:
+def _shown(world: OfflineWorld, queue: TaskQueue) -> dict[str, Any]:
     is_task = queue.name.startswith("task/")
     current = queue.limit if queue.override is None else queue.override
     return {
@@ -37,36 +37,38 @@ def _shown(world: World, queue: Queue) -> dict[str, Any]:
     }
 
 
-def list_queues(call: Call) -> Response:
+def list_queues(call: ApiCall) -> Response:
     """`GET /api/v1/queues`, by name."""
-    mine = [queue for queue in call.world.queues.values() if queue.env == call.env.id]
-    mine.sort(key=lambda queue: queue.name.removeprefix("task/"))
-    page, about = pages(call.query, mine)
+    queues = [queue for queue in call.world.queues.values() if queue.env == call.env.id]
+    queues.sort(key=lambda queue: queue.name.removeprefix("task/"))
+    page, pagination = pages(call.query, queues)
     shown = [
         {**_shown(call.world, queue), "concurrencyLimitOverridePercent": None} for queue in page
     ]
-    return answer({"data": shown, "pagination": about})
+    return answer({"data": shown, "pagination": pagination})
 
 
-def _queue(call: Call, kind: str) -> Queue:
+def _queue(call: ApiCall, kind: str) -> TaskQueue:
     name = unquote(str(call.params["queue"]))
     for queue in call.world.queues.values():
         if queue.env != call.env.id:
             continue
-        wanted = {"id": queue.id, "task": queue.name.removeprefix("task/")}.get(kind, queue.name)
+        identifier = {"id": queue.id, "task": queue.name.removeprefix("task/")}.get(
+            kind, queue.name
+        )
         is_task = queue.name.startswith("task/")
-        if wanted == name and (kind == "id" or is_task == (kind == "task")):
+        if identifier == name and (kind == "id" or is_task == (kind == "task")):
             return queue
     raise refused(404, "queue-not-found")
 
 
-def retrieve(call: Call) -> Response:
+def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/queues/{queue}?type=id|task|custom`."""
     queue = _queue(call, call.query.get("type", "id"))
     return answer({**_shown(call.world, queue), "concurrencyLimitOverridePercent": None})
 
 
-def pause(call: Call) -> Response:
+def pause(call: ApiCall) -> Response:
     """`POST /api/v1/queues/{queue}/pause`: `action` is pause or resume."""
     body = call.fields()
     queue = _queue(call, str(body.get("type", "id")))
@@ -80,7 +82,7 @@ def _paused(body: dict[str, Any]) -> bool:
     return bool(body["action"] == "pause")
 
 
-def override(call: Call) -> Response:
+def override(call: ApiCall) -> Response:
     """`POST /api/v1/queues/{queue}/concurrency/override`."""
     body = call.fields()
     queue = _queue(call, str(body.get("type", "id")))
@@ -96,7 +98,7 @@ def _limit_value(body: dict[str, Any], name: str) -> int:
     return value
 
 
-def reset(call: Call) -> Response:
+def reset(call: ApiCall) -> Response:
     """`POST /api/v1/queues/{queue}/concurrency/reset`."""
     queue = _queue(call, str(call.fields().get("type", "id")))
     if queue.override is None:
@@ -105,18 +107,18 @@ def reset(call: Call) -> Response:
     return _changed(call, queue)
 
 
-def _changed(call: Call, queue: Queue) -> Response:
+def _changed(call: ApiCall, queue: TaskQueue) -> Response:
     call.world.store.put(queue)
     _look_again(call)
     return answer(_shown(call.world, queue))
 
 
-def _look_again(call: Call) -> None:
+def _look_again(call: ApiCall) -> None:
     call.world.lanes.unblock_all()
     call.world.notices.work_arrived(call.env.id)
 
 
-def _shown_limit(world: World, limit: Limit) -> dict[str, Any]:
+def _shown_limit(world: OfflineWorld, limit: ConcurrencyLimit) -> dict[str, Any]:
     def side(name: str, base: int | None) -> dict[str, Any]:
         override = (limit.override or {}).get(name)
         return {
@@ -137,27 +139,29 @@ def _shown_limit(world: World, limit: Limit) -> dict[str, Any]:
     }
 
 
-def list_limits(call: Call) -> Response:
+def list_limits(call: ApiCall) -> Response:
     """`GET /api/v1/concurrency-limits`, by name."""
-    mine = [limit for limit in call.world.limits.values() if limit.env == call.env.id]
-    mine.sort(key=lambda limit: limit.name)
-    page, about = pages(call.query, mine)
-    return answer({"data": [_shown_limit(call.world, each) for each in page], "pagination": about})
+    limits = [limit for limit in call.world.limits.values() if limit.env == call.env.id]
+    limits.sort(key=lambda limit: limit.name)
+    page, pagination = pages(call.query, limits)
+    return answer(
+        {"data": [_shown_limit(call.world, limit) for limit in page], "pagination": pagination}
+    )
 
 
-def _limit(call: Call) -> Limit:
+def _limit(call: ApiCall) -> ConcurrencyLimit:
     limit = call.world.limits.get((call.env.id, unquote(str(call.params["limit"]))))
     if limit is None:
         raise refused(404, "concurrency-limit-not-found")
     return limit
 
 
-def retrieve_limit(call: Call) -> Response:
+def retrieve_limit(call: ApiCall) -> Response:
     """`GET /api/v1/concurrency-limits/{limit}`."""
     return answer(_shown_limit(call.world, _limit(call)))
 
 
-def override_limit(call: Call) -> Response:
+def override_limit(call: ApiCall) -> Response:
     """`POST /api/v1/concurrency-limits/{limit}/override {perKey?, total?}`."""
     limit, body = _limit(call), call.fields()
     if body.get("concurrencyKey") is not None:
@@ -169,21 +173,21 @@ def override_limit(call: Call) -> Response:
     return _changed_limit(call, limit)
 
 
-def reset_limit(call: Call) -> Response:
+def reset_limit(call: ApiCall) -> Response:
     """`POST /api/v1/concurrency-limits/{limit}/reset`."""
     limit = _limit(call)
     limit.override = limit.overridden_at = None
     return _changed_limit(call, limit)
 
 
-def pause_limit(call: Call) -> Response:
+def pause_limit(call: ApiCall) -> Response:
     """`POST /api/v1/concurrency-limits/{limit}/pause`."""
     limit = _limit(call)
     limit.paused = _paused(call.fields())
     return _changed_limit(call, limit)
 
 
-def _changed_limit(call: Call, limit: Limit) -> Response:
+def _changed_limit(call: ApiCall, limit: ConcurrencyLimit) -> Response:
     call.world.store.put(limit)
     _look_again(call)
     return answer(_shown_limit(call.world, limit))

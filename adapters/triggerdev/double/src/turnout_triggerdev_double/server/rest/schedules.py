@@ -7,23 +7,23 @@ from starlette.responses import JSONResponse, Response
 
 from turnout_triggerdev_double.server import scheduler
 from turnout_triggerdev_double.server.cron import check, described, zones
-from turnout_triggerdev_double.server.errors import Refusal, body_issues, missing, refused
+from turnout_triggerdev_double.server.errors import ApiRefusal, body_issues, missing, refused
 from turnout_triggerdev_double.server.ids import bare, new_id
-from turnout_triggerdev_double.server.records import Schedule
+from turnout_triggerdev_double.server.records import ScheduleRecord
 from turnout_triggerdev_double.server.rest.listing import pages
 from turnout_triggerdev_double.server.rest.validation import kind_of
 from turnout_triggerdev_double.server.times import duration, iso
-from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
 
 _LONGEST_WINDOW = 86_400_000
 _WHOLE = 100.0
 
 
-def create(call: Call) -> Response:
+def create(call: ApiCall) -> Response:
     """`POST /api/v1/schedules`: makes one, or changes the one of this `deduplicationKey`."""
-    wanted = _body(call, "task", "cron", "deduplicationKey")
-    key = wanted["deduplicationKey"]
-    known = next(
+    fields = _body(call, "task", "cron", "deduplicationKey")
+    key = fields["deduplicationKey"]
+    schedule = next(
         (
             schedule
             for schedule in call.world.schedules.values()
@@ -31,27 +31,27 @@ def create(call: Call) -> Response:
         ),
         None,
     )
-    _check(call, wanted)
-    return _save(call, known or _new(call, key), wanted)
+    _check(call, fields)
+    return _save(call, schedule or _new(call, key), fields)
 
 
-def update(call: Call) -> Response:
+def update(call: ApiCall) -> Response:
     """`PUT /api/v1/schedules/{schedule}`; one that is not there is made, as on the real server."""
-    wanted = _body(call, "task", "cron")
-    known = call.world.schedules.get(str(call.params["schedule"]))
-    if known is not None and known.type == "DECLARATIVE":
+    fields = _body(call, "task", "cron")
+    schedule = call.world.schedules.get(str(call.params["schedule"]))
+    if schedule is not None and schedule.type == "DECLARATIVE":
         raise refused(422, "Cannot update a declarative schedule")
-    _check(call, wanted)
-    if known is None or known.env != call.env.id:
-        known = _new(call, None)
-    return _save(call, known, wanted)
+    _check(call, fields)
+    if schedule is None or schedule.env != call.env.id:
+        schedule = _new(call, None)
+    return _save(call, schedule, fields)
 
 
-def _body(call: Call, *required: str) -> dict[str, Any]:
+def _body(call: ApiCall, *required: str) -> dict[str, Any]:
     try:
         body = orjson.loads(call.body)
     except orjson.JSONDecodeError as error:
-        raise Refusal(500, "Unexpected Server Error") from error
+        raise ApiRefusal(500, "Unexpected Server Error") from error
     if not isinstance(body, dict):
         raise body_issues({"code": "invalid_type", "path": [], "message": "Expected object"})
     issues = [missing(name) for name in required if name not in body]
@@ -71,14 +71,14 @@ def _body(call: Call, *required: str) -> dict[str, Any]:
     return body
 
 
-def _check(call: Call, wanted: dict[str, Any]) -> None:
-    check(wanted["cron"], wanted.get("timezone") or "UTC", call.origin)
-    task, worker = wanted["task"], call.world.current.get(call.env.id)
+def _check(call: ApiCall, fields: dict[str, Any]) -> None:
+    check(fields["cron"], fields.get("timezone") or "UTC", call.origin)
+    task, worker = fields["task"], call.world.current.get(call.env.id)
     if worker is None or task not in worker.tasks:
         raise refused(422, f"Task with identifier {task} not found in project.")
     if worker.tasks[task].get("triggerSource") != "schedule":
         raise refused(422, f"Task with identifier {task} is not a scheduled task.")
-    window = wanted.get("window")
+    window = fields.get("window")
     if window is not None and not _is_window(window):
         raise refused(422, f"Invalid schedule window: '{window}'")
 
@@ -91,8 +91,8 @@ def _is_window(window: str) -> bool:
     return length is not None and length <= _LONGEST_WINDOW
 
 
-def _new(call: Call, key: str | None) -> Schedule:
-    schedule = Schedule(
+def _new(call: ApiCall, key: str | None) -> ScheduleRecord:
+    schedule = ScheduleRecord(
         id=new_id("sched", call.world.now()),
         project=call.env.project,
         env=call.env.id,
@@ -108,11 +108,11 @@ def _new(call: Call, key: str | None) -> Schedule:
     return schedule
 
 
-def _save(call: Call, schedule: Schedule, wanted: dict[str, Any]) -> Response:
-    schedule.task, schedule.cron = wanted["task"], wanted["cron"]
-    schedule.timezone = wanted.get("timezone") or "UTC"
-    schedule.external_id = wanted.get("externalId")
-    schedule.window = wanted.get("window")
+def _save(call: ApiCall, schedule: ScheduleRecord, fields: dict[str, Any]) -> Response:
+    schedule.task, schedule.cron = fields["task"], fields["cron"]
+    schedule.timezone = fields.get("timezone") or "UTC"
+    schedule.external_id = fields.get("externalId")
+    schedule.window = fields.get("window")
     schedule.env = call.env.id
     schedule.last_tick = None
     scheduler.arm(call.world, schedule)
@@ -125,7 +125,7 @@ def _save(call: Call, schedule: Schedule, wanted: dict[str, Any]) -> Response:
     return answer(_shown(schedule, environment))
 
 
-def _shown(schedule: Schedule, environment: dict[str, Any]) -> dict[str, Any]:
+def _shown(schedule: ScheduleRecord, environment: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": schedule.id,
         "type": schedule.type,
@@ -148,23 +148,23 @@ def _shown(schedule: Schedule, environment: dict[str, Any]) -> dict[str, Any]:
     return shown | {name: value for name, value in optional.items() if value is not None}
 
 
-def _plain_environment(call: Call) -> dict[str, Any]:
+def _plain_environment(call: ApiCall) -> dict[str, Any]:
     return {"id": bare(call.env.id), "type": call.env.type}
 
 
-def _schedule(call: Call) -> Schedule:
+def _schedule(call: ApiCall) -> ScheduleRecord:
     schedule = call.world.schedules.get(str(call.params["schedule"]))
     if schedule is None or schedule.env != call.env.id:
         raise refused(404, "Schedule not found")
     return schedule
 
 
-def retrieve(call: Call) -> Response:
+def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/schedules/{schedule}`."""
     return answer(_shown(_schedule(call), _plain_environment(call)))
 
 
-def delete(call: Call) -> Response:
+def delete(call: ApiCall) -> Response:
     """`DELETE /api/v1/schedules/{schedule}`; runs that it has already made stay."""
     schedule = _schedule(call)
     del call.world.schedules[schedule.id]
@@ -172,38 +172,40 @@ def delete(call: Call) -> Response:
     return answer({"id": schedule.id})
 
 
-def activate(call: Call) -> Response:
+def activate(call: ApiCall) -> Response:
     """`POST /api/v1/schedules/{schedule}/activate`."""
     return _switch(call, active=True)
 
 
-def deactivate(call: Call) -> Response:
+def deactivate(call: ApiCall) -> Response:
     """`POST /api/v1/schedules/{schedule}/deactivate`."""
     return _switch(call, active=False)
 
 
-def _switch(call: Call, *, active: bool) -> Response:
+def _switch(call: ApiCall, *, active: bool) -> Response:
     schedule = _schedule(call)
     schedule.active = active
     scheduler.arm(call.world, schedule)
     return answer(_shown(schedule, _plain_environment(call)))
 
 
-def list_schedules(call: Call) -> Response:
+def list_schedules(call: ApiCall) -> Response:
     """`GET /api/v1/schedules`, newest first."""
-    mine = [each for each in call.world.schedules.values() if each.env == call.env.id]
-    mine.sort(key=lambda each: (each.created_at, each.id), reverse=True)
-    page, about = pages(call.query, mine)
+    schedules = [
+        schedule for schedule in call.world.schedules.values() if schedule.env == call.env.id
+    ]
+    schedules.sort(key=lambda schedule: (schedule.created_at, schedule.id), reverse=True)
+    page, about = pages(call.query, schedules)
     environment = {
         **_plain_environment(call),
         "slug": call.env.slug,
         "userName": call.world.project.user,
     }
-    shown = [{"externalId": None, **_shown(each, environment)} for each in page]
+    shown = [{"externalId": None, **_shown(schedule, environment)} for schedule in page]
     return answer({"data": shown, "pagination": about})
 
 
-def timezones(call: Call) -> Response:
+def timezones(call: ApiCall) -> Response:
     """`GET /api/v1/timezones`, open to anyone."""
     names = sorted(zones())
     if call.query.get("excludeUtc") == "true":

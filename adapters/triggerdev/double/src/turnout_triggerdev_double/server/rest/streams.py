@@ -11,27 +11,27 @@ from collections.abc import AsyncIterator
 import orjson
 from starlette.responses import Response, StreamingResponse
 
-from turnout_triggerdev_double.server.errors import Refusal, query_error
-from turnout_triggerdev_double.server.records import Run
+from turnout_triggerdev_double.server.errors import ApiRefusal, query_error
+from turnout_triggerdev_double.server.records import RunRecord
 from turnout_triggerdev_double.server.statuses import TERMINAL
-from turnout_triggerdev_double.server.wiring import Call, answer
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 TARGETS = ("self", "parent", "root")
 PATIENCE = 60.0
-MOST_PATIENCE = 600
+MAX_PATIENCE = 600
 LOOK_EVERY = 0.1
 
 
-def create(call: Call) -> Response:
+def create(call: ApiCall) -> Response:
     """`PUT /realtime/v1/streams/{run}/{target}/{stream}`."""
     run = _target(call)
     if run.status in TERMINAL:
-        raise Refusal(400, "Cannot initialize a realtime stream on a completed run")
+        raise ApiRefusal(400, "Cannot initialize a realtime stream on a completed run")
     return answer({"version": "v1"}, 202)
 
 
-def ingest(call: Call) -> Response:
+def ingest(call: ApiCall) -> Response:
     """`POST /realtime/v1/streams/{run}/{target}/{stream}`: a part a line.
 
     `x-resume-from-chunk` names the first line, so that one who resends doubles nothing.
@@ -39,8 +39,8 @@ def ingest(call: Call) -> Response:
     run, client = _target(call), call.headers.get("x-client-id") or "default"
     first = call.headers.get("x-resume-from-chunk") or "0"
     if not first.isdecimal():
-        raise Refusal(400, f"Invalid X-Resume-From-Chunk header value: {first}")
-    lines = [each for each in call.body.decode("utf-8", "replace").splitlines() if each]
+        raise ApiRefusal(400, f"Invalid X-Resume-From-Chunk header value: {first}")
+    lines = [line for line in call.body.decode("utf-8", "replace").splitlines() if line]
     have = call.world.store.stream_length(run.id, _name(call), client)
     for index, line in enumerate(lines, int(first)):
         if index >= have:
@@ -48,26 +48,26 @@ def ingest(call: Call) -> Response:
     return Response(status_code=200)
 
 
-def append(call: Call) -> Response:
+def append(call: ApiCall) -> Response:
     """`POST /realtime/v1/streams/{run}/{target}/{stream}/append`: one part, as JSON text."""
     text = orjson.dumps(call.body.decode("utf-8", "replace")).decode()
     _append(call.world, _target(call), _name(call), "append", text)
     return answer({"ok": True})
 
 
-def last_chunk(call: Call) -> Response:
+def last_chunk(call: ApiCall) -> Response:
     """`HEAD /realtime/v1/streams/{run}/{target}/{stream}`."""
     client = call.headers.get("x-client-id") or "default"
     have = call.world.store.stream_length(_target(call).id, _name(call), client)
     return Response(status_code=200, headers={"x-last-chunk-index": str(have - 1)})
 
 
-def read(call: Call) -> Response:
+def read(call: ApiCall) -> Response:
     """`GET /realtime/v1/streams/{run}/{stream}`; `Last-Event-ID` goes on after that part."""
     run = _run(call)
     text = call.headers.get("timeout-seconds")
-    if text is not None and not (text.isdecimal() and 0 < int(text) <= MOST_PATIENCE):
-        raise Refusal(400, "Invalid timeout seconds")
+    if text is not None and not (text.isdecimal() and 0 < int(text) <= MAX_PATIENCE):
+        raise ApiRefusal(400, "Invalid timeout seconds")
     last = (call.headers.get("last-event-id") or "0").partition("-")[0]
     after = int(last) if last.isdecimal() else 0
     seconds = float(text) if text else PATIENCE
@@ -76,36 +76,36 @@ def read(call: Call) -> Response:
 
 
 async def _events(
-    world: World, run: Run, name: str, after: int, patience: float
+    world: OfflineWorld, run: RunRecord, name: str, after: int, patience: float
 ) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
-    heard = loop.time()
-    while not world.stopping.is_set() and loop.time() - heard < patience:
+    last_part_at = loop.time()
+    while not world.stopping.is_set() and loop.time() - last_part_at < patience:
         ended = run.status in TERMINAL
         for number, part in world.store.stream(run.id, name, after):
-            heard, after = loop.time(), number
+            last_part_at, after = loop.time(), number
             yield f"id: {number}-0\ndata: {part}\n\n"
         if ended:
             return
         await asyncio.sleep(LOOK_EVERY)
 
 
-def _append(world: World, run: Run, name: str, client: str, part: str) -> None:
+def _append(world: OfflineWorld, run: RunRecord, name: str, client: str, part: str) -> None:
     world.store.put_part(run.id, name, client, part)
 
 
-def _name(call: Call) -> str:
+def _name(call: ApiCall) -> str:
     return str(call.params["stream"])
 
 
-def _run(call: Call) -> Run:
+def _run(call: ApiCall) -> RunRecord:
     run = call.world.runs.get(str(call.params["run"]))
     if run is None or run.env != call.env.id:
-        raise Refusal(404, "Run not found")
+        raise ApiRefusal(404, "Run not found")
     return run
 
 
-def _target(call: Call) -> Run:
+def _target(call: ApiCall) -> RunRecord:
     run, target = _run(call), str(call.params["target"])
     if target not in TARGETS:
         wrong = query_error(
@@ -115,9 +115,9 @@ def _target(call: Call) -> Run:
             path=["target"],
             message=f"Invalid enum value. Expected 'self' | 'parent' | 'root', received '{target}'",
         )
-        raise Refusal(400, {**wrong.body, "error": "Params Error"})
-    other = {"self": run.id, "parent": run.parent, "root": run.root}[target]
-    found = call.world.runs.get(other or "")
-    if found is None:
-        raise Refusal(404, "Target not found")
-    return found
+        raise ApiRefusal(400, {**wrong.body, "error": "Params Error"})
+    target_id = {"self": run.id, "parent": run.parent, "root": run.root}[target]
+    target_run = call.world.runs.get(target_id or "")
+    if target_run is None:
+        raise ApiRefusal(404, "Target not found")
+    return target_run

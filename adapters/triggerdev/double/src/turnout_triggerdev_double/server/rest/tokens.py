@@ -10,21 +10,21 @@ from starlette.responses import Response
 from turnout_triggerdev_double.server import waiting
 from turnout_triggerdev_double.server.answers import token_answer
 from turnout_triggerdev_double.server.errors import not_found, refused
-from turnout_triggerdev_double.server.records import Run, Waitpoint
+from turnout_triggerdev_double.server.records import RunRecord, Waitpoint
 from turnout_triggerdev_double.server.rest.listing import page_size
 from turnout_triggerdev_double.server.rest.triggers import token_headers
 from turnout_triggerdev_double.server.superjson import SUPERJSON
 from turnout_triggerdev_double.server.times import duration, from_iso, iso, moment_of
 from turnout_triggerdev_double.server.triggering import tag_list
-from turnout_triggerdev_double.server.wiring import Call, answer
-from turnout_triggerdev_double.server.world import World
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
+from turnout_triggerdev_double.server.world import OfflineWorld
 
 DEFAULT_TIMEOUT = 10 * 60_000
 MAX_OUTPUT = 512 * 1024
 _WAITABLE = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS"})
 
 
-def create(call: Call) -> Response:
+def create(call: ApiCall) -> Response:
     """`POST /api/v1/waitpoints/tokens`; the same key gives the same token."""
     body = call.fields()
     key = body.get("idempotencyKey")
@@ -54,48 +54,48 @@ def _key_end(body: dict[str, Any], now: int) -> int | None:
     return None if length is None else now + length
 
 
-def callback_url(world: World, point: Waitpoint) -> str:
+def callback_url(world: OfflineWorld, point: Waitpoint) -> str:
     """Where anyone who knows the address may complete the token."""
     return f"{world.project.url}/api/v1/waitpoints/tokens/{point.id}/callback/{_seal(world, point)}"
 
 
-def _seal(world: World, point: Waitpoint) -> str:
+def _seal(world: OfflineWorld, point: Waitpoint) -> str:
     key = world.environment(point.env).key.encode()
     return hmac.new(key, point.id.encode(), hashlib.sha256).hexdigest()
 
 
-def _token(call: Call) -> Waitpoint:
+def _token(call: ApiCall) -> Waitpoint:
     point = call.world.waitpoints.get(str(call.params["token"]))
     if point is None or point.env != call.env.id:
         raise not_found("Waitpoint not found")
     return point
 
 
-def retrieve(call: Call) -> Response:
+def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/waitpoints/tokens/{token}`."""
     point = _token(call)
     return answer(token_answer(point, callback_url(call.world, point)))
 
 
-def complete(call: Call) -> Response:
+def complete(call: ApiCall) -> Response:
     """`POST /api/v1/waitpoints/tokens/{token}/complete`; the first completion counts."""
     point, body = _token(call), call.fields()
     data = body.get("data")
-    _complete(call.world, point, data, given="data" in body)
+    _complete(call.world, point, data, has_data="data" in body)
     return answer({"success": True})
 
 
-def callback(call: Call) -> Response:
+def callback(call: ApiCall) -> Response:
     """`POST …/callback/{seal}`: the whole body is the token's output."""
     point = call.world.waitpoints.get(str(call.params["token"]))
     if point is None or not hmac.compare_digest(_seal(call.world, point), call.params["seal"]):
         raise refused(404, "Waitpoint not found")
-    _complete(call.world, point, call.json() if call.body else None, given=bool(call.body))
+    _complete(call.world, point, call.json() if call.body else None, has_data=bool(call.body))
     return answer({"success": True})
 
 
-def _complete(world: World, point: Waitpoint, data: Any, *, given: bool) -> None:
-    if not given:
+def _complete(world: OfflineWorld, point: Waitpoint, data: Any, *, has_data: bool) -> None:
+    if not has_data:
         waiting.complete(world, point, None, None)
         return
     text = data if isinstance(data, str) and _is_superjson(data) else None
@@ -113,18 +113,18 @@ def _is_superjson(text: str) -> bool:
     return isinstance(value, dict) and "json" in value and set(value) <= {"json", "meta"}
 
 
-def list_tokens(call: Call) -> Response:
+def list_tokens(call: ApiCall) -> Response:
     """`GET /api/v1/waitpoints/tokens`, newest first."""
     size = page_size(call.query)
     points = [
-        each
-        for each in call.world.waitpoints.values()
-        if each.env == call.env.id and each.type == "MANUAL"
+        point
+        for point in call.world.waitpoints.values()
+        if point.env == call.env.id and point.type == "MANUAL"
     ]
-    points.sort(key=lambda each: (each.created_at, each.id), reverse=True)
+    points.sort(key=lambda point: (point.created_at, point.id), reverse=True)
     start = call.query.get("page[after]")
     if start:
-        points = [each for each in points if each.id < start]
+        points = [point for point in points if point.id < start]
     shown = [token_answer(p, callback_url(call.world, p)) for p in points[:size]]
     links = {"next": points[size - 1].id} if len(points) > size else {}
     return answer({"data": shown, "pagination": links})
@@ -133,7 +133,7 @@ def list_tokens(call: Call) -> Response:
 # Waits of a run, asked for by its worker
 
 
-def _waiting_run(call: Call) -> Run:
+def _waiting_run(call: ApiCall) -> RunRecord:
     run = call.world.runs.get(str(call.params["run"]))
     if run is None or run.env != call.env.id:
         raise not_found("Run not found")
@@ -142,14 +142,14 @@ def _waiting_run(call: Call) -> Run:
     return run
 
 
-def wait_for_token(call: Call) -> Response:
+def wait_for_token(call: ApiCall) -> Response:
     """`POST /engine/v1/runs/{run}/waitpoints/tokens/{token}/wait`."""
     run, point = _waiting_run(call), _token(call)
     waiting.block(call.world, run, [{"waitpoint": point.id}])
     return answer({"success": True})
 
 
-def wait_for_duration(call: Call) -> Response:
+def wait_for_duration(call: ApiCall) -> Response:
     """`POST /engine/v1/runs/{run}/wait/duration`."""
     run, body = _waiting_run(call), call.fields()
     date = body.get("date")

@@ -9,18 +9,18 @@ from turnout_triggerdev_double.server import waiting
 from turnout_triggerdev_double.server.access import new_jwt
 from turnout_triggerdev_double.server.answers import batch_answer
 from turnout_triggerdev_double.server.engine import release_key
-from turnout_triggerdev_double.server.errors import Refusal, not_found, refused
+from turnout_triggerdev_double.server.errors import ApiRefusal, not_found, refused
 from turnout_triggerdev_double.server.ids import bare
-from turnout_triggerdev_double.server.records import Batch, Run
+from turnout_triggerdev_double.server.records import Batch, RunRecord
 from turnout_triggerdev_double.server.rest.validation import checked_trigger
 from turnout_triggerdev_double.server.triggering import Origin, new_batch_id, trigger
-from turnout_triggerdev_double.server.wiring import Call, answer
+from turnout_triggerdev_double.server.wiring import ApiCall, answer
 
 MAX_ITEMS = 500
 MAX_STREAMED = 1000
 
 
-def trigger_task(call: Call) -> Response:
+def trigger_task(call: ApiCall) -> Response:
     """`POST /api/v1/tasks/{task}/trigger`."""
     body = checked_trigger(call.json())
     options = body.get("options") or {}
@@ -42,7 +42,7 @@ def trigger_task(call: Call) -> Response:
     return answer({"id": run.id, "isCached": cached}, 200, token_headers(call, scopes))
 
 
-def token_headers(call: Call, scopes: list[str] | None = None) -> dict[str, str]:
+def token_headers(call: ApiCall, scopes: list[str] | None = None) -> dict[str, str]:
     """A public token for what was made, and the claims for clients that sign their own."""
     claims: dict[str, Any] = {"sub": bare(call.env.id), "pub": True}
     if scopes:
@@ -53,7 +53,7 @@ def token_headers(call: Call, scopes: list[str] | None = None) -> dict[str, str]
     }
 
 
-def batch_tasks(call: Call) -> Response:
+def batch_tasks(call: ApiCall) -> Response:
     """`POST /api/v2/tasks/batch`: all items in one body."""
     batch, _ = _whole_batch(call, generation=2)
     return answer(
@@ -61,22 +61,22 @@ def batch_tasks(call: Call) -> Response:
     )
 
 
-def batch_tasks_v1(call: Call) -> Response:
+def batch_tasks_v1(call: ApiCall) -> Response:
     """`POST /api/v1/tasks/batch`: as the second, and the runs are in the answer."""
     batch, runs = _whole_batch(call, generation=1)
     shown = [{"id": run.id, "isCached": cached, "taskIdentifier": run.task} for run, cached in runs]
     return answer({"id": batch.id, "isCached": False, "runs": shown}, 202, token_headers(call))
 
 
-def batch_one_task(call: Call) -> Response:
+def batch_one_task(call: ApiCall) -> Response:
     """`POST /api/v1/tasks/{task}/batch`: items of one task."""
     batch, runs = _whole_batch(call, generation=1, task=str(call.params["task"]))
     return answer({"batchId": batch.id, "runs": [run.id for run, _ in runs]}, 200)
 
 
 def _whole_batch(
-    call: Call, *, generation: int, task: str | None = None
-) -> tuple[Batch, list[tuple[Run, bool]]]:
+    call: ApiCall, *, generation: int, task: str | None = None
+) -> tuple[Batch, list[tuple[RunRecord, bool]]]:
     body = call.fields()
     items = body.get("items")
     if not isinstance(items, list) or not items:
@@ -96,26 +96,26 @@ def _whole_batch(
     return batch, runs
 
 
-def create_batch(call: Call) -> Response:
+def create_batch(call: ApiCall) -> Response:
     """`POST /api/v3/batches`: an empty batch, filled by its items."""
     body = call.fields()
     count = body.get("runCount")
     if not isinstance(count, int) or not 0 < count <= MAX_STREAMED:
         raise refused(400, 'Validation error: Number must be between 1 and 1000 at "runCount"')
     key = body.get("idempotencyKey") or call.headers.get("idempotency-key")
-    known = call.world.batches.get(call.world.batch_keys.get((call.env.id, key or ""), ""))
-    batch = known or _new_batch(call, body, count, 3, key)
+    existing = call.world.batches.get(call.world.batch_keys.get((call.env.id, key or ""), ""))
+    batch = existing or _new_batch(call, body, count, 3, key)
     shown: dict[str, Any] = {
         "id": batch.id,
         "runCount": batch.run_count,
-        "isCached": known is not None,
+        "isCached": existing is not None,
     }
     if key:
         shown["idempotencyKey"] = key
     return answer(shown, 202, token_headers(call))
 
 
-def batch_items(call: Call) -> Response:
+def batch_items(call: ApiCall) -> Response:
     """`POST /api/v3/batches/{batch}/items`: one JSON object a line, each taken once."""
     batch = _batch(call)
     accepted = repeated = 0
@@ -155,7 +155,7 @@ def _item(line: bytes) -> dict[str, Any]:
 
 
 def _new_batch(
-    call: Call, body: dict[str, Any], count: int, generation: int, key: str | None = None
+    call: ApiCall, body: dict[str, Any], count: int, generation: int, key: str | None = None
 ) -> Batch:
     now = call.world.now()
     batch = Batch(
@@ -175,8 +175,8 @@ def _new_batch(
 
 
 def _add_item(
-    call: Call, batch: Batch, index: int, task: str, item: dict[str, Any]
-) -> tuple[Run, bool]:
+    call: ApiCall, batch: Batch, index: int, task: str, item: dict[str, Any]
+) -> tuple[RunRecord, bool]:
     run, cached = trigger(
         call.world,
         call.env,
@@ -195,7 +195,7 @@ def _add_item(
     return run, cached
 
 
-def _seal(call: Call, batch: Batch) -> None:
+def _seal(call: ApiCall, batch: Batch) -> None:
     batch.sealed = True
     batch.status = "PROCESSING"
     waiting.batch_moved(call.world, batch.id)
@@ -204,35 +204,35 @@ def _seal(call: Call, batch: Batch) -> None:
         waiting.resume_if_unblocked(call.world, parent)
 
 
-def _batch(call: Call) -> Batch:
+def _batch(call: ApiCall) -> Batch:
     batch = call.world.batches.get(str(call.params["batch"]))
     if batch is None or batch.env != call.env.id:
         raise not_found()
     return batch
 
 
-def retrieve_batch(call: Call) -> Response:
+def retrieve_batch(call: ApiCall) -> Response:
     """`GET /api/v1/batches/{batch}`."""
     return answer(batch_answer(call.world, _batch(call), processing=False))
 
 
-def retrieve_batch_v2(call: Call) -> Response:
+def retrieve_batch_v2(call: ApiCall) -> Response:
     """`GET /api/v2/batches/{batch}`."""
     return answer(batch_answer(call.world, _batch(call), processing=True))
 
 
-def batch_results(call: Call) -> Response:
+def batch_results(call: ApiCall) -> Response:
     """`GET /api/v1/batches/{batch}/results`: always empty, as on the real server."""
     return answer({"id": _batch(call).id, "items": []})
 
 
-def reset_key(call: Call) -> Response:
+def reset_key(call: ApiCall) -> Response:
     """`POST /api/v1/idempotencyKeys/{key}/reset`."""
     task, key = call.fields().get("taskIdentifier"), str(call.params["key"])
     run_id = call.world.keys.get((call.env.id, str(task), key))
     if run_id is None:
         error = f"No runs found with idempotency key: {key} and task: {task}"
-        raise Refusal(404, {"error": error})
+        raise ApiRefusal(404, {"error": error})
     run = call.world.runs[run_id]
     release_key(call.world, run)
     run.idempotency_key = None

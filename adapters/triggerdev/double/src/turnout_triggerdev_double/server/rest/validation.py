@@ -36,7 +36,7 @@ def checked_trigger(body: Any, prefix: str = "") -> dict[str, Any]:
         raise refused(400, f"Validation error: Expected object, received {kind_of(body)}")
     complaints = list(_complaints(body))
     if complaints:
-        text = "; ".join(f'{what} at "{prefix}{where}"' for where, what in complaints)
+        text = "; ".join(f'{problem} at "{prefix}{path}"' for path, problem in complaints)
         raise refused(400, f"Validation error: {text}")
     return body
 
@@ -50,8 +50,8 @@ def _complaints(body: dict[str, Any]) -> Complaints:
         return
     for name, check in _CHECKS.items():
         if options.get(name) is not None:
-            for where, what in check(options[name]):
-                yield f"options.{name}{where}", what
+            for path, problem in check(options[name]):
+                yield f"options.{name}{path}", problem
 
 
 def _is(expected: str) -> Callable[[Any], Complaints]:
@@ -103,7 +103,7 @@ def _ttl(value: Any) -> Complaints:
 
 
 def _limits(value: Any) -> Complaints:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         yield "", f"Expected array, received {kind_of(value)}"
     elif len(value) > _FIXED_LIMITS:
         yield "", f"Array must contain at most {_FIXED_LIMITS} element(s)"
