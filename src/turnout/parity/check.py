@@ -8,7 +8,7 @@ from typing import Final
 from turnout.model.keys import RUNS
 from turnout.model.time import moment
 from turnout.parity.counts import Counts
-from turnout.parity.explain import Explainer
+from turnout.parity.explain import NOT_INSTALLED, Explainer
 from turnout.parity.ignores import Ignore
 from turnout.parity.pairing import SHADOW
 from turnout.parity.redaction import Redaction
@@ -53,23 +53,24 @@ async def check(
     begun = time.monotonic()
     now = now or datetime.now(UTC)
     active = [ignore for ignore in ignores if not ignore.expired(now.date())]
-    counts = Counts(ignores=active, redaction=redaction or Redaction())
-    explain = Explainer(redaction=counts.redaction)
+    redaction = redaction or Redaction()
+    explain = Explainer(redaction=redaction)
+    counts = Counts(ignores=active, redaction=redaction, explain=explain)
     warnings: list[str] = []
     hints: list[str] = []
     if documents is not None:
-        await compare_user_documents(store, documents, counts, explain, progress)
+        await compare_user_documents(store, documents, counts, progress)
     else:
         scan = Scan(
             store=store,
             rules=rules or Rules(),
-            explain=explain,
             counts=counts,
             progress=progress,
             now=moment(now),
         )
         warnings += await scan.run()
         hints += [] if scan.dual_run_seen else [NO_DUAL_RUN]
+    warnings += [NOT_INSTALLED] if explain.not_installed else []
     return summary(
         counts,
         store=name,

@@ -27,7 +27,6 @@ from turnout.parity.compare_steps import (
     compare_values,
     output_source,
 )
-from turnout.parity.explain import Explainer
 from turnout.parity.faults import SideName, invalid, missing, unlisted
 from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Kind
@@ -55,7 +54,6 @@ class DocumentComparison:
 
     store: ArtifactStore
     bounds: Bounds
-    explain: Explainer
     result: PairResult
     primary: RunRecord
     shadow: RunRecord
@@ -199,7 +197,6 @@ class DocumentComparison:
             twin_box,
             artifact=artifact,
             source=source,
-            explain=self.explain,
             step=step,
             executed=self.shadow.status.shadow_mode == "execute",
         )

@@ -7,7 +7,6 @@ from turnout.model.artifacts import AttemptEntry, StepDocument
 from turnout.model.documents import Source
 from turnout.model.status import AttemptState, StepKind
 from turnout.parity.compare_manifests import StepPair
-from turnout.parity.explain import Explainer
 from turnout.parity.json_diff import JsonChange, differences
 from turnout.parity.measured_status import MeasuredStatus
 from turnout.parity.noise import looks_like_noise
@@ -88,13 +87,13 @@ def compare_values(
     *,
     artifact: str,
     source: Source,
-    explain: Explainer,
     step: str | None = None,
     executed: bool = False,
 ) -> None:
     """Compare two JSON values; in executed steps, clock times and random ids get a label."""
     changes = differences(primary, shadow)
-    explanation = explain(primary, shadow) if changes else None
+    if changes:
+        result.differing_values[len(result.differences)] = primary, shadow
     for change in changes:
         noisy = executed and looks_like_noise(change.primary, change.shadow)
         result.differ(
@@ -104,9 +103,8 @@ def compare_values(
             step=step,
             source=source,
             label="noise-like" if noisy else None,
-            detail="the same objects in another order" if change.reordered else explanation,
+            detail="the same objects in another order" if change.reordered else None,
         )
-        explanation = None
 
 
 def output_source(shadow: MeasuredStatus, kind: StepKind) -> Source:

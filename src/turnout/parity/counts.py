@@ -4,14 +4,16 @@ import heapq
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
 from turnout.model.documents import Source
+from turnout.parity.explain import Explainer
 from turnout.parity.faults import SideName
 from turnout.parity.ignores import Ignore, covering
 from turnout.parity.pair_result import PairResult
@@ -55,6 +57,7 @@ class Counts:
 
     ignores: Sequence[Ignore] = ()
     redaction: Redaction = field(default_factory=Redaction)
+    explain: Explainer = field(default_factory=Explainer)
     tasks: dict[str, _TaskCounts] = field(default_factory=dict)
     fields: dict[tuple[Kind, Source], Counter[str]] = field(default_factory=dict)
     listed: list[Difference] = field(default_factory=list)
@@ -77,7 +80,7 @@ class Counts:
         task.counts["missing"] += pair.twin_missing
         if outcome is not PairOutcome.MATCHED:
             self.outcomes[pair.run_id] = outcome.value
-            self._list(task, differences)
+            self._list(task, differences, pair.differing_values)
         self._count_fields(pair, task, differences)
         self.totals["documents"] += pair.documents
         self.totals["fetched"] += pair.fetched
@@ -153,12 +156,21 @@ class Counts:
         self.ignore_uses.update((path, "pairs") for path in used)
         return marked
 
-    def _list(self, task: _TaskCounts, differences: Sequence[Difference]) -> None:
+    def _list(
+        self,
+        task: _TaskCounts,
+        differences: Sequence[Difference],
+        values: Mapping[int, tuple[Any, Any]] = MappingProxyType({}),
+    ) -> None:
         task.kinds.update({entry.kind for entry in differences if entry.ignored_by is None})
-        for difference in differences:
+        for position, difference in enumerate(differences):
             self.per_kind[difference.kind] += 1
             if self.per_kind[difference.kind] <= KIND_LIMIT:
-                self.listed.append(_shortened(self.redaction.difference(difference)))
+                shown = _shortened(self.redaction.difference(difference))
+                if position in values:
+                    explanation = self.explain(*values[position])
+                    shown = shown.model_copy(update={"explanation": explanation})
+                self.listed.append(shown)
 
     def _count_fields(
         self, pair: PairResult, task: _TaskCounts, differences: Sequence[Difference]

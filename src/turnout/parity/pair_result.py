@@ -19,6 +19,8 @@ class PairResult:
     differences: list[Difference] = field(default_factory=list)
     compared: list[tuple[Kind, Source, int]] = field(default_factory=list)
     """How many values of a field were compared, and on what ground; a field may come again."""
+    differing_values: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    """Two whole values that differ, by the position of their first difference."""
     twin_missing: bool = False
     overhead: tuple[float, float] | None = None
     """Milliseconds, of the primary and of the shadow."""

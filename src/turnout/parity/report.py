@@ -63,6 +63,15 @@ class ReportPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Explanation(ReportPart):
+    """How two values differ, in words; places are JSON Pointers into the compared value."""
+
+    summary: str
+    """How many changes there are, by their kind."""
+    lines: list[str]
+    """One change a line; a changed text is followed by its differing lines."""
+
+
 class Difference(ReportPart):
     """One difference of one pair."""
 
@@ -82,6 +91,8 @@ class Difference(ReportPart):
     label: str | None = None
     """`noise-like` for values that look like clock times or random ids."""
     detail: str | None = None
+    explanation: Explanation | None = None
+    """Of the first difference of two values: how these differ as a whole."""
     ignored_by: str | None = None
     """The declared ignore that took this difference out of the verdict."""
 

@@ -15,7 +15,6 @@ from turnout.parity.compare_documents import DocumentComparison, report_unlisted
 from turnout.parity.compare_manifests import is_hollow, steps_to_read
 from turnout.parity.compare_pair import compare_pair, report_missing_twin
 from turnout.parity.counts import Counts
-from turnout.parity.explain import Explainer
 from turnout.parity.faults import SideName
 from turnout.parity.overlap import Excess, Overlaps
 from turnout.parity.pair_result import PairResult
@@ -62,7 +61,6 @@ class Scan:
 
     store: ArtifactStore
     rules: Rules
-    explain: Explainer
     counts: Counts
     progress: Callable[[int], None]
     now: Millis
@@ -191,7 +189,6 @@ class Scan:
         comparison = DocumentComparison(
             store=self.store,
             bounds=self.rules.bounds,
-            explain=self.explain,
             result=result,
             primary=record,
             shadow=twin_record,

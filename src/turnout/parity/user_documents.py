@@ -12,7 +12,6 @@ from turnout.model.keys import valid_key
 from turnout.model.storage import ArtifactBody, ArtifactEntry, GetResult
 from turnout.parity.compare_steps import compare_values
 from turnout.parity.counts import Counts
-from turnout.parity.explain import Explainer
 from turnout.parity.faults import SideName, invalid, missing
 from turnout.parity.ignores import glob
 from turnout.parity.pair_result import PairResult
@@ -76,7 +75,6 @@ async def compare_user_documents(
     store: ArtifactStore,
     pattern: DocumentPattern,
     counts: Counts,
-    explain: Explainer,
     progress: Callable[[int], None],
 ) -> None:
     """Compare every pair of documents and count it.
@@ -90,10 +88,10 @@ async def compare_user_documents(
         pairs_seen += 1
         batch.append(_compare_listings(pattern, primary, shadow))
         if sum(len(pair.unread) for pair in batch) >= BATCH or len(batch) >= BATCH:
-            await _compare_batch(store, batch, counts, explain)
+            await _compare_batch(store, batch, counts)
             batch = []
             progress(pairs_seen)
-    await _compare_batch(store, batch, counts, explain)
+    await _compare_batch(store, batch, counts)
     progress(pairs_seen)
 
 
@@ -160,15 +158,13 @@ def _compare_listings(
     return pair
 
 
-async def _compare_batch(
-    store: ArtifactStore, batch: list[_OpenPair], counts: Counts, explain: Explainer
-) -> None:
+async def _compare_batch(store: ArtifactStore, batch: list[_OpenPair], counts: Counts) -> None:
     outcomes = store.get_many(_keys(batch))
     for pair in batch:
         for path, _, _ in pair.unread:
             bodies = (await anext(outcomes))[1], (await anext(outcomes))[1]
             pair.result.fetched += 2
-            _compare_bodies(pair.result, path, bodies, explain)
+            _compare_bodies(pair.result, path, bodies)
         counts.add(pair.result)
 
 
@@ -179,9 +175,7 @@ def _keys(batch: list[_OpenPair]) -> Iterator[str]:
             yield twin.key
 
 
-def _compare_bodies(
-    result: PairResult, path: str, bodies: tuple[GetResult, GetResult], explain: Explainer
-) -> None:
+def _compare_bodies(result: PairResult, path: str, bodies: tuple[GetResult, GetResult]) -> None:
     if all(isinstance(body, ArtifactBody) for body in bodies) and bodies[0] == bodies[1]:
         result.count(Kind.OUTPUT)
         return
@@ -203,7 +197,6 @@ def _compare_bodies(
             *values,
             artifact=path,
             source=Source.OURS,
-            explain=explain,
             executed=True,
         )
 

@@ -164,7 +164,10 @@ async def test_a_replayed_output_that_differs_is_a_mismatch(shelf: Any, spec: An
     assert told(report) == [(Kind.OUTPUT, "a", "steps/0000-a.json", "/output/n/1")]
     assert report.differences[0].source is Source.CONSTRUCTION
     assert report.differences[0].label is None
-    assert "n" in (report.differences[0].detail or "")
+    explanation = report.differences[0].explanation
+    assert explanation is not None
+    assert explanation.summary == "1 type changed"
+    assert explanation.lines == ["/output/n/1: 2 became true: integer became boolean"]
 
 
 async def test_noise_is_labelled_where_the_shadow_ran_the_step(shelf: Any, spec: Any) -> None:

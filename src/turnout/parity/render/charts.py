@@ -110,8 +110,8 @@ def histogram(timings: Sequence[Timing]) -> Histogram | None:
     if not timings:
         return None
     deltas = sorted(t.shadow_ms - t.primary_ms for t in timings)
-    few = len(deltas) // 50
-    low, high = min(deltas[few], 0.0), max(deltas[-1 - few], 0.0)
+    beyond = len(deltas) // 50
+    low, high = min(deltas[beyond], 0.0), max(deltas[-1 - beyond], 0.0)
     span = (high - low) or 1.0
     counts = [0] * _BUCKETS
     for delta in deltas:
@@ -141,19 +141,19 @@ def _bound(top: int, slow_ms: float) -> list[str]:
     return [f"{_x(mark, top)},{_y(mark + slow_ms, top)}" for mark in inside]
 
 
-def _column(n: int, count: int, most: int, low: float, span: float) -> Column:
+def _column(n: int, count: int, highest: int, low: float, span: float) -> Column:
     width = (WIDTH - 2 * MARGIN) / _BUCKETS
-    height = count / most * (HEIGHT - 2 * MARGIN)
+    height = count / highest * (HEIGHT - 2 * MARGIN)
     start, end = low + n * span / _BUCKETS, low + (n + 1) * span / _BUCKETS
-    where = f"from {_signed(start)} to {_signed(end)}"
+    interval = f"from {_signed(start)} to {_signed(end)}"
     if n in {0, _BUCKETS - 1}:
-        where = f"up to {_signed(end)}" if n == 0 else f"from {_signed(start)}"
+        interval = f"up to {_signed(end)}" if n == 0 else f"from {_signed(start)}"
     return Column(
         x=round(MARGIN + n * width, 2),
         y=round(HEIGHT - MARGIN - height, 2),
         width=round(width - 1, 2),
         height=round(height, 2),
-        title=f"{count} pairs {where}",
+        title=f"{count} pairs {interval}",
     )
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from turnout.parity.render.plain import in_line
 from turnout.parity.report import Difference, Kind, ParityReport, TaskCount, Verdict
 
-MOST_LINES: Final = 50
+LINES_LIMIT: Final = 50
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -26,14 +26,16 @@ def render_junit(report: ParityReport) -> str:
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def _task_case(suite: ET.Element, name: str, task: TaskCount, found: list[Difference]) -> None:
+def _task_case(
+    suite: ET.Element, name: str, task: TaskCount, differences: list[Difference]
+) -> None:
     case = ET.SubElement(suite, "testcase", classname="turnout.parity", name=_text(name))
     if task.mismatched:
         summary = f"{task.mismatched} of {task.pairs} pairs mismatched"
         failure = ET.SubElement(case, "failure", message=summary, type="mismatched")
-        lines = [_line(each) for each in found if each.ignored_by is None]
-        if len(lines) > MOST_LINES:
-            lines[MOST_LINES:] = [f"… {len(lines) - MOST_LINES} more in the report"]
+        lines = [_line(entry) for entry in differences if entry.ignored_by is None]
+        if len(lines) > LINES_LIMIT:
+            lines[LINES_LIMIT:] = [f"… {len(lines) - LINES_LIMIT} more in the report"]
         failure.text = _text("\n".join(lines))
     elif not task.matched:
         ET.SubElement(case, "skipped", message="no pair was matched or mismatched")
@@ -49,12 +51,13 @@ def _verdict_case(suite: ET.Element, report: ParityReport) -> None:
         ET.SubElement(case, "failure", message=reason, type="INCONCLUSIVE")
 
 
-def _line(each: Difference) -> str:
-    place = f"{each.run_id} {each.artifact}#{each.pointer}"
-    step = f" step {each.step}" if each.step else ""
-    sides = in_line(each, "primary", most=200), in_line(each, "shadow", most=200)
-    told = f" ({each.detail})" if each.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP} else ""
-    return f"{each.kind}{step}: {place}: {sides[0]} → {sides[1]}{told}"
+def _line(difference: Difference) -> str:
+    place = f"{difference.run_id} {difference.artifact}#{difference.pointer}"
+    step = f" step {difference.step}" if difference.step else ""
+    sides = [in_line(difference, side, limit=200) for side in ("primary", "shadow")]
+    described = difference.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP}
+    detail = f" ({difference.detail})" if described else ""
+    return f"{difference.kind}{step}: {place}: {sides[0]} → {sides[1]}{detail}"
 
 
 def _text(text: str) -> str:

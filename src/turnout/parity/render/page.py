@@ -8,12 +8,12 @@ from turnout.parity.counts import UNKNOWN_TASK
 from turnout.parity.render import charts
 from turnout.parity.report import Difference, Kind, ParityReport
 
-MOST_PER_KIND: Final = 200
+KIND_LIMIT: Final = 200
 """Differences of one kind on the page; the cut is said, and all are counted."""
 
-MOST_TASKS: Final = 200
-MOST_WORST: Final = 8
-MOST_SET_ASIDE: Final = 200
+TASKS_LIMIT: Final = 200
+WORST_LIMIT: Final = 8
+SET_ASIDE_LIMIT: Final = 200
 
 
 def render_html(report: ParityReport, *, slow_ms: float = 5_000) -> str:
@@ -33,25 +33,25 @@ def render_html(report: ParityReport, *, slow_ms: float = 5_000) -> str:
         report=report,
         bar=charts.outcome_bar(report, width=1000),
         tasks=[(name, t, charts.outcome_bar(t)) for name, t in _tasks(report)],
-        tasks_cut=max(len(report.tasks) - MOST_TASKS, 0),
+        tasks_cut=max(len(report.tasks) - TASKS_LIMIT, 0),
         worst=_worst(report),
         scatter=charts.scatter(report.timings, slow_ms=slow_ms),
         histogram=charts.histogram(report.timings),
         slow_ms=slow_ms,
         chart=charts,
         groups=_groups(report),
-        set_aside=report.set_aside[:MOST_SET_ASIDE],
+        set_aside=report.set_aside[:SET_ASIDE_LIMIT],
     )
 
 
 def _tasks(report: ParityReport) -> list[tuple[str, Any]]:
-    return sorted(report.tasks.items(), key=lambda item: -item[1].mismatched)[:MOST_TASKS]
+    return sorted(report.tasks.items(), key=lambda item: -item[1].mismatched)[:TASKS_LIMIT]
 
 
 def _worst(report: ParityReport) -> list[tuple[str, Any, float]]:
     bad = [(name, task) for name, task in _tasks(report) if task.mismatched]
     shares = [(name, task, task.mismatched / task.pairs) for name, task in bad if task.pairs]
-    return sorted(shares, key=lambda item: (-item[2], -item[1].mismatched))[:MOST_WORST]
+    return sorted(shares, key=lambda item: (-item[2], -item[1].mismatched))[:WORST_LIMIT]
 
 
 def _groups(report: ParityReport) -> list[dict[str, Any]]:
@@ -59,15 +59,15 @@ def _groups(report: ParityReport) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     for ignored in (False, True):
         for kind in Kind:
-            found = [
-                each
-                for each in report.differences
-                if each.kind is kind and bool(each.ignored_by) is ignored
+            members = [
+                difference
+                for difference in report.differences
+                if difference.kind is kind and bool(difference.ignored_by) is ignored
             ]
-            if found:
-                shown = found[:MOST_PER_KIND]
+            if members:
+                shown = members[:KIND_LIMIT]
                 groups.append(
-                    {"kind": kind, "ignored": ignored, "count": len(found), "shown": shown}
+                    {"kind": kind, "ignored": ignored, "count": len(members), "shown": shown}
                 )
     return groups
 

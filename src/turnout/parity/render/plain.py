@@ -1,6 +1,6 @@
 """A report as JSON, and a value in one line of it."""
 
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -12,12 +12,12 @@ def render_json(report: ParityReport) -> str:
     return report.model_dump_json(indent=2)
 
 
-def in_line(each: Difference, side: Literal["primary", "shadow"], *, most: int) -> str:
-    """Write one side of a difference as JSON of at most `most` characters."""
-    if each.absent == side:
+def in_line(difference: Difference, side: str, *, limit: int) -> str:
+    """Write one side of a difference as JSON of at most `limit` characters."""
+    if difference.absent == side:
         return "(absent)"
-    value: Any = getattr(each, side)
-    if value is None and each.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP}:
+    value: Any = getattr(difference, side)
+    if value is None and difference.kind in {Kind.MISSING, Kind.INVALID, Kind.OVERLAP}:
         return ""
     text = orjson.dumps(value, default=repr).decode()
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
