@@ -2,98 +2,100 @@
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from turnout.errors import Unavailable
-from turnout.model.protocol import PROTOCOL, Advance, Execute, Next, Start
+from turnout.model.protocol import Advance, Execute, Next, Start
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.worker import RunsOn, Worker
 
-PAUSE: Millis = 500
+PAUSE: Final[Millis] = 500
 """Before a call that met something unavailable is made again."""
 
-Key = tuple[str, int]
+Key: TypeAlias = tuple[str, int]
+"""An attempt: the step's id and the attempt's number."""
 
 
-class RunCalls:
+class LocalCall:
     """Calls the worker for one delivery; several attempts may be under way at once."""
 
     def __init__(
         self, delivery: Delivery, definition: str, worker: Worker, runs_on: RunsOn, clock: Clock
     ) -> None:
         self._common: dict[str, Any] = {
-            "protocol": PROTOCOL,
-            "provider_attempt": 1,
             "task": delivery.task,
             "definition": definition,
             "run_id": delivery.run_id,
             "delivery": delivery.number,
             "provider_run_id": delivery.key,
         }
-        self._known = delivery.run
+        self._delivered = delivery.run
+        """The run as it came with its delivery, until it has been handed on."""
         self._worker = worker
         self._runs_on = runs_on
         self._clock = clock
         self._woken = asyncio.Event()
-        self._flights: dict[Key, asyncio.Task[Next]] = {}
+        self._executing: dict[Key, asyncio.Task[Next]] = {}
 
     def wake(self) -> None:
-        """Look at the run again, beside what is under way."""
+        """Advance the run again, beside what is under way."""
         self._woken.set()
 
     async def go(self) -> None:
-        """Do what the worker says until nothing is left to do here."""
+        """Do what the worker answers until nothing is left to do here."""
         try:
-            said = await self._run_on(Advance(op="advance", **self._common))
-            while said.run or self._flights:
-                if len(said.run) == 1 and not self._flights and said.park is None:
-                    said = await self._run_on(self._execution(said.run[0]))
+            answer = await self._run_on(Advance(**self._common))
+            while answer.run or self._executing:
+                if len(answer.run) == 1 and not self._executing and answer.park is None:
+                    answer = await self._run_on(self._execution(answer.run[0]))
                 else:
-                    said = await self._several(said)
+                    answer = await self._run_beside(answer)
         finally:
-            if self._flights:
-                for flight in self._flights.values():
-                    flight.cancel()
-                await asyncio.gather(*self._flights.values(), return_exceptions=True)
+            if self._executing:
+                for task in self._executing.values():
+                    task.cancel()
+                await asyncio.gather(*self._executing.values(), return_exceptions=True)
 
-    async def _several(self, said: Next) -> Next:
-        """Start what is to start, and come back when something has ended, is due or was woken."""
-        for start in said.run:
+    async def _run_beside(self, answer: Next) -> Next:
+        """Start what is to start; the next answer once something has ended, is due or was woken."""
+        for start in answer.run:
             key = (start.step, start.attempt)
-            if key not in self._flights:
-                self._flights[key] = asyncio.create_task(self._execute(start))
-        ended = await self._something(said)
+            if key not in self._executing:
+                self._executing[key] = asyncio.create_task(self._execute(start))
+        ended = await self._first_ended(answer)
         if not ended:
             self._woken.clear()
             return await self._advance()
-        answers = [self._flights.pop(key).result() for key in ended]
-        return max(answers, key=lambda each: each.seq)
+        answers = [self._executing.pop(key).result() for key in ended]
+        return max(answers, key=lambda latest: latest.seq)
 
-    async def _something(self, said: Next) -> list[Key]:
-        waits: set[asyncio.Future[Any]] = {*self._flights.values()}
-        beside: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._woken.wait())]
-        if said.park is not None and said.park.until is not None:
-            pause = max(1, said.park.until - self._clock.now())
-            beside.append(asyncio.ensure_future(self._clock.sleep(pause)))
+    async def _first_ended(self, answer: Next) -> list[Key]:
+        """Wait for an attempt, a wake or the time of the park; the attempts that have ended."""
+        alarms: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._woken.wait())]
+        if answer.park is not None and answer.park.until is not None:
+            pause = max(1, answer.park.until - self._clock.now())
+            alarms.append(asyncio.ensure_future(self._clock.sleep(pause)))
         try:
-            await asyncio.wait({*waits, *beside}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {*self._executing.values(), *alarms}, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
-            for each in beside:
-                each.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-        return [key for key, flight in self._flights.items() if flight.done()]
+            for alarm in alarms:
+                alarm.cancel()
+            await asyncio.gather(*alarms, return_exceptions=True)
+        return [key for key, task in self._executing.items() if task.done()]
 
     async def _run_on(self, call: Advance | Execute) -> Next:
         while True:
             with contextlib.suppress(Unavailable):
-                known, self._known = self._known, None
-                return await self._runs_on.run_on(call, delivered=known)
+                delivered, self._delivered = self._delivered, None
+                return await self._runs_on.run_on(call, delivered=delivered)
             await self._clock.sleep(PAUSE)
 
     async def _advance(self) -> Next:
-        call = Advance(op="advance", **self._common)
+        call = Advance(**self._common)
         while True:
             with contextlib.suppress(Unavailable):
                 return await self._worker.answer(call)
@@ -107,4 +109,4 @@ class RunCalls:
             await self._clock.sleep(PAUSE)
 
     def _execution(self, start: Start) -> Execute:
-        return Execute(op="execute", **self._common, step=start.step, attempt=start.attempt)
+        return Execute(**self._common, step=start.step, attempt=start.attempt)

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from turnout.errors import Refused, TurnoutError, WrongUse
-from turnout.local.call import RunCalls
-from turnout.local.ticker import Ticker, told
+from turnout.local.call import LocalCall
+from turnout.local.ticker import Ticker, armed_schedules
 from turnout.model.providers import Delivered, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
@@ -37,11 +37,11 @@ class LocalCaller:
         self._width = width
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
         self._queued: set[str] = set()
-        self._calls: dict[str, RunCalls] = {}
-        self._again: dict[str, Delivery] = {}
+        self._calls: dict[str, LocalCall] = {}
+        self._woken: dict[str, Delivery] = {}
         self._callers: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._kept = surroundings.kept
+        self._living_schedules = surroundings.kept
         self._ticker = Ticker(name, surroundings)
 
     @property
@@ -60,21 +60,21 @@ class LocalCaller:
         self._closing = True
         await self._ticker.close()
         callers = list(self._callers)
-        for each in callers:
-            each.cancel()
+        for caller in callers:
+            caller.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
         """Call each run, soon."""
-        for each in deliveries:
-            self._enqueue(each)
-        return [Delivered(key=each.key, provider_run_id=each.key) for each in deliveries]
+        for delivery in deliveries:
+            self._enqueue(delivery)
+        return [Delivered(key=item.key, provider_run_id=item.key) for item in deliveries]
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
         """Call each run again, soon."""
-        for each in wakes:
-            if each.delivery is not None:
-                self._enqueue(each.delivery)
+        for wake in wakes:
+            if wake.delivery is not None:
+                self._enqueue(wake.delivery)
 
     async def stop(self, delivery: Delivery) -> bool:
         """Confirm: a run that has ended is refused at its next call, and nothing else calls it."""
@@ -92,9 +92,9 @@ class LocalCaller:
 
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read back what ticks: here, or where nothing ticks here, in the living replicas."""
-        if self._ticker.started or self._kept is None:
+        if self._ticker.started or self._living_schedules is None:
             return self._ticker.armed()
-        return told(await self._kept(self.name), self._clock.now())
+        return armed_schedules(await self._living_schedules(self.name), self._clock.now())
 
     def check(self, task: Task) -> None:
         """Refuse nothing: every policy is kept by the core."""
@@ -104,14 +104,14 @@ class LocalCaller:
 
     async def defined(self) -> Sequence[str]:
         """Name the tasks of this process's app."""
-        return [each.id for each in self._app.tasks]
+        return [task.id for task in self._app.tasks]
 
     def _enqueue(self, delivery: Delivery) -> None:
         """Queue a call, or wake the one that is under way, so that no wake is lost."""
         call = self._calls.get(delivery.key)
         if call is not None:
             call.wake()
-            self._again[delivery.key] = delivery
+            self._woken[delivery.key] = delivery
         elif delivery.key not in self._queued:
             self._queued.add(delivery.key)
             self._waiting.put_nowait(delivery)
@@ -134,7 +134,7 @@ class LocalCaller:
         while True:
             delivery = await self._waiting.get()
             self._queued.discard(delivery.key)
-            call = RunCalls(
+            call = LocalCall(
                 delivery, self._app.definition, self._worker, self._runs_on, self._clock
             )
             self._calls[delivery.key] = call
@@ -142,11 +142,11 @@ class LocalCaller:
                 await self._guarded(call, delivery.run_id)
             finally:
                 del self._calls[delivery.key]
-                again = self._again.pop(delivery.key, None)
-                if again is not None:
-                    self._enqueue(again)
+                woken = self._woken.pop(delivery.key, None)
+                if woken is not None:
+                    self._enqueue(woken)
 
-    async def _guarded(self, call: RunCalls, run_id: str) -> None:
+    async def _guarded(self, call: LocalCall, run_id: str) -> None:
         try:
             await call.go()
         except Refused:

@@ -18,7 +18,7 @@ CATCH_UP: Millis = 10 * 60 * 1_000
 
 
 class Ticker:
-    """Calls `Worker.tick` at each slot; which replica's tick counts is the run store's affair."""
+    """Calls the worker at each slot; the run store decides which replica's tick counts."""
 
     def __init__(self, provider: str, surroundings: Surroundings) -> None:
         self._provider = provider
@@ -41,7 +41,7 @@ class Ticker:
 
     def arm(self, schedules: Sequence[Schedule]) -> None:
         """Tick these, and no others."""
-        self._armed = {each.id: each for each in schedules if not each.paused}
+        self._armed = {schedule.id: schedule for schedule in schedules if not schedule.paused}
         self._changed.set()
 
     @property
@@ -51,7 +51,7 @@ class Ticker:
 
     def armed(self) -> list[ArmedSchedule]:
         """Say what will be ticked next."""
-        return told(self._armed.values(), self._clock.now())
+        return armed_schedules(self._armed.values(), self._clock.now())
 
     async def _tick_all(self) -> None:
         while True:
@@ -87,23 +87,24 @@ class Ticker:
         )
 
     async def _until_next(self, now: Millis) -> None:
-        upcoming = [next(each.slots(now), now + 60_000) for each in self._armed.values()]
-        pause = min([each - now for each in upcoming] or [60_000])
+        schedules = self._armed.values()
+        upcoming = [next(schedule.slots(now), now + 60_000) for schedule in schedules]
+        pause = min([slot - now for slot in upcoming] or [60_000])
         await happened(self._changed, self._clock, min(max(pause, 1), 60_000))
 
 
-def told(schedules: Iterable[Schedule], now: Millis) -> list[ArmedSchedule]:
-    """Say of schedules that are ticked when each is next; a paused one is not ticked."""
+def armed_schedules(schedules: Iterable[Schedule], now: Millis) -> list[ArmedSchedule]:
+    """Give schedules that are ticked, with the next slot of each; a paused one is not ticked."""
     return [
         ArmedSchedule(
-            id=each.id,
-            task=each.task,
-            cron=each.cron,
-            zone=each.zone,
+            id=schedule.id,
+            task=schedule.task,
+            cron=schedule.cron,
+            zone=schedule.zone,
             active=True,
-            next_at=next(each.slots(now), None),
-            provider_id=each.id,
+            next_at=next(schedule.slots(now), None),
+            provider_id=schedule.id,
         )
-        for each in schedules
-        if not each.paused
+        for schedule in schedules
+        if not schedule.paused
     ]

@@ -1,7 +1,8 @@
-"""The step protocol, version 1: the messages between a worker and the service.
+"""The step protocol: the messages between a worker and the service.
 
 A provider's worker speaks them over HTTP; adapters in process make the same calls on the `Worker`
-port. Published as JSON Schema and OpenAPI; changed only with a version.
+port. They are published as JSON Schema and OpenAPI. A field is added only with a version, and
+marked with it (`protocol_versions.Since`); none is removed while an older version is spoken.
 """
 
 from enum import StrEnum
@@ -9,10 +10,12 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from turnout.model.protocol_versions import NEWEST, OLDEST
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
 
-PROTOCOL = 1
+PROTOCOL = NEWEST
+"""The newest version, which the messages here are of."""
 LARGEST_MESSAGE = 1024 * 1024
 """Bytes; larger values travel by artifact reference."""
 
@@ -198,7 +201,8 @@ AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 class Call(Message, Generic[AnswerT_co]):
     """A message to the worker, which answers it with an `AnswerT_co`."""
 
-    protocol: int = PROTOCOL
+    protocol: int = OLDEST
+    """The version that the caller speaks; a message without one is of the first."""
 
 
 class RunCall(Call[AnswerT_co]):

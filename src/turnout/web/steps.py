@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
-import orjson
-from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -22,19 +21,14 @@ from turnout.errors import (
     UnknownTask,
     WrongUse,
 )
-from turnout.model.protocol import (
-    LARGEST_MESSAGE,
-    PROTOCOL,
-    AnyCall,
-    Refusal,
-)
+from turnout.model.protocol import LARGEST_MESSAGE, Message, Refusal
+from turnout.model.protocol_versions import OLDEST
 from turnout.model.status import RunStatus
 from turnout.ports.worker import Worker
 from turnout.web.signature import verify
+from turnout.web.wire import read_call, write
 
 log = logging.getLogger(__name__)
-
-_CALLS: TypeAdapter[AnyCall] = TypeAdapter(AnyCall)
 
 
 class StepEndpoint:
@@ -49,7 +43,8 @@ class StepEndpoint:
         try:
             body = await _bounded(request)
             verify(body, request.headers, self._keys)
-            return _answer(200, await self._worker.answer(_read(body)))
+            call = read_call(body)
+            return _response(200, await self._worker.answer(call), call.protocol)
         except ClientDisconnect:
             return Response(status_code=499)
         except TurnoutError as error:
@@ -57,7 +52,7 @@ class StepEndpoint:
         except Exception:  # the outermost edge: a worker must get an answer that it can read
             log.exception("step call failed", extra={"action": "step"})
             message = "the call failed inside the service; its log says why"
-            return _answer(500, Refusal(code="error", message=message))
+            return _response(500, Refusal(code="error", message=message))
 
 
 def refusal(error: TurnoutError) -> Response:
@@ -71,10 +66,10 @@ def refusal(error: TurnoutError) -> Response:
         message=str(error)[:2_000],
         retry_after_ms=round(wait.total_seconds() * 1_000) if wait else _default_wait(error),
     )
-    return _answer(status, body)
+    return _response(status, body)
 
 
-_STATUS: tuple[tuple[type[TurnoutError], int], ...] = (
+_STATUS: Final[tuple[tuple[type[TurnoutError], int], ...]] = (
     (Unauthorised, 401),
     (Refused, 409),
     (DefinitionMismatch, 426),
@@ -110,26 +105,9 @@ async def _bounded(request: Request) -> bytes:
     return bytes(body)
 
 
-def _read(body: bytes) -> AnyCall:
-    try:
-        given: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise WrongUse("the body is not JSON") from None
-    protocol = given.get("protocol") if isinstance(given, dict) else None
-    if isinstance(protocol, int) and protocol != PROTOCOL:
-        raise DefinitionMismatch(
-            f"the worker speaks step protocol {protocol}, this service {PROTOCOL}"
-        )
-    try:
-        return _CALLS.validate_json(body)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise WrongUse(f"{where}: {fault['msg']}") from None
-
-
-def _answer(status: int, body: BaseModel | None) -> Response:
-    if body is None:
+def _response(status: int, message: Message | None, protocol: int = OLDEST) -> Response:
+    """A refusal is written in the oldest version, which every caller reads."""
+    if message is None:
         return Response(status_code=202)
-    content = orjson.dumps(body.model_dump(mode="json"))
+    content = write(message, protocol)
     return Response(content, status_code=status, media_type="application/json")

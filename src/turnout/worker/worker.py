@@ -6,7 +6,6 @@ from typing import Any, TypeAlias, TypeVar
 from turnout.driver.effects import Effects, LiveEffects
 from turnout.errors import DefinitionMismatch, Unavailable
 from turnout.model.protocol import (
-    PROTOCOL,
     Advance,
     Call,
     Execute,
@@ -23,6 +22,7 @@ from turnout.model.protocol import (
     Tick,
     Ticked,
 )
+from turnout.model.protocol_versions import check_version
 from turnout.model.runs import Run
 from turnout.model.tasks import App
 from turnout.ports.clock import Clock
@@ -175,11 +175,7 @@ class TaskWorker:
         return answer.park.until is None or answer.park.until > self._runs.clock.now()
 
     def _check(self, call: Call[Any]) -> None:
-        if call.protocol != PROTOCOL:
-            raise DefinitionMismatch(
-                f"the caller speaks protocol {call.protocol}, this worker {PROTOCOL};"
-                " deploy both again"
-            )
+        check_version(call.protocol)
         if isinstance(call, RunCall | Probe):
             self._check_definition(call.definition)
 
