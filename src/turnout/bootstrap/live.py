@@ -21,7 +21,7 @@ from turnout.control.slots import ScheduleSlots
 from turnout.driver.effects import Effects, LiveEffects
 from turnout.dualrun.bodies import ShadowBodies
 from turnout.dualrun.effects import ShadowEffects
-from turnout.dualrun.feeder import Feeder, Window, reason_of
+from turnout.dualrun.feeder import Feeder, FeedTiming, reason_of
 from turnout.dualrun.recordings import Recordings
 from turnout.dualrun.worker import DualWorker
 from turnout.model.events import StoredEvent
@@ -228,7 +228,7 @@ def _dual_run(base: Foundation, primary: SideStart) -> DualRun:
             shadows=store,
             app=base.app,
             clock=base.clock,
-            window=Window(lag=settings.dual_lag),
+            timing=FeedTiming(lag=settings.dual_lag),
             nudge=due.set,
         ),
     )

@@ -1,4 +1,4 @@
-"""How a shadow's steps run: never, by default; what the primary recorded stands in for them."""
+"""How a shadow's steps run: by default never; the primary's recorded results replace them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,29 +29,30 @@ class ShadowBodies:
 
     async def run(
         self,
-        asked: StepCommand[Any],
-        here: StepContext,
+        command: StepCommand[Any],
+        context: StepContext,
         journal: Journal,
-        timeout: Millis | None,  # noqa: ASYNC109 - measured on our clock, not the loop's
+        limit: Millis | None,
+        /,
     ) -> BodyOutcome:
-        """Give what the primary recorded, after as long; or call a stand-in, or the step itself."""
+        """Give what the primary recorded, after the same time; or run a stand-in, or the step."""
         task = self._app.task(journal.run.task)
         match task.shadow:
             case "replay":
-                return await self._replayed(here)
+                return await self._replayed(context)
             case "mock":
-                return await self._live.run(_mocked(task, asked), here, journal, timeout)
+                return await self._live.run(_mocked(task, command), context, journal, limit)
             case "execute":
-                return await self._live.run(asked, here, journal, timeout)
+                return await self._live.run(command, context, journal, limit)
 
     async def close(self) -> None:
-        """Let go of what mocks and executed steps ran in."""
+        """Close what runs mocks and executed steps."""
         await self._live.close()
 
-    async def _replayed(self, here: StepContext) -> BodyOutcome:
-        await self._recordings.fetch(here.run_id)
-        recorded = self._recordings.attempt(here.run_id, here.step, here.attempt)
-        step = self._recordings.step(here.run_id, here.step)
+    async def _replayed(self, context: StepContext) -> BodyOutcome:
+        await self._recordings.fetch(context.run_id)
+        recorded = self._recordings.attempt(context.run_id, context.step, context.attempt)
+        step = self._recordings.step(context.run_id, context.step)
         if recorded is None or step is None or recorded.ended_at is None:
             return BodyOutcome(error=NOT_RECORDED, non_retryable=True)
         await self._clock.sleep(recorded.ended_at - recorded.claimed_at)
@@ -59,36 +60,36 @@ class ShadowBodies:
 
 
 def outcome(recorded: Attempt, step: Step, now: Millis) -> BodyOutcome:
-    """Turn a recorded attempt into an outcome, for the shadow's driver to decide upon.
+    """Turn a recorded attempt into an outcome; the shadow's driver decides what follows.
 
-    The delay of a retry is decided anew by the shadow's own policy, so that it is compared; only a
+    The shadow's own policy decides the delay of a retry anew, so that it can be compared. Only a
     delay that the step's code asked for is repeated.
     """
     if recorded.state is AttemptState.COMPLETED:
         return BodyOutcome(output=step.output)
-    asked = recorded.error is not None and recorded.error.name == RetryAfter.__name__
+    by_code = recorded.error is not None and recorded.error.name == RetryAfter.__name__
     wait = (recorded.retry_at or 0) - (recorded.ended_at or 0)
     return BodyOutcome(
         error=recorded.error,
         non_retryable=recorded.retry_at is None and step.state is StepState.FAILED,
-        retry_after=now + max(0, wait) if asked and recorded.retry_at is not None else None,
+        retry_after=now + max(0, wait) if by_code and recorded.retry_at is not None else None,
         timed_out=recorded.state is AttemptState.TIMED_OUT,
     )
 
 
-def _mocked(task: Task, asked: StepCommand[Any]) -> StepCommand[Any]:
-    stand_in = task.mocks.get(asked.id)
-    if stand_in is None:
-        return _with(asked, _no_stand_in(task, asked.id))
-    return _with(asked, stand_in)
-
-
-def _with(asked: StepCommand[Any], function: Callable[..., Any]) -> StepCommand[Any]:
-    made: StepCommand[Any] = StepCommand(
-        asked.session, asked.id, function, asked.args, asked.kwargs, asked.retries, asked.timeout
+def _mocked(task: Task, command: StepCommand[Any]) -> StepCommand[Any]:
+    """The same step, with the function that the task declares in its place."""
+    mocked: StepCommand[Any] = StepCommand(
+        command.session,
+        command.id,
+        task.mocks.get(command.id) or _no_stand_in(task, command.id),
+        command.args,
+        command.kwargs,
+        command.retries,
+        command.timeout,
     )
-    asked.session.unawaited.clear()
-    return made
+    command.session.unawaited.clear()  # nobody awaits the new command: it is called
+    return mocked
 
 
 def _no_stand_in(task: Task, step: str) -> Callable[..., Any]:

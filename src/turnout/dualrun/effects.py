@@ -1,6 +1,7 @@
 """What a shadow's commands do to the world: nothing.
 
-Sleeps are cut to a bound; waits, children and emissions end as the primary's did, after as long.
+Sleeps are shortened to a limit; waits, children and emissions end as the primary's did, after the
+same time.
 """
 
 from typing import Any
@@ -49,7 +50,7 @@ class ShadowEffects:
         del run, now
 
     def _due_at(self, run: Run, command: Command[Any], now: Millis) -> Millis | None:
-        """When the wait is over; None for one that the primary never came to the end of."""
+        """When the wait is over; None where the primary's wait never ended."""
         if isinstance(command, SleepCommand):
             planned = command.duration
             if planned is None:

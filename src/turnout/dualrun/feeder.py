@@ -1,8 +1,8 @@
-"""Starts shadows when they are due, and repeats what came to their primaries from outside.
+"""Starts shadows when they are due, and repeats the cancels of their primaries.
 
-A shadow is due a constant lag after its primary's emit, so that arrivals and contention are kept.
-A primary that has not ended by then is late: counted, not compared. All that is held here can be
-read again from the two stores, so a feeder may die at any point.
+A shadow is due a constant lag after its primary's emit, so that shadows arrive and compete as their
+primaries did. A primary that has not ended by then is late: counted, not compared. The two stores
+hold all that a feeder knows, so it may die at any point.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from turnout.errors import TurnoutError, UnknownRun
@@ -27,22 +28,24 @@ log = logging.getLogger(__name__)
 
 PAGE = 200
 OVERLAP: Millis = 60_000
-"""Primaries are looked for again for so long, because emits may commit out of order."""
+"""How long primaries are listed again, because emits may commit out of order."""
 
-AGAIN: Millis = 5_000
-"""After which a shadow that could not be begun is tried again."""
+RETRY_DELAY: Millis = 5_000
+"""How long after a failure to begin a shadow the next try follows."""
 
 Reason = Literal["late", "provider_failure", "unsupported"]
 NOT_COMPARABLE = "NotComparable"
-"""The error's name of a shadow that was ended before it began; its message is the reason."""
+"""The name of the error of a shadow that was ended before it began; the message is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
-    """How a window of a dual run is run."""
+class FeedTiming:
+    """When shadows start."""
 
     lag: Millis
+    """From a primary's emit to its shadow's start."""
     idle: Millis = 100
+    """Between two looks for new primaries."""
 
 
 class Feeder:
@@ -55,19 +58,23 @@ class Feeder:
         shadows: RunStore,
         app: App,
         clock: Clock,
-        window: Window,
+        timing: FeedTiming,
         nudge: Callable[[], None] = lambda: None,
     ) -> None:
         self._primaries = primaries
         self._shadows = shadows
         self._app = app
         self._clock = clock
-        self._window = window
+        self._timing = timing
         self._nudge = nudge
         self._after = 0
-        self._waiting: dict[str, Millis] = {}
-        self._fed: dict[str, Millis] = {}
+        """The place in the order of emits behind which new primaries are listed."""
+        self._planned: dict[str, Millis] = {}
+        """When the shadow of each primary is to begin."""
+        self._begun: dict[str, Millis] = {}
+        """When the shadow of each recent primary began."""
         self._cancels: dict[str, Millis] = {}
+        """When each shadow is to be cancelled."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -75,54 +82,50 @@ class Feeder:
         self._task = asyncio.create_task(self._feed())
 
     async def close(self) -> None:
-        """Stop feeding; what is not fed yet is found again at the next start."""
+        """Stop; the next start finds the primaries whose shadows have not begun."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def turn(self) -> None:
+    async def feed_due(self) -> None:
         """Look for new primaries, start the shadows that are due, repeat cancels."""
         now = self._clock.now()
         await self._look(now)
-        due = [run_id for run_id, at in self._waiting.items() if at <= now]
+        due = [run_id for run_id, at in self._planned.items() if at <= now]
         for run_id in due:
-            self._waiting[run_id] = now + AGAIN
-            with _logged("begin", run_id):
+            self._planned[run_id] = now + RETRY_DELAY
+            with _contained("begin_shadow", run_id):
                 await self._begin(run_id, now)
-                del self._waiting[run_id]
-                self._fed[run_id] = now
+                del self._planned[run_id]
+                self._begun[run_id] = now
         if due:
             self._nudge()
         await self._repeat_cancels(now)
 
     async def _feed(self) -> None:
-        """Turn for ever. Nothing that goes wrong here may reach the primary's side."""
+        """Feed for ever. Nothing that goes wrong here may reach the primary's side."""
         resumed = False
         while True:
-            try:
+            with _contained("feed_shadows"):
                 if not resumed:
                     await self._resume()
                     resumed = True
-                await self.turn()
-            except TurnoutError as error:
-                log.warning("shadows wait", extra={"action": "feed", "error": str(error)})
-            except Exception:
-                log.exception("feeding broke; it goes on", extra={"action": "feed"})
-            await self._clock.sleep(self._window.idle)
+                await self.feed_due()
+            await self._clock.sleep(self._timing.idle)
 
     async def _resume(self) -> None:
-        """Find out what has a shadow already; all other primaries are found by looking.
+        """Read which primaries have a shadow; all others are found by looking for new ones.
 
-        A delayed start may be older than any number of others, so all are looked through, once.
+        A delayed start may be older than any number of others, so all shadows are read, once.
         """
         after, now = 0, self._clock.now()
         while True:
             page = await self._shadows.runs.find(RunFilter(after=after, limit=PAGE))
             for shadow in page:
                 after = shadow.emit_seq
-                self._fed[primary_id(shadow.run_id)] = now
+                self._begun[primary_id(shadow.run_id)] = now
                 if not shadow.state.terminal:
-                    with _logged("resume", shadow.run_id):
+                    with _contained("resume_shadow", shadow.run_id):
                         journal = await self._primaries.journals.load(primary_id(shadow.run_id))
                         self._plan_cancel(journal.run, shadow.run_id, shadow.due_at)
             if len(page) < PAGE:
@@ -131,31 +134,31 @@ class Feeder:
     async def _look(self, now: Millis) -> None:
         after = self._after
         while True:
-            wanted = RunFilter(shadowed=True, after=after, limit=PAGE)
-            page = await self._primaries.runs.find(wanted)
+            run_filter = RunFilter(shadowed=True, after=after, limit=PAGE)
+            page = await self._primaries.runs.find(run_filter)
             for run in page:
-                if run.run_id not in self._fed:
-                    self._waiting.setdefault(run.run_id, self._due_at(run))
+                if run.run_id not in self._begun:
+                    self._planned.setdefault(run.run_id, self._due_at(run))
                 after = run.emit_seq
                 if self._due_at(run) < now - OVERLAP:
                     self._after = max(self._after, after)
             if len(page) < PAGE:
                 break
-        forgotten = now - 2 * OVERLAP - self._window.lag
-        self._fed = {run_id: at for run_id, at in self._fed.items() if at > forgotten}
+        oldest = now - 2 * OVERLAP - self._timing.lag
+        self._begun = {run_id: at for run_id, at in self._begun.items() if at > oldest}
 
     def _due_at(self, run: Run) -> Millis:
         """A delayed start is part of the run: its lag counts from then."""
-        return max(run.emitted_at, run.due_at) + self._window.lag
+        return max(run.emitted_at, run.due_at) + self._timing.lag
 
     async def _begin(self, run_id: str, now: Millis) -> None:
         """Start a shadow, or record one that has ended already; in one commit."""
-        if await self._begun(run_id):
+        if await self._has_begun(run_id):
             return
         journal = await self._primaries.journals.load(run_id)
         primary = journal.run
         start = max(self._due_at(primary), now)
-        task = next((each for each in self._app.tasks if each.id == primary.task), None)
+        task = next((task for task in self._app.tasks if task.id == primary.task), None)
         reason: Reason | None = "unsupported" if task is None else not_comparable(journal)
         if task is None or reason is not None:
             await self._set_aside(self._shadow(primary, task, start), reason or "unsupported", now)
@@ -167,9 +170,9 @@ class Feeder:
         self._plan_cancel(primary, shadow.run_id, shadow.due_at)
 
     async def _set_aside(self, shadow: Run, reason: Reason, now: Millis) -> None:
-        """Record a shadow that is not to be compared as ended before it began.
+        """Record a shadow that must not be compared as ended before it began.
 
-        Its delivery is not due before it is withdrawn; one that is never withdrawn is refused.
+        Its delivery is withdrawn before it is due; should that fail, the worker refuses it.
         """
         ended = shadow._replace(
             state=RunStatus.CANCELLED,
@@ -182,12 +185,12 @@ class Feeder:
         await self._shadows.deliveries.mark_stopped(ended.run_id, ended.delivery)
 
     def _plan_cancel(self, primary: Run, shadow: str, start: Millis) -> None:
-        """Repeat a primary's cancel as long after the shadow's start as it came after its own."""
+        """Plan a shadow's cancel: as long after its start as the primary's was after its own."""
         if primary.state is RunStatus.CANCELLED and primary.ended_at is not None:
             offset = primary.ended_at - max(primary.emitted_at, primary.due_at)
             self._cancels[shadow] = start + offset
 
-    async def _begun(self, run_id: str) -> bool:
+    async def _has_begun(self, run_id: str) -> bool:
         try:
             await self._shadows.journals.load(shadow_id(run_id))
         except UnknownRun:
@@ -215,7 +218,7 @@ class Feeder:
         for run_id, at in list(self._cancels.items()):
             if at > now:
                 continue
-            with _logged("cancel", run_id):
+            with _contained("cancel_shadow", run_id):
                 change = cancel((await self._shadows.journals.load(run_id)).run, now)
                 if change is None or await self._shadows.journals.apply(change):
                     del self._cancels[run_id]
@@ -223,14 +226,14 @@ class Feeder:
 
 
 def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | None:
-    """Say why a pair cannot be compared: the primary was late, or its machinery was disturbed."""
+    """Say why a pair cannot be compared: the primary is late, or its provider or process failed."""
     if primary.run.ended_at is None:
         return "late"
-    disturbed = {AttemptState.LOST, AttemptState.INTERRUPTED}
-    hurt = primary.run.delivery > 1 or any(
-        attempt.state in disturbed for tried in primary.attempts.values() for attempt in tried
-    )
-    return "provider_failure" if hurt else None
+    failures = {AttemptState.LOST, AttemptState.INTERRUPTED}
+    attempts = chain.from_iterable(primary.attempts.values())
+    if primary.run.delivery > 1 or any(attempt.state in failures for attempt in attempts):
+        return "provider_failure"
+    return None
 
 
 def reason_of(shadow: Run) -> Reason | None:
@@ -255,12 +258,12 @@ def _emission(shadow: Run, *, slotted: bool) -> Emission:
 
 
 @contextlib.contextmanager
-def _logged(action: str, run_id: str) -> Iterator[None]:
-    """Log what goes wrong with one run, and go on with the others."""
+def _contained(action: str, run_id: str | None = None) -> Iterator[None]:
+    """Log what goes wrong with shadows, and go on: it must not reach primaries, or other runs."""
+    extra = {"action": action, "run_id": run_id}
     try:
         yield
     except TurnoutError as error:
-        extra = {"action": action, "run_id": run_id, "error": str(error)}
-        log.warning("a shadow waits; tried again later", extra=extra)
+        log.warning("shadow delayed, will retry: %s", error, extra=extra)
     except Exception:
-        log.exception("a shadow broke; tried again", extra={"action": action, "run_id": run_id})
+        log.exception("shadow failed, will retry", extra=extra)

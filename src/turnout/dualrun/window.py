@@ -1,4 +1,4 @@
-"""The window of a dual run, written down beside the artifacts for whoever compares them.
+"""Write down the window of a dual run, beside the artifacts, for whoever compares them.
 
 A run that was emitted outside of every span has no shadow, and needs none.
 """
@@ -12,27 +12,27 @@ from turnout.ports.artifact_store import ArtifactStore
 
 
 async def open_window(artifacts: ArtifactStore, now: Millis, *, lag: Millis) -> None:
-    """Begin a span that states the lag, unless such a one is open."""
-    found = await _read(artifacts)
-    spans = found.spans or ()
-    if any(each.until is None and each.lag_ms == lag for each in spans):
+    """Begin a span that states the lag, unless such a span is open."""
+    document = await _read(artifacts)
+    spans = document.spans or ()
+    if any(span.until is None and span.lag_ms == lag for span in spans):
         return
-    ended = _ended(spans, now)
-    await _write(artifacts, found, (*ended, Span(since=as_datetime(now), lag_ms=lag)))
+    opened = Span(since=as_datetime(now), lag_ms=lag)
+    await _write(artifacts, document, (*_closed(spans, now), opened))
 
 
 async def close_window(artifacts: ArtifactStore, now: Millis) -> None:
-    """End the span that is open, if there is one: new runs get no shadow any more."""
-    found = await _read(artifacts)
-    spans = found.spans or ()
-    if any(each.until is None for each in spans):
-        await _write(artifacts, found, _ended(spans, now))
+    """End the open span, if there is one: from now on new runs get no shadow."""
+    document = await _read(artifacts)
+    spans = document.spans or ()
+    if any(span.until is None for span in spans):
+        await _write(artifacts, document, _closed(spans, now))
 
 
-def _ended(spans: Sequence[Span], now: Millis) -> tuple[Span, ...]:
+def _closed(spans: Sequence[Span], now: Millis) -> tuple[Span, ...]:
     return tuple(
-        each if each.until else each.model_copy(update={"until": as_datetime(now)})
-        for each in spans
+        span if span.until else span.model_copy(update={"until": as_datetime(now)})
+        for span in spans
     )
 
 
@@ -44,7 +44,8 @@ async def _read(artifacts: ArtifactStore) -> WindowDocument:
     return WindowDocument.model_validate_json(body)
 
 
-async def _write(artifacts: ArtifactStore, found: WindowDocument, spans: tuple[Span, ...]) -> None:
-    document = found.model_copy(update={"spans": spans})
-    body = document.model_dump_json(by_alias=True).encode()
-    await artifacts.put(WINDOW_KEY, body, mode="overwrite")
+async def _write(
+    artifacts: ArtifactStore, document: WindowDocument, spans: tuple[Span, ...]
+) -> None:
+    body = document.model_copy(update={"spans": spans}).model_dump_json(by_alias=True)
+    await artifacts.put(WINDOW_KEY, body.encode(), mode="overwrite")

@@ -12,7 +12,7 @@ import pytest
 from turnout_testing.clock import TurnableClock
 
 from turnout import Context, Event, Turnout, app, open_turnout, task
-from turnout.dualrun.feeder import Feeder, Window, reason_of
+from turnout.dualrun.feeder import Feeder, FeedTiming, reason_of
 from turnout.dualrun.recordings import Recordings, weight
 from turnout.errors import UnknownRun
 from turnout.model.canonical import canonical_bytes
@@ -86,7 +86,7 @@ def feeder(live: Turnout, clock: TurnableClock, known: App = BOTH) -> Feeder:
         shadows=live.shadow.store,
         app=known,
         clock=clock,
-        window=Window(lag=1_000),
+        timing=FeedTiming(lag=1_000),
     )
 
 
@@ -94,7 +94,7 @@ async def fed(live: Turnout, clock: TurnableClock, known: App = BOTH) -> None:
     """Start a feeder anew, and have it look once."""
     begun = feeder(live, clock, known)
     await begun._resume()
-    await begun.turn()
+    await begun.feed_due()
 
 
 async def emit(live: Turnout, name: str = "steps/go", **values: Any) -> str:
@@ -245,8 +245,8 @@ async def test_recordings_are_bounded_by_their_bytes(live: Turnout) -> None:
     """What is kept of primaries stays within its bytes, however large each is."""
     runs = [await emit(live) for _ in range(5)]
     one = weight(await live.store.journals.load(runs[0]))
-    recordings = Recordings(live.store.journals, kept=2 * one)
+    recordings = Recordings(live.store.journals, limit=2 * one)
     for each in (*runs, *runs):
         await recordings.fetch(each)
-        assert recordings.held <= 2 * one
+        assert recordings.cached_bytes <= 2 * one
         assert json.loads((await recordings.fetch(each)).run.payload) == {}
