@@ -12,16 +12,15 @@ import asyncio
 import contextlib
 import json
 import os
+import runpy
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-import inngest
 from run_store import postgres
 from turnout_dev.devserver import DevSetup
 from turnout_dev.installed import devservers
@@ -29,6 +28,7 @@ from turnout_dev.supervisor import Supervisor, free_port
 
 from turnout import App, Context, Event, open_turnout, task
 
+ROOT = Path(__file__).parents[2]
 PAYLOAD = {"agent_id": "a-17", "notebook": "quarterly figures"}
 
 Emit = Callable[[], Awaitable[object]]
@@ -52,38 +52,12 @@ async def through_turnout(url: str) -> AsyncIterator[Emit]:
         yield lambda: live.orchestrator.emit(Event(name="agent/run.requested", payload=PAYLOAD))
 
 
-@contextlib.asynccontextmanager
-async def by_inngest(settings: Mapping[str, str]) -> AsyncIterator[Emit]:
-    """Send as the official SDK does."""
-    base = settings["INNGEST_BASE_URL"]
-    client = inngest.Inngest(
-        app_id="bench",
-        is_production=False,
-        api_base_url=base,
-        event_api_base_url=base,
-        event_key=settings.get("INNGEST_EVENT_KEY", "bench"),
-    )
-    yield lambda: client.send(inngest.Event(name="agent/run.requested", data=PAYLOAD))
-
-
-@contextlib.asynccontextmanager
-async def by_triggerdev(settings: Mapping[str, str]) -> AsyncIterator[Emit]:
-    """Trigger as its SDK does: one POST on a kept connection."""
-    headers = {"authorization": f"Bearer {settings['TRIGGER_SECRET_KEY']}"}
-    async with httpx.AsyncClient(
-        base_url=settings["TRIGGER_API_URL"], headers=headers, trust_env=False
-    ) as client:
-
-        async def trigger() -> None:
-            told = await client.post(
-                "/api/v1/tasks/agent-run/trigger", json={"payload": PAYLOAD, "options": {}}
-            )
-            told.raise_for_status()
-
-        yield trigger
-
-
-BARE = {"inngest": by_inngest, "triggerdev": by_triggerdev}
+def bare_clients() -> dict[str, Callable[..., Any]]:
+    """Load the vendors' own clients that adapters bring for this bench, by provider."""
+    return {
+        path.parents[1].name: runpy.run_path(str(path))["emitting"]
+        for path in sorted(ROOT.glob("adapters/*/scripts/bare_client.py"))
+    }
 
 
 @contextlib.asynccontextmanager
@@ -94,9 +68,9 @@ async def sides(folder: Path, postgres_url: str | None) -> AsyncIterator[dict[st
         found = {"turnout_sqlite": await enter(through_turnout(f"sqlite:///{folder}/runs.db"))}
         if postgres_url is not None:
             found["turnout_postgres"] = await enter(through_turnout(postgres_url))
-        processes = await enter(Supervisor(folder / "logs"))
+        processes, bare = await enter(Supervisor(folder / "logs")), bare_clients()
         for name, server in devservers().items():
-            if name not in BARE:
+            if name not in bare:
                 continue
             setup = DevSetup(
                 port=free_port(),
@@ -107,7 +81,7 @@ async def sides(folder: Path, postgres_url: str | None) -> AsyncIterator[dict[st
             )
             setup.data.mkdir()
             await processes.start(server.processes(setup)[0])
-            found[f"bare_{name}"] = await enter(BARE[name](server.environ(setup)))
+            found[f"bare_{name}"] = await enter(bare[name](server.environ(setup), PAYLOAD))
         yield found
 
 

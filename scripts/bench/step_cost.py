@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import uvicorn
 from turnout_dev.devserver import DevSetup
-from turnout_dev.installed import devserver
+from turnout_dev.installed import devserver, devservers
 from turnout_dev.supervisor import Supervisor, free_port
 from turnout_testing.failpoints import COMMITS, POLLS
 
@@ -253,7 +253,7 @@ async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the providers that are named, and print what was counted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("providers", nargs="*", default=["local", "inngest", "triggerdev"])
+    parser.add_argument("providers", nargs="*", default=["local", *devservers()])
     providers = parser.parse_args(arguments).providers
     count_the_store()
     count_requests_out()

@@ -53,9 +53,7 @@ def workers(number: int, environ: Mapping[str, str]) -> Iterator[list["subproces
         "work",
         "tests.acceptance.faults_app:faults",
     ]
-    started = [
-        subprocess.Popen(command, cwd=ROOT, env=clean(environ)) for _ in range(number)
-    ]
+    started = [subprocess.Popen(command, cwd=ROOT, env=clean(environ)) for _ in range(number)]
     try:
         yield started
     finally:

@@ -33,6 +33,8 @@ _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
 _PATH = re.compile(r"`((?:src|tests|adapters|scripts|migration_docs|\.ci)/[\w./-]+)(?:::(\w+))?`")
 _NAMED = re.compile(r"`([A-Za-z_][\w.]*)` in\s+`([\w./-]+\.py)`")
 _ENDED = 15.0
+BASICS = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER")
+"""The variables that a page's commands get from this environment, besides the path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +127,10 @@ def _commands(page: Path) -> Iterator[list[str]]:
 
 
 def _environ() -> dict[str, str]:
-    """This environment's commands, without settings of ours, and without a terminal's colours."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("TURNOUT_", "ORCHESTRATOR_", "PYTEST_", "INNGEST_", "TRIGGER_"))
-    }
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-    return {**kept, "PATH": path, "NO_COLOR": "1"}
+    """Give the commands of this environment, and none of its settings or colours."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    basics = {name: os.environ[name] for name in BASICS if name in os.environ}
+    return {**basics, "PATH": path, "NO_COLOR": "1"}
 
 
 def _begin(command: list[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "src" / "turnout"
-VENDORS = sorted(each.name for each in (ROOT / "adapters").iterdir() if each.is_dir())
+VENDORS = sorted(path.parent.name for path in ROOT.glob("adapters/*/pyproject.toml"))
 LONGEST_MODULE = 500
 
 
@@ -19,16 +20,29 @@ def modules() -> list[Path]:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_the_core_names_no_vendor(vendor: str) -> None:
-    """The audit's rules, a distribution of its own, know one: data that outlives an adapter."""
-    pattern = re.compile(vendor.replace("triggerdev", r"trigger\W?dev"), re.IGNORECASE)
-    named = [
+def test_nothing_outside_its_adapter_names_a_vendor(vendor: str) -> None:
+    """In code, scripts, contracts and tests; so removing a vendor is deleting its folder.
+
+    The audit's rules are data that outlive an adapter: they prove that the vendor is gone.
+    """
+    pattern = re.compile(r"\W?".join(vendor), re.IGNORECASE)
+    assert [
         f"{path.relative_to(ROOT)}:{number}"
-        for path in modules()
+        for path in _texts_outside_adapters()
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if pattern.search(line)
-    ]
-    assert named == []
+    ] == []
+
+
+def _texts_outside_adapters() -> Iterator[Path]:
+    """Give what may name no vendor: everything but prose, pins and what is about the audit."""
+    yield ROOT / "pyproject.toml"
+    for folder in ("src", "scripts", "tests", ".ci"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            inside = path.relative_to(ROOT)
+            about_audit = any("audit" in part for part in inside.parts)
+            if path.suffix in {"", ".py", ".toml", ".json"} and path.is_file() and not about_audit:
+                yield path
 
 
 def test_every_adapter_is_found_by_entry_point() -> None:

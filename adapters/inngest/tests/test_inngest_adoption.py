@@ -12,6 +12,7 @@ import adopted_bound
 import adopted_hiding
 import adopted_shop
 import pytest
+from turnout_dev.installed import devservers
 from turnout_inngest.adoption import adopt
 from turnout_testing import run_task
 from turnout_testing.backends import open_backend
@@ -33,21 +34,25 @@ def checked(name: str, *options: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(done.stdout or "null"), done.stderr
 
 
-REAL_WORKER = {"TURNOUT_REAL_WORKER": "1"}
-"""Has the tasks run in the vendor's own worker, by its unmodified CLI."""
+REAL_WORKER = "TURNOUT_REAL_WORKER"
+"""Has the tasks run in the worker that a vendor would run, by its unmodified CLI."""
+WITH_WORKER = sorted(path.parents[1].name for path in HERE.parents[1].glob("*/scripts/worker"))
 PROVIDERS = [
-    *(("local", {}), ("inngest", {}), ("triggerdev", {})),
-    pytest.param(
-        *("triggerdev", REAL_WORKER),
-        id="triggerdev-real-worker",
-        marks=[
-            pytest.mark.real,
-            pytest.mark.timeout(600),
-            pytest.mark.skipif(
-                not os.environ.get("TURNOUT_TRIGGER_CLI"),
-                reason="set TURNOUT_TRIGGER_CLI to a folder with the worker's packages",
-            ),
-        ],
+    *((name, {}) for name in ("local", *devservers())),
+    *(
+        pytest.param(
+            *(name, {REAL_WORKER: "1"}),
+            id=f"{name}-real-worker",
+            marks=[
+                pytest.mark.real,
+                pytest.mark.timeout(600),
+                pytest.mark.skipif(
+                    not os.environ.get(REAL_WORKER),
+                    reason=f"set {REAL_WORKER}, and what scripts/worker of the adapter prints",
+                ),
+            ],
+        )
+        for name in WITH_WORKER
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Converts temperatures: one argument of JSON in, one line of JSON last."""  # noqa: INP001 - a script
+"""Converts temperatures: one argument of JSON in, one line of JSON last."""
 
 import json
 import os
