@@ -17,6 +17,7 @@ from typing import Any
 from turnout import App, Context, Event, open_turnout, task
 from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
+from turnout.service.memory import collect_rarely
 
 BATCH = 100
 
@@ -41,6 +42,7 @@ async def measure(runs: int, url: str | None) -> dict[str, float]:
         settings["TURNOUT_DATABASE_URL"] = url
     app = App(name="bench", tasks=(three,))
     async with open_turnout(app, {**settings, "TURNOUT_ARTIFACTS": "none"}) as live:
+        collect_rarely()  # as `turnout work` does
         began, used = time.perf_counter(), time.process_time()
         for _ in range(runs // BATCH):
             await live.orchestrator.emit(

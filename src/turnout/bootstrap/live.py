@@ -35,7 +35,8 @@ from turnout.ports.caller import DurableCaller, Plugin, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.ports.worker import RunsOn, Worker
-from turnout.projection.projector import Projector, Reason
+from turnout.projection.artifact_writer import ArtifactWriter
+from turnout.projection.documents import Reason
 from turnout.projection.sightings import Sightings
 from turnout.projection.unasked import UnaskedSteps
 from turnout.pump.hints import ReportedEnds
@@ -273,10 +274,12 @@ def _side(
     callers: Mapping[str, DurableCaller],
     registrar: Registrar,
 ) -> Side:
-    projector = None
+    writer = None
     if start.artifacts is not None:
-        projector = Projector(
-            store=start.store,
+        writer = ArtifactWriter(
+            journals=start.store.journals,
+            deliveries=start.store.deliveries,
+            projections=start.store.projections,
             artifacts=start.artifacts,
             app=base.app,
             clock=base.clock,
@@ -288,13 +291,13 @@ def _side(
         store=start.store,
         artifacts=start.artifacts,
         worker=start.worker,
-        projector=projector,
+        artifact_writer=writer,
         pump=Pump(
             store=start.store,
             callers=callers,
             upkeep=start.worker,
             clock=base.clock,
-            project=projector,
+            project=writer,
             ready=registrar.ready,
             pace=pace_for(lease=base.settings.lease, silence=base.settings.silence),
             embedded=EMBEDDED,

@@ -37,6 +37,7 @@ def serve(
     from turnout.bootstrap.settings import read_settings
     from turnout.bootstrap.user_code import load_app
     from turnout.cli.logs import show_logs
+    from turnout.service.memory import collect_rarely
     from turnout.web.port import in_use
 
     if in_use(port, host):
@@ -53,6 +54,7 @@ def serve(
         fail(str(error))
     except OSError as error:
         fail(describe(error))
+    collect_rarely()
     config = uvicorn.Config(
         service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15
     )

@@ -19,11 +19,14 @@ def work(target: Target = None) -> None:
 
 
 async def _work(target: str | None) -> None:
+    from turnout.service.memory import collect_rarely
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with opened(target, serve=True) as live:
+        collect_rarely()
         typer.echo(
             f"working for {live.app.name} ({live.selection.provider}); stop with ^C", err=True
         )

@@ -1,6 +1,7 @@
 """Where a run's time went: pure arithmetic over its journal."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from turnout.model.artifacts import Timings
 from turnout.model.runs import Attempt, Journal, Step
@@ -17,11 +18,11 @@ def timings(journal: Journal) -> Timings:
     included, is overhead.
     """
     run = journal.run
-    tried = [each for attempts in journal.attempts.values() for each in attempts]
-    executing = [_executed(each) for each in tried if each.ended_at is not None]
+    attempts = [*chain.from_iterable(journal.attempts.values())]
+    executing = [_executed(attempt) for attempt in attempts if attempt.ended_at is not None]
     end = run.ended_at
     busy = merged(executing)
-    waiting = _within(merged([*_planned(journal, tried), *busy]), run.emitted_at, end)
+    waiting = _within(merged([*_planned(journal, attempts), *busy]), run.emitted_at, end)
     waited = length(waiting) - length(_within(busy, run.emitted_at, end))
     total = None if end is None else end - run.emitted_at
     return Timings(
@@ -55,13 +56,13 @@ def _within(spans: Iterable[Span], first: Millis, last: Millis | None) -> list[S
     return [(a, b) for a, b in cut if b > a]
 
 
-def _planned(journal: Journal, tried: Iterable[Attempt]) -> Iterator[Span]:
+def _planned(journal: Journal, attempts: Iterable[Attempt]) -> Iterator[Span]:
     run = journal.run
     yield run.emitted_at, run.due_at
     for step in journal.steps.values():
         if step.kind is not StepKind.STEP:
             yield step.asked_at, _until(step)
-    for attempt in tried:
+    for attempt in attempts:
         if attempt.ended_at is not None and attempt.retry_at is not None:
             yield attempt.ended_at, attempt.retry_at
 

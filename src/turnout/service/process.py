@@ -123,9 +123,9 @@ class Turnout:
 
     async def rebuild(self, run_id: str) -> None:
         """Write an ended run's artifacts again from its journal."""
-        if self.primary.projector is None:
+        if self.primary.artifact_writer is None:
             raise InvalidSettings("TURNOUT_ARTIFACTS is not set, so there is nowhere to write to")
-        await self.primary.projector.rebuild(run_id)
+        await self.primary.artifact_writer.rebuild(run_id)
 
     async def health(self) -> dict[str, Any]:
         """Describe this replica, and which providers know its tasks."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.run_store import RunStore
-from turnout.projection.projector import Projector
+from turnout.projection.artifact_writer import ArtifactWriter
 from turnout.pump.pump import Pump
 from turnout.worker.worker import TaskWorker
 
@@ -20,8 +20,8 @@ class Side:
     artifacts: ArtifactStore | None
     worker: TaskWorker
     pump: Pump
-    projector: Projector | None
-    """Writes the artifacts; None where none are written."""
+    artifact_writer: ArtifactWriter | None
+    """None where no artifacts are written."""
 
     @asynccontextmanager
     async def pumping(self) -> AsyncIterator[None]:
