@@ -67,6 +67,7 @@ class PostgresServer:
         url = self.url(self._cleaned)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
+            connection.execute("UPDATE turnout.turnout_store SET app = NULL, epoch = 0")
         yield url
 
     def stop(self) -> None:

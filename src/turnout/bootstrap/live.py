@@ -113,7 +113,7 @@ def open_turnout(
         selection=selection,
         plugins=load_plugins(selection),
     )
-    store, due = store or open_primary_store(settings), asyncio.Event()
+    store, due = store or open_primary_store(settings, app), asyncio.Event()
     routes = RouteBoard(store.routes)
     emissions = Emissions(app=app, selection=selection, routes=routes)
     emitter = Emitter(events=store.events, emissions=emissions, clock=base.clock, nudge=due.set)
@@ -208,7 +208,7 @@ def _primary(
 def _dual_run(base: Foundation, primary: SideStart) -> DualRun:
     """Make the shadows' side: a store of its own, and artifacts below -dryrun only."""
     settings, recordings = base.settings, Recordings(primary.store.journals)
-    store, due = open_shadow_store(settings), asyncio.Event()
+    store, due = open_shadow_store(settings, base.app), asyncio.Event()
     effects = ShadowEffects(recordings, longest=settings.longest_wait)
     bodies = ShadowBodies(
         app=base.app, recordings=recordings, clock=base.clock, live=LiveBodies(base.clock)

@@ -4,34 +4,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 from turnout.errors import InvalidSettings
+from turnout.model.tasks import App
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.run_store import RunStore
 from turnout.service.settings import Settings
-from turnout.stores.sql import open_run_store
+from turnout.stores.sql import open_run_store, shadow_url
 
 MEMORY = "sqlite://"
 """The URL of a run store that lives as long as the process."""
 
 
-def open_primary_store(settings: Settings) -> RunStore:
-    """Open the run store of the runs whose results count."""
+def open_primary_store(settings: Settings, app: App | None = None) -> RunStore:
+    """Open the run store of the runs whose results count; app: who claims it, or is refused."""
     if settings.provider == "memory":
         return open_run_store(MEMORY)
     url = settings.database_url.get_secret_value()
-    return open_run_store(_with_folder(url, "TURNOUT_DATABASE_URL"))
+    return _open(url, "TURNOUT_DATABASE_URL", settings, app)
 
 
-def open_shadow_store(settings: Settings) -> RunStore:
+def open_shadow_store(settings: Settings, app: App) -> RunStore:
     """Open the shadows' run store: as set, else a file or a schema beside the primary's."""
     if settings.shadow_database_url is not None:
         url = settings.shadow_database_url.get_secret_value()
-        return open_run_store(_with_folder(url, "TURNOUT_SHADOW_DATABASE_URL"))
-    url = settings.database_url.get_secret_value()
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        beside = f"sqlite:///{path.with_name(path.stem + '-shadow.db')}"
-        return open_run_store(_with_folder(beside, "TURNOUT_DATABASE_URL"))
-    return open_run_store(url, schema="turnout_shadow")
+        return _open(url, "TURNOUT_SHADOW_DATABASE_URL", settings, app)
+    beside = shadow_url(settings.database_url.get_secret_value())
+    return _open(beside, "TURNOUT_DATABASE_URL", settings, app)
+
+
+def _open(url: str, setting: str, settings: Settings, app: App | None) -> RunStore:
+    url = _with_folder(url, setting)
+    name = None if app is None else app.name
+    return open_run_store(url, app=name, environment=settings.environment)
 
 
 def open_artifacts(

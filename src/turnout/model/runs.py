@@ -8,6 +8,7 @@ from turnout.model.events import StoredEvent
 from turnout.model.ids import SHADOW_SUFFIX
 from turnout.model.status import (
     AttemptState,
+    DeliveryReason,
     DeliveryState,
     ParkReason,
     Role,
@@ -254,13 +255,22 @@ class Delivery:
     """When a vendor run last called in."""
     stopping: bool = False
     failures: int = 0
+    reason: DeliveryReason = DeliveryReason.FIRST
+    epoch: int = 0
+    """The store's epoch when it was made; raised after the store was restored from a backup."""
     run: Run | None = field(default=None, compare=False, repr=False)
     """The run as it stood when a pump took its first delivery to send it, unless it is large."""
 
     @property
     def key(self) -> str:
         """The idempotency key that the provider gets; it only saves work."""
-        return f"{self.run_id}.{self.number}"
+        return f"{self.run_id}.{self.number}" + (f"-{self.epoch}" if self.epoch else "")
+
+
+def read_delivery_key(key: str) -> tuple[str, int]:
+    """Read the run's id and the delivery's number from a delivery's key; ValueError."""
+    run_id, _, number = key.rpartition(".")
+    return run_id, int(number.partition("-")[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

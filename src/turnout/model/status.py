@@ -75,6 +75,26 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class DeliveryReason(StrEnum):
+    """Why a delivery of a run was made."""
+
+    FIRST = "first"
+    """The run was emitted."""
+    RELEASED = "released"
+    """The run had let go of its vendor run while it waited, and goes on."""
+    LOST = "lost"
+    """The delivery before is held to be lost."""
+    MOVED = "moved"
+    """The run goes on at another provider."""
+    OPERATOR = "operator"
+    """Someone asked for it."""
+
+    @classmethod
+    def unrecorded(cls, number: int) -> "DeliveryReason":
+        """Say why a delivery was made that an earlier release recorded without a reason."""
+        return cls.FIRST if number == 1 else cls.LOST
+
+
 class ParkReason(StrEnum):
     """Why a run waits."""
 

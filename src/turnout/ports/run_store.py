@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from turnout.model.events import Emitted
+from turnout.model.identity import StoreIdentity
 from turnout.model.protocol import Ticked
 from turnout.model.replicas import Replica
 from turnout.model.routing import Route
@@ -123,7 +124,8 @@ class DeliveryStore(Protocol):
     ) -> bool:
         """Supersede delivery `number` by number + 1, pending; False if it is not the live one.
 
-        The superseded one is marked stopping where `stop` says so, and on a move.
+        Its reason is `lost`, or `moved` where the provider is another one. The superseded delivery
+        is marked stopping where `stop` says so, and on a move.
         """
         ...
 
@@ -235,6 +237,23 @@ class RouteStore(Protocol):
         ...
 
 
+class IdentityStore(Protocol):
+    """Which store this is."""
+
+    async def read(self) -> StoreIdentity:
+        """Read the store's identity as it is now."""
+        ...
+
+    async def raise_epoch(self) -> int:
+        """Begin a new epoch, after the store was restored from a backup; gives its number.
+
+        The keys of pending and of later deliveries contain it, so that no vendor takes them for
+        deliveries that were made after the backup and that the store has forgotten. Releases whose
+        tables have no epoch are refused from then on. Call it while no replica runs.
+        """
+        ...
+
+
 class ReplicaStore(Protocol):
     """The processes of the service, and what each runs with."""
 
@@ -261,6 +280,7 @@ class RunStore(Protocol):
     schedules: ScheduleStore
     routes: RouteStore
     replicas: ReplicaStore
+    identity: IdentityStore
 
     async def close(self) -> None:
         """Finish the operations that have begun, then close the connections."""

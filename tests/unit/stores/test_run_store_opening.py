@@ -78,6 +78,7 @@ def test_tables_of_a_newer_version_are_refused_in_a_file(tmp_path: Path) -> None
     upgrade(url)
     connection = sqlite3.connect(tmp_path / "runs.db")
     connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    connection.execute("UPDATE turnout_store SET oldest_code = '9998'")
     connection.commit()
     with pytest.raises(InvalidSettings, match=rf"'9999'.*{migrate.HEAD}"):
         open_run_store(url)
@@ -87,6 +88,7 @@ def test_tables_of_a_newer_version_are_refused_on_a_server(postgres_url: str) ->
     """The same on PostgreSQL."""
     with psycopg.connect(postgres_url) as connection:
         connection.execute(f"UPDATE turnout.{VERSION_TABLE} SET version_num = '9999'")
+        connection.execute("UPDATE turnout.turnout_store SET oldest_code = '9998'")
     with pytest.raises(InvalidSettings, match="'9999'"):
         open_run_store(postgres_url)
 
@@ -262,10 +264,17 @@ async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(
     await store.close()
     with sqlite3.connect(file) as connection:
         connection.execute("DROP TABLE turnout_chunks")
-        dropped = ("turnout_runs.streamed", "turnout_runs.chunks", "turnout_attempts.streamed")
-        for name in (*dropped, "turnout_replicas.links"):
-            table, _, column = name.partition(".")
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("DROP INDEX turnout_deliveries_by_vendor_run")
+        later = {
+            "turnout_runs": ("streamed", "chunks"),
+            "turnout_attempts": ("streamed",),
+            "turnout_replicas": ("links",),
+            "turnout_deliveries": ("reason", "epoch"),
+            "turnout_store": ("app", "environment", "epoch", "oldest_code"),
+        }
+        for table, columns in later.items():
+            for column in columns:
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     assert upgrade(url) == migrate.HEAD
     store = open_run_store(url)

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from turnout.errors import InvalidJson, TurnoutError
 from turnout.model.canonical import parse
 from turnout.model.protocol import Report, ReportEvent
+from turnout.model.runs import read_delivery_key
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.worker import Worker
@@ -94,11 +95,11 @@ def report_of(alert: Any, now: Millis) -> Report | None:
     key = next((tag.removeprefix(TAG) for tag in tags if tag.startswith(TAG)), None)
     if key is None:
         return None
-    run_id, _, number = key.rpartition(".")
+    run_id, number = read_delivery_key(key)
     return Report(
         task=str(task["id"]),
         run_id=run_id,
-        delivery=int(number),
+        delivery=number,
         provider_run_id=str(run["id"]),
         event=EVENTS.get(str(run["status"]), ReportEvent.FAILED),
         at=now,

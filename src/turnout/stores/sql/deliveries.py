@@ -7,8 +7,9 @@ from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, null, or
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
 from turnout.model.runs import Delivery, Journal, SendResult
-from turnout.model.status import DeliveryState
+from turnout.model.status import DeliveryReason, DeliveryState
 from turnout.model.time import Millis
+from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.journals import read_journal, read_run
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import (
@@ -124,7 +125,7 @@ _REDELIVER: Final = (
         projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
     )
 )
-_INSERT: Final = insert_rows(deliveries)
+_INSERT: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
 _STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=fixed(0), watched=fixed(0))
 _STOPPED_LIVE: Final = (
     update(deliveries).where(*_ITS, IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
@@ -212,7 +213,9 @@ class SqlDeliveryStore(StorePart):
         stopping = int(stop or moved)
         tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": stopping, "to_due_at": now})
         tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
-        tx.put(_INSERT, [delivery_row(run, number + 1, provider, max(now, run.due_at))])
+        reason = DeliveryReason.MOVED if moved else DeliveryReason.LOST
+        due_at = max(now, run.due_at)
+        tx.put(_INSERT, [delivery_row(run, number + 1, provider, due_at, reason)])
         return True
 
     @writes("stopped")

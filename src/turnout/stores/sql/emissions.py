@@ -8,6 +8,8 @@ from sqlalchemy import insert, select
 from turnout.errors import InvalidRunId, WrongUse
 from turnout.model.events import Emitted, RunRef, StoredEvent
 from turnout.model.runs import Emission, NewRun, Run
+from turnout.model.status import DeliveryReason
+from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.rows import delivery_row, event_row, run_row
 from turnout.stores.sql.schema import (
     deliveries,
@@ -32,7 +34,7 @@ _HOLDER: Final = select(keys.c.run_id, keys.c.event_id).where(
 _RUNS: Final = insert_rows(runs, without=["emit_seq"], known=runs.c.run_id)
 _TAKEN_BY: Final = select(runs.c.task, runs.c.event_id).where(runs.c.run_id == given(runs.c.run_id))
 _TRANSITIONS: Final = insert_rows(transitions)
-_DELIVERIES: Final = insert_rows(deliveries)
+_DELIVERIES: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
 _QUEUE: Final = insert(line).from_select(
     ["run_id", "step", "task", "limit_key", "emit_seq", "due_at", "state"],
     select(
@@ -124,7 +126,11 @@ def _begin(tx: Transaction, begun: Sequence[NewRun]) -> None:
         _TRANSITIONS, [(run.run_id, run.seq, 0, str(run.state), run.emitted_at) for run in fresh]
     )
     tx.put(
-        _DELIVERIES, [delivery_row(run, run.delivery, run.provider, run.due_at) for run in fresh]
+        _DELIVERIES,
+        [
+            delivery_row(run, run.delivery, run.provider, run.due_at, DeliveryReason.FIRST)
+            for run in fresh
+        ],
     )
     for new in begun:
         if new.slotted:

@@ -11,6 +11,7 @@ from turnout.errors import InvalidSettings, StoreUnavailable
 from turnout.stores.sql import migrate
 from turnout.stores.sql.callers import Callers
 from turnout.stores.sql.committer import Around, Committer
+from turnout.stores.sql.identity import Owner
 from turnout.stores.sql.links import Lost
 from turnout.stores.sql.sqlite import SqliteDatabase
 from turnout.stores.sql.statements import Contended
@@ -26,44 +27,66 @@ FORMS: Final = "sqlite:///path/to/file, sqlite:// (in memory) or postgresql://us
 
 
 def open_run_store(
-    url: str, *, schema: str | None = None, writers: int = 3, around: Around = nullcontext
+    url: str,
+    *,
+    schema: str | None = None,
+    app: str | None = None,
+    environment: str | None = None,
+    writers: int = 3,
+    around: Around = nullcontext,
 ) -> SqlRunStore:
     """Open the run store at a URL; makes or upgrades its tables first, under a lock.
 
-    schema: on PostgreSQL, where the tables are (`turnout`); a second store beside the first, like
-    the shadows', has a schema of its own. On SQLite it has a file of its own. writers: connections
-    that commit, on PostgreSQL. around: gives what each commit happens within, like the span of a
-    trace, for the operations that are committed. InvalidSettings names what is wrong with the URL,
-    or a database that a newer Turnout has upgraded; StoreUnavailable where nothing answers.
+    schema: on PostgreSQL, where the tables are: else `?schema=` of the URL says it, else `turnout`.
+    app: who opens it. A store belongs to the app that opens it first; another one gets
+    InvalidSettings. None: whoever it belongs to. environment: recorded with the app.
+    writers: connections that commit, on PostgreSQL.
+    around: makes a context that each commit happens within, like the span of a trace, from the
+    operations that are committed.
+    InvalidSettings names what is wrong with the URL, or tables that are too new for this code;
+    StoreUnavailable where nothing answers.
     """
-    database = database_at(url, schema=schema)
-    try:
-        database.prepare()
-    except (Lost, Contended) as error:
-        raise StoreUnavailable(f"the run store {database.name} does not answer: {error}") from error
+    owner = None if app is None else Owner(app=app, environment=environment)
+    database = _prepared(url, schema, owner)
     writing, reading = database.threads(writers)
     committer = Committer(database, writers=writing, readers=reading, around=around)
     return SqlRunStore(database.name, committer, Callers(database))
 
 
 def upgrade(url: str, *, schema: str | None = None) -> str:
-    """Make or upgrade the tables at a URL; returns the revision they have then."""
-    database = database_at(url, schema=schema)
-    try:
-        database.prepare()
-    except (Lost, Contended) as error:
-        raise StoreUnavailable(f"the run store {database.name} does not answer: {error}") from error
+    """Make or upgrade the tables at a URL; returns the newest revision that this code knows."""
+    _prepared(url, schema, None)
     return migrate.HEAD
 
 
-def database_at(url: str, *, schema: str | None = None) -> "SqliteDatabase | PostgresDatabase":
-    """Read a run store's URL."""
+def shadow_url(url: str) -> str:
+    """Name the store of the shadows, beside the one at a URL: another file, or another schema."""
     parsed = _parsed(url)
-    if parsed.get_backend_name() == "sqlite":
+    if parsed.get_backend_name() != "sqlite":
+        schema = f"{_schema(parsed)}_shadow"
+        return parsed.update_query_dict({"schema": schema}).render_as_string(hide_password=False)
+    if _file(parsed) is None:
+        return url
+    path = Path(str(parsed.database))
+    return f"sqlite:///{path.with_name(path.stem + '-shadow.db')}"
+
+
+def _prepared(
+    url: str, schema: str | None, owner: Owner | None
+) -> "SqliteDatabase | PostgresDatabase":
+    database = _database(_parsed(url), schema)
+    try:
+        database.prepare(owner)
+    except (Lost, Contended) as error:
+        raise StoreUnavailable(f"the run store {database.name} does not answer: {error}") from error
+    return database
+
+
+def _database(url: URL, schema: str | None) -> "SqliteDatabase | PostgresDatabase":
+    if url.get_backend_name() == "sqlite":
         if schema is not None:
             raise InvalidSettings("SQLite has no schemas: give the second run store its own file")
-        memory = parsed.database in {None, "", ":memory:"}
-        return SqliteDatabase(None if memory else Path(str(parsed.database)))
+        return SqliteDatabase(_file(url))
     try:
         from turnout.stores.sql.postgres import PostgresDatabase
     except ModuleNotFoundError as error:
@@ -71,7 +94,17 @@ def database_at(url: str, *, schema: str | None = None) -> "SqliteDatabase | Pos
             "PostgreSQL needs the extra: pip install 'turnout[postgres]', "
             "or '.[postgres]' in a checkout"
         ) from error
-    return PostgresDatabase(parsed, schema or SCHEMA)
+    return PostgresDatabase(url.difference_update_query(["schema"]), schema or _schema(url))
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a SQLite URL; None: in memory."""
+    return None if url.database in {None, "", ":memory:"} else Path(str(url.database))
+
+
+def _schema(url: URL) -> str:
+    named = url.query.get("schema", SCHEMA)
+    return named if isinstance(named, str) else named[-1]
 
 
 def _parsed(url: str) -> URL:

@@ -22,8 +22,9 @@ from sqlalchemy.sql.base import Executable
 
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.stores.sql.callers import Runs
+from turnout.stores.sql.identity import Owner, claim
 from turnout.stores.sql.links import Lost
-from turnout.stores.sql.migrate import check_revision, run_migrations
+from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE
 from turnout.stores.sql.statements import Contended, Many, Params, Row, Statements, parts
 
@@ -170,12 +171,14 @@ class PostgresDatabase:
         """As many writers as are asked for, and a reader."""
         return max(1, writers), 1
 
-    def prepare(self) -> None:
+    def prepare(self, owner: Owner | None) -> None:
         """Make or upgrade the tables, one process at a time."""
         with self._connect() as connection:
             try:
-                if not check_revision(self._revision(connection)):
+                if not self._is_current(connection):
                     self._upgrade()
+                if owner is not None:
+                    claim(PostgresLink(connection, self.statements), self.name, owner)
                 self._store_id = self._read_id(connection)
             except psycopg.Error as error:
                 raise translated(error) from error
@@ -233,6 +236,14 @@ class PostgresDatabase:
         target |= {name: value for name, value in named.items() if value is not None}
         return target | dict(url.query)
 
+    def _is_current(self, connection: Any) -> bool:
+        def oldest_code() -> str:
+            table = f"{self._quoted}.turnout_store"
+            ((oldest,),) = connection.execute(f"SELECT oldest_code FROM {table}").fetchall()  # noqa: S608 - quoted
+            return str(oldest)
+
+        return is_current(self._revision(connection), oldest_code)
+
     def _revision(self, connection: Any) -> str | None:
         table = f"{self._quoted}.{VERSION_TABLE}"
         if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()[0] is None:
@@ -253,7 +264,7 @@ class PostgresDatabase:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {UPGRADE_MS}")
             lock = f"SELECT pg_advisory_xact_lock({number('upgrade:' + self.schema)})"
             connection.exec_driver_sql(lock)
-            if not check_revision(self._revision(connection.connection.dbapi_connection)):
+            if not self._is_current(connection.connection.dbapi_connection):
                 connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
                 connection.exec_driver_sql(f"SET LOCAL search_path TO {self._quoted}")
                 run_migrations(connection, self.schema)

@@ -20,6 +20,7 @@ from turnout.model.runs import (
 )
 from turnout.model.status import (
     AttemptState,
+    DeliveryReason,
     DeliveryState,
     ParkReason,
     RunStatus,
@@ -33,6 +34,7 @@ _RUN_STATES: Final = {each.value: each for each in RunStatus}
 _STEP_STATES: Final = {each.value: each for each in StepState}
 _KINDS: Final = {each.value: each for each in StepKind}
 _ATTEMPT_STATES: Final = {each.value: each for each in AttemptState}
+_REASONS: Final = {each.value: each for each in DeliveryReason}
 _DELIVERY_STATES: Final = {each.value: each for each in DeliveryState}
 
 RUN_COLUMNS: Final = tuple(
@@ -259,14 +261,16 @@ def delivery_of(row: Row, run: Run | None = None) -> Delivery:
         called_at=row[10],
         stopping=bool(row[11]),
         failures=row[12],
+        reason=_REASONS[row[13]] if row[13] else DeliveryReason.unrecorded(row[1]),
+        epoch=row[14],
         run=run,
     )
 
 
-def delivery_row(run: Run, number: int, provider: str, due_at: int) -> Row:
-    """Write a delivery that is pending."""
+def delivery_row(run: Run, number: int, provider: str, due_at: int, reason: DeliveryReason) -> Row:
+    """Write a delivery that is pending; the statement adds the store's epoch."""
     pending = str(DeliveryState.PENDING)
-    return run.run_id, number, provider, run.task, pending, due_at, *_FRESH_DELIVERY
+    return run.run_id, number, provider, run.task, pending, due_at, *_FRESH_DELIVERY, str(reason)
 
 
 def event_row(event: StoredEvent) -> Row:

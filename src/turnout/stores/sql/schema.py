@@ -6,7 +6,7 @@ but waits that closed and places in a concurrency line. `migrations/` makes thes
 holds both, and `migration_docs/tables.md`, together.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -77,6 +77,14 @@ store: Final = Table(
     "turnout_store",
     metadata,
     _text("store_id", "names this store, so that a caller's connection is known to be on it"),
+    _text("app", "the app that it belongs to; null: none has opened it yet", nullable=True),
+    _text("environment", "the environment that the app first opened it in", nullable=True),
+    _whole("epoch", "raised after it was restored from a backup", server_default=text("0")),
+    _text(
+        "oldest_code",
+        "the oldest revision that code must know to work on these tables",
+        server_default=text("'0003'"),
+    ),
     comment="One row: which store this is.",
 )
 
@@ -261,7 +269,15 @@ deliveries: Final = Table(
     _whole("failures", "sendings that failed"),
     _text("error", "why the last sending failed", nullable=True),
     _whole("watched", "1 while the pump has something to do with it"),
+    _text("reason", "DeliveryReason; null: first for number 1, else lost", nullable=True),
+    _whole("epoch", "the store's when it was made or last pending", server_default=text("0")),
     Index("turnout_deliveries_watched", "due_at", **_where("watched = 1")),
+    Index(
+        "turnout_deliveries_by_vendor_run",
+        "provider",
+        "provider_run_id",
+        **_where("provider_run_id IS NOT NULL"),
+    ),
     comment="Deliveries: the n-th handing over of a run to a provider.",
     sqlite_with_rowid=False,
 )
@@ -363,20 +379,23 @@ def insert_rows(
     table: Table,
     *,
     without: Iterable[str] = (),
+    computed: Mapping[str, Any] | None = None,
     or_replace: bool = False,
     known: Column[Any] | None = None,
 ) -> Many:
     """Insert rows, each with all of the table's columns but these.
 
-    or_replace: what is there under the same primary key. known: the column of which a row may
-    be there already: it is left alone, and the others' values of that column are returned.
+    computed: columns whose values are expressions. or_replace: what is there under the same primary
+    key. known: the column of which a row may be there already: it is left alone, and the others'
+    values of that column are returned.
     """
-    left = set(without)
-    names = [each.name for each in table.c if each.name not in left]
+    computed = computed or {}
+    names = [each.name for each in table.c if each.name not in {*without, *computed}]
 
     def made(count: int) -> Executable:
         rows: list[dict[str, Any]] = [
-            {name: bindparam(parameter(name, row)) for name in names} for row in range(count)
+            {name: bindparam(parameter(name, row)) for name in names} | dict(computed)
+            for row in range(count)
         ]
         statement = _insert(table).values(rows).inline()
         if or_replace:

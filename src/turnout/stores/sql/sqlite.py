@@ -7,10 +7,12 @@ IMMEDIATE`: a transaction that will write never finds out half-way that another 
 """
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlalchemy import URL, NullPool, create_engine
 from sqlalchemy.dialects import sqlite
@@ -19,17 +21,20 @@ from sqlalchemy.sql.base import Executable
 
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.stores.sql.callers import Runs
+from turnout.stores.sql.identity import Owner, claim
 from turnout.stores.sql.links import Lost
-from turnout.stores.sql.migrate import check_revision, run_migrations
+from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
 from turnout.stores.sql.statements import Contended, Many, Params, Row, Statements, parts
 
 BUSY_MS: Final = 5_000
 """How long a transaction waits for another process's, each time it is tried."""
 UPGRADE_SECONDS: Final = 60
+"""How long an upgrade waits for another process's."""
+WAL_PAUSE: Final = 0.02
+"""Seconds between tries to change a new file's mode."""
 _DURABLY: Final = "PRAGMA synchronous = FULL"
 _LIGHTLY: Final = "PRAGMA synchronous = NORMAL"
-"""How long an upgrade waits for another process's."""
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BROKEN: Final = frozenset(
@@ -144,7 +149,7 @@ class SqliteDatabase:
         """One writer, however many are asked for; memory has no second connection to read by."""
         return (1, 0) if self.path is None else (1, 1)
 
-    def prepare(self) -> None:
+    def prepare(self, owner: Owner | None) -> None:
         """Make or upgrade the tables of a file; those in memory are made as it is opened."""
         if self.path is None:
             return
@@ -152,8 +157,10 @@ class SqliteDatabase:
             raise InvalidSettings(f"{self.name}: there is no folder {self.path.parent}")
         connection = self._connect(reading=False)
         try:
-            if not check_revision(_revision(connection)):
+            if not _is_current(connection):
                 self._upgrade()
+            if owner is not None:
+                claim(SqliteLink(connection, self.statements), self.name, owner)
         except sqlite3.Error as error:
             raise translated(error) from error
         finally:
@@ -191,7 +198,7 @@ class SqliteDatabase:
                 check_same_thread=False,  # may be closed by another thread than its own
                 cached_statements=512,
             )
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             connection.execute(_DURABLY)
             connection.execute("PRAGMA foreign_keys = ON")
             if reading:
@@ -210,9 +217,33 @@ class SqliteDatabase:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             raw = connection.connection.dbapi_connection
-            if not check_revision(_revision(raw)):  # nobody was faster
+            if not _is_current(raw):  # nobody was faster
                 run_migrations(connection)
             connection.exec_driver_sql("COMMIT")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for other processes when it changes the mode of a new file.
+    deadline = time.monotonic() + BUSY_MS / 1_000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not _busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_PAUSE)
+        else:
+            return
+
+
+def _is_current(connection: Any) -> bool:
+    """Whether the tables need no upgrade."""
+
+    def oldest_code() -> str:
+        ((oldest,),) = connection.execute("SELECT oldest_code FROM turnout_store").fetchall()
+        return str(oldest)
+
+    return is_current(_revision(connection), oldest_code)
 
 
 def _revision(connection: Any) -> str | None:
@@ -233,13 +264,21 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         connection.execute(str(CreateTable(table).compile(dialect=dialect)))
         for index in table.indexes:
             connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
+    connection.execute("INSERT INTO turnout_store (store_id) VALUES (?)", (uuid4().hex,))
 
 
 def translated(error: Exception) -> Exception:
     """Say what an error of sqlite3 means: `Contended`, `Lost`, or the error itself."""
     if not isinstance(error, sqlite3.DatabaseError):
         return error
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _BUSY:
+    if _busy(error):
         return Contended(str(error))
-    return Lost(f"SQLite: {error}") if code in _BROKEN else error
+    return Lost(f"SQLite: {error}") if _code(error) in _BROKEN else error
+
+
+def _busy(error: sqlite3.DatabaseError) -> bool:
+    return _code(error) in _BUSY
+
+
+def _code(error: sqlite3.DatabaseError) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -9,6 +9,7 @@ from turnout.ports.run_store import (
     DeliveryStore,
     DueWork,
     EventStore,
+    IdentityStore,
     JournalStore,
     LeaseStore,
     LimitStore,
@@ -24,6 +25,7 @@ from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.crossing import apply_all, emit
 from turnout.stores.sql.deliveries import SqlDeliveryStore
 from turnout.stores.sql.due import SqlDueWork
+from turnout.stores.sql.identity import SqlIdentityStore
 from turnout.stores.sql.leases import SqlLeaseStore
 from turnout.stores.sql.operations import StorePart, reads
 from turnout.stores.sql.projections import SqlProjectionQueue
@@ -51,6 +53,7 @@ class SqlRunStore:
         self.schedules: ScheduleStore = SqlScheduleStore(committer)
         self.routes: RouteStore = SqlRouteStore(committer)
         self.replicas: ReplicaStore = SqlReplicaStore(committer)
+        self.identity: IdentityStore = SqlIdentityStore(committer)
 
     def __repr__(self) -> str:
         return f"<run store {self._name}>"

@@ -1,0 +1,23 @@
+"""Signals: the processes of a service tell each other that something was committed."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Signals(Protocol):
+    """Hints that shorten a wait for the next poll, which stays the guarantee.
+
+    A signal may be lost, merged with others of its topic, or come twice; it carries nothing else.
+    """
+
+    def send(self, topic: str) -> None:
+        """Signal a topic to every process that listens, this one included; returns at once.
+
+        Call it after the commit, never inside a transaction. Signals of one topic are merged, and
+        their number a second is bounded.
+        """
+        ...
+
+    def listen(self, topic: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` on the running loop for each signal of a topic; the result ends that."""
+        ...

@@ -1,0 +1,107 @@
+"""Whose store this is, and why each delivery exists.
+
+The release before goes on working on these tables: what it inserts has no reason, which says
+`first` or `lost` by its number, and is of epoch 0. Columns that are there are left alone, so that
+whoever goes back to that release, by setting the version number back, can come here again.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_BY_VENDOR_RUN = "turnout_deliveries_by_vendor_run"
+
+
+def upgrade() -> None:
+    """Add the columns and the index; say why the deliveries exist that are still of concern."""
+    _store()
+    _deliveries()
+    op.execute(
+        "UPDATE turnout_deliveries SET reason = CASE number WHEN 1 THEN 'first' ELSE 'lost' END"
+        " WHERE reason IS NULL"
+        " AND (watched = 1 OR state IN ('pending', 'sent', 'claimed'))"
+    )
+
+
+def downgrade() -> None:
+    """Remove them."""
+    op.drop_index(_BY_VENDOR_RUN, "turnout_deliveries")
+    for column in ("epoch", "reason"):
+        op.drop_column("turnout_deliveries", column)
+    for column in ("oldest_code", "epoch", "environment", "app"):
+        op.drop_column("turnout_store", column)
+
+
+def _store() -> None:
+    _add(
+        "turnout_store",
+        sa.Column(
+            "app",
+            sa.Text(),
+            nullable=True,
+            comment="the app that it belongs to; null: none has opened it yet",
+        ),
+        sa.Column(
+            "environment",
+            sa.Text(),
+            nullable=True,
+            comment="the environment that the app first opened it in",
+        ),
+        sa.Column(
+            "epoch",
+            _WHOLE,
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="raised after it was restored from a backup",
+        ),
+        sa.Column(
+            "oldest_code",
+            sa.Text(),
+            server_default=sa.text("'0003'"),
+            nullable=False,
+            comment="the oldest revision that code must know to work on these tables",
+        ),
+    )
+
+
+def _deliveries() -> None:
+    _add(
+        "turnout_deliveries",
+        sa.Column(
+            "reason",
+            sa.Text(),
+            nullable=True,
+            comment="DeliveryReason; null: first for number 1, else lost",
+        ),
+        sa.Column(
+            "epoch",
+            _WHOLE,
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="the store's when it was made or last pending",
+        ),
+    )
+    condition = sa.text("provider_run_id IS NOT NULL")
+    op.create_index(
+        _BY_VENDOR_RUN,
+        "turnout_deliveries",
+        ["provider", "provider_run_id"],
+        if_not_exists=True,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+def _add(table: str, *columns: sa.Column[Any]) -> None:
+    schema = context.config.attributes["schema"]
+    present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table, schema)}
+    for column in columns:
+        if column.name not in present:
+            op.add_column(table, column)
