@@ -44,7 +44,7 @@ from inngest_lab import free_port, serving
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from turnout_inngest.adoption import Adopted, adopt
-from turnout_inngest.adoption.raising import ENDS_THE_RUN
+from turnout_inngest.adoption.task_errors import ENDS_THE_RUN
 from turnout_inngest.ingress import Door
 from turnout_inngest_double.app import create_app
 from turnout_inngest_double.options import Options

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from turnout_inngest.caller import InngestCaller
+from turnout_inngest.memos import next_of, receipt_of
 from turnout_inngest.plugin import plugin
-from turnout_inngest.said import receipt_of, said_of
 from turnout_testing.clock import TurnableClock
 
 import turnout
@@ -365,7 +365,7 @@ async def test_a_reason_of_another_shape(script: Script, caller: InngestCaller, 
 def test_a_step_of_another_shape(memo: Any) -> None:
     """What the vendor gives back of our own steps is read with the same care."""
     with pytest.raises(ProviderUnavailable, match="see that the address"):
-        said_of(memo)
+        next_of(memo)
     with pytest.raises(ProviderUnavailable, match="see that the address"):
         receipt_of(memo)
 

@@ -6,7 +6,7 @@ from typing import Any
 import inngest
 import pytest
 from inngest_lab import Lab, until
-from turnout_inngest.walk import _let_race
+from turnout_inngest.run_loop import _let_race
 
 
 class LatePlan:

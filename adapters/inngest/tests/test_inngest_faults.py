@@ -16,7 +16,7 @@ from inngest_lab import serving
 from inngest_stage import Stage, ended, start, until
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from turnout_inngest.skew import ServerTime
+from turnout_inngest.server_clock import ServerClock
 from turnout_testing.clock import TurnableClock
 
 import turnout
@@ -267,7 +267,7 @@ class SkewedClock:
 )
 async def test_what_a_date_tells(dates: list[str], offset: Millis) -> None:
     """Whole seconds and the way are no skew; nonsense is none either."""
-    server_time = ServerTime(TurnableClock())
+    server_time = ServerClock(TurnableClock())
     headers = [("date", each) for each in dates]
     await server_time.hear(httpx.Response(200, headers=headers))
     assert server_time.offset() == offset

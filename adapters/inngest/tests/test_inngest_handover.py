@@ -16,7 +16,7 @@ import inngest
 import pytest
 from inngest_lab import HOUR_MS, Lab, free_port, until
 from turnout_inngest.adoption import Adopted, adopt
-from turnout_inngest.adoption.handover import Handing, made_at
+from turnout_inngest.adoption.handover import HandoverPlan, created_at
 from turnout_inngest_double.ids import ulid
 from turnout_inngest_double.options import Options
 
@@ -56,9 +56,9 @@ def lab(tmp_path: Path) -> Lab:
 def test_a_run_id_tells_when_the_run_was_made() -> None:
     """To the millisecond, and nothing else is taken for one."""
     at = datetime(2026, 11, 21, 7, 8, 9, 123_000, UTC)
-    assert made_at(ulid(round(at.timestamp() * 1_000))) == at
+    assert created_at(ulid(round(at.timestamp() * 1_000))) == at
     with pytest.raises(WrongUse, match="no ULID"):
-        made_at("?")
+        created_at("?")
 
 
 @pytest.mark.parametrize("moments", [{"after": FAR}, {"after": PAST, "until": PAST}])
@@ -278,9 +278,9 @@ def test_what_cannot_be_exact_is_refused(lab: Lab) -> None:
         adopted.handover(Taking(), after=PAST.replace(tzinfo=None))
 
 
-def _handing(adopted: Adopted) -> Handing:
+def _handing(adopted: Adopted) -> HandoverPlan:
     (task,) = adopted.tasks
-    return Handing(
+    return HandoverPlan(
         task=task.id,
         alone=frozenset(),
         schedules=adopted.schedules,

@@ -13,8 +13,8 @@ import orjson
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
 from turnout_inngest.keys import bearer
+from turnout_inngest.server_clock import ServerClock
 from turnout_inngest.settings import InngestSettings
-from turnout_inngest.skew import ServerTime
 
 MOST_EVENTS = 1_000
 """Events in one request; the vendor takes 5,000, but bounds its bytes too."""
@@ -49,7 +49,7 @@ class Answer:
 class InngestApi:
     """Talks to one server."""
 
-    def __init__(self, settings: InngestSettings, server_time: ServerTime) -> None:
+    def __init__(self, settings: InngestSettings, server_time: ServerClock) -> None:
         self._settings = settings
         hooks = {"response": [server_time.hear]}
         self._http = httpx.AsyncClient(timeout=10.0, event_hooks=hooks)
@@ -60,40 +60,40 @@ class InngestApi:
 
     async def send(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str | Exception]:
         """Send events in as few requests as go; per event its id at the vendor, or why none."""
-        told: list[str | Exception] = []
+        answers: list[str | Exception] = []
         for start in range(0, len(events), MOST_EVENTS):
-            told += await self._send(events[start : start + MOST_EVENTS])
-        return told
+            answers += await self._send(events[start : start + MOST_EVENTS])
+        return answers
 
     async def get(self, path: str, **query: str) -> Answer:
         """Read; ProviderUnavailable or ProviderRefused where there is no answer to read."""
-        return await self._asked("GET", path, query)
+        return await self._request("GET", path, query)
 
     async def post(self, path: str) -> Answer:
         """Do something that needs no body."""
-        return await self._asked("POST", path, {})
+        return await self._request("POST", path, {})
 
     async def delete(self, path: str) -> Answer:
         """Undo something."""
-        return await self._asked("DELETE", path, {})
+        return await self._request("DELETE", path, {})
 
     async def functions(self, app: str) -> list[Mapping[str, Any]]:
         """Read the functions that the server knows of an app; none for an app that it lacks."""
-        found: list[Mapping[str, Any]] = []
+        functions: list[Mapping[str, Any]] = []
         cursor = ""
         while True:
             query = {"limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
             answer = await self.get(f"/v2/apps/{quote(app, safe='')}/functions", **query)
             if answer.status == HTTPStatus.NOT_FOUND and answer.code == "not_found":
-                return found
+                return functions
             self.check(answer)
-            found += self.listed(answer)
+            functions += self.listed(answer)
             page = answer.body.get("page") or {}
             if not isinstance(page, dict):
                 raise ProviderUnavailable("Inngest answered with a 'page' that is none")
             following = str(page.get("cursor") or "")
             if not page.get("hasMore") or following in {"", cursor}:
-                return found
+                return functions
             cursor = following
 
     def check(self, answer: Answer) -> None:
@@ -107,7 +107,7 @@ class InngestApi:
         data = answer.data
         if data is None:
             return []
-        if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
+        if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
             raise ProviderUnavailable("Inngest answered with 'data' that is no list of objects")
         return data
 
@@ -121,21 +121,27 @@ class InngestApi:
             )
         answer = _answer(response)
         ids = answer.body.get("ids") if isinstance(answer.body, dict) else None
-        known = [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
+        event_ids = (
+            [event_id for event_id in ids if isinstance(event_id, str)]
+            if isinstance(ids, list)
+            else []
+        )
         fault = None if answer.is_ok else self._fault(answer, response)
-        if fault is None and len(known) != len(events):
+        if fault is None and len(event_ids) != len(events):
             # A wrong address may answer JSON too, with no ids in it.
             fault = ProviderUnavailable(
-                f"{self._settings.events} accepted {len(known)} of {len(events)} events;"
+                f"{self._settings.events} accepted {len(event_ids)} of {len(events)} events;"
                 " see that INNGEST_EVENT_API_BASE_URL is an Inngest server"
             )
         # Some may be accepted though the whole is refused: those are named, in order.
         return [
-            known[place] if place < len(known) and known[place] else fault or _nameless()
+            event_ids[place]
+            if place < len(event_ids) and event_ids[place]
+            else fault or _nameless()
             for place in range(len(events))
         ]
 
-    async def _asked(self, method: str, path: str, query: Mapping[str, str]) -> Answer:
+    async def _request(self, method: str, path: str, query: Mapping[str, str]) -> Answer:
         url = self._settings.api + path
         keys = [self._settings.signing_key or "", self._settings.signing_key_fallback or ""]
         for key in dict.fromkeys(keys):
@@ -153,10 +159,10 @@ class InngestApi:
 
     def _fault(self, answer: Answer, response: httpx.Response | None = None) -> Exception:
         """Say what an error answer means: try again, or change something."""
-        where, said = self._settings.api, _said(answer.body)
+        address, reason = self._settings.api, _reason_in(answer.body)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return ProviderRefused(
-                f"Inngest does not accept the key ({answer.status}: {said}); see"
+                f"Inngest does not accept the key ({answer.status}: {reason}); see"
                 " INNGEST_EVENT_KEY and INNGEST_SIGNING_KEY"
             )
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -166,10 +172,10 @@ class InngestApi:
                 f"Inngest asks for a pause of {seconds} s", retry_after=timedelta(seconds=seconds)
             )
         if answer.status >= _SERVER_ERROR or answer.is_ok:
-            return ProviderUnavailable(f"{where} answered {answer.status}: {said}")
+            return ProviderUnavailable(f"{address} answered {answer.status}: {reason}")
         if answer.status == HTTPStatus.NOT_FOUND and answer.code != "not_found":
-            said += "; see that INNGEST_BASE_URL is an Inngest server with API v2"
-        return ProviderRefused(f"Inngest refused ({answer.status}): {said}")
+            reason += "; see that INNGEST_BASE_URL is an Inngest server with API v2"
+        return ProviderRefused(f"Inngest refused ({answer.status}): {reason}")
 
     def _environment(self) -> dict[str, str]:
         name = self._settings.environment
@@ -180,13 +186,13 @@ _SERVER_ERROR = 500
 
 
 @contextlib.contextmanager
-def _translated(where: str) -> Iterator[None]:
+def _translated(address: str) -> Iterator[None]:
     """Let nothing of the HTTP client's out."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProviderUnavailable(
-            f"Inngest at {where} does not answer: {type(error).__name__}: {error}"
+            f"Inngest at {address} does not answer: {type(error).__name__}: {error}"
         ) from None
 
 
@@ -198,7 +204,7 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(status=response.status_code, body=body)
 
 
-def _said(body: Any) -> str:
+def _reason_in(body: Any) -> str:
     """Find the vendor's own reason in an error's body, bounded."""
     if not isinstance(body, dict):
         return "no reason given"

@@ -20,16 +20,16 @@ from turnout.model.tasks import App, Task
 from turnout.ports.caller import Knows, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
+from turnout_inngest.doctor import ServerChecks
 from turnout_inngest.functions import Serving, event_name, tasks_of
 from turnout_inngest.ingress import DOOR, Door
-from turnout_inngest.looking import Lookout
-from turnout_inngest.neighbours import check_ours
-from turnout_inngest.notices import LookAround
+from turnout_inngest.json_fields import object_in, text_in
+from turnout_inngest.other_apps import check_ownership
+from turnout_inngest.run_loop import WAKE
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
+from turnout_inngest.server_clock import ServerClock
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
-from turnout_inngest.shapes import object_in, text_in
-from turnout_inngest.skew import ServerTime
-from turnout_inngest.walk import WAKE
+from turnout_inngest.vendor_runs import VendorRuns
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
     Capability.EMIT: Held.OURS,
@@ -52,9 +52,9 @@ class InngestCaller:
     def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
         self._app = surroundings.app
         self._settings = settings
-        server_time = ServerTime(surroundings.clock)
+        server_time = ServerClock(surroundings.clock)
         self._api = InngestApi(settings, server_time)
-        self._lookout = Lookout(self._api, surroundings.app, surroundings.clock)
+        self._lookout = VendorRuns(self._api, surroundings.app, surroundings.clock)
         self._serving = Serving(surroundings, settings, server_time)
         self._surroundings = surroundings
         self._link = self._linked() if settings.transport == "connect" else None
@@ -89,7 +89,7 @@ class InngestCaller:
 
     async def notices(self, knows: Knows) -> Sequence[Notice]:
         """Say what stands open at the server, who else is there, and how our keys are."""
-        around = LookAround(self._api, self._app, self._settings)
+        around = ServerChecks(self._api, self._app, self._settings)
         return await around.notices(knows)
 
     def link(self) -> LinkStatus | None:
@@ -114,34 +114,34 @@ class InngestCaller:
         """Send one event for each; its id is the delivery's key."""
         events = [
             {
-                "name": event_name(self._app, each.task),
-                "id": each.key,
+                "name": event_name(self._app, delivery.task),
+                "id": delivery.key,
                 "data": {
-                    "run_id": each.run_id,
-                    "delivery": each.number,
-                    "task": each.task,
+                    "run_id": delivery.run_id,
+                    "delivery": delivery.number,
+                    "task": delivery.task,
                     "protocol": PROTOCOL,
                     "definition": self._app.definition,
                 },
             }
-            for each in deliveries
+            for delivery in deliveries
         ]
-        told = await self._api.send(events)
+        answers = await self._api.send(events)
         return [
-            Delivered(key=each.key, error=said)
-            if isinstance(said, Exception)
-            else Delivered(key=each.key, provider_run_id=Lookout.of_event(said))
-            for each, said in zip(deliveries, told, strict=True)
+            Delivered(key=delivery.key, error=answer)
+            if isinstance(answer, Exception)
+            else Delivered(key=delivery.key, provider_run_id=VendorRuns.of_event(answer))
+            for delivery, answer in zip(deliveries, answers, strict=True)
         ]
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
         """Send one event for each to the vendor runs that wait for it."""
-        told = await self._api.send(
-            [{"name": WAKE, "data": {"run_id": each.run_id, "seq": each.seq}} for each in wakes]
+        answers = await self._api.send(
+            [{"name": WAKE, "data": {"run_id": wake.run_id, "seq": wake.seq}} for wake in wakes]
         )
-        for said in told:
-            if isinstance(said, Exception):
-                raise said
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
 
     async def stop(self, delivery: Delivery) -> bool:
         """Cancel the vendor run; True once the server itself says that it has ended."""
@@ -159,7 +159,7 @@ class InngestCaller:
                 f"task {task.id!r}: the event {name[:60]}… is longer than Inngest's"
                 f" {LONGEST_EVENT_NAME} characters; shorten the app's name or the task's id"
             )
-        if sum(each.id == task.id for each in tasks_of(self._app)) > 1:
+        if sum(defined.id == task.id for defined in tasks_of(self._app)) > 1:
             raise PolicyRefused(
                 f"task {task.id!r} has the id of another task's failure hook; rename it"
             )
@@ -177,14 +177,14 @@ class InngestCaller:
 
     async def defined(self) -> Sequence[str]:
         """Read back which tasks the server lists."""
-        known = {text_in(each, "id") for each in await self._api.functions(self._app.name)}
-        return [each.id for each in tasks_of(self._app) if each.id in known]
+        listed = {text_in(entry, "id") for entry in await self._api.functions(self._app.name)}
+        return [entry.id for entry in tasks_of(self._app) if entry.id in listed]
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Register the schedules, with the tasks: the vendor replaces an app's functions whole."""
-        for each in schedules:
-            check_schedule(each)
-        crons = {each.id: trigger_of(each) for each in schedules if not each.paused}
+        for schedule in schedules:
+            check_schedule(schedule)
+        crons = {schedule.id: trigger_of(schedule) for schedule in schedules if not schedule.paused}
         async with self._syncing:
             # The link takes over what other replicas register: also from one that knows too little.
             offered = crons if self._link is None else self._link.crons
@@ -202,21 +202,24 @@ class InngestCaller:
     async def _listed_crons(self) -> dict[str, str]:
         functions = await self._api.functions(self._app.name)
         return {
-            text_in(each, "id").removeprefix(FUNCTION): cron
-            for each in functions
-            if text_in(each, "id").startswith(FUNCTION) and (cron := cron_of(each)) is not None
+            text_in(function, "id").removeprefix(FUNCTION): cron
+            for function in functions
+            if text_in(function, "id").startswith(FUNCTION)
+            and (cron := cron_of(function)) is not None
         }
 
     async def _sync(self, crons: Mapping[str, str]) -> None:
         """Have the SDK register everything, and wait until the server lists it."""
-        await check_ours(self._api, self._app, self._settings)
+        await check_ownership(self._api, self._app, self._settings)
         if self._link is not None:
             await self._offer(self._link, crons)
         else:
             await self._put(crons)
         self._crons = dict(crons)
-        wanted = {each.id for each in tasks_of(self._app)} | {FUNCTION + each for each in crons}
-        await self._listed(wanted)
+        expected = {entry.id for entry in tasks_of(self._app)} | {
+            FUNCTION + entry for entry in crons
+        }
+        await self._listed(expected)
 
     async def _offer(self, link: Link, crons: Mapping[str, str]) -> None:
         if not self._serving.functions(crons):
@@ -227,8 +230,8 @@ class InngestCaller:
             reason = await self._sync_error()
             if not reason:
                 raise
-            told = f"Inngest refused the app {self._app.name!r}: {reason}"
-            raise ProviderRefused(told) from error
+            problem = f"Inngest refused the app {self._app.name!r}: {reason}"
+            raise ProviderRefused(problem) from error
 
     def _linked(self) -> Link:
         async def armed() -> Mapping[str, str] | None:
@@ -247,25 +250,27 @@ class InngestCaller:
             transport=transport, base_url=self._settings.service_url
         ) as within:
             answer = await within.put(SERVED_AT)
-        said = _json(answer)
-        if said.get("ok") is not True:
-            raise await self._why_refused(said)
+        body = _json(answer)
+        if body.get("ok") is not True:
+            raise await self._why_refused(body)
 
-    async def _listed(self, wanted: set[str]) -> None:
-        known: set[str] = set()
+    async def _listed(self, expected: set[str]) -> None:
+        listed: set[str] = set()
         for pause in LISTED_AFTER:
-            known = {text_in(each, "id") for each in await self._api.functions(self._app.name)}
-            if known >= wanted:
+            listed = {
+                text_in(function, "id") for function in await self._api.functions(self._app.name)
+            }
+            if listed >= expected:
                 return
             await asyncio.sleep(pause)
-        missing = ", ".join(sorted(wanted - known))
+        missing = ", ".join(sorted(expected - listed))
         raise ProviderUnavailable(f"Inngest does not list {missing[:500]} yet")
 
-    async def _why_refused(self, said: Mapping[str, Any]) -> Exception:
+    async def _why_refused(self, body: Mapping[str, Any]) -> Exception:
         """Find out why a registration failed: the answer itself does not say."""
         reason = await self._sync_error()
-        brief = str(said.get("error") or said.get("message") or "no reason given")[:500]
-        refused = said.get("status") == HTTPStatus.BAD_REQUEST or "invalid" in brief
+        brief = str(body.get("error") or body.get("message") or "no reason given")[:500]
+        refused = body.get("status") == HTTPStatus.BAD_REQUEST or "invalid" in brief
         if reason and refused:
             return ProviderRefused(f"Inngest refused the app {self._app.name!r}: {reason}")
         if refused:
@@ -275,13 +280,13 @@ class InngestCaller:
     async def _sync_error(self) -> str:
         """Read what the server found wrong with the last registration."""
         answer = await self._api.get(f"/v2/apps/{quote(self._app.name, safe='')}")
-        found = object_in(answer.body, "data") if isinstance(answer.body, dict) else {}
-        return text_in(object_in(found, "latestSync"), "error")
+        app = object_in(answer.body, "data") if isinstance(answer.body, dict) else {}
+        return text_in(object_in(app, "latestSync"), "error")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
     try:
-        found = orjson.loads(answer.content)
+        body = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
-        found = None
-    return found if isinstance(found, dict) else {"error": f"answer {answer.status_code}"}
+        body = None
+    return body if isinstance(body, dict) else {"error": f"answer {answer.status_code}"}

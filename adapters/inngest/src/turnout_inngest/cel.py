@@ -74,8 +74,8 @@ class _Parser:
         self.value = ""
         self.advance()
 
-    def fault(self, why: str) -> InvalidExpression:
-        return InvalidExpression(f"{why} in the expression {self.text!r}")
+    def fault(self, problem: str) -> InvalidExpression:
+        return InvalidExpression(f"{problem} in the expression {self.text!r}")
 
     def advance(self) -> None:
         if not self.text[self.position :].strip():
@@ -104,19 +104,19 @@ class _Parser:
         condition = self.binary(0, depth)
         if not self.takes("?"):
             return condition
-        then = self.ternary(depth + 1)
+        chosen = self.ternary(depth + 1)
         self.expects(":")
-        return ("if", condition, then, self.ternary(depth + 1))
+        return ("if", condition, chosen, self.ternary(depth + 1))
 
     def binary(self, level: int, depth: int) -> Node:
         if level == len(_LEVELS):
             return self.unary(depth)
-        left = self.binary(level + 1, depth)
+        tree = self.binary(level + 1, depth)
         while self.kind in {"op", "name"} and self.value in _LEVELS[level]:
             operator = self.value
             self.advance()
-            left = ("binary", operator, left, self.binary(level + 1, depth))
-        return left
+            tree = ("binary", operator, tree, self.binary(level + 1, depth))
+        return tree
 
     def unary(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
@@ -149,12 +149,12 @@ class _Parser:
         return ("method", name, node, self.arguments(depth))
 
     def arguments(self, depth: int) -> tuple[Node, ...]:
-        found: list[Node] = []
+        arguments: list[Node] = []
         while not self.takes(")"):
-            if found:
+            if arguments:
                 self.expects(",")
-            found.append(self.ternary(depth + 1))
-        return tuple(found)
+            arguments.append(self.ternary(depth + 1))
+        return tuple(arguments)
 
     def integer(self, digits: str) -> int:
         """Read an integer: CEL's have 64 bits, sign included."""
@@ -182,12 +182,12 @@ class _Parser:
         raise self.fault(f"unexpected {value!r}")
 
     def items(self, depth: int) -> tuple[Node, ...]:
-        found: list[Node] = []
+        items: list[Node] = []
         while not self.takes("]"):
-            if found:
+            if items:
                 self.expects(",")
-            found.append(self.ternary(depth + 1))
-        return tuple(found)
+            items.append(self.ternary(depth + 1))
+        return tuple(items)
 
     def named(self, name: str, depth: int) -> Node:
         if name in _WORDS:

@@ -50,7 +50,7 @@ class Connection(Protocol):
 
 
 @dataclass(kw_only=True, eq=False)
-class _Held:
+class _OpenConnection:
     """One connection and its life."""
 
     connection: Connection
@@ -77,16 +77,16 @@ def connector(
         ) from None
     name = f"{socket.gethostname()}-{os.getpid()}"
 
-    def made(crons: Crons) -> Connection:
+    def make_connection(crons: Crons) -> Connection:
         return connect(
             [(client, functions(crons))],
             instance_id=name,
-            rewrite_gateway_endpoint=None if gateway is None else lambda _told: gateway,
+            rewrite_gateway_endpoint=None if gateway is None else lambda _address: gateway,
             # Signals are the service's own: it ends running steps first, and then this.
             shutdown_signals=[],
         )
 
-    return made
+    return make_connection
 
 
 async def greeted(connection: Any) -> None:
@@ -117,7 +117,7 @@ class Link:
         self._greeted = 0
         self._changed = asyncio.Event()
         self._news = asyncio.Condition()
-        self._held: list[_Held] = []
+        self._connections: list[_OpenConnection] = []
         self._keeper: asyncio.Task[None] | None = None
         self._problem = ""
         """What stands in the way now; the status keeps what last did."""
@@ -136,30 +136,36 @@ class Link:
         if self.status.state is LinkState.CLOSED:
             raise ProviderUnavailable("the link to Inngest is closed")
         self._renew(crons)
-        mine = self._offer
+        offer = self._offer
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
         try:
             async with asyncio.timeout(READY_WITHIN), self._news:
-                await self._news.wait_for(lambda: self._greeted >= mine)
+                await self._news.wait_for(lambda: self._greeted >= offer)
         except TimeoutError:
-            why = self._problem or "no answer"
-            raise ProviderUnavailable(f"Inngest's gateway does not take us in: {why}") from None
+            problem = self._problem or "no answer"
+            raise ProviderUnavailable(f"Inngest's gateway does not take us in: {problem}") from None
 
     def drain(self) -> None:
         """Take no more calls, and make no connection any more; what is under way goes on."""
         self._note(LinkState.CLOSED)
         if self._keeper is not None:
             self._keeper.cancel()
-        for each in list(self._held):
-            self._retire(each)
+        for connection in list(self._connections):
+            self._retire(connection)
 
     async def close(self) -> None:
         """Let what is under way end, then disconnect."""
         self.drain()
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
-        await asyncio.gather(*(each.retiring for each in self._held if each.retiring is not None))
+        await asyncio.gather(
+            *(
+                connection.retiring
+                for connection in self._connections
+                if connection.retiring is not None
+            )
+        )
 
     def _renew(self, crons: Crons) -> None:
         self._crons = dict(crons)
@@ -173,10 +179,10 @@ class Link:
         try:
             while True:
                 self._changed.clear()
-                held = self._open()
-                if held is not None and await self._ready(held):
+                connection = self._open()
+                if connection is not None and await self._ready(connection):
                     pause = FIRST
-                    await self._while_held(held)
+                    await self._until_replaced(connection)
                 if self._changed.is_set():
                     continue
                 self._note(LinkState.CONNECTING)
@@ -188,7 +194,7 @@ class Link:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
-    def _open(self) -> _Held | None:
+    def _open(self) -> _OpenConnection | None:
         """Begin to connect."""
         self._note(LinkState.CONNECTING if not self._is_connected() else LinkState.CONNECTED)
         try:
@@ -197,41 +203,41 @@ class Link:
             self._note(LinkState.CONNECTING, error)
             return None
         running = asyncio.create_task(connection.start())
-        held = _Held(connection=connection, offer=self._offer, running=running)
-        self._held.append(held)
-        running.add_done_callback(lambda _: self._over(held))
-        return held
+        opened = _OpenConnection(connection=connection, offer=self._offer, running=running)
+        self._connections.append(opened)
+        running.add_done_callback(lambda _: self._note_end(opened))
+        return opened
 
-    async def _ready(self, held: _Held) -> bool:
+    async def _ready(self, opened: _OpenConnection) -> bool:
         """Wait until the server has greeted the connection; False once it has given up."""
-        greeting = asyncio.ensure_future(self._active(held.connection))
+        greeting = asyncio.ensure_future(self._active(opened.connection))
         changed = asyncio.create_task(self._changed.wait())
         try:
             await asyncio.wait(
-                (greeting, held.running, changed), return_when=asyncio.FIRST_COMPLETED
+                (greeting, opened.running, changed), return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             changed.cancel()
             if not greeting.done():
                 greeting.cancel()
                 await asyncio.gather(greeting, return_exceptions=True)
-        if held.running.done() or greeting.cancelled() or greeting.exception() is not None:
-            self._retire(held)
+        if opened.running.done() or greeting.cancelled() or greeting.exception() is not None:
+            self._retire(opened)
             return False
-        for each in self._held:
-            if each is not held:
-                self._retire(each)
+        for other_connection in self._connections:
+            if other_connection is not opened:
+                self._retire(other_connection)
         self.status = replace(self.status, connections=self.status.connections + 1)
         self._note(LinkState.CONNECTED)
         async with self._news:
-            self._greeted = max(self._greeted, held.offer)
+            self._greeted = max(self._greeted, opened.offer)
             self._news.notify_all()
         return True
 
-    async def _while_held(self, held: _Held) -> None:
+    async def _until_replaced(self, opened: _OpenConnection) -> None:
         """Wait until the connection has ended, or another one is wanted."""
         changed = asyncio.create_task(self._changed.wait())
-        await asyncio.wait((held.running, changed), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((opened.running, changed), return_when=asyncio.FIRST_COMPLETED)
         changed.cancel()
 
     async def _look(self) -> None:
@@ -250,33 +256,35 @@ class Link:
                 self._renew(armed)
 
     def _is_connected(self) -> bool:
-        return any(not each.running.done() and each.retiring is None for each in self._held)
+        return any(
+            not opened.running.done() and opened.retiring is None for opened in self._connections
+        )
 
-    def _retire(self, held: _Held) -> None:
+    def _retire(self, opened: _OpenConnection) -> None:
         """Have a connection end what it is doing, beside whatever follows it."""
-        if held.retiring is None:
-            held.retiring = asyncio.create_task(self._end(held))
+        if opened.retiring is None:
+            opened.retiring = asyncio.create_task(self._end(opened))
 
-    async def _end(self, held: _Held) -> None:
+    async def _end(self, opened: _OpenConnection) -> None:
         try:
             async with asyncio.timeout(GRACE):
-                await held.connection.close(wait=True)
-                await asyncio.gather(held.running, return_exceptions=True)
+                await opened.connection.close(wait=True)
+                await asyncio.gather(opened.running, return_exceptions=True)
         except TimeoutError:
             log.warning("a connection did not end", extra={"action": "connect"})
-            held.running.cancel()
+            opened.running.cancel()
         except Exception as error:  # noqa: BLE001 - the SDK raises bare ones; it is gone anyway
             log.debug("a connection broke", extra={"action": "connect", "error": str(error)})
-        if held in self._held:
-            self._held.remove(held)
+        if opened in self._connections:
+            self._connections.remove(opened)
 
-    def _over(self, held: _Held) -> None:
+    def _note_end(self, opened: _OpenConnection) -> None:
         """Note how a connection ended by itself."""
-        if held.running.cancelled():
+        if opened.running.cancelled():
             return
-        error = held.running.exception()
-        if held.retiring is None and held in self._held:
-            self._held.remove(held)
+        error = opened.running.exception()
+        if opened.retiring is None and opened in self._connections:
+            self._connections.remove(opened)
         if error is not None and self.status.state is not LinkState.CLOSED:
             self._note(self.status.state, error)
 

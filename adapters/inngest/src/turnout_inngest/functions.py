@@ -18,10 +18,10 @@ from turnout.model.tasks import App, Task, failure_hook
 from turnout.model.time import Millis, millis
 from turnout.ports.caller import Surroundings
 from turnout_inngest.ingress import ingress_functions, names_of
+from turnout_inngest.run_loop import FIRST, Opening, RunLoop
 from turnout_inngest.schedules import FUNCTION, slot_of
+from turnout_inngest.server_clock import ServerClock
 from turnout_inngest.settings import SERVED_AT, InngestSettings
-from turnout_inngest.skew import ServerTime
-from turnout_inngest.walk import FIRST, Opening, Walk
 
 Function: TypeAlias = inngest.Function[Any]
 
@@ -55,18 +55,18 @@ class Client(inngest.Inngest):
 _opening: ContextVar[Opening] = ContextVar("what a vendor run's first answer was")
 
 
-class Remembering(inngest.Middleware):
-    """Finds, before a walk begins, what was said first: only middleware is shown all steps."""
+class OpeningMiddleware(inngest.Middleware):
+    """Finds the first answer before a pass begins: only middleware is shown all steps."""
 
     async def transform_input(
         self, ctx: Any, function: inngest.Function[Any], steps: inngest.StepMemos
     ) -> None:
         """Set it for this call."""
         del ctx, function
-        memos = [each.data for each in steps.values()]
-        carried = (each.get(FIRST) for each in memos if isinstance(each, dict))
-        said = next((each for each in carried if isinstance(each, dict)), None)
-        _opening.set(Opening(is_first=not memos, said=said))
+        memos = [memo.data for memo in steps.values()]
+        carried = (memo.get(FIRST) for memo in memos if isinstance(memo, dict))
+        first_answer = next((memo for memo in carried if isinstance(memo, dict)), None)
+        _opening.set(Opening(is_first=not memos, first_answer=first_answer))
 
 
 def event_name(app: App, task_id: str) -> str:
@@ -78,18 +78,18 @@ def tasks_of(app: App) -> tuple[Task, ...]:
     """List the tasks, the failure hooks of tasks included."""
     return (
         *app.tasks,
-        *(failure_hook(each) for each in app.tasks if each.on_failure is not None),
+        *(failure_hook(task) for task in app.tasks if task.on_failure is not None),
     )
 
 
 def task_functions(
-    surroundings: Surroundings, client: inngest.Inngest, server_time: ServerTime
+    surroundings: Surroundings, client: inngest.Inngest, server_time: ServerClock
 ) -> list[Function]:
     """Make one function for each task, so that the vendor's dashboard shows tasks."""
 
     async def handle(ctx: inngest.Context) -> dict[str, Any]:
         _check_delivery(ctx.event.data)
-        walk = Walk(
+        loop = RunLoop(
             ctx,
             worker=surroundings.worker,
             clock=surroundings.clock,
@@ -97,7 +97,7 @@ def task_functions(
             opening=_opening.get(),
             offset=server_time.offset,
         )
-        return await walk.run()
+        return await loop.run()
 
     app = surroundings.app
     return [
@@ -106,7 +106,7 @@ def task_functions(
             retries=RETRIES,
             timeouts=_timeouts(task.policies),
             trigger=inngest.TriggerEvent(event=event_name(app, task.id)),
-            middleware=[Remembering],
+            middleware=[OpeningMiddleware],
         )(handle)
         for task in tasks_of(app)
     ]
@@ -150,7 +150,7 @@ class Serving:
     """
 
     def __init__(
-        self, surroundings: Surroundings, settings: InngestSettings, server_time: ServerTime
+        self, surroundings: Surroundings, settings: InngestSettings, server_time: ServerClock
     ) -> None:
         self._surroundings = surroundings
         self._settings = settings
@@ -179,7 +179,10 @@ class Serving:
 
     def functions(self, crons: Mapping[str, str]) -> list[Function]:
         """List all that is registered: tasks, ingress and schedules."""
-        return [*self._functions, *(self._tick(each, cron) for each, cron in crons.items())]
+        return [
+            *self._functions,
+            *(self._tick(schedule_id, cron) for schedule_id, cron in crons.items()),
+        ]
 
     def registration(self, crons: Mapping[str, str]) -> fastapi.FastAPI | None:
         """Make the application whose PUT registers tasks and schedules; never to be served."""
@@ -219,8 +222,8 @@ class Serving:
 
 def _check_delivery(data: Mapping[str, Any]) -> None:
     """Refuse a vendor run that somebody started by hand: only an emit makes a run."""
-    wanted = ("run_id", "delivery", "task")
-    if not all(isinstance(data.get(each), str | int) for each in wanted):
+    names = ("run_id", "delivery", "task")
+    if not all(isinstance(data.get(name), str | int) for name in names):
         raise inngest.NonRetriableError(
             "this function carries runs of Turnout and is not started by hand; emit the task's"
             " event (turnout emit), or have it come in (TURNOUT_INNGEST_INGRESS)",

@@ -39,24 +39,24 @@ MOST_EVENTS: Final = 1_000
 LARGEST_BODY: Final = 16 * 1024 * 1024
 LONGEST_ID: Final = 400
 LONGEST_SEED: Final = 256
-_RESERVED_TOLD: Final = ", ".join(RESERVED)
+_RESERVED_NAMES: Final = ", ".join(RESERVED)
 _FIRST_TS, _LAST_TS = 315_532_800_000, 4_102_444_800_000
 """1980 and 2100, in milliseconds, as at the vendor."""
 
 
 def names_of(app: App, settings: InngestSettings) -> tuple[str, ...]:
     """Name the events that come in through the vendor; none unless the settings name them."""
-    found: dict[str, None] = {}
-    for each in settings.ingress:
-        found.update(dict.fromkeys(subscribed(app) if each == SUBSCRIBED else [each]))
-    return tuple(found)
+    names: dict[str, None] = {}
+    for name in settings.ingress:
+        names.update(dict.fromkeys(subscribed(app) if name == SUBSCRIBED else [name]))
+    return tuple(names)
 
 
 def subscribed(app: App) -> Iterator[str]:
     """Name the events that start a task of the app, or cancel one."""
     for task in app.tasks:
-        yield from (each for each in task.on if not each.startswith(STARTS))
-        yield from (each.event for each in task.policies.cancel_on)
+        yield from (name for name in task.on if not name.startswith(STARTS))
+        yield from (name.event for name in task.policies.cancel_on)
 
 
 def ingress_functions(
@@ -67,42 +67,41 @@ def ingress_functions(
         return []
 
     async def take(ctx: inngest.Context) -> dict[str, Any]:
-        return await _taken(ctx, emit)
+        return await _emit(ctx, emit)
 
     return [
         client.create_function(
             fn_id=f"{FUNCTION}{number}",
             retries=retries,
             trigger=[
-                inngest.TriggerEvent(event=each) for each in names[start : start + MOST_TRIGGERS]
+                inngest.TriggerEvent(event=name) for name in names[start : start + MOST_TRIGGERS]
             ],
         )(take)
         for number, start in enumerate(range(0, len(names), MOST_TRIGGERS), 1)
     ]
 
 
-async def _taken(ctx: inngest.Context, emit: Emit) -> dict[str, Any]:
+async def _emit(ctx: inngest.Context, emit: Emit) -> dict[str, Any]:
     """Emit the vendor's event; a vendor run that is made again finds what the first one did."""
-    seen = ctx.event
-    if seen.name.startswith(RESERVED):
-        told = f"event {seen.name[:200]!r}: nobody sends what begins with {_RESERVED_TOLD}"
-        raise inngest.NonRetriableError(told, quiet=True)
-    key = event_key(seen.name, seen.id or ctx.run_id)
+    event = ctx.event
+    if event.name.startswith(RESERVED):
+        problem = f"event {event.name[:200]!r}: nobody sends what begins with {_RESERVED_NAMES}"
+        raise inngest.NonRetriableError(problem, quiet=True)
+    key = event_key(event.name, event.id or ctx.run_id)
     try:
-        (emitted,) = await emit([Event(name=seen.name, payload=dict(seen.data), key=key)])
+        (emitted,) = await emit([Event(name=event.name, payload=dict(event.data), key=key)])
     except WrongUse as error:
         raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
     except TurnoutError as error:
         pause = timedelta(seconds=min(2**ctx.attempt, 60))
         raise inngest.RetryAfterError(str(error), pause, quiet=True) from None
-    log.info("taken in", extra={"action": "ingress", "event": seen.name, "key": key})
+    log.info("taken in", extra={"action": "ingress", "event": event.name, "key": key})
     return {"turnout": 1, "event_id": emitted.event_id, "runs": _runs(emitted)}
 
 
 def _runs(emitted: Emitted) -> list[dict[str, Any]]:
     return [
-        {"run_id": each.run_id, "task": each.task, "duplicate": each.duplicate}
-        for each in emitted.runs
+        {"run_id": run.run_id, "task": run.task, "duplicate": run.duplicate} for run in emitted.runs
     ]
 
 
@@ -125,7 +124,7 @@ class Door:
     """Takes events as the vendor's server does: `POST /{key}`, one or a list."""
 
     def __init__(self, keys: Iterable[str], emit: Emit, clock: Clock) -> None:
-        self._keys = [hashlib.sha256(each.encode()).digest() for each in keys]
+        self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._emit = emit
         self._clock = clock
 
@@ -138,11 +137,11 @@ class Door:
         if not self._accepts(request.path_params["key"]):
             return _reply(401, {"message": "", "error": "Event key not found"})
         try:
-            given = _read(await _bounded(request))
+            items = _read(await _bounded(request))
             seed = request.headers.get("x-inngest-event-id-seed", "")
             events = [
-                self._event(each, seed and f"{seed[:LONGEST_SEED]}#{place}")
-                for place, each in enumerate(given)
+                self._event(item, seed and f"{seed[:LONGEST_SEED]}#{place}")
+                for place, item in enumerate(items)
             ]
             emitted = await self._emit(events) if events else []
         except ClientDisconnect:
@@ -154,39 +153,39 @@ class Door:
         except TurnoutError as error:
             log.warning("not taken in", extra={"action": "ingress", "error": str(error)})
             return _refused(503 if isinstance(error, Unavailable) else 500, error)
-        return _reply(200, {"ids": [each.event_id for each in emitted]})
+        return _reply(200, {"ids": [event.event_id for event in emitted]})
 
     def _accepts(self, key: str) -> bool:
         """Compare with every key, in the same time whichever it is."""
-        given = hashlib.sha256(key.encode()).digest()
-        return sum(hmac.compare_digest(given, each) for each in self._keys) > 0
+        digest = hashlib.sha256(key.encode()).digest()
+        return sum(hmac.compare_digest(digest, accepted) for accepted in self._keys) > 0
 
-    def _event(self, given: Any, seeded: str) -> Event:
+    def _event(self, item: Any, seeded: str) -> Event:
         """Check one event. Without an id, a request that is sent again is known by its seed."""
-        if not isinstance(given, dict):
+        if not isinstance(item, dict):
             raise WrongUse("an event is an object")
-        name, data, event_id = given.get("name"), given.get("data"), given.get("id")
+        name, data, event_id = item.get("name"), item.get("data"), item.get("id")
         if not isinstance(name, str) or not name or name.startswith(RESERVED):
-            raise WrongUse(f"an event's name is a text, and starts with none of {_RESERVED_TOLD}")
+            raise WrongUse(f"an event's name is a text, and starts with none of {_RESERVED_NAMES}")
         if not isinstance(data, dict | None):
             raise WrongUse(f"event {name[:200]!r}: data is an object")
         if not isinstance(event_id, str | None):
             raise WrongUse(f"event {name[:200]!r}: id is a text")
-        known = event_key(name, event_id) if event_id else _seed_key(name, seeded)
+        key = event_key(name, event_id) if event_id else _seed_key(name, seeded)
         return Event(
             name=name,
             payload=data or {},
-            key=known,
-            at=self._later(given.get("ts"), name),
+            key=key,
+            at=self._later(item.get("ts"), name),
         )
 
-    def _later(self, given: Any, name: str) -> datetime | None:
+    def _later(self, ts: Any, name: str) -> datetime | None:
         """Read a delayed start: a `ts` that is still to come."""
-        if given is None:
+        if ts is None:
             return None
-        if isinstance(given, bool) or not isinstance(given, int):
+        if isinstance(ts, bool) or not isinstance(ts, int):
             raise WrongUse(f"event {name[:200]!r}: ts is a number of milliseconds")
-        moment: Millis = given
+        moment: Millis = ts
         if moment and not _FIRST_TS <= moment <= _LAST_TS:
             raise WrongUse(f"event {name[:200]!r}: ts is not between 1980 and 2100")
         if moment <= self._clock.now():
@@ -205,10 +204,10 @@ async def _bounded(request: Request) -> bytes:
 
 def _read(body: bytes) -> list[Any]:
     try:
-        given = orjson.loads(body)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise WrongUse("the body is not JSON") from None
-    events = given if isinstance(given, list) else [given]
+    events = content if isinstance(content, list) else [content]
     if len(events) > MOST_EVENTS:
         raise WrongUse(f"a request has at most {MOST_EVENTS:,} events; send them in parts")
     return events

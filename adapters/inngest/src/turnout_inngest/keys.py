@@ -45,7 +45,7 @@ async def try_keys(http: httpx.AsyncClient, settings: InngestSettings) -> KeyRin
     async def signed(key: str | None) -> Accepted | None:
         if key is None:
             return None
-        return await _asked(
+        return await _judged(
             lambda: http.get(
                 f"{settings.api}/v2/apps",
                 params={"limit": "1"},
@@ -56,7 +56,7 @@ async def try_keys(http: httpx.AsyncClient, settings: InngestSettings) -> KeyRin
     event = None
     if settings.event_key is not None:
         url = f"{settings.events}/e/{quote(settings.event_key, safe='')}"
-        event = await _asked(lambda: http.post(url, json=[]))
+        event = await _judged(lambda: http.post(url, json=[]))
     return KeyRing(
         signing=await signed(settings.signing_key),
         fallback=await signed(settings.signing_key_fallback),
@@ -93,7 +93,7 @@ def key_notices(ring: KeyRing) -> Iterator[Notice]:
             pass
 
 
-async def _asked(request: Callable[[], Awaitable[httpx.Response]]) -> Accepted:
+async def _judged(request: Callable[[], Awaitable[httpx.Response]]) -> Accepted:
     try:
         answer = await request()
     except httpx.HTTPError:

@@ -7,7 +7,7 @@ from typing import Any
 from turnout.errors import PolicyRefused
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.time import Millis
-from turnout_inngest.shapes import misshapen, objects_in, text_in, time_in
+from turnout_inngest.json_fields import objects_in, text_in, time_in, unexpected_shape
 
 FUNCTION = "_schedule."
 """What the id of a schedule's function starts with; no task's id can."""
@@ -21,7 +21,7 @@ def check_schedule(schedule: Schedule) -> None:
     """Refuse, by name, an expression that the vendor does not take or reads otherwise."""
     fields = schedule.five_fields.split()
     days, weekdays = fields[2], fields[4]
-    if any(_FOREIGN.search(_NAMED.sub("", each)) for each in fields):
+    if any(_FOREIGN.search(_NAMED.sub("", cron_field)) for cron_field in fields):
         reason = "Inngest has no L, W, # or ?"
     elif re.search(r"(?<![/\d])0*7(?!\d)", weekdays):
         reason = "Inngest does not take 7 for Sunday; write 0"
@@ -40,37 +40,37 @@ def trigger_of(schedule: Schedule) -> str:
 
 def armed_of(functions: list[Mapping[str, Any]]) -> list[ArmedSchedule]:
     """Read the schedules among the functions that the server lists."""
-    found = []
-    for each in functions:
-        function = text_in(each, "id")
-        trigger = cron_of(each)
-        if not function.startswith(FUNCTION) or trigger is None:
+    armed = []
+    for function in functions:
+        function_id = text_in(function, "id")
+        trigger = cron_of(function)
+        if not function_id.startswith(FUNCTION) or trigger is None:
             continue
         zoned = _ZONED.fullmatch(trigger)
-        found.append(
+        armed.append(
             ArmedSchedule(
-                id=function.removeprefix(FUNCTION),
+                id=function_id.removeprefix(FUNCTION),
                 task=None,
                 cron=zoned[2] if zoned else trigger,
                 zone=zoned[1] if zoned else "UTC",
                 active=True,
-                provider_id=function,
+                provider_id=function_id,
             )
         )
-    return found
+    return armed
 
 
 def cron_of(function: Mapping[str, Any]) -> str | None:
     """Read a listed function's cron trigger."""
-    for each in objects_in(function, "triggers"):
-        if each.get("type") == "CRON":
-            return text_in(each, "value")
+    for trigger in objects_in(function, "triggers"):
+        if trigger.get("type") == "CRON":
+            return text_in(trigger, "value")
     return None
 
 
 def slot_of(payload: Mapping[str, Any]) -> Millis:
     """Read the nominal time of a tick; ProviderUnavailable where there is none."""
-    found = time_in(payload, "scheduledAt")
-    if found is None:
-        raise misshapen("scheduledAt", None, "the nominal time of a tick")
-    return found
+    slot = time_in(payload, "scheduledAt")
+    if slot is None:
+        raise unexpected_shape("scheduledAt", None, "the nominal time of a tick")
+    return slot

@@ -67,28 +67,28 @@ class InngestSettings:
         return urlsplit(self.service_url).path.rstrip("/") + MOUNT + SERVED_AT
 
 
-def read_settings(given: Mapping[str, str], service_url: str | None) -> InngestSettings:
+def read_settings(environ: Mapping[str, str], service_url: str | None) -> InngestSettings:
     """Read the settings; InvalidSettings names every one that is missing or wrong."""
-    if not any(given.get(name) for name in _NAMES):
+    if not any(environ.get(name) for name in _NAMES):
         raise InvalidSettings(
             "Inngest is not set up: set INNGEST_DEV=1 for a dev server, or INNGEST_SIGNING_KEY and"
             " INNGEST_EVENT_KEY (and, for a server of your own, INNGEST_BASE_URL)"
         )
     faults: list[str] = []
-    dev, dev_url = _dev(given.get("INNGEST_DEV", ""), faults)
-    api, events = _addresses(given, dev_url if dev else None, faults, cloud=not dev)
+    dev, dev_url = _dev(environ.get("INNGEST_DEV", ""), faults)
+    api, events = _addresses(environ, dev_url if dev else None, faults, cloud=not dev)
     if not dev:
-        faults += _missing_keys(given)
+        faults += _missing_keys(environ)
     for name in ("INNGEST_SIGNING_KEY", "INNGEST_SIGNING_KEY_FALLBACK"):
-        if given.get(name) and _SIGNING_KEY.fullmatch(given[name]) is None:
+        if environ.get(name) and _SIGNING_KEY.fullmatch(environ[name]) is None:
             faults.append(f"{name}: is hex with an even number of digits, after signkey-…- if any")
-    transport = _transport(given, faults)
+    transport = _transport(environ, faults)
     if service_url is None and transport == "serve":
         faults.append("TURNOUT_SERVICE_URL: set it to where Inngest reaches this service")
     elif service_url is not None and not _is_url(service_url):
         faults.append("TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org")
-    ingress, door_keys = _ingress(given, faults), _door_keys(given, faults)
-    replaces = _yes(given, "TURNOUT_INNGEST_REPLACE", faults)
+    ingress, door_keys = _ingress(environ, faults), _door_keys(environ, faults)
+    replaces = _yes(environ, "TURNOUT_INNGEST_REPLACE", faults)
     if faults:
         raise InvalidSettings("; ".join(faults))
     return InngestSettings(
@@ -96,39 +96,39 @@ def read_settings(given: Mapping[str, str], service_url: str | None) -> InngestS
         events=events,
         service_url=(service_url or "").rstrip("/"),
         production=not dev,
-        event_key=given.get("INNGEST_EVENT_KEY"),
-        signing_key=given.get("INNGEST_SIGNING_KEY"),
-        signing_key_fallback=given.get("INNGEST_SIGNING_KEY_FALLBACK"),
-        environment=given.get("INNGEST_ENV"),
+        event_key=environ.get("INNGEST_EVENT_KEY"),
+        signing_key=environ.get("INNGEST_SIGNING_KEY"),
+        signing_key_fallback=environ.get("INNGEST_SIGNING_KEY_FALLBACK"),
+        environment=environ.get("INNGEST_ENV"),
         transport=transport,
-        gateway=given.get("TURNOUT_INNGEST_GATEWAY"),
+        gateway=environ.get("TURNOUT_INNGEST_GATEWAY"),
         ingress=ingress,
         door_keys=door_keys,
         replaces=replaces,
     )
 
 
-def _dev(given: str, faults: list[str]) -> tuple[bool, str]:
+def _dev(text: str, faults: list[str]) -> tuple[bool, str]:
     """Whether a dev server is meant, and where it is: INNGEST_DEV is a yes, a no, or a URL."""
-    if given.lower() in _OFF:
+    if text.lower() in _OFF:
         return False, ""
-    if given.lower() in _ON:
+    if text.lower() in _ON:
         return True, DEV_SERVER
-    if not _is_url(given):
+    if not _is_url(text):
         faults.append("INNGEST_DEV: is neither 1, nor 0, nor a URL like http://127.0.0.1:8288")
-    return True, given
+    return True, text
 
 
 def _addresses(
-    given: Mapping[str, str], dev_url: str | None, faults: list[str], *, cloud: bool
+    environ: Mapping[str, str], dev_url: str | None, faults: list[str], *, cloud: bool
 ) -> tuple[str, str]:
-    both = given.get("INNGEST_BASE_URL")
-    api = given.get("INNGEST_API_BASE_URL") or both
-    events = given.get("INNGEST_EVENT_API_BASE_URL") or both
+    base = environ.get("INNGEST_BASE_URL")
+    api = environ.get("INNGEST_API_BASE_URL") or base
+    events = environ.get("INNGEST_EVENT_API_BASE_URL") or base
     faults += [
         f"{name}: is not a URL like https://inngest.example.org"
         for name in ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL", "INNGEST_EVENT_API_BASE_URL")
-        if given.get(name) and not _is_url(given[name])
+        if environ.get(name) and not _is_url(environ[name])
     ]
     if cloud and (api is None) != (events is None):
         # One of the two alone would send half of the traffic to the vendor's cloud.
@@ -140,57 +140,57 @@ def _addresses(
     )
 
 
-def _transport(given: Mapping[str, str], faults: list[str]) -> Transport:
+def _transport(environ: Mapping[str, str], faults: list[str]) -> Transport:
     """Serve unless said otherwise; a gateway belongs to connect."""
-    named = given.get("TURNOUT_INNGEST_TRANSPORT") or "serve"
+    named = environ.get("TURNOUT_INNGEST_TRANSPORT") or "serve"
     if named not in get_args(Transport):
         faults.append("TURNOUT_INNGEST_TRANSPORT: is neither serve nor connect")
-    gateway = given.get("TURNOUT_INNGEST_GATEWAY")
+    gateway = environ.get("TURNOUT_INNGEST_GATEWAY")
     if gateway and not re.fullmatch(r"wss?://[^\s/]+\S*", gateway):
         faults.append("TURNOUT_INNGEST_GATEWAY: is not a URL like wss://inngest.example.org:8289/…")
     return cast("Transport", named)
 
 
-def _ingress(given: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
-    names = _listed(given.get("TURNOUT_INNGEST_INGRESS", ""))
-    for each in names:
-        if each == SUBSCRIBED:
+def _ingress(environ: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    names = _listed(environ.get("TURNOUT_INNGEST_INGRESS", ""))
+    for name in names:
+        if name == SUBSCRIBED:
             continue
         try:
-            check_event_name(each)
+            check_event_name(name)
         except InvalidDefinition as error:
             faults.append(f"TURNOUT_INNGEST_INGRESS: {error}")
-        if each.startswith(RESERVED):
-            faults.append(f"TURNOUT_INNGEST_INGRESS: {each!r} is nobody's to send")
+        if name.startswith(RESERVED):
+            faults.append(f"TURNOUT_INNGEST_INGRESS: {name!r} is nobody's to send")
     return names
 
 
-def _door_keys(given: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
-    keys = _listed(given.get("TURNOUT_INNGEST_EVENT_KEYS", ""))
-    if any(len(each) > LONGEST_KEY or "/" in each for each in keys):
+def _door_keys(environ: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    keys = _listed(environ.get("TURNOUT_INNGEST_EVENT_KEYS", ""))
+    if any(len(key) > LONGEST_KEY or "/" in key for key in keys):
         faults.append(
             f"TURNOUT_INNGEST_EVENT_KEYS: a key has at most {LONGEST_KEY} characters, no slash"
         )
     return keys
 
 
-def _listed(given: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.strip() for each in given.split(",") if each.strip()))
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
 
 
-def _yes(given: Mapping[str, str], name: str, faults: list[str]) -> bool:
-    text = given.get(name, "").lower()
+def _yes(environ: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    text = environ.get(name, "").lower()
     if text not in _ON | _OFF:
         faults.append(f"{name}: is neither 1 nor 0")
     return text in _ON
 
 
-def _missing_keys(given: Mapping[str, str]) -> list[str]:
-    wanted = ("INNGEST_SIGNING_KEY", "INNGEST_EVENT_KEY")
+def _missing_keys(environ: Mapping[str, str]) -> list[str]:
+    names = ("INNGEST_SIGNING_KEY", "INNGEST_EVENT_KEY")
     return [
         f"{name}: is missing; without INNGEST_DEV requests are signed"
-        for name in wanted
-        if not given.get(name)
+        for name in names
+        if not environ.get(name)
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from turnout.errors import UnmappedStatus
 from turnout.model.status import RunStatus
-from turnout_inngest.shapes import text_in, time_in
+from turnout_inngest.json_fields import text_in, time_in
 
 STATUSES: Final[Mapping[str, RunStatus]] = {
     "QUEUED": RunStatus.QUEUED,
@@ -24,10 +24,10 @@ vendor's own timeouts show as CANCELLED. `Unknown` says nothing, so it maps to n
 
 def status_of(word: str) -> RunStatus:
     """Map a word; UnmappedStatus for one that the table lacks."""
-    found = STATUSES.get(word.upper())
-    if found is None:
+    status = STATUSES.get(word.upper())
+    if status is None:
         raise UnmappedStatus(f"Inngest says {word[:80]!r} of a run, which has no counterpart")
-    return found
+    return status
 
 
 def state_of(run: Mapping[str, Any]) -> RunStatus:
@@ -35,6 +35,6 @@ def state_of(run: Mapping[str, Any]) -> RunStatus:
 
     While a run goes on, some sources show the status of its first finished step instead.
     """
-    found = status_of(text_in(run, "status"))
+    status = status_of(text_in(run, "status"))
     has_ended = time_in(run, "endedAt", "ended_at") is not None
-    return found if has_ended or not found.terminal else RunStatus.RUNNING
+    return status if has_ended or not status.terminal else RunStatus.RUNNING

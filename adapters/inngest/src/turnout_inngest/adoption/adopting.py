@@ -19,14 +19,15 @@ from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
 from turnout.model.time import Duration, millis
 from turnout.ports.caller import Emit
+from turnout_inngest.adoption.adopted_run import AdoptedFunction, AdoptedRun
 from turnout_inngest.adoption.endpoint import Endpoint
 from turnout_inngest.adoption.events import event_of, failure_event
 from turnout_inngest.adoption.handover import (
-    Handing,
+    HandoverPlan,
     check_moments,
-    handing,
     running_loop,
     started_alone,
+    with_handover,
 )
 from turnout_inngest.adoption.options import Reading, read_options
 from turnout_inngest.adoption.sdk import (
@@ -37,8 +38,7 @@ from turnout_inngest.adoption.sdk import (
     hidden_functions,
     loaded_functions,
 )
-from turnout_inngest.adoption.source import Written, awaited, written
-from turnout_inngest.adoption.turns import Plan, Turns
+from turnout_inngest.adoption.source import Location, awaited, locate
 from turnout_inngest.settings import STARTS
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
@@ -64,15 +64,15 @@ class Adopted:
         registered under that one at the vendor goes on, until its runs have ended. schedules: not
         while the vendor fires them; it hands them over with the rest.
         """
-        own = _safe(f"{self.client.app_id}-turnout")
-        mine = self.schedules if schedules else ()
-        return App(name=name or own, tasks=(*self.tasks, *tasks), schedules=mine)
+        default = _safe(f"{self.client.app_id}-turnout")
+        schedules_of_app = self.schedules if schedules else ()
+        return App(name=name or default, tasks=(*self.tasks, *tasks), schedules=schedules_of_app)
 
     @property
     def heard(self) -> tuple[str, ...]:
         """Name the events that cancel a run or are awaited, and start no task: to be let in."""
-        starting = {each for task in self.tasks for each in task.on}
-        return tuple(each for each in self._needed if each not in starting)
+        starting = {name for task in self.tasks for name in task.on}
+        return tuple(name for name in self._needed if name not in starting)
 
     def handover(
         self, emit: Emit, *, after: datetime, until: datetime | None = None
@@ -87,12 +87,14 @@ class Adopted:
         check_moments(after, until)
         alone = started_alone(self.tasks, self._needed)
         return [
-            handing(
+            with_handover(
                 declared(function),
-                Handing(
+                HandoverPlan(
                     task=task.id,
                     alone=alone,
-                    schedules=tuple(each for each in self.schedules if each.task == task.id),
+                    schedules=tuple(
+                        schedule for schedule in self.schedules if schedule.task == task.id
+                    ),
                     after=after,
                     until=until,
                     emit=emit,
@@ -105,7 +107,7 @@ class Adopted:
     @property
     def _needed(self) -> dict[str, str]:
         """Name the events that cancel a run, or are awaited by a name in its source."""
-        needed = {each.event: task.id for task in self.tasks for each in task.policies.cancel_on}
+        needed = {rule.event: task.id for task in self.tasks for rule in task.policies.cancel_on}
         for function, task in zip(self.functions, self.tasks, strict=True):
             needed |= dict.fromkeys(awaited(declared(function).handler), task.id)
         return needed
@@ -126,23 +128,32 @@ def adopt(
     InvalidDefinition names every other one, with its file and line, and a name in `lose` that is no
     option of theirs. backoff: the delay of every retry, in place of the vendor's table.
     """
-    every = all_declared(_loaded(client) if functions is None else functions)
-    if not every:
+    declarations = all_declared(_loaded(client) if functions is None else functions)
+    if not declarations:
         raise InvalidDefinition(
             f"no functions of app {client.app_id!r} are loaded; import their modules, or name"
             " them: adopt(client, [first, second])"
         )
-    ids = {each.full_id: _safe(each.id) for each in every}
-    readings = [(each, read_options(each, ids[each.full_id])) for each in every]
-    report = tuple(line for each, reading in readings for line in _lines(each, reading))
-    _check(report, _known(lose, every, report))
-    endpoint = Endpoint(client, [each.function for each in every])
+    ids = {declaration.full_id: _safe(declaration.id) for declaration in declarations}
+    readings = [
+        (declaration, read_options(declaration, ids[declaration.full_id]))
+        for declaration in declarations
+    ]
+    report = tuple(
+        line for declaration, reading in readings for line in _lines(declaration, reading)
+    )
+    _check(report, _check_names(lose, declarations, report))
+    endpoint = Endpoint(client, [declaration.function for declaration in declarations])
     pause = None if backoff is None else timedelta(milliseconds=millis(backoff, field="backoff"))
     return Adopted(
         client=client,
-        functions=tuple(each.function for each in every),
-        tasks=tuple(_task(each, reading, endpoint, ids, pause) for each, reading in readings),
-        schedules=tuple(each for _, reading in readings for each in reading.schedules),
+        functions=tuple(declaration.function for declaration in declarations),
+        tasks=tuple(
+            _task(declaration, reading, endpoint, ids, pause) for declaration, reading in readings
+        ),
+        schedules=tuple(
+            declaration for _, reading in readings for declaration in reading.schedules
+        ),
         report=report,
     )
 
@@ -153,97 +164,108 @@ def examine(client: Any) -> Sequence[Adoption] | None:
         return None
     loaded = _loaded(client)
     hidden = hidden_functions(client, loaded)
-    every = all_declared([*loaded, *hidden])
-    lines = [line for each in every for line in _lines(each, read_options(each, _safe(each.id)))]
-    return [*lines, *(_hidden(each) for each in all_declared(hidden))]
+    declarations = all_declared([*loaded, *hidden])
+    lines = [
+        line
+        for declaration in declarations
+        for line in _lines(declaration, read_options(declaration, _safe(declaration.id)))
+    ]
+    return [*lines, *(_hidden(declaration) for declaration in all_declared(hidden))]
 
 
 def _loaded(client: inngest.Inngest) -> list[inngest.Function[Any]]:
     return loaded_functions(client, list(sys.modules.values()))
 
 
-def _hidden(each: Declared) -> Adoption:
-    place = written(each.handler, "")
-    why = "adopt(client) does not find it where it is kept: name it, adopt(client, [first, …])"
+def _hidden(declaration: Declared) -> Adoption:
+    place = locate(declaration.handler, "")
+    reason = "adopt(client) does not find it where it is kept: name it, adopt(client, [first, …])"
     return Adoption(
-        function=each.id,
+        function=declaration.id,
         option="create_function",
         kept=Kept.NOT_SEEN,
-        why=why,
+        why=reason,
         file=place.file,
         line=place.line,
     )
 
 
 def _task(
-    each: Declared,
+    declaration: Declared,
     reading: Reading,
     endpoint: Endpoint,
     ids: dict[str, str],
     backoff: timedelta | None,
 ) -> Task:
-    plan = Plan(
-        full_id=each.full_id,
+    plan = AdoptedFunction(
+        full_id=declaration.full_id,
         endpoint=endpoint,
         tasks=ids,
         max_attempts=reading.max_attempts,
         backoff=backoff,
     )
-    hook = Plan(
-        full_id=each.failure_id, endpoint=endpoint, tasks=ids, max_attempts=1, backoff=backoff
+    hook = AdoptedFunction(
+        full_id=declaration.failure_id,
+        endpoint=endpoint,
+        tasks=ids,
+        max_attempts=1,
+        backoff=backoff,
     )
 
     async def run(ctx: Any, payload: Any) -> Any:
-        return await Turns(ctx=ctx, plan=plan, event=event_of(ctx, payload)).whole()
+        return await AdoptedRun(ctx=ctx, plan=plan, event=event_of(ctx, payload)).run()
 
-    async def on_failure(ctx: Any, told: Any) -> Any:
-        if told["state"] != "failed":
+    async def on_failure(ctx: Any, failure: Any) -> Any:
+        if failure["state"] != "failed":
             return None  # the vendor runs no failure handler for what was too late
-        event = failure_event(each.full_id, told)
-        return await Turns(ctx=ctx, plan=hook, event=event).whole()
+        event = failure_event(declaration.full_id, failure)
+        return await AdoptedRun(ctx=ctx, plan=hook, event=event).run()
 
     task = Task(
         id=reading.task_id,
         function=run,
         on=(*reading.on, STARTS + reading.task_id),
-        only=tuple(reading.only),
+        only=tuple(reading.conditions),
         policies=reading.policies,
-        on_failure=None if each.on_failure is None else on_failure,
+        on_failure=None if declaration.on_failure is None else on_failure,
     )
     task.__dict__["payload_adapter"] = _DATA
-    task.__dict__["code_version"] = _version(each)
+    task.__dict__["code_version"] = _version(declaration)
     return task
 
 
-def _version(each: Declared) -> str:
+def _version(declaration: Declared) -> str:
     try:
-        source = inspect.getsource(each.handler)
+        source = inspect.getsource(declaration.handler)
     except (OSError, TypeError):
-        source = getattr(each.handler, "__qualname__", each.full_id)
+        source = getattr(declaration.handler, "__qualname__", declaration.full_id)
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
-def _lines(each: Declared, reading: Reading) -> list[Adoption]:
-    app = each.full_id.removesuffix(f"-{each.id}")
-    place = written(each.handler, app)
+def _lines(declaration: Declared, reading: Reading) -> list[Adoption]:
+    app = declaration.full_id.removesuffix(f"-{declaration.id}")
+    place = locate(declaration.handler, app)
     lines = [
         Adoption(
-            function=each.id,
+            function=declaration.id,
             option=verdict.option,
-            kept=verdict.kept,
-            why=verdict.why,
+            kept=verdict.outcome,
+            why=verdict.reason,
             file=place.file,
             line=_line(place, verdict.option, verdict.index),
         )
         for verdict in reading.verdicts
     ]
-    calls = [*place.calls, *(written(each.on_failure, app).calls if each.on_failure else ())]
+    calls = [
+        *place.calls,
+        *(locate(declaration.on_failure, app).calls if declaration.on_failure else ()),
+    ]
     lines += [
         Adoption(
-            function=each.id,
+            function=declaration.id,
             option=call.option,
-            kept=call.kept,
-            why=call.why,
+            kept=call.outcome,
+            why=call.reason,
             file=call.file,
             line=call.line,
         )
@@ -252,22 +274,24 @@ def _lines(each: Declared, reading: Reading) -> list[Adoption]:
     return lines
 
 
-def _line(place: Written, option: str, index: int) -> int:
+def _line(place: Location, option: str, index: int) -> int:
     lines = place.options
     return lines.get(f"{option}[{index}]", lines.get(option, place.line))
 
 
-def _known(lose: Iterable[str], every: Sequence[Declared], report: Sequence[Adoption]) -> set[str]:
+def _check_names(
+    lose: Iterable[str], declarations: Sequence[Declared], report: Sequence[Adoption]
+) -> set[str]:
     """Refuse names of no option and of none of these functions: they were misspelt."""
     names = {lose} if isinstance(lose, str) else set(lose)
-    options = {*OPTIONS, "trigger", *(each.option for each in report)}
-    of_one = {f"{each.id}:{option}" for each in every for option in options}
+    options = {*OPTIONS, "trigger", *(line.option for line in report)}
+    of_one = {f"{line.id}:{option}" for line in declarations for option in options}
     unknown = sorted(names - options - of_one)
     if unknown:
-        told = ", ".join(map(repr, unknown))
-        refused = {f"{each.function}:{each.option}" for each in report if each.kept is Kept.REFUSED}
+        misspelt = ", ".join(map(repr, unknown))
+        refused = {f"{line.function}:{line.option}" for line in report if line.kept is Kept.REFUSED}
         raise InvalidDefinition(
-            f"lose names {told}, which is no option of these functions; refused here:"
+            f"lose names {misspelt}, which is no option of these functions; refused here:"
             f" {', '.join(sorted(refused)) or 'nothing'}"
         )
     return names
@@ -276,17 +300,17 @@ def _known(lose: Iterable[str], every: Sequence[Declared], report: Sequence[Adop
 def _check(report: Sequence[Adoption], lose: set[str]) -> None:
     """Refuse what cannot be kept, all of it at once."""
     lost = [
-        each
-        for each in report
-        if each.kept is Kept.REFUSED and not {each.option, f"{each.function}:{each.option}"} & lose
+        line
+        for line in report
+        if line.kept is Kept.REFUSED and not {line.option, f"{line.function}:{line.option}"} & lose
     ]
     if lost:
-        told = "\n".join(
-            f"  {each.function}: {each.option}: {each.why} ({each.file}:{each.line})"
-            for each in lost
+        problems = "\n".join(
+            f"  {line.function}: {line.option}: {line.why} ({line.file}:{line.line})"
+            for line in lost
         )
         raise InvalidDefinition(
-            f"cannot be kept:\n{told}\n"
+            f"cannot be kept:\n{problems}\n"
             'change these, or do without: adopt(client, lose=["<option>", …])'
         )
 

@@ -45,21 +45,21 @@ def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime) ->
     """Say what an answer means."""
     no_retry = headers.get("x-inngest-no-retry") == "true"
     try:
-        found = orjson.loads(body) if body.strip() else None
+        content = orjson.loads(body) if body.strip() else None
     except orjson.JSONDecodeError:
         return Broke(name="Error", message=f"the SDK answered {status} and no JSON", no_retry=False)
-    if status == STREAMED and isinstance(found, dict) and isinstance(found.get("body"), str):
+    if status == STREAMED and isinstance(content, dict) and isinstance(content.get("body"), str):
         # The true answer comes after spaces that kept a slow one alive.
-        inner = {str(name).lower(): str(value) for name, value in found["headers"].items()}
-        return read(int(found["status"]), inner, found["body"].encode(), now)
+        inner = {str(name).lower(): str(value) for name, value in content["headers"].items()}
+        return read(int(content["status"]), inner, content["body"].encode(), now)
     if status == OK:
-        return Returned(output=found)
-    if status == STEPS and isinstance(found, list):
-        return Reported(ops=tuple(found), no_retry=no_retry)
-    told = found if isinstance(found, dict) else {}
+        return Returned(output=content)
+    if status == STEPS and isinstance(content, list):
+        return Reported(ops=tuple(content), no_retry=no_retry)
+    error = content if isinstance(content, dict) else {}
     return Broke(
-        name=str(told.get("name") or "Error"),
-        message=str(told.get("message") or f"the SDK answered {status}"),
+        name=str(error.get("name") or "Error"),
+        message=str(error.get("message") or f"the SDK answered {status}"),
         no_retry=no_retry,
         retry_in=_delay(headers.get("retry-after"), now),
     )

@@ -79,8 +79,8 @@ class Sending:
 
     def take(self, events: inngest.Event | Sequence[inngest.Event]) -> list[str]:
         """Note events; the ids that the function is told of are their keys."""
-        given = [events] if isinstance(events, inngest.Event) else list(events)
-        return [self._take(each) for each in given]
+        batch = [events] if isinstance(events, inngest.Event) else list(events)
+        return [self._take(event) for event in batch]
 
     def _take(self, event: inngest.Event) -> str:
         try:
@@ -88,8 +88,8 @@ class Sending:
         except TurnoutError as error:
             raise inngest.NonRetriableError(str(error)) from None
         if event.name.startswith(STARTS):
-            told = f"event {event.name!r}: what begins with {STARTS} is nobody's to send"
-            raise inngest.NonRetriableError(told)
+            problem = f"event {event.name!r}: what begins with {STARTS} is nobody's to send"
+            raise inngest.NonRetriableError(problem)
         key = event_key(event.name, event.id) if event.id else f"{self.prefix}/{len(self.events)}"
         self.events.append(
             {"name": event.name, "data": dict(event.data), "key": key, "ts": event.ts or None}
@@ -183,7 +183,7 @@ class Endpoint:
 
 
 async def _post(
-    app: Any, query: str, body: bytes, more: Mapping[str, Any]
+    app: Any, query: str, body: bytes, extensions: Mapping[str, Any]
 ) -> tuple[int, dict[str, str], bytes]:
     """Post to an ASGI application in this process."""
     scope = {
@@ -199,16 +199,20 @@ async def _post(
         "headers": [(b"content-type", b"application/json"), (b"host", b"turnout")],
         "client": None,
         "server": ("turnout", 80),
-        **more,
+        **extensions,
     }
-    told: list[Mapping[str, Any]] = []
+    messages: list[Mapping[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Mapping[str, Any]) -> None:
-        told.append(message)
+        messages.append(message)
 
     await app(scope, receive, send)
-    headers = {name.decode().lower(): value.decode() for name, value in told[0]["headers"]}
-    return int(told[0]["status"]), headers, b"".join(each.get("body", b"") for each in told[1:])
+    headers = {name.decode().lower(): value.decode() for name, value in messages[0]["headers"]}
+    return (
+        int(messages[0]["status"]),
+        headers,
+        b"".join(message.get("body", b"") for message in messages[1:]),
+    )

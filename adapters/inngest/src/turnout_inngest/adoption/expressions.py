@@ -30,15 +30,15 @@ class Value:
 class Equal:
     """Two sides that must be the same."""
 
-    left: Path | Value
-    right: Path | Value
+    first: Path | Value
+    second: Path | Value
 
 
 def equalities(expression: str) -> tuple[Equal, ...]:
     """Read an expression; InvalidDefinition says what of it goes beyond equality."""
     return tuple(
-        Equal(left=_side(left, expression), right=_side(right, expression))
-        for left, right in _equations(_parsed(expression), expression)
+        Equal(first=_side(first, expression), second=_side(second, expression))
+        for first, second in _equations(_parsed(expression), expression)
     )
 
 
@@ -67,11 +67,11 @@ def _parsed(expression: str) -> Node:
 
 def _equations(node: Node, expression: str) -> Iterator[tuple[Node, Node]]:
     match node:
-        case ("binary", "&&", left, right):
-            yield from _equations(left, expression)
-            yield from _equations(right, expression)
-        case ("binary", "==", left, right):
-            yield left, right
+        case ("binary", "&&", first, second):
+            yield from _equations(first, expression)
+            yield from _equations(second, expression)
+        case ("binary", "==", first, second):
+            yield first, second
         case _:
             raise _beyond(expression)
 

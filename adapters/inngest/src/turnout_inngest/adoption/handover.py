@@ -30,12 +30,14 @@ from turnout_inngest.settings import STARTS
 
 log = logging.getLogger(__name__)
 
-_DIGITS: Final = {each: at for at, each in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+_ULID_DIGITS: Final = {
+    digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+}
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handing:
+class HandoverPlan:
     """What of one function is handed over.
 
     alone: the events that start this task and no other. loop: where `emit` is to be called from.
@@ -53,12 +55,12 @@ class Handing:
         """Whether this run is Turnout's. What a native run invokes is native, too."""
         if ctx.event.name == INVOKED[1]:
             return False
-        made = made_at(ctx.run_id)
-        return made >= self.after and (self.until is None or made < self.until)
+        created = created_at(ctx.run_id)
+        return created >= self.after and (self.until is None or created < self.until)
 
     def events(self, ctx: Any) -> list[Event]:
         """Write the events of a run, as they start the task and no other."""
-        return [self._event(each) for each in ctx.events or [ctx.event]]
+        return [self._event(event) for event in ctx.events or [ctx.event]]
 
     async def start(self, ctx: Any) -> str:
         """Start the task once for ever; says why not, where it is to be tried again."""
@@ -68,10 +70,12 @@ class Handing:
             raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
         except TurnoutError as error:
             return str(error) or error.code
-        runs = [run.run_id for each in emitted for run in each.runs]
+        runs = [run.run_id for event in emitted for run in event.runs]
         if not runs:
-            why = f"the app that emits has no task {self.task!r} that starts on {ctx.event.name!r}"
-            raise inngest.NonRetriableError(why, quiet=True)
+            problem = (
+                f"the app that emits has no task {self.task!r} that starts on {ctx.event.name!r}"
+            )
+            raise inngest.NonRetriableError(problem, quiet=True)
         log.info("handed over", extra={"action": "handover", "runs": runs})
         return ""
 
@@ -81,63 +85,63 @@ class Handing:
             return asyncio.run(self.start(ctx))
         return asyncio.run_coroutine_threadsafe(self.start(ctx), self.loop).result()
 
-    def _event(self, seen: inngest.Event) -> Event:
-        if seen.name == TIMER:
-            return self._slot(seen.data)
-        name = seen.name if seen.name in self.alone else STARTS + self.task
-        return Event(name=name, payload=dict(seen.data), key=event_key(seen.name, seen.id))
+    def _event(self, event: inngest.Event) -> Event:
+        if event.name == TIMER:
+            return self._slot(event.data)
+        name = event.name if event.name in self.alone else STARTS + self.task
+        return Event(name=name, payload=dict(event.data), key=event_key(event.name, event.id))
 
     def _slot(self, timer: Mapping[str, Any]) -> Event:
         """Write a slot of a schedule: its key is the one that Turnout's own has."""
-        for each in self.schedules:
-            if each.payload["cron"] == timer.get("cron"):
+        for schedule in self.schedules:
+            if schedule.payload["cron"] == timer.get("cron"):
                 slot = _moment(str(timer["scheduledAt"]))
-                key = f"{each.id}@{round(slot.timestamp() * 1_000)}"
-                return Event(name=STARTS + self.task, payload=each.payload, key=key)
+                key = f"{schedule.id}@{round(slot.timestamp() * 1_000)}"
+                return Event(name=STARTS + self.task, payload=schedule.payload, key=key)
         raise WrongUse(f"task {self.task!r} has no schedule {timer.get('cron')!r}")
 
 
-def handing(declared: Declared, what: Handing) -> inngest.Function[Any]:
+def with_handover(declared: Declared, plan: HandoverPlan) -> inngest.Function[Any]:
     """Give a function that hands its new runs over, and runs the others as ever.
 
     The vendor tries it as often as it does at all, so a process that dies as it hands over loses
     nothing. What is run natively has the tries that the function declares.
     """
-    own, tries = declared.handler, tries_of(declared)
+    handler_of_author, tries = declared.handler, tries_of(declared)
 
-    @functools.wraps(own)
-    async def taken(ctx: Any) -> Any:
-        if not what.is_new(ctx):
-            with _own_tries(ctx, tries):
-                return await own(ctx)
-        made = count(1)
-        while await ctx.step.run(f"turnout start {(number := next(made))}", what.start, ctx):
+    @functools.wraps(handler_of_author)
+    async def handed_over(ctx: Any) -> Any:
+        if not plan.is_new(ctx):
+            with _declared_tries(ctx, tries):
+                return await handler_of_author(ctx)
+        numbers = count(1)
+        while await ctx.step.run(f"turnout start {(number := next(numbers))}", plan.start, ctx):
             await ctx.step.sleep(f"turnout pause {number}", _pause(number))
         return None
 
-    @functools.wraps(own)
-    def taken_sync(ctx: Any) -> Any:
-        if not what.is_new(ctx):
-            with _own_tries(ctx, tries):
-                return own(ctx)
-        made = count(1)
-        while ctx.step.run(f"turnout start {(number := next(made))}", what.start_sync, ctx):
+    @functools.wraps(handler_of_author)
+    def handed_over_sync(ctx: Any) -> Any:
+        if not plan.is_new(ctx):
+            with _declared_tries(ctx, tries):
+                return handler_of_author(ctx)
+        numbers = count(1)
+        while ctx.step.run(f"turnout start {(number := next(numbers))}", plan.start_sync, ctx):
             ctx.step.sleep(f"turnout pause {number}", _pause(number))
         return None
 
-    handler = taken if declared.is_async else taken_sync
+    handler = handed_over if declared.is_async else handed_over_sync
     return with_handler(declared.function, handler, retries=MOST_RETRIES)
 
 
 @contextlib.contextmanager
-def _own_tries(ctx: Any, tries: int) -> Iterator[None]:
+def _declared_tries(ctx: Any, tries: int) -> Iterator[None]:
     """Hold a native run to the tries that its function declares: the vendor would make more.
 
     A try past the last one is made where that one did not answer: the code is not run again.
     """
     if ctx.attempt >= tries:
-        told = f"no answer to the last of {tries} tries"
-        raise inngest.NonRetriableError(told, quiet=True)
+        problem = f"no answer to the last of {tries} tries"
+        raise inngest.NonRetriableError(problem, quiet=True)
     limit_tries(ctx, tries)
     try:
         yield
@@ -153,11 +157,13 @@ def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset
     needed: the events that cancel a task or are awaited by it. InvalidDefinition where one of them
     starts several: it cannot be both let in for the one and kept from the others.
     """
-    every = [each for task in tasks for each in task.on]
-    bound = {each.event for task in tasks for each in task.only}
-    alone = frozenset(each for each in every if every.count(each) == 1 and each not in bound)
+    started = [event for task in tasks for event in task.on]
+    bound = {condition.event for task in tasks for condition in task.only}
+    alone = frozenset(
+        event for event in started if started.count(event) == 1 and event not in bound
+    )
     for event, task in needed.items():
-        if event in every and event not in alone:
+        if event in started and event not in alone:
             raise InvalidDefinition(
                 f"event {event!r} cancels {task!r}, or is awaited by it, and starts several"
                 " functions or one on a condition; for the time of the change, use two events"
@@ -165,13 +171,13 @@ def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset
     return alone
 
 
-def made_at(run_id: str) -> datetime:
+def created_at(run_id: str) -> datetime:
     """Say when the vendor made a run: its id is a ULID, whose first ten characters are the time."""
     try:
-        digits = [_DIGITS[each] for each in run_id[:10].upper()]
+        digits = [_ULID_DIGITS[character] for character in run_id[:10].upper()]
     except KeyError:
         raise WrongUse(f"run id {run_id!r} is no ULID, so it does not tell its time") from None
-    ms = functools.reduce(lambda found, digit: found * 32 + digit, digits, 0)
+    ms = functools.reduce(lambda value, digit: value * 32 + digit, digits, 0)
     return datetime.fromtimestamp(ms / 1_000, UTC)
 
 
@@ -185,13 +191,13 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def check_moments(after: datetime, until: datetime | None) -> None:
     """Accept moments: the same ones everywhere."""
-    if any(each is not None and each.tzinfo is None for each in (after, until)):
+    if any(moment is not None and moment.tzinfo is None for moment in (after, until)):
         raise InvalidDefinition("after and until: give them a zone, like datetime(…, tzinfo=UTC)")
 
 
 def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _pause(number: int) -> timedelta:

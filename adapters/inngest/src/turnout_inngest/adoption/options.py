@@ -23,7 +23,7 @@ MOST_RETRIES: Final = 20
 """What the vendor's server makes of more, without a word."""
 
 _ZONED: Final = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)")
-_NOWHERE: Final = {
+_NOT_OFFERED: Final = {
     "batch_events": "Turnout starts a run for each event",
     "debounce": "Turnout starts a run for each event",
     "idempotency": "Turnout's keys come with the event; send the event with an id",
@@ -36,12 +36,13 @@ _NOWHERE: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What becomes of one option. index: which of several, from 0."""
+    """What becomes of one option."""
 
     option: str
-    kept: Kept
-    why: str
+    outcome: Kept
+    reason: str
     index: int = 0
+    """Which of several values of the option, from 0."""
 
 
 @dataclass(kw_only=True)
@@ -50,7 +51,7 @@ class Reading:
 
     task_id: str
     on: list[str] = field(default_factory=list)
-    only: list[Only] = field(default_factory=list)
+    conditions: list[Only] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     concurrency: Concurrency | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -70,14 +71,16 @@ class Reading:
             cancel_on=tuple(self.cancel_on),
         )
 
-    def keep(self, option: str, why: str, *, ours: bool = False, index: int = 0) -> None:
-        """Note that an option is kept; ours: by Turnout, in a way of its own."""
-        kept = Kept.BY_TURNOUT if ours else Kept.AS_IT_IS
-        self.verdicts.append(Verdict(option=option, kept=kept, why=why, index=index))
+    def keep(self, option: str, reason: str, *, by_turnout: bool = False, index: int = 0) -> None:
+        """Note that an option is kept; by_turnout: in a way of its own."""
+        outcome = Kept.BY_TURNOUT if by_turnout else Kept.AS_IT_IS
+        self.verdicts.append(Verdict(option=option, outcome=outcome, reason=reason, index=index))
 
-    def refuse(self, option: str, why: str, *, index: int = 0) -> None:
+    def refuse(self, option: str, reason: str, *, index: int = 0) -> None:
         """Note that an option cannot be kept."""
-        self.verdicts.append(Verdict(option=option, kept=Kept.REFUSED, why=why, index=index))
+        self.verdicts.append(
+            Verdict(option=option, outcome=Kept.REFUSED, reason=reason, index=index)
+        )
 
 
 def read_options(declared: Declared, task_id: str) -> Reading:
@@ -86,7 +89,9 @@ def read_options(declared: Declared, task_id: str) -> Reading:
     if task_id == declared.id:
         reading.keep("fn_id", f"the task {task_id!r}")
     else:
-        reading.keep("fn_id", f"the task {task_id!r}: other characters are not allowed", ours=True)
+        reading.keep(
+            "fn_id", f"the task {task_id!r}: other characters are not allowed", by_turnout=True
+        )
     for index, trigger in enumerate(declared.triggers):
         if isinstance(trigger, inngest.TriggerEvent):
             _event(reading, trigger, index, always=_unconditional(declared, trigger.event))
@@ -96,7 +101,7 @@ def read_options(declared: Declared, task_id: str) -> Reading:
         if value is not None and not (name == "name" and value == declared.id):
             _option(reading, name, value)
     if declared.on_failure is not None:
-        reading.keep("on_failure", "runs when a run has failed; tried once", ours=True)
+        reading.keep("on_failure", "runs when a run has failed; tried once", by_turnout=True)
     if declared.middleware:
         reading.keep("middleware", "runs inside the SDK, around every request")
     return reading
@@ -104,8 +109,10 @@ def read_options(declared: Declared, task_id: str) -> Reading:
 
 def _unconditional(declared: Declared, event: str) -> bool:
     return any(
-        isinstance(each, inngest.TriggerEvent) and each.event == event and not each.expression
-        for each in declared.triggers
+        isinstance(trigger, inngest.TriggerEvent)
+        and trigger.event == event
+        and not trigger.expression
+        for trigger in declared.triggers
     )
 
 
@@ -126,34 +133,34 @@ def _event(reading: Reading, trigger: inngest.TriggerEvent, index: int, *, alway
         reading.keep("trigger", f"starts on {name!r}", index=index)
     else:
         try:
-            match = tuple(_own_literals(trigger.expression))
+            match = tuple(_event_literals(trigger.expression))
         except TurnoutError as error:
             reading.refuse("trigger", f"expression {error}", index=index)
             return
-        reading.keep("trigger", f"{name!r} if {trigger.expression}", ours=True, index=index)
+        reading.keep("trigger", f"{name!r} if {trigger.expression}", by_turnout=True, index=index)
         if not always:
-            reading.only.append(Only(event=name, match=match))
+            reading.conditions.append(Only(event=name, match=match))
     if name not in reading.on:
         reading.on.append(name)
 
 
-def _own_literals(expression: str) -> Iterator[tuple[str, Any]]:
+def _event_literals(expression: str) -> Iterator[tuple[str, Any]]:
     for equal in equalities(expression):
-        sides = equal.left, equal.right
-        paths = [each for each in sides if isinstance(each, Path)]
+        sides = equal.first, equal.second
+        paths = [side for side in sides if isinstance(side, Path)]
         if len(paths) != 1 or paths[0].root != "event":
             raise InvalidDefinition(f"{expression!r} compares more than event.data.… with a value")
-        other = sides[1] if sides[0] is paths[0] else sides[0]
-        assert not isinstance(other, Path)
-        yield paths[0].at, other.value
+        value = sides[1] if sides[0] is paths[0] else sides[0]
+        assert not isinstance(value, Path)
+        yield paths[0].at, value.value
 
 
 def _cron(reading: Reading, trigger: inngest.TriggerCron, index: int) -> None:
     if getattr(trigger, "jitter", None):
         reading.refuse("trigger", "jitter: Turnout's schedules are exact", index=index)
         return
-    found = _ZONED.fullmatch(trigger.cron.strip())
-    cron, zone = (found[2], found[1]) if found else (trigger.cron, "UTC")
+    zoned = _ZONED.fullmatch(trigger.cron.strip())
+    cron, zone = (zoned[2], zoned[1]) if zoned else (trigger.cron, "UTC")
     crons = len(reading.schedules)
     suffix = f".{crons + 1}" if crons else ""
     try:
@@ -172,10 +179,10 @@ def _cron(reading: Reading, trigger: inngest.TriggerCron, index: int) -> None:
 
 
 def _option(reading: Reading, name: str, value: Any) -> None:
-    if name in _NOWHERE:
-        reading.refuse(name, _NOWHERE[name])
+    if name in _NOT_OFFERED:
+        reading.refuse(name, _NOT_OFFERED[name])
     elif name == "name":
-        reading.keep(name, "a label; runs show the task's id", ours=True)
+        reading.keep(name, "a label; runs show the task's id", by_turnout=True)
     elif name == "retries":
         _retries(reading, value)
     elif name == "concurrency":
@@ -183,8 +190,8 @@ def _option(reading: Reading, name: str, value: Any) -> None:
     elif name == "timeouts":
         _timeouts(reading, value)
     elif name == "cancel":
-        for index, each in enumerate(value):
-            _cancel(reading, each, index)
+        for index, rule in enumerate(value):
+            _cancel(reading, rule, index)
 
 
 def tries_of(declared: Declared) -> int:
@@ -209,7 +216,7 @@ def _concurrency(reading: Reading, limits: list[inngest.Concurrency]) -> None:
         reading.refuse("concurrency", f"scope {limit.scope!r}: a limit is of one task")
         return
     if limit.limit < 1:
-        reading.keep("concurrency", "a limit of 0 is none", ours=True)
+        reading.keep("concurrency", "a limit of 0 is none", by_turnout=True)
         return
     try:
         key = None if limit.key is None or literal(limit.key) else path_of(limit.key)
@@ -217,16 +224,18 @@ def _concurrency(reading: Reading, limits: list[inngest.Concurrency]) -> None:
         reading.refuse("concurrency", f"key {error}")
         return
     reading.concurrency = Concurrency(limit=limit.limit, key=key, counts="steps")
-    reading.keep("concurrency", f"{limit.limit} executing steps at once, in order", ours=True)
+    reading.keep("concurrency", f"{limit.limit} executing steps at once, in order", by_turnout=True)
 
 
 def _timeouts(reading: Reading, value: inngest.Timeouts) -> None:
     try:
-        reading.timeouts = Timeouts(queue=_long(value.start), run=_long(value.finish))
+        reading.timeouts = Timeouts(queue=_timedelta(value.start), run=_timedelta(value.finish))
     except TurnoutError as error:
         reading.refuse("timeouts", str(error))
         return
-    reading.keep("timeouts", "a run that is late ends as timed_out, not as cancelled", ours=True)
+    reading.keep(
+        "timeouts", "a run that is late ends as timed_out, not as cancelled", by_turnout=True
+    )
 
 
 def _cancel(reading: Reading, value: inngest.Cancel, index: int) -> None:
@@ -240,14 +249,14 @@ def _cancel(reading: Reading, value: inngest.Cancel, index: int) -> None:
         reading.refuse("cancel", str(error), index=index)
         return
     reading.cancel_on.append(CancelOn(event=value.event, match=match))
-    reading.keep("cancel", f"{value.event!r} cancels a run", ours=True, index=index)
+    reading.keep("cancel", f"{value.event!r} cancels a run", by_turnout=True, index=index)
 
 
 def _same_path(expression: str) -> str:
-    found = equalities(expression)
-    paths = [each for equal in found for each in (equal.left, equal.right)]
-    if len(found) == 1 and all(isinstance(each, Path) for each in paths):
-        roots = {each.root: each.at for each in paths if isinstance(each, Path)}
+    equal_sides = equalities(expression)
+    paths = [side for equal in equal_sides for side in (equal.first, equal.second)]
+    if len(equal_sides) == 1 and all(isinstance(side, Path) for side in paths):
+        roots = {side.root: side.at for side in paths if isinstance(side, Path)}
         if len(roots) == 2 and roots["event"] == roots["async"]:  # noqa: PLR2004 - both roots
             return roots["event"]
     raise InvalidDefinition(
@@ -255,5 +264,5 @@ def _same_path(expression: str) -> str:
     )
 
 
-def _long(given: int | timedelta | None) -> timedelta | None:
-    return timedelta(milliseconds=given) if isinstance(given, int) else given
+def _timedelta(duration: int | timedelta | None) -> timedelta | None:
+    return timedelta(milliseconds=duration) if isinstance(duration, int) else duration

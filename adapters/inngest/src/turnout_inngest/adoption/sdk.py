@@ -70,25 +70,25 @@ def declared(function: inngest.Function[Any]) -> Declared:
 
 def all_declared(functions: Iterable[inngest.Function[Any]]) -> tuple[Declared, ...]:
     """Read functions; two with one id are refused."""
-    found: dict[str, Declared] = {}
-    for each in functions:
-        read = declared(each)
-        if found.setdefault(read.full_id, read).function is not each:
+    by_id: dict[str, Declared] = {}
+    for function in functions:
+        read = declared(function)
+        if by_id.setdefault(read.full_id, read).function is not function:
             raise InvalidDefinition(
                 f"two functions have the id {read.full_id!r}; name those to adopt:"
                 " adopt(client, [first, second])"
             )
-    return tuple(found.values())
+    return tuple(by_id.values())
 
 
 def with_handler(
     function: inngest.Function[Any], handler: Callable[..., Any], *, retries: int
 ) -> inngest.Function[Any]:
     """Give a function of the same id and options, but its retries, that does something else."""
-    found = copy.copy(function)
-    found._handler = handler  # noqa: SLF001
-    found._opts = found._opts.model_copy(update={"retries": retries})  # noqa: SLF001
-    return found
+    changed = copy.copy(function)
+    changed._handler = handler  # noqa: SLF001
+    changed._opts = changed._opts.model_copy(update={"retries": retries})  # noqa: SLF001
+    return changed
 
 
 def limit_tries(ctx: Any, tries: int) -> None:
@@ -107,8 +107,8 @@ def last_try(error: Exception) -> Exception:
     if isinstance(error, inngest.NonRetriableError | inngest.StepError):
         return error
     ends: Any = type(type(error).__name__, (inngest.NonRetriableError,), {"__doc__": ""})
-    found: Exception = ends(str(error))
-    return found.with_traceback(error.__traceback__)
+    final: Exception = ends(str(error))
+    return final.with_traceback(error.__traceback__)
 
 
 def serializer_of(client: inngest.Inngest) -> Any:
@@ -120,27 +120,31 @@ def loaded_functions(
     client: inngest.Inngest, modules: Sequence[Any]
 ) -> list[inngest.Function[Any]]:
     """Find the client's functions at the top of modules, and in collections and classes there."""
-    found: dict[int, inngest.Function[Any]] = {}
+    by_identity: dict[int, inngest.Function[Any]] = {}
     for module in modules:
         name = getattr(module, "__name__", None)
         for value in list(getattr(module, "__dict__", {}).values()):
             inner = [value]
             if isinstance(value, type) and value.__module__ == name:
                 inner = list(vars(value).values())
-            found.update((id(each), each) for one in inner for each in _functions(client, one))
-    return list(found.values())
+            by_identity.update(
+                (id(function), function)
+                for member in inner
+                for function in _functions(client, member)
+            )
+    return list(by_identity.values())
 
 
 def hidden_functions(
-    client: inngest.Inngest, known: Sequence[inngest.Function[Any]]
+    client: inngest.Inngest, loaded: Sequence[inngest.Function[Any]]
 ) -> list[inngest.Function[Any]]:
     """Find the client's functions that are kept anywhere else; the SDK keeps no list of them."""
-    ids = {each.id for each in known}
-    found: dict[str, inngest.Function[Any]] = {}
-    for each in gc.get_objects():
-        if issubclass(type(each), inngest.Function) and _is_of(client, each):
-            found.setdefault(each.id, each)
-    return [each for full_id, each in found.items() if full_id not in ids]
+    ids = {function.id for function in loaded}
+    by_id: dict[str, inngest.Function[Any]] = {}
+    for function in gc.get_objects():
+        if issubclass(type(function), inngest.Function) and _is_of(client, function):
+            by_id.setdefault(function.id, function)
+    return [function for full_id, function in by_id.items() if full_id not in ids]
 
 
 def _functions(
@@ -150,8 +154,8 @@ def _functions(
         if _is_of(client, value):
             yield value
     elif depth and isinstance(value, dict | list | tuple | set | frozenset):
-        for each in list(value.values() if isinstance(value, dict) else value):
-            yield from _functions(client, each, depth - 1)
+        for member in list(value.values() if isinstance(value, dict) else value):
+            yield from _functions(client, member, depth - 1)
 
 
 def _is_of(client: inngest.Inngest, function: inngest.Function[Any]) -> bool:

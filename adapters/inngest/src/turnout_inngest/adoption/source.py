@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from turnout.errors import TurnoutError
 from turnout.model.adoption import Kept
+from turnout_inngest.adoption.context_uses import FunctionNode, Use, node_of, uses
 from turnout_inngest.adoption.expressions import Path as EventPath
 from turnout_inngest.adoption.expressions import equalities
-from turnout_inngest.adoption.reach import FunctionNode, Use, node_of, uses
 
-KNOWN_STEPS: Final = {
+OFFERED_STEPS: Final = {
     *("run", "sleep", "sleep_until", "wait_for_event", "invoke", "invoke_by_id", "send_event"),
 }
 
 
-_LOOKED_AT: Final = {"wait_for_event": "if_exp", "invoke_by_id": "app_id"}
+_JUDGED_ARGUMENTS: Final = {"wait_for_event": "if_exp", "invoke_by_id": "app_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,37 +25,38 @@ class Call:
     """A call inside a function that is not simply kept."""
 
     option: str
-    kept: Kept
-    why: str
+    outcome: Kept
+    reason: str
     file: str
     line: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """Where a function is written. options: the line of each argument of its decorator."""
+class Location:
+    """Where a function is written."""
 
     file: str = ""
     line: int = 0
     options: dict[str, int] = field(default_factory=dict)
+    """The line of each argument of its decorator."""
     calls: tuple[Call, ...] = ()
 
 
-def written(handler: Callable[..., Any], app: str) -> Written:
+def locate(handler: Callable[..., Any], app: str) -> Location:
     """Find a function in its source; what cannot be found is told. app: the client's own id."""
     code = getattr(inspect.unwrap(handler), "__code__", None)
     if code is None:
-        return Written()
+        return Location()
     file, line = str(code.co_filename), int(code.co_firstlineno)
     node = node_of(inspect.unwrap(handler))
     if node is None:
         call = _unseen(file, line, "source", "its source is not to be found")
-        return Written(file=file, line=line, calls=(call,))
-    return Written(
+        return Location(file=file, line=line, calls=(call,))
+    return Location(
         file=file,
         line=node.lineno,
         options=dict(_arguments(node)),
-        calls=tuple(each for use in uses(handler) for each in _call(use, app)),
+        calls=tuple(call for use in uses(handler) for call in _call(use, app)),
     )
 
 
@@ -63,21 +64,21 @@ def awaited(handler: Callable[..., Any]) -> Iterator[str]:
     """Find the events that a function waits for by a name that is written, in helpers as well."""
     for use in uses(handler):
         if use.is_member and use.name == "wait_for_event" and use.call is not None:
-            for given in use.call.keywords:
-                if given.arg == "event" and isinstance(given.value, ast.Constant):
-                    yield str(given.value.value)
+            for keyword in use.call.keywords:
+                if keyword.arg == "event" and isinstance(keyword.value, ast.Constant):
+                    yield str(keyword.value.value)
 
 
 def _arguments(node: FunctionNode) -> Iterator[tuple[str, int]]:
-    for made in node.decorator_list:
-        if isinstance(made, ast.Call) and _name(made.func) == "create_function":
-            for each in made.keywords:
-                if each.arg is None:
+    for decorator in node.decorator_list:
+        if isinstance(decorator, ast.Call) and _name(decorator.func) == "create_function":
+            for keyword in decorator.keywords:
+                if keyword.arg is None:
                     continue
-                yield each.arg, each.value.lineno
-                if isinstance(each.value, ast.List | ast.Tuple):
-                    for index, inner in enumerate(each.value.elts):
-                        yield f"{each.arg}[{index}]", inner.lineno
+                yield keyword.arg, keyword.value.lineno
+                if isinstance(keyword.value, ast.List | ast.Tuple):
+                    for index, inner in enumerate(keyword.value.elts):
+                        yield f"{keyword.arg}[{index}]", inner.lineno
 
 
 def _call(use: Use, app: str) -> Iterator[Call]:
@@ -85,29 +86,35 @@ def _call(use: Use, app: str) -> Iterator[Call]:
     option = f"step.{use.name}"
     if not use.is_member:
         yield _unseen(use.file, use.line, use.name, "is given the context or its steps")
-    elif use.name not in KNOWN_STEPS:
+    elif use.name not in OFFERED_STEPS:
         if use.name.startswith("_"):
             return  # the SDK's own: no step is made by it
-        why = f"Turnout has no {option}"
-        yield Call(option=option, kept=Kept.REFUSED, why=why, file=use.file, line=use.line)
-    elif use.name in _LOOKED_AT and use.call is None:
+        reason = f"Turnout has no {option}"
+        yield Call(option=option, outcome=Kept.REFUSED, reason=reason, file=use.file, line=use.line)
+    elif use.name in _JUDGED_ARGUMENTS and use.call is None:
         yield _unseen(use.file, use.line, option, "is called by another name")
-    elif use.call is not None and use.name in _LOOKED_AT:
-        if any(each.arg is None for each in use.call.keywords):
+    elif use.call is not None and use.name in _JUDGED_ARGUMENTS:
+        if any(keyword.arg is None for keyword in use.call.keywords):
             yield _unseen(use.file, use.line, option, "takes arguments by **")
-        for each in use.call.keywords:
-            if each.arg == _LOOKED_AT[use.name]:
-                found = _condition_of(each.value) if each.arg == "if_exp" else _app(each.value, app)
-                if found is not None:
-                    kept, why = found
-                    line = each.value.lineno
-                    name = f"{use.name} {each.arg}"
-                    yield Call(option=name, kept=kept, why=why, file=use.file, line=line)
+        for keyword in use.call.keywords:
+            if keyword.arg == _JUDGED_ARGUMENTS[use.name]:
+                judgement = (
+                    _condition_of(keyword.value)
+                    if keyword.arg == "if_exp"
+                    else _app(keyword.value, app)
+                )
+                if judgement is not None:
+                    outcome, reason = judgement
+                    line = keyword.value.lineno
+                    name = f"{use.name} {keyword.arg}"
+                    yield Call(
+                        option=name, outcome=outcome, reason=reason, file=use.file, line=line
+                    )
 
 
-def _unseen(file: str, line: int, option: str, why: str) -> Call:
-    told = f"{why}: look yourself"
-    return Call(option=option, kept=Kept.NOT_SEEN, why=told, file=file, line=line)
+def _unseen(file: str, line: int, option: str, reason: str) -> Call:
+    advice = f"{reason}: look yourself"
+    return Call(option=option, outcome=Kept.NOT_SEEN, reason=advice, file=file, line=line)
 
 
 def _app(value: ast.expr, app: str) -> tuple[Kept, str] | None:
@@ -123,19 +130,19 @@ def _condition_of(value: ast.expr) -> tuple[Kept, str] | None:
     if isinstance(value, ast.Constant):
         return _condition(str(value.value)) if value.value else None
     if isinstance(value, ast.JoinedStr):  # whatever is put in stands for a value
-        parts = (each.value if isinstance(each, ast.Constant) else "0" for each in value.values)
-        kept, why = _condition("".join(map(str, parts)))
-        return kept, f"read as it runs: {why}"
+        parts = (part.value if isinstance(part, ast.Constant) else "0" for part in value.values)
+        outcome, reason = _condition("".join(map(str, parts)))
+        return outcome, f"read as it runs: {reason}"
     return Kept.NOT_SEEN, "is not written out; equalities joined by && only: look yourself"
 
 
 def _condition(expression: str) -> tuple[Kept, str]:
     try:
-        found = equalities(expression)
+        equal_sides = equalities(expression)
     except TurnoutError as error:
         return Kept.REFUSED, str(error)
-    for equal in found:
-        roots = [each.root for each in (equal.left, equal.right) if isinstance(each, EventPath)]
+    for equal in equal_sides:
+        roots = [side.root for side in (equal.first, equal.second) if isinstance(side, EventPath)]
         if roots.count("async") != 1:
             return Kept.REFUSED, f"{expression!r} does not compare async.data.… with what is known"
     return Kept.BY_TURNOUT, expression

@@ -17,9 +17,9 @@ from turnout.model.tasks import App
 from turnout_inngest.api import InngestApi
 from turnout_inngest.functions import event_name, tasks_of
 from turnout_inngest.ingress import FUNCTION as INGRESS
+from turnout_inngest.json_fields import object_in, objects_in, text_in
 from turnout_inngest.schedules import FUNCTION as SCHEDULE
 from turnout_inngest.settings import InngestSettings
-from turnout_inngest.shapes import object_in, objects_in, text_in
 
 MOST_APPS: Final = 50
 SHOWN: Final = 5
@@ -50,69 +50,75 @@ async def apps(api: InngestApi) -> list[str]:
     answer = await api.get("/v2/apps", limit=str(MOST_APPS))
     if not answer.is_ok or not isinstance(answer.body, dict):
         return []
-    return [name for each in objects_in(answer.body, "data") if (name := text_in(each, "id"))]
+    return [name for app in objects_in(answer.body, "data") if (name := text_in(app, "id"))]
 
 
-def strangers(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+def foreign_functions(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
     """Name the functions under our app's name that Turnout did not register for it."""
-    return sorted(text_in(each, "id") for each in functions if not _is_turnouts(app, each))
-
-
-def unknown_tasks(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name the tasks under our app's name that this code does not define."""
-    known = {each.id for each in tasks_of(app)}
     return sorted(
-        name
-        for each in functions
-        if _is_turnouts(app, each)
-        and not (name := text_in(each, "id")).startswith((SCHEDULE, INGRESS))
-        and name not in known
+        text_in(function, "id") for function in functions if not _is_turnouts(app, function)
     )
 
 
-async def check_ours(api: InngestApi, app: App, settings: InngestSettings) -> None:
+def undefined_tasks(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the tasks under our app's name that this code does not define."""
+    defined = {function.id for function in tasks_of(app)}
+    return sorted(
+        name
+        for function in functions
+        if _is_turnouts(app, function)
+        and not (name := text_in(function, "id")).startswith((SCHEDULE, INGRESS))
+        and name not in defined
+    )
+
+
+async def check_ownership(api: InngestApi, app: App, settings: InngestSettings) -> None:
     """Refuse to register over what another deployable has registered; ProviderRefused names it."""
     if settings.replaces:
         return
-    there = await listed(api, app.name)
-    alien = strangers(app, there.functions)
+    registered = await listed(api, app.name)
+    alien = foreign_functions(app, registered.functions)
     if alien:
         raise ProviderRefused(
             f"at Inngest the app id {app.name!r} holds functions that are not Turnout's:"
-            f" {_some(alien)}{_at(there.url)}; to register would remove them. Give this app"
-            f" another name, or set {OVERRIDE}=1 to replace them"
+            f" {_shortened(alien)}{_at(registered.url)}; to register would remove them. Give this"
+            f" app another name, or set {OVERRIDE}=1 to replace them"
         )
-    unknown = unknown_tasks(app, there.functions)
-    if unknown and _elsewhere(there.url, settings) and await _may_live(there.url, settings):
+    unknown = undefined_tasks(app, registered.functions)
+    if (
+        unknown
+        and _elsewhere(registered.url, settings)
+        and await _may_live(registered.url, settings)
+    ):
         raise ProviderRefused(
-            f"at Inngest the app id {app.name!r} is held by another deployable{_at(there.url)},"
-            f" with tasks that this one does not define: {_some(unknown)}. Give this app another"
-            f" name, or set {OVERRIDE}=1 if it has moved"
+            f"at Inngest the app id {app.name!r} is held by another deployable{_at(registered.url)}"
+            f", with tasks that this one does not define: {_shortened(unknown)}. Give this app"
+            f" another name, or set {OVERRIDE}=1 if it has moved"
         )
     await _check_slugs(api, app)
 
 
 async def _check_slugs(api: InngestApi, app: App) -> None:
     """Refuse ids that the server cannot tell from another app's: it joins both with a hyphen."""
-    ours = {f"{app.name}-{each.id}": each.id for each in tasks_of(app)}
-    for other in await apps(api):
-        near = other.startswith(f"{app.name}-") or app.name.startswith(f"{other}-")
-        if other == app.name or not near:
+    slugs = {f"{app.name}-{function.id}": function.id for function in tasks_of(app)}
+    for other_app in await apps(api):
+        near = other_app.startswith(f"{app.name}-") or app.name.startswith(f"{other_app}-")
+        if other_app == app.name or not near:
             continue
-        for each in await api.functions(other):
-            slug = f"{other}-{text_in(each, 'id')}"
-            if slug in ours:
+        for function in await api.functions(other_app):
+            slug = f"{other_app}-{text_in(function, 'id')}"
+            if slug in slugs:
                 raise ProviderRefused(
-                    f"task {ours[slug]!r} of app {app.name!r} is {slug!r} at Inngest, and so is"
-                    f" {text_in(each, 'id')!r} of app {other!r} there; rename one of them"
+                    f"task {slugs[slug]!r} of app {app.name!r} is {slug!r} at Inngest, and so is"
+                    f" {text_in(function, 'id')!r} of app {other_app!r} there; rename one of them"
                 )
 
 
 def listens_to(function: Mapping[str, Any]) -> Iterator[str]:
     """Name the events that start a function."""
-    for each in objects_in(function, "triggers"):
-        if text_in(each, "type") == "EVENT":
-            yield text_in(each, "value")
+    for trigger in objects_in(function, "triggers"):
+        if text_in(trigger, "type") == "EVENT":
+            yield text_in(trigger, "value")
 
 
 def _is_turnouts(app: App, function: Mapping[str, Any]) -> bool:
@@ -149,9 +155,9 @@ def _place(url: str) -> tuple[str, int | None, str]:
     return host, port, parts.path
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _shortened(names: Sequence[str]) -> str:
+    rest_of_names = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest_of_names
 
 
 def _at(url: str) -> str:

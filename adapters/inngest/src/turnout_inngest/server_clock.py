@@ -15,7 +15,7 @@ LONGEST: Final[Millis] = 24 * 60 * 60 * 1_000
 """More than that is no skew but nonsense, and is left alone."""
 
 
-class ServerTime:
+class ServerClock:
     """Learns the server's time from the `Date` of its answers."""
 
     def __init__(self, clock: Clock) -> None:
@@ -24,10 +24,10 @@ class ServerTime:
 
     async def hear(self, response: httpx.Response) -> None:
         """Take note of an answer; one without a date, or with a bad one, tells nothing."""
-        found = _date(response.headers.get_list("date"))
-        if found is None:
+        date = _date(response.headers.get_list("date"))
+        if date is None:
             return
-        offset = moment(found) + 500 - self._clock.now()
+        offset = moment(date) + 500 - self._clock.now()
         self._offset = 0 if abs(offset) < TOLERANCE or abs(offset) > LONGEST else offset
 
     def offset(self) -> Millis:
@@ -35,13 +35,13 @@ class ServerTime:
         return self._offset
 
 
-def _date(said: list[str]) -> datetime | None:
+def _date(headers: list[str]) -> datetime | None:
     """Read the header; a proxy may have added one of its own, and anything may be in it."""
-    for each in said:
+    for header in headers:
         try:
-            found = parsedate_to_datetime(each)
+            date = parsedate_to_datetime(header)
         except (ValueError, OverflowError):
             continue
-        if found.tzinfo is not None:
-            return found
+        if date.tzinfo is not None:
+            return date
     return None

@@ -1,4 +1,4 @@
-"""What the worker said, as it is remembered at the vendor: plain JSON, small, without payloads."""
+"""The worker's answers as the vendor remembers them: plain JSON, small, without payloads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from turnout.model.protocol import Executed, Next, Outcome
 from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
-from turnout_inngest.shapes import misshapen
+from turnout_inngest.json_fields import unexpected_shape
 
 TIMED = frozenset({ParkReason.SLEEP, ParkReason.BACKOFF})
 """Reasons to wait that nothing but time ends."""
@@ -16,12 +16,13 @@ UNDER_WAY = frozenset({ParkReason.BACKOFF, ParkReason.STEP})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Try:
-    """One attempt of one step. again: how often it has been called for before."""
+class AttemptCall:
+    """A call for one attempt of one step."""
 
     step: str
     attempt: int
-    again: int = 0
+    repeat: int = 0
+    """How often the same attempt has been called for before."""
 
     @property
     def label(self) -> str:
@@ -30,34 +31,37 @@ class Try:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
-    """A Next, and when it was said. parked is None where the run does not wait."""
+class NextMemo:
+    """The Next of an answer."""
 
     at: Millis
+    """When the worker answered."""
     seq: int
     state: RunStatus
-    starts: tuple[Try, ...] = ()
+    starts: tuple[AttemptCall, ...] = ()
     parked: frozenset[ParkReason] | None = None
+    """Why the run waits; None where it does not."""
     until: Millis | None = None
     sha256: str | None = None
     error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Receipt:
-    """What became of a try. retry_at: when the next one may begin, where there is one."""
+class ReceiptMemo:
+    """What became of an attempt."""
 
     outcome: Outcome
     retry_at: Millis | None = None
+    """When the next attempt may begin, where there is one."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the same try must be called for again."""
+        """Whether the same attempt must be called for again."""
         return self.outcome in {Outcome.ACCEPTED, Outcome.BUSY}
 
 
-def told(answer: Next | Executed, at: Millis) -> dict[str, Any]:
-    """Write an answer of the worker."""
+def memo_of(answer: Next | Executed, at: Millis) -> dict[str, Any]:
+    """Write an answer of the worker as a memo."""
     if isinstance(answer, Next):
         return {"at": at, "next": _next(answer)}
     receipt = answer.receipt
@@ -74,57 +78,59 @@ def told(answer: Next | Executed, at: Millis) -> dict[str, Any]:
     return {"at": at, "receipt": written, "next": _next(answer.next)}
 
 
-def said_of(memo: Mapping[str, Any]) -> Said:
+def next_of(memo: Mapping[str, Any]) -> NextMemo:
     """Read the Next of an answer; ProviderUnavailable where the vendor gives back no such thing."""
     try:
-        return _said_of(memo)
+        return _next_of(memo)
     except _OTHER_SHAPES:
-        raise misshapen("data", memo, _WANTED) from None
+        raise unexpected_shape("data", memo, _EXPECTED) from None
 
 
-def receipt_of(memo: Mapping[str, Any]) -> Receipt:
+def receipt_of(memo: Mapping[str, Any]) -> ReceiptMemo:
     """Read the receipt of an answer to execute; ProviderUnavailable as above."""
     try:
-        found = memo["receipt"]
-        return Receipt(outcome=Outcome(found["outcome"]), retry_at=found.get("retry_at"))
+        receipt = memo["receipt"]
+        return ReceiptMemo(outcome=Outcome(receipt["outcome"]), retry_at=receipt.get("retry_at"))
     except _OTHER_SHAPES:
-        raise misshapen("data", memo, _WANTED) from None
+        raise unexpected_shape("data", memo, _EXPECTED) from None
 
 
 _OTHER_SHAPES = (KeyError, TypeError, ValueError, AttributeError)
-_WANTED = "what this adapter's step has answered"
+_EXPECTED = "what this adapter's step has answered"
 
 
-def _said_of(memo: Mapping[str, Any]) -> Said:
-    then = memo["next"]
-    park = then.get("park")
-    error = then.get("error")
-    return Said(
+def _next_of(memo: Mapping[str, Any]) -> NextMemo:
+    next_step = memo["next"]
+    park = next_step.get("park")
+    error = next_step.get("error")
+    return NextMemo(
         at=memo["at"],
-        seq=then["seq"],
-        state=RunStatus(then["state"]),
-        starts=tuple(Try(step=step, attempt=attempt) for step, attempt in then.get("run", ())),
+        seq=next_step["seq"],
+        state=RunStatus(next_step["state"]),
+        starts=tuple(
+            AttemptCall(step=step, attempt=attempt) for step, attempt in next_step.get("run", ())
+        ),
         parked=None if park is None else frozenset(map(ParkReason, park["reasons"])),
         until=None if park is None else park.get("until"),
-        sha256=then.get("sha256"),
+        sha256=next_step.get("sha256"),
         error="" if error is None else f"{error['name']}: {error['message']}",
     )
 
 
-def _next(then: Next) -> dict[str, Any]:
-    park = then.park
+def _next(answer: Next) -> dict[str, Any]:
+    park = answer.park
     return _without_none(
         {
-            "seq": then.seq,
-            "state": then.state.value,
-            "run": [[each.step, each.attempt] for each in then.run] or None,
+            "seq": answer.seq,
+            "state": answer.state.value,
+            "run": [[attempt.step, attempt.attempt] for attempt in answer.run] or None,
             "park": None
             if park is None
             else _without_none(
-                {"until": park.until, "reasons": [each.value for each in park.reasons]}
+                {"until": park.until, "reasons": [attempt.value for attempt in park.reasons]}
             ),
-            "sha256": None if then.result is None else then.result.sha256,
-            "error": _error(then.error),
+            "sha256": None if answer.result is None else answer.result.sha256,
+            "error": _error(answer.error),
         }
     )
 

@@ -11,7 +11,7 @@ from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout_inngest.api import Answer, InngestApi
-from turnout_inngest.shapes import misshapen, object_in, text_in, texts_in, time_in
+from turnout_inngest.json_fields import object_in, text_in, texts_in, time_in, unexpected_shape
 from turnout_inngest.statuses import state_of
 
 _EVENT: Final = "event:"
@@ -19,7 +19,7 @@ SCHEDULED_WITHIN: Final[Millis] = 30_000
 """By then an accepted event has its run; one without was a repetition, which never has any."""
 
 
-class Lookout:
+class VendorRuns:
     """Knows a delivery's vendor run by its id or, before it has called in, by its event's id."""
 
     def __init__(self, api: InngestApi, app: App, clock: Clock) -> None:
@@ -67,32 +67,32 @@ class Lookout:
         answer = await self._api.post(f"/v2/runs/{quoted}/cancel")
         if _is_no_route(answer):
             answer = await self._api.delete(f"/v1/runs/{quoted}")
-        gone = answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}
-        if not answer.is_ok and not gone:
+        has_ended = answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}
+        if not answer.is_ok and not has_ended:
             self._api.check(answer)
-        found, _ = await self._by_id(run_id)
-        return found is None or state_of(found).terminal
+        run_now, _ = await self._by_id(run_id)
+        return run_now is None or state_of(run_now).terminal
 
     def _will_never_be(self, delivery: Delivery) -> bool:
         """Whether a vendor run that is not there is not merely late; it would end quietly."""
-        known = delivery.provider_run_id
-        if known is None or not known.startswith(_EVENT) or delivery.sent_at is None:
+        vendor_id = delivery.provider_run_id
+        if vendor_id is None or not vendor_id.startswith(_EVENT) or delivery.sent_at is None:
             return True
         return self._clock.now() - delivery.sent_at > SCHEDULED_WITHIN
 
     async def _find(self, delivery: Delivery) -> tuple[Mapping[str, Any] | None, str]:
-        known = delivery.provider_run_id
-        if known is None:
+        vendor_id = delivery.provider_run_id
+        if vendor_id is None:
             return None, "not sent"
-        if known.startswith(_EVENT):
-            return await self._by_event(known.removeprefix(_EVENT), delivery.task)
-        return await self._by_id(known)
+        if vendor_id.startswith(_EVENT):
+            return await self._by_event(vendor_id.removeprefix(_EVENT), delivery.task)
+        return await self._by_id(vendor_id)
 
     async def _by_event(self, event_id: str, task: str) -> tuple[Mapping[str, Any] | None, str]:
         source = f"/v2/events/{quote(event_id, safe='')}/runs"
-        for each in await self._listed(source):
-            if text_in(object_in(each, "function"), "id") == task:
-                return each, source
+        for run in await self._listed(source):
+            if text_in(object_in(run, "function"), "id") == task:
+                return run, source
         return None, source
 
     async def _by_id(self, run_id: str) -> tuple[Mapping[str, Any] | None, str]:
@@ -106,14 +106,14 @@ class Lookout:
         self._api.check(answer)
         run = answer.data
         if not isinstance(run, dict):
-            raise misshapen("data", run, "a run")
+            raise unexpected_shape("data", run, "a run")
         if run.get("endedAt"):
             return run, source
         for event_id in texts_in(object_in(run, "trigger"), "eventIds"):
             by_event = f"/v2/events/{quote(event_id, safe='')}/runs"
-            for each in await self._listed(by_event):
-                if text_in(each, "id") == run_id:
-                    return each, by_event
+            for listed in await self._listed(by_event):
+                if text_in(listed, "id") == run_id:
+                    return listed, by_event
         return run, source
 
     async def _by_old_api(self, run_id: str) -> tuple[Mapping[str, Any] | None, str]:
@@ -137,7 +137,7 @@ def _is_no_route(answer: Answer) -> bool:
 
 
 def _id_of(run: Mapping[str, Any]) -> str:
-    found = text_in(run, "id", "run_id")
-    if not found:
-        raise misshapen("id", run, "the id of a run")
-    return found
+    run_id = text_in(run, "id", "run_id")
+    if not run_id:
+        raise unexpected_shape("id", run, "the id of a run")
+    return run_id

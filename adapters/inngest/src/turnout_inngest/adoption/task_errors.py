@@ -10,7 +10,8 @@ ENDS_THE_RUN: Final = " (ends the run)"
 """Marks a step's error that no code of the function gets to see, as the vendor's server does."""
 
 DELAYS: Final = tuple(
-    timedelta(seconds=each) for each in (15, 30, 60, 120, 300, 600, 1_200, 2_400, 3_600, 7_200)
+    timedelta(seconds=seconds)
+    for seconds in (15, 30, 60, 120, 300, 600, 1_200, 2_400, 3_600, 7_200)
 )
 """The vendor's delays after the first, second … failure; up to JITTER is added."""
 JITTER: Final = timedelta(seconds=30)
@@ -22,17 +23,17 @@ class AdoptedError(TaskError):
 
 def named(name: str, message: str) -> Exception:
     """Make an error that is recorded as this name and message."""
-    return _told(_class(name, AdoptedError)(), message)
+    return _with_message(_class(name, AdoptedError)(), message)
 
 
 def final(name: str, message: str) -> Exception:
     """Make one after which a step is not tried again."""
-    return _told(_class(name, NonRetryable)(), message)
+    return _with_message(_class(name, NonRetryable)(), message)
 
 
 def later(name: str, message: str, delay: timedelta) -> Exception:
     """Make one after which a step is tried again, so much later."""
-    return _told(_class(name, RetryAfter)(delay), message)
+    return _with_message(_class(name, RetryAfter)(delay), message)
 
 
 def delay_after(
@@ -46,6 +47,6 @@ def _class(name: str, base: type[TaskError]) -> Any:
     return type(name.replace("\0", "")[:200] or "Error", (base,), {"__doc__": ""})
 
 
-def _told(error: Exception, message: str) -> Exception:
+def _with_message(error: Exception, message: str) -> Exception:
     error.args = (message,)  # an empty message stays empty
     return error

@@ -1,4 +1,4 @@
-"""What the doctor tells of the vendor's server: open doors, other senders, strangers, keys."""
+"""What the doctor tells of the vendor's server: open doors, other senders and apps, keys."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -16,10 +16,10 @@ from turnout_inngest.api import InngestApi
 from turnout_inngest.functions import event_name, tasks_of
 from turnout_inngest.ingress import FUNCTION as INGRESS
 from turnout_inngest.ingress import names_of, subscribed
+from turnout_inngest.json_fields import object_in, objects_in, text_in
 from turnout_inngest.keys import key_notices, try_keys
-from turnout_inngest.neighbours import apps, listed, listens_to, strangers, unknown_tasks
+from turnout_inngest.other_apps import apps, foreign_functions, listed, listens_to, undefined_tasks
 from turnout_inngest.settings import CLOUD_API, InngestSettings
-from turnout_inngest.shapes import object_in, objects_in, text_in
 
 PATIENCE: Final = 3.0
 MOST_APPS: Final = 20
@@ -37,7 +37,7 @@ GUARDED: Final = ("/v2/apps", "everyone who reaches it can use its whole API, wi
 FENCE: Final = "let only your own services reach the server; --no-ui shuts /v0/gql"
 
 
-class LookAround:
+class ServerChecks:
     """Looks around at the vendor's server, in few and bounded requests; changes nothing."""
 
     def __init__(self, api: InngestApi, app: App, settings: InngestSettings) -> None:
@@ -48,22 +48,22 @@ class LookAround:
 
     async def notices(self, knows: Knows) -> Sequence[Notice]:
         """Say what an operator should know."""
-        found: list[Notice] = []
+        notices: list[Notice] = []
         async with httpx.AsyncClient(timeout=PATIENCE) as http:
-            found += await self._open_doors(http)
+            notices += await self._open_doors(http)
             if self._settings.production:
-                found += key_notices(await try_keys(http, self._settings))
+                notices += key_notices(await try_keys(http, self._settings))
         for look in (self._holders, self._workers, self._listeners, self._senders):
-            found += await _those(look())
-        found += await _those(self._started_by_hand(knows))
-        return found
+            notices += await _reachable(look())
+        notices += await _reachable(self._started_by_hand(knows))
+        return notices
 
     async def _open_doors(self, http: httpx.AsyncClient) -> list[Notice]:
         """Try what should need a key, without one; on a laptop's dev server nothing does."""
         api = self._settings.api
         if api == CLOUD_API or (not self._settings.production and _is_loopback(api)):
             return []
-        found = []
+        notices = []
         for method, path, means in (*OPEN, ("GET", *GUARDED)):
             body = {"query": "{ __typename }"} if method == "POST" else None
             try:
@@ -72,52 +72,52 @@ class LookAround:
                 continue
             # The server says 200, and nothing, to paths that it does not have.
             if answer.status_code == HTTPStatus.OK and answer.content:
-                found.append(Notice(text=f"{path} of the server is open: {means}", fix=FENCE))
-        if found:
+                notices.append(Notice(text=f"{path} of the server is open: {means}", fix=FENCE))
+        if notices:
             means = "everyone who reaches it can start any function"
-            found.append(Notice(text=f"/invoke/… of the server is open: {means}", fix=FENCE))
-        return found
+            notices.append(Notice(text=f"/invoke/… of the server is open: {means}", fix=FENCE))
+        return notices
 
     async def _holders(self) -> list[Notice]:
         """See whose functions are under our app's name."""
-        there = await listed(self._api, self._app.name)
-        at = f" (at {there.url})" if there.url else ""
-        found = []
-        if alien := strangers(self._app, there.functions):
-            found.append(
+        registered = await listed(self._api, self._app.name)
+        at = f" (at {registered.url})" if registered.url else ""
+        notices = []
+        if alien := foreign_functions(self._app, registered.functions):
+            notices.append(
                 Notice(
                     text=f"another deployable holds the app id {self._app.name!r}{at}:"
-                    f" {_some(alien)}",
+                    f" {_shortened(alien)}",
                     fix="give one of the two another name: each registration removes the other's",
                 )
             )
-        if unknown := unknown_tasks(self._app, there.functions):
-            found.append(
+        if unknown := undefined_tasks(self._app, registered.functions):
+            notices.append(
                 Notice(
                     text=f"tasks that this code does not define are registered{at}:"
-                    f" {_some(unknown)}",
+                    f" {_shortened(unknown)}",
                     fix="start the service with this code, or give each deployable a name of"
                     " its own",
                 )
             )
-        if missing := self._deaf(there.functions):
-            found.append(
+        if missing := self._unheard_functions(registered.functions):
+            notices.append(
                 Notice(
-                    text=f"TURNOUT_INNGEST_INGRESS is not registered yet for {_some(missing)}",
+                    text=f"TURNOUT_INNGEST_INGRESS is not registered yet for {_shortened(missing)}",
                     fix="start the service, so that it registers",
                 )
             )
-        return found
+        return notices
 
-    def _deaf(self, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+    def _unheard_functions(self, functions: Iterable[Mapping[str, Any]]) -> list[str]:
         """Name the events that should come in and that no ingress function listens to."""
-        heard = {
+        ingress_events = {
             name
-            for each in functions
-            if text_in(each, "id").startswith(INGRESS)
-            for name in listens_to(each)
+            for function in functions
+            if text_in(function, "id").startswith(INGRESS)
+            for name in listens_to(function)
         }
-        return sorted(set(names_of(self._app, self._settings)) - heard)
+        return sorted(set(names_of(self._app, self._settings)) - ingress_events)
 
     async def _workers(self) -> list[Notice]:
         """Count the sockets that hold our app, where we are called by socket."""
@@ -126,7 +126,7 @@ class LookAround:
         answer = await self._api.get("/v0/connect/envs/default/conns")
         if not answer.is_ok or not isinstance(answer.body, dict):
             return []
-        if any(self._app.name in (each.get("apps") or ()) for each in _data(answer.body)):
+        if any(self._app.name in (worker.get("apps") or ()) for worker in _data(answer.body)):
             return []
         return [
             Notice(
@@ -137,36 +137,39 @@ class LookAround:
 
     async def _listeners(self) -> list[Notice]:
         """Find functions of other apps that start by the events that our tasks subscribe to."""
-        ours = {*self._names, *(event_name(self._app, each.id) for each in tasks_of(self._app))}
-        found = []
-        for other in islice(await apps(self._api), MOST_APPS):
-            if other == self._app.name:
+        event_names = {
+            *self._names,
+            *(event_name(self._app, task.id) for task in tasks_of(self._app)),
+        }
+        notices = []
+        for other_app in islice(await apps(self._api), MOST_APPS):
+            if other_app == self._app.name:
                 continue
-            for function in await self._api.functions(other):
-                shared = sorted(ours.intersection(listens_to(function)))
+            for function in await self._api.functions(other_app):
+                shared = sorted(event_names.intersection(listens_to(function)))
                 if shared and not text_in(function, "id").startswith(INGRESS):
-                    found.append(_listener(other, text_in(function, "id"), shared))
-        return found
+                    notices.append(_listener(other_app, text_in(function, "id"), shared))
+        return notices
 
     async def _senders(self) -> list[Notice]:
         """Find events of ours at the server: Turnout never sends them there, so someone else does.
 
         Those that an ingress function listens to come in, and are as they should be.
         """
-        taken = set(names_of(self._app, self._settings))
-        sent = []
-        for name in islice((each for each in self._names if each not in taken), MOST_NAMES):
+        let_in = set(names_of(self._app, self._settings))
+        names = []
+        for name in islice((event for event in self._names if event not in let_in), MOST_NAMES):
             answer = await self._api.get("/v1/events", name=name, limit="1")
             if answer.is_ok and isinstance(answer.body, dict):
-                sent += [name for each in _data(answer.body) if text_in(each, "name") == name]
-        if not sent:
+                names += [name for event in _data(answer.body) if text_in(event, "name") == name]
+        if not names:
             return []
         return [
             Notice(
-                text=f"others send events to the server that start tasks here: {_some(sent)};"
-                " Turnout does not see them",
-                fix=f"set TURNOUT_INNGEST_INGRESS={','.join(dict.fromkeys(sent))}, or have them"
-                " post to this service: TURNOUT_INNGEST_EVENT_KEYS; while functions of the SDK"
+                text=f"others send events to the server that start tasks here: {_shortened(names)}"
+                "; Turnout does not see them",
+                fix=f"set TURNOUT_INNGEST_INGRESS={','.join(dict.fromkeys(names))}, or have"
+                " them post to this service: TURNOUT_INNGEST_EVENT_KEYS; while functions of the SDK"
                 " still take them, neither: hand them over, as the adapter's page on adopting says",
             )
         ]
@@ -191,7 +194,7 @@ class LookAround:
         return [
             Notice(
                 text=f"{len(foreign)} run(s) at the server are not in the run store:"
-                f" {_some(foreign)}; started by hand, or for another store, they do nothing",
+                f" {_shortened(foreign)}; started by hand, or for another store, they do nothing",
                 fix="start runs with turnout emit",
             )
         ]
@@ -201,21 +204,21 @@ class LookAround:
         return answer.data if answer.is_ok and isinstance(answer.data, dict) else {}
 
 
-async def _those(look: Any) -> list[Notice]:
+async def _reachable(look: Any) -> list[Notice]:
     """Take what one look found; one that got no answer finds nothing, the others go on."""
     try:
-        found: list[Notice] = await look
+        notices: list[Notice] = await look
     except ProviderUnavailable:
         return []
     except TurnoutError as error:
         return [Notice(text=f"not all could be looked at: {error}"[:500])]
-    return found
+    return notices
 
 
 def _listener(app: str, function: str, shared: Sequence[str]) -> Notice:
     return Notice(
-        text=f"function {function!r} of app {app!r} listens to {_some(shared)} as well: an event"
-        " that is sent to the server starts it, one that is emitted here does not",
+        text=f"function {function!r} of app {app!r} listens to {_shortened(shared)} as well: an"
+        " event that is sent to the server starts it, one that is emitted here does not",
         fix="remove the function once its tasks have moved, or rename the event",
     )
 
@@ -229,7 +232,7 @@ def _is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in {"127.0.0.1", "localhost", "::1"}
 
 
-def _some(names: Sequence[str]) -> str:
+def _shortened(names: Sequence[str]) -> str:
     shown = 5
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    remainder = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + remainder

@@ -41,22 +41,22 @@ class _Scope:
 
 def uses(handler: Callable[..., Any]) -> Iterator[Use]:
     """Find what a handler and the helpers it gives its context or steps to do with steps."""
-    own = inspect.unwrap(handler)
-    node = node_of(own)
+    function = inspect.unwrap(handler)
+    node = node_of(function)
     if node is None:
         return
-    first = frozenset(_parameters(node, own)[:1])
-    waiting = [_scope(own, node, first, frozenset())]
-    seen: set[tuple[Any, ...]] = set()
-    while waiting and len(seen) < MOST_HELPERS:
-        scope = waiting.pop()
+    first = frozenset(_parameters(node, function)[:1])
+    pending = [_scope(function, node, first, frozenset())]
+    visited: set[tuple[Any, ...]] = set()
+    while pending and len(visited) < MOST_HELPERS:
+        scope = pending.pop()
         mark = (scope.file, scope.node.lineno, scope.contexts, scope.steps)
-        if mark not in seen:
-            seen.add(mark)
+        if mark not in visited:
+            visited.add(mark)
             yield from _members(scope)
-            yield from _kept(scope)
+            yield from _stored(scope)
             for call in _nodes(scope, ast.Call):
-                yield from _given(scope, call, waiting)
+                yield from _passed_on(scope, call, pending)
 
 
 def node_of(function: Callable[..., Any]) -> FunctionNode | None:
@@ -67,7 +67,7 @@ def node_of(function: Callable[..., Any]) -> FunctionNode | None:
     tree = _tree(str(code.co_filename))
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, FunctionNode) and node.name == code.co_name:
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             if first <= code.co_firstlineno <= node.lineno:
                 return node
     return None
@@ -90,10 +90,10 @@ def _scope(
     """Follow the other names that the context and the steps are given inside."""
     file = str(getattr(function, "__code__").co_filename)  # noqa: B009 - a Callable has none
     scope = _Scope(function=function, node=node, file=file, contexts=contexts, steps=steps)
-    given = list(_assigned(node))
-    for _ in given:
-        contexts |= {name for name, value in given if _is_context(scope, value)}
-        steps |= {name for name, value in given if _is_steps(scope, value)}
+    assignments = list(_assigned(node))
+    for _ in assignments:
+        contexts |= {name for name, value in assignments if _is_context(scope, value)}
+        steps |= {name for name, value in assignments if _is_steps(scope, value)}
         if (contexts, steps) == (scope.contexts, scope.steps):
             break
         scope = replace(scope, contexts=contexts, steps=steps)
@@ -101,17 +101,17 @@ def _scope(
 
 
 def _assigned(node: FunctionNode) -> Iterator[tuple[str, ast.expr]]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Assign):
-            for target in each.targets:
+    for node_inside in ast.walk(node):
+        if isinstance(node_inside, ast.Assign):
+            for target in node_inside.targets:
                 if isinstance(target, ast.Name):
-                    yield target.id, each.value
+                    yield target.id, node_inside.value
         elif (
-            isinstance(each, ast.AnnAssign | ast.NamedExpr)
-            and isinstance(each.target, ast.Name)
-            and each.value is not None
+            isinstance(node_inside, ast.AnnAssign | ast.NamedExpr)
+            and isinstance(node_inside.target, ast.Name)
+            and node_inside.value is not None
         ):
-            yield each.target.id, each.value
+            yield node_inside.target.id, node_inside.value
 
 
 def _is_context(scope: _Scope, node: ast.AST) -> bool:
@@ -125,41 +125,51 @@ def _is_steps(scope: _Scope, node: ast.AST) -> bool:
 
 
 def _members(scope: _Scope) -> Iterator[Use]:
-    called = {id(each.func): each for each in _nodes(scope, ast.Call)}
-    for each in _nodes(scope, ast.Attribute):
-        if _is_steps(scope, each.value):
-            call = called.get(id(each))
-            yield Use(file=scope.file, line=each.lineno, name=each.attr, is_member=True, call=call)
+    called = {id(attribute.func): attribute for attribute in _nodes(scope, ast.Call)}
+    for attribute in _nodes(scope, ast.Attribute):
+        if _is_steps(scope, attribute.value):
+            call = called.get(id(attribute))
+            yield Use(
+                file=scope.file,
+                line=attribute.lineno,
+                name=attribute.attr,
+                is_member=True,
+                call=call,
+            )
 
 
-def _kept(scope: _Scope) -> Iterator[Use]:
+def _stored(scope: _Scope) -> Iterator[Use]:
     """Find where the context or the steps are put into something: they are not followed there."""
-    for each in ast.walk(scope.node):
+    for container in ast.walk(scope.node):
         inner: list[ast.expr | None] = []
-        if isinstance(each, ast.List | ast.Tuple | ast.Set):
-            inner = [*each.elts]
-        elif isinstance(each, ast.Dict):
-            inner = [*each.values]
-        elif isinstance(each, ast.Assign) and not all(
-            isinstance(target, ast.Name) for target in each.targets
+        if isinstance(container, ast.List | ast.Tuple | ast.Set):
+            inner = [*container.elts]
+        elif isinstance(container, ast.Dict):
+            inner = [*container.values]
+        elif isinstance(container, ast.Assign) and not all(
+            isinstance(target, ast.Name) for target in container.targets
         ):
-            inner = [each.value]
+            inner = [container.value]
         for value in inner:
             if value is not None and _carries(scope, value):
-                name = ast.unparse(each)[:80]
+                name = ast.unparse(container)[:80]
                 yield Use(file=scope.file, line=value.lineno, name=name, is_member=False)
 
 
-def _given(scope: _Scope, call: ast.Call, waiting: list[_Scope]) -> Iterator[Use]:
+def _passed_on(scope: _Scope, call: ast.Call, pending: list[_Scope]) -> Iterator[Use]:
     """Follow a call that is given the context or the steps; what cannot be followed is told."""
-    named = [(each.arg, each.value) for each in call.keywords]
-    given = [(at, each) for at, each in [*enumerate(call.args), *named] if _carries(scope, each)]
-    if not given or (isinstance(call.func, ast.Attribute) and _is_steps(scope, call.func.value)):
+    named = [(argument.arg, argument.value) for argument in call.keywords]
+    carried = [
+        (at, argument)
+        for at, argument in [*enumerate(call.args), *named]
+        if _carries(scope, argument)
+    ]
+    if not carried or (isinstance(call.func, ast.Attribute) and _is_steps(scope, call.func.value)):
         return
     callee = _resolved(scope.function, call.func)
     if callee is functools.partial and not _carries(scope, call.args[0]):
         partial = ast.Call(func=call.args[0], args=call.args[1:], keywords=call.keywords)
-        yield from _given(scope, ast.copy_location(partial, call), waiting)
+        yield from _passed_on(scope, ast.copy_location(partial, call), pending)
         return
     if isinstance(callee, BuiltinFunctionType | type) and _looks_only(callee):
         return
@@ -168,16 +178,16 @@ def _given(scope: _Scope, call: ast.Call, waiting: list[_Scope]) -> Iterator[Use
     function = None if function is None else inspect.unwrap(function)
     node = inner if function is None else node_of(function)
     names = [] if node is None else _parameters(node, function)
-    found = {_parameter(names, at): _is_context(scope, each) for at, each in given}
-    if node is None or None in found:
+    parameters = {_parameter(names, at): _is_context(scope, argument) for at, argument in carried}
+    if node is None or None in parameters:
         name = f"{ast.unparse(call.func)[:80]}(…)"
         yield Use(file=scope.file, line=call.lineno, name=name, is_member=False)
         return
-    contexts = frozenset(str(name) for name, is_context in found.items() if is_context)
-    steps = frozenset(str(name) for name, is_context in found.items() if not is_context)
+    contexts = frozenset(str(name) for name, is_context in parameters.items() if is_context)
+    steps = frozenset(str(name) for name, is_context in parameters.items() if not is_context)
     if function is None:  # defined inside: it knows its surroundings' names as well
         contexts, steps = contexts | scope.contexts, steps | scope.steps
-    waiting.append(_scope(function or scope.function, node, contexts, steps))
+    pending.append(_scope(function or scope.function, node, contexts, steps))
 
 
 def _carries(scope: _Scope, node: ast.AST) -> bool:
@@ -192,9 +202,13 @@ def _looks_only(callee: Any) -> bool:
 def _inner(scope: _Scope, node: ast.AST) -> FunctionNode | None:
     """Find the function of that name that is defined inside this one."""
     if isinstance(node, ast.Name):
-        for each in ast.walk(scope.node):
-            if isinstance(each, FunctionNode) and each is not scope.node and each.name == node.id:
-                return each
+        for node_inside in ast.walk(scope.node):
+            if (
+                isinstance(node_inside, FunctionNode)
+                and node_inside is not scope.node
+                and node_inside.name == node.id
+            ):
+                return node_inside
     return None
 
 
@@ -206,8 +220,11 @@ def _parameter(names: list[str], place: int | str | None) -> str | None:
 
 def _parameters(node: FunctionNode, function: Callable[..., Any] | None) -> list[str]:
     """Name a function's parameters in order; a bound method's without its own object."""
-    given = node.args
-    names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    arguments = node.args
+    names = [
+        argument.arg
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    ]
     return names[1:] if inspect.ismethod(function) else names
 
 
@@ -225,9 +242,9 @@ def _resolved(function: Callable[..., Any], node: ast.AST) -> Any:
                 return cell.cell_contents
             except ValueError:
                 return None
-    found = function.__globals__.get(node.id)
-    return getattr(builtins, node.id, None) if found is None else found
+    value = function.__globals__.get(node.id)
+    return getattr(builtins, node.id, None) if value is None else value
 
 
 def _nodes(scope: _Scope, kind: type[_Node]) -> Iterator[_Node]:
-    return (each for each in ast.walk(scope.node) if isinstance(each, kind))
+    return (node for node in ast.walk(scope.node) if isinstance(node, kind))

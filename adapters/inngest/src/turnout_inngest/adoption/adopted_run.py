@@ -1,0 +1,391 @@
+"""The task that an adopted function becomes.
+
+Each turn asks the SDK how far the function gets with what is remembered, in the same requests as
+the vendor's server makes: one runs the code up to its next step, and that step. What it came to is
+recorded under the step's own name; what it asks for are Turnout's own sleeps, waits, children and
+steps side by side. The function's code runs in steps only, never in a replay: under a lease,
+retried, and not at all in a shadow.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from turnout.errors import InvalidDefinition, StepFailed, TurnoutError
+from turnout.model.ids import check_step_id
+from turnout.model.policies import Retries, at_path
+from turnout.model.time import as_datetime
+from turnout_inngest.adoption.answers import Broke, Op, Reported, Returned
+from turnout_inngest.adoption.endpoint import ROOT, Endpoint, Request
+from turnout_inngest.adoption.events import event_json, last_line
+from turnout_inngest.adoption.expressions import Path, equalities
+from turnout_inngest.adoption.task_errors import ENDS_THE_RUN, delay_after, final, later, named
+
+FUNCTION: Final = "(function)"
+"""The step that runs the function's own code up to its first step; others say after which."""
+MARK: Final = "turnout:adopted"
+_NOT_YET: Final = object()
+_UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
+_LONGEST_LABEL: Final = 150
+LONGEST_STACK: Final = 8_000
+_RUN_OPS: Final = frozenset({"StepRun", "StepError", "StepFailed"})
+_LATE: Final = "InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AdoptedFunction:
+    """What the runs of one function have in common."""
+
+    full_id: str
+    """The vendor's id of the function."""
+    endpoint: Endpoint
+    tasks: Mapping[str, str]
+    """The tasks that functions became, by the vendor's ids of these."""
+    max_attempts: int
+    backoff: timedelta | None = None
+    """The delay of every retry; None: the vendor's table."""
+
+
+@dataclass(kw_only=True)
+class AdoptedRun:
+    """One replay of a run, from its first turn on."""
+
+    ctx: Any
+    plan: AdoptedFunction
+    event: Mapping[str, Any]
+    memos: dict[str, Any] = field(default_factory=dict)
+    """What the SDK is given of each step: its data or its error."""
+    pending: set[str] = field(default_factory=set)
+    """The steps that the function has asked for."""
+    names: set[str] = field(default_factory=set)
+    """The names of our steps, each given once."""
+
+    async def run(self) -> Any:
+        """Run the function to its end, and give what it returns."""
+        try:
+            output = await self._go(FUNCTION)
+        except _Finished as finished:
+            return finished.output
+        if output is _NOT_YET:
+            raise named("Error", "the function waits for steps that it has had")
+        return output
+
+    async def _go(self, name: str, *, plans: bool = False) -> Any:
+        """Go on from a turn. plans: others go on beside this one, so no turn may run a step."""
+        progress = await self._turn(name, plans=plans)
+        while "output" not in progress:
+            ops = [op for op in progress["ops"] if op["id"] not in self.pending]
+            self.pending |= {op["id"] for op in ops}
+            if not ops:
+                return _NOT_YET
+            if len(ops) > 1 and any(op["races"] for op in ops):
+                outputs = await self.ctx.parallel(*(partial(self._race, op) for op in ops))
+                return next((output for output in outputs if output is not _NOT_YET), _NOT_YET)
+            replacements = await self.ctx.parallel(*(partial(self._settle, op) for op in ops))
+            replacement = next(filter(None, replacements), None)
+            progress = replacement or await self._turn(_after(ops[-1]), plans=plans)
+        return progress["output"]
+
+    async def _race(self, op: Op) -> Any:
+        await self._settle(op)
+        return await self._go(_after(op), plans=True)
+
+    async def _turn(self, name: str, *, plans: bool) -> dict[str, Any]:
+        """Run the function's code up to what it has not had yet, and unless it plans, that."""
+        body = partial(self._take_turn, name, plans)
+        try:
+            progress: dict[str, Any] = await self._step(
+                self._unique(name), body, self.plan.max_attempts
+            )
+        except StepFailed as error:
+            raise named(error.name, error.message) from None
+        return progress
+
+    async def _settle(self, op: Op) -> dict[str, Any] | None:
+        """Do what the function asks for and remember the result; or the progress made instead."""
+        operation = self._operation(op)
+        op = {**op, "label": self._unique(op["label"])}
+        try:
+            self.memos[op["id"]] = {"data": await operation(op)}
+        except StepFailed as error:
+            if error.name.endswith(ENDS_THE_RUN):
+                raise named(error.name.removesuffix(ENDS_THE_RUN), error.message) from None
+            self.memos[op["id"]] = {"error": _memo_error(op, error)}
+        except _ChangedCourse as change:
+            self.pending.discard(op["id"])
+            return change.progress
+        return None
+
+    def _operation(self, op: Op) -> Callable[[Op], Awaitable[Any]]:
+        """Find what carries out what the function asks for."""
+        match op["op"]:
+            case "StepPlanned" | "StepRun" | "StepError" | "StepFailed":
+                return self._run_step
+            case "Sleep":
+                return self._sleep
+            case "WaitForEvent":
+                return self._wait
+            case "InvokeFunction":
+                return self._invoke
+        raise named("NotOffered", f"{op['label']!r}: Turnout does not offer {op['op']}")
+
+    def _unique(self, name: str) -> str:
+        """Give a name that nothing else of this run has."""
+        unique, number = name, 1
+        while unique in self.names:
+            number += 1
+            unique = f"{name} [{number}]"
+        self.names.add(unique)
+        return unique
+
+    # -- what a function asks for --------------------------------------------------------------
+
+    async def _run_step(self, op: Op) -> Any:
+        body = self._recall_step if "ran" in op else self._run_planned
+        result = await self._step(op["label"], partial(body, op), self._attempts_left(op))
+        if not isinstance(result, dict) or MARK not in result:
+            return result
+        if "output" in result:
+            raise _Finished(result["output"])
+        if "said" in result:
+            raise _ChangedCourse(result["said"])
+        for number, event in enumerate(result["sent"], 1):
+            await self.ctx.emit(
+                event["name"],
+                event["data"],
+                id=f"{op['label']} event {number}",
+                key=event["key"],
+                at=None if event["ts"] is None else as_datetime(event["ts"]),
+            )
+        return result["data"]
+
+    async def _sleep(self, op: Op) -> None:
+        await self.ctx.sleep(op["label"], timedelta(milliseconds=op["ms"]))
+
+    async def _wait(self, op: Op) -> Any:
+        match = _match(op["opts"].get("if"), self.event["data"])
+        timeout = timedelta(milliseconds=_duration(op["opts"]["timeout"]))
+        name = op["name"]
+        met = await self.ctx.wait_for_event(
+            name, match=match, timeout=timeout, id=op["label"], whole=True
+        )
+        if met is None:
+            return None
+        return event_json(name, met["payload"], met["event_id"], met["key"], met["emitted_at"])
+
+    async def _invoke(self, op: Op) -> Any:
+        options = op["opts"]
+        task = self.plan.tasks.get(options["function_id"])
+        if task is None:
+            problem = f"could not find function with ID: {options['function_id']}"
+            raise StepFailed(op["label"], "Error", problem, attempts=1)
+        timeout = options.get("timeout")
+        return await self.ctx.invoke(
+            task,
+            (options.get("payload") or {}).get("data") or {},
+            id=op["label"],
+            timeout=None if timeout is None else timedelta(milliseconds=_duration(timeout)),
+        )
+
+    # -- bodies of steps: the SDK is called ----------------------------------------------------
+
+    async def _take_turn(self, name: str, plans: bool) -> dict[str, Any]:  # noqa: FBT001 - of a partial
+        answer, events = await self._ask(ROOT, self.ctx.attempt, plans=plans)
+        if isinstance(answer, Broke):
+            raise self._failed(name, answer, self.ctx.attempt)
+        return _progress(answer, events, self.ctx.attempt)
+
+    async def _recall_step(self, op: Op) -> Any:
+        """Give what a turn had of a step; a further attempt of a failed step runs it anew."""
+        ran, label = op["ran"], op["label"]
+        if ran["error"] is None or self.ctx.attempt == 1:
+            return self._result_of(label, ran, op["attempt"])
+        number = op["attempt"] + self.ctx.attempt - 1
+        answer, events = await self._ask(ROOT, number)
+        if isinstance(answer, Broke):
+            raise self._failed(label, answer, number, ends=True)
+        progress = _progress(answer, events, number)
+        if "output" in progress:
+            return {MARK: 1, "output": progress["output"]}
+        repeated: Op = next((item for item in progress["ops"] if item["id"] == op["id"]), {})
+        if "ran" not in repeated:
+            return {MARK: 1, "said": progress}
+        return self._result_of(label, repeated["ran"], number)
+
+    async def _run_planned(self, op: Op) -> Any:
+        """Run a step that was planned beside others."""
+        answer, events = await self._ask(op["id"], self.ctx.attempt)
+        if isinstance(answer, Broke):
+            raise self._failed(op["label"], answer, self.ctx.attempt, ends=True)
+        if isinstance(answer, Returned):
+            return {MARK: 1, "output": answer.output}
+        reported = next((item for item in answer.ops if item["id"] == op["id"]), None)
+        if reported is None:
+            problem = f"the function did not come to step {op['label']!r}"
+            broke = Broke(name="Error", message=problem, no_retry=False)
+            raise self._failed(op["label"], broke, self.ctx.attempt)
+        ran = _step_result(reported, events, no_retry=answer.no_retry)
+        return self._result_of(op["label"], ran, self.ctx.attempt)
+
+    def _result_of(self, label: str, ran: Mapping[str, Any], number: int) -> Any:
+        """Give what a step came to, or raise it."""
+        error = ran["error"]
+        if error is not None:
+            broke = Broke(name=error["name"], message=error["message"], no_retry=ran["no_retry"])
+            raise self._failed(label, broke, number)
+        data, events = ran["data"], ran["sent"]
+        special = events or (isinstance(data, dict) and MARK in data)
+        return {MARK: 1, "data": data, "sent": events} if special else data
+
+    async def _ask(
+        self, step: str, number: int, *, plans: bool = False
+    ) -> tuple[Any, list[dict[str, Any]]]:
+        return await self.plan.endpoint.ask(
+            Request(
+                function=self.plan.full_id,
+                run_id=self.ctx.run_id,
+                attempt=number - 1,
+                max_attempts=self.plan.max_attempts,
+                event=self.event,
+                memos=self.memos,
+                step=step,
+                plans=plans,
+            )
+        )
+
+    def _failed(self, step: str, broke: Broke, number: int, *, ends: bool = False) -> Exception:
+        """Say what becomes of an attempt. ends: no code of the function sees the last one's."""
+        name = broke.name + ENDS_THE_RUN * ends
+        if broke.no_retry:
+            return final(name, broke.message)
+        if number >= self.plan.max_attempts:
+            return named(name, broke.message)
+        delay = self.plan.backoff if broke.retry_in is None else broke.retry_in
+        if delay is None:
+            delay = delay_after(number, _draw(f"{self.ctx.run_id}/{step}#{number}"))
+        return later(broke.name, broke.message, delay)
+
+    def _attempts_left(self, op: Op) -> int:
+        """Count the attempts that a step has left: those of the code before it are its own, too."""
+        return self.plan.max_attempts - (op["attempt"] - 1 if "ran" in op else 0)
+
+    def _step(self, name: str, body: Callable[[], Awaitable[Any]], tries: int) -> Any:
+        return self.ctx.step(name, body, retries=Retries(max_attempts=tries))
+
+
+class _Finished(Exception):
+    """The function returned while a step of it was called for."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+
+class _ChangedCourse(Exception):
+    """The function came to something else when a step of it was tried again."""
+
+    def __init__(self, progress: dict[str, Any]) -> None:
+        super().__init__()
+        self.progress = progress
+
+
+def label_of(user_id: str, index: int | None) -> str:
+    """Name a step as its function does; a repeated one by its number, from 1, in brackets."""
+    label = user_id if index is None else f"{user_id} ({index})"
+    try:
+        return check_step_id(label)
+    except InvalidDefinition:
+        digest = hashlib.sha256(label.encode()).hexdigest()[:8]
+        return f"{''.join(filter(str.isprintable, label))[:_LONGEST_LABEL]} [{digest}]"
+
+
+def _progress(
+    answer: Returned | Reported, events: list[dict[str, Any]], number: int
+) -> dict[str, Any]:
+    """Write down what a turn came to, at its attempt of that number, from 1."""
+    if isinstance(answer, Returned):
+        return {"output": answer.output}
+    ops = [_trimmed(op) for op in answer.ops]
+    for op, reported in zip(ops, answer.ops, strict=True):
+        if op["op"] in _RUN_OPS:
+            op["ran"], op["attempt"] = (
+                _step_result(reported, events, no_retry=answer.no_retry),
+                number,
+            )
+    return {"ops": ops}
+
+
+def _step_result(op: Op, events: list[dict[str, Any]], *, no_retry: bool) -> dict[str, Any]:
+    """Write down what a step came to: its data and the events that it sent, or its error."""
+    error = op.get("error")
+    if error is not None:
+        shown = {"name": error["name"], "message": error["message"]}
+        stack = error.get("stack")
+        error = {**shown, "stack": stack[-LONGEST_STACK:] if stack else last_line(shown)}
+    final = no_retry or op["op"] == "StepFailed"
+    return {"data": op.get("data"), "error": error, "no_retry": final, "sent": events}
+
+
+def _trimmed(op: Op) -> dict[str, Any]:
+    """Keep of an operation what a replay needs; a sleep as what is left of it."""
+    userland = op.get("userland") or {}
+    user_id = str(userland.get("id") or op.get("displayName") or op["id"])
+    opts = op.get("opts") or {}
+    trimmed = {
+        "id": op["id"],
+        "op": op["op"],
+        "label": label_of(user_id, userland.get("index")),
+        "name": op.get("name") or "",
+        "opts": opts,
+        "races": opts.get("parallelMode") == "race",
+    }
+    if op["op"] == "Sleep":
+        remaining = datetime.fromisoformat(trimmed["name"]) - datetime.now(UTC)
+        trimmed["ms"] = max(0, round(remaining.total_seconds() * 1_000))
+    return trimmed
+
+
+def _after(op: Op) -> str:
+    return f"{FUNCTION[:-1]} after {op['label']})"
+
+
+def _match(expression: str | None, data: Any) -> dict[str, Any] | None:
+    """Write a wait's expression as paths into the event and the values that they must have."""
+    if expression is None:
+        return None
+    match: dict[str, Any] = {}
+    try:
+        for equal in equalities(expression):
+            sides = equal.first, equal.second
+            awaited = [side for side in sides if isinstance(side, Path) and side.root == "async"]
+            if len(awaited) != 1:
+                raise InvalidDefinition(f"{expression!r}: compare async.data.… with what you have")
+            value = sides[1] if sides[0] is awaited[0] else sides[0]
+            match[awaited[0].at] = (
+                at_path(value.at, data) if isinstance(value, Path) else value.value
+            )
+    except TurnoutError as error:
+        raise named("ExpressionRefused", str(error)) from None
+    return match
+
+
+def _duration(text: str) -> int:
+    """Read the SDK's durations: a number and a unit."""
+    return int(text[:-1]) * _UNITS[text[-1]]
+
+
+def _memo_error(op: Op, error: StepFailed) -> dict[str, Any]:
+    name, message = error.name, error.message
+    if op["op"] == "InvokeFunction" and name == "TimedOut" and "did not end" in message:
+        return {"name": _LATE[0], "message": _LATE[1], "stack": None}
+    shown = {"name": name, "message": message}
+    seen_error = (op.get("ran") or {}).get("error") or {}
+    same = {name_of: seen_error.get(name_of) for name_of in shown} == shown
+    return {**shown, "stack": seen_error["stack"] if same else last_line(shown)}
+
+
+def _draw(seed: str) -> float:
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:6]) / 2**48

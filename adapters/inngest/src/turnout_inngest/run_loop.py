@@ -1,0 +1,445 @@
+"""The durable caller's loop, on the vendor's SDK.
+
+The SDK calls the handler from the top again after every vendor step, with the results of those
+that are done: one such call is a *pass*. A pass depends only on the worker's earlier answers: each
+is remembered as a vendor step, whose id depends on the call and never on where in the pass it is
+made. Two branches may come upon the same call; the first one makes it, the other ends.
+
+The first `advance` of a run has no vendor step of its own, which would cost a call of the vendor's,
+and so a turn of its queue, before anything is done. Its answer is remembered beside that of the
+first attempt, or as a step where there is more to do than one attempt.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import inngest
+
+from turnout.errors import (
+    DefinitionMismatch,
+    Refused,
+    TurnoutError,
+    Unavailable,
+    UnknownRun,
+    WrongUse,
+)
+from turnout.model.protocol import Advance, Execute, Executed, Next, Report, ReportEvent
+from turnout.model.status import RunStatus
+from turnout.model.time import Millis, as_datetime
+from turnout.ports.clock import Clock
+from turnout.ports.worker import Worker
+from turnout_inngest.memos import (
+    TIMED,
+    UNDER_WAY,
+    AttemptCall,
+    NextMemo,
+    memo_of,
+    next_of,
+    receipt_of,
+)
+
+log = logging.getLogger(__name__)
+
+WAKE: Final = "turnout/wake"
+MOST_STEPS: Final = 900
+"""Vendor steps of one vendor run, after which it begins no more of the task's; over 1,000 of them
+the vendor fails it."""
+SPARE_STEPS: Final = 50
+"""Further ones, for waits: best handed over is a run that does not wait, as that is seen soon."""
+LONGEST_HOLD: Final[Millis] = 1_000
+"""How long a call waits in process: the vendor's own waits are of whole seconds."""
+LONGEST_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
+
+FIRST: Final = "first"
+"""Where the memo of the first attempt carries the answer before it."""
+_OPENING: Final = "advance"
+
+WorkResult: TypeAlias = tuple[NextMemo, list["Work"]]
+Work: TypeAlias = Callable[[], Awaitable[WorkResult]]
+"""One call, with the waits before it: its answer, and what only this branch can do next."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """What is remembered of a vendor run's first answer."""
+
+    is_first: bool
+    """Whether nothing at all is remembered yet."""
+    first_answer: dict[str, Any] | None = None
+    """That answer, where the first attempt carries it; otherwise it is a vendor step."""
+
+
+class _Over(Exception):
+    """The run has ended."""
+
+    def __init__(self, next_memo: NextMemo) -> None:
+        self.next_memo = next_memo
+
+
+class _Quiet(Exception):
+    """This vendor run must end without a failure, for a reason of ours."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class _HandedOver(Exception):
+    """The vendor run is near its limit of steps; the run goes on in the next delivery."""
+
+
+class RunLoop:
+    """One pass over one vendor run, from its start to the first vendor step that is not done."""
+
+    def __init__(
+        self,
+        ctx: inngest.Context,
+        *,
+        worker: Worker,
+        clock: Clock,
+        definition: str,
+        opening: Opening,
+        offset: Callable[[], Millis] = lambda: 0,
+    ) -> None:
+        """offset: what to add to a moment of ours, so that the vendor means the same by it."""
+        self._ctx = ctx
+        self._worker = worker
+        self._clock = clock
+        self._run_id = str(ctx.event.data["run_id"])
+        self._call_fields: dict[str, Any] = {
+            "task": str(ctx.event.data["task"]),
+            "definition": definition,
+            "run_id": self._run_id,
+            "delivery": int(str(ctx.event.data["delivery"])),
+            "provider_run_id": ctx.run_id,
+            "provider_attempt": ctx.attempt + 1,
+        }
+        self._opening = opening
+        self._offset = offset
+        self._first_answer: dict[str, Any] | None = None
+        """The answer to the first call, until the first attempt carries it."""
+        self._claimed: set[str] = set()
+        self._count = 0
+        self._depth = 0
+        self._last_answers: list[list[NextMemo]] = []
+        """By group of branches: the answers after which nothing else of the run was under way."""
+        self._has_raced = False
+        self._waiting = 0
+        """How many of the vendor's waits this pass has come upon that are not over."""
+
+    async def run(self) -> dict[str, Any]:
+        """Make the pass; the vendor run's result, or the error that fails it."""
+        try:
+            await self._flow(self._open)
+        except _Over as over:
+            return self._ended(over.next_memo)
+        except _Quiet as quiet:
+            log.info(
+                "the vendor run ends quietly",
+                extra={"action": "walk", "run_id": self._run_id, "reason": quiet.reason},
+            )
+            return self._result(ended=quiet.reason)
+        except _HandedOver:
+            await self._report()
+            return self._result(ended="handed over")
+        except BaseException as interrupt:
+            if self._has_raced:
+                _let_race(interrupt)
+            raise
+        raise inngest.RetryAfterError("the worker gave the run nothing to do", 1_000, quiet=True)
+
+    def _ended(self, next_memo: NextMemo) -> dict[str, Any]:
+        if next_memo.state is RunStatus.COMPLETED:
+            return self._result(sha256=next_memo.sha256)
+        if next_memo.state is RunStatus.CANCELLED:
+            return self._result(ended=next_memo.state.value)
+        raise inngest.NonRetriableError(next_memo.error or next_memo.state.value, quiet=True)
+
+    def _result(self, **fields: Any) -> dict[str, Any]:
+        return {"turnout": 1, "run_id": self._run_id, **fields}
+
+    # -- branches -----------------------------------------------------------------------------
+
+    async def _flow(self, work: Work) -> NextMemo:
+        """Follow a call and all that comes of it, until nothing is left to this branch."""
+        return await self._follow([work], None)
+
+    async def _follow(self, works: list[Work], next_memo: NextMemo | None) -> NextMemo:
+        while works:
+            if len(works) == 1:
+                next_memo, branch_works = await works[0]()
+            else:
+                next_memo, branch_works = await self._together(works), []
+            if next_memo.state.terminal:
+                raise _Over(next_memo)
+            if self._is_last(next_memo, branch_works):
+                self._last_answers[-1].append(next_memo)
+                return next_memo
+            works = [*branch_works, *self._unclaimed(next_memo, always=False)]
+            if not works and not self._depth:
+                works = self._next_of_only_branch(next_memo)
+        assert next_memo is not None
+        return next_memo
+
+    def _is_last(self, next_memo: NextMemo, branch_works: list[Work]) -> bool:
+        """Whether nothing else of the run is under way, so that the pass goes on behind the group.
+
+        A start that this pass has called for already is another branch's, and under way.
+        """
+        if not self._depth or branch_works or next_memo.parked is not None:
+            return False
+        return all(attempt.label not in self._claimed for attempt in next_memo.starts)
+
+    def _next_of_only_branch(self, next_memo: NextMemo) -> list[Work]:
+        """Find what the run's only branch does next: there is always something."""
+        works = self._unclaimed(next_memo, always=True)
+        name = f"advance {next_memo.seq} again"
+        if not works and self._claim(name):
+            works = [partial(self._advance, name, not_before=next_memo.at + LONGEST_HOLD)]
+        return works
+
+    def _unclaimed(self, next_memo: NextMemo, *, always: bool) -> list[Work]:
+        """List the work that no branch of this pass has begun.
+
+        always: whether to wait for whatever the run waits for; otherwise the branches of steps
+        that are under way see to these themselves.
+        """
+        works: list[Work] = [
+            partial(self._execute, attempt)
+            for attempt in next_memo.starts
+            if self._claim(attempt.label)
+        ]
+        waits = next_memo.parked is not None and bool(always or next_memo.parked - UNDER_WAY)
+        if waits and self._claim(f"park {next_memo.seq}"):
+            works.append(partial(self._park, next_memo, 0))
+        return works
+
+    async def _together(self, works: list[Work]) -> NextMemo:
+        """Follow several at once; each has its own waits. The newest of what was said last."""
+        self._has_raced = True
+        self._depth += 1
+        self._last_answers.append([])
+        try:
+            branches: tuple[Callable[[], Awaitable[NextMemo | None]], ...]
+            branches = (*(partial(self._flow, work) for work in works), self._closing)
+            # Race: the vendor calls again as soon as any branch has news, not only when all have.
+            answers = await self._ctx.group.parallel(branches, inngest.ParallelMode.RACE)
+        finally:
+            self._last_answers.pop()
+            self._depth -= 1
+        if len(answers) < len(branches):
+            # The vendor asks for one step of another branch: this one is left out of the call.
+            await self._ctx.step.run("not called for", _no_op)
+        return max(
+            (answer for answer in answers if answer is not None), key=lambda answer: answer.seq
+        )
+
+    async def _closing(self) -> NextMemo | None:
+        """Go on within the group where only waits hold it up that nothing will end in time.
+
+        What they waited for was told to another branch. Visited last, so all waits are known.
+        """
+        latest = max(self._last_answers[-1], key=lambda answer: answer.seq, default=None)
+        if latest is None or not self._waiting:
+            return None
+        return await self._follow(self._unclaimed(latest, always=False), latest)
+
+    def _claim(self, name: str) -> bool:
+        if name in self._claimed:
+            return False
+        self._claimed.add(name)
+        return True
+
+    # -- calls and waits ----------------------------------------------------------------------
+
+    async def _open(self) -> WorkResult:
+        """Ask what the run does first, or recall what was said."""
+        memo = self._opening.first_answer
+        if memo is None and not self._opening.is_first:
+            return await self._advance(_OPENING)
+        if memo is None:
+            memo = self._first_answer = await self._ask_first()
+        next_memo = next_of(memo)
+        if next_memo.state.terminal:
+            return next_memo, []
+        if self._first_answer is not None and not _is_one_try(next_memo):
+            # The vendor calls again for what comes next.
+            await self._step(_OPENING, partial(_recalled, self._first_answer))
+        return next_memo, self._unclaimed(next_memo, always=True)
+
+    async def _ask_first(self) -> dict[str, Any]:
+        memo = await self._call_worker(
+            lambda: self._worker.answer(Advance(**self._call_fields)), None
+        )
+        if "refused" in memo:
+            raise _Quiet(str(memo["refused"]))
+        return memo
+
+    async def _advance(
+        self, name: str, *, not_before: Millis | None = None, parked: tuple[int, int] | None = None
+    ) -> WorkResult:
+        """Ask what to do. parked: the seq that was waited on, and how often before."""
+
+        async def call() -> dict[str, Any]:
+            message = Advance(**self._call_fields)
+            return await self._call_worker(lambda: self._worker.answer(message), not_before)
+
+        memo = await self._step(name, call)
+        next_memo = next_of(memo)
+        if parked is not None and parked[0] == next_memo.seq and next_memo.parked is not None:
+            # Woken for nothing, or a part of a long wait is over: this branch waits on.
+            return next_memo, [partial(self._park, next_memo, parked[1] + 1)]
+        return next_memo, self._unclaimed(next_memo, always=not self._depth)
+
+    async def _execute(
+        self, attempt: AttemptCall, *, not_before: Millis | None = None
+    ) -> WorkResult:
+        if self._count >= MOST_STEPS:
+            raise _HandedOver
+        name = f"{attempt.label} again {attempt.repeat}" if attempt.repeat else attempt.label
+
+        async def call() -> dict[str, Any]:
+            message = Execute(**self._call_fields, step=attempt.step, attempt=attempt.attempt)
+            answer = await self._call_worker(lambda: self._worker.answer(message), not_before)
+            return answer if self._first_answer is None else {**answer, FIRST: self._first_answer}
+
+        memo = await self._step(name, call)
+        next_memo, receipt = next_of(memo), receipt_of(memo)
+        if receipt.is_open:
+            return next_memo, [partial(self._call_again, attempt, next_memo)]
+        following = AttemptCall(step=attempt.step, attempt=attempt.attempt + 1)
+        if receipt.retry_at is not None and self._claim(following.label):
+            return next_memo, [
+                partial(self._back_off, attempt, following, receipt.retry_at, next_memo.at)
+            ]
+        return next_memo, []
+
+    async def _back_off(
+        self, failed: AttemptCall, following: AttemptCall, until: Millis, at: Millis
+    ) -> WorkResult:
+        await self._sleep(f"{failed.label} back-off", until, at)
+        return await self._execute(following, not_before=until)
+
+    async def _call_again(self, attempt: AttemptCall, next_memo: NextMemo) -> WorkResult:
+        """Wait for a step that goes on by itself, or that another caller holds."""
+        repeated = replace(attempt, repeat=attempt.repeat + 1)
+        due = await self._wait(f"{attempt.label} wait {repeated.repeat}", next_memo)
+        return await self._execute(repeated, not_before=due)
+
+    async def _park(self, next_memo: NextMemo, repeat: int) -> WorkResult:
+        """Wait as the worker says, then ask it."""
+        suffix = f"{next_memo.seq} again {repeat}" if repeat else str(next_memo.seq)
+        assert next_memo.parked is not None
+        if next_memo.parked <= TIMED and next_memo.until is not None:
+            await self._sleep(f"park {suffix}", next_memo.until, next_memo.at)
+            due: Millis | None = next_memo.until
+        else:
+            due = await self._wait(f"park {suffix}", next_memo)
+        name = f"advance {suffix}"
+        return await self._advance(name, not_before=due, parked=(next_memo.seq, repeat))
+
+    async def _sleep(self, name: str, until: Millis, at: Millis) -> None:
+        """Sleep at the vendor, never past `until`: it rounds to whole seconds."""
+        if until - at > LONGEST_HOLD:
+            self._spend()
+            self._waiting += 1
+            ends = until - LONGEST_HOLD // 2 + self._offset()
+            await self._ctx.step.sleep_until(name, as_datetime(ends))
+            self._waiting -= 1
+
+    async def _wait(self, name: str, next_memo: NextMemo) -> Millis | None:
+        """Wait for a wake or for a time; the time, if it was that and is not quite over."""
+        remaining = (
+            LONGEST_WAIT
+            if next_memo.until is None
+            else min(next_memo.until - next_memo.at, LONGEST_WAIT)
+        )
+        seconds = remaining // 1_000
+        if seconds < 1:
+            return next_memo.until
+        self._spend()
+        self._waiting += 1
+        woken = await self._ctx.step.wait_for_event(
+            name,
+            event=WAKE,
+            if_exp=f'async.data.run_id == "{self._run_id}" && async.data.seq >= {next_memo.seq}',
+            timeout=timedelta(seconds=seconds),
+        )
+        self._waiting -= 1
+        return next_memo.until if woken is None else None
+
+    # -- the two sides ------------------------------------------------------------------------
+
+    def _spend(self) -> None:
+        self._count += 1
+        if self._count > MOST_STEPS + SPARE_STEPS:
+            raise _HandedOver
+
+    async def _step(
+        self, name: str, call: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Call the worker as a vendor step: what it says is remembered."""
+        self._spend()
+        memo = await self._ctx.step.run(name, call)
+        if "refused" in memo:
+            raise _Quiet(str(memo["refused"]))
+        return memo
+
+    async def _call_worker(
+        self, call: Callable[[], Awaitable[Next | Executed]], not_before: Millis | None
+    ) -> dict[str, Any]:
+        """Make a call of the worker, once it is time, and translate what it raises."""
+        if not_before is not None:
+            remaining = not_before - self._clock.now()
+            await self._clock.sleep(max(0, min(remaining, LONGEST_HOLD)))
+        try:
+            answer = await call()
+        except (Refused, UnknownRun) as error:
+            return {"refused": error.code}
+        except Unavailable as error:
+            raise inngest.RetryAfterError(str(error), self._pause(error), quiet=True) from None
+        except DefinitionMismatch as error:
+            raise inngest.RetryAfterError(str(error), timedelta(seconds=15), quiet=True) from None
+        except WrongUse as error:
+            raise inngest.NonRetriableError(f"{error.code}: {error}", quiet=True) from None
+        return memo_of(answer, self._clock.now())
+
+    async def _report(self) -> None:
+        """Have the run looked at soon: it is to be delivered again once this vendor run is over."""
+        at = self._clock.now()
+        with suppress(TurnoutError):
+            message = Report(**self._call_fields, event=ReportEvent.COMPLETED, at=at)
+            await self._worker.answer(message)
+
+    def _pause(self, error: Unavailable) -> timedelta:
+        """How long until the vendor calls again: longer each time, as its patience is counted."""
+        if error.retry_after is not None:
+            return max(error.retry_after, timedelta(seconds=1))
+        return timedelta(seconds=min(2**self._ctx.attempt, 60))
+
+
+def _let_race(interrupt: BaseException) -> None:
+    """Have the vendor call again after each of these steps, whatever else it thinks is open.
+
+    A plan that it asked for before another branch was done, and that it is told afterwards, leaves
+    steps in its list of open ones that are done. It would wait for them, for ever, after a step
+    that does not race. The SDK races steps of a group alone; these interrupts are how it tells.
+    """
+    for response in getattr(interrupt, "responses", ()):
+        response.step.set_parallel_mode(inngest.ParallelMode.RACE)
+
+
+def _is_one_try(next_memo: NextMemo) -> bool:
+    return next_memo.parked is None and len(next_memo.starts) == 1
+
+
+async def _recalled(memo: dict[str, Any]) -> dict[str, Any]:
+    return memo
+
+
+async def _no_op() -> None:
+    pass
