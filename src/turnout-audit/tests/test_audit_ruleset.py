@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from turnout_audit.errors import InvalidSettings
+from turnout_audit.literals import words_of
 from turnout_audit.load import RULES, load, names, parse
-from turnout_audit.words import Index, Needs, needs, of_expression
+from turnout_audit.words import Index, Needs, needs
 
 DOCUMENT = Path(__file__).parents[3] / "migration_docs" / "audit.md"
 HEAD = 'ruleset = "acme"\nversion = "1"\ntitle = "Acme"\nmarkers = ["acme"]\n'
@@ -137,7 +138,7 @@ def test_every_rule_set_that_ships_needs_words(name: str) -> None:
 @given(st.from_regex(r"(acme|bolt)(\.send)?\(|queue[A-Z]{2}x+|(?i:Lift)off", fullmatch=True))
 def test_whatever_an_expression_matches_holds_one_of_its_words(text: str) -> None:
     """The text search drops no file that the expression would have matched."""
-    words = of_expression(r"(acme|bolt)(\.send)?\(|queue[A-Z]{2}x+|(?i:Lift)off")
+    words = words_of(r"(acme|bolt)(\.send)?\(|queue[A-Z]{2}x+|(?i:Lift)off")
     assert words
     assert Needs(sets=(words,)).met_by(Index(words).present(text))
 
@@ -148,4 +149,27 @@ def test_whatever_an_expression_matches_holds_one_of_its_words(text: str) -> Non
 )
 def test_an_expression_without_a_sure_word_has_none(expression: str) -> None:
     """An optional word proves nothing."""
-    assert of_expression(expression) == frozenset()
+    assert words_of(expression) == frozenset()
+
+
+PIECES = [
+    *("a", "b", "acme", "bolt", r"\.", r"\b", r"\w", "[ab]", "[x]", r"\n", "^", "$", ".", "-", " "),
+    *("(", "(?:", "(?i:", "(?P<n>", ")", "|", "*", "+", "?", "{2}", "{0,3}", "(?!acme)", r"\x61"),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(expression=st.lists(st.sampled_from(PIECES), max_size=9).map("".join), data=st.data())
+def test_words_of_any_expression_are_in_all_its_matches(
+    expression: str, data: st.DataObject
+) -> None:
+    """However its groups, alternatives and repeats are put together."""
+    try:
+        pattern = re.compile(expression)
+    except re.error:
+        return
+    words = words_of(expression)
+    text = data.draw(st.from_regex(pattern, alphabet="abcemolt.-x \n"))
+    match = pattern.search(text)
+    if words and match:
+        assert any(word in match[0].lower() for word in words)

@@ -5,11 +5,10 @@ finds anything. It may let through too much, never too little.
 """
 
 import re
-import re._constants as sre  # type: ignore[import-not-found]  # untyped, there since 3.11
-import re._parser as parser  # type: ignore[import-not-found]  # untyped, there since 3.11
 from collections.abc import Iterable
 from typing import Any
 
+from turnout_audit.literals import first_letter
 from turnout_audit.names import expression_of
 from turnout_audit.ruleset import CallMatch, DecoratorMatch, ImportMatch, Match, MemberMatch
 
@@ -149,10 +148,6 @@ def _option(glob: str, value: str | None) -> str:
 
 def _starts(value: str) -> bool:
     """Say whether an expression asks for a mark, and so for no name, where a value begins."""
-    if not value.startswith(("^\\{", "^`", '^"', "^'")):
-        return False
-    try:
-        parsed = parser.parse(f"\0{value[1:]}")
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return parsed[0][0] is sre.LITERAL and "AT_END" not in repr(parsed)
+    marks = value.startswith(("^\\{", "^`", '^"', "^'"))
+    ends = re.search(r"(?<!\\)\$", value)
+    return marks and ends is None and first_letter(value[1:]) != ""

@@ -1,12 +1,11 @@
 """The words without which a rule cannot find anything: they let the text search drop most files."""
 
 import re
-import re._constants as sre  # type: ignore[import-not-found]  # untyped, there since 3.11
-import re._parser as parser  # type: ignore[import-not-found]  # untyped, there since 3.11
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from turnout_audit.literals import longest, one_of, rarest, words_of
 from turnout_audit.ruleset import (
     AstMatch,
     CallMatch,
@@ -23,7 +22,6 @@ from turnout_audit.ruleset import (
     TextMatch,
 )
 
-SHORTEST = 2
 _PIECE = re.compile(r"[^*?]+")
 _TOKEN = re.compile(r"(?<![$\w])[\w@./-]{3,}")
 
@@ -92,8 +90,8 @@ def needs(match: Match) -> Needs | None:
     """Derive what a match needs; None where nothing can be derived, and `words` must be given."""
     if isinstance(match, PathMatch):
         return Needs(sets=())
-    found = [_lowered(match.words)] if match.words else _derived(match)
-    found.append(_any(_of_module(glob) for glob in match.when_imports))
+    found = [frozenset(word.lower() for word in match.words)] if match.words else _derived(match)
+    found.append(one_of(_of_module(glob) for glob in match.when_imports))
     sets = tuple(words for words in found if words)
     return Needs(sets=sets) if sets else None
 
@@ -113,8 +111,8 @@ def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
 def of_path(match: PathMatch) -> frozenset[str]:
     """Give words of which a path holds one if it fits; empty where that is not told."""
     plain = all(not set(glob) & set("[]\\!") for glob in match.path)
-    found = (_best(re.findall(r"[^*?/]+", glob)) for glob in match.path)
-    return _any(found) if plain else frozenset()
+    found = (longest(re.findall(r"[^*?/]+", glob)) for glob in match.path)
+    return one_of(found) if plain else frozenset()
 
 
 def of_modules(match: Match) -> frozenset[str]:
@@ -124,34 +122,34 @@ def of_modules(match: Match) -> frozenset[str]:
         globs += match.import_
     elif isinstance(match, CallMatch | MemberMatch | DecoratorMatch):
         globs += match.from_
-    return _any(map(_of_module, globs))
+    return one_of(map(_of_module, globs))
 
 
 def _derived(match: Match) -> list[frozenset[str]]:  # noqa: C901, PLR0911 -- one case a kind
     match match:
         case TextMatch():
-            return [_any(of_expression(expression) for expression in match.text)]
+            return [one_of(words_of(expression) for expression in match.text)]
         case ProseMatch():
-            return [_any(of_expression(expression) for expression in match.prose)]
+            return [one_of(words_of(expression) for expression in match.prose)]
         case ImportMatch():
-            return [_any(map(_of_module, match.import_)), _any(map(_piece, match.names))]
+            return [one_of(map(_of_module, match.import_)), one_of(map(_piece, match.names))]
         case CallMatch():
             return [
-                _any(map(_of_name, match.call)),
-                _any(map(_of_module, match.from_)),
-                _any(map(_of_name, match.key)),
+                one_of(map(_of_name, match.call)),
+                one_of(map(_of_module, match.from_)),
+                one_of(map(_of_name, match.key)),
                 _of_value(match.value),
             ]
         case MemberMatch():
-            return [_any(map(_of_name, match.member)), _any(map(_of_module, match.from_))]
+            return [one_of(map(_of_name, match.member)), one_of(map(_of_module, match.from_))]
         case DecoratorMatch():
-            return [_any(map(_of_name, match.decorator)), _any(map(_of_module, match.from_))]
+            return [one_of(map(_of_name, match.decorator)), one_of(map(_of_module, match.from_))]
         case ConfigKeyMatch():
-            return [_any(map(_of_name, match.config_key)), _of_value(match.value)]
+            return [one_of(map(_of_name, match.config_key)), _of_value(match.value)]
         case ManifestMatch():
-            return [_any(map(_piece, match.manifest))]
+            return [one_of(map(_piece, match.manifest))]
         case EnvMatch():
-            return [_any(map(_piece, match.env))]
+            return [one_of(map(_piece, match.env))]
         case AstMatch():
             return [_of_ast(match.ast)]
         case PathMatch():
@@ -159,27 +157,11 @@ def _derived(match: Match) -> list[frozenset[str]]:  # noqa: C901, PLR0911 -- on
 
 
 def _of_value(expression: str | None) -> frozenset[str]:
-    return of_expression(expression) if expression else frozenset()
-
-
-def _any(each: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Join alternatives; if one of them has no word, the others say nothing."""
-    found = list(each)
-    return frozenset().union(*found) if found and all(found) else frozenset()
-
-
-def _lowered(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(word.lower() for word in words)
-
-
-def _best(pieces: Sequence[str]) -> frozenset[str]:
-    """Take the longest piece, if it is long enough."""
-    longest = max(pieces, key=len, default="")
-    return _lowered([longest]) if len(longest) >= SHORTEST else frozenset()
+    return words_of(expression) if expression else frozenset()
 
 
 def _piece(glob: str) -> frozenset[str]:
-    return _best(_PIECE.findall(glob))
+    return longest(_PIECE.findall(glob))
 
 
 def _of_module(glob: str) -> frozenset[str]:
@@ -187,48 +169,13 @@ def _of_module(glob: str) -> frozenset[str]:
     pieces = _PIECE.findall(glob)
     if "/" not in glob and "@" not in glob:
         pieces = [part for piece in pieces for part in piece.split(".")]
-    return _best(pieces)
+    return longest(pieces)
 
 
 def _of_name(glob: str) -> frozenset[str]:
     """Take the longest part of a dotted name."""
     parts = [part for piece in _PIECE.findall(glob) for part in re.split(r"[.()\[\]]+", piece)]
-    return _best([part for part in parts if part != "default"])  # an import need not say it
-
-
-def of_expression(expression: str) -> frozenset[str]:
-    """Words of which any match of the expression holds one; empty where there are none."""
-    try:
-        tree = parser.parse(expression)
-    except (re.error, RecursionError, OverflowError):
-        return frozenset()
-    return _of_sequence(list(tree))
-
-
-def _of_sequence(items: list[Any]) -> frozenset[str]:
-    """Choose, among what must all be there, the set whose shortest word is the longest."""
-    options: list[frozenset[str]] = []
-    run = ""
-    for operator, argument in items:
-        if operator is sre.LITERAL:
-            run += chr(argument)
-            continue
-        options.append(_best([run]))
-        run = ""
-        options.append(_of_operator(operator, argument))
-    options.append(_best([run]))
-    good = [option for option in options if option]
-    return max(good, key=lambda option: min(map(len, option)), default=frozenset())
-
-
-def _of_operator(operator: Any, argument: Any) -> frozenset[str]:
-    if operator is sre.SUBPATTERN:
-        return _of_sequence(list(argument[-1]))
-    if operator is sre.BRANCH:
-        return _any(_of_sequence(list(branch)) for branch in argument[1])
-    if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT) and argument[0] > 0:
-        return _of_sequence(list(argument[2]))
-    return frozenset()
+    return longest([part for part in parts if part != "default"])  # an import need not say it
 
 
 def _of_ast(rule: Mapping[str, Any]) -> frozenset[str]:
@@ -236,14 +183,13 @@ def _of_ast(rule: Mapping[str, Any]) -> frozenset[str]:
     for key, value in rule.items():
         if key == "pattern":
             text = value if isinstance(value, str) else str(value.get("context", ""))
-            options.append(_best(_TOKEN.findall(text)))
+            options.append(longest(_TOKEN.findall(text)))
         elif key == "regex":
-            options.append(of_expression(str(value)))
+            options.append(words_of(str(value)))
         elif key in ("has", "inside", "follows", "precedes") and isinstance(value, Mapping):
             options.append(_of_ast(value))
         elif key == "all":
             options.extend(_of_ast(part) for part in value)
         elif key == "any":
-            options.append(_any(_of_ast(part) for part in value))
-    good = [option for option in options if option]
-    return max(good, key=lambda option: min(map(len, option)), default=frozenset())
+            options.append(one_of(_of_ast(part) for part in value))
+    return rarest(options)

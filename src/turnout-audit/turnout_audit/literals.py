@@ -1,0 +1,141 @@
+r"""The words that any match of a regular expression holds.
+
+Only what can be told for sure is read: literal characters, groups, alternatives and repetition. Of
+`\bacme(\.send|Queue)+` it tells `acme`. Anything else may be anything.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+SHORTEST = 2
+"""Letters of the shortest word that is worth searching for."""
+MAX_DEPTH = 50
+"""Groups within groups; what is nested deeper may be anything."""
+NO_WORDS: frozenset[str] = frozenset()
+_ATOM = re.compile(
+    r"""\\x\{[0-9A-Fa-f]*\}|\\x[0-9A-Fa-f]{2}|\\[pP](?:\{[^}]*\}|\w)|\\[\s\S]|"""
+    r"""\[\^?\]?(?:\\[\s\S]|\[:[^\]]*:\]|[^\]\\])*\]|\(\?P=\w+\)|\(\?[imsU-]+\)|[\s\S]"""
+)
+_GROUP = re.compile(r"\((?:\?(?:(?P<plain>:)|(?P<other>P?<\w+>|[imsU-]+:|[=!]|<[=!])))?")
+_REPEAT = re.compile(r"(?:[*+?]|\{(?P<least>\d*)(?:,\d*)?\})[?+]?")
+_SINGLE = re.compile(r"\[(?P<letter>[^\]\\^])\]")
+_CONTROLS = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\f": "\f", r"\v": "\v", r"\a": "\a"}
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A piece of an expression: a letter, or something that holds one of some words."""
+
+    written: str
+    letter: str = ""
+    words: frozenset[str] = NO_WORDS
+
+
+def words_of(expression: str) -> frozenset[str]:
+    """Give words of which any match holds one, in lower case; none where that cannot be told."""
+    try:
+        re.compile(expression)
+    except (re.error, RecursionError, OverflowError):
+        return NO_WORDS
+    items, _ = _alternatives(expression, 0, 0)
+    return _best_of(items)
+
+
+def first_letter(expression: str) -> str:
+    """Give the letter by which every match begins; empty where that cannot be told."""
+    items, _ = _alternatives(expression, 0, 0)
+    return items[0].letter if items else ""
+
+
+def longest(pieces: Iterable[str]) -> frozenset[str]:
+    """Take the longest piece, if it is long enough, as a word."""
+    word = max(pieces, key=len, default="")
+    return frozenset([word.lower()]) if len(word) >= SHORTEST else NO_WORDS
+
+
+def one_of(alternatives: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Join alternatives; if one of them has no word, the others say nothing."""
+    sets = list(alternatives)
+    return NO_WORDS.union(*sets) if sets and all(sets) else NO_WORDS
+
+
+def rarest(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Choose, among sets that must all be there, the one whose shortest word is the longest."""
+    return max(filter(None, sets), key=lambda words: min(map(len, words)), default=NO_WORDS)
+
+
+def _best_of(items: Sequence[_Item]) -> frozenset[str]:
+    sets: list[frozenset[str]] = []
+    run = ""
+    for item in items:
+        if item.letter:
+            run += item.letter
+        else:
+            sets += [longest([run]), item.words]
+            run = ""
+    return rarest([*sets, longest([run])])
+
+
+def _alternatives(text: str, at: int, depth: int) -> tuple[list[_Item], int]:
+    """Read to the end of a group, or of the text."""
+    branches: list[list[_Item]] = [[]]
+    while at < len(text) and text[at] != ")":
+        if text[at] == "|":
+            branches.append([])
+            at += 1
+        else:
+            items, at = _repeated(text, at, depth)
+            branches[-1] += items
+    if len(branches) == 1:
+        return branches[0], at
+    same = takewhile(lambda items: len(set(items)) == 1, zip(*branches, strict=False))
+    shared = [items[0] for items in same]
+    endings = [branch[len(shared) :] for branch in branches]
+    words = one_of(map(_best_of, endings))
+    written = "|".join("".join(item.written for item in branch) for branch in endings)
+    return [*shared, _Item(f"(?:{written})", words=words)], at
+
+
+def _repeated(text: str, at: int, depth: int) -> tuple[list[_Item], int]:
+    """Read a letter, a class or a group, and how often it stands there."""
+    start = at
+    items, at = _piece(text, at, depth)
+    repeat = _REPEAT.match(text, at)
+    if repeat is None:
+        return items, at
+    least = repeat["least"] or "0" if repeat[0][0] == "{" else "01"[repeat[0][0] == "+"]
+    words = _best_of(items) if int(least) else NO_WORDS
+    return [_Item(text[start : repeat.end()], words=words)], repeat.end()
+
+
+def _piece(text: str, at: int, depth: int) -> tuple[list[_Item], int]:
+    flags = text.startswith(("(?P=", "(?#")) or re.compile(r"\(\?[imsU-]+\)").match(text, at)
+    group = None if flags else _GROUP.match(text, at)
+    if group is None:
+        atom = _ATOM.match(text, at)
+        assert atom  # it takes any letter
+        return [_atom(atom[0])], atom.end()
+    items, end = _alternatives(text, group.end(), depth + 1)
+    written = text[at : end + 1]
+    if group["other"] and group["other"][-1] in "=!":
+        return [_Item(written)], end + 1
+    if depth > MAX_DEPTH:
+        return [_Item(written)], end + 1
+    inline = group["plain"] is not None
+    return items if inline else [_Item(written, words=_best_of(items))], end + 1
+
+
+def _atom(written: str) -> _Item:
+    if single := _SINGLE.fullmatch(written):
+        return _Item(written, single["letter"])
+    if written in _CONTROLS:
+        return _Item(written, _CONTROLS[written])
+    if written.startswith(r"\x"):
+        return _Item(written, chr(int(written[2:].strip("{}") or "0", 16)))
+    if len(written) == 2 and written[0] == "\\" and not written[1].isalnum():  # noqa: PLR2004
+        return _Item(written, written[1])
+    if len(written) == 1 and written not in ".^$":
+        return _Item(written, written)
+    return _Item(written)
