@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field, StrictInt, ValidationError
 
 from turnout_audit.errors import InvalidSettings
 from turnout_audit.model import Finding, Report
@@ -31,6 +33,14 @@ class Baseline:
     ruleset: str
     entries: Counter[Key]
     folder: str = "."
+
+
+class _Document(BaseModel):
+    """The file: path → rule → digest of the line → how often."""
+
+    version: Literal[1]
+    ruleset: str
+    files: dict[str, dict[str, dict[str, Annotated[StrictInt, Field(ge=1)]]]]
 
 
 def fingerprint(finding: Finding) -> str:
@@ -126,15 +136,18 @@ class _Seen:
 
 
 def load(path: Path) -> Baseline:
-    """Read a baseline; raises InvalidSettings that names the file."""
+    """Read a baseline; raises InvalidSettings that names the file and the first fault."""
     try:
         if path.stat().st_size > MAX_FILE:
             raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return replace(parsed(raw), folder=str(path.parent))
+        return replace(parsed(json.loads(path.read_bytes())), folder=str(path.parent))
     except FileNotFoundError as error:
         raise InvalidSettings(f"no baseline {path}: make it with --update-baseline") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ": ".join(map(str, fault["loc"]))
+        raise InvalidSettings(f"{path}: not a baseline: {place}: {fault['msg']}") from error
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidSettings(f"{path}: not a baseline: {error}") from error
 
 
@@ -147,18 +160,15 @@ def save(path: Path, baseline: Baseline) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def parsed(raw: Any) -> Baseline:
-    """Read a baseline's document; raises ValueError, KeyError and the like where it is none."""
-    if raw["version"] != VERSION:
-        raise ValueError(f"version {raw['version']!r}, expected {VERSION}")
+def parsed(raw: object) -> Baseline:
+    """Read a baseline's document; raises pydantic's ValidationError, a ValueError."""
+    document = _Document.model_validate(raw)
     entries = Counter[Key]()
-    for path, rules in raw["files"].items():
+    for path, rules in document.files.items():
         for rule, texts in rules.items():
             for text, count in texts.items():
-                if not isinstance(count, int) or count < 1:
-                    raise ValueError(f"{path}: {rule}: a count is a whole number from 1")
                 entries[rule, path, text] = count
-    return Baseline(str(raw["ruleset"]), entries)
+    return Baseline(document.ruleset, entries)
 
 
 def is_digest(text: str) -> bool:

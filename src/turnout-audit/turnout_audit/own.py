@@ -45,7 +45,7 @@ def _is_baseline(document: dict[str, Any]) -> bool:
         return False
     try:
         known = baseline.parsed(document)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except ValueError:
         return False
     return all(baseline.is_digest(digest) for _, _, digest in known.entries)
 
