@@ -12,6 +12,7 @@ from typing import Literal
 
 from turnout_audit import kinds
 from turnout_audit.markers import Markers
+from turnout_audit.model import Reason
 from turnout_audit.ruleset import Language
 from turnout_audit.source import Segment, Source
 
@@ -21,7 +22,6 @@ FAR = 400
 """Lines after which something that was opened counts as never closed."""
 NEAR = 2000
 """Characters in which a comment that allows a finding is looked for."""
-Reason = Literal["banner", "glossary", "changelog", "historical", "allowed"]
 _FENCE = re.compile(
     r"^(?P<indent>[ \t]*(?:>[ \t]?)*(?:[-*+][ \t]+|\d+[.)][ \t]+)?[ \t]*)"
     r"(?P<mark>`{3,}|~{3,})(?P<tag>[^`]*)$"

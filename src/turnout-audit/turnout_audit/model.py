@@ -10,6 +10,10 @@ Scope = Literal["code", "config", "docs"]
 """What kind of file it is; a rule's scope is the kind of text it reads."""
 
 
+Reason = Literal["banner", "glossary", "changelog", "historical", "allowed"]
+"""Why a mention does not count."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """One trace that a rule found.
@@ -57,7 +61,7 @@ class Exempted:
     rule: str
     path: str
     line: int
-    reason: Literal["banner", "glossary", "changelog", "historical", "allowed"]
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,71 @@
+"""What one file holds, as it is collected while its text is scanned."""
+
+from turnout_audit import markdown
+from turnout_audit.model import Exempted, Finding, Problem, Reason, Scan, Scope
+from turnout_audit.ruleset import Rule
+from turnout_audit.source import Hit, Source
+
+MAX_FINDINGS = 20_000
+"""Findings that are kept of one file."""
+
+
+class TooManyFindings(Exception):
+    """A file holds more than anybody will read."""
+
+
+class Results:
+    """The findings, the exempt mentions and the problems of one file."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.findings: dict[tuple[str, int, int], Finding] = {}
+        self.exempted: list[Exempted] = []
+        self.problems: dict[tuple[str, int], Problem] = {}
+
+    def add(self, rule: Rule, hit: Hit, scope: Scope, language: str, reason: Reason | None) -> None:
+        """Take what a rule matched, in offsets of the file; `reason` says why it is exempt.
+
+        Raises TooManyFindings.
+        """
+        source = self.source
+        line = source.line(hit.start)
+        if reason is None and markdown.allowed(source.text, hit.start, rule.id):
+            reason = "allowed"
+        if len(self.findings) + len(self.exempted) >= MAX_FINDINGS:
+            raise TooManyFindings
+        if reason is not None:
+            exempted = Exempted(rule=rule.id, path=source.path, line=line, reason=reason)
+            self.exempted.append(exempted)
+            return
+        self.findings[rule.id, hit.start, hit.end] = Finding(
+            rule=rule.id,
+            level=rule.level,
+            path=source.path,
+            line=line,
+            column=source.column(hit.start),
+            end_line=source.line(max(hit.start, hit.end - 1)),
+            text=source.shown(hit.start),
+            why=rule.why,
+            fix=rule.advice,
+            start=hit.start,
+            end=hit.end,
+            matched=source.text[hit.start : hit.end],
+            captured=hit.captured,
+            scope=scope,
+            language=language,
+        )
+
+    def add_problem(self, reason: str, line: int) -> None:
+        """Note what could not be told, once a line; line 0 means the whole file."""
+        problem = Problem(path=self.source.path, reason=reason, line=line)
+        self.problems.setdefault((reason, line), problem)
+
+    def scan(self) -> Scan:
+        """Give everything in the order of the text."""
+        findings = sorted(self.findings.values(), key=lambda f: (f.start, f.end, f.rule))
+        return Scan(
+            path=self.source.path,
+            findings=tuple(findings),
+            problems=tuple(self.problems.values()),
+            exempted=tuple(self.exempted),
+        )
