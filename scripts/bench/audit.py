@@ -11,8 +11,9 @@ measured by turns, so that a busy machine is busy for all of them, and told as r
 
     python scripts/bench/audit.py --tree FOLDER
 
-measures a tree that is there, a vendor's own repository for example. Compiled modules are kept in a
-folder of their own, as an installed package has them.
+measures a tree that is there, a vendor's own repository for example. `--against "COMMAND"` measures
+another version by turns with this one. Compiled modules are kept in a folder of their own, as an
+installed package has them.
 """
 
 import argparse
@@ -136,12 +137,17 @@ def main() -> None:
             print(f"tree: {told}")
         rules = _text_rules(scratch / "text-only.toml")
         rows = {"ripgrep, the text rules' expressions": _ripgrep(folder)}
-        for engine in options.engine.split(","):
-            for name in (str(rules), *SETS):
-                rows[f"turnout audit {Path(name).stem} ({engine})"] = _audit(name, folder, engine)
+        for name in (str(rules), *SETS):
+            for command in ("turnout-audit", *options.against):
+                rows[f"{command} {Path(name).stem}"] = [
+                    *command.split(),
+                    name,
+                    str(folder),
+                    "--json",
+                ]
         _told({label: _measured(scratch, command) for label, command in rows.items()}, options.runs)
         for name in (str(rules), *SETS):
-            _inside(name, folder, options.engine.split(",")[0], options.runs)
+            _inside(name, folder, options.runs)
     finally:
         shutil.rmtree(scratch)
 
@@ -203,11 +209,6 @@ def _ripgrep(folder: Path) -> list[str]:
     return ["rg", "--no-config", "--hidden", "-n", *given, str(folder)]
 
 
-def _audit(name: str, folder: Path, engine: str) -> list[str]:
-    command = ["turnout-audit", name, str(folder), "--engine", engine]
-    return [*command, "--json"]
-
-
 Run = tuple[float, float, float]
 """Seconds of wall time and of the processor, and megabytes at the peak."""
 
@@ -249,17 +250,17 @@ def busy():
     kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 rules = load(sys.argv[1])
-for _ in range(int(sys.argv[4])):
+for _ in range(int(sys.argv[3])):
     before, start = busy(), time.perf_counter()
-    report = audit(rules, [sys.argv[2]], engine=sys.argv[3])
+    report = audit(rules, [sys.argv[2]])
     wall = time.perf_counter() - start
     print(wall, busy() - before, len(report.findings), report.counted.opened)
 """
 
 
-def _inside(name: str, folder: Path, engine: str, runs: int) -> None:
+def _inside(name: str, folder: Path, runs: int) -> None:
     """Measure without the interpreter's start."""
-    command = [sys.executable, "-c", INSIDE, name, str(folder), engine, str(runs)]
+    command = [sys.executable, "-c", INSIDE, name, str(folder), str(runs)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [row.split() for row in told.splitlines()]
     wall = statistics.median(float(row[0]) for row in rows)
@@ -276,7 +277,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, default=38)
     parser.add_argument("--every", type=int, default=40, help="one file in so many holds a trace")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--engine", default="ripgrep,re2", help="one, or both with a comma")
+    parser.add_argument("--against", action="append", default=[], help="another audit command")
     parser.add_argument("--tree", help="measure this folder instead of a generated one")
     parser.add_argument("--keep", help="generate into this folder, and leave it there")
     return parser.parse_args()

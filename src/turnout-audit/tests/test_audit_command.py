@@ -279,7 +279,7 @@ def test_a_fix_that_never_comes_to_rest_is_given_up(
     scanner = Scanner(parse(RULES, source="x"))
     mended = patch.mended_text(scanner, "a.ts", 'import "acme";', unsafe=True)
     assert mended.text == 'import "acme";'
-    assert [left.reason for left in mended.left] == ["its fix does not come to rest"]
+    assert [left.reason for left in mended.unfixed] == ["its fix does not come to rest"]
 
 
 def test_edits_that_overlap_wait_for_the_next_round() -> None:
@@ -296,7 +296,7 @@ def test_edits_that_overlap_wait_for_the_next_round() -> None:
 
 def test_a_file_that_changed_meanwhile_is_left_alone(here: Path) -> None:
     """Somebody else's work is not overwritten."""
-    change = patch.Change(path="src/a.ts", before="old", after="new", applied=1)
+    change = patch.FileChange(path="src/a.ts", before="old", after="new", applied=1)
     problems = patch.write([change])
     assert [problem.reason for problem in problems] == ["not fixed: the file changed meanwhile"]
 
@@ -438,11 +438,13 @@ example = [
 
 def test_a_team_s_own_examples_are_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 0 where all hold; 1 with what failed: lines, fixes, too few of them; 2 for no file."""
-    own = RULES.partition("[[rule]]")[0] + EXAMPLES
-    (here / "own.toml").write_text(own)
+    own_files = RULES.partition("[[rule]]")[0] + EXAMPLES
+    (here / "own.toml").write_text(own_files)
     code, out, _ = audited("check", "own.toml", "triggerdev-v4", capsys=capsys)
     assert (code, out.splitlines()[0]) == (0, "own.toml: 6 examples of 1 rules; faults: 0")
-    wrong = own.replace("expect = [2]", "expect = [1]").replace('fixed = "ours', 'fixed = "yours')
+    wrong = own_files.replace("expect = [2]", "expect = [1]").replace(
+        'fixed = "ours', 'fixed = "yours'
+    )
     (here / "own.toml").write_text(wrong.replace('"c\\n"', '"acme\\n"'))
     code, out, _ = audited("check", "own.toml", "--json", capsys=capsys)
     assert code == 1

@@ -54,13 +54,13 @@ def test_what_is_not_understood_is_left_alone_and_named() -> None:
     """A hook defined elsewhere, one that takes its context whole, a queue named at run time."""
     path = "leftovers/trigger/hooks.ts"
     mended = mended_text(scanner("triggerdev-v4"), path, texts("triggerdev-v4")[path], unsafe=True)
-    reasons = {left.reason for left in mended.left}
+    reasons = {left.reason for left in mended.unfixed}
     assert "takes its last parameter whole: destructure it first" in reasons
     assert "async (payload, error, params) => log(error, params)" in mended.text
     assert "onStartAttempt: log," in mended.text
     path = "leftovers/trigger/waits.ts"
     mended = mended_text(scanner("triggerdev-v4"), path, texts("triggerdev-v4")[path], unsafe=True)
-    reasons = {left.reason for left in mended.left}
+    reasons = {left.reason for left in mended.unfixed}
     assert "its name or limit is only known at run time" in reasons
     assert "queue: { name: payload.user, concurrencyLimit: 1 }" in mended.text
 
@@ -71,7 +71,7 @@ def test_a_fix_in_a_document_s_code_is_by_words_only() -> None:
     mended = mended_text(scanner("triggerdev-v4"), path, texts("triggerdev-v4")[path], unsafe=True)
     assert mended.text.count("@trigger.dev/sdk/v3") == 1  # the changelog keeps its own
     assert "metadata.stream(" in mended.text
-    assert any("part of a file" in left.reason for left in mended.left)
+    assert any("part of a file" in left.reason for left in mended.unfixed)
 
 
 def test_documents_are_mended_by_the_concept_table() -> None:
@@ -96,7 +96,7 @@ def test_a_call_that_nobody_waits_for_is_rewritten() -> None:
     text = f'{first}md.stream("s", stream);\nuse(md.stream("t", stream));\n'
     mended = mended_text(scanner("triggerdev-v4"), "a.ts", text, unsafe=True)
     assert 'streams.pipe("s", stream);\nuse(md.stream("t", stream));' in mended.text
-    assert [left.reason for left in mended.left] == ["its promise is used as a value"]
+    assert [left.reason for left in mended.unfixed] == ["its promise is used as a value"]
 
 
 def test_only_an_import_s_own_string_is_a_safe_fix() -> None:
@@ -121,6 +121,6 @@ def test_only_an_import_s_own_string_is_a_safe_fix() -> None:
         before = text.replace("OLD", old)
         mended = mended_text(scanner("triggerdev-v4"), path, before, unsafe=False)
         assert mended.text == before
-        assert {left.reason for left in mended.left} == {fix.NEEDS_A_LOOK}
+        assert {left.reason for left in mended.unfixed} == {fix.NEEDS_A_LOOK}
         mended = mended_text(scanner("triggerdev-v4"), path, before, unsafe=True)
         assert mended.text == text.replace("OLD", new)

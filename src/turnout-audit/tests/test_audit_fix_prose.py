@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 from turnout_audit.load import load
-from turnout_audit.patch import Mended, mended_text
+from turnout_audit.patch import FixedText, mended_text
 from turnout_audit.scan import Scanner
 
 NEW = "Orchestrator (Trigger.dev)"
@@ -16,7 +16,7 @@ def scanner() -> Scanner:
     return Scanner(load("inngest"))
 
 
-def mended(text: str, path: str = "docs/a.md", *, unsafe: bool = True) -> Mended:
+def mended(text: str, path: str = "docs/a.md", *, unsafe: bool = True) -> FixedText:
     """Fix a document."""
     return mended_text(scanner(), path, text, unsafe=unsafe)
 
@@ -50,7 +50,7 @@ def test_names_and_code_are_left_alone_and_named(path: str, text: str) -> None:
     """Whatever the table says."""
     found = mended(text, path)
     assert found.text == text
-    assert found.left
+    assert found.unfixed
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_a_code_span_is_no_safe_fix() -> None:
     text = "Use `inngest.send()`.\n"
     found = mended(text, unsafe=False)
     assert found.text == text
-    assert "needs a look" in found.left[0].reason
+    assert "needs a look" in found.unfixed[0].reason
     assert mended(text).text == "Use Orchestrator Adapter.\n"

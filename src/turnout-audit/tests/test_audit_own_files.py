@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from turnout_audit.cli.app import run
-from turnout_audit.own import is_ours
+from turnout_audit.own_files import is_ours
 
 RULES = """
 ruleset = "acme"

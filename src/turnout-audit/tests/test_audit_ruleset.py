@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turnout_audit.errors import InvalidSettings
+from turnout_audit.errors import InvalidInput
 from turnout_audit.literals import words_of
 from turnout_audit.load import RULES, load, names, parse
 from turnout_audit.words import Index, Needs, needs
@@ -46,7 +46,7 @@ def test_a_fault_is_named_with_its_file_rule_and_field(old: str, new: str, named
     """Whoever writes a rule file is told where it is wrong."""
     text = sample()
     assert old in text
-    with pytest.raises(InvalidSettings) as raised:
+    with pytest.raises(InvalidInput) as raised:
         parse(text.replace(old, new), source="team.toml")
     assert "team.toml" in str(raised.value)
     assert named in str(raised.value)
@@ -68,20 +68,20 @@ def test_a_fault_is_named_with_its_file_rule_and_field(old: str, new: str, named
 )
 def test_a_match_that_cannot_work_is_refused(match: str) -> None:
     """Expressions compile, words can be derived, options have a key, prose is of documents."""
-    with pytest.raises(InvalidSettings, match="rule 'one'"):
+    with pytest.raises(InvalidInput, match="rule 'one'"):
         parse(f"{HEAD}{RULE}[[rule.match]]\n{match}\n", source="x")
 
 
 def test_one_id_twice_is_refused() -> None:
     """A rule's id names one rule."""
     rule = f'{RULE}match = {{ text = "acme" }}\n'
-    with pytest.raises(InvalidSettings, match="there twice"):
+    with pytest.raises(InvalidInput, match="there twice"):
         parse(f"{HEAD}{rule}{rule}", source="x")
 
 
 def test_an_unknown_rule_set_names_the_known_ones() -> None:
     """The error says what there is."""
-    with pytest.raises(InvalidSettings, match=names()[0]):
+    with pytest.raises(InvalidInput, match=names()[0]):
         load("nope")
 
 
@@ -112,7 +112,7 @@ def test_a_fault_says_what_should_be_there(old: str, new: str, named: str) -> No
     """The place in the file, and what is expected there."""
     text = sample()
     assert old in text
-    with pytest.raises(InvalidSettings) as raised:
+    with pytest.raises(InvalidInput) as raised:
         parse(text.replace(old, new, 1), source="team.toml")
     assert named in str(raised.value)
 
@@ -120,7 +120,7 @@ def test_a_fault_says_what_should_be_there(old: str, new: str, named: str) -> No
 def test_all_faults_are_told_at_once() -> None:
     """Whoever writes a rule file is not sent back fault by fault."""
     text = sample().replace('level = "error"', "level = 3").replace("safe = true", "safe = 1")
-    with pytest.raises(InvalidSettings) as raised:
+    with pytest.raises(InvalidInput) as raised:
         parse(text, source="team.toml")
     assert len(str(raised.value).splitlines()) == 2
 

@@ -1,10 +1,10 @@
 """Sketches: a script is parsed only where its text allows a finding, and no finding is lost."""
 
 import pytest
-from turnout_audit import scan, syntax
+from turnout_audit import prepare, syntax
 from turnout_audit.load import load, names, parse
 from turnout_audit.scan import Scanner
-from turnout_audit.sketch import Held, compiled, sketch
+from turnout_audit.sketch import ExpressionMatches, compiled, sketch
 
 HEAD = 'ruleset = "acme"\nversion = "1"\ntitle = "Acme"\nmarkers = ["acme"]\n'
 RULE = '[[rule]]\nid = "r"\nwhy = "w"\nlevel = "warn"\nscope = "code"\n[[rule.match]]\n'
@@ -61,7 +61,7 @@ def test_a_script_that_cannot_hold_a_finding_is_not_parsed(
 ) -> None:
     """A mention of the vendor alone costs no syntax tree."""
 
-    def refuse(text: str, *_: object) -> syntax.Tree:
+    def refuse(text: str, *_: object) -> syntax.SyntaxTree:
         raise AssertionError(text)
 
     monkeypatch.setattr("turnout_audit.syntax.parse", refuse)
@@ -73,7 +73,7 @@ def test_no_example_is_lost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without sketches, the rules' examples give the same findings."""
     rules = load(name)
     sketched = Scanner(rules)
-    monkeypatch.setattr(scan, "sketch", lambda *_, **__: ())
+    monkeypatch.setattr(prepare, "sketch", lambda *_, **__: ())
     plain = Scanner(rules)
     for rule in rules.rules:
         for example in rule.example:
@@ -89,6 +89,6 @@ def test_expressions_are_shared_and_told_once() -> None:
     first = compiled(sketch(match, quoted=True), known)
     assert compiled(sketch(match, quoted=True), known) == first
     assert len(known) == len(first)
-    held = Held('import { metadata } from "@trigger.dev/sdk";\nmetadata.save();')
-    assert held.all(first)
-    assert len(held.found) == len(first)
+    held = ExpressionMatches('import { metadata } from "@trigger.dev/sdk";\nmetadata.save();')
+    assert held.all_in(first)
+    assert len(held.results) == len(first)

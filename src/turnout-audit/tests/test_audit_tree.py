@@ -15,7 +15,7 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turnout_audit.engine import audit
-from turnout_audit.errors import WrongUse
+from turnout_audit.errors import WrongArguments
 from turnout_audit.load import parse
 from turnout_audit.search import Search, Tree
 
@@ -261,7 +261,7 @@ def test_links_loops_pipes_and_depth_are_survived(here: Path) -> None:
 
 def test_a_path_that_is_not_there_is_wrong_use(here: Path) -> None:
     """Auditing nothing must not look clean."""
-    with pytest.raises(WrongUse, match="no such file or folder: nope"):
+    with pytest.raises(WrongArguments, match="no such file or folder: nope"):
         audit(RULES, ["nope"])
 
 

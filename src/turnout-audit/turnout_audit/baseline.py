@@ -15,8 +15,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field, StrictInt, ValidationError
 
-from turnout_audit.errors import InvalidSettings
-from turnout_audit.model import Finding, Report
+from turnout_audit.errors import InvalidInput
+from turnout_audit.model import AuditReport, Finding
 
 VERSION = 1
 MAX_FILE = 100_000_000
@@ -50,64 +50,66 @@ def fingerprint(finding: Finding) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def updated(report: Report, old: Baseline) -> Baseline:
+def updated(report: AuditReport, before: Baseline) -> Baseline:
     """Take all the findings of a report as known, and keep what was not looked at."""
-    seen = _Seen(report, old.folder)
-    found = Counter(map(seen.key, (*report.findings, *report.known)))
-    return replace(old, ruleset=report.ruleset, entries=found | seen.unseen(old.entries))
+    coverage = _Coverage(report, before.folder)
+    current = Counter(map(coverage.key, (*report.findings, *report.accepted)))
+    return replace(
+        before, ruleset=report.ruleset, entries=current | coverage.unseen(before.entries)
+    )
 
 
-def compared(report: Report, baseline: Baseline) -> Report:
+def compared(report: AuditReport, baseline: Baseline) -> AuditReport:
     """Set known findings apart, and count the ones that are gone.
 
     Raises InvalidSettings where the baseline is of another rule set.
     """
     if baseline.ruleset != report.ruleset:
-        raise InvalidSettings(
+        raise InvalidInput(
             f"the baseline is of the rule set {baseline.ruleset!r}, not {report.ruleset!r}"
         )
-    seen = _Seen(report, baseline.folder)
-    left = Counter(baseline.entries)
-    rest, known = _taken(report.findings, left, seen.key)
-    unseen = seen.unseen(left)
-    gone = left - unseen
-    rest, carried = _taken(rest, _placeless(gone), _text_of)
-    new, renamed = _taken(rest, _placeless(seen.missing(unseen)), _text_of)
+    coverage = _Coverage(report, baseline.folder)
+    remaining = Counter(baseline.entries)
+    unmatched, accepted = _split(report.findings, remaining, coverage.key)
+    unseen = coverage.unseen(remaining)
+    resolved = remaining - unseen
+    unmatched, moved = _split(unmatched, _placeless(resolved), _text_of)
+    new, renamed = _split(unmatched, _placeless(coverage.missing(unseen)), _text_of)
     return replace(
         report,
         findings=tuple(new),
-        known=(*known, *carried, *renamed),
-        gone=gone.total() - len(carried),
+        accepted=(*accepted, *moved, *renamed),
+        resolved=resolved.total() - len(moved),
     )
 
 
-def shrunk(report: Report, baseline: Baseline) -> Baseline:
+def shrunk(report: AuditReport, baseline: Baseline) -> Baseline:
     """Give the baseline without what is gone; `report` is a compared one."""
-    seen = _Seen(report, baseline.folder)
-    known = Counter(map(seen.key, report.known))
-    unseen = seen.unseen(baseline.entries)
-    gone = baseline.entries - unseen - known
-    renamed = _placeless(known - baseline.entries) - _placeless(gone)
-    for key, count in sorted(seen.missing(unseen - known).items()):
+    coverage = _Coverage(report, baseline.folder)
+    accepted = Counter(map(coverage.key, report.accepted))
+    unseen = coverage.unseen(baseline.entries)
+    resolved = baseline.entries - unseen - accepted
+    renamed = _placeless(accepted - baseline.entries) - _placeless(resolved)
+    for key, count in sorted(coverage.missing(unseen - accepted).items()):
         text = (key[0], key[2])
         used = min(count, renamed[text])
         renamed[text] -= used
         unseen[key] -= used
-    return replace(baseline, entries=known | +unseen)
+    return replace(baseline, entries=accepted | +unseen)
 
 
-class _Seen:
+class _Coverage:
     """What an audit looked at, by paths as seen from the baseline's folder."""
 
-    def __init__(self, report: Report, folder: str) -> None:
+    def __init__(self, report: AuditReport, folder: str) -> None:
         self.folder = os.path.realpath(folder)
-        self.here = self.folder == os.path.realpath(".")
-        self.told = {self.name(path) for path in report.audited}
-        self.told -= {self.name(problem.path) for problem in report.problems}
+        self.in_folder = self.folder == os.path.realpath(".")
+        self.examined = {self.name(path) for path in report.audited}
+        self.examined -= {self.name(problem.path) for problem in report.problems}
         self.roots = [self.name(path) for path in report.roots]
 
     def name(self, path: str) -> str:
-        if self.here and not path.startswith(("/", ".")):
+        if self.in_folder and not path.startswith(("/", ".")):
             return path
         return os.path.relpath(path, self.folder).replace(os.sep, "/")
 
@@ -116,20 +118,20 @@ class _Seen:
 
     def unseen(self, entries: Counter[Key]) -> Counter[Key]:
         """Keep the entries of files about which this audit says nothing."""
-        paths = {path: self._says(path) for _, path, _ in entries}
+        paths = {path: self._covers(path) for _, path, _ in entries}
         return Counter({key: count for key, count in entries.items() if not paths[key[1]]})
 
-    def _says(self, path: str) -> bool:
+    def _covers(self, path: str) -> bool:
         """Only a file that was told, or is no more where we looked, can have lost its findings."""
-        if path in self.told:
+        if path in self.examined:
             return True
-        asked = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
-        return asked and not self._is_there(path)
+        in_scope = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
+        return in_scope and not self._is_there(path)
 
     def missing(self, entries: Counter[Key]) -> Counter[Key]:
         """Keep the entries of files that are no more: such a file may have got another name."""
-        there = {path: self._is_there(path) for path in {path for _, path, _ in entries}}
-        return Counter({key: count for key, count in entries.items() if not there[key[1]]})
+        present = {path: self._is_there(path) for path in {path for _, path, _ in entries}}
+        return Counter({key: count for key, count in entries.items() if not present[key[1]]})
 
     def _is_there(self, path: str) -> bool:
         return os.path.lexists(os.path.join(self.folder, path))  # noqa: PTH118 -- as text
@@ -139,16 +141,16 @@ def load(path: Path) -> Baseline:
     """Read a baseline; raises InvalidSettings that names the file and the first fault."""
     try:
         if path.stat().st_size > MAX_FILE:
-            raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
+            raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")
         return replace(parsed(json.loads(path.read_bytes())), folder=str(path.parent))
     except FileNotFoundError as error:
-        raise InvalidSettings(f"no baseline {path}: make it with --update-baseline") from error
+        raise InvalidInput(f"no baseline {path}: make it with --update-baseline") from error
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ": ".join(map(str, fault["loc"]))
-        raise InvalidSettings(f"{path}: not a baseline: {place}: {fault['msg']}") from error
+        raise InvalidInput(f"{path}: not a baseline: {place}: {fault['msg']}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InvalidSettings(f"{path}: not a baseline: {error}") from error
+        raise InvalidInput(f"{path}: not a baseline: {error}") from error
 
 
 def save(path: Path, baseline: Baseline) -> None:
@@ -176,19 +178,19 @@ def is_digest(text: str) -> bool:
     return len(text) == DIGEST and set(text) <= set("0123456789abcdef")
 
 
-def _taken(
-    findings: Iterable[Finding], left: Counter[K], key: Callable[[Finding], K]
+def _split(
+    findings: Iterable[Finding], remaining: Counter[K], key: Callable[[Finding], K]
 ) -> tuple[list[Finding], list[Finding]]:
     """Take findings off a count; those that are not in it come first."""
-    new, known = [], []
+    new, accepted = [], []
     for finding in findings:
         name = key(finding)
-        if left[name] > 0:
-            left[name] -= 1
-            known.append(finding)
+        if remaining[name] > 0:
+            remaining[name] -= 1
+            accepted.append(finding)
         else:
             new.append(finding)
-    return new, known
+    return new, accepted
 
 
 def _placeless(entries: Counter[Key]) -> Counter[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnout_audit import nodes, syntax
 from turnout_audit.names import Fits, expression_of, fits
-from turnout_audit.parameters import FUNCTIONS, listed, taken
+from turnout_audit.parameters import FUNCTIONS, listed, parameter_use
 from turnout_audit.plain import compiled
 from turnout_audit.ruleset import (
     AstMatch,
@@ -39,24 +39,24 @@ def find_imports(match: ImportMatch) -> Finder:
     name_fits = fits(match.names) if match.names else None
 
     def find(view: View) -> Iterator[Hit]:
-        for each in view.imports:
-            if match.kinds and each.kind not in match.kinds:
+        for imported in view.imports:
+            if match.kinds and imported.kind not in match.kinds:
                 continue
-            module = next((m for m in each.modules if module_fits(m)), None)
+            module = next((m for m in imported.modules if module_fits(m)), None)
             if module is None:
                 continue
             names = [
-                (name, local) for name, local in each.names if not name_fits or name_fits(name)
+                (name, local) for name, local in imported.names if not name_fits or name_fits(name)
             ]
             if name_fits and not names:
                 continue
             captured = {
-                "module": view.text[each.start : each.end],
-                "kind": each.kind,
+                "module": view.text[imported.start : imported.end],
+                "kind": imported.kind,
                 "names": ", ".join(name for name, _ in names),
                 "local": names[0][1] if names else "",
             }
-            yield Hit(start=each.start, end=each.end, captured=captured)
+            yield Hit(start=imported.start, end=imported.end, captured=captured)
 
     return find
 
@@ -148,7 +148,7 @@ class _Named:
         self.lasts = None if any(set("*?") & set(last) for last in lasts) else lasts
         self.module_fits: Fits | None = fits(modules) if modules else None
 
-    def canonical(self, tree: syntax.Tree, name: str) -> str | None:
+    def canonical(self, tree: syntax.SyntaxTree, name: str) -> str | None:
         """Give the name that fits, or None."""
         if self.module_fits is None:
             return name if self.fits(name) else None
@@ -158,7 +158,7 @@ class _Named:
         return None
 
 
-def wanted(matches: Iterable[Match]) -> syntax.Wanted:
+def tree_query(matches: Iterable[Match]) -> syntax.TreeQuery:
     """Sum up what matches ask of a tree."""
     named = [m for m in matches if isinstance(m, CallMatch | MemberMatch | DecoratorMatch)]
     modules = [glob for match in named for glob in match.from_]
@@ -169,7 +169,7 @@ def wanted(matches: Iterable[Match]) -> syntax.Wanted:
         *members,
         *(g for m in named if isinstance(m, DecoratorMatch) for g in m.decorator),
     ]
-    return syntax.Wanted(
+    return syntax.TreeQuery(
         modules=lru_cache(4096)(fits(modules)) if modules else lambda _: False,
         calls=_lasts(calls),
         members=_lasts(members),
@@ -183,7 +183,7 @@ def _lasts(globs: Iterable[str]) -> frozenset[str] | None:
     lasts = {glob.rpartition(".")[2].removesuffix("()") for glob in globs}
     if any(not last.strip("*?") for last in lasts):
         return None
-    return frozenset(expression_of(last, anything="[^.(]*") for last in lasts)
+    return frozenset(expression_of(last, wildcard="[^.(]*") for last in lasts)
 
 
 def _in_import(node: Any) -> bool:
@@ -228,10 +228,10 @@ def _narrow(match: CallMatch) -> Any:
     key_fits = fits(match.key) if match.key else None
     missing = fits(match.missing) if match.missing else None
     value = compiled(match.value, ignore_case=False) if match.value else None
-    told = ("unsure",) if match.unsure else ("other", "mixed")
+    uses = ("unsure",) if match.unsure else ("other", "mixed")
 
-    def takes(given: Any) -> bool:
-        return not match.parts or taken(given, match.parts, match.whole) in told
+    def takes(value_node: Any) -> bool:
+        return not match.parts or parameter_use(value_node, match.parts, match.whole) in uses
 
     def narrow(node: Any, hit: Hit) -> Iterator[Hit]:
         count = len(nodes.arguments(node))
@@ -242,22 +242,26 @@ def _narrow(match: CallMatch) -> Any:
         if missing is not None and not _lacks(node, missing):
             return
         if key_fits is None:
-            if not match.parts or any(takes(each) for each in nodes.arguments(node)):
+            if not match.parts or any(takes(argument) for argument in nodes.arguments(node)):
                 yield hit
             return
-        for path, key, given in options(node):
-            if key_fits(path) and _value_fits(given, value, match.min_params) and takes(given):
+        for path, key, value_node in options(node):
+            if (
+                key_fits(path)
+                and _value_fits(value_node, value, match.min_params)
+                and takes(value_node)
+            ):
                 start, end = _key_span(key)
-                captured = {**hit.captured, "key": path, "value": str(given.text())[:2000]}
+                captured = {**hit.captured, "key": path, "value": str(value_node.text())[:2000]}
                 yield Hit(start=start, end=end, captured=captured)
 
     return narrow
 
 
-def _value_fits(given: Any, value: Any, least: int | None) -> bool:
-    if value is not None and not value.search(given.text()):
+def _value_fits(node: Any, value: Any, min_params: int | None) -> bool:
+    if value is not None and not value.search(node.text()):
         return False
-    return least is None or _parameters(given) >= least
+    return min_params is None or _parameters(node) >= min_params
 
 
 def _parameters(node: Any) -> int:
@@ -267,12 +271,12 @@ def _parameters(node: Any) -> int:
 
 def _lacks(node: Any, missing: Fits) -> bool:
     """Say whether options were given, could be read as a whole, and lack these."""
-    given = nodes.arguments(node)
-    tables = [nodes.unwrapped(a) for a in given]
+    passed = nodes.arguments(node)
+    tables = [nodes.unwrapped(a) for a in passed]
     if any(t.kind() in ("spread_element", "list_splat", "dictionary_splat") for t in tables):
         return False
     readable = [t for t in tables if t.kind() in ("object", "dictionary", "keyword_argument")]
-    if given and not readable:
+    if passed and not readable:
         return False
     for table in readable:
         if any(c.kind() in ("spread_element", "dictionary_splat") for c in table.children()):

@@ -13,8 +13,8 @@ from turnout_audit.ruleset import ConfigKeyMatch
 from turnout_audit.source import Hit
 from turnout_audit.view import Finder, View
 
-DEEPEST = 200
-MOST = 200_000
+MAX_DEPTH = 200
+MAX_ENTRIES = 200_000
 """Entries read from one file."""
 
 
@@ -39,10 +39,10 @@ class Entry:
 
 def entries(view: View) -> list[Entry]:
     """List the entries; raises Unparsable."""
-    found = view.__dict__.get("entries")
-    if found is None:
-        found = view.__dict__["entries"] = list(_entries(view))
-    return list(found)
+    cached = view.__dict__.get("entries")
+    if cached is None:
+        cached = view.__dict__["entries"] = list(_entries(view))
+    return list(cached)
 
 
 def find_config_keys(match: ConfigKeyMatch) -> Finder:
@@ -77,7 +77,7 @@ def _json(text: str) -> Iterator[Entry]:
         raise Unparsable("not JSON", broken.range().start.line + 1)
     pending: list[tuple[Any, str]] = [(child, "") for child in root.children()][::-1]
     count = 0
-    while pending and count < MOST:
+    while pending and count < MAX_ENTRIES:
         node, prefix = pending.pop()
         kind = node.kind()
         if kind == "pair":
@@ -109,8 +109,8 @@ def _json_value(node: Any) -> tuple[str, int]:
 def _yaml(text: str) -> Iterator[Entry]:
     import yaml
 
-    if _depth(text) > DEEPEST:
-        raise Unparsable(f"nested deeper than {DEEPEST}")
+    if _depth(text) > MAX_DEPTH:
+        raise Unparsable(f"nested deeper than {MAX_DEPTH}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         documents = [node for node in yaml.compose_all(text, Loader=loader) if node is not None]
@@ -121,13 +121,13 @@ def _yaml(text: str) -> Iterator[Entry]:
 
 
 def _yaml_nodes(documents: Iterable[Any]) -> Iterator[Entry]:
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending = [(node, "") for node in documents][::-1]
-    while pending and len(seen) < MOST:
+    while pending and len(visited) < MAX_ENTRIES:
         node, prefix = pending.pop()
-        if id(node) in seen:  # an alias: what it stands for was read where it was written
+        if id(node) in visited:  # an alias: what it stands for was read where it was written
             continue
-        seen.add(id(node))
+        visited.add(id(node))
         if node.id == "scalar" and prefix.endswith("[]."):
             start, end = node.start_mark.index, node.end_mark.index
             yield Entry(prefix[:-1], start, end, node.value, start)
@@ -145,7 +145,7 @@ def _yaml_nodes(documents: Iterable[Any]) -> Iterator[Entry]:
 def _depth(text: str) -> int:
     """Measure how deep brackets are nested; PyYAML's time grows with the square of it."""
     deepest = depth = 0
-    if text.count("[") + text.count("{") > DEEPEST:
+    if text.count("[") + text.count("{") > MAX_DEPTH:
         for bracket in re.finditer(r"[\[\]{}]", text):
             depth += 1 if bracket[0] in "[{" else -1
             deepest = max(deepest, depth)
@@ -195,9 +195,9 @@ def _toml_pair(text: str, pair: tuple[str, int, int, int]) -> Iterator[Entry]:
         for inner in _INLINE.finditer(value):
             key = inner["key"]
             at = value_start + inner.start("key")
-            rest = value[inner.end() :].split(",")[0].rstrip("} ")
+            inner_value = value[inner.end() :].split(",")[0].rstrip("} ")
             whole = f"{path}.{_bare(key)}"
-            yield Entry(whole, at, at + len(key), rest, value_start + inner.end())
+            yield Entry(whole, at, at + len(key), inner_value, value_start + inner.end())
 
 
 def _bare(path: str) -> str:

@@ -6,8 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from turnout_audit import kinds, own
-from turnout_audit.model import Counted, Finding, Problem, Report, Scan
+from turnout_audit import kinds, own_files
+from turnout_audit.model import AuditReport, Counted, FileProblem, FileScan, Finding
 from turnout_audit.ruleset import PathMatch, Ruleset
 from turnout_audit.search import Search, Tree
 from turnout_audit.source import decode, is_binary
@@ -28,8 +28,8 @@ ScopeFilter = Literal["docs", "code", "config", "all"]
 class Share:
     """What one process scanned."""
 
-    scans: list[Scan] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    scans: list[FileScan] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
     binary: int = 0
     reports: int = 0
     """Baselines and reports of the audit itself."""
@@ -42,7 +42,7 @@ def audit(
     scope: ScopeFilter = "all",
     processes: int | None = None,
     without: Sequence[str] = (),
-) -> Report:
+) -> AuditReport:
     """Find every trace under paths; files named in `without`, and our own reports, are no traces.
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
@@ -53,13 +53,13 @@ def audit(
         scanner = Scanner(ruleset)
         tree = search.tree()
     files = [path for path in tree.files if scope == "all" or kinds.classify(path)[0] == scope]
-    excluded = own.NamedFiles(without)
+    excluded = own_files.NamedFiles(without)
     worth_reading = _worth_reading(scanner, tree, files)
     opened = [path for path in worth_reading if not excluded.holds(path)]
     shares = _scan_all(scanner, opened, processes)
     scans = sorted((scan for share in shares for scan in share.scans), key=lambda scan: scan.path)
     findings = [finding for scan in scans for finding in scan.findings]
-    return Report(
+    return AuditReport(
         ruleset=ruleset.ruleset,
         findings=tuple(sorted(findings, key=_order)),
         problems=_problems(tree, files, shares, scans),
@@ -71,7 +71,7 @@ def audit(
             opened=len(opened),
             binary=sum(share.binary for share in shares),
             links=tree.links,
-            own=sum(share.reports for share in shares) + len(worth_reading) - len(opened),
+            own_files=sum(share.reports for share in shares) + len(worth_reading) - len(opened),
         ),
     )
 
@@ -88,8 +88,8 @@ def _worth_reading(scanner: "Scanner", tree: Tree, files: Sequence[str]) -> list
 
 
 def _problems(
-    tree: Tree, files: Iterable[str], shares: Iterable[Share], scans: Iterable[Scan]
-) -> tuple[Problem, ...]:
+    tree: Tree, files: Iterable[str], shares: Iterable[Share], scans: Iterable[FileScan]
+) -> tuple[FileProblem, ...]:
     """Collect problems; those of files that were not asked for do not count."""
     passed_by = tree.files.keys() - set(files)
     problems = {problem for problem in tree.problems if problem.path not in passed_by}
@@ -160,9 +160,9 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
             raw = _read(path)
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
-            share.problems.append(Problem(path=path, reason=reason))
+            share.problems.append(FileProblem(path=path, reason=reason))
             continue
-        if isinstance(raw, Problem):
+        if isinstance(raw, FileProblem):
             share.problems.append(raw)
         elif is_binary(raw):
             share.binary += 1
@@ -171,17 +171,17 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
     return share
 
 
-def _read(path: str) -> bytes | Problem:
+def _read(path: str) -> bytes | FileProblem:
     with open(path, "rb", buffering=0) as opened:  # noqa: PTH123 -- thousands of them
         size = os.fstat(opened.fileno()).st_size
         if size <= MAX_TEXT:
             return opened.read()
     reason = f"too large: {size} bytes, and it holds a word that a rule looks for"
-    return Problem(path=path, reason=reason)
+    return FileProblem(path=path, reason=reason)
 
 
 def _scan_text(scanner: "Scanner", path: str, text: str, share: Share) -> None:
-    if own.is_ours(path, text):
+    if own_files.is_ours(path, text):
         share.reports += 1
         return
     scan = scanner.scan(path, text)

@@ -5,9 +5,9 @@ class AuditError(Exception):
     """The audit cannot be done."""
 
 
-class WrongUse(AuditError):
+class WrongArguments(AuditError):
     """The call cannot be right as it is."""
 
 
-class InvalidSettings(WrongUse):
+class InvalidInput(WrongArguments):
     """A rule set or a baseline is not valid, or a library is missing."""

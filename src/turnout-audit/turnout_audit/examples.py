@@ -63,9 +63,9 @@ def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
 def _fixed(ruleset: Ruleset, rule: Rule, example: Example, number: int) -> Iterator[str]:
     alone = Scanner(replace(ruleset, rules=(rule,)))
     anywhere = example.path is None
-    once = mended_text(alone, path_of(example), example.code, unsafe=True, anywhere=anywhere)
-    if once.text != example.fixed:
-        yield f"example {number}: fixed to {once.text!r}, expected {example.fixed!r}"
-    again = mended_text(alone, path_of(example), once.text, unsafe=True, anywhere=anywhere)
-    if again.text != once.text:
+    fixed = mended_text(alone, path_of(example), example.code, unsafe=True, anywhere=anywhere)
+    if fixed.text != example.fixed:
+        yield f"example {number}: fixed to {fixed.text!r}, expected {example.fixed!r}"
+    refixed = mended_text(alone, path_of(example), fixed.text, unsafe=True, anywhere=anywhere)
+    if refixed.text != fixed.text:
         yield f"example {number}: a second fix changes it again"

@@ -49,42 +49,42 @@ class Head:
         first_fits = fits(_firsts(_globs(match)))
         return any(
             exported == "*" or first_fits(exported)
-            for each in self.imports
-            if any(map(module_fits, each.modules))
-            for exported, local in each.names
+            for imported in self.imports
+            if any(map(module_fits, imported.modules))
+            for exported, local in imported.names
             if local
         )
 
     def brings(self, globs: Iterable[str]) -> bool:
         """Say whether a module that fits is imported."""
         module_fits = fits(globs)
-        return any(module_fits(module) for each in self.imports for module in each.modules)
+        return any(module_fits(module) for imported in self.imports for module in imported.modules)
 
 
 def read(text: str) -> Head | None:
     """Read the head of a script in JavaScript or TypeScript; None where it is not plain."""
     at = text.find("\n") if text.startswith("#!") else 0
-    found: list[Import] = []
+    imports: list[Import] = []
     while True:
         at = _between(text, at)
         if not _STARTS.match(text, at):
-            return Head(tuple(found), at)
+            return Head(tuple(imports), at)
         statement = _IMPORT.match(text, at) or _EXPORT.match(text, at)
         if statement is None:
-            return None if text.startswith("import", at) else Head(tuple(found), at)
+            return None if text.startswith("import", at) else Head(tuple(imports), at)
         names = _names(statement)
         if names is None:
             return None
-        found.append(_made(statement, names))
+        imports.append(_import(statement, names))
         at = statement.end()
 
 
 def _between(text: str, at: int) -> int:
-    found = _BETWEEN.match(text, max(at, 0))
-    return found.end() if found else at
+    gap = _BETWEEN.match(text, max(at, 0))
+    return gap.end() if gap else at
 
 
-def _made(statement: "re.Match[str]", names: tuple[tuple[str, str], ...]) -> Import:
+def _import(statement: "re.Match[str]", names: tuple[tuple[str, str], ...]) -> Import:
     reexport = statement.re is _EXPORT
     typed = not reexport and statement["type"]
     return Import(
@@ -99,18 +99,18 @@ def _made(statement: "re.Match[str]", names: tuple[tuple[str, str], ...]) -> Imp
 def _names(statement: "re.Match[str]") -> tuple[tuple[str, str], ...] | None:
     """List exported and local names; None where one could be read in two ways."""
     parts = statement.groupdict()
-    found = [("default", parts["default"])] if parts.get("default") else []
+    names = [("default", parts["default"])] if parts.get("default") else []
     reexport = statement.re is _EXPORT
     if parts["whole"]:
-        found.append(("*", parts["whole"]))
+        names.append(("*", parts["whole"]))
     elif reexport and parts["named"] is None:
-        found.append(("*", ""))
+        names.append(("*", ""))
     for specifier in _specifiers(parts["named"]):
         if specifier is None:
             return None
         local = "" if reexport else specifier["local"] or specifier["name"]
-        found.append((specifier["name"], local))
-    return None if any(local in _UNCLEAR for _, local in found) else tuple(found)
+        names.append((specifier["name"], local))
+    return None if any(local in _UNCLEAR for _, local in names) else tuple(names)
 
 
 def _specifiers(named: str | None) -> "Iterator[re.Match[str] | None]":

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from turnout_audit.errors import WrongUse
-from turnout_audit.model import Level, Scan
-from turnout_audit.own import is_ours
+from turnout_audit.errors import WrongArguments
+from turnout_audit.model import FileScan, Level
+from turnout_audit.own_files import is_ours
 from turnout_audit.ruleset import Ruleset
 from turnout_audit.scan import Scanner
 from turnout_audit.search import SKIPPED
@@ -24,7 +24,7 @@ SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "c
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class HistoryPoint:
     """A commit, and what was found in it."""
 
     commit: str
@@ -46,7 +46,7 @@ def burndown(
     points: int = 20,
     since: str = "",
     paths: Sequence[str] = (),
-) -> list[Point]:
+) -> list[HistoryPoint]:
     """Audit commits spread evenly over the history, oldest first, the newest always among them.
 
     Follows the first parents from HEAD. Each file's content is read once. Raises WrongUse where
@@ -67,19 +67,19 @@ def _git(repository: str, *arguments: str) -> bytes:
             check=True,
         ).stdout
     except FileNotFoundError as error:
-        raise WrongUse("git is not on the PATH") from error
+        raise WrongArguments("git is not on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise WrongUse(f"git took longer than {TIMEOUT:.0f} s in {repository}") from error
+        raise WrongArguments(f"git took longer than {TIMEOUT:.0f} s in {repository}") from error
     except subprocess.CalledProcessError as error:
         reason = error.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise WrongUse(f"git in {repository}: {' '.join(reason)}") from error
+        raise WrongArguments(f"git in {repository}: {' '.join(reason)}") from error
 
 
 def _commits(repository: str, points: int, since: str) -> list[tuple[str, datetime, str]]:
-    wanted = ["log", "--first-parent", "--format=%H%x00%ct%x00%s", "-z"]
+    command = ["log", "--first-parent", "--format=%H%x00%ct%x00%s", "-z"]
     if since:
-        wanted.append(f"--since={since}")
-    fields = _git(repository, *wanted, "HEAD", "--").decode("utf-8", "replace").split("\0")
+        command.append(f"--since={since}")
+    fields = _git(repository, *command, "HEAD", "--").decode("utf-8", "replace").split("\0")
     rows = [tuple(fields[at : at + 3]) for at in range(0, len(fields) - 2, 3)]
     commits = [(c.strip(), datetime.fromtimestamp(int(t), UTC), s) for c, t, s in rows][::-1]
     if len(commits) <= points:
@@ -96,7 +96,7 @@ def _check(repository: str, commits: Sequence[str], paths: Sequence[str]) -> Non
     for path in paths:
         newest_first = reversed(commits)
         if commits and not any(_git(repository, "ls-tree", c, "--", path) for c in newest_first):
-            raise WrongUse(f"no such file or folder in any of the commits looked at: {path}")
+            raise WrongArguments(f"no such file or folder in any of the commits looked at: {path}")
 
 
 class _Reader:
@@ -105,23 +105,24 @@ class _Reader:
     def __init__(self, scanner: Scanner, repository: str) -> None:
         self.scanner = scanner
         self.repository = repository
-        self.seen: dict[tuple[str, str], tuple[tuple[str, Level], ...]] = {}
-        self.untold: set[tuple[str, str]] = set()
+        self.findings: dict[tuple[str, str], tuple[tuple[str, Level], ...]] = {}
+        self.problems: set[tuple[str, str]] = set()
 
-    def point(self, commit: tuple[str, datetime, str], paths: Sequence[str]) -> Point:
+    def point(self, commit: tuple[str, datetime, str], paths: Sequence[str]) -> HistoryPoint:
         name, at, subject = commit
         files = list(self._files(name, paths))
         self._read([(path, blob) for path, blob, size in files if size <= MAX_BLOB])
-        found = [each for path, blob, _ in files for each in self.seen.get((path, blob), ())]
-        return Point(
+        contents = [(path, blob) for path, blob, _ in files]
+        findings = [finding for content in contents for finding in self.findings.get(content, ())]
+        return HistoryPoint(
             commit=name,
             at=at,
             subject=subject[:200],
-            findings=len(found),
-            levels=dict(Counter(level for _, level in found)),
-            rules=dict(Counter(rule for rule, _ in found)),
+            findings=len(findings),
+            levels=dict(Counter(level for _, level in findings)),
+            rules=dict(Counter(rule for rule, _ in findings)),
             skipped=sum(size > MAX_BLOB for _, _, size in files),
-            problems=sum((path, blob) in self.untold for path, blob, _ in files),
+            problems=sum((path, blob) in self.problems for path, blob, _ in files),
         )
 
     def _files(self, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
@@ -135,28 +136,28 @@ class _Reader:
                 yield name, fields[2].decode(), int(fields[3])
 
     def _read(self, files: Sequence[tuple[str, str]]) -> None:
-        wanted = [each for each in files if each not in self.seen]
-        for at in range(0, len(wanted), 200):
-            part = wanted[at : at + 200]
+        unread = [entry for entry in files if entry not in self.findings]
+        for at in range(0, len(unread), 200):
+            part = unread[at : at + 200]
             contents = self._contents([blob for _, blob in part])
             for (path, blob), raw in zip(part, contents, strict=True):
                 scan = self._scan(path, raw)
-                found = tuple((finding.rule, finding.level) for finding in scan.findings)
-                self.seen[path, blob] = found
+                findings = tuple((finding.rule, finding.level) for finding in scan.findings)
+                self.findings[path, blob] = findings
                 if scan.problems:
-                    self.untold.add((path, blob))
+                    self.problems.add((path, blob))
 
-    def _scan(self, path: str, raw: bytes) -> Scan:
+    def _scan(self, path: str, raw: bytes) -> FileScan:
         if is_binary(raw):
-            return Scan(path=path)
+            return FileScan(path=path)
         text = decode(raw)[0]
-        return Scan(path=path) if is_ours(path, text) else self.scanner.scan(path, text)
+        return FileScan(path=path) if is_ours(path, text) else self.scanner.scan(path, text)
 
     def _contents(self, blobs: Sequence[str]) -> list[bytes]:
-        given = "".join(f"{blob}\n" for blob in blobs).encode()
+        names = "".join(f"{blob}\n" for blob in blobs).encode()
         out = subprocess.run(  # noqa: S603 -- no shell
             ["git", "-C", self.repository, *SAFE, "cat-file", "--batch"],  # noqa: S607 -- as found on the PATH
-            input=given,
+            input=names,
             capture_output=True,
             timeout=TIMEOUT,
             check=True,
@@ -170,29 +171,29 @@ class _Reader:
         return contents
 
 
-def table(points: Sequence[Point]) -> str:
+def table(points: Sequence[HistoryPoint]) -> str:
     """Show the burndown as a table with bars."""
-    most = max((point.findings for point in points), default=0) or 1
+    highest = max((point.findings for point in points), default=0) or 1
     lines = [f"{'date':<10}  {'commit':<9} {'findings':>8}  "]
     for point in points:
-        bar = "█" * round(BAR * point.findings / most) or ("▏" if point.findings else "")
+        bar = "█" * round(BAR * point.findings / highest) or ("▏" if point.findings else "")
         lines.append(f"{point.at:%Y-%m-%d}  {point.commit[:9]} {point.findings:>8}  {bar}".rstrip())
     return "\n".join(lines) + "\n"
 
 
-def plot(points: Sequence[Point], title: str, *, width: int = 720, height: int = 260) -> str:
+def plot(points: Sequence[HistoryPoint], title: str, *, width: int = 720, height: int = 260) -> str:
     """Draw the burndown as SVG, one step a commit, time from left to right."""
     from xml.sax.saxutils import escape
 
-    left, top, right, bottom = 48, 32, 12, 28
-    most = max((point.findings for point in points), default=0) or 1
+    margin_left, top, margin_right, bottom = 48, 32, 12, 28
+    highest = max((point.findings for point in points), default=0) or 1
     first, last = points[0].at.timestamp(), points[-1].at.timestamp()
     span = (last - first) or 1.0
-    across, down = width - left - right, height - top - bottom
+    across, down = width - margin_left - margin_right, height - top - bottom
     places = [
         (
-            left + across * (point.at.timestamp() - first) / span,
-            top + down * (1 - point.findings / most),
+            margin_left + across * (point.at.timestamp() - first) / span,
+            top + down * (1 - point.findings / highest),
         )
         for point in points
     ]
@@ -201,12 +202,13 @@ def plot(points: Sequence[Point], title: str, *, width: int = 720, height: int =
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(title)}">'
-        f'<text x="{left}" y="16" {label}>{escape(title)}</text>'
-        f'<text x="{left - 6}" y="{top + 4}" text-anchor="end" {label}>{most}</text>'
-        f'<text x="{left - 6}" y="{top + down}" text-anchor="end" {label}>0</text>'
-        f'<text x="{left}" y="{height - 8}" {label}>{points[0].at:%Y-%m-%d}</text>'
-        f'<text x="{width - right}" y="{height - 8}" text-anchor="end" {label}>'
+        f'<text x="{margin_left}" y="16" {label}>{escape(title)}</text>'
+        f'<text x="{margin_left - 6}" y="{top + 4}" text-anchor="end" {label}>{highest}</text>'
+        f'<text x="{margin_left - 6}" y="{top + down}" text-anchor="end" {label}>0</text>'
+        f'<text x="{margin_left}" y="{height - 8}" {label}>{points[0].at:%Y-%m-%d}</text>'
+        f'<text x="{width - margin_right}" y="{height - 8}" text-anchor="end" {label}>'
         f"{points[-1].at:%Y-%m-%d}</text>"
-        f'<path d="M{left},{top}V{top + down}H{width - right}" fill="none" stroke="#888"/>'
+        f'<path d="M{margin_left},{top}V{top + down}H{width - margin_right}" '
+        f'fill="none" stroke="#888"/>'
         f'<polyline points="{path}" fill="none" stroke="#2563eb" stroke-width="2"/></svg>\n'
     )

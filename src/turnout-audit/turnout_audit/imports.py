@@ -47,16 +47,16 @@ def script_imports(nodes: Iterable[Any]) -> Iterator[Import]:
     for node in nodes:
         kind = node.kind()
         if kind == "call_expression":
-            found = _script_call(node)
+            statement = _script_call(node)
         elif kind == "export_statement":
-            found = _made(node.field("source"), "reexport", _clause_names(node))
+            statement = _import(node.field("source"), "reexport", _clause_names(node))
         else:
-            found = _statement(node)
-        if found is not None:
-            yield found
+            statement = _statement(node)
+        if statement is not None:
+            yield statement
 
 
-def _made(source: Any, kind: str, names: Iterable[tuple[str, str]]) -> Import | None:
+def _import(source: Any, kind: str, names: Iterable[tuple[str, str]]) -> Import | None:
     if source is None or source.kind() not in ("string", "template_string"):
         return None
     module, start, end = literal(source)
@@ -68,9 +68,9 @@ def _statement(node: Any) -> Import | None:
     if required is not None:
         local = next((c.text() for c in required.children() if c.kind() == "identifier"), "")
         source = next((c for c in required.children() if c.kind() == "string"), None)
-        return _made(source, "require", [("*", local)])
+        return _import(source, "require", [("*", local)])
     typed = any(child.kind() == "type" for child in node.children())
-    return _made(node.field("source"), "type" if typed else "static", _clause_names(node))
+    return _import(node.field("source"), "type" if typed else "static", _clause_names(node))
 
 
 def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
@@ -98,14 +98,14 @@ def _script_call(node: Any) -> Import | None:
     name = str(called.text())
     if not _SCRIPT_CALLS.fullmatch(name):
         return None
-    given = arguments(node)
-    if not given:
+    passed = arguments(node)
+    if not passed:
         return None
     if name == "import":
-        return _made(given[0], "dynamic", _holder_names(node))
+        return _import(passed[0], "dynamic", _holder_names(node))
     if name.startswith("require"):
-        return _made(given[0], "require", _holder_names(node) if name == "require" else ())
-    return _made(given[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
+        return _import(passed[0], "require", _holder_names(node) if name == "require" else ())
+    return _import(passed[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
 
 
 def _short(called: Any) -> bool:
@@ -147,9 +147,9 @@ def pattern_names(pattern: Any) -> Iterator[tuple[str, str]]:
             if key and value and value.kind() == "identifier":
                 yield str(key.text()), str(value.text())
         elif child.kind() == "object_assignment_pattern":
-            left = child.field("left")
-            if left is not None:
-                yield str(left.text()), str(left.text())
+            target = child.field("left")
+            if target is not None:
+                yield str(target.text()), str(target.text())
 
 
 def python_imports(nodes: Iterable[Any]) -> Iterator[Import]:
@@ -157,9 +157,9 @@ def python_imports(nodes: Iterable[Any]) -> Iterator[Import]:
     for node in nodes:
         kind = node.kind()
         if kind == "call":
-            found = _python_call(node)
-            if found is not None:
-                yield found
+            imported = _python_call(node)
+            if imported is not None:
+                yield imported
         elif kind == "import_from_statement":
             yield from _python_from(node)
         else:
@@ -213,10 +213,10 @@ def _python_call(node: Any) -> Import | None:
     name = str(last.text()) if last is not None and last.kind() == "identifier" else ""
     if name not in _PYTHON_CALLS:
         return None
-    given = arguments(node)
-    if not given or given[0].kind() != "string":
+    passed = arguments(node)
+    if not passed or passed[0].kind() != "string":
         return None
-    module, start, end = literal(given[0])
+    module, start, end = literal(passed[0])
     kind = "mock" if name == "patch" else "dynamic"
     parent = node.parent()
     names: tuple[tuple[str, str], ...] = ()

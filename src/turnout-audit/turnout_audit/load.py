@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from turnout_audit.errors import InvalidSettings
+from turnout_audit.errors import InvalidInput
 from turnout_audit.ruleset import Ruleset
 
 MAX_FILE = 4_000_000
@@ -31,17 +31,17 @@ def load(name: str) -> Ruleset:
     """
     path = Path(name) if name.endswith(".toml") or "/" in name else RULES / f"{name}.toml"
     if not path.is_file():
-        raise InvalidSettings(
+        raise InvalidInput(
             f"no rule set {name!r}; known: {', '.join(names()) or 'none'}; "
             "or give the path of a .toml file"
         )
     if path.stat().st_size > MAX_FILE:
-        raise InvalidSettings(f"{path}: larger than {MAX_FILE} bytes")
+        raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")
     try:
         text = path.read_text(encoding="utf-8")
         return parse(text, source=str(path), examined=path.parent != RULES)
     except UnicodeDecodeError as error:
-        raise InvalidSettings(f"{path}: not UTF-8: {error}") from error
+        raise InvalidInput(f"{path}: not UTF-8: {error}") from error
 
 
 def names() -> list[str]:
@@ -58,7 +58,7 @@ def parse(text: str, *, source: str, examined: bool = True) -> Ruleset:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidSettings(f"{source}: not TOML: {error}") from error
+        raise InvalidInput(f"{source}: not TOML: {error}") from error
     try:
         ruleset = _reader().validate_python(raw)
         faults = _examined(ruleset) if examined else []
@@ -66,7 +66,7 @@ def parse(text: str, *, source: str, examined: bool = True) -> Ruleset:
         details = error.errors(include_url=False, include_input=False)
         faults = [f"{_place(raw, detail['loc'])}: {_reason(detail)}" for detail in details]
     if faults:
-        raise InvalidSettings("\n".join(f"{source}: {fault}" for fault in faults[:MAX_FAULTS]))
+        raise InvalidInput("\n".join(f"{source}: {fault}" for fault in faults[:MAX_FAULTS]))
     return ruleset
 
 

@@ -66,16 +66,16 @@ def find_manifests(match: ManifestMatch) -> Finder:
         if view.segment.fenced:
             return
         if view.language == "lock":
-            found = list(_locked(view, match.manifest)) if match.locks else []
+            dependencies = list(_locked(view, match.manifest)) if match.locks else []
         else:
-            found = [d for d in _dependencies(view) if _named(name_fits, d.name)]
+            dependencies = [d for d in _dependencies(view) if _named(name_fits, d.name)]
         if match.mixed:
-            found = list(_mixed(found))
-        for each in found:
-            version = _version(each.version)
+            dependencies = list(_mixed(dependencies))
+        for dependency in dependencies:
+            version = _version(dependency.version)
             if below is None or (version is not None and version < below):
-                captured = {"name": each.name, "version": each.version}
-                yield Hit(start=each.start, end=each.end, captured=captured)
+                captured = {"name": dependency.name, "version": dependency.version}
+                yield Hit(start=dependency.start, end=dependency.end, captured=captured)
 
     return find
 
@@ -96,10 +96,10 @@ def _version(text: str) -> tuple[int, ...] | None:
     return tuple(int(part[:9]) for part in number[0].split(".")) if number else None
 
 
-def _mixed(found: list[Dependency]) -> Iterable[Dependency]:
-    known = [(d, v) for d in found if (v := _version(d.version)) is not None]
-    highest = max((version for _, version in known), default=None)
-    return [dependency for dependency, version in known if version != highest]
+def _mixed(dependencies: list[Dependency]) -> Iterable[Dependency]:
+    versioned = [(d, v) for d in dependencies if (v := _version(d.version)) is not None]
+    highest = max((version for _, version in versioned), default=None)
+    return [dependency for dependency, version in versioned if version != highest]
 
 
 def _dependencies(view: View) -> Iterator[Dependency]:
@@ -115,8 +115,8 @@ def _dependencies(view: View) -> Iterator[Dependency]:
     return iter(())
 
 
-def _npm(found: Iterable[Entry]) -> Iterator[Dependency]:
-    for entry in found:
+def _npm(config_entries: Iterable[Entry]) -> Iterator[Dependency]:
+    for entry in config_entries:
         for table, name in _splits(entry.path):
             if _NPM(table):
                 bare = re.sub(r"(?<=.)@[^/]*$", "", name.rpartition(">")[2])
@@ -155,22 +155,27 @@ def _requirements(text: str) -> Iterator[Dependency]:
 def _strings(text: str) -> Iterator[Dependency]:
     """Read requirements in lists: quoted, or one a line."""
     pattern = r"""(?:["']|^[ \t]+-?[ \t]*)(?P<text>[A-Za-z0-9][^"'\n]*)"""
-    for found in re.finditer(pattern, text, re.MULTILINE):
-        yield from _required(found["text"], found.start("text"))
+    for line in re.finditer(pattern, text, re.MULTILINE):
+        yield from _required(line["text"], line.start("text"))
 
 
 def _required(text: str, at: int) -> Iterator[Dependency]:
     if address := _ADDRESS.match(text):
         yield _addressed(address, at)
         return
-    found = _REQUIREMENT.match(text)
-    if found is None:
+    requirement = _REQUIREMENT.match(text)
+    if requirement is None:
         return
-    rest = text[found.end() :].strip()
-    if rest and not rest.startswith((";", "#", ",", "\\", "--")):
+    remainder = text[requirement.end() :].strip()
+    if remainder and not remainder.startswith((";", "#", ",", "\\", "--")):
         return
-    start = at + found.start("name")
-    yield Dependency(found["name"], (found["version"] or "").strip(), start, at + found.end("name"))
+    start = at + requirement.start("name")
+    yield Dependency(
+        requirement["name"],
+        (requirement["version"] or "").strip(),
+        start,
+        at + requirement.end("name"),
+    )
 
 
 def _addressed(address: "re.Match[str]", at: int) -> Dependency:
@@ -184,13 +189,13 @@ def _addressed(address: "re.Match[str]", at: int) -> Dependency:
 
 def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
     """Find entries of lock files, one a line."""
-    names = "|".join(expression_of(glob, anything=r"[^\"'\s@,:/]*") for glob in globs)
+    names = "|".join(expression_of(glob, wildcard=r"[^\"'\s@,:/]*") for glob in globs)
     pattern = re.compile(
         _shape(PurePosixPath(view.path).name.lower(), names), re.MULTILINE | re.IGNORECASE
     )
-    for found in pattern.finditer(view.text):
-        version = found.groupdict().get("version") or ""
-        yield Dependency(found["name"], version, found.start("name"), found.end("name"))
+    for entry in pattern.finditer(view.text):
+        version = entry.groupdict().get("version") or ""
+        yield Dependency(entry["name"], version, entry.start("name"), entry.end("name"))
 
 
 def _shape(name: str, names: str) -> str:

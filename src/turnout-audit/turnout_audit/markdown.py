@@ -14,7 +14,7 @@ from turnout_audit import kinds
 from turnout_audit.markers import Markers
 from turnout_audit.model import Reason
 from turnout_audit.ruleset import Language
-from turnout_audit.source import Segment, Source
+from turnout_audit.source import Segment, SourceText
 
 LEAST_MARKS = 3
 """Of an underline that makes a heading."""
@@ -67,10 +67,10 @@ class Block:
     indent: str = ""
 
 
-class Document:
+class Outline:
     """A document's blocks, and which of its lines are exempt."""
 
-    def __init__(self, source: Source, blocks: list[Block]) -> None:
+    def __init__(self, source: SourceText, blocks: list[Block]) -> None:
         self.source = source
         self.blocks = blocks
         self._firsts = [block.first for block in blocks]
@@ -108,16 +108,16 @@ class Document:
         return "glossary" if glossary and self._glossary[line] else self._reasons[line]
 
 
-def read(source: Source, markers: Markers) -> Document:
+def read(source: SourceText, markers: Markers) -> Outline:
     """Read a document's outline and find its exempt parts."""
     lines = source.text.split("\n")
     blocks = list(_blocks(lines, mdx=source.path.endswith(".mdx")))
-    document = Document(source, blocks)
+    document = Outline(source, blocks)
     _exempt(document, lines, markers)
     return document
 
 
-def segments(document: Document) -> Iterator[Segment]:
+def segments(document: Outline) -> Iterator[Segment]:
     """Give the fences that are in a known language."""
     path = document.source.path
     for block in document.blocks:
@@ -138,7 +138,7 @@ def prose_fence(block: Block) -> bool:
     return block.kind == "fence" and kinds.of_fence(block.tag) is None
 
 
-def _segment(document: Document, block: Block, language: Language, path: str) -> Segment:
+def _segment(document: Outline, block: Block, language: Language, path: str) -> Segment:
     """Cut a fence out, without the indent and the quote marks before its lines."""
     first, last = block.first + 1, max(block.first + 1, block.last - 1)
     if block.tag == "mdx-module":
@@ -195,16 +195,16 @@ class _Closers:
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
         self.lowered: list[str] = []
-        self.found: dict[str, list[int]] = {}
+        self.places: dict[str, list[int]] = {}
 
     def after(self, at: int, closing: str) -> int | None:
         """Give the line after the next closing one, if it is not far."""
         closing = closing.lower()
-        if closing not in self.found:
+        if closing not in self.places:
             self.lowered = self.lowered or [line.lower() for line in self.lines]
             lines = enumerate(self.lowered)
-            self.found[closing] = [number for number, line in lines if closing in line]
-        places = self.found[closing]
+            self.places[closing] = [number for number, line in lines if closing in line]
+        places = self.places[closing]
         index = bisect_left(places, at)
         near = index < len(places) and places[index] < at + FAR
         return places[index] + 1 if near else None
@@ -288,7 +288,7 @@ def _paragraph(lines: Sequence[str], at: int) -> int:
 # -- what is exempt --------------------------------------------------------------------------------
 
 
-def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
+def _exempt(document: Outline, lines: Sequence[str], markers: Markers) -> None:
     stem = re.sub(r"[-_]+", " ", PurePosixPath(document.source.path).stem)
     reason = _marked(stem, markers)
     if reason in ("glossary", "changelog"):
@@ -300,10 +300,10 @@ def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
         if block.kind == "heading":
             seconds += block.level > 1
             section = ends[index]
-            reason = _marked(block.title, markers) if _any(marked, block) else None
+            reason = _marked(block.title, markers) if _has_marker(marked, block) else None
             if reason is not None:
                 document.exempt(block.first, section, reason)
-        elif block.kind == "matter" or (block.kind != "fence" and _any(marked, block)):
+        elif block.kind == "matter" or (block.kind != "fence" and _has_marker(marked, block)):
             end = section if seconds else block.last if live else len(lines)
             _banner(document, block, lines, markers, end)
         if block.kind in ("paragraph", "fence"):
@@ -311,13 +311,13 @@ def _exempt(document: Document, lines: Sequence[str], markers: Markers) -> None:
             live = live or _speaks_of_it(block, lines, markers, document)
 
 
-def _speaks_of_it(block: Block, lines: Sequence[str], markers: Markers, document: Document) -> bool:
+def _speaks_of_it(block: Block, lines: Sequence[str], markers: Markers, document: Outline) -> bool:
     text = "\n".join(lines[block.first : min(block.last, block.first + 200)])
     exempt = document.exemption(document.offset(block.first)) is not None
     return not exempt and markers.vendor.search(text) is not None
 
 
-def _any(marked: Sequence[int], block: Block) -> bool:
+def _has_marker(marked: Sequence[int], block: Block) -> bool:
     """Say whether a marker stands in the block; a word's match may start at the letter before."""
     at = bisect_left(marked, block.first)
     return at < len(marked) and marked[at] < block.last
@@ -355,7 +355,7 @@ def _says_deprecated(title: str, markers: Markers) -> bool:
 
 
 def _banner(
-    document: Document, block: Block, lines: Sequence[str], markers: Markers, end: int
+    document: Outline, block: Block, lines: Sequence[str], markers: Markers, end: int
 ) -> None:
     """Exempt what a banner speaks of: to the section's `end`, or only itself."""
     text = "\n".join(lines[block.first : min(block.last, block.first + 200)])
@@ -375,11 +375,11 @@ def _banner(
 def allowed(text: str, offset: int, rule: str) -> bool:
     """Say whether a comment on the line, or on the line above, allows a finding."""
     first = max(0, offset - NEAR)
-    this = text.rfind("\n", first, offset)
-    above = max(first, text.rfind("\n", first, max(first, this)) + 1)
+    line_start = text.rfind("\n", first, offset)
+    above = max(first, text.rfind("\n", first, max(first, line_start)) + 1)
     end = text.find("\n", offset, offset + NEAR)
-    for found in _ALLOW.finditer(text[above : end if end >= 0 else offset + NEAR]):
-        rules = re.findall(r"[a-z0-9][a-z0-9._-]*", found["rules"].replace("--", " "))
+    for comment in _ALLOW.finditer(text[above : end if end >= 0 else offset + NEAR]):
+        rules = re.findall(r"[a-z0-9][a-z0-9._-]*", comment["rules"].replace("--", " "))
         if not rules or rule in rules:
             return True
     return False

@@ -19,14 +19,14 @@ _SORTS = ("deprecated", "glossary", "changelog", "historical")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class MarkerWords:
     """Marker words of one sort, of all languages."""
 
     anywhere: Any
     whole: frozenset[str]
 
     @classmethod
-    def of(cls, words: Iterable[str]) -> "Words":
+    def of(cls, words: Iterable[str]) -> "MarkerWords":
         """Compile words as `markers.toml` writes them."""
         listed = list(words)
         expression = _expression([word for word in listed if not word.startswith("=")])
@@ -35,8 +35,8 @@ class Words:
 
     def search(self, text: str) -> int | None:
         """Tell where the first word stands."""
-        found = self.anywhere.search(text) if self.anywhere else None
-        return max(found.start(1), found.start(2)) if found else None
+        match = self.anywhere.search(text) if self.anywhere else None
+        return max(match.start(1), match.start(2)) if match else None
 
     def marks(self, title: str) -> bool:
         """Say whether a heading or a file's name is marked."""
@@ -48,35 +48,32 @@ class Words:
 class Markers:
     """Every sort of marker word, and the vendor's own words."""
 
-    deprecated: Words
-    glossary: Words
-    changelog: Words
-    historical: Words
-    vendor: Words
-    any: Any
+    deprecated: MarkerWords
+    glossary: MarkerWords
+    changelog: MarkerWords
+    historical: MarkerWords
+    vendor: MarkerWords
+    every_sort: Any
     """Finds a word of any sort but the vendor's."""
 
     @classmethod
     def of(cls, ruleset: Ruleset) -> "Markers":
         """Join the built-in words and the rule set's."""
         prose = ruleset.prose
-        given = {sort: getattr(prose, sort) for sort in _SORTS}
         text = Path(__file__).with_name("markers.toml").read_text(encoding="utf-8")
         built_in = {} if prose.replace else tomllib.loads(text)
-        sorts = {sort: Words.of([*built_in.get(sort, ()), *given[sort]]) for sort in given}
-        every = {
-            word.lstrip("=") for sort in given for word in (*built_in.get(sort, ()), *given[sort])
-        }
-        anything = "|".join(_spaced(word) for word in sorted(every))
+        words = {sort: [*built_in.get(sort, ()), *getattr(prose, sort)] for sort in _SORTS}
+        plain = {word.lstrip("=") for sort in words for word in words[sort]}
+        expression = "|".join(_spaced(word) for word in sorted(plain))
         return cls(
-            **sorts,
-            vendor=Words.of(ruleset.markers),
-            any=compiled(anything or _NEVER, ignore_case=True),
+            **{sort: MarkerWords.of(words[sort]) for sort in _SORTS},
+            vendor=MarkerWords.of(ruleset.markers),
+            every_sort=compiled(expression or _NEVER, ignore_case=True),
         )
 
     def lines(self, text: str) -> list[int]:
         """List the offsets of everything that might be a marker, in order: one fast pass."""
-        return [found.start() for found in self.any.finditer(text)]
+        return [match.start() for match in self.every_sort.finditer(text)]
 
     def opens(self, text: str) -> bool:
         """Say whether deprecation is said within a block's first words."""

@@ -45,7 +45,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class FileProblem:
     """A file about which the audit could not tell."""
 
     path: str
@@ -77,7 +77,7 @@ class Edit:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Left:
+class Unfixed:
     """A finding that a fixer did not fully understand, and so left as it is."""
 
     finding: Finding
@@ -95,16 +95,16 @@ class Fixes:
     """
 
     edits: tuple[Edit, ...] = ()
-    left: tuple[Left, ...] = ()
+    unfixed: tuple[Unfixed, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scan:
+class FileScan:
     """What one file holds."""
 
     path: str
     findings: tuple[Finding, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
     exempted: tuple[Exempted, ...] = ()
 
 
@@ -118,24 +118,24 @@ class Counted:
     binary: int = 0
     links: int = 0
     """Symbolic links, which are never followed."""
-    own: int = 0
+    own_files: int = 0
     """Baselines and reports of the audit itself, which are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class AuditReport:
     """What an audit found, in the order of paths and lines."""
 
     ruleset: str
     findings: tuple[Finding, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
     exempted: tuple[Exempted, ...] = ()
     counted: Counted = field(default_factory=Counted)
     audited: frozenset[str] = frozenset()
     """The files that were looked at."""
     roots: tuple[str, ...] = ()
     """The folders and files that were asked for."""
-    known: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
     """Findings that the baseline already holds."""
-    gone: int = 0
+    resolved: int = 0
     """Findings of the baseline that are no longer there."""

@@ -21,9 +21,9 @@ def _fits(globs: tuple[str, ...], ignore_case: bool) -> Fits:  # noqa: FBT001 --
     return lambda name: pattern.fullmatch(name) is not None
 
 
-def expression_of(glob: str, *, anything: str = ".*") -> str:
+def expression_of(glob: str, *, wildcard: str = ".*") -> str:
     """Turn a glob into a regular expression that both `re` and RE2 read."""
     parts = re.split(r"([*?])", glob)
     return "".join(
-        anything if part == "*" else "." if part == "?" else re.escape(part) for part in parts
+        wildcard if part == "*" else "." if part == "?" else re.escape(part) for part in parts
     )

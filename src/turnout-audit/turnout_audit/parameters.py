@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from turnout_audit.nodes import literal, unwrapped
 
-Taken = Literal["object", "other", "mixed", "unsure"]
+ParameterUse = Literal["object", "other", "mixed", "unsure"]
 """`mixed` takes what the object holds, and what it does not hold."""
 FUNCTIONS = frozenset(
     [
@@ -21,14 +21,16 @@ FUNCTIONS = frozenset(
 
 def listed(function: Any) -> list[Any]:
     """List a function's parameters, comments left out."""
-    alone = function.field("parameter")
-    if alone is not None:
-        return [alone]
-    given = function.field("parameters")
-    return [c for c in given.children() if c.is_named() and c.kind() != "comment"] if given else []
+    sole = function.field("parameter")
+    if sole is not None:
+        return [sole]
+    holder = function.field("parameters")
+    return (
+        [c for c in holder.children() if c.is_named() and c.kind() != "comment"] if holder else []
+    )
 
 
-def taken(node: Any, parts: Collection[str], whole: Collection[str]) -> Taken | None:
+def parameter_use(node: Any, parts: Collection[str], whole: Collection[str]) -> ParameterUse | None:
     """Tell what the one parameter of a function is, from its pattern, its type and its uses.
 
     `parts` are what the object holds; `whole` are names that only something else would be given.
@@ -49,12 +51,12 @@ def taken(node: Any, parts: Collection[str], whole: Collection[str]) -> Taken | 
     return _of_uses(function, str(pattern.text()), parts, whole)
 
 
-def _of_keys(keys: Iterable[str], parts: Collection[str]) -> Taken | None:
+def _of_keys(keys: Iterable[str], parts: Collection[str]) -> ParameterUse | None:
     """One key that the object has not tells that something else was meant."""
-    known = [key in parts for key in keys]
-    if not known:
+    expected = [key in parts for key in keys]
+    if not expected:
         return None
-    return "object" if all(known) else "mixed" if any(known) else "other"
+    return "object" if all(expected) else "mixed" if any(expected) else "other"
 
 
 def _pattern_keys(pattern: Any) -> Iterator[str]:
@@ -68,7 +70,7 @@ def _pattern_keys(pattern: Any) -> Iterator[str]:
             yield _name(child.field("left"))
 
 
-def _of_type(annotation: Any, parts: Collection[str]) -> Taken | None:
+def _of_type(annotation: Any, parts: Collection[str]) -> ParameterUse | None:
     inner = next((c for c in annotation.children() if c.is_named()), None) if annotation else None
     if inner is None or inner.kind() != "object_type":
         return None
@@ -76,21 +78,23 @@ def _of_type(annotation: Any, parts: Collection[str]) -> Taken | None:
     return _of_keys([_name(name) for name in members if name is not None], parts)
 
 
-def _of_uses(function: Any, name: str, parts: Collection[str], whole: Collection[str]) -> Taken:
+def _of_uses(
+    function: Any, name: str, parts: Collection[str], whole: Collection[str]
+) -> ParameterUse:
     """A parameter that is not used harms nobody; one that is passed on may be either."""
     body = function.field("body")
     uses = [n for n in _identifiers(body) if n.text() == name] if body is not None else []
     keys: list[str] = []
     passed = False
     for use in uses:
-        found = _keys_of(use)
-        keys += found
-        passed = passed or not found
-    told = _of_keys(keys, parts)
-    if told == "object" and name in whole and not set(keys) & set(whole):
+        names = _keys_of(use)
+        keys += names
+        passed = passed or not names
+    verdict = _of_keys(keys, parts)
+    if verdict == "object" and name in whole and not set(keys) & set(whole):
         return "unsure"
-    if told is not None:
-        return told
+    if verdict is not None:
+        return verdict
     if not passed:
         return "object"
     return "other" if name in whole else "unsure"
@@ -98,8 +102,8 @@ def _of_uses(function: Any, name: str, parts: Collection[str], whole: Collection
 
 def _identifiers(body: Any) -> list[Any]:
     kinds = ("identifier", "shorthand_property_identifier")
-    found: list[Any] = body.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}})
-    return [body, *found] if body.kind() in kinds else found
+    nodes: list[Any] = body.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}})
+    return [body, *nodes] if body.kind() in kinds else nodes
 
 
 def _keys_of(use: Any) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnout_audit.model import Edit, Finding, Left, Problem
+from turnout_audit.model import Edit, FileProblem, Finding, Unfixed
 from turnout_audit.scan import Scanner
 from turnout_audit.source import decode, encoded
 
@@ -15,16 +15,16 @@ ROUNDS = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mended:
+class FixedText:
     """One text after its fixes."""
 
     text: str
     applied: int = 0
-    left: tuple[Left, ...] = ()
+    unfixed: tuple[Unfixed, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class FileChange:
     """A file before and after its fixes."""
 
     path: str
@@ -49,9 +49,9 @@ class Change:
 class Patch:
     """What fixing changes, and what it leaves alone."""
 
-    changes: tuple[Change, ...]
-    left: tuple[Left, ...]
-    problems: tuple[Problem, ...]
+    changes: tuple[FileChange, ...]
+    unfixed: tuple[Unfixed, ...]
+    problems: tuple[FileProblem, ...]
 
 
 def patched(text: str, edits: Iterable[Edit]) -> tuple[str, int]:
@@ -72,7 +72,7 @@ def patched(text: str, edits: Iterable[Edit]) -> tuple[str, int]:
 
 def mended_text(
     scanner: Scanner, path: str, text: str, *, unsafe: bool, anywhere: bool = False
-) -> Mended:
+) -> FixedText:
     """Fix a text until nothing changes; a fix that never comes to rest is given up."""
     from turnout_audit import fix
 
@@ -83,49 +83,49 @@ def mended_text(
         edits = [edit for edit in fixes.edits if edit.path == path and (unsafe or edit.safe)]
         after, count = patched(text, edits)
         if after == text:
-            return Mended(text=text, applied=applied, left=fixes.left)
+            return FixedText(text=text, applied=applied, unfixed=fixes.unfixed)
         text, applied = after, applied + count
-    left = tuple(
-        Left(finding=finding, reason="its fix does not come to rest")
+    unfixed = tuple(
+        Unfixed(finding=finding, reason="its fix does not come to rest")
         for finding in scanner.scan(path, first, anywhere=anywhere).findings
     )
-    return Mended(text=first, left=left)
+    return FixedText(text=first, unfixed=unfixed)
 
 
 def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patch:
     """Say what fixing the files of these findings would change; nothing is written."""
-    changes: list[Change] = []
-    left: list[Left] = []
-    problems: list[Problem] = []
+    changes: list[FileChange] = []
+    unfixed: list[Unfixed] = []
+    problems: list[FileProblem] = []
     for path in dict.fromkeys(finding.path for finding in findings):
         raw = Path(path).read_bytes()
         text, _ = decode(raw)
         if encoded(text, raw) != raw:
             reason = "not fixed: bytes that are no characters"
-            problems.append(Problem(path=path, reason=reason))
+            problems.append(FileProblem(path=path, reason=reason))
             continue
         mended = mended_text(scanner, path, text, unsafe=unsafe)
-        left.extend(mended.left)
+        unfixed.extend(mended.unfixed)
         if mended.text != text:
-            change = Change(path=path, before=text, after=mended.text, applied=mended.applied)
+            change = FileChange(path=path, before=text, after=mended.text, applied=mended.applied)
             changes.append(change)
-    return Patch(changes=tuple(changes), left=tuple(left), problems=tuple(problems))
+    return Patch(changes=tuple(changes), unfixed=tuple(unfixed), problems=tuple(problems))
 
 
-def write(changes: Iterable[Change]) -> list[Problem]:
+def write(changes: Iterable[FileChange]) -> list[FileProblem]:
     """Write the changes, each file in one piece; a file that changed meanwhile is left alone."""
     return [problem for change in changes if (problem := _write(change))]
 
 
-def _write(change: Change) -> Problem | None:
+def _write(change: FileChange) -> FileProblem | None:
     path = Path(change.path)
     try:
         raw = path.read_bytes()
         if decode(raw)[0] != change.before:
-            return Problem(path=change.path, reason="not fixed: the file changed meanwhile")
+            return FileProblem(path=change.path, reason="not fixed: the file changed meanwhile")
         _replace(path, encoded(change.after, raw))
     except OSError as error:
-        return Problem(path=change.path, reason=f"not fixed: {error.strerror or error}")
+        return FileProblem(path=change.path, reason=f"not fixed: {error.strerror or error}")
     return None
 
 

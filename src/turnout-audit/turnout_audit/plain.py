@@ -33,33 +33,33 @@ def find_text(match: TextMatch) -> Finder:
 
     def find(view: View) -> Iterator[Hit]:
         for pattern in patterns:
-            for found in pattern.finditer(view.text):
-                start, end = found.span()
-                if start < end and _where(view, start, match.where):
-                    yield Hit(start=start, end=end, captured=groups(found))
+            for occurrence in pattern.finditer(view.text):
+                start, end = occurrence.span()
+                if start < end and _stands_in(view, start, match.where):
+                    yield Hit(start=start, end=end, captured=groups(occurrence))
 
     return find
 
 
-def _where(view: View, offset: int, wanted: tuple[str, ...]) -> bool:
-    tree = view.tree if wanted else None
+def _stands_in(view: View, offset: int, places: tuple[str, ...]) -> bool:
+    tree = view.tree if places else None
     if tree is None:
         return True
     if nodes.inside(tree.comments, offset):
-        return "comment" in wanted
-    return ("string" if nodes.inside(tree.strings, offset) else "code") in wanted
+        return "comment" in places
+    return ("string" if nodes.inside(tree.strings, offset) else "code") in places
 
 
 def find_env(match: EnvMatch) -> Finder:
     """Find environment variables that are set or read."""
-    names = "|".join(expression_of(glob, anything=r"\w*") for glob in match.env)
+    names = "|".join(expression_of(glob, wildcard=r"\w*") for glob in match.env)
     pattern = re.compile(rf"(?<![A-Za-z0-9_])(?P<name>{names})(?![A-Za-z0-9_])")
 
     def find(view: View) -> Iterator[Hit]:
-        for found in pattern.finditer(view.text):
-            if _used(view, found.start(), found.end()):
-                name = found["name"]
-                yield Hit(start=found.start(), end=found.end(), captured={"name": name})
+        for variable in pattern.finditer(view.text):
+            if _used(view, variable.start(), variable.end()):
+                name = variable["name"]
+                yield Hit(start=variable.start(), end=variable.end(), captured={"name": name})
 
     return find
 

@@ -25,7 +25,7 @@ from turnout_audit.ruleset import (
     Ruleset,
     TextMatch,
 )
-from turnout_audit.sketch import Held, compiled, sketch
+from turnout_audit.sketch import ExpressionMatches, compiled, sketch
 from turnout_audit.source import Hit, Segment
 from turnout_audit.view import Finder, View
 from turnout_audit.words import Needs, needs, of_modules, sharpest
@@ -53,9 +53,9 @@ class Prepared:
     sketches: tuple[tuple[Any, ...], tuple[Any, ...]]
     """What any text, and what a text that names modules in quotes, holds if this match is there."""
 
-    def likely(self, held: Held, language: str) -> bool:
+    def likely(self, matches: ExpressionMatches, language: str) -> bool:
         """Say whether a script is worth its syntax tree."""
-        return held.all(self.sketches[language in SCRIPTS])
+        return matches.all_in(self.sketches[language in SCRIPTS])
 
     def fits_name(self, path: str) -> bool:
         """Say whether the match finds the file by its path."""

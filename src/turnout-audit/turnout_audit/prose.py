@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from turnout_audit.markdown import Document, prose_fence
+from turnout_audit.markdown import Outline, prose_fence
 from turnout_audit.markers import Markers
 from turnout_audit.nodes import inside
 from turnout_audit.plain import compiled
@@ -26,7 +26,7 @@ _ENTRY = re.compile(r"^\s*(?:[-*+]|\d+[.)]|\|)\s*")
 class Page:
     """A document as prose: everything but fences in a known language."""
 
-    document: Document
+    document: Outline
     markers: Markers
 
     @property
@@ -37,8 +37,8 @@ class Page:
     @cached_property
     def addresses(self) -> list[tuple[int, int]]:
         """List where web addresses stand."""
-        found = [place.span() for place in _ADDRESS.finditer(self.text)]
-        return [(self._scheme(start), end) for start, end in found]
+        places = [place.span() for place in _ADDRESS.finditer(self.text)]
+        return [(self._scheme(start), end) for start, end in places]
 
     def _scheme(self, start: int) -> int:
         """Tell where an address starts, found by what stands behind its scheme."""
@@ -49,7 +49,7 @@ class Page:
     @cached_property
     def inline(self) -> list[tuple[int, int]]:
         """List where inline code stands."""
-        return [found.span() for found in _INLINE.finditer(self.text)]
+        return [code.span() for code in _INLINE.finditer(self.text)]
 
 
 def find_prose(match: ProseMatch) -> Any:
@@ -58,10 +58,10 @@ def find_prose(match: ProseMatch) -> Any:
     pattern = compiled(joined, ignore_case=True)
 
     def find(page: Page) -> Iterator[tuple[Hit, str | None]]:
-        for found in pattern.finditer(page.text):
-            start, end = found.span()
+        for mention in pattern.finditer(page.text):
+            start, end = mention.span()
             if start < end and _counts(page, match, start, end):
-                hit = Hit(start=start, end=end, captured=groups(found))
+                hit = Hit(start=start, end=end, captured=groups(mention))
                 yield hit, _reason(page, match, start)
 
     return find
@@ -82,14 +82,14 @@ def _counts(page: Page, match: ProseMatch, start: int, end: int) -> bool:
         return False
     if not match.only:
         return True
-    where = (
+    part = (
         "fence"
         if block and block.kind == "fence"
         else "inline"
         if inside(page.inline, start)
         else "text"
     )
-    return where in match.only
+    return part in match.only
 
 
 def _wordy(letter: str) -> bool:
@@ -112,13 +112,13 @@ def _entry(page: Page, offset: int) -> str:
     line, start = line_of(page.text, offset)
     if _ENTRY.match(line):
         after = start + len(line)
-        rest = page.text[after : after + ENTRY].split("\n")[1:]
-        more = []
-        for following in rest:
+        following_lines = page.text[after : after + ENTRY].split("\n")[1:]
+        continued = []
+        for following in following_lines:
             if not following.startswith((" ", "\t")) or _ENTRY.match(following):
                 break
-            more.append(following)
-        return "\n".join([line, *more])
+            continued.append(following)
+        return "\n".join([line, *continued])
     document = page.document
     at = document.index_at(offset)
     if at is None:

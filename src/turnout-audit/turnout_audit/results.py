@@ -1,9 +1,9 @@
 """What one file holds, as it is collected while its text is scanned."""
 
 from turnout_audit import markdown
-from turnout_audit.model import Exempted, Finding, Problem, Reason, Scan, Scope
+from turnout_audit.model import Exempted, FileProblem, FileScan, Finding, Reason, Scope
 from turnout_audit.ruleset import Rule
-from turnout_audit.source import Hit, Source
+from turnout_audit.source import Hit, SourceText
 
 MAX_FINDINGS = 20_000
 """Findings that are kept of one file."""
@@ -16,11 +16,11 @@ class TooManyFindings(Exception):
 class Results:
     """The findings, the exempt mentions and the problems of one file."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceText) -> None:
         self.source = source
         self.findings: dict[tuple[str, int, int], Finding] = {}
         self.exempted: list[Exempted] = []
-        self.problems: dict[tuple[str, int], Problem] = {}
+        self.problems: dict[tuple[str, int], FileProblem] = {}
 
     def add(self, rule: Rule, hit: Hit, scope: Scope, language: str, reason: Reason | None) -> None:
         """Take what a rule matched, in offsets of the file; `reason` says why it is exempt.
@@ -57,13 +57,13 @@ class Results:
 
     def add_problem(self, reason: str, line: int) -> None:
         """Note what could not be told, once a line; line 0 means the whole file."""
-        problem = Problem(path=self.source.path, reason=reason, line=line)
+        problem = FileProblem(path=self.source.path, reason=reason, line=line)
         self.problems.setdefault((reason, line), problem)
 
-    def scan(self) -> Scan:
+    def scan(self) -> FileScan:
         """Give everything in the order of the text."""
         findings = sorted(self.findings.values(), key=lambda f: (f.start, f.end, f.rule))
-        return Scan(
+        return FileScan(
             path=self.source.path,
             findings=tuple(findings),
             problems=tuple(self.problems.values()),

@@ -37,7 +37,7 @@ Language = Literal[
     "text",
 ]
 SCRIPTS: tuple[Language, ...] = ("typescript", "tsx", "javascript")
-Where = Literal["code", "string", "comment"]
+TextPlace = Literal["code", "string", "comment"]
 ImportKind = Literal["static", "dynamic", "require", "type", "reexport", "mock"]
 Glossary = Literal["exempt", "marked"]
 ProsePart = Literal["text", "inline", "fence"]
@@ -107,7 +107,7 @@ class TextMatch(_Match):
 
     text: SomeWords
     ignore_case: StrictBool = False
-    where: Annotated[tuple[Where, ...], BeforeValidator(_listed)] = ()
+    where: Annotated[tuple[TextPlace, ...], BeforeValidator(_listed)] = ()
     """In scripts and Python: only in code, in strings, in comments; anywhere when empty."""
 
 
@@ -344,11 +344,11 @@ class Ruleset(_Table):
     """In the file: `[[rule]]`."""
 
     def __post_init__(self) -> None:
-        seen: set[str] = set()
+        identifiers: set[str] = set()
         for rule in self.rules:
-            if rule.id in seen:
+            if rule.id in identifiers:
                 raise ValueError(f"rule {rule.id!r} is there twice")
-            seen.add(rule.id)
+            identifiers.add(rule.id)
 
     def rule(self, identifier: str) -> Rule:
         """Find a rule by its id."""

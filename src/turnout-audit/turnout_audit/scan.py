@@ -6,7 +6,7 @@ from functools import cached_property
 
 from turnout_audit import code, configs, kinds, markdown, prose, syntax
 from turnout_audit.markers import Markers
-from turnout_audit.model import Scan, Scope
+from turnout_audit.model import FileScan, Scope
 from turnout_audit.prepare import Prepared, prepare
 from turnout_audit.results import MAX_FINDINGS, Results, TooManyFindings
 from turnout_audit.ruleset import (
@@ -24,8 +24,8 @@ from turnout_audit.ruleset import (
     Ruleset,
     TextMatch,
 )
-from turnout_audit.sketch import Held
-from turnout_audit.source import Hit, Segment, Source
+from turnout_audit.sketch import ExpressionMatches
+from turnout_audit.source import Hit, Segment, SourceText
 from turnout_audit.view import View, distinct
 from turnout_audit.words import Index
 
@@ -50,7 +50,7 @@ class Scanner:
         )
         self.sharp = frozenset(word for match in self.prepared for word in match.sharp)
         self.reads_keys = any(isinstance(match.match, ConfigKeyMatch) for match in self.prepared)
-        self._queries: dict[tuple[int, ...], syntax.Wanted] = {}
+        self._queries: dict[tuple[int, ...], syntax.TreeQuery] = {}
         self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
 
     @cached_property
@@ -58,14 +58,14 @@ class Scanner:
         """Compile the marker words."""
         return Markers.of(self.ruleset)
 
-    def query(self, matches: Sequence[Prepared]) -> syntax.Wanted:
+    def query(self, matches: Sequence[Prepared]) -> syntax.TreeQuery:
         """Sum up what matches ask of a syntax tree; remembered, since files are alike."""
         key = tuple(match.number for match in matches)
         if key not in self._queries:
-            self._queries[key] = code.wanted(match.match for match in matches)
+            self._queries[key] = code.tree_query(match.match for match in matches)
         return self._queries[key]
 
-    def scan(self, path: str, text: str, *, anywhere: bool = False) -> Scan:
+    def scan(self, path: str, text: str, *, anywhere: bool = False) -> FileScan:
         """Find everything in one text; `anywhere` reads it as if no rule named files."""
         present = self.index.present(text)
         matches = [
@@ -75,8 +75,8 @@ class Scanner:
         ]
         must_parse = self._must_parse(path) and not self.sharp.isdisjoint(present)
         if not matches and not must_parse:
-            return Scan(path=path)
-        results = Results(Source(path, text))
+            return FileScan(path=path)
+        results = Results(SourceText(path, text))
         try:
             _scan_file(self, results, matches, must_parse=must_parse)
         except TooManyFindings:
@@ -117,7 +117,7 @@ def _scan_file(
             _check_keys(results, View(segment))
 
 
-def _segments(source: Source, language: Language) -> Iterator[Segment]:
+def _segments(source: SourceText, language: Language) -> Iterator[Segment]:
     """Give a file as one piece, or a component's scripts."""
     if not kinds.is_component(source.path):
         yield Segment(source.path, source.text, language)
@@ -159,7 +159,7 @@ def _scan_segment(
     matches: Sequence[Prepared],
     segment: Segment,
     scope: Scope,
-    document: markdown.Document | None,
+    document: markdown.Outline | None,
 ) -> None:
     likely = _likely(scanner, matches, segment, scope)
     view = View(segment, scanner.query(likely))
@@ -181,7 +181,7 @@ def _likely(
 ) -> list[Prepared]:
     """Choose what can be found in a segment; in a fence its own words decide once more."""
     present = scanner.index.present(segment.text) if segment.fenced else None
-    held = Held(segment.text)
+    expressions = ExpressionMatches(segment.text)
     return [
         match
         for match in matches
@@ -189,7 +189,7 @@ def _likely(
         and match.reads(segment.language)
         and (present is None or match.needs.met_by(present))
         and not isinstance(match.match, ProseMatch)
-        and match.likely(held, segment.language)
+        and match.likely(expressions, segment.language)
     ]
 
 
@@ -204,7 +204,7 @@ def _apply(
     view: View,
     match: Prepared,
     scope: Scope,
-    document: markdown.Document | None,
+    document: markdown.Outline | None,
 ) -> None:
     if isinstance(match.match, _TREE_MATCHES) and view.language not in syntax.GRAMMARS:
         return

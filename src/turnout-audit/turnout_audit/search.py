@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from turnout_audit.errors import InvalidSettings, WrongUse
-from turnout_audit.model import Problem
+from turnout_audit.errors import InvalidInput, WrongArguments
+from turnout_audit.model import FileProblem
 
 SKIPPED = frozenset(
     [
@@ -61,7 +61,7 @@ class Tree:
 
     files: dict[str, bool] = field(default_factory=dict)
     """Every file by its path, as the caller would write it with `/`: whether it holds a word."""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
     links: int = 0
     """Symbolic links beside the files; they are not followed."""
 
@@ -96,10 +96,10 @@ class Search:
                 files.setdefault(problem.path, False)
         deep = {path: folder for path in files if (folder := _too_deep(path, self.folders))}
         reason = f"deeper than {MAX_DEPTH} folders"
-        problems.update(Problem(path=folder, reason=reason) for folder in deep.values())
+        problems.update(FileProblem(path=folder, reason=reason) for folder in deep.values())
         files = {path: holds for path, holds in files.items() if path not in deep}
         if len(files) > MAX_FILES:
-            raise WrongUse(f"more than {MAX_FILES} files: name the folders to look at")
+            raise WrongArguments(f"more than {MAX_FILES} files: name the folders to look at")
         return Tree(files=files, problems=list(problems), links=_count_links(files, self.folders))
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ def ripgrep() -> str:
         placed = []
     program = next(iter(placed), None) or shutil.which(name)
     if program is None:
-        raise InvalidSettings("the audit needs ripgrep: pip install ripgrep")
+        raise InvalidInput("the audit needs ripgrep: pip install ripgrep")
     return program
 
 
@@ -142,7 +142,7 @@ class _Run:
         try:
             self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired as error:
-            raise WrongUse(f"ripgrep took longer than {TIMEOUT:.0f} s") from error
+            raise WrongArguments(f"ripgrep took longer than {TIMEOUT:.0f} s") from error
 
     def files(self) -> Iterator[tuple[str, bool]]:
         """List the files, and whether each holds a word."""
@@ -155,14 +155,14 @@ class _Run:
             yield _shown(name), count != "0"
             name = following
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[FileProblem]:
         """Name what could not be read; raises WrongUse where ripgrep says something else."""
-        told = _content(self.errors)
-        for line in _UNREADABLE.finditer(told):
+        messages = _content(self.errors)
+        for line in _UNREADABLE.finditer(messages):
             reason = f"cannot be read: {os.strerror(int(line['number']))}"
-            yield Problem(path=_shown(line["path"]), reason=reason)
-        if self.process.returncode > 1 and not _UNREADABLE.search(told):
-            raise WrongUse(f"ripgrep: {told.strip()}")
+            yield FileProblem(path=_shown(line["path"]), reason=reason)
+        if self.process.returncode > 1 and not _UNREADABLE.search(messages):
+            raise WrongArguments(f"ripgrep: {messages.strip()}")
 
     def close(self) -> None:
         """End it, if it still runs."""
@@ -219,15 +219,15 @@ def _shown(path: str) -> str:
     return path.replace(os.sep, "/").removeprefix("./")
 
 
-def _unreachable(path: str) -> Problem | None:
+def _unreachable(path: str) -> FileProblem | None:
     """Look at a file that is named; raises WrongUse where there is none."""
     if not os.path.lexists(path):
-        raise WrongUse(f"no such file or folder: {path}")
+        raise WrongArguments(f"no such file or folder: {path}")
     try:
         Path(path).stat()
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-        return Problem(path=_normal(path), reason=reason)
+        return FileProblem(path=_normal(path), reason=reason)
     return None
 
 

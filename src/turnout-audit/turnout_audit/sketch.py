@@ -18,55 +18,55 @@ _BETWEEN = rf"(?:(?:\W|{_COMMENT})+|\s+(?:as|satisfies)\b[\s\S]*?\W)"
 """What may stand between two parts of a dotted name: `!`, `?.`, comments, `as T)`, `["`."""
 
 
-class Held:
+class ExpressionMatches:
     """Which expressions a text holds; each is looked for once."""
 
     def __init__(self, text: str) -> None:
         self.raw = text.encode("utf-8", "surrogatepass")
-        self.found: dict[int, bool] = {}
+        self.results: dict[int, bool] = {}
 
-    def all(self, sketch: Iterable[Any]) -> bool:
+    def all_in(self, sketch: Iterable[Any]) -> bool:
         """Say whether every expression of a compiled sketch is there."""
         return all(map(self._holds, sketch))
 
     def _holds(self, expression: Any) -> bool:
         key = id(expression)
-        if key not in self.found:
-            self.found[key] = expression.search(self.raw) is not None
-        return self.found[key]
+        if key not in self.results:
+            self.results[key] = expression.search(self.raw) is not None
+        return self.results[key]
 
 
-def compiled(expressions: Iterable[str], known: dict[str, Any]) -> tuple[Any, ...]:
-    """Compile for bytes; those that are `known` already are shared."""
+def compiled(expressions: Iterable[str], shared: dict[str, Any]) -> tuple[Any, ...]:
+    """Compile for bytes; those that are `shared` already are shared."""
     import re2
 
     options = re2.Options()
     options.log_errors = False
     for expression in (expressions := tuple(expressions)):
-        if expression not in known:
-            known[expression] = re2.compile(f"(?m){expression}".encode(), options)
-    return tuple(known[expression] for expression in expressions)
+        if expression not in shared:
+            shared[expression] = re2.compile(f"(?m){expression}".encode(), options)
+    return tuple(shared[expression] for expression in expressions)
 
 
 def sketch(match: Match, *, quoted: bool) -> tuple[str, ...]:
     """Sketch a match that reads syntax trees; `quoted` where modules are named in quotes."""
     modules = [match.when_imports]
-    found: list[str] = []
+    expressions: list[str] = []
     if isinstance(match, ImportMatch):
         modules.append(match.import_)
-        found.append(_any(_words(glob) for glob in match.names))
+        expressions.append(_one_of(_words(glob) for glob in match.names))
     if isinstance(match, CallMatch | MemberMatch | DecoratorMatch):
         modules.append(match.from_)
-        found += _named(_globs(match), exported=bool(match.from_))
+        expressions += _named(_globs(match), exported=bool(match.from_))
     if isinstance(match, MemberMatch) and match.from_:
-        found.append(_any(map(_read, match.member)))
+        expressions.append(_one_of(map(_read, match.member)))
     if isinstance(match, CallMatch):
-        found += [_any(_option(glob, match.value) for glob in match.key)]
+        expressions += [_one_of(_option(glob, match.value) for glob in match.key)]
     if isinstance(match, CallMatch | MemberMatch):
-        found += [_any("" if glob == "loop" else _written(glob) for glob in match.within)]
+        expressions += [_one_of("" if glob == "loop" else _written(glob) for glob in match.within)]
     if quoted:
-        found += [_any(map(_module, globs)) for globs in modules]
-    return tuple(expression for expression in found if expression)
+        expressions += [_one_of(map(_module, globs)) for globs in modules]
+    return tuple(expression for expression in expressions if expression)
 
 
 def _globs(match: CallMatch | MemberMatch | DecoratorMatch) -> tuple[str, ...]:
@@ -75,26 +75,30 @@ def _globs(match: CallMatch | MemberMatch | DecoratorMatch) -> tuple[str, ...]:
     return match.member if isinstance(match, MemberMatch) else match.decorator
 
 
-def _any(alternatives: Iterable[str]) -> str:
+def _one_of(alternatives: Iterable[str]) -> str:
     """Join alternatives; one that asks for nothing makes all of them ask for nothing."""
-    found = list(dict.fromkeys(alternatives))
-    return "|".join(f"(?:{each})" for each in found) if found and all(found) else ""
+    distinct = list(dict.fromkeys(alternatives))
+    return (
+        "|".join(f"(?:{expression})" for expression in distinct)
+        if distinct and all(distinct)
+        else ""
+    )
 
 
 def _module(glob: str) -> str:
     """Ask for the quote before a module's name, and for its first words or its longest ones."""
-    first, *rest = re.split(r"[*?]+", glob)
+    first, *others = re.split(r"[*?]+", glob)
     if first:
         return f"[\"'`]{re.escape(first)}"
-    return re.escape(max(rest, key=len, default=""))
+    return re.escape(max(others, key=len, default=""))
 
 
 def _named(globs: tuple[str, ...], *, exported: bool) -> list[str]:
     """Names as written stand together; what a module exports is only named somewhere."""
     if not exported:
-        return [_any(map(_written, globs))]
+        return [_one_of(map(_written, globs))]
     parts = [[part.removesuffix("()") for part in glob.split(".")] for glob in globs]
-    ends = (_any(_exported(each[end]) for each in parts) for end in (0, -1))
+    ends = (_one_of(_exported(name_parts[end]) for name_parts in parts) for end in (0, -1))
     return list(dict.fromkeys(ends))
 
 
@@ -114,7 +118,7 @@ def _written(glob: str) -> str:
     """Take the longest piece of a dotted name between calls, whose arguments may be anything."""
     pieces = [piece.strip(".") for piece in re.split(r"\(\)", glob)]
     expressions = [_together(piece) for piece in pieces]
-    return max(expressions, key=lambda each: (bool(each), len(each)), default="")
+    return max(expressions, key=lambda expression: (bool(expression), len(expression)), default="")
 
 
 def _together(piece: str) -> str:
@@ -142,7 +146,7 @@ def _option(glob: str, value: str | None) -> str:
     behind = f"(?:\\s|{_COMMENT})*"
     if not word or value is None or not _starts(value):
         return f"{word}[\"'`\\]]*{behind}[:=(,}}<]" if key.isidentifier() else word
-    name = expression_of(key, anything="[^\\n]*")
+    name = expression_of(key, wildcard="[^\\n]*")
     return f"(?:{name}[\"'`\\]]*{behind}[:=]{behind}|^){value[1:]}"
 
 

@@ -19,7 +19,7 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff",
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceText:
     """A file's text, with the places of its lines; only a line feed ends a line."""
 
     path: str

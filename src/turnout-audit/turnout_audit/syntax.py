@@ -33,7 +33,7 @@ STRINGS: dict[str, tuple[str, ...]] = {
 }
 MEMBERS = ("member_expression", "subscript_expression")
 PLAIN = ("identifier",)
-NOTHING: frozenset[str] = frozenset()
+NO_NAMES: frozenset[str] = frozenset()
 _LAST = MappingProxyType({"member_expression": "property", "attribute": "attribute"})
 
 
@@ -46,7 +46,7 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TreeQuery:
     """What the rules ask of a tree, so that it is walked once for all of them."""
 
     modules: Callable[[str], bool]
@@ -64,49 +64,49 @@ class Wanted:
 PASSES = 4
 """How often variables are followed through declarations that stand further down."""
 
-EVERYTHING = Wanted(lambda _: True, None, None, plain=True, depth=9)
+WHOLE_TREE = TreeQuery(lambda _: True, None, None, plain=True, depth=9)
 
 
-class Tree:
+class SyntaxTree:
     """A parsed script."""
 
-    def __init__(self, text: str, language: Language, root: Any, wanted: Wanted) -> None:
+    def __init__(self, text: str, language: Language, root: Any, query: TreeQuery) -> None:
         self.text = text
         self.language = language
         self.root = root
-        self.wanted = wanted
+        self.query = query
 
-    def _all(self, *kinds: str) -> list[Any]:
+    def _nodes_of(self, *kinds: str) -> list[Any]:
         """List the nodes of these kinds.
 
         Kinds are found quickly. Names are looked at here: an expression in a rule would be compiled
         anew for every file.
         """
-        found: list[Any] = self.root.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}})
-        return found
+        nodes: list[Any] = self.root.find_all({"rule": {"any": [{"kind": kind} for kind in kinds]}})
+        return nodes
 
     @cached_property
     def _nodes(self) -> dict[str, list[Any]]:
         """List by kind, in one walk, what the rules may ask for, and what could not be parsed."""
-        python, wanted = self.language == "python", self.wanted
+        python, query = self.language == "python", self.query
         kinds = {*self._importing, "ERROR"}
-        if wanted.calls != NOTHING:
+        if query.calls != NO_NAMES:
             kinds.update(("call",) if python else SCRIPT_CALLS)
-        if wanted.members != NOTHING:
-            kinds.update(("attribute",) if python else MEMBERS, PLAIN if wanted.plain else ())
-        if wanted.depth:
+        if query.members != NO_NAMES:
+            kinds.update(("attribute",) if python else MEMBERS, PLAIN if query.plain else ())
+        if query.depth:
             kinds.update(("assignment",) if python else _VARIABLES)
-        found: dict[str, list[Any]] = {}
-        for node in self._all(*sorted(kinds)):
-            found.setdefault(node.kind(), []).append(node)
-        return found
+        by_kind: dict[str, list[Any]] = {}
+        for node in self._nodes_of(*sorted(kinds)):
+            by_kind.setdefault(node.kind(), []).append(node)
+        return by_kind
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
         read = python_imports if self.language == "python" else script_imports
-        found = read(node for kind in self._importing for node in self._nodes.get(kind, ()))
-        return tuple(sorted(found, key=lambda each: each.start))
+        imports = read(node for kind in self._importing for node in self._nodes.get(kind, ()))
+        return tuple(sorted(imports, key=lambda imported: imported.start))
 
     @cached_property
     def _importing(self) -> tuple[str, ...]:
@@ -122,62 +122,62 @@ class Tree:
     @cached_property
     def comments(self) -> list[tuple[int, int]]:
         """List where comments stand."""
-        return joined(self._all("comment"))
+        return joined(self._nodes_of("comment"))
 
     @cached_property
     def strings(self) -> list[tuple[int, int]]:
         """List where strings stand, templates included."""
-        return joined(self._all(*STRINGS[self.language]))
+        return joined(self._nodes_of(*STRINGS[self.language]))
 
     @cached_property
     def modules(self) -> frozenset[str]:
         """Name every module that is imported."""
-        return frozenset(module for each in self.imports for module in each.modules)
+        return frozenset(module for imported in self.imports for module in imported.modules)
 
     @cached_property
     def imported(self) -> dict[str, list[Binding]]:
         """Tell what the names of imports stand for."""
-        found: dict[str, list[Binding]] = {}
-        for each in self.imports:
-            for exported, local in each.names:
-                meant = _meant(each.modules, exported)
-                kept = [binding for binding in meant if self.wanted.modules(binding.module)]
-                if local and kept:
-                    found.setdefault(local, []).extend(kept)
-        return found
+        bindings: dict[str, list[Binding]] = {}
+        for imported in self.imports:
+            for exported, local in imported.names:
+                possible = _possible_bindings(imported.modules, exported)
+                relevant = [binding for binding in possible if self.query.modules(binding.module)]
+                if local and relevant:
+                    bindings.setdefault(local, []).extend(relevant)
+        return bindings
 
     @cached_property
     def bindings(self) -> dict[str, list[Binding]]:
         """Tell what local names stand for: what is imported, and what its calls returned."""
-        found = dict(self.imported)
-        waiting = self._held if found and self.wanted.depth else []
+        bindings = dict(self.imported)
+        waiting = self._assigned if bindings and self.query.depth else []
         for _ in range(PASSES):
-            known = len(found)
-            waiting = [each for each in waiting if not self._followed(found, *each)]
-            if not waiting or len(found) == known:
+            count = len(bindings)
+            waiting = [variable for variable in waiting if not self._followed(bindings, *variable)]
+            if not waiting or len(bindings) == count:
                 break
-        return found
+        return bindings
 
     @property
-    def _held(self) -> list[tuple[Any, str]]:
+    def _assigned(self) -> list[tuple[Any, str]]:
         """List variables, and by name what is put into them: a call, or what a pattern opens."""
-        held = []
+        assigned = []
         for node in self._variables:
             target = node.field("name") or node.field("left")
             value = node.field("value") or node.field("right")
             if target is not None and value is not None:
                 value = unwrapped(value)
                 if target.kind() == "object_pattern" or value.kind() in (*SCRIPT_CALLS, "call"):
-                    held.append((target, dotted(value)))
-        return held
+                    assigned.append((target, dotted(value)))
+        return assigned
 
-    def _followed(self, found: dict[str, list[Binding]], target: Any, value: str) -> bool:
+    def _followed(self, bindings: dict[str, list[Binding]], target: Any, value: str) -> bool:
         """Follow a variable if it is known what it holds: that may be declared further down."""
-        resolved = self._resolve(found, value)
+        resolved = self._resolve(bindings, value)
         if resolved and target.kind() == "object_pattern":
-            self._follow_pattern(found, target, resolved)
+            self._follow_pattern(bindings, target, resolved)
         elif resolved:
-            found.setdefault(dotted(target), resolved)
+            bindings.setdefault(dotted(target), resolved)
         return bool(resolved)
 
     @property
@@ -187,7 +187,7 @@ class Tree:
 
     def _called_so(self, node: Any) -> bool:
         inner = callee(node)
-        return inner is not None and self._ends_so(inner, self.wanted.calls)
+        return inner is not None and self._ends_so(inner, self.query.calls)
 
     def _ends_so(self, node: Any, names: frozenset[str] | None) -> bool:
         """Say whether a name's last part is wanted, or an import's own; what is in doubt is."""
@@ -203,12 +203,12 @@ class Tree:
 
     @staticmethod
     def _follow_pattern(
-        found: dict[str, list[Binding]], target: Any, resolved: Iterable[Binding]
+        bindings: dict[str, list[Binding]], target: Any, resolved: Iterable[Binding]
     ) -> None:
         for binding in resolved:
             for exported, local in pattern_names(target):
                 name = f"{binding.name}.{exported}" if binding.name else exported
-                found.setdefault(local, [Binding(binding.module, name)])
+                bindings.setdefault(local, [Binding(binding.module, name)])
 
     def resolve(self, name: str) -> list[Binding]:
         """Tell what a dotted name of this file may stand for; nothing if it is not imported."""
@@ -221,12 +221,12 @@ class Tree:
         return frozenset(re.split(r"[.(]", name, maxsplit=1)[0] for name in self.bindings)
 
     @staticmethod
-    def _resolve(found: dict[str, list[Binding]], name: str) -> list[Binding]:
+    def _resolve(bindings: dict[str, list[Binding]], name: str) -> list[Binding]:
         cut = len(name)
         while cut > 0:
-            head, rest = name[:cut], name[cut:]
-            if head in found:
-                return [Binding(b.module, _appended(b.name, rest)) for b in found[head]]
+            head, members = name[:cut], name[cut:]
+            if head in bindings:
+                return [Binding(b.module, _appended(b.name, members)) for b in bindings[head]]
             cut = max(head.rfind("."), head.rfind("(") if head.endswith("()") else -1)
         return []
 
@@ -234,34 +234,34 @@ class Tree:
     def calls(self) -> list[tuple[Any, Any, str]]:
         """List the calls that some rule may want: call, what is called, its dotted name."""
         kinds = ("call",) if self.language == "python" else SCRIPT_CALLS
-        found = self._listed(kinds, self._called_so)
-        called = ((node, callee(node)) for node in found)
+        nodes = self._listed(kinds, self._called_so)
+        called = ((node, callee(node)) for node in nodes)
         return [(node, inner, dotted(inner)) for node, inner in called if inner is not None]
 
     def _listed(self, kinds: Iterable[str], chosen: Callable[[Any], bool]) -> list[Any]:
         """List the nodes of some kinds that are chosen, in the order of the text."""
         lists = [self._nodes[kind] for kind in kinds if kind in self._nodes]
-        found = [node for nodes in lists for node in nodes if chosen(node)]
-        return found if len(lists) < 2 else sorted(found, key=_place)  # noqa: PLR2004 -- one has its order
+        listed = [node for nodes in lists for node in nodes if chosen(node)]
+        return listed if len(lists) < 2 else sorted(listed, key=_place)  # noqa: PLR2004 -- one has its order
 
     @cached_property
     def members(self) -> list[tuple[Any, str]]:
         """List the dotted names, and plain ones, that some rule may want."""
         kinds = ("attribute", *PLAIN) if self.language == "python" else (*MEMBERS, *PLAIN)
-        found = self._listed(kinds, lambda node: self._ends_so(node, self.wanted.members))
-        return [(node, dotted(node)) for node in found]
+        nodes = self._listed(kinds, lambda node: self._ends_so(node, self.query.members))
+        return [(node, dotted(node)) for node in nodes]
 
     def called(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, Any, str]]:
         """Give the calls whose last name is one of these or an import's own; None for all."""
         if lasts is None:
             return self.calls
-        return [each for each in self.calls if self._ends(each[2], lasts)]
+        return [call for call in self.calls if self._ends(call[2], lasts)]
 
     def read(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, str]]:
         """Give the members whose last name is one of these or an import's own; None for all."""
         if lasts is None:
             return self.members
-        return [each for each in self.members if self._ends(each[1], lasts)]
+        return [member for member in self.members if self._ends(member[1], lasts)]
 
     def _ends(self, name: str, lasts: frozenset[str]) -> bool:
         return name.rpartition(".")[2] in lasts or name in self.bindings
@@ -269,7 +269,7 @@ class Tree:
     @cached_property
     def decorators(self) -> list[Any]:
         """List the decorators."""
-        return self._all("decorator")
+        return self._nodes_of("decorator")
 
 
 @lru_cache(256)
@@ -285,14 +285,14 @@ _VARIABLES = (
 )
 
 
-def parse(text: str, language: Language, wanted: Wanted | None = None) -> Tree | None:
+def parse(text: str, language: Language, query: TreeQuery | None = None) -> SyntaxTree | None:
     """Parse a script; None where the language has no syntax tree here."""
     grammar = GRAMMARS.get(language)
     if grammar is None:
         return None
     from ast_grep_py import SgRoot
 
-    return Tree(text, language, SgRoot(text, grammar).root(), wanted or EVERYTHING)
+    return SyntaxTree(text, language, SgRoot(text, grammar).root(), query or WHOLE_TREE)
 
 
 def _place(node: Any) -> tuple[int, int]:
@@ -301,15 +301,15 @@ def _place(node: Any) -> tuple[int, int]:
     return start, -end
 
 
-def _appended(name: str, rest: str) -> str:
-    return f"{name}{rest}" if name else rest.removeprefix(".")
+def _appended(name: str, members: str) -> str:
+    return f"{name}{members}" if name else members.removeprefix(".")
 
 
 def _last(module: str, exported: str) -> bool:
     return module.endswith(f".{exported}")
 
 
-def _meant(modules: tuple[str, ...], exported: str) -> list[Binding]:
+def _possible_bindings(modules: tuple[str, ...], exported: str) -> list[Binding]:
     """What a name may stand for: a thing of the module, or, in Python, a module itself."""
     inner = [Binding(module, "") for module in modules[1:] if _last(module, exported)]
     return [Binding(modules[0], "" if exported == "*" else exported), *inner]

@@ -12,8 +12,8 @@ from turnout_audit.source import Hit, Segment
 class View:
     """A piece of text in one language."""
 
-    def __init__(self, segment: Segment, wanted: syntax.Wanted | None = None) -> None:
-        self.wanted = wanted
+    def __init__(self, segment: Segment, query: syntax.TreeQuery | None = None) -> None:
+        self.query = query
         self.settled = False
         """Whether the head holds all imports that the rules at hand look for."""
         self.segment = segment
@@ -22,9 +22,9 @@ class View:
         self.path = segment.path
 
     @cached_property
-    def tree(self) -> syntax.Tree | None:
+    def tree(self) -> syntax.SyntaxTree | None:
         """Parse, once; None where the language has no tree."""
-        return syntax.parse(self.text, self.language, self.wanted)
+        return syntax.parse(self.text, self.language, self.query)
 
     @cached_property
     def head(self) -> head.Head | None:
@@ -46,7 +46,7 @@ class View:
         return self.tree.imports if self.tree else ()
 
     @property
-    def parsed(self) -> syntax.Tree | None:
+    def parsed(self) -> syntax.SyntaxTree | None:
         """Give the tree if somebody asked for it."""
         return self.__dict__.get("tree")
 
@@ -83,8 +83,8 @@ def groups(match: object) -> dict[str, str]:
 
 def distinct(hits: Iterable[Hit]) -> Iterator[Hit]:
     """Leave out what stands at the same place as an earlier hit."""
-    seen: set[tuple[int, int]] = set()
+    places: set[tuple[int, int]] = set()
     for hit in hits:
-        if (hit.start, hit.end) not in seen:
-            seen.add((hit.start, hit.end))
+        if (hit.start, hit.end) not in places:
+            places.add((hit.start, hit.end))
             yield hit

@@ -45,12 +45,12 @@ class Index:
 
     def present(self, text: str) -> frozenset[str]:
         """Give the words that stand in a text."""
-        found = self.set.Match(text.encode("utf-8", "surrogatepass"))
-        if not found:
+        numbers = self.set.Match(text.encode("utf-8", "surrogatepass"))
+        if not numbers:
             lowered = text.lower()
             return frozenset(word for word in self.words if word in lowered)
         words, always = self.words, self.always
-        return frozenset([words[number] for number in found if number != always])
+        return frozenset([words[number] for number in numbers if number != always])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +68,10 @@ class Needs:
 
     def sharpest(self, markers: Iterable[str]) -> frozenset[str]:
         """Choose the set that keeps the fewest files: one of the vendor's words, or long ones."""
-        known = [marker.lower() for marker in markers]
+        names = [marker.lower() for marker in markers]
 
         def sharpness(words: frozenset[str]) -> tuple[bool, int, int]:
-            named = all(any(marker in word for marker in known) for word in words)
+            named = all(any(marker in word for marker in names) for word in words)
             return named, min(map(len, words)), -len(words)
 
         return max(self.sets, key=sharpness)
@@ -79,21 +79,21 @@ class Needs:
 
 def shortest(words: Iterable[str]) -> frozenset[str]:
     """Leave out words that hold another one: whoever has them has that one too."""
-    kept: list[str] = []
+    words_kept: list[str] = []
     for word in sorted(set(words), key=len):
-        if not any(inner in word for inner in kept):
-            kept.append(word)
-    return frozenset(kept)
+        if not any(inner in word for inner in words_kept):
+            words_kept.append(word)
+    return frozenset(words_kept)
 
 
 def needs(match: Match) -> Needs | None:
     """Derive what a match needs; None where nothing can be derived, and `words` must be given."""
     if isinstance(match, PathMatch):
         return Needs(sets=())
-    found = [frozenset(word.lower() for word in match.words)] if match.words else _derived(match)
-    found.append(one_of(_of_module(glob) for glob in match.when_imports))
-    sets = tuple(words for words in found if words)
-    return Needs(sets=sets) if sets else None
+    sets = [frozenset(word.lower() for word in match.words)] if match.words else _derived(match)
+    sets.append(one_of(_of_module(glob) for glob in match.when_imports))
+    filled = tuple(filter(None, sets))
+    return Needs(sets=filled) if filled else None
 
 
 def sharpest(match: Match, markers: Iterable[str]) -> frozenset[str]:
@@ -104,15 +104,15 @@ def sharpest(match: Match, markers: Iterable[str]) -> frozenset[str]:
 
 def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
     """Give the words of which a file must hold one to be worth opening."""
-    found = (sharpest(match, ruleset.markers) for rule in ruleset.rules for match in rule.match)
-    return shortest(word for words in found for word in words)
+    matches = [match for rule in ruleset.rules for match in rule.match]
+    return shortest(word for match in matches for word in sharpest(match, ruleset.markers))
 
 
 def of_path(match: PathMatch) -> frozenset[str]:
     """Give words of which a path holds one if it fits; empty where that is not told."""
     plain = all(not set(glob) & set("[]\\!") for glob in match.path)
-    found = (longest(re.findall(r"[^*?/]+", glob)) for glob in match.path)
-    return one_of(found) if plain else frozenset()
+    pieces = (longest(re.findall(r"[^*?/]+", glob)) for glob in match.path)
+    return one_of(pieces) if plain else frozenset()
 
 
 def of_modules(match: Match) -> frozenset[str]:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from turnout_audit.errors import AuditError, WrongUse
+from turnout_audit.errors import AuditError, WrongArguments
 
 if TYPE_CHECKING:
-    from turnout_audit.history import Point
-    from turnout_audit.model import Report
+    from turnout_audit.history import HistoryPoint
+    from turnout_audit.model import AuditReport
     from turnout_audit.ruleset import Ruleset
 
 CLEAN, TRACES, CANNOT_TELL = 0, 1, 2
@@ -106,14 +106,16 @@ def find(
             ruleset, places = _own_source([ruleset, *places] if ruleset else [])
         if not ruleset or not places:
             names = ", ".join(load.names())
-            raise WrongUse(f"give a rule set ({names}, or a .toml file) and the paths to look at")
+            raise WrongArguments(
+                f"give a rule set ({names}, or a .toml file) and the paths to look at"
+            )
         if update_baseline and baseline is None:
-            raise WrongUse("--update-baseline needs --baseline FILE")
+            raise WrongArguments("--update-baseline needs --baseline FILE")
         rules = load.load(ruleset)
         gc.set_threshold(GC_THRESHOLD)
         written = [str(path) for path in (baseline, output) if path is not None]
 
-        def audit() -> "Report":
+        def audit() -> "AuditReport":
             return auditor.audit(rules, places, scope=scope.value, without=written)
 
         report = audit()
@@ -147,7 +149,7 @@ def history(
         rules = load.load(ruleset)
         commits = past.burndown(rules, repository, points=points, since=since, paths=paths or [])
         if not commits:
-            raise WrongUse(f"no commits in {repository}")
+            raise WrongArguments(f"no commits in {repository}")
         if as_json:
             _print_json({"ruleset": rules.ruleset, "commits": [*map(_point, commits)]})
         else:
@@ -217,13 +219,13 @@ def _own_source(paths: list[str]) -> tuple[str, list[str]]:
     return str(package / "self.toml"), paths or [str(folder) for folder in folders]
 
 
-def _exit_code(report: "Report") -> int:
+def _exit_code(report: "AuditReport") -> int:
     if report.findings:
         return TRACES
     return CANNOT_TELL if report.problems else CLEAN
 
 
-def _apply_fixes(rules: "Ruleset", report: "Report", fixing: Fixing) -> bool:
+def _apply_fixes(rules: "Ruleset", report: "AuditReport", fixing: Fixing) -> bool:
     """Preview or apply the fixes, and name what they left; true if files changed."""
     from turnout_audit import patch, scan
     from turnout_audit.render.text import plain
@@ -237,7 +239,7 @@ def _apply_fixes(rules: "Ruleset", report: "Report", fixing: Fixing) -> bool:
         problems += patch.write(planned.changes)
         count = sum(change.applied for change in planned.changes)
         _note(f"fixed {count} in {len(planned.changes)} file(s)")
-    for unfixed in planned.left:
+    for unfixed in planned.unfixed:
         place = f"{plain(unfixed.finding.path)}:{unfixed.finding.line}"
         _note(f"left alone: {place}: {unfixed.finding.rule}: {unfixed.reason}")
     for problem in problems:
@@ -245,7 +247,7 @@ def _apply_fixes(rules: "Ruleset", report: "Report", fixing: Fixing) -> bool:
     return bool(planned.changes) and not fixing.preview
 
 
-def _ratchet(report: "Report", path: Path, *, update: bool) -> "Report":
+def _ratchet(report: "AuditReport", path: Path, *, update: bool) -> "AuditReport":
     from turnout_audit import baseline
 
     if update:
@@ -258,12 +260,12 @@ def _ratchet(report: "Report", path: Path, *, update: bool) -> "Report":
     smaller = baseline.shrunk(compared, accepted)
     if smaller != accepted:
         baseline.save(path, smaller)
-        change = f"{compared.gone} fewer" if compared.gone else "findings moved"
+        change = f"{compared.resolved} fewer" if compared.resolved else "findings moved"
         _note(f"{path}: {change}; commit the file")
     return compared
 
 
-def _write_report(report: "Report", rules: "Ruleset", form: Form, output: Path | None) -> None:
+def _write_report(report: "AuditReport", rules: "Ruleset", form: Form, output: Path | None) -> None:
     from turnout_audit.render import render
 
     text = _printable(render(report, rules, form.value))
@@ -278,7 +280,7 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _point(point: "Point") -> dict[str, Any]:
+def _point(point: "HistoryPoint") -> dict[str, Any]:
     return {
         "commit": point.commit,
         "at": point.at.isoformat(),

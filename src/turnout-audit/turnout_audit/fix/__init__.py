@@ -9,16 +9,16 @@ its own result a fixer proposes nothing.
 from collections.abc import Callable, Mapping, Sequence
 
 from turnout_audit.fix.calls import declare, insert_option, move_argument, rewrite_call
-from turnout_audit.fix.case import Case, Mended, Unclear
+from turnout_audit.fix.case import Case, FixResult, Unclear
 from turnout_audit.fix.documents import banner, glossary, prose
 from turnout_audit.fix.functions import params
 from turnout_audit.fix.options import preset, rename, value
 from turnout_audit.fix.results import destructured
 from turnout_audit.fix.words import module, replace
-from turnout_audit.model import Edit, Finding, Fixes, Left
+from turnout_audit.model import Edit, Finding, Fixes, Unfixed
 from turnout_audit.ruleset import Ruleset
 
-Fixer = Callable[[Case], Mended]
+Fixer = Callable[[Case], FixResult]
 
 FIXERS: Mapping[str, Fixer] = {
     "banner": banner,
@@ -54,38 +54,40 @@ def apply(
 
     `texts` holds the files by path. A finding whose rule has no fix is not mentioned.
     """
-    found = [
-        _of_file(ruleset, text, [one for one in findings if one.path == path], unsafe=unsafe)
+    results = [
+        _of_file(
+            ruleset, text, [result for result in findings if result.path == path], unsafe=unsafe
+        )
         for path, text in texts.items()
     ]
     return Fixes(
-        edits=tuple(edit for one in found for edit in one.edits),
-        left=tuple(left for one in found for left in one.left),
+        edits=tuple(edit for result in results for edit in result.edits),
+        unfixed=tuple(unfixed for result in results for unfixed in result.unfixed),
     )
 
 
 def _of_file(ruleset: Ruleset, text: str, findings: Sequence[Finding], *, unsafe: bool) -> Fixes:
     edits: list[Edit] = []
-    left: list[Left] = []
-    for finding in sorted(findings, key=lambda one: (one.start, one.end, one.rule)):
+    unfixed: list[Unfixed] = []
+    for finding in sorted(findings, key=lambda finding: (finding.start, finding.end, finding.rule)):
         fix = ruleset.rule(finding.rule).fix
         if fix is None:
             continue
         if not (fix.safe or unsafe):
-            left.append(Left(finding=finding, reason=NEEDS_A_LOOK))
+            unfixed.append(Unfixed(finding=finding, reason=NEEDS_A_LOOK))
             continue
         case = Case(text=text, finding=finding, fix=fix)
         mended = _mended(case)
         if not (unsafe or isinstance(mended, str) or all(edit.safe for edit in mended)):
             mended = NEEDS_A_LOOK
         if isinstance(mended, str):
-            left.append(Left(finding=finding, reason=mended))
+            unfixed.append(Unfixed(finding=finding, reason=mended))
         elif not _meets(mended, edits):
             edits.extend(edit for edit in mended if edit not in edits)
-    return Fixes(edits=tuple(sorted(edits, key=_order)), left=tuple(left))
+    return Fixes(edits=tuple(sorted(edits, key=_order)), unfixed=tuple(unfixed))
 
 
-def _mended(case: Case) -> Mended:
+def _mended(case: Case) -> FixResult:
     fixer = FIXERS.get(case.fix.kind)
     if fixer is None:
         return f"there is no fixer {case.fix.kind!r}"
@@ -102,8 +104,8 @@ def _order(edit: Edit) -> tuple[int, int]:
 def _meets(new: Sequence[Edit], old: Sequence[Edit]) -> bool:
     """Whether an edit would touch what another one changes; the very same edit twice is one."""
     return any(
-        one != other
-        and ((one.start < other.end and other.start < one.end) or one.start == other.start)
-        for one in new
-        for other in old
+        edit != earlier
+        and ((edit.start < earlier.end and earlier.start < edit.end) or edit.start == earlier.start)
+        for edit in new
+        for earlier in old
     )

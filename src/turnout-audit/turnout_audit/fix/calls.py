@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from turnout_audit.fix.case import (
     Case,
-    Mended,
+    FixResult,
     Unclear,
     after_imports,
     arguments,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LITERALS = ("string", "number", "true", "false", "null")
 
 
-def rewrite_call(case: Case) -> Mended:
+def rewrite_call(case: Case) -> FixResult:
     """Call `options.callee` instead, imported from `options.from`.
 
     `options.result` names the part of the new result that stands for the old, awaited one;
@@ -44,14 +44,14 @@ def rewrite_call(case: Case) -> Mended:
     if isinstance(edits, str):
         return edits
     base = _written(call).partition(".")[0]
-    more = imported(
+    imports = imported(
         case,
         root,
         callee.partition(".")[0],
         str(case.option("from")),
         without=base if _goes(case, root, base, result) else "",
     )
-    return more if isinstance(more, str) else [*edits, *more]
+    return imports if isinstance(imports, str) else [*edits, *imports]
 
 
 def _written(call: "SgNode") -> str:
@@ -85,15 +85,15 @@ def _call(case: Case) -> "SgNode | str":
 
 
 def _type_arguments(call: "SgNode") -> str:
-    found = call.field("type_arguments")
-    return "" if found is None else found.text()
+    types = call.field("type_arguments")
+    return "" if types is None else types.text()
 
 
 def _wrapped(call: "SgNode", key: str) -> str:
-    given = [one.text() for one in arguments(call)]
-    if key and len(given) == 3:  # noqa: PLR2004 -- the third is the one to wrap
-        given[2] = f"{{ {key} }}" if given[2] == key else f"{{ {key}: {given[2]} }}"
-    return f"({', '.join(given)})"
+    texts = [argument.text() for argument in arguments(call)]
+    if key and len(texts) == 3:  # noqa: PLR2004 -- the third is the one to wrap
+        texts[2] = f"{{ {key} }}" if texts[2] == key else f"{{ {key}: {texts[2]} }}"
+    return f"({', '.join(texts)})"
 
 
 def _in_place(case: Case, call: "SgNode", new: str, result: str) -> list[Edit] | str:
@@ -113,7 +113,7 @@ def _in_place(case: Case, call: "SgNode", new: str, result: str) -> list[Edit] |
         name = holder.field("name")
         if name is not None and name.kind() == "identifier":
             return [
-                case.edit(*span(name), _taken(result, name.text())),
+                case.edit(*span(name), _binding(result, name.text())),
                 case.edit(*span(outer), new),
             ]
     return [case.edit(*span(outer), f"{new}.{result}")]
@@ -127,21 +127,21 @@ def _awaited(call: "SgNode") -> "SgNode | None":
     return outer if outer is not None and outer.kind() == "await_expression" else None
 
 
-def _taken(result: str, name: str) -> str:
+def _binding(result: str, name: str) -> str:
     return f"{{ {result} }}" if result == name else f"{{ {result}: {name} }}"
 
 
-def insert_option(case: Case) -> Mended:
+def insert_option(case: Case) -> FixResult:
     """Give the call's object the option `options.key` with the value `to`."""
     call = _call(case)
     if not understood(call):
         return str(call)
-    key, given = str(case.option("key")), arguments(call)
+    key, passed = str(case.option("key")), arguments(call)
     entry = f"{key}: {case.fix.to}"
-    if not given:
+    if not passed:
         place = call.field("arguments")
         return "not a call" if place is None else [case.edit(*span(place), f"({{ {entry} }})")]
-    literal = given[0]
+    literal = passed[0]
     if literal.kind() != "object":
         return "its options come from elsewhere"
     if has_spread(literal):
@@ -153,7 +153,9 @@ def insert_option(case: Case) -> Mended:
 
 def _with_entry(case: Case, literal: "SgNode", entry: str, *, first: bool = True) -> Edit:
     """Put an entry first or last into an object, in the object's own layout."""
-    entries = [one for one in literal.children() if one.is_named() and one.kind() != "comment"]
+    entries = [
+        child for child in literal.children() if child.is_named() and child.kind() != "comment"
+    ]
     start, end = span(literal)
     if not entries:
         return case.edit(start, end, f"{{ {entry} }}")
@@ -166,26 +168,26 @@ def _with_entry(case: Case, literal: "SgNode", entry: str, *, first: bool = True
     return case.edit(beside[1], beside[1], f",{gap}{entry}")
 
 
-def move_argument(case: Case) -> Mended:
+def move_argument(case: Case) -> FixResult:
     """Move the second of three arguments into the first, as `options.key`, a list."""
     call = _call(case)
     if not understood(call):
         return str(call)
     key = str(case.option("key"))
     literal, moved = _old_form(arguments(call), key)
-    gone = case.edit(span(literal)[1], span(moved)[1], "")
+    removal = case.edit(span(literal)[1], span(moved)[1], "")
     text = moved.text()
-    if moved.kind() == "array" and not any(one.is_named() for one in moved.children()):
-        return [gone]
+    if moved.kind() == "array" and not any(child.is_named() for child in moved.children()):
+        return [removal]
     if moved.kind() == "object":
         text = f"[{text}]"
-    return [_with_entry(case, literal, f"{key}: {text}", first=False), gone]
+    return [_with_entry(case, literal, f"{key}: {text}", first=False), removal]
 
 
-def _old_form(given: Sequence["SgNode"], key: str) -> tuple["SgNode", "SgNode"]:
-    if len(given) != 3:  # noqa: PLR2004 -- the old form
+def _old_form(passed: Sequence["SgNode"], key: str) -> tuple["SgNode", "SgNode"]:
+    if len(passed) != 3:  # noqa: PLR2004 -- the old form
         raise Unclear("not of the old form")
-    literal, moved, _ = given
+    literal, moved, _ = passed
     if literal.kind() != "object" or has_spread(literal):
         raise Unclear("its options come from elsewhere")
     if key in pairs(literal):
@@ -195,7 +197,7 @@ def _old_form(given: Sequence["SgNode"], key: str) -> tuple["SgNode", "SgNode"]:
     return literal, moved
 
 
-def declare(case: Case) -> Mended:
+def declare(case: Case) -> FixResult:
     """Declare what an option says inline, and name it there.
 
     `{queue: {name: "x", limit: 1}}` becomes `{queue: "x"}`, and `queue({name: "x", limit: 1})` is
@@ -220,9 +222,9 @@ def declare(case: Case) -> Mended:
 def _inline(call: "SgNode", option: str) -> "SgNode | str":
     for argument in reversed(arguments(call)):
         if argument.kind() == "object" and option in pairs(argument):
-            found = pairs(argument)[option].field("value")
-            if found is not None and found.kind() == "object":
-                return found
+            node = pairs(argument)[option].field("value")
+            if node is not None and node.kind() == "object":
+                return node
     return f"{option} comes from elsewhere"
 
 
@@ -234,31 +236,33 @@ def _is_constant(literal: "SgNode") -> bool:
 
 
 def _is_declared(root: "SgNode", callee: str, name: str) -> bool:
-    wanted = name[1:-1]
+    label = name[1:-1]
     return any(
         (function := call.field("function")) is not None
         and function.text() == callee
-        and re.search(rf"""\bname:\s*["']{re.escape(wanted)}["']""", call.text()) is not None
+        and re.search(rf"""\bname:\s*["']{re.escape(label)}["']""", call.text()) is not None
         for call in root.find_all(kind="call_expression")
     )
 
 
-def _declared(case: Case, root: "SgNode", inline: "SgNode", name: str, edits: list[Edit]) -> Mended:
+def _declared(
+    case: Case, root: "SgNode", inline: "SgNode", name: str, edits: list[Edit]
+) -> FixResult:
     callee = str(case.option("callee"))
     variable = _camel(name[1:-1]) + callee.capitalize()
     if root.has(kind="identifier", regex=f"^{variable}$"):
         return f"{variable} already means something else here"
-    more = imported(case, root, callee, str(case.option("from")))
-    if isinstance(more, str):
-        return more
+    imports = imported(case, root, callee, str(case.option("from")))
+    if isinstance(imports, str):
+        return imports
     at = after_imports(case.text, root)
-    before = "\n" if at and not any(edit.start == at for edit in more) else ""
+    before = "\n" if at and not any(edit.start == at for edit in imports) else ""
     text = f"{before}export const {variable} = {callee}({inline.text()});\n"
-    if any(edit.start == at for edit in more):
-        joined = "".join(edit.replacement for edit in more if edit.start == at)
-        rest = [edit for edit in more if edit.start != at]
-        return [*edits, *rest, case.edit(at, at, f"{joined}\n{text}")]
-    return [*edits, *more, case.edit(at, at, text)]
+    if any(edit.start == at for edit in imports):
+        joined = "".join(edit.replacement for edit in imports if edit.start == at)
+        elsewhere = [edit for edit in imports if edit.start != at]
+        return [*edits, *elsewhere, case.edit(at, at, f"{joined}\n{text}")]
+    return [*edits, *imports, case.edit(at, at, text)]
 
 
 def _camel(name: str) -> str:

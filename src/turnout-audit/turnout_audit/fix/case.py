@@ -13,7 +13,7 @@ from turnout_audit.ruleset import Fix
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-Mended = Sequence[Edit] | str
+FixResult = Sequence[Edit] | str
 """The edits, or why there are none."""
 
 _GRAMMAR = {"typescript": "typescript", "tsx": "tsx", "javascript": "tsx", "python": "python"}
@@ -80,8 +80,8 @@ def understood(node: "SgNode | str | None") -> TypeGuard["SgNode"]:
 
 def span(node: "SgNode") -> tuple[int, int]:
     """Give a node's place in characters."""
-    found = node.range()
-    return found.start.index, found.end.index
+    place = node.range()
+    return place.start.index, place.end.index
 
 
 def covering(root: "SgNode", start: int, end: int) -> "SgNode":
@@ -103,13 +103,13 @@ def covering(root: "SgNode", start: int, end: int) -> "SgNode":
 
 def upwards(node: "SgNode", *kinds: str) -> "SgNode | None":
     """Give the node itself, or the nearest one around it, of these kinds."""
-    return next((one for one in (node, *node.ancestors()) if one.kind() in kinds), None)
+    return next((around for around in (node, *node.ancestors()) if around.kind() in kinds), None)
 
 
 def arguments(call: "SgNode") -> list["SgNode"]:
     """Give a call's arguments, comments left out."""
-    found = call.field("arguments")
-    return [] if found is None else [one for one in named(found) if one.kind() != "comment"]
+    holder = call.field("arguments")
+    return [] if holder is None else [child for child in named(holder) if child.kind() != "comment"]
 
 
 def named(node: "SgNode") -> Iterator["SgNode"]:
@@ -119,7 +119,7 @@ def named(node: "SgNode") -> Iterator["SgNode"]:
 
 def pairs(literal: "SgNode") -> Mapping[str, "SgNode"]:
     """Give an object literal's entries by key: pairs, methods and shorthands."""
-    found: dict[str, SgNode] = {}
+    entries: dict[str, SgNode] = {}
     for entry in named(literal):
         if entry.kind() == "pair":
             key = entry.field("key")
@@ -128,8 +128,8 @@ def pairs(literal: "SgNode") -> Mapping[str, "SgNode"]:
         else:
             key = entry if entry.kind() == "shorthand_property_identifier" else None
         if key is not None:
-            found[key.text().strip("'\"")] = entry
-    return found
+            entries[key.text().strip("'\"")] = entry
+    return entries
 
 
 def has_spread(literal: "SgNode") -> bool:
@@ -151,12 +151,12 @@ def imported(
         names = statement.find(kind="named_imports")
         if names is None or re.match(r"import\s+type\b", statement.text()):
             continue
-        given = [one.text() for one in named(names)]
-        have = [text for text in given if text.split()[-1] != without]
-        if name in have:
+        specifiers = [specifier.text() for specifier in named(names)]
+        remaining = [text for text in specifiers if text.split()[-1] != without]
+        if name in remaining:
             return []
         start, end = span(names)
-        return [case.edit(start, end, "{ " + ", ".join([*have, name]) + " }")]
+        return [case.edit(start, end, "{ " + ", ".join([*remaining, name]) + " }")]
     if _is_bound(root, name):
         return f"{name} already means something else here"
     return [case.edit(*_after_imports(case.text, root), f'import {{ {name} }} from "{module}";\n')]
@@ -180,7 +180,9 @@ def after_imports(text: str, root: "SgNode") -> int:
 
 
 def _after_imports(text: str, root: "SgNode") -> tuple[int, int]:
-    ends = [span(one)[1] for one in named(root) if one.kind() == "import_statement"]
+    ends = [
+        span(statement)[1] for statement in named(root) if statement.kind() == "import_statement"
+    ]
     if not ends:
         return 0, 0
     line_end = text.find("\n", max(ends))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from turnout_audit.fix.case import Case, Mended
+from turnout_audit.fix.case import Case, FixResult
 from turnout_audit.fix.places import is_code, is_word
 
 _FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---[ \t]*\r?\n", re.DOTALL)
@@ -24,16 +24,16 @@ CODE = "stands in code: say what is meant"
 _ENTRY = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|\|\s*|#{1,6}\s+)?[*_`\"'«“\u2018「『]*$")
 
 
-def banner(case: Case) -> Mended:
+def banner(case: Case) -> FixResult:
     """Put the banner `to` under the document's title, in the document's language.
 
     `options.uk`, `options.ko`, `options.ja` are the banner in those languages.
     """
     text = case.text
-    told = str(case.option(_language(text)) or case.fix.to or "")
-    if not told:
+    notice = str(case.option(_language(text)) or case.fix.to or "")
+    if not notice:
         return "the rule gives no banner"
-    if told in text:
+    if notice in text:
         return "the banner is already there"
     front = _FRONT_MATTER.match(text)
     at = front.end() if front else 0
@@ -41,7 +41,7 @@ def banner(case: Case) -> Mended:
     if title:
         at = title.end()
     before = "" if at == 0 or text[at - 1] == "\n" else "\n"
-    return [case.edit(at, at, f"{before}{'' if at == 0 else chr(10)}{told}\n{_gap(text, at)}")]
+    return [case.edit(at, at, f"{before}{'' if at == 0 else chr(10)}{notice}\n{_gap(text, at)}")]
 
 
 def _gap(text: str, at: int) -> str:
@@ -55,7 +55,7 @@ def _language(text: str) -> str:
     )
 
 
-def glossary(case: Case) -> Mended:
+def glossary(case: Case) -> FixResult:
     """Mark a glossary's entry with `to`, behind the term at which the match ends."""
     text, finding = case.text, case.finding
     line_start = text.rfind("\n", 0, finding.end) + 1
@@ -72,7 +72,7 @@ def glossary(case: Case) -> Mended:
     return [case.edit(at, at, f" ({mark})")]
 
 
-def prose(case: Case) -> Mended:
+def prose(case: Case) -> FixResult:
     """Replace a concept by `table`; the bare name by `to`, which needs a look.
 
     Code is left alone, but for a span that the table names with its marks: that needs a look.
@@ -81,18 +81,20 @@ def prose(case: Case) -> Mended:
     line_end = case.text.find("\n", case.finding.end)
     line = case.text[start : len(case.text) if line_end < 0 else line_end]
     at, end = case.finding.start - start, case.finding.end - start
-    for found, new in _concepts(line, case.fix.table):
-        if found.start() <= at and end <= found.end():
-            if _LINK_TEXT.search(line[: found.start()]) and _LINK_END.search(line[found.end() :]):
+    for concept, new in _concepts(line, case.fix.table):
+        if concept.start() <= at and end <= concept.end():
+            if _LINK_TEXT.search(line[: concept.start()]) and _LINK_END.search(
+                line[concept.end() :]
+            ):
                 return "the text of a link: say where it leads"
-            place = start + found.start(), start + found.end()
-            if "`" not in found[0] and is_code(case.finding.path, case.text, *place):
+            place = start + concept.start(), start + concept.end()
+            if "`" not in concept[0] and is_code(case.finding.path, case.text, *place):
                 return CODE
-            return [replace(case.edit(*place, new), safe=case.fix.safe and not _SIGN(found[0]))]
+            return [replace(case.edit(*place, new), safe=case.fix.safe and not _SIGN(concept[0]))]
     return _bare(case, line, at, end)
 
 
-def _bare(case: Case, line: str, at: int, end: int) -> Mended:
+def _bare(case: Case, line: str, at: int, end: int) -> FixResult:
     if case.fix.to is None:
         return "not a concept of the table: say what is meant"
     if is_code(case.finding.path, case.text, case.finding.start, case.finding.end):
@@ -106,5 +108,7 @@ def _bare(case: Case, line: str, at: int, end: int) -> Mended:
 def _concepts(line: str, table: Mapping[str, str]) -> Iterator[tuple[re.Match[str], str]]:
     for old, new in table.items():
         words = r"\s+".join(re.escape(word) for word in old.split())
-        for found in re.finditer(rf"(?<![A-Za-z0-9_]){words}(?![A-Za-z0-9_])", line, re.IGNORECASE):
-            yield found, new
+        for concept in re.finditer(
+            rf"(?<![A-Za-z0-9_]){words}(?![A-Za-z0-9_])", line, re.IGNORECASE
+        ):
+            yield concept, new

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from turnout_audit.fix.case import Case, Mended, Unclear, named, pairs, span, understood, upwards
-from turnout_audit.parameters import taken
+from turnout_audit.fix.case import Case, FixResult, Unclear, named, pairs, span, understood, upwards
+from turnout_audit.parameters import parameter_use
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
@@ -14,7 +14,7 @@ _FUNCTIONS = ("arrow_function", "function_expression", "method_definition")
 _IDENTIFIER = re.compile(r"^[A-Za-z_$][\w$]*$")
 
 
-def params(case: Case) -> Mended:
+def params(case: Case) -> FixResult:
     """Turn `(payload, { ctx })` into `({ payload, ctx })`, and `(payload)` into `({ payload })`.
 
     `options.names` says, per function, what its parameters before the last one are called. One
@@ -29,8 +29,8 @@ def params(case: Case) -> Mended:
 
 
 def _named_function(node: "SgNode", names: Mapping[str, object]) -> tuple[str, "SgNode"]:
-    for one in (node, *named(node), *node.ancestors()):
-        name, value = _name_and_value(one)
+    for around in (node, *named(node), *node.ancestors()):
+        name, value = _name_and_value(around)
         if name not in names:
             continue
         if value is None or value.kind() not in _FUNCTIONS:
@@ -48,24 +48,24 @@ def _name_and_value(node: "SgNode") -> tuple[str, "SgNode | None"]:
             name = node.field("name")
             return ("" if name is None else name.text()), node
         case "call_expression":
-            callee, given = node.field("function"), node.field("arguments")
-            last = [None, *named(given)][-1] if given is not None else None
+            callee, passed = node.field("function"), node.field("arguments")
+            last = [None, *named(passed)][-1] if passed is not None else None
             return ("" if callee is None else callee.text().rsplit(".", 1)[-1]), last
         case "shorthand_property_identifier":
             return node.text(), None
         case "export_statement":
             declared = node.find(kind="function_declaration")
-            found = None if declared is None else declared.field("name")
-            return ("" if found is None else found.text()), None
+            name = None if declared is None else declared.field("name")
+            return ("" if name is None else name.text()), None
         case _:
             return "", None
 
 
-def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
-    given = function.field("parameters")
-    if given is None:
+def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
+    holder = function.field("parameters")
+    if holder is None:
         return _alone(case, function, names)
-    parameters = [one for one in named(given) if one.kind() != "comment"]
+    parameters = [child for child in named(holder) if child.kind() != "comment"]
     if len(parameters) == 1:
         _must_be_other(case, function)
     if not 1 <= len(parameters) <= len(names) + 1:
@@ -82,10 +82,10 @@ def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
         entries += _entries(pattern, None if last else names[position])
         types.append(_type(parameter, None if last else names[position]))
     text = "{ " + ", ".join(entries) + " }" if entries else "_"
-    return [case.edit(*span(given), f"({text}{_annotation(function, types)})")]
+    return [case.edit(*span(holder), f"({text}{_annotation(function, types)})")]
 
 
-def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
+def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
     """Mend `payload => …`, which has no parentheses."""
     parameter = function.field("parameter")
     if parameter is None:
@@ -97,7 +97,7 @@ def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> Mended:
 def _must_be_other(case: Case, function: "SgNode") -> None:
     """Refuse where one parameter may be the new object already."""
     parts, whole = case.option("parts") or (), case.option("whole") or ()
-    if taken(function, parts, whole) != "other":
+    if parameter_use(function, parts, whole) != "other":
         raise Unclear("what its one parameter is cannot be told: look at it")
 
 
@@ -106,7 +106,7 @@ def _entries(pattern: "SgNode", name: str | None) -> list[str]:
     if name is None:
         if pattern.kind() != "object_pattern":
             raise Unclear("takes its last parameter whole: destructure it first")
-        return [one.text() for one in named(pattern)]
+        return [entry.text() for entry in named(pattern)]
     if pattern.kind() == "identifier":
         if text.startswith("_"):
             return []
@@ -130,7 +130,7 @@ def _type(parameter: "SgNode", name: str | None) -> str | None:
 
 
 def _annotation(function: "SgNode", types: Sequence[str | None]) -> str:
-    written = [one for one in types if one]
+    written = [written_type for written_type in types if written_type]
     if not written:
         return ""
     if len(written) == len(types):

@@ -31,14 +31,14 @@ def is_code(path: str, text: str, start: int, end: int) -> bool:
     last = text.find("\n\n", end)
     paragraph = text[first : len(text) if last < 0 else last]
     if _covered(_SPAN, paragraph, start - first, end - first) or any(
-        one <= start < other for one, other in _tagged(text)
+        first <= start < last for first, last in _tagged(text)
     ):
         return True
     number = text.count("\n", 0, start)
     lines = _lines(text)
     if _PROMPT.match(lines[number]) or _COMMAND.search(_before(text, start)):
         return True
-    if any(one <= number < other for one, other in _fences(text, mdx=path.endswith(".mdx"))):
+    if any(first <= number < last for first, last in _fences(text, mdx=path.endswith(".mdx"))):
         return True
     if path.endswith((".adoc", ".asciidoc", ".org")):
         delimiters = sum(1 for line in lines[:number] if _DELIMITED.match(line.rstrip()))
@@ -60,8 +60,8 @@ def _before(text: str, start: int) -> str:
 
 
 def _covered(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
-    found = pattern.finditer(text)
-    return any(one.start() <= start and end <= one.end() for one in found)
+    matches = pattern.finditer(text)
+    return any(match.start() <= start and end <= match.end() for match in matches)
 
 
 @lru_cache(maxsize=2)
@@ -71,7 +71,7 @@ def _lines(text: str) -> list[str]:
 
 @lru_cache(maxsize=2)
 def _tagged(text: str) -> list[tuple[int, int]]:
-    return [found.span() for found in _TAGGED.finditer(text)]
+    return [tag.span() for tag in _TAGGED.finditer(text)]
 
 
 @lru_cache(maxsize=2)
@@ -93,8 +93,8 @@ def _is_indented(lines: list[str], number: int, *, rst: bool) -> bool:
         line = lines[holder]
         if rst and (_DIRECTIVE.match(line) or (line.rstrip().endswith("::") and not _rst(line))):
             return True
-        if not rst and (held := _held(line)):
-            return indent >= held + TAB
+        if not rst and (content_column := _content_column(line)):
+            return indent >= content_column + TAB
         if not rst and _indent(line) == 0:
             return indent >= TAB
         number, indent = holder, _indent(line)
@@ -105,7 +105,7 @@ def _rst(line: str) -> bool:
     return line.lstrip().startswith(".. ")
 
 
-def _held(line: str) -> int:
+def _content_column(line: str) -> int:
     """Tell from which column on a list's item or an admonition holds text; 0 where it is none."""
     if _ASIDE.match(line):
         return _indent(line) + TAB

@@ -1,12 +1,12 @@
 """A fix of a call whose result is taken apart: two calls that give its parts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from turnout_audit.fix.case import (
     Case,
-    Mended,
+    FixResult,
     Unclear,
     arguments,
     named,
@@ -24,7 +24,7 @@ _SHARED = frozenset({"accessToken", "baseURL", "enabled"})
 """Options that mean the same to both new calls."""
 
 
-def destructured(case: Case) -> Mended:
+def destructured(case: Case) -> FixResult:
     """Split `const { run, streams } = old(id)` into `options.rest` and one `options.part` a stream.
 
     `options.taken` is the name of the parts (`streams`), `options.gives` what the new call calls
@@ -51,91 +51,91 @@ def _split(case: Case, root: "SgNode", call: "SgNode") -> Sequence[Edit]:
     declarator = call.parent()
     if declarator is None or declarator.kind() != "variable_declarator":
         raise Unclear("its result is not taken apart at once")
-    taken, rest = _names(declarator, str(case.option("taken")))
+    handle, others = _names(declarator, str(case.option("taken")))
     scope = upwards(declarator, "statement_block", "program")
     if scope is None:
         raise Unclear("stands nowhere")
-    uses = _uses(scope, taken, declarator)
+    uses = _uses(scope, handle, declarator)
     keys = list(dict.fromkeys(key for key, _ in uses))
     if not keys:
-        raise Unclear(f"{taken} is not read by name")
+        raise Unclear(f"{handle} is not read by name")
     _check_options(call)
     statement = upwards(declarator, "lexical_declaration", "variable_declaration")
     if statement is None or len(list(named(statement))) != 1:
         raise Unclear("declared together with something else")
-    lines = _lines(case, call, keys, rest)
+    lines = _lines(case, call, keys, others)
     return [
         case.edit(
             *span(statement),
             "\n".join([lines[0], *(_indent(case, statement) + line for line in lines[1:])]),
         ),
         *(case.edit(*span(use), _variable(case, key)) for key, use in uses),
-        *_imports(case, root, with_rest=bool(rest)),
+        *_imports(case, root, with_rest=bool(others)),
     ]
 
 
-def _names(declarator: "SgNode", taken: str) -> tuple[str, list[str]]:
+def _names(declarator: "SgNode", part: str) -> tuple[str, list[str]]:
     pattern = declarator.field("name")
     if pattern is None or pattern.kind() != "object_pattern":
         raise Unclear("its result is not taken apart at once")
-    entries = [one.text() for one in named(pattern)]
+    entries = [entry.text() for entry in named(pattern)]
     if any(not re.fullmatch(r"[A-Za-z_$][\w$]*", entry) for entry in entries):
         raise Unclear("its parts are renamed or have defaults")
-    if taken not in entries:
-        raise Unclear(f"{taken} is not taken")
-    return taken, [entry for entry in entries if entry != taken]
+    if part not in entries:
+        raise Unclear(f"{part} is not taken")
+    return part, [entry for entry in entries if entry != part]
 
 
-def _uses(scope: "SgNode", taken: str, declarator: "SgNode") -> list[tuple[str, "SgNode"]]:
-    found: list[tuple[str, SgNode]] = []
-    own = span(declarator)
-    for name in scope.find_all(kind="identifier", regex=f"^{taken}$"):
+def _uses(scope: "SgNode", part: str, declarator: "SgNode") -> list[tuple[str, "SgNode"]]:
+    uses: list[tuple[str, SgNode]] = []
+    declared_at = span(declarator)
+    for name in scope.find_all(kind="identifier", regex=f"^{part}$"):
         place = span(name)
-        if own[0] <= place[0] < own[1]:
+        if declared_at[0] <= place[0] < declared_at[1]:
             continue
         member = name.parent()
         if member is None or member.kind() != "member_expression" or member.child(0) != name:
-            raise Unclear(f"{taken} is passed on whole")
+            raise Unclear(f"{part} is passed on whole")
         key = member.field("property")
         if key is None:
-            raise Unclear(f"{taken} is read by a computed name")
-        found.append((key.text(), member))
-    if scope.has(kind="shorthand_property_identifier", regex=f"^{taken}$"):
-        raise Unclear(f"{taken} is passed on whole")
-    return found
+            raise Unclear(f"{part} is read by a computed name")
+        uses.append((key.text(), member))
+    if scope.has(kind="shorthand_property_identifier", regex=f"^{part}$"):
+        raise Unclear(f"{part} is passed on whole")
+    return uses
 
 
 def _check_options(call: "SgNode") -> None:
-    given = arguments(call)
-    if not given:
+    passed = arguments(call)
+    if not passed:
         raise Unclear("it names no run")
-    for options in given[1:]:
+    for options in passed[1:]:
         if options.kind() != "object" or not set(pairs(options)) <= _SHARED:
             raise Unclear("has options that the new call does not know")
 
 
-def _lines(case: Case, call: "SgNode", keys: Sequence[str], rest: Sequence[str]) -> list[str]:
-    given = [one.text() for one in arguments(call)]
+def _lines(case: Case, call: "SgNode", keys: Sequence[str], others: Sequence[str]) -> list[str]:
+    texts = [argument.text() for argument in arguments(call)]
     types = _types(call)
     lines = []
-    if rest:
+    if others:
         first = f"<{types[0]}>" if types else ""
         lines.append(
-            f"const {{ {', '.join(rest)} }} = {case.option('rest')}{first}({', '.join(given)});"
+            f"const {{ {', '.join(others)} }} = {case.option('rest')}{first}({', '.join(texts)});"
         )
     for key in keys:
-        one = f'<{types[1]}["{key}"]>' if len(types) > 1 else ""
-        passed = ", ".join([given[0], f'"{key}"', *given[1:]])
+        type_argument = f'<{types[1]}["{key}"]>' if len(types) > 1 else ""
+        passed = ", ".join([texts[0], f'"{key}"', *texts[1:]])
         lines.append(
             f"const {{ {case.option('gives')}: {_variable(case, key)} }} = "
-            f"{case.option('part')}{one}({passed});"
+            f"{case.option('part')}{type_argument}({passed});"
         )
     return lines
 
 
 def _types(call: "SgNode") -> list[str]:
-    found = call.field("type_arguments")
-    return [] if found is None else [one.text() for one in named(found)]
+    types = call.field("type_arguments")
+    return [] if types is None else [node.text() for node in named(types)]
 
 
 def _variable(case: Case, key: str) -> str:
@@ -150,19 +150,18 @@ def _indent(case: Case, statement: "SgNode") -> str:
 
 
 def _imports(case: Case, root: "SgNode", *, with_rest: bool) -> Sequence[Edit]:
-    old, part, rest = (str(case.option(key)) for key in ("old", "part", "rest"))
+    old, part, rest_name = (str(case.option(key)) for key in ("old", "part", "rest"))
     for statement in root.find_all(kind="import_statement"):
         source = statement.field("source")
         if source is None or source.text().strip("'\"") != case.option("module"):
             continue
         specifiers = statement.find_all(kind="import_specifier")
-        texts = [one.text() for one in specifiers]
+        texts = [specifier.text() for specifier in specifiers]
         if old not in texts:
             continue
-        wanted: Mapping[str, None] = dict.fromkeys(
-            [*(text for text in texts if text != old), *([rest] if with_rest else []), part]
-        )
+        staying = [text for text in texts if text != old]
+        specified = dict.fromkeys([*staying, *([rest_name] if with_rest else []), part])
         names = statement.find(kind="named_imports")
         if names is not None:
-            return [case.edit(*span(names), "{ " + ", ".join(wanted) + " }")]
+            return [case.edit(*span(names), "{ " + ", ".join(specified) + " }")]
     raise Unclear("imported in another way")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace as changed
 
-from turnout_audit.fix.case import Case, Mended, covering, understood, upwards
+from turnout_audit.fix.case import Case, FixResult, covering, understood, upwards
 from turnout_audit.model import Edit
 
 _IMPORTING = re.compile(
@@ -14,7 +14,7 @@ _IMPORTING = re.compile(
 _NEAR = 80
 
 
-def replace(case: Case) -> Mended:
+def replace(case: Case) -> FixResult:
     """Put `to` in place of what was matched; `{name}` stands for what the match captured."""
     try:
         new = (case.fix.to or "").format_map(case.finding.captured)
@@ -25,7 +25,7 @@ def replace(case: Case) -> Mended:
     return [case.edit(case.finding.start, case.finding.end, new)]
 
 
-def module(case: Case) -> Mended:
+def module(case: Case) -> FixResult:
     """Rename a module where it stands quoted, by `table`; what imports nothing needs a look."""
     for old, new in case.fix.table.items():
         for quote in "'\"`":

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from turnout_audit.model import Report
+from turnout_audit.model import AuditReport
 from turnout_audit.ruleset import Ruleset
 
 Format = Literal["text", "json", "sarif", "markdown"]
 
 
-def render(report: Report, ruleset: Ruleset, form: Format) -> str:
+def render(report: AuditReport, ruleset: Ruleset, form: Format) -> str:
     """Write a report in a form, ending in a newline."""
     from turnout_audit.render import documents, sarif, text
 

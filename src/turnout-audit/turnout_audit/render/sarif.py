@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from turnout_audit import __version__
 from turnout_audit.baseline import fingerprint
-from turnout_audit.model import Finding, Level, Problem, Report
+from turnout_audit.model import AuditReport, FileProblem, Finding, Level
 from turnout_audit.ruleset import Rule, Ruleset
 
 SCHEMA = (
@@ -19,17 +19,17 @@ _LEVELS: Mapping[Level, str] = MappingProxyType(
 )
 
 
-def render(report: Report, ruleset: Ruleset) -> str:
+def render(report: AuditReport, ruleset: Ruleset) -> str:
     """Write one run."""
     return json.dumps(as_sarif(report, ruleset), indent=2) + "\n"
 
 
-def as_sarif(report: Report, ruleset: Ruleset) -> dict[str, Any]:
+def as_sarif(report: AuditReport, ruleset: Ruleset) -> dict[str, Any]:
     """Give the report as SARIF values."""
     numbers = {rule.id: number for number, rule in enumerate(ruleset.rules)}
-    state = "new" if report.known or report.gone else None
+    state = "new" if report.accepted or report.resolved else None
     results = [_result(finding, numbers, state) for finding in report.findings]
-    results += [_result(finding, numbers, "unchanged") for finding in report.known]
+    results += [_result(finding, numbers, "unchanged") for finding in report.accepted]
     driver = {
         "name": "turnout audit",
         "version": __version__,
@@ -43,7 +43,9 @@ def as_sarif(report: Report, ruleset: Ruleset) -> dict[str, Any]:
         "invocations": [
             {
                 "executionSuccessful": not report.problems,
-                "toolExecutionNotifications": [_notification(each) for each in report.problems],
+                "toolExecutionNotifications": [
+                    _notification(problem) for problem in report.problems
+                ],
             }
         ],
     }
@@ -96,7 +98,7 @@ def _location(path: str, region: dict[str, Any] | None) -> dict[str, Any]:
     return {"physicalLocation": place | ({"region": region} if region else {})}
 
 
-def _notification(problem: Problem) -> dict[str, Any]:
+def _notification(problem: FileProblem) -> dict[str, Any]:
     region = {"startLine": problem.line} if problem.line else None
     return {
         "level": "error",

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from turnout_audit.model import Finding, Problem, Report
+from turnout_audit.model import AuditReport, FileProblem, Finding
 from turnout_audit.ruleset import Ruleset
 
 SHOWN = 160
 
 
-def render(report: Report, ruleset: Ruleset) -> str:
+def render(report: AuditReport, ruleset: Ruleset) -> str:
     """Write findings, problems and one line that sums them up."""
     lines = [line for rule in ruleset.rules for line in _rule(rule.id, rule.link, report.findings)]
     lines += _problems(report.problems)
@@ -17,21 +17,23 @@ def render(report: Report, ruleset: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary(report: Report) -> str:
+def summary(report: AuditReport) -> str:
     """Sum a report up in one line."""
     count, files = len(report.findings), len({finding.path for finding in report.findings})
     parts = [f"{count} {_s(count, 'finding')} in {files} {_s(files, 'file')}"]
-    if report.known:
-        parts.append(f"{len(report.known)} known to the baseline")
-    if report.gone:
-        parts.append(f"{report.gone} of the baseline gone")
+    if report.accepted:
+        parts.append(f"{len(report.accepted)} known to the baseline")
+    if report.resolved:
+        parts.append(f"{report.resolved} of the baseline gone")
     if report.exempted:
         parts.append(f"{len(report.exempted)} exempt (--json lists them)")
     if report.problems:
         parts.append(f"{len(report.problems)} could not be told")
-    seen = report.counted.files
-    own = f", {report.counted.own} of the audit's own left out" if report.counted.own else ""
-    return f"{report.ruleset}: {', '.join(parts)}; {seen} {_s(seen, 'file')} searched{own}"
+    searched = report.counted.files
+    files_word = _s(searched, "file")
+    line = f"{report.ruleset}: {', '.join(parts)}; {searched} {files_word} searched"
+    own_files = report.counted.own_files
+    return f"{line}, {own_files} of the audit's own left out" if own_files else line
 
 
 def plain(text: str) -> str:
@@ -44,15 +46,15 @@ def _escape(letter: str) -> str:
 
 
 def _rule(identifier: str, link: str, findings: Sequence[Finding]) -> Iterator[str]:
-    found = [finding for finding in findings if finding.rule == identifier]
-    if not found:
+    of_rule = [finding for finding in findings if finding.rule == identifier]
+    if not of_rule:
         return
-    yield f"{identifier} ({found[0].level}): {plain(found[0].why)}"
-    if found[0].fix:
-        yield f"  do: {plain(found[0].fix)}"
+    yield f"{identifier} ({of_rule[0].level}): {plain(of_rule[0].why)}"
+    if of_rule[0].fix:
+        yield f"  do: {plain(of_rule[0].fix)}"
     if link:
         yield f"  see: {plain(link)}"
-    for path, group in groupby(found, key=lambda finding: finding.path):
+    for path, group in groupby(of_rule, key=lambda finding: finding.path):
         yield f"  {plain(path)}"
         yield from _lines(group)
     yield ""
@@ -64,7 +66,7 @@ def _lines(findings: Iterable[Finding]) -> Iterator[str]:
         yield f"    {place:<8} {plain(finding.text)[:SHOWN]}"
 
 
-def _problems(problems: Sequence[Problem]) -> Iterator[str]:
+def _problems(problems: Sequence[FileProblem]) -> Iterator[str]:
     if problems:
         yield "could not tell:"
         for problem in problems:

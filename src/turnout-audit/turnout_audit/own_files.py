@@ -44,10 +44,10 @@ def _is_baseline(document: dict[str, Any]) -> bool:
     if document.keys() != _BASELINE or not isinstance(document["ruleset"], str):
         return False
     try:
-        known = baseline.parsed(document)
+        accepted = baseline.parsed(document)
     except ValueError:
         return False
-    return all(baseline.is_digest(digest) for _, _, digest in known.entries)
+    return all(baseline.is_digest(digest) for _, _, digest in accepted.entries)
 
 
 def _is_report(document: dict[str, Any]) -> bool:
@@ -55,7 +55,7 @@ def _is_report(document: dict[str, Any]) -> bool:
         return False
     lists = (document["findings"], document["problems"], document["exempted"])
     return document["ruleset"].keys() == {"name", "version", "title"} and all(
-        isinstance(each, list) for each in lists
+        isinstance(rows, list) for rows in lists
     )
 
 
