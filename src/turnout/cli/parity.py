@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from turnout.parity.report import ParityReport
 
 PIPED = 240
-"""Characters of a line that no terminal folds."""
+"""Width of a table that is printed to no terminal, in characters."""
 
 app = typer.Typer(no_args_is_help=True, help="Compare both sides of a dual run.")
 
@@ -63,7 +63,7 @@ def check(
     """Compare every pair of runs in a store. Exit 0 PASS, 1 FAIL, 2 INCONCLUSIVE or wrong use."""
     try:
         report = _check(
-            *_where(store),
+            *_location(store),
             documents=documents,
             twin=twin,
             ignore=ignore or [],
@@ -72,14 +72,14 @@ def check(
         )
         _write(report, html=html, junit=junit)
     except (TurnoutError, OSError) as error:
-        given = str(error)
-        fail(given if store is None else given.replace("TURNOUT_ARTIFACTS:", "--store:", 1))
+        message = str(error)
+        fail(message if store is None else message.replace("TURNOUT_ARTIFACTS:", "--store:", 1))
     _print(report, as_json=as_json)
     raise typer.Exit(report.verdict.exit_code)
 
 
-def _where(store: str | None) -> tuple[str, Mapping[str, str]]:
-    """Name the store, and what is needed to open it; settings are read only if they must be."""
+def _location(store: str | None) -> tuple[str, Mapping[str, str]]:
+    """Give the store's address and the settings to open it with; `--store` needs no others."""
     if store is None:
         from turnout.bootstrap.settings import read_settings
 
@@ -107,21 +107,21 @@ def _check(
     from turnout.parity.user_documents import documents_at
     from turnout.stores.artifacts import open_store
 
-    ignores = [each for path in ignore for each in read_ignores(path)]
-    which = documents_at(documents, twin=twin) if documents is not None else None
+    ignores = [entry for path in ignore for entry in read_ignores(path)]
+    pattern = documents_at(documents, twin=twin) if documents is not None else None
     hidden = redaction(redact)
 
     async def run() -> "ParityReport":
         opened = open_store(store, environment)
         try:
-            with _progress() as tell:
+            with _progress() as show:
                 return await check_parity(
                     opened,
                     ignores=ignores,
-                    documents=which,
+                    documents=pattern,
                     redaction=hidden,
                     rules=Rules(verify_one_in=1) if verify_all else None,
-                    progress=tell,
+                    progress=show,
                     name=hidden.text(store),
                 )
         finally:
@@ -139,7 +139,7 @@ def _existing(store: str) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
-    """Tell on stderr how far it is, where someone looks on."""
+    """Show the number of compared pairs on stderr, if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -169,6 +169,6 @@ def _print(report: "ParityReport", *, as_json: bool) -> None:
     from turnout.parity.render import render_terminal
 
     console = Console()
-    if not console.is_terminal:  # for a file or a pipe: no colours, and lines that are not folded
+    if not console.is_terminal:  # a file or a pipe: no colours, one line a row
         console = Console(color_system=None, width=PIPED)
     console.print(render_terminal(report))

@@ -154,10 +154,10 @@ def value_entry(placed: PlacedValue) -> DocumentEntry:
 
 def parity_form(document: AnyDocument) -> dict[str, Any]:
     """Reduce a document to the fields that are compared exactly."""
-    kept: dict[str, Any] = document.model_dump(
-        mode="json", by_alias=True, exclude=_left_out(type(document))
+    form: dict[str, Any] = document.model_dump(
+        mode="json", by_alias=True, exclude=_excluded(type(document))
     )
-    return kept
+    return form
 
 
 def parity_sha256(document: AnyDocument) -> str:
@@ -227,13 +227,13 @@ def _parsed(name: str, raw: bytes, max_bytes: int) -> Any:
 def _check_schema(name: str, value: Any, expected: str) -> None:
     if not isinstance(value, dict):
         raise ArtifactInvalid(f"{name}: is a JSON {_json_type(value)}, not an object")
-    found = value.get("schema")
-    if found == expected:
+    schema = value.get("schema")
+    if schema == expected:
         return
-    newer = isinstance(found, str) and found.split("@")[0] == expected.split("@", maxsplit=1)[0]
-    hint = "; another version of Turnout wrote it" if newer else ""
-    said = f"{found!r:.60}" if "schema" in value else "missing"
-    raise ArtifactInvalid(f"{name} at /schema: {said}, not {expected!r}{hint}", pointer="/schema")
+    same_kind = isinstance(schema, str) and schema.partition("@")[0] == expected.partition("@")[0]
+    hint = "; another version of Turnout wrote it" if same_kind else ""
+    actual = f"{schema!r:.60}" if "schema" in value else "missing"
+    raise ArtifactInvalid(f"{name} at /schema: {actual}, not {expected!r}{hint}", pointer="/schema")
 
 
 @cache
@@ -247,9 +247,9 @@ def _invalid(name: str, error: ValidationError) -> ArtifactInvalid:
     pointer, text = pointer_of(first["loc"])[:300], first["msg"]
     if not pointer and text.startswith("/"):  # a rule over several fields names its place itself
         pointer, _, text = text.partition(": ")
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    where = f" at {pointer}" if pointer else ""
-    return ArtifactInvalid(f"{name}{where}: {text}{more}", pointer=pointer)
+    count = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    place = f" at {pointer}" if pointer else ""
+    return ArtifactInvalid(f"{name}{place}: {text}{count}", pointer=pointer)
 
 
 def _json_type(value: Any) -> str:
@@ -261,29 +261,29 @@ def _json_type(value: Any) -> str:
 
 @cache
 def _rules(model: type[BaseModel]) -> tuple[tuple[str, FieldRule], ...]:
-    found: list[tuple[str, FieldRule]] = []
+    rules: list[tuple[str, FieldRule]] = []
     for name, field in model.model_fields.items():
         pointer = f"/{field.alias or name}"
-        inner, many = _inner(field)
+        inner, repeated = _inner(field)
         if inner is None:
-            found.append((pointer, _rule(field)))
+            rules.append((pointer, _rule(field)))
         else:
-            below = f"{pointer}/*" if many else pointer
-            found.extend((below + deeper, rule) for deeper, rule in _rules(inner))
-    return tuple(found)
+            below = f"{pointer}/*" if repeated else pointer
+            rules.extend((below + deeper, rule) for deeper, rule in _rules(inner))
+    return tuple(rules)
 
 
 @cache
-def _left_out(model: type[BaseModel]) -> dict[str, Any]:
+def _excluded(model: type[BaseModel]) -> dict[str, Any]:
     """What pydantic must leave out to give the parity form."""
-    left_out: dict[str, Any] = {}
+    excluded: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        inner, many = _inner(field)
+        inner, repeated = _inner(field)
         if _rule(field).comparison is not Comparison.EXACT:
-            left_out[name] = True
-        elif inner is not None and (deeper := _left_out(inner)):
-            left_out[name] = {"__all__": deeper} if many else deeper
-    return left_out
+            excluded[name] = True
+        elif inner is not None and (deeper := _excluded(inner)):
+            excluded[name] = {"__all__": deeper} if repeated else deeper
+    return excluded
 
 
 def _rule(field: FieldInfo) -> FieldRule:
@@ -297,8 +297,8 @@ def _rule(field: FieldInfo) -> FieldRule:
 
 def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
     """The document that a field holds, if it does, and whether it holds many."""
-    many = getattr(field.annotation, "__origin__", None) is tuple
+    repeated = getattr(field.annotation, "__origin__", None) is tuple
     for candidate in (field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate, many
+            return candidate, repeated
     return None, False

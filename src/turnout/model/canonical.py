@@ -75,7 +75,7 @@ def parse(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     if _too_deep(raw, value):
         raise _fault(value) or InvalidJson(f"nests more than {MAX_DEPTH} levels deep")
     if not _survives(raw, value):
-        _look_closely(raw)
+        _check_strictly(raw)
     return value
 
 
@@ -85,7 +85,7 @@ def pointer_of(path: tuple[str | int, ...]) -> str:
 
 
 def _has_unusual_float(text: bytes) -> bool:
-    """Whether a float may be written in a way of orjson's own; sometimes it only looks like it."""
+    """Whether orjson may write a float unlike Python; a text may look so without one."""
     exponent = (b"e-" in text or b"e+" in text) and _EXPONENT.search(text) is not None
     return exponent or b"0.0000" in text
 
@@ -103,8 +103,8 @@ def _plain(text: bytes) -> bytes:
 def _survives(raw: bytes, value: Any) -> bool:
     """Whether writing the value gives the text back, so that the parser dropped nothing.
 
-    It holds for canonical documents and for what common writers produce, and is several times
-    faster than looking closely.
+    That is so for canonical documents and for those of common writers, and is several times faster
+    to find out than by the strict parser.
     """
     text = raw.strip()
     if orjson.dumps(value) == text:
@@ -112,18 +112,18 @@ def _survives(raw: bytes, value: Any) -> bool:
     return b"\n" in text and orjson.dumps(value, option=orjson.OPT_INDENT_2) == text
 
 
-def _look_closely(raw: bytes) -> None:
-    """Refuse what orjson accepts in silence: repeated names and integers beyond 64 bits."""
-    json.loads(raw, object_pairs_hook=_once, parse_int=_integer)
+def _check_strictly(raw: bytes) -> None:
+    """Refuse what orjson accepts: repeated names and integers beyond 64 bits."""
+    json.loads(raw, object_pairs_hook=_unique_names, parse_int=_integer)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidJson(f"the name {twice[:80]!r} occurs twice in one object")
-    return found
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InvalidJson(f"the name {repeated[:80]!r} occurs twice in one object")
+    return members
 
 
 def _integer(digits: str) -> int:
@@ -138,10 +138,10 @@ def _integer(digits: str) -> int:
 
 
 def _suspicious(text: bytes, value: Any) -> bool:
-    """Whether the value may have a fault that orjson passed over.
+    """Whether the value may have a fault that orjson does not refuse.
 
-    It writes NaN and infinities as null, so a text without a null hides none, and neither does one
-    that reads back as the same value (tuples never do, and are looked at closely).
+    orjson writes NaN and infinities as null. A text without a null hides none, and neither does a
+    text that reads back as the same value (tuples never do, so they are examined).
     """
     return _too_deep(text, value) or (b"null" in text and orjson.loads(text) != value)
 
@@ -174,41 +174,41 @@ def _fault(value: Any) -> InvalidJson | None:
     """The first fault of a value, with its place; None if there is none."""
     todo: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while todo:
-        path, here = todo.pop()
-        if len(path) >= MAX_DEPTH and isinstance(here, _CONTAINERS):
+        path, item = todo.pop()
+        if len(path) >= MAX_DEPTH and isinstance(item, _CONTAINERS):
             return InvalidJson(f"nests more than {MAX_DEPTH} levels deep", pointer=pointer_of(path))
-        if wrong := _wrong(here):
-            return InvalidJson(wrong, pointer=pointer_of(path))
-        todo.extend(((*path, part), inner) for part, inner in _items(here))
+        if reason := _refusal(item):
+            return InvalidJson(reason, pointer=pointer_of(path))
+        todo.extend(((*path, part), inner) for part, inner in _items(item))
     return None
 
 
-def _wrong(value: Any) -> str | None:
-    """What is wrong with this value itself, its items apart."""
+def _refusal(value: Any) -> str | None:
+    """Why this value itself, its items apart, is refused; None where it is not."""
     if isinstance(value, dict):
-        return next((wrong for name in value if (wrong := _wrong_name(name))), None)
+        return next((reason for name in value if (reason := _name_refusal(name))), None)
     if isinstance(value, list | tuple):
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is no JSON number"
     if isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
         return "an integer beyond 64 bits; send it as a string"
-    return _wrong_text(value) if isinstance(value, str) else _wrong_type(value)
+    return _text_refusal(value) if isinstance(value, str) else _type_refusal(value)
 
 
-def _wrong_name(name: object) -> str | None:
+def _name_refusal(name: object) -> str | None:
     if type(name) is not str:
         return f"the name {name!r:.80} is no string"
-    return _wrong_text(name)
+    return _text_refusal(name)
 
 
-def _wrong_text(text: str) -> str | None:
+def _text_refusal(text: str) -> str | None:
     if type(text) is not str:
-        return _wrong_type(text)
+        return _type_refusal(text)
     return None if _writable(text) else "a string with a lone surrogate"
 
 
-def _wrong_type(value: Any) -> str | None:
+def _type_refusal(value: Any) -> str | None:
     return None if _writable(value) else f"{type(value).__name__} is no JSON type"
 
 

@@ -35,7 +35,7 @@ class Source(StrEnum):
 
     PROVIDER = "provider"
     """What the provider itself says: its API, its trace."""
-    OURS = "ours"
+    RECORDED = "ours"
     """What Turnout recorded while the provider drove the run."""
     CONSTRUCTION = "by construction"
     """Given before the run started, so that equal values prove nothing."""
@@ -97,7 +97,7 @@ RunId: TypeAlias = Annotated[
 DocumentPath: TypeAlias = Annotated[
     str, Field(max_length=300, pattern=r"^(status|(steps|values)/[A-Za-z0-9._=-]{1,250})\.json$")
 ]
-Outcome: TypeAlias = Literal[
+AttemptOutcome: TypeAlias = Literal[
     AttemptState.COMPLETED,
     AttemptState.FAILED,
     AttemptState.TIMED_OUT,
@@ -106,7 +106,7 @@ Outcome: TypeAlias = Literal[
 ]
 Branch: TypeAlias = Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9._=/-]*$")]
 
-_OURS, _GIVEN, _PROVIDER = Source.OURS, Source.CONSTRUCTION, Source.PROVIDER
+_RUN, _INPUT, _PROVIDER = Source.RECORDED, Source.CONSTRUCTION, Source.PROVIDER
 _EXACT, _MEASURED, _VOLATILE = Comparison.EXACT, Comparison.MEASURED, Comparison.VOLATILE
 
 
@@ -119,24 +119,22 @@ class Document(BaseModel):
 class RecordedError(Document):
     """An error as it was recorded; its message is already redacted."""
 
-    name: Annotated[str, says(_OURS, _EXACT, "the error's class")]
-    message: Annotated[str, says(_OURS, _EXACT, "what it said")]
+    name: Annotated[str, says(_RUN, _EXACT, "the error's class")]
+    message: Annotated[str, says(_RUN, _EXACT, "what it said")]
 
 
 class ValueRef(Document):
     """A large value, kept beside the document."""
 
-    path: Annotated[
-        DocumentPath, says(_OURS, _EXACT, "below the run's folder; named by its digest")
-    ]
-    size: Annotated[Count, says(_OURS, _EXACT, "bytes of its canonical JSON")]
+    path: Annotated[DocumentPath, says(_RUN, _EXACT, "below the run's folder; named by its digest")]
+    size: Annotated[Count, says(_RUN, _EXACT, "bytes of its canonical JSON")]
 
 
 class Transition(Document):
     """One change of a run's state."""
 
-    state: Annotated[RunStatus, says(_OURS, _EXACT, "the state entered")]
-    at: Annotated[Moment, says(_OURS, _VOLATILE, "when it was committed")]
+    state: Annotated[RunStatus, says(_RUN, _EXACT, "the state entered")]
+    at: Annotated[Moment, says(_RUN, _VOLATILE, "when it was committed")]
 
 
 class Timings(Document):
@@ -147,18 +145,18 @@ class Timings(Document):
     """
 
     queued_ms: Annotated[
-        Count | None, says(_OURS, _MEASURED, "from emit to running; part of the overhead")
+        Count | None, says(_RUN, _MEASURED, "from emit to running; part of the overhead")
     ]
     execution_ms: Annotated[
-        Count, says(_OURS, _MEASURED, "sum of all attempts; parallel ones add up")
+        Count, says(_RUN, _MEASURED, "sum of all attempts; parallel ones add up")
     ]
     waiting_ms: Annotated[
         Count,
-        says(_OURS, _MEASURED, "planned sleeps, waits and back-offs while nothing executed"),
+        says(_RUN, _MEASURED, "planned sleeps, waits and back-offs while nothing executed"),
     ]
-    total_ms: Annotated[Count | None, says(_OURS, _MEASURED, "from emit to the end")]
+    total_ms: Annotated[Count | None, says(_RUN, _MEASURED, "from emit to the end")]
     overhead_ms: Annotated[
-        Count | None, says(_OURS, _MEASURED, "neither executing nor waiting as planned")
+        Count | None, says(_RUN, _MEASURED, "neither executing nor waiting as planned")
     ]
 
 
@@ -166,11 +164,11 @@ class StatusDocument(Document):
     """`runs/<run_id>/status.json`: how a run went."""
 
     schema_id: Annotated[
-        Literal["turnout/status@1"], says(_GIVEN, _EXACT, "this schema and its version")
+        Literal["turnout/status@1"], says(_INPUT, _EXACT, "this schema and its version")
     ] = Field(default="turnout/status@1", alias="schema")
-    run_id: Annotated[RunId, says(_OURS, _VOLATILE, "the run; a shadow's ends in -dryrun")]
-    task: Annotated[str, says(_GIVEN, _EXACT, "the task's name")]
-    provider: Annotated[str, says(_GIVEN, _VOLATILE, "who called")]
+    run_id: Annotated[RunId, says(_RUN, _VOLATILE, "the run; a shadow's ends in -dryrun")]
+    task: Annotated[str, says(_INPUT, _EXACT, "the task's name")]
+    provider: Annotated[str, says(_INPUT, _VOLATILE, "who called")]
     provider_run_id: Annotated[
         str | None, says(_PROVIDER, _VOLATILE, "the provider's id of the last delivery")
     ]
@@ -178,30 +176,31 @@ class StatusDocument(Document):
         RunStatus | None,
         says(_PROVIDER, _MEASURED, "what the provider itself reports; null where it was not asked"),
     ]
-    role: Annotated[Role, says(_GIVEN, _VOLATILE, "whose result counts")]
+    role: Annotated[Role, says(_INPUT, _VOLATILE, "whose result counts")]
     shadow_mode: Annotated[
         Literal["replay", "mock", "execute"] | None,
-        says(_GIVEN, _VOLATILE, "how a shadow's steps ran; null for a primary"),
+        says(_INPUT, _VOLATILE, "how a shadow's steps ran; null for a primary"),
     ]
     not_comparable: Annotated[
         Literal["late", "provider_failure", "unsupported"] | None,
-        says(_OURS, _VOLATILE, "why this run must not be compared with its twin; null if it may"),
+        says(_RUN, _VOLATILE, "why this run must not be compared with its twin; null if it may"),
     ]
-    key: Annotated[str | None, says(_GIVEN, _EXACT, "the concurrency key; null without a limit")]
-    state: Annotated[RunStatus, says(_OURS, _EXACT, "where the run stands")]
+    key: Annotated[str | None, says(_INPUT, _EXACT, "the concurrency key; null without a limit")]
+    state: Annotated[RunStatus, says(_RUN, _EXACT, "where the run stands")]
     transitions: Annotated[
-        tuple[Transition, ...], says(_OURS, _EXACT, "the path of states, oldest first")
+        tuple[Transition, ...], says(_RUN, _EXACT, "the path of states, oldest first")
     ] = Field(min_length=1)
-    attempts: Annotated[Count, says(_OURS, _EXACT, "attempts of all steps that count")]
-    deliveries: Annotated[Count, says(_OURS, _VOLATILE, "how often it was handed to a provider")]
-    timings: Annotated[Timings, says(_OURS, _MEASURED, "where the time went")]
-    error: Annotated[RecordedError | None, says(_OURS, _EXACT, "why it did not complete")]
-    result: Annotated[Any, says(_OURS, _EXACT, "what the task returned, where it is small")]
-    result_ref: Annotated[ValueRef | None, says(_OURS, _EXACT, "the result, where it is large")]
+    attempts: Annotated[Count, says(_RUN, _EXACT, "attempts of all steps that count")]
+    deliveries: Annotated[Count, says(_RUN, _VOLATILE, "how often it was handed to a provider")]
+    timings: Annotated[Timings, says(_RUN, _MEASURED, "where the time went")]
+    error: Annotated[RecordedError | None, says(_RUN, _EXACT, "why it did not complete")]
+    result: Annotated[Any, says(_RUN, _EXACT, "what the task returned, where it is small")]
+    result_ref: Annotated[ValueRef | None, says(_RUN, _EXACT, "the result, where it is large")]
     result_sha256: Annotated[
-        Digest | None, says(_OURS, _EXACT, "of the result's canonical JSON; null without a result")
+        Digest | None,
+        says(_RUN, _EXACT, "of the result's canonical JSON; null without a result"),
     ]
-    emitted_at: Annotated[Moment, says(_OURS, _VOLATILE, "when the run was asked for")]
+    emitted_at: Annotated[Moment, says(_RUN, _VOLATILE, "when the run was asked for")]
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -216,48 +215,48 @@ class StatusDocument(Document):
 class StepEntry(Document):
     """A step's place in the order in which the function asked, branches depth-first."""
 
-    index: Annotated[Count, says(_OURS, _EXACT, "its place, from 0")]
-    step: Annotated[str, says(_OURS, _EXACT, "its id")]
-    kind: Annotated[StepKind, says(_OURS, _EXACT, "what was asked for")]
+    index: Annotated[Count, says(_RUN, _EXACT, "its place, from 0")]
+    step: Annotated[str, says(_RUN, _EXACT, "its id")]
+    kind: Annotated[StepKind, says(_RUN, _EXACT, "what was asked for")]
     branch: Annotated[
         Branch,
-        says(_OURS, _EXACT, "its parallel branch, by position; empty at the top"),
+        says(_RUN, _EXACT, "its parallel branch, by position; empty at the top"),
     ]
 
 
 class DocumentEntry(Document):
     """A document of the run, and its digests."""
 
-    path: Annotated[DocumentPath, says(_OURS, _EXACT, "below the run's folder")]
-    size: Annotated[Count, says(_OURS, _VOLATILE, "bytes")]
-    sha256: Annotated[Digest, says(_OURS, _VOLATILE, "of the bytes")]
-    parity_sha256: Annotated[Digest, says(_OURS, _EXACT, "of the parity form")]
+    path: Annotated[DocumentPath, says(_RUN, _EXACT, "below the run's folder")]
+    size: Annotated[Count, says(_RUN, _VOLATILE, "bytes")]
+    sha256: Annotated[Digest, says(_RUN, _VOLATILE, "of the bytes")]
+    parity_sha256: Annotated[Digest, says(_RUN, _EXACT, "of the parity form")]
 
 
 class ConcurrencyEntry(Document):
     """The limit that the run was under."""
 
-    key: Annotated[str, says(_GIVEN, _EXACT, "runs of one key share the limit")]
-    limit: Annotated[Count, says(_GIVEN, _EXACT, "at most so many at once")]
+    key: Annotated[str, says(_INPUT, _EXACT, "runs of one key share the limit")]
+    limit: Annotated[Count, says(_INPUT, _EXACT, "at most so many at once")]
 
 
 class ManifestDocument(Document):
     """`runs/<run_id>/manifest.json`: what the run left; written last, once."""
 
     schema_id: Annotated[
-        Literal["turnout/manifest@1"], says(_GIVEN, _EXACT, "this schema and its version")
+        Literal["turnout/manifest@1"], says(_INPUT, _EXACT, "this schema and its version")
     ] = Field(default="turnout/manifest@1", alias="schema")
-    run_id: Annotated[RunId, says(_OURS, _VOLATILE, "the run; a shadow's ends in -dryrun")]
-    task: Annotated[str, says(_GIVEN, _EXACT, "the task's name")]
-    code_version: Annotated[str, says(_GIVEN, _EXACT, "of the code that ran it")]
-    protocol: Annotated[Count, says(_GIVEN, _EXACT, "version of the step protocol")]
-    steps: Annotated[tuple[StepEntry, ...], says(_OURS, _EXACT, "as asked for")]
+    run_id: Annotated[RunId, says(_RUN, _VOLATILE, "the run; a shadow's ends in -dryrun")]
+    task: Annotated[str, says(_INPUT, _EXACT, "the task's name")]
+    code_version: Annotated[str, says(_INPUT, _EXACT, "of the code that ran it")]
+    protocol: Annotated[Count, says(_INPUT, _EXACT, "version of the step protocol")]
+    steps: Annotated[tuple[StepEntry, ...], says(_RUN, _EXACT, "as asked for")]
     unasked: Annotated[
-        tuple[str, ...], says(_OURS, _EXACT, "recorded steps that the code no longer asked for")
+        tuple[str, ...], says(_RUN, _EXACT, "recorded steps that the code no longer asked for")
     ]
-    documents: Annotated[tuple[DocumentEntry, ...], says(_OURS, _EXACT, "sorted by path")]
+    documents: Annotated[tuple[DocumentEntry, ...], says(_RUN, _EXACT, "sorted by path")]
     concurrency: Annotated[
-        ConcurrencyEntry | None, says(_GIVEN, _EXACT, "the limit; null without one")
+        ConcurrencyEntry | None, says(_INPUT, _EXACT, "the limit; null without one")
     ]
 
     @model_validator(mode="after")
@@ -270,16 +269,16 @@ class ManifestDocument(Document):
 class AttemptEntry(Document):
     """One try of a step."""
 
-    number: Annotated[Count, says(_OURS, _EXACT, "from 1")]
-    started_at: Annotated[Moment, says(_OURS, _VOLATILE, "when it was claimed")]
-    duration_ms: Annotated[Count, says(_OURS, _MEASURED, "from the claim to the commit")]
+    number: Annotated[Count, says(_RUN, _EXACT, "from 1")]
+    started_at: Annotated[Moment, says(_RUN, _VOLATILE, "when it was claimed")]
+    duration_ms: Annotated[Count, says(_RUN, _MEASURED, "from the claim to the commit")]
     outcome: Annotated[
-        Outcome,
-        says(_OURS, _EXACT, "how it ended; an interrupted one does not count"),
+        AttemptOutcome,
+        says(_RUN, _EXACT, "how it ended; an interrupted one does not count"),
     ]
-    error: Annotated[RecordedError | None, says(_OURS, _EXACT, "why it failed")]
+    error: Annotated[RecordedError | None, says(_RUN, _EXACT, "why it failed")]
     retry_at: Annotated[
-        Moment | None, says(_OURS, _VOLATILE, "no sooner than this comes the next attempt")
+        Moment | None, says(_RUN, _VOLATILE, "no sooner than this comes the next attempt")
     ]
 
 
@@ -287,22 +286,23 @@ class StepDocument(Document):
     """`runs/<run_id>/steps/<nnnn>-<step_id>.json`: one step and its attempts; written once."""
 
     schema_id: Annotated[
-        Literal["turnout/step@1"], says(_GIVEN, _EXACT, "this schema and its version")
+        Literal["turnout/step@1"], says(_INPUT, _EXACT, "this schema and its version")
     ] = Field(default="turnout/step@1", alias="schema")
-    run_id: Annotated[RunId, says(_OURS, _VOLATILE, "the run; a shadow's ends in -dryrun")]
-    step: Annotated[str, says(_OURS, _EXACT, "its id")]
-    kind: Annotated[StepKind, says(_OURS, _EXACT, "what was asked for")]
-    index: Annotated[Count, says(_OURS, _EXACT, "its place, from 0")]
+    run_id: Annotated[RunId, says(_RUN, _VOLATILE, "the run; a shadow's ends in -dryrun")]
+    step: Annotated[str, says(_RUN, _EXACT, "its id")]
+    kind: Annotated[StepKind, says(_RUN, _EXACT, "what was asked for")]
+    index: Annotated[Count, says(_RUN, _EXACT, "its place, from 0")]
     branch: Annotated[
-        Branch, says(_OURS, _EXACT, "its parallel branch, by position; empty at the top")
+        Branch, says(_RUN, _EXACT, "its parallel branch, by position; empty at the top")
     ]
-    state: Annotated[StepState, says(_OURS, _EXACT, "open where the run ended before the step did")]
-    attempts: Annotated[tuple[AttemptEntry, ...], says(_OURS, _EXACT, "oldest first")]
-    error: Annotated[RecordedError | None, says(_OURS, _EXACT, "why it finally failed")]
-    output: Annotated[Any, says(_OURS, _EXACT, "what it returned, where it is small")]
-    output_ref: Annotated[ValueRef | None, says(_OURS, _EXACT, "the output, where it is large")]
+    state: Annotated[StepState, says(_RUN, _EXACT, "open where the run ended before the step did")]
+    attempts: Annotated[tuple[AttemptEntry, ...], says(_RUN, _EXACT, "oldest first")]
+    error: Annotated[RecordedError | None, says(_RUN, _EXACT, "why it finally failed")]
+    output: Annotated[Any, says(_RUN, _EXACT, "what it returned, where it is small")]
+    output_ref: Annotated[ValueRef | None, says(_RUN, _EXACT, "the output, where it is large")]
     output_sha256: Annotated[
-        Digest | None, says(_OURS, _EXACT, "of the output's canonical JSON; null without an output")
+        Digest | None,
+        says(_RUN, _EXACT, "of the output's canonical JSON; null without an output"),
     ]
 
     @model_validator(mode="after")

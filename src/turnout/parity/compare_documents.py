@@ -79,7 +79,7 @@ class DocumentComparison:
         executed = self.shadow.status.shadow_mode == "execute"
         self.result.documents += 2 * unread
         self.result.count(Kind.ATTEMPTS, Kind.STEP, times=unread)
-        source = Source.OURS if executed else Source.CONSTRUCTION
+        source = Source.RECORDED if executed else Source.CONSTRUCTION
         self.result.count(Kind.OUTPUT, source=source, times=unread)
 
     async def compare(self) -> None:
@@ -182,7 +182,7 @@ class DocumentComparison:
         name: str,
         artifact: str,
         step: str | None = None,
-        source: Source = Source.OURS,
+        source: Source = Source.RECORDED,
     ) -> None:
         """Compare two values, each as the field `name` of an object; no value, no field."""
         box = await self._boxed("primary", self.primary, name, primary)
@@ -211,8 +211,8 @@ class DocumentComparison:
             return {name: value.inline}
         path = value.ref.path
         try:
-            found = await self.store.get(f"{RUNS}/{run.status.run_id}/{path}")
-            return {name: read_value(found.body, value.ref)}
+            stored = await self.store.get(f"{RUNS}/{run.status.run_id}/{path}")
+            return {name: read_value(stored.body, value.ref)}
         except ArtifactMissing:
             self.result.reject([missing(side, path)])
         except (ArtifactError, TooLarge) as error:

@@ -154,7 +154,7 @@ def _report_doubled(result: PairResult, manifest: ManifestDocument, side: SideNa
                     step=entry.step,
                     pointer=f"/steps/{place}/step",
                     kind=Kind.INVALID,
-                    source=Source.OURS,
+                    source=Source.RECORDED,
                     detail=f"{side}: the step {entry.step!r} is listed twice",
                 )
             )

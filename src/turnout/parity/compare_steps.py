@@ -110,7 +110,7 @@ def compare_values(
 def output_source(shadow: MeasuredStatus, kind: StepKind) -> Source:
     """Say why outputs are equal: those of replayed and mocked steps by construction."""
     executed = shadow.shadow_mode == "execute" and kind is StepKind.STEP
-    return Source.OURS if executed else Source.CONSTRUCTION
+    return Source.RECORDED if executed else Source.CONSTRUCTION
 
 
 def counted(document: StepDocument) -> list[AttemptEntry]:

@@ -68,21 +68,21 @@ def differences(
 
 
 def same(a: Any, b: Any) -> bool:
-    """Tell whether two JSON values are equal in type and value, at any depth."""
+    """Whether two JSON values are equal in type and value, at any depth."""
     waiting = [(a, b)]
     while waiting:
-        left, right = waiting.pop()
-        if type(left) is not type(right):
+        value, twin = waiting.pop()
+        if type(value) is not type(twin):
             return False
-        if isinstance(left, dict):
-            if left.keys() != right.keys():
+        if isinstance(value, dict):
+            if value.keys() != twin.keys():
                 return False
-            waiting.extend((value, right[name]) for name, value in left.items())
-        elif isinstance(left, list):
-            if len(left) != len(right):
+            waiting.extend((inner, twin[name]) for name, inner in value.items())
+        elif isinstance(value, list):
+            if len(value) != len(twin):
                 return False
-            waiting.extend(zip(left, right, strict=True))
-        elif left != right or (left == 0 and str(left) != str(right)):  # -0.0 is not 0.0
+            waiting.extend(zip(value, twin, strict=True))
+        elif value != twin or (value == 0 and str(value) != str(twin)):  # -0.0 is not 0.0
             return False
     return True
 
@@ -133,18 +133,18 @@ def _lists(
     if key is None:
         yield from _by_index(pointer, a, b)
         return
-    left = {item[key]: (index, item) for index, item in enumerate(a)}
-    right = {item[key]: (index, item) for index, item in enumerate(b)}
-    left_order = [name for name in left if name in right]
-    right_order = [name for name in right if name in left]
-    if left_order != right_order:
+    items = {item[key]: (index, item) for index, item in enumerate(a)}
+    twins = {item[key]: (index, item) for index, item in enumerate(b)}
+    order = [name for name in items if name in twins]
+    twin_order = [name for name in twins if name in items]
+    if order != twin_order:
         changes.append(
-            JsonChange(pointer=pointer, primary=left_order, shadow=right_order, reordered=True)
+            JsonChange(pointer=pointer, primary=order, shadow=twin_order, reordered=True)
         )
-    for name, (index, item) in left.items():
-        yield f"{pointer}/{index}", item, right[name][1] if name in right else ABSENT
-    for name, (index, item) in right.items():
-        if name not in left:
+    for name, (index, item) in items.items():
+        yield f"{pointer}/{index}", item, twins[name][1] if name in twins else ABSENT
+    for name, (index, item) in twins.items():
+        if name not in items:
             yield f"{pointer}/{index}", ABSENT, item
 
 
@@ -157,9 +157,9 @@ def _by_index(pointer: str, a: list[Any], b: list[Any]) -> _Pairs:
     while len(a) != len(b) and tail < shorter - head and same(a[-1 - tail], b[-1 - tail]):
         tail += 1
     for index in range(head, max(len(a), len(b)) - tail):
-        left = a[index] if index < len(a) - tail else ABSENT
-        right = b[index] if index < len(b) - tail else ABSENT
-        yield f"{pointer}/{index}", left, right
+        item = a[index] if index < len(a) - tail else ABSENT
+        twin = b[index] if index < len(b) - tail else ABSENT
+        yield f"{pointer}/{index}", item, twin
 
 
 def _key_of(a: list[Any], b: list[Any], keys: Sequence[str]) -> str | None:

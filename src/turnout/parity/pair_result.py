@@ -31,7 +31,7 @@ class PairResult:
     verified: int = 0
     """Documents that were read although their digests agree."""
 
-    def count(self, *kinds: Kind, source: Source = Source.OURS, times: int = 1) -> None:
+    def count(self, *kinds: Kind, source: Source = Source.RECORDED, times: int = 1) -> None:
         """Count values of each of these kinds as compared."""
         for kind in kinds:
             self.compared.append((kind, source, times))
@@ -44,7 +44,7 @@ class PairResult:
             "primary": None if change.primary is ABSENT else change.primary,
             "shadow": None if change.shadow is ABSENT else change.shadow,
             "absent": "shadow" if change.shadow is ABSENT else absent,
-            "source": Source.OURS,
+            "source": Source.RECORDED,
             **details,
         }
         self.differences.append(
@@ -62,7 +62,7 @@ class PairResult:
                     pointer=fault.pointer,
                     kind=Kind.MISSING if fault.missing else Kind.INVALID,
                     absent=fault.side if fault.missing else None,
-                    source=Source.OURS,
+                    source=Source.RECORDED,
                     detail=f"{fault.side}: {fault.message}",
                 )
             )

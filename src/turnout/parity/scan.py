@@ -242,6 +242,6 @@ def _as_difference(excess: Excess) -> Difference:
         kind=Kind.OVERLAP,
         primary=excess.at_once if excess.side == "primary" else None,
         shadow=excess.at_once if excess.side == "shadow" else None,
-        source=Source.OURS,
+        source=Source.RECORDED,
         detail=f"{excess.side}: {runs}; the limit is {excess.limit}",
     )

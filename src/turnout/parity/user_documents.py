@@ -196,7 +196,7 @@ def _compare_bodies(result: PairResult, path: str, bodies: tuple[GetResult, GetR
             result,
             *values,
             artifact=path,
-            source=Source.OURS,
+            source=Source.RECORDED,
             executed=True,
         )
 
@@ -212,7 +212,7 @@ def _missing_twin(
         pointer="",
         kind=Kind.MISSING,
         absent=absent,
-        source=Source.OURS,
+        source=Source.RECORDED,
         detail=f"there are no documents of {name}",
     )
 

@@ -36,7 +36,7 @@ from turnout.model.artifacts import (
     value_entry,
 )
 from turnout.model.canonical import canonical_bytes, sha256_of
-from turnout.model.publish import PUBLISHED, schema_text
+from turnout.model.published_schemas import PUBLISHED, schema_text
 from turnout.model.status import AttemptState, Role, RunStatus, StepKind, StepState
 
 T0 = 1_700_000_000_123
@@ -219,7 +219,7 @@ def test_rules_name_their_source() -> None:
     rules = field_rules(StatusDocument)
     assert rules["/task"].source is Source.CONSTRUCTION
     assert rules["/provider_state"].source is Source.PROVIDER
-    assert rules["/transitions/*/state"].source is Source.OURS
+    assert rules["/transitions/*/state"].source is Source.RECORDED
     assert rules["/transitions/*/at"].comparison is Comparison.VOLATILE
     assert rules["/timings/overhead_ms"].comparison is Comparison.MEASURED
 

@@ -13,7 +13,7 @@ from turnout.model import ids, keys, routing
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Only
 from turnout.model.policies import CancelOn, Concurrency, Retries, Timeouts
-from turnout.model.publish import PUBLISHED
+from turnout.model.published_schemas import PUBLISHED
 from turnout.model.runs import Delivery, Journal, Run
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus, StepKind, StepState

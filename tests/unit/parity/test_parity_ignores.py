@@ -24,7 +24,7 @@ def ignore(path: str, **more: Any) -> Ignore:
 def difference(pointer: str, artifact: str = "steps/0000-a.json", **more: Any) -> Difference:
     """Make a difference."""
     return Difference(
-        **{"run_id": "r", "kind": Kind.OUTPUT, "source": Source.OURS, **more},
+        **{"run_id": "r", "kind": Kind.OUTPUT, "source": Source.RECORDED, **more},
         artifact=artifact,
         pointer=pointer,
     )

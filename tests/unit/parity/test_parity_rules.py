@@ -150,7 +150,7 @@ def _difference(pointer: str, value: object) -> Difference:
         kind=Kind.OUTPUT,
         primary=value,
         shadow=None,
-        source=Source.OURS,
+        source=Source.RECORDED,
         detail="was Bearer abcdefghijkl",
     )
 

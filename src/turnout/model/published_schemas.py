@@ -1,4 +1,4 @@
-"""What is published: the artifacts' schemas and the step protocol, kept in `schemas/`."""
+"""The JSON Schemas of the artifacts and of the step protocol, as published in `schemas/`."""
 
 import json
 from collections.abc import Callable
@@ -20,11 +20,11 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Make an artifact's schema: every field is required, because every field is written."""
-    made = model.model_json_schema(by_alias=True, mode="serialization")
-    title = str(made["properties"]["schema"]["const"])
+    """Generate an artifact's schema: every field is required, because every field is written."""
+    generated = model.model_json_schema(by_alias=True, mode="serialization")
+    title = str(generated["properties"]["schema"]["const"])
     head = {"$schema": _DIALECT, "$id": f"urn:{title.replace('/', ':')}", "$comment": _CANONICAL}
-    return {**head, **made, "title": title}
+    return {**head, **generated, "title": title}
 
 
 PUBLISHED: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -34,9 +34,9 @@ PUBLISHED: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "protocol-1.json": json_schema,
     "protocol-1.openapi.json": openapi,
 }
-"""File names and what makes them."""
+"""The generator of each published file, by its name."""
 
 
 def schema_text(name: str) -> str:
-    """Make one published file, as it should read."""
+    """Generate the text of one published file."""
     return json.dumps(PUBLISHED[name](), indent=2, ensure_ascii=False) + "\n"
