@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import turnout
 from turnout.bootstrap.adapters import EMBEDDED, load_plugins, open_callers, select
@@ -47,7 +48,7 @@ from turnout.service.heartbeat import Heartbeat
 from turnout.service.links import link_states
 from turnout.service.process import Turnout
 from turnout.service.registrar import Registrar
-from turnout.service.replicas import KeptSchedules
+from turnout.service.replicas import living_schedules
 from turnout.service.routes import RouteBoard
 from turnout.service.settings import Settings
 from turnout.service.side import Side
@@ -133,7 +134,7 @@ def open_turnout(
             clock=base.clock,
             service_url=settings.service_url,
             emit=lambda events: emitter.emit(*events),
-            kept=KeptSchedules(slots, store.replicas, base.clock),
+            living_schedules=partial(living_schedules, slots, store.replicas, base.clock),
         ),
         selection,
     )

@@ -41,7 +41,7 @@ class LocalCaller:
         self._woken: dict[str, Delivery] = {}
         self._callers: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._living_schedules = surroundings.kept
+        self._living_schedules = surroundings.living_schedules
         self._ticker = Ticker(name, surroundings)
 
     @property

@@ -16,15 +16,14 @@ class Kept(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Adoption:
-    """One option, call or trigger of one function, and what becomes of it.
-
-    why: how it is kept, or why it cannot be. file and line: where it is written; line 0 where
-    that is not known.
-    """
+    """One option, call or trigger of one function, and what becomes of it."""
 
     function: str
     option: str
     kept: Kept
     why: str
+    """How it is kept, or why it cannot be."""
     file: str = ""
+    """Where it is written."""
     line: int = 0
+    """From 1; 0 where it is not known."""

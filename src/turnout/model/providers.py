@@ -11,32 +11,30 @@ from turnout.model.time import Millis
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """What became of one delivery: the vendor's run, or why there is none.
-
-    provider_run_id may be None where the vendor tells it only when the run calls in. refused is
-    final and fails the run by name; without it and without an error, the delivery was accepted.
-    """
+    """What became of one delivery: accepted, or why not."""
 
     key: str
+    """The delivery's."""
     provider_run_id: str | None = None
+    """The vendor's run; None where it is known only once the run calls in."""
     error: Exception | None = None
+    """Why the delivery was not accepted; it is sent again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """What the provider itself says of one vendor run.
-
-    state is None when it knows no such run. word is the vendor's own. evidence is JSON that is
-    kept for parity: no secrets, no payloads.
-    """
+    """What the provider itself says of one vendor run."""
 
     state: RunStatus | None
+    """None when the provider knows no such run, or did not answer."""
     word: str
+    """The vendor's own word for the state."""
     seen_at: Millis
     started_at: Millis | None = None
     ended_at: Millis | None = None
     attempts: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    """JSON that is stored for parity: no secrets, no payloads."""
 
 
 class LinkState(StrEnum):
@@ -50,14 +48,13 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LinkStatus:
-    """What a link is doing, how often it was made, and what went wrong last, if anything did.
-
-    problem is kept when the link is up again; it is bounded, and holds no secret.
-    """
+    """How a caller's own connection to its vendor stands."""
 
     state: LinkState
     connections: int = 0
+    """How often it was made."""
     problem: str = ""
+    """What went wrong last, also once the link is up again; bounded, and without secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +67,12 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Probing:
-    """One thing found on the way from the vendor's worker to this service."""
+    """The result of one check of the way from the vendor's worker to this service."""
 
     what: str
+    """What was checked, like `address` or `signature`."""
     ok: bool
     text: str
+    """What is so."""
     fix: str = ""
+    """What to do about it."""

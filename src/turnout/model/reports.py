@@ -9,7 +9,7 @@ from turnout.model.status import RunStatus
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """All that is known of a run."""
+    """A run with its history and its deliveries."""
 
     journal: Journal
     transitions: tuple[Transition, ...]
@@ -20,13 +20,12 @@ class RunReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Cancelled:
-    """What a cancel found and did.
-
-    state is the run's now. changed is False when it had ended before. confirmed says that the
-    provider's own run is known to have ended too.
-    """
+    """What a cancel did."""
 
     run_id: str
     state: RunStatus
+    """The run's state now."""
     changed: bool
+    """False when the run had ended before."""
     confirmed: bool
+    """Whether the provider's own run is known to have ended too."""

@@ -1,7 +1,7 @@
 """A durable caller: what an adapter implements for its provider.
 
-It promises to call our worker now, later or when woken, again and again until answered. All that
-makes a task mean the same everywhere is kept above it.
+It promises to call our worker now, later or when woken, again and again until it is answered. What
+makes a task mean the same on every provider is kept above it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,11 +24,11 @@ PORT_VERSION = 2
 Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
 """Records events with their runs, all or none; what `Orchestrator.emit` does."""
 
-Knows: TypeAlias = Callable[[str], Awaitable[bool]]
+HasRun: TypeAlias = Callable[[str], Awaitable[bool]]
 """Whether a run of that id is in the run store."""
 
-Kept: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
-"""The schedules of a provider, by its name, that living replicas of this app keep."""
+LivingSchedules: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
+"""Reads the schedules that a provider owns, by its name; none while no replica is alive."""
 
 
 class Delivers(Protocol):
@@ -157,7 +157,7 @@ class Receives(Protocol):
 class Notices(Protocol):
     """A caller that can look around at its vendor."""
 
-    async def notices(self, knows: Knows) -> Sequence[Notice]:
+    async def notices(self, has_run: HasRun) -> Sequence[Notice]:
         """Say what stands open, who else sends and listens, which keys are out of date.
 
         In few, bounded requests; nothing is changed.
@@ -176,21 +176,24 @@ class Probes(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What an adapter is given to work with."""
+    """What an adapter works with."""
 
     settings: Mapping[str, str]
     """The environment; the adapter reads its vendor's own names, and reports faults by name."""
     app: App
+    """The tasks and schedules to make known."""
     worker: Worker
+    """What the vendor runs call."""
     clock: Clock
+    """The time; a test may turn it."""
     service_url: str | None = None
     """Where the vendor reaches this service, like http://127.0.0.1:8000."""
     runs_on: RunsOn | None = None
     """For a caller in the worker's own process; None where there is none."""
     emit: Emit | None = None
     """For events that reach us through the vendor; None where nothing can be emitted."""
-    kept: Kept | None = None
-    """For a provider that ticks in our own processes: what the others of them tick."""
+    living_schedules: LivingSchedules | None = None
+    """For a provider that ticks in our own processes: what any of them ticks."""
 
 
 class Plugin(Protocol):

@@ -19,12 +19,12 @@ class Clock(Protocol):
 
 
 async def happened(event: asyncio.Event, clock: Clock, within: Millis) -> bool:
-    """Wait for an event, or until that much time has passed on the clock; say which."""
+    """Wait for an event, at most so long on the clock; True if it happened."""
     waits = (asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(within)))
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for each in waits:
-            each.cancel()
+        for wait in waits:
+            wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
     return event.is_set()

@@ -10,14 +10,14 @@ from turnout.model.tasks import App
 
 
 class Desk(Protocol):
-    """What a command of an adapter is given, and how it answers."""
+    """How an added command reads its settings and answers."""
 
     def settings(self) -> Mapping[str, str]:
-        """Give the environment over `.env` over `turnout.toml`, by name."""
+        """Return the environment over `.env` over `turnout.toml`, by name."""
         ...
 
-    def service_url(self, given: str | None) -> str:
-        """Give the service's own address: the one given, else TURNOUT_SERVICE_URL."""
+    def service_url(self, override: str | None) -> str:
+        """Return the service's own address: the override, else TURNOUT_SERVICE_URL."""
         ...
 
     def app(self, name: str | None) -> App:
@@ -29,7 +29,7 @@ class Desk(Protocol):
         ...
 
     def tell(self, line: str) -> None:
-        """Tell of progress, on stderr."""
+        """Print a line of progress on stderr."""
         ...
 
     def fail(self, message: str) -> NoReturn:

@@ -12,7 +12,7 @@ def collect_rarely() -> None:
 
     For a process that serves and nothing else, once it is open: tables, models and statements stay
     as long as it does, and nearly all that a run makes is freed by reference counts. It saves a
-    sixth of the CPU of a run on `local` (migration_docs/benchmarks.md).
+    tenth of the CPU of a run on `local` (migration_docs/benchmarks.md).
     """
     gc.collect()
     gc.freeze()

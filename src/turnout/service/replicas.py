@@ -1,4 +1,4 @@
-"""Which replicas of the service are alive, and the schedules that they keep."""
+"""Which replicas of the service are alive, and the schedules that they have."""
 
 from collections.abc import Sequence
 
@@ -18,16 +18,10 @@ async def living(replicas: ReplicaStore, clock: Clock) -> Sequence[Replica]:
     return await replicas.read(since=clock.now() - ALIVE)
 
 
-class KeptSchedules:
-    """The schedules that a provider owns while the service runs; what adapters are given."""
-
-    def __init__(self, slots: ScheduleSlots, replicas: ReplicaStore, clock: Clock) -> None:
-        self._slots = slots
-        self._replicas = replicas
-        self._clock = clock
-
-    async def __call__(self, provider: str) -> Sequence[Schedule]:
-        """Read the schedules of a provider; none while no replica is alive."""
-        if not await living(self._replicas, self._clock):
-            return ()
-        return await self._slots.owned_by(provider)
+async def living_schedules(
+    slots: ScheduleSlots, replicas: ReplicaStore, clock: Clock, provider: str
+) -> Sequence[Schedule]:
+    """Read the schedules that a provider owns; none while no replica is alive."""
+    if not await living(replicas, clock):
+        return ()
+    return await slots.owned_by(provider)

@@ -17,7 +17,7 @@ from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
-from turnout.ports.caller import Knows, Surroundings
+from turnout.ports.caller import HasRun, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
 from turnout_inngest.doctor import ServerChecks
@@ -87,10 +87,10 @@ class InngestCaller:
             return {}
         return {DOOR: Door(keys, emit, self._surroundings.clock).application()}
 
-    async def notices(self, knows: Knows) -> Sequence[Notice]:
+    async def notices(self, has_run: HasRun) -> Sequence[Notice]:
         """Say what stands open at the server, who else is there, and how our keys are."""
         around = ServerChecks(self._api, self._app, self._settings)
-        return await around.notices(knows)
+        return await around.notices(has_run)
 
     def link(self) -> LinkStatus | None:
         """Say how the socket to the server stands; None where the server calls us over HTTP."""

@@ -11,7 +11,7 @@ import httpx
 from turnout.errors import ProviderUnavailable, TurnoutError
 from turnout.model.providers import Notice
 from turnout.model.tasks import App
-from turnout.ports.caller import Knows
+from turnout.ports.caller import HasRun
 from turnout_inngest.api import InngestApi
 from turnout_inngest.functions import event_name, tasks_of
 from turnout_inngest.ingress import FUNCTION as INGRESS
@@ -46,7 +46,7 @@ class ServerChecks:
         self._settings = settings
         self._names = tuple(dict.fromkeys(subscribed(app)))
 
-    async def notices(self, knows: Knows) -> Sequence[Notice]:
+    async def notices(self, has_run: HasRun) -> Sequence[Notice]:
         """Say what an operator should know."""
         notices: list[Notice] = []
         async with httpx.AsyncClient(timeout=PATIENCE) as http:
@@ -55,7 +55,7 @@ class ServerChecks:
                 notices += key_notices(await try_keys(http, self._settings))
         for look in (self._holders, self._workers, self._listeners, self._senders):
             notices += await _reachable(look())
-        notices += await _reachable(self._started_by_hand(knows))
+        notices += await _reachable(self._started_by_hand(has_run))
         return notices
 
     async def _open_doors(self, http: httpx.AsyncClient) -> list[Notice]:
@@ -174,7 +174,7 @@ class ServerChecks:
             )
         ]
 
-    async def _started_by_hand(self, knows: Knows) -> list[Notice]:
+    async def _started_by_hand(self, has_run: HasRun) -> list[Notice]:
         """Find vendor runs of our functions whose run the store does not know."""
         query = {"appId": self._app.name, "limit": str(MOST_RUNS)}
         answer = await self._api.get("/v2/runs", **query)
@@ -187,7 +187,7 @@ class ServerChecks:
                 event = await self._event(str(event_id))
                 if not text_in(event, "name").startswith((prefix, "inngest/function.invoked")):
                     continue
-                if not await knows(str(object_in(event, "data").get("run_id") or "")):
+                if not await has_run(str(object_in(event, "data").get("run_id") or "")):
                     foreign.append(text_in(run, "id"))
         if not foreign:
             return []

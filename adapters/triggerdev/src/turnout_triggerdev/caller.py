@@ -17,7 +17,7 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Knows, Surroundings
+from turnout.ports.caller import HasRun, Surroundings
 from turnout_triggerdev.alerts import MOUNT, alerts, secrets_of
 from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.definition import stale
@@ -163,9 +163,9 @@ class TriggerdevCaller:
         missing = await self._registered.missing({task.id for task in self._app.tasks})
         return [task.id for task in self._app.tasks if task.id not in missing]
 
-    async def notices(self, knows: Knows) -> Sequence[Notice]:
+    async def notices(self, has_run: HasRun) -> Sequence[Notice]:
         """Say that the worker's definition file is out of date, where there is one to read."""
-        del knows
+        del has_run
         difference = stale(Path(self._worker_folder), self._app)
         fix = "turnout triggerdev build, then start or deploy the worker again"
         return [] if difference is None else [Notice(text=difference, fix=fix)]
