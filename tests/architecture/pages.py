@@ -84,6 +84,12 @@ def named(page: Path) -> list[tuple[str, str]]:
     return _NAMED.findall(page.read_text())
 
 
+def removed(path: Path) -> bool:
+    """Whether a path is of an adapter whose folder is not here: a vendor that was removed."""
+    inside = Path(os.path.normpath(path)).relative_to(ROOT).parts
+    return len(inside) > 1 and inside[0] == "adapters" and not (ROOT.joinpath(*inside[:2])).is_dir()
+
+
 def defines(path: Path, name: str) -> bool:
     """Whether a file defines a name: a function, a class, or a value."""
     last = re.escape(name.rsplit(".", 1)[-1])
