@@ -62,7 +62,7 @@ async def test_a_run_of_many_steps_is_handed_over(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Near the vendor's limit of steps its run ends, and the next delivery goes on from there."""
-    monkeypatch.setattr(run_loop, "MOST_STEPS", 6)
+    monkeypatch.setattr(run_loop, "MAX_STEPS", 6)
     async with stage.server(), stage.service(inngest_tasks.everything) as live:
         report = await ended(live, await start(live, "do/wide"))
         assert report.journal.run.result == b"3"

@@ -38,8 +38,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conn_init_starter, "CONN_INIT_RETRY_INTERVAL_SEC", 0.1)
     monkeypatch.setattr(conn_init_starter, "MAX_CONN_INIT_ATTEMPTS", 2)
     monkeypatch.setattr(isolated_worker, "RECONNECTION_DELAY_SEC", 0.1)
-    monkeypatch.setattr(connect, "LONGEST", 0.3)
-    monkeypatch.setattr(connect, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(connect, "MAX_PAUSE", 0.3)
+    monkeypatch.setattr(connect, "LOOK_INTERVAL", 0.2)
 
 
 @contextlib.asynccontextmanager

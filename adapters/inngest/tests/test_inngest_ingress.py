@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from inngest_lab import Lab, free_port
 from inngest_stage import Stage, ended, until
 from turnout_inngest.ingress import (
-    LARGEST_BODY,
-    MOST_TRIGGERS,
+    MAX_BODY,
+    MAX_TRIGGERS,
     event_key,
     ingress_functions,
     names_of,
@@ -101,7 +101,7 @@ async def test_a_reserved_event_at_the_server_is_not_taken_in(tmp_path: Path, na
 
 def test_ten_names_to_a_function() -> None:
     """The vendor takes no more triggers of one function; no name is listened to twice."""
-    names = ",".join(f"e/{n}" for n in range(MOST_TRIGGERS + 1))
+    names = ",".join(f"e/{n}" for n in range(MAX_TRIGGERS + 1))
     given = {"INNGEST_DEV": "1", "TURNOUT_INNGEST_INGRESS": f"{names},e/1,subscribed"}
     found = names_of(inngest_tasks.everything, read_settings(given, HERE))
     assert len(found) == len(set(found))
@@ -257,7 +257,7 @@ async def test_bounds(stage: Stage) -> None:
         assert (await client.post("/e/old-key", json=many)).status_code == 400
         large = {"name": "do/plain", "data": {"x": "x" * (3 * 1024 * 1024)}}
         assert (await client.post("/e/old-key", json=large)).status_code == 413
-        body = b" " * (LARGEST_BODY + 1)
+        body = b" " * (MAX_BODY + 1)
         assert (await client.post("/e/old-key", content=body)).status_code == 413
         assert not await _runs(live)
 

@@ -16,7 +16,7 @@ from turnout_inngest.keys import bearer
 from turnout_inngest.server_clock import ServerClock
 from turnout_inngest.settings import InngestSettings
 
-MOST_EVENTS = 1_000
+MAX_EVENTS = 1_000
 """Events in one request; the vendor takes 5,000, but bounds its bytes too."""
 PAGE = 100
 
@@ -61,8 +61,8 @@ class InngestApi:
     async def send(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str | Exception]:
         """Send events in as few requests as go; per event its id at the vendor, or why none."""
         answers: list[str | Exception] = []
-        for start in range(0, len(events), MOST_EVENTS):
-            answers += await self._send(events[start : start + MOST_EVENTS])
+        for start in range(0, len(events), MAX_EVENTS):
+            answers += await self._send(events[start : start + MAX_EVENTS])
         return answers
 
     async def get(self, path: str, **query: str) -> Answer:

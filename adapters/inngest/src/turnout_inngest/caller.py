@@ -41,7 +41,7 @@ CAPABILITIES: Final[Mapping[Capability, Held]] = {
     Capability.CONCURRENCY: Held.OURS,
     Capability.TIMEOUTS: Held.OURS,
 }
-LONGEST_EVENT_NAME: Final = 255
+MAX_EVENT_NAME: Final = 255
 LISTED_AFTER: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between looks whether the server lists what it has just accepted."""
 
@@ -154,10 +154,10 @@ class InngestCaller:
     def check(self, task: Task) -> None:
         """Refuse what the vendor cannot take; every policy is kept by the core."""
         name = event_name(self._app, task.id)
-        if len(name) > LONGEST_EVENT_NAME:
+        if len(name) > MAX_EVENT_NAME:
             raise PolicyRefused(
                 f"task {task.id!r}: the event {name[:60]}… is longer than Inngest's"
-                f" {LONGEST_EVENT_NAME} characters; shorten the app's name or the task's id"
+                f" {MAX_EVENT_NAME} characters; shorten the app's name or the task's id"
             )
         if sum(defined.id == task.id for defined in tasks_of(self._app)) > 1:
             raise PolicyRefused(
@@ -252,7 +252,7 @@ class InngestCaller:
             answer = await within.put(SERVED_AT)
         body = _json(answer)
         if body.get("ok") is not True:
-            raise await self._why_refused(body)
+            raise await self._refusal(body)
 
     async def _listed(self, expected: set[str]) -> None:
         listed: set[str] = set()
@@ -266,7 +266,7 @@ class InngestCaller:
         missing = ", ".join(sorted(expected - listed))
         raise ProviderUnavailable(f"Inngest does not list {missing[:500]} yet")
 
-    async def _why_refused(self, body: Mapping[str, Any]) -> Exception:
+    async def _refusal(self, body: Mapping[str, Any]) -> Exception:
         """Find out why a registration failed: the answer itself does not say."""
         reason = await self._sync_error()
         brief = str(body.get("error") or body.get("message") or "no reason given")[:500]

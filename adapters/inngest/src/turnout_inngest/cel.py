@@ -13,7 +13,7 @@ from typing import Any
 from turnout.errors import InvalidDefinition
 
 MAX_LENGTH = 2_000
-LONGEST_INTEGER = 19
+MAX_INTEGER_DIGITS = 19
 """Digits of the largest 64-bit integer."""
 MAX_DEPTH = 40
 
@@ -158,7 +158,7 @@ class _Parser:
 
     def integer(self, digits: str) -> int:
         """Read an integer: CEL's have 64 bits, sign included."""
-        if len(digits) > LONGEST_INTEGER or int(digits) >= 2**63:
+        if len(digits) > MAX_INTEGER_DIGITS or int(digits) >= 2**63:
             raise self.fault(f"the integer {digits[:24]} has more than 64 bits")
         return int(digits)
 

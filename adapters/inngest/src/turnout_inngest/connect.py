@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 Crons = Mapping[str, str]
 """The armed schedules: id → the vendor's trigger."""
 
-FIRST: Final = 0.5
-LONGEST: Final = 15.0
+FIRST_PAUSE: Final = 0.5
+MAX_PAUSE: Final = 15.0
 """Seconds between the end of a connection and the next try."""
 READY_WITHIN: Final = 10.0
 """Seconds that who registers waits for the connection that does it."""
 GRACE: Final = 30.0
 """Seconds in which a connection that is closed ends what it is doing."""
-LOOK_EVERY: Final = 15.0
+LOOK_INTERVAL: Final = 15.0
 """Seconds between looks whether somebody else has armed or disarmed schedules."""
 
 
@@ -175,13 +175,13 @@ class Link:
     async def _keep(self) -> None:
         """Hold a connection; when it has ended, or offers what is out of date, make another."""
         looking = asyncio.create_task(self._look())
-        pause = FIRST
+        pause = FIRST_PAUSE
         try:
             while True:
                 self._changed.clear()
                 connection = self._open()
                 if connection is not None and await self._ready(connection):
-                    pause = FIRST
+                    pause = FIRST_PAUSE
                     await self._until_replaced(connection)
                 if self._changed.is_set():
                     continue
@@ -189,7 +189,7 @@ class Link:
                 with contextlib.suppress(TimeoutError):
                     wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - to spread replicas out
                     await asyncio.wait_for(self._changed.wait(), wait)
-                pause = min(pause * 2, LONGEST)
+                pause = min(pause * 2, MAX_PAUSE)
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -243,7 +243,7 @@ class Link:
     async def _look(self) -> None:
         """Take over what another process has armed: whoever connects next must not undo it."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LOOK_INTERVAL)
             if not self._is_connected():
                 continue
             try:

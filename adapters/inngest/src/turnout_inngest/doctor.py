@@ -18,13 +18,19 @@ from turnout_inngest.ingress import FUNCTION as INGRESS
 from turnout_inngest.ingress import names_of, subscribed
 from turnout_inngest.json_fields import object_in, objects_in, text_in
 from turnout_inngest.keys import key_notices, try_keys
-from turnout_inngest.other_apps import apps, foreign_functions, listed, listens_to, undefined_tasks
+from turnout_inngest.other_apps import (
+    apps,
+    foreign_functions,
+    listens_to,
+    registered_app,
+    undefined_tasks,
+)
 from turnout_inngest.settings import CLOUD_API, InngestSettings
 
 PATIENCE: Final = 3.0
-MOST_APPS: Final = 20
-MOST_NAMES: Final = 20
-MOST_RUNS: Final = 20
+MAX_APPS: Final = 20
+MAX_NAMES: Final = 20
+MAX_RUNS: Final = 20
 """How many apps, events and runs are looked at: a doctor is quick."""
 
 OPEN: Final = (
@@ -80,7 +86,7 @@ class ServerChecks:
 
     async def _holders(self) -> list[Notice]:
         """See whose functions are under our app's name."""
-        registered = await listed(self._api, self._app.name)
+        registered = await registered_app(self._api, self._app.name)
         at = f" (at {registered.url})" if registered.url else ""
         notices = []
         if alien := foreign_functions(self._app, registered.functions):
@@ -142,7 +148,7 @@ class ServerChecks:
             *(event_name(self._app, task.id) for task in tasks_of(self._app)),
         }
         notices = []
-        for other_app in islice(await apps(self._api), MOST_APPS):
+        for other_app in islice(await apps(self._api), MAX_APPS):
             if other_app == self._app.name:
                 continue
             for function in await self._api.functions(other_app):
@@ -156,9 +162,11 @@ class ServerChecks:
 
         Those that an ingress function listens to come in, and are as they should be.
         """
-        let_in = set(names_of(self._app, self._settings))
+        ingress_events = set(names_of(self._app, self._settings))
         names = []
-        for name in islice((event for event in self._names if event not in let_in), MOST_NAMES):
+        for name in islice(
+            (event for event in self._names if event not in ingress_events), MAX_NAMES
+        ):
             answer = await self._api.get("/v1/events", name=name, limit="1")
             if answer.is_ok and isinstance(answer.body, dict):
                 names += [name for event in _data(answer.body) if text_in(event, "name") == name]
@@ -176,7 +184,7 @@ class ServerChecks:
 
     async def _started_by_hand(self, has_run: HasRun) -> list[Notice]:
         """Find vendor runs of our functions whose run the store does not know."""
-        query = {"appId": self._app.name, "limit": str(MOST_RUNS)}
+        query = {"appId": self._app.name, "limit": str(MAX_RUNS)}
         answer = await self._api.get("/v2/runs", **query)
         if not answer.is_ok or not isinstance(answer.body, dict):
             return []

@@ -33,12 +33,12 @@ FUNCTION: Final = "_ingress."
 """What the id of an ingress function starts with; no task's id can."""
 DOOR: Final = "/e"
 """Where the vendor's senders post events to; the key follows."""
-MOST_TRIGGERS: Final = 10
+MAX_TRIGGERS: Final = 10
 """Of one function at the vendor."""
-MOST_EVENTS: Final = 1_000
-LARGEST_BODY: Final = 16 * 1024 * 1024
-LONGEST_ID: Final = 400
-LONGEST_SEED: Final = 256
+MAX_EVENTS: Final = 1_000
+MAX_BODY: Final = 16 * 1024 * 1024
+MAX_ID: Final = 400
+MAX_SEED: Final = 256
 _RESERVED_NAMES: Final = ", ".join(RESERVED)
 _FIRST_TS, _LAST_TS = 315_532_800_000, 4_102_444_800_000
 """1980 and 2100, in milliseconds, as at the vendor."""
@@ -74,10 +74,10 @@ def ingress_functions(
             fn_id=f"{FUNCTION}{number}",
             retries=retries,
             trigger=[
-                inngest.TriggerEvent(event=name) for name in names[start : start + MOST_TRIGGERS]
+                inngest.TriggerEvent(event=name) for name in names[start : start + MAX_TRIGGERS]
             ],
         )(take)
-        for number, start in enumerate(range(0, len(names), MOST_TRIGGERS), 1)
+        for number, start in enumerate(range(0, len(names), MAX_TRIGGERS), 1)
     ]
 
 
@@ -108,7 +108,7 @@ def _runs(emitted: Emitted) -> list[dict[str, Any]]:
 def event_key(name: str, event_id: str) -> str:
     """Write the key of a vendor's event: its ids are unique for one name, as at the vendor."""
     text = f"inngest:{name}:{event_id}"
-    if len(event_id) <= LONGEST_ID - len(name) and event_id.isprintable():
+    if len(event_id) <= MAX_ID - len(name) and event_id.isprintable():
         return text
     return f"inngest:{name}:sha256={hashlib.sha256(event_id.encode()).hexdigest()}"
 
@@ -140,7 +140,7 @@ class Door:
             items = _read(await _bounded(request))
             seed = request.headers.get("x-inngest-event-id-seed", "")
             events = [
-                self._event(item, seed and f"{seed[:LONGEST_SEED]}#{place}")
+                self._event(item, seed and f"{seed[:MAX_SEED]}#{place}")
                 for place, item in enumerate(items)
             ]
             emitted = await self._emit(events) if events else []
@@ -197,8 +197,8 @@ async def _bounded(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise TooLarge(f"a request has at most {LARGEST_BODY:,} bytes")
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"a request has at most {MAX_BODY:,} bytes")
     return bytes(body)
 
 
@@ -208,8 +208,8 @@ def _read(body: bytes) -> list[Any]:
     except orjson.JSONDecodeError:
         raise WrongUse("the body is not JSON") from None
     events = content if isinstance(content, list) else [content]
-    if len(events) > MOST_EVENTS:
-        raise WrongUse(f"a request has at most {MOST_EVENTS:,} events; send them in parts")
+    if len(events) > MAX_EVENTS:
+        raise WrongUse(f"a request has at most {MAX_EVENTS:,} events; send them in parts")
     return events
 
 

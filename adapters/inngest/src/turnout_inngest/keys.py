@@ -23,11 +23,12 @@ def bearer(key: str) -> str:
 
 
 class Accepted(StrEnum):
-    """What the server made of a key. unknown: it did not say."""
+    """Whether the server accepts a key."""
 
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
+    """The server did not say."""
 
 
 @dataclass(frozen=True, kw_only=True)

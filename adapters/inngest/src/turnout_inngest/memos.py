@@ -65,7 +65,7 @@ def memo_of(answer: Next | Executed, at: Millis) -> dict[str, Any]:
     if isinstance(answer, Next):
         return {"at": at, "next": _next(answer)}
     receipt = answer.receipt
-    written = _without_none(
+    written = _compact(
         {
             "step": receipt.step,
             "attempt": receipt.attempt,
@@ -82,7 +82,7 @@ def next_of(memo: Mapping[str, Any]) -> NextMemo:
     """Read the Next of an answer; ProviderUnavailable where the vendor gives back no such thing."""
     try:
         return _next_of(memo)
-    except _OTHER_SHAPES:
+    except _SHAPE_ERRORS:
         raise unexpected_shape("data", memo, _EXPECTED) from None
 
 
@@ -91,11 +91,11 @@ def receipt_of(memo: Mapping[str, Any]) -> ReceiptMemo:
     try:
         receipt = memo["receipt"]
         return ReceiptMemo(outcome=Outcome(receipt["outcome"]), retry_at=receipt.get("retry_at"))
-    except _OTHER_SHAPES:
+    except _SHAPE_ERRORS:
         raise unexpected_shape("data", memo, _EXPECTED) from None
 
 
-_OTHER_SHAPES = (KeyError, TypeError, ValueError, AttributeError)
+_SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
 _EXPECTED = "what this adapter's step has answered"
 
 
@@ -119,14 +119,14 @@ def _next_of(memo: Mapping[str, Any]) -> NextMemo:
 
 def _next(answer: Next) -> dict[str, Any]:
     park = answer.park
-    return _without_none(
+    return _compact(
         {
             "seq": answer.seq,
             "state": answer.state.value,
             "run": [[attempt.step, attempt.attempt] for attempt in answer.run] or None,
             "park": None
             if park is None
-            else _without_none(
+            else _compact(
                 {"until": park.until, "reasons": [attempt.value for attempt in park.reasons]}
             ),
             "sha256": None if answer.result is None else answer.result.sha256,
@@ -139,5 +139,5 @@ def _error(problem: Any) -> dict[str, str] | None:
     return None if problem is None else {"name": problem.name, "message": problem.message[:2_000]}
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+def _compact(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

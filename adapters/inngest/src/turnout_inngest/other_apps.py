@@ -21,33 +21,34 @@ from turnout_inngest.json_fields import object_in, objects_in, text_in
 from turnout_inngest.schedules import FUNCTION as SCHEDULE
 from turnout_inngest.settings import InngestSettings
 
-MOST_APPS: Final = 50
+MAX_APPS: Final = 50
 SHOWN: Final = 5
 ANSWERS_WITHIN: Final = 2.0
 OVERRIDE: Final = "TURNOUT_INNGEST_REPLACE"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
-    """What the server has under an app's name. url: where it calls that app."""
+class RegisteredApp:
+    """What the server has under an app's name."""
 
     url: str
+    """Where it calls that app."""
     functions: Sequence[Mapping[str, Any]]
 
 
-async def listed(api: InngestApi, app: str) -> Listed:
+async def registered_app(api: InngestApi, app: str) -> RegisteredApp:
     """Read what the server has under an app's name; nothing where it has no such app."""
     answer = await api.get(f"/v2/apps/{quote(app, safe='')}")
     if answer.status == HTTPStatus.NOT_FOUND:
-        return Listed(url="", functions=())
+        return RegisteredApp(url="", functions=())
     api.check(answer)
     url = text_in(object_in(object_in(answer.body, "data"), "latestSync"), "url")
-    return Listed(url=url, functions=await api.functions(app))
+    return RegisteredApp(url=url, functions=await api.functions(app))
 
 
 async def apps(api: InngestApi) -> list[str]:
     """Name the apps at the server, the first ones of very many; none where it cannot list them."""
-    answer = await api.get("/v2/apps", limit=str(MOST_APPS))
+    answer = await api.get("/v2/apps", limit=str(MAX_APPS))
     if not answer.is_ok or not isinstance(answer.body, dict):
         return []
     return [name for app in objects_in(answer.body, "data") if (name := text_in(app, "id"))]
@@ -76,7 +77,7 @@ async def check_ownership(api: InngestApi, app: App, settings: InngestSettings) 
     """Refuse to register over what another deployable has registered; ProviderRefused names it."""
     if settings.replaces:
         return
-    registered = await listed(api, app.name)
+    registered = await registered_app(api, app.name)
     alien = foreign_functions(app, registered.functions)
     if alien:
         raise ProviderRefused(
@@ -156,8 +157,8 @@ def _place(url: str) -> tuple[str, int | None, str]:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    rest_of_names = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + rest_of_names
+    remainder = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + remainder
 
 
 def _at(url: str) -> str:

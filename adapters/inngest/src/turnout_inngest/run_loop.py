@@ -46,14 +46,14 @@ from turnout_inngest.memos import (
 log = logging.getLogger(__name__)
 
 WAKE: Final = "turnout/wake"
-MOST_STEPS: Final = 900
+MAX_STEPS: Final = 900
 """Vendor steps of one vendor run, after which it begins no more of the task's; over 1,000 of them
 the vendor fails it."""
 SPARE_STEPS: Final = 50
 """Further ones, for waits: best handed over is a run that does not wait, as that is seen soon."""
-LONGEST_HOLD: Final[Millis] = 1_000
+MAX_HOLD: Final[Millis] = 1_000
 """How long a call waits in process: the vendor's own waits are of whole seconds."""
-LONGEST_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
+MAX_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
 
 FIRST: Final = "first"
 """Where the memo of the first attempt carries the answer before it."""
@@ -181,7 +181,7 @@ class RunLoop:
                 return next_memo
             works = [*branch_works, *self._unclaimed(next_memo, always=False)]
             if not works and not self._depth:
-                works = self._next_of_only_branch(next_memo)
+                works = self._next_of_single_branch(next_memo)
         assert next_memo is not None
         return next_memo
 
@@ -194,12 +194,12 @@ class RunLoop:
             return False
         return all(attempt.label not in self._claimed for attempt in next_memo.starts)
 
-    def _next_of_only_branch(self, next_memo: NextMemo) -> list[Work]:
+    def _next_of_single_branch(self, next_memo: NextMemo) -> list[Work]:
         """Find what the run's only branch does next: there is always something."""
         works = self._unclaimed(next_memo, always=True)
         name = f"advance {next_memo.seq} again"
         if not works and self._claim(name):
-            works = [partial(self._advance, name, not_before=next_memo.at + LONGEST_HOLD)]
+            works = [partial(self._advance, name, not_before=next_memo.at + MAX_HOLD)]
         return works
 
     def _unclaimed(self, next_memo: NextMemo, *, always: bool) -> list[Work]:
@@ -266,7 +266,7 @@ class RunLoop:
         next_memo = next_of(memo)
         if next_memo.state.terminal:
             return next_memo, []
-        if self._first_answer is not None and not _is_one_try(next_memo):
+        if self._first_answer is not None and not _is_single_attempt(next_memo):
             # The vendor calls again for what comes next.
             await self._step(_OPENING, partial(_recalled, self._first_answer))
         return next_memo, self._unclaimed(next_memo, always=True)
@@ -298,7 +298,7 @@ class RunLoop:
     async def _execute(
         self, attempt: AttemptCall, *, not_before: Millis | None = None
     ) -> WorkResult:
-        if self._count >= MOST_STEPS:
+        if self._count >= MAX_STEPS:
             raise _HandedOver
         name = f"{attempt.label} again {attempt.repeat}" if attempt.repeat else attempt.label
 
@@ -310,7 +310,7 @@ class RunLoop:
         memo = await self._step(name, call)
         next_memo, receipt = next_of(memo), receipt_of(memo)
         if receipt.is_open:
-            return next_memo, [partial(self._call_again, attempt, next_memo)]
+            return next_memo, [partial(self._repeat_call, attempt, next_memo)]
         following = AttemptCall(step=attempt.step, attempt=attempt.attempt + 1)
         if receipt.retry_at is not None and self._claim(following.label):
             return next_memo, [
@@ -324,7 +324,7 @@ class RunLoop:
         await self._sleep(f"{failed.label} back-off", until, at)
         return await self._execute(following, not_before=until)
 
-    async def _call_again(self, attempt: AttemptCall, next_memo: NextMemo) -> WorkResult:
+    async def _repeat_call(self, attempt: AttemptCall, next_memo: NextMemo) -> WorkResult:
         """Wait for a step that goes on by itself, or that another caller holds."""
         repeated = replace(attempt, repeat=attempt.repeat + 1)
         due = await self._wait(f"{attempt.label} wait {repeated.repeat}", next_memo)
@@ -344,19 +344,17 @@ class RunLoop:
 
     async def _sleep(self, name: str, until: Millis, at: Millis) -> None:
         """Sleep at the vendor, never past `until`: it rounds to whole seconds."""
-        if until - at > LONGEST_HOLD:
+        if until - at > MAX_HOLD:
             self._spend()
             self._waiting += 1
-            ends = until - LONGEST_HOLD // 2 + self._offset()
+            ends = until - MAX_HOLD // 2 + self._offset()
             await self._ctx.step.sleep_until(name, as_datetime(ends))
             self._waiting -= 1
 
     async def _wait(self, name: str, next_memo: NextMemo) -> Millis | None:
         """Wait for a wake or for a time; the time, if it was that and is not quite over."""
         remaining = (
-            LONGEST_WAIT
-            if next_memo.until is None
-            else min(next_memo.until - next_memo.at, LONGEST_WAIT)
+            MAX_WAIT if next_memo.until is None else min(next_memo.until - next_memo.at, MAX_WAIT)
         )
         seconds = remaining // 1_000
         if seconds < 1:
@@ -376,7 +374,7 @@ class RunLoop:
 
     def _spend(self) -> None:
         self._count += 1
-        if self._count > MOST_STEPS + SPARE_STEPS:
+        if self._count > MAX_STEPS + SPARE_STEPS:
             raise _HandedOver
 
     async def _step(
@@ -395,7 +393,7 @@ class RunLoop:
         """Make a call of the worker, once it is time, and translate what it raises."""
         if not_before is not None:
             remaining = not_before - self._clock.now()
-            await self._clock.sleep(max(0, min(remaining, LONGEST_HOLD)))
+            await self._clock.sleep(max(0, min(remaining, MAX_HOLD)))
         try:
             answer = await call()
         except (Refused, UnknownRun) as error:
@@ -433,7 +431,7 @@ def _let_race(interrupt: BaseException) -> None:
         response.step.set_parallel_mode(inngest.ParallelMode.RACE)
 
 
-def _is_one_try(next_memo: NextMemo) -> bool:
+def _is_single_attempt(next_memo: NextMemo) -> bool:
     return next_memo.parked is None and len(next_memo.starts) == 1
 
 

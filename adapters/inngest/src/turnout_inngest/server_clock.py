@@ -11,7 +11,7 @@ from turnout.ports.clock import Clock
 
 TOLERANCE: Final[Millis] = 3_000
 """What the header's whole seconds and the way there may make of equal clocks."""
-LONGEST: Final[Millis] = 24 * 60 * 60 * 1_000
+MAX_OFFSET: Final[Millis] = 24 * 60 * 60 * 1_000
 """More than that is no skew but nonsense, and is left alone."""
 
 
@@ -28,7 +28,7 @@ class ServerClock:
         if date is None:
             return
         offset = moment(date) + 500 - self._clock.now()
-        self._offset = 0 if abs(offset) < TOLERANCE or abs(offset) > LONGEST else offset
+        self._offset = 0 if abs(offset) < TOLERANCE or abs(offset) > MAX_OFFSET else offset
 
     def offset(self) -> Millis:
         """Tell what to add to a moment of ours, so that the server means the same by it."""

@@ -27,7 +27,7 @@ _NAMES = (
 )
 SUBSCRIBED = "subscribed"
 """In the place of names: every event that a task of the app subscribes to, or is cancelled by."""
-LONGEST_KEY = 512
+MAX_KEY = 512
 STARTS = "adopted/"
 """What an event's name begins with that starts one adopted task, whatever its triggers ask."""
 RESERVED = ("inngest/", "turnout/", STARTS)
@@ -39,27 +39,30 @@ _ON, _OFF = {"1", "true", "yes"}, {"", "0", "false", "no"}
 
 @dataclass(frozen=True, kw_only=True)
 class InngestSettings:
-    """Where the vendor's server is, with what keys, and where it reaches this service.
-
-    production: requests are signed, on the cloud or on a server of one's own. transport: whether
-    the server calls us, or we hold a socket to it. ingress: names of events that other senders
-    post there, to be emitted here. door_keys: who may post events to this service; none: nobody.
-    replaces: whether functions of another deployable under our app's name give way to ours.
-    """
+    """Where the vendor's server is, with what keys, and where it reaches this service."""
 
     api: str
+    """The address of its API."""
     events: str
+    """The address that takes events."""
     service_url: str
     production: bool
+    """Whether requests are signed: on the cloud, or on a server of one's own."""
     event_key: str | None = field(default=None, repr=False)
     signing_key: str | None = field(default=None, repr=False)
     signing_key_fallback: str | None = field(default=None, repr=False)
     environment: str | None = None
+    """A branch environment of the vendor's cloud."""
     transport: Transport = "serve"
+    """Whether the server calls us, or we hold a socket to it."""
     gateway: str | None = None
+    """Where the socket's other end is seen from here, if not where the server says."""
     ingress: tuple[str, ...] = ()
+    """Names of events that other senders post there, to be emitted here."""
     door_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Who may post events to this service; none: nobody."""
     replaces: bool = False
+    """Whether functions of another deployable under our app's name give way to ours."""
 
     @property
     def served_at(self) -> str:
@@ -167,9 +170,9 @@ def _ingress(environ: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
 
 def _door_keys(environ: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
     keys = _listed(environ.get("TURNOUT_INNGEST_EVENT_KEYS", ""))
-    if any(len(key) > LONGEST_KEY or "/" in key for key in keys):
+    if any(len(key) > MAX_KEY or "/" in key for key in keys):
         faults.append(
-            f"TURNOUT_INNGEST_EVENT_KEYS: a key has at most {LONGEST_KEY} characters, no slash"
+            f"TURNOUT_INNGEST_EVENT_KEYS: a key has at most {MAX_KEY} characters, no slash"
         )
     return keys
 

@@ -64,8 +64,8 @@ async def list_events(request: Request) -> Response:
     name = request.query_params.get("name")
     latest = reversed(list(engine.world.events.values()))
     named = (event for event in latest if name is None or event.name == name)
-    each_receipt = (_event(event) for event in named for _ in range(event.receipts))
-    return _answer(engine, list(itertools.islice(each_receipt, MAX_EVENTS)))
+    receipts = (_event(event) for event in named for _ in range(event.receipts))
+    return _answer(engine, list(itertools.islice(receipts, MAX_EVENTS)))
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -132,8 +132,8 @@ def _equal(first: Any, second: Any) -> bool:
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def ordered(first: Any, second: Any) -> bool:
-        both_text = isinstance(first, str) and isinstance(second, str)
-        if not both_text and not (_is_number(first) and _is_number(second)):
+        are_texts = isinstance(first, str) and isinstance(second, str)
+        if not are_texts and not (_is_number(first) and _is_number(second)):
             raise _NoValue
         return compare(first, second)
 

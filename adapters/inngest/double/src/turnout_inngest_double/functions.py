@@ -103,7 +103,7 @@ class Function:
     url: str
     raw: Mapping[str, Any]
     retries: int = DEFAULT_RETRIES
-    has_own_retries: bool = False
+    declares_retries: bool = False
     triggers: tuple[Trigger, ...] = ()
     step_limits: tuple[Limit, ...] = ()
     run_limits: tuple[Limit, ...] = ()
@@ -160,7 +160,7 @@ def _parse(app: str, slug: str, raw: Mapping[str, Any]) -> Function:
         url=str(step["runtime"]["url"]),
         raw=raw,
         retries=DEFAULT_RETRIES if retries is None else min(int(retries), MAX_RETRIES),
-        has_own_retries=retries is not None,
+        declares_retries=retries is not None,
         triggers=_triggers(raw.get("triggers") or []),
         step_limits=step_limits,
         run_limits=run_limits,

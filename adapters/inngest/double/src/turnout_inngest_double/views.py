@@ -148,7 +148,7 @@ def _trigger_v2(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _configuration(function: Function) -> dict[str, Any]:
     raw = function.raw
-    retries: dict[str, Any] = {"isDefault": not function.has_own_retries}
+    retries: dict[str, Any] = {"isDefault": not function.declares_retries}
     if function.retries:
         retries["value"] = function.retries
     shown: dict[str, Any] = {"retries": retries}

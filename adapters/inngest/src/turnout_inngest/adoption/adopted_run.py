@@ -27,10 +27,10 @@ from turnout_inngest.adoption.task_errors import ENDS_THE_RUN, delay_after, fina
 FUNCTION: Final = "(function)"
 """The step that runs the function's own code up to its first step; others say after which."""
 MARK: Final = "turnout:adopted"
-_NOT_YET: Final = object()
+_UNFINISHED: Final = object()
 _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
-_LONGEST_LABEL: Final = 150
-LONGEST_STACK: Final = 8_000
+_MAX_LABEL: Final = 150
+MAX_STACK: Final = 8_000
 _RUN_OPS: Final = frozenset({"StepRun", "StepError", "StepFailed"})
 _LATE: Final = "InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete"
 
@@ -69,7 +69,7 @@ class AdoptedRun:
             output = await self._go(FUNCTION)
         except _Finished as finished:
             return finished.output
-        if output is _NOT_YET:
+        if output is _UNFINISHED:
             raise named("Error", "the function waits for steps that it has had")
         return output
 
@@ -80,10 +80,12 @@ class AdoptedRun:
             ops = [op for op in progress["ops"] if op["id"] not in self.pending]
             self.pending |= {op["id"] for op in ops}
             if not ops:
-                return _NOT_YET
+                return _UNFINISHED
             if len(ops) > 1 and any(op["races"] for op in ops):
                 outputs = await self.ctx.parallel(*(partial(self._race, op) for op in ops))
-                return next((output for output in outputs if output is not _NOT_YET), _NOT_YET)
+                return next(
+                    (output for output in outputs if output is not _UNFINISHED), _UNFINISHED
+                )
             replacements = await self.ctx.parallel(*(partial(self._settle, op) for op in ops))
             replacement = next(filter(None, replacements), None)
             progress = replacement or await self._turn(_after(ops[-1]), plans=plans)
@@ -145,7 +147,7 @@ class AdoptedRun:
 
     async def _run_step(self, op: Op) -> Any:
         body = self._recall_step if "ran" in op else self._run_planned
-        result = await self._step(op["label"], partial(body, op), self._attempts_left(op))
+        result = await self._step(op["label"], partial(body, op), self._remaining_attempts(op))
         if not isinstance(result, dict) or MARK not in result:
             return result
         if "output" in result:
@@ -268,7 +270,7 @@ class AdoptedRun:
             delay = delay_after(number, _draw(f"{self.ctx.run_id}/{step}#{number}"))
         return later(broke.name, broke.message, delay)
 
-    def _attempts_left(self, op: Op) -> int:
+    def _remaining_attempts(self, op: Op) -> int:
         """Count the attempts that a step has left: those of the code before it are its own, too."""
         return self.plan.max_attempts - (op["attempt"] - 1 if "ran" in op else 0)
 
@@ -299,7 +301,7 @@ def label_of(user_id: str, index: int | None) -> str:
         return check_step_id(label)
     except InvalidDefinition:
         digest = hashlib.sha256(label.encode()).hexdigest()[:8]
-        return f"{''.join(filter(str.isprintable, label))[:_LONGEST_LABEL]} [{digest}]"
+        return f"{''.join(filter(str.isprintable, label))[:_MAX_LABEL]} [{digest}]"
 
 
 def _progress(
@@ -324,7 +326,7 @@ def _step_result(op: Op, events: list[dict[str, Any]], *, no_retry: bool) -> dic
     if error is not None:
         shown = {"name": error["name"], "message": error["message"]}
         stack = error.get("stack")
-        error = {**shown, "stack": stack[-LONGEST_STACK:] if stack else last_line(shown)}
+        error = {**shown, "stack": stack[-MAX_STACK:] if stack else last_line(shown)}
     final = no_retry or op["op"] == "StepFailed"
     return {"data": op.get("data"), "error": error, "no_retry": final, "sent": events}
 
@@ -382,9 +384,9 @@ def _memo_error(op: Op, error: StepFailed) -> dict[str, Any]:
     if op["op"] == "InvokeFunction" and name == "TimedOut" and "did not end" in message:
         return {"name": _LATE[0], "message": _LATE[1], "stack": None}
     shown = {"name": name, "message": message}
-    seen_error = (op.get("ran") or {}).get("error") or {}
-    same = {name_of: seen_error.get(name_of) for name_of in shown} == shown
-    return {**shown, "stack": seen_error["stack"] if same else last_line(shown)}
+    recorded_error = (op.get("ran") or {}).get("error") or {}
+    same = {name_of: recorded_error.get(name_of) for name_of in shown} == shown
+    return {**shown, "stack": recorded_error["stack"] if same else last_line(shown)}
 
 
 def _draw(seed: str) -> float:

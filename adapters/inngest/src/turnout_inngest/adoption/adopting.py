@@ -285,8 +285,8 @@ def _check_names(
     """Refuse names of no option and of none of these functions: they were misspelt."""
     names = {lose} if isinstance(lose, str) else set(lose)
     options = {*OPTIONS, "trigger", *(line.option for line in report)}
-    of_one = {f"{line.id}:{option}" for line in declarations for option in options}
-    unknown = sorted(names - options - of_one)
+    qualified = {f"{line.id}:{option}" for line in declarations for option in options}
+    unknown = sorted(names - options - qualified)
     if unknown:
         misspelt = ", ".join(map(repr, unknown))
         refused = {f"{line.function}:{line.option}" for line in report if line.kept is Kept.REFUSED}

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 OK, STREAMED, STEPS = 200, 201, 206
-LONGEST_DELAY: Final = timedelta(hours=24)
+MAX_DELAY: Final = timedelta(hours=24)
 
 Op = Mapping[str, Any]
 
@@ -73,4 +73,4 @@ def _delay(text: str | None, now: datetime) -> timedelta | None:
     except ValueError:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(aware - now, timedelta()), LONGEST_DELAY)
+    return min(max(aware - now, timedelta()), MAX_DELAY)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _Node = TypeVar("_Node", bound=ast.AST)
-MOST_HELPERS: Final = 200
+MAX_HELPERS: Final = 200
 _HIDES: Final = frozenset({"getattr", "vars", "map", "filter", "dict", "list", "tuple", "set"})
 
 
@@ -48,7 +48,7 @@ def uses(handler: Callable[..., Any]) -> Iterator[Use]:
     first = frozenset(_parameters(node, function)[:1])
     pending = [_scope(function, node, first, frozenset())]
     visited: set[tuple[Any, ...]] = set()
-    while pending and len(visited) < MOST_HELPERS:
+    while pending and len(visited) < MAX_HELPERS:
         scope = pending.pop()
         mark = (scope.file, scope.node.lineno, scope.contexts, scope.steps)
         if mark not in visited:
@@ -171,7 +171,7 @@ def _passed_on(scope: _Scope, call: ast.Call, pending: list[_Scope]) -> Iterator
         partial = ast.Call(func=call.args[0], args=call.args[1:], keywords=call.keywords)
         yield from _passed_on(scope, ast.copy_location(partial, call), pending)
         return
-    if isinstance(callee, BuiltinFunctionType | type) and _looks_only(callee):
+    if isinstance(callee, BuiltinFunctionType | type) and _only_reads(callee):
         return
     inner = _inner(scope, call.func)
     function = callee if isinstance(callee, FunctionType) and inner is None else None
@@ -194,7 +194,7 @@ def _carries(scope: _Scope, node: ast.AST) -> bool:
     return _is_context(scope, node) or _is_steps(scope, node)
 
 
-def _looks_only(callee: Any) -> bool:
+def _only_reads(callee: Any) -> bool:
     name = str(getattr(callee, "__name__", ""))
     return getattr(builtins, name, None) is callee and name not in _HIDES
 

@@ -33,11 +33,12 @@ _SCOPE: Final = "turnout.sending"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One call: of a function, or of one of its steps. attempt counts from 0."""
+    """One call: of a function, or of one of its steps."""
 
     function: str
     run_id: str
     attempt: int
+    """Counted from 0."""
     max_attempts: int
     event: Mapping[str, Any]
     memos: Mapping[str, Any]
@@ -72,9 +73,10 @@ class Request:
 
 @dataclass(kw_only=True)
 class Sending:
-    """The events of one request. prefix: what their ids begin with, the same at every attempt."""
+    """The events of one request."""
 
     prefix: str
+    """What their ids begin with, the same at every attempt."""
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, events: inngest.Event | Sequence[inngest.Event]) -> list[str]:

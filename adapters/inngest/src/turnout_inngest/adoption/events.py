@@ -18,7 +18,7 @@ def event_of(ctx: Any, payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failure_event(full_id: str, failure: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the event that a failure handler is given. told: the payload of Turnout's hook."""
+    """Write the event that a failure handler is given. failure: the payload of Turnout's hook."""
     error = failure.get("error") or {"name": "Error", "message": ""}
     shown = {**error, "error": "invalid status code: 500", "stack": last_line(error)}
     event = event_json(

@@ -23,7 +23,7 @@ from turnout.model.schedules import Schedule
 from turnout.model.tasks import Task
 from turnout.ports.caller import Emit
 from turnout_inngest.adoption.events import INVOKED, TIMER
-from turnout_inngest.adoption.options import MOST_RETRIES, tries_of
+from turnout_inngest.adoption.options import MAX_RETRIES, tries_of
 from turnout_inngest.adoption.sdk import Declared, last_try, limit_tries, with_handler
 from turnout_inngest.ingress import event_key
 from turnout_inngest.settings import STARTS
@@ -33,23 +33,24 @@ log = logging.getLogger(__name__)
 _ULID_DIGITS: Final = {
     digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 }
-_LONGEST_PAUSE: Final = timedelta(minutes=5)
+_MAX_PAUSE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HandoverPlan:
-    """What of one function is handed over.
-
-    alone: the events that start this task and no other. loop: where `emit` is to be called from.
-    """
+    """What of one function is handed over."""
 
     task: str
     alone: frozenset[str]
+    """The events that start this task and no other."""
     schedules: tuple[Schedule, ...]
     after: datetime
+    """Runs that the vendor made since this moment are handed over."""
     emit: Emit
     until: datetime | None = None
+    """Runs that it made since this moment are native again."""
     loop: asyncio.AbstractEventLoop | None = None
+    """Where `emit` is to be called from."""
 
     def is_new(self, ctx: Any) -> bool:
         """Whether this run is Turnout's. What a native run invokes is native, too."""
@@ -107,30 +108,30 @@ def with_handover(declared: Declared, plan: HandoverPlan) -> inngest.Function[An
     The vendor tries it as often as it does at all, so a process that dies as it hands over loses
     nothing. What is run natively has the tries that the function declares.
     """
-    handler_of_author, tries = declared.handler, tries_of(declared)
+    original, tries = declared.handler, tries_of(declared)
 
-    @functools.wraps(handler_of_author)
+    @functools.wraps(original)
     async def handed_over(ctx: Any) -> Any:
         if not plan.is_new(ctx):
             with _declared_tries(ctx, tries):
-                return await handler_of_author(ctx)
+                return await original(ctx)
         numbers = count(1)
         while await ctx.step.run(f"turnout start {(number := next(numbers))}", plan.start, ctx):
             await ctx.step.sleep(f"turnout pause {number}", _pause(number))
         return None
 
-    @functools.wraps(handler_of_author)
+    @functools.wraps(original)
     def handed_over_sync(ctx: Any) -> Any:
         if not plan.is_new(ctx):
             with _declared_tries(ctx, tries):
-                return handler_of_author(ctx)
+                return original(ctx)
         numbers = count(1)
         while ctx.step.run(f"turnout start {(number := next(numbers))}", plan.start_sync, ctx):
             ctx.step.sleep(f"turnout pause {number}", _pause(number))
         return None
 
     handler = handed_over if declared.is_async else handed_over_sync
-    return with_handler(declared.function, handler, retries=MOST_RETRIES)
+    return with_handler(declared.function, handler, retries=MAX_RETRIES)
 
 
 @contextlib.contextmanager
@@ -201,4 +202,4 @@ def _moment(text: str) -> datetime:
 
 
 def _pause(number: int) -> timedelta:
-    return min(timedelta(seconds=2 ** min(number, 9)), _LONGEST_PAUSE)
+    return min(timedelta(seconds=2 ** min(number, 9)), _MAX_PAUSE)

@@ -19,7 +19,7 @@ from turnout_inngest.adoption.sdk import Declared
 from turnout_inngest.settings import STARTS
 
 USUAL_RETRIES: Final = 4
-MOST_RETRIES: Final = 20
+MAX_RETRIES: Final = 20
 """What the vendor's server makes of more, without a word."""
 
 _ZONED: Final = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)")
@@ -197,11 +197,11 @@ def _option(reading: Reading, name: str, value: Any) -> None:
 def tries_of(declared: Declared) -> int:
     """Say how often a step is tried, the first included."""
     value = declared.options["retries"]
-    return (USUAL_RETRIES if value is None else min(value, MOST_RETRIES)) + 1
+    return (USUAL_RETRIES if value is None else min(value, MAX_RETRIES)) + 1
 
 
 def _retries(reading: Reading, value: int) -> None:
-    reading.max_attempts = min(value, MOST_RETRIES) + 1
+    reading.max_attempts = min(value, MAX_RETRIES) + 1
     reading.keep("retries", f"{reading.max_attempts} tries of a step, the first included")
 
 
