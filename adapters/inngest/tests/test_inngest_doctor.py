@@ -178,8 +178,9 @@ async def test_the_command_shows_it(stage: Stage, monkeypatch: pytest.MonkeyPatc
 
 
 async def _define(stage: Stage, app: App, **environ: str) -> None:
-    """Register as a service does."""
-    live = turnout.open_turnout(app, {**stage.environ, **environ}, serve=False)
+    """Register as a service does; each app has a store of its own."""
+    store = {"TURNOUT_DATABASE_URL": f"sqlite:///{stage.folder}/{app.name}.db"}
+    live = turnout.open_turnout(app, {**stage.environ, **store, **environ}, serve=False)
     try:
         await live.callers["inngest"].define(app)
     finally:
