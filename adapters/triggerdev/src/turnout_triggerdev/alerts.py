@@ -1,7 +1,7 @@
-"""The vendor's own alert webhooks: a backstop for reports that a dead worker could not send.
+"""The vendor's alert webhooks: they report what a dead worker could not report itself.
 
-They tell of failed runs alone, signed without a time or an id. So they are hints like any report:
-the run is looked at, and a replay costs one look.
+The vendor sends them for failed runs only, and signs neither a time nor an id. So an alert is a
+hint, like every report: we read the run, and a replayed alert costs one more read.
 """
 
 import hashlib
@@ -34,19 +34,19 @@ EVENTS: Final[Mapping[str, ReportEvent]] = {
     "TIMED_OUT": ReportEvent.TIMED_OUT,
     "CANCELED": ReportEvent.CANCELLED,
 }
-"""What a failed run's status is called in a report; all others are `failed`."""
+"""Vendor status → event of the report; every other status is reported as `failed`."""
 
 log = logging.getLogger(__name__)
 
 
 def secrets_of(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """Read the alert channel's secrets, separated by commas while they are changed."""
+    """Read the alert channel's secrets, separated by commas: several while one is replaced."""
     secrets = settings.get(ALERT_SECRETS, "").split(",")
     return tuple(secret.strip() for secret in secrets if secret.strip())
 
 
 def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
-    """Make the application that takes alerts in, at `alerts` below the mount."""
+    """Make the application that receives alerts at `<mount>/alerts`."""
 
     async def take(request: Request) -> Response:
         body = await _bounded(request)
@@ -58,7 +58,7 @@ def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
         except (InvalidJson, ValueError, TypeError, KeyError, AttributeError):
             return _message(400, "the body is not an alert")
         if report is None:
-            return _message(200, "nothing of ours")
+            return _message(200, "not a run of this service")
         try:
             await worker.answer(report)
         except TurnoutError as error:
@@ -80,14 +80,14 @@ def _refusal(body: bytes | None, signature: str, secrets: Sequence[str]) -> Resp
 
 
 def signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
-    """Whether one of the secrets has signed the body; compared in constant time."""
+    """Whether one of the secrets signed the body; compares in constant time."""
     claimed = signature.strip().lower().encode()
     signatures = (hmac.new(secret.encode(), body, hashlib.sha256).hexdigest() for secret in secrets)
     return any([hmac.compare_digest(expected.encode(), claimed) for expected in signatures])  # noqa: C419 - all of them
 
 
 def report_of(alert: Any, now: Millis) -> Report | None:
-    """Read a failed run's report from an alert; None for other alerts and for others' runs."""
+    """Make a report of an alert; None when it is not of a failed run, or not of a run of ours."""
     if alert["type"] != "alert.run.failed":
         return None
     run, task = alert["object"]["run"], alert["object"]["task"]

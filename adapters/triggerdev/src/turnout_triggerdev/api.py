@@ -1,4 +1,4 @@
-"""The management API over HTTP: one seam, and the only place where httpx is known.
+"""The vendor's management API over HTTP. No other module imports httpx for it.
 
 Source of the error shapes: exchanges recorded on a self-hosted 4.5.12 server.
 """
@@ -17,23 +17,23 @@ from turnout_triggerdev.rates import RateGate
 from turnout_triggerdev.settings import TriggerdevSettings
 
 API_VERSION: Final = "2025-07-16"
-"""Without it the server answers in its older words."""
+"""Without this header the server answers with its older names of statuses."""
 
 TIMEOUT: Final = 15.0
 AT_ONCE: Final = 10
-"""Requests under way at the same time."""
+"""How many requests are in flight at the same time."""
 PAGE_LIMIT: Final = 1_000
 LIMITED_TRIES: Final = 5
-"""Sendings of one request that the rate limit refuses; each waits for the reset before."""
+"""How often a request that the rate limit refuses is sent; it waits for the reset in between."""
 NOT_FOUND_PAUSES: Final = (200, 600)
-"""Pauses, in milliseconds, before asking again for what the server says may come yet."""
+"""Pauses, in milliseconds, before a read is repeated that the server says may succeed later."""
 
 _NOT_FOUND, _LIMITED, _SERVER = 404, 429, 500
 _PASSING: Final = {408, 409}
 
 
 class Api:
-    """Speaks to one environment of one project."""
+    """The API of one environment of one project."""
 
     def __init__(self, settings: TriggerdevSettings, clock: Clock) -> None:
         headers = {"x-trigger-api-version": API_VERSION, "accept": "application/json"}
@@ -49,13 +49,16 @@ class Api:
         self._gate = RateGate(clock)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def get(
         self, path: str, *, params: Mapping[str, Any] | None = None, token: bool = False
     ) -> Any:
-        """Read; None where there is nothing. token: as the owner of the access token."""
+        """Read; None for a 404.
+
+        token: authenticate with the personal access token instead of the environment's key.
+        """
         return await self._call("GET", path, params=params, headers=self._auth(token=token))
 
     async def post(self, path: str, body: Any = None) -> Any:
@@ -71,11 +74,11 @@ class Api:
         return await self._call("POST", path, content=content, headers=headers)
 
     async def delete(self, path: str) -> None:
-        """Remove; what is not there is fine."""
+        """Delete; something that does not exist counts as deleted."""
         await self._call("DELETE", path, headers=self._auth())
 
     async def pages(self, path: str) -> AsyncIterator[Any]:
-        """Read all pages of a list that is paged by number."""
+        """Read all items of a list with numbered pages."""
         page, last = 1, 1
         while page <= last:
             listing = await self.get(path, params={"page": page, "perPage": 100}) or {}
@@ -88,9 +91,9 @@ class Api:
         return self._token if token else self._secret
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
-        """Ask, and ask again where the server says so.
+        """Send a request, and repeat it while the server says that it may succeed later.
 
-        A lookup by an id may be early: the server answers 404 with `x-should-retry` then.
+        A lookup by an id may come too early: the server then answers 404 with `x-should-retry`.
         """
         for pause in (*NOT_FOUND_PAUSES, None):
             answer = await self._unlimited(method, path, options)
@@ -102,7 +105,7 @@ class Api:
     async def _unlimited(
         self, method: str, path: str, options: Mapping[str, Any]
     ) -> httpx.Response:
-        """Ask, whatever the rate limit takes; ProviderUnavailable tells when it takes too long."""
+        """Send a request, wait out the rate limit; ProviderUnavailable if that takes too long."""
         for _ in range(LIMITED_TRIES):
             async with self._places:
                 await self._gate.passed()
@@ -139,7 +142,7 @@ def _read(answer: httpx.Response) -> Any:
 
 
 def _may_pass(answer: httpx.Response) -> bool:
-    """Whether the same request may be taken later: as the server says, else by the status."""
+    """Whether the same request may succeed later: as the server says, else by the status."""
     advice = answer.headers.get("x-should-retry")
     if advice in {"true", "false"}:
         return bool(advice == "true")
@@ -151,7 +154,7 @@ def _is_page(answer: httpx.Response) -> bool:
 
 
 def _json(answer: httpx.Response) -> Any:
-    """Read an answer: every one of the server's is an object."""
+    """Read the body of an answer, which the vendor promises to be an object."""
     try:
         body = orjson.loads(answer.content) if answer.content else None
     except orjson.JSONDecodeError:
@@ -167,7 +170,7 @@ def _json(answer: httpx.Response) -> Any:
 
 
 def text_of(body: Any, name: str) -> str:
-    """Read a text that an answer must have."""
+    """Read a required text."""
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, str) or not value:
         raise ProviderUnavailable(f"triggerdev answered without {name!r}")
@@ -175,7 +178,7 @@ def text_of(body: Any, name: str) -> str:
 
 
 def items_of(body: Any, name: str = "data") -> list[dict[str, Any]]:
-    """Read a list of objects; where the answer has none, it is empty."""
+    """Read an optional list of objects; empty when it is missing."""
     items = body.get(name) if isinstance(body, dict) else None
     if items is None:
         return []
@@ -185,7 +188,7 @@ def items_of(body: Any, name: str = "data") -> list[dict[str, Any]]:
 
 
 def names_of(body: Any, name: str) -> list[str]:
-    """Read a list of texts that an answer must have."""
+    """Read a required list of texts."""
     items = body.get(name) if isinstance(body, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ProviderUnavailable(f"triggerdev answered with {name!r} that is no list of texts")
@@ -193,7 +196,7 @@ def names_of(body: Any, name: str) -> list[str]:
 
 
 def flag_of(body: Any, name: str) -> bool:
-    """Read a truth that an answer must have."""
+    """Read a required true or false."""
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, bool):
         raise ProviderUnavailable(f"triggerdev answered without a true or false {name!r}")
@@ -201,7 +204,7 @@ def flag_of(body: Any, name: str) -> bool:
 
 
 def number_of(body: Any, name: str) -> int | None:
-    """Read a whole number that an answer may lack."""
+    """Read an optional whole number."""
     value = body.get(name) if isinstance(body, dict) else None
     if value is None:
         return None
@@ -219,7 +222,7 @@ def _last_page(listing: Mapping[str, Any]) -> int:
 
 
 def _loaded(answer: httpx.Response) -> Any:
-    """Read the body as JSON; None where it is none."""
+    """Read the body as JSON; None when it is not JSON."""
     try:
         return orjson.loads(answer.content)
     except orjson.JSONDecodeError:
@@ -247,7 +250,7 @@ def _dotted(path: Any) -> str:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Let nothing of httpx cross the port."""
+    """Translate the errors of httpx, which must not cross the port."""
     try:
         yield
     except httpx.HTTPError as error:

@@ -1,7 +1,7 @@
-"""Trigger.dev as a durable caller: its runs call our step endpoint through its worker.
+"""Trigger.dev as a durable caller: a vendor run calls our step endpoint through the worker.
 
-What it holds is the calling: delivery, waiting on tokens, schedules. Steps, retries, limits and
-deadlines are kept by the run store; the vendor's own are ceilings in the definition file.
+The vendor delivers runs, waits on tokens and fires schedules. The run store keeps steps, retries,
+limits and deadlines; the vendor's own limits are only ceilings, in the definition file.
 """
 
 import asyncio
@@ -34,20 +34,20 @@ CAPABILITIES: Final[Mapping[Capability, Held]] = {
     Capability.DEFINE_TASK: Held.PROVIDER,
 }
 BATCH: Final = 500
-"""Items of one batch: what a server takes by default."""
+"""Items of one batch: the default limit of a server."""
 SINGLE_LIMIT: Final = 4
-"""Up to so many deliveries are sent one by one, which tells their run ids at once."""
+"""Up to this many deliveries are sent one by one: each answer has the vendor run's id."""
 LONGEST_TAG: Final = 128
 CANCEL_IN: Final[Millis] = 2_000
-"""A cancel is waited for so long: it is asynchronous."""
+"""How long to wait until a cancel, which is asynchronous, has taken effect."""
 CANCEL_STEP: Final[Millis] = 100
 LISTED_IN: Final[Millis] = 60_000
-"""A run that was started may be missing from the list for so long: the list is filled later."""
+"""How long a started run may be missing from the vendor's list, which lags behind."""
 EVIDENCE: Final = (
     *("id", "status", "taskIdentifier", "version", "attemptCount", "durationMs", "tags", "ttl"),
     *("createdAt", "updatedAt", "startedAt", "finishedAt", "expiredAt", "delayedUntil"),
 )
-"""What is kept for parity of what the vendor says of a run: no payload, no output."""
+"""Fields of a vendor run that parity compares; neither payload nor output."""
 
 
 class TriggerdevCaller:
@@ -68,21 +68,21 @@ class TriggerdevCaller:
 
     @property
     def capabilities(self) -> Mapping[Capability, Held]:
-        """Who holds each capability's promise."""
+        """Whether we or the vendor keep the promise of each capability."""
         return CAPABILITIES
 
     async def start(self) -> None:
         """Nothing to begin: the vendor's worker calls our endpoint."""
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._api.close()
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
-        """Start a vendor run for each: few by single triggers, many as batches.
+        """Start one vendor run a delivery: a few by single triggers, many in batches.
 
-        A task that the environment has not registered is refused and nothing is sent: the vendor
-        would take it, and leave it in PENDING_VERSION.
+        A delivery whose task the environment has not registered is refused and not sent: the
+        vendor would accept it and leave it in PENDING_VERSION.
         """
         missing = await self._registered.missing({delivery.task for delivery in deliveries})
         registered = [delivery for delivery in deliveries if delivery.task not in missing]
@@ -90,7 +90,7 @@ class TriggerdevCaller:
         return [delivered.get(delivery.key) or _unregistered(delivery) for delivery in deliveries]
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
-        """Complete the tokens that the parked runs wait on; others look again by themselves."""
+        """Complete the tokens on which parked runs wait; runs without a token poll themselves."""
         answers = await asyncio.gather(
             *(self._complete(wake) for wake in wakes), return_exceptions=True
         )
@@ -115,7 +115,7 @@ class TriggerdevCaller:
         return False
 
     async def look(self, delivery: Delivery) -> Sighting:
-        """Read the vendor run; by its tag where its id is not known yet."""
+        """Read the vendor run; find it by its tag while its id is not known."""
         now = self._clock.now()
         run_id = delivery.provider_run_id or await self._find(delivery)
         run = None if run_id is None else await self._api.get(f"/api/v3/runs/{run_id}")
@@ -135,7 +135,7 @@ class TriggerdevCaller:
         )
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
-        """Make these the app's schedules at the server, exact to the minute."""
+        """Make these the app's only schedules at the server, exact to the minute."""
         await self._schedules.arm(schedules)
 
     async def armed(self) -> Sequence[ArmedSchedule]:
@@ -143,10 +143,10 @@ class TriggerdevCaller:
         return await self._schedules.armed()
 
     def check(self, task: Task) -> None:
-        """Refuse nothing: every policy is kept by the run store, the vendor's are ceilings."""
+        """Accept every task: the run store keeps all policies, the vendor's are only ceilings."""
 
     async def define(self, app: App) -> None:
-        """Wait for the worker to register: tasks cannot be registered over REST."""
+        """Raise ProviderUnavailable until the worker has registered: REST cannot register tasks."""
         missing = await self._registered.missing({task.id for task in app.tasks})
         if missing:
             raise ProviderUnavailable(
@@ -157,14 +157,14 @@ class TriggerdevCaller:
     async def defined(self) -> Sequence[str]:
         """Read which of the app's tasks the environment has registered.
 
-        Of the current version with TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN; without them a
-        task counts that any version had, because an environment's key shows its queues only.
+        With TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN: in the current version. Without them: in
+        any version, because an environment's key can read the queues only.
         """
         missing = await self._registered.missing({task.id for task in self._app.tasks})
         return [task.id for task in self._app.tasks if task.id not in missing]
 
     async def notices(self, has_run: HasRun) -> Sequence[Notice]:
-        """Say that the worker's definition file is out of date, where there is one to read."""
+        """Report a definition file of the worker that is out of date, if one can be read here."""
         del has_run
         difference = stale(Path(self._worker_folder), self._app)
         fix = "turnout triggerdev build, then start or deploy the worker again"
@@ -172,15 +172,15 @@ class TriggerdevCaller:
 
     @property
     def mount(self) -> str:
-        """Where the vendor's alerts come in."""
+        """The path below which `asgi` is mounted."""
         return MOUNT
 
     def asgi(self) -> Any:
-        """Take the vendor's alert webhooks in, signed by TRIGGER_ALERT_WEBHOOK_SECRET."""
+        """Receive the vendor's alert webhooks, signed with TRIGGER_ALERT_WEBHOOK_SECRET."""
         return alerts(self._alert_secrets, self._worker, self._clock)
 
     async def probe(self, patience: float) -> Sequence[Probing]:
-        """Have the worker call the service, and say what it saw on the way."""
+        """Let the worker call the service, and report what it found."""
         return await probe(self._api, self._app.definition, patience)
 
     async def _send(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
@@ -201,7 +201,7 @@ class TriggerdevCaller:
         return Delivered(key=delivery.key, provider_run_id=run_id)
 
     async def _batch(self, page: Sequence[Delivery]) -> list[Delivered]:
-        """One batch; repeating it is harmless, because every item has its own key."""
+        """Send one batch; a repeated batch is harmless, because every item has its own key."""
         try:
             batch = await self._api.post("/api/v3/batches", {"runCount": len(page)})
             if batch is None:

@@ -170,5 +170,5 @@ async def _show_steps(steps: "AsyncIterator[DeployStep]", desk: Desk) -> "list[D
 
 
 def worker_folder(desk: Desk, folder: Path | None) -> Path:
-    """Find the worker's folder: the one given, the setting's, or the usual one."""
+    """Find the worker's folder: of the option, else of the setting, else the default."""
     return folder or Path(desk.settings().get(WORKER) or WORKER_FOLDER)

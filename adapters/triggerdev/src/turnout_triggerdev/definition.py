@@ -1,4 +1,4 @@
-"""Writes the definition file that workers read: which tasks to register, where the service is.
+"""The definition file that a worker reads: which tasks to register, where the service is.
 
 Its schema is `definition.schema.json`; the TypeScript worker and the stand-in follow it.
 """
@@ -14,15 +14,15 @@ from turnout.model.time import millis
 
 FILE = "turnout.definition.json"
 TICK_TASK = "turnout-tick"
-"""The task that all schedules start: its runs only tell the service of a slot."""
+"""The task that every schedule starts: its run only reports the due time to the service."""
 PROBE_TASK = "turnout-probe"
-"""The task that looks at the way from the worker to the service, for `turnout doctor`."""
+"""The task that checks the way from the worker to the service, for `turnout doctor`."""
 PROBE_TTL = "5m"
 MARGIN = 60
-"""Seconds by which the vendor's own limit on a run comes later than ours."""
+"""Seconds by which the vendor's limit on a run's time is longer than ours."""
 SHORTEST_LIMIT = 5
 LARGEST = 4 * 1024 * 1024
-"""Bytes of a definition file; workers read no larger one."""
+"""Bytes; a worker reads no larger definition file."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_/-]")
 
@@ -30,8 +30,8 @@ NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_/-]")
 def definition_of(app: App, service_url: str) -> dict[str, Any]:
     """The definition of an app whose service has this origin.
 
-    The vendor's limits are ceilings: they come later than ours, and its own time to live is off,
-    because a run's deadlines are kept by us.
+    We keep a run's deadlines. So the vendor's limits come later than ours, and its time to live is
+    switched off.
     """
     hooks = [failure_hook(task) for task in app.tasks if task.on_failure is not None]
     tasks = [_task(task) for task in (*app.tasks, *hooks)]
@@ -48,9 +48,9 @@ def definition_of(app: App, service_url: str) -> dict[str, Any]:
 
 
 def queue_of(task: str) -> str:
-    """Name a task's own queue, declared with it.
+    """The name of a task's own queue.
 
-    Two ids that differ in a full stop alone share one, which has no limit and so no effect.
+    Two ids that differ only in a full stop share a queue. It has no limit, so sharing is harmless.
     """
     return f"turnout/{NOT_IN_QUEUES.sub('-', task)}"
 
@@ -65,7 +65,7 @@ def _task(task: Task) -> dict[str, Any]:
 
 
 def write_definition(folder: Path, app: App, service_url: str) -> Path:
-    """Put the definition into the folder, whole or not at all; returns the file."""
+    """Write the definition into the folder, atomically; returns the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
     fresh = path.with_suffix(".new")
@@ -75,10 +75,10 @@ def write_definition(folder: Path, app: App, service_url: str) -> Path:
 
 
 def stale(folder: Path, app: App) -> str | None:
-    """Say how a built definition differs from the app; None when it does not, or none is there.
+    """Say how the definition file differs from the app; None without a difference or a file.
 
-    One that cannot be read differs, too. The service's address may differ: TURNOUT_SERVICE_URL goes
-    before the file's.
+    A file that cannot be read is a difference. The service's address may differ, because
+    TURNOUT_SERVICE_URL overrides it.
     """
     path = folder / FILE
     try:
@@ -107,7 +107,7 @@ def _difference(path: Path, definition: Any, app: App) -> str | None:
 
 
 def _read(path: Path) -> Any:
-    """Read JSON; ValueError or OSError when there is none to read."""
+    """Read a JSON file; ValueError or OSError when that is not possible."""
     stat = path.stat()
     if not path.is_file():
         raise ValueError("it is no file")

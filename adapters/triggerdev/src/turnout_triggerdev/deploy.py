@@ -1,7 +1,7 @@
-"""A deployment in its order; each step says what it found, and the first that fails ends it.
+"""The steps of a deployment, in order; the first that fails ends it.
 
-The service is asked, the worker is deployed, variables are set, the new version is looked through,
-and only then promoted.
+Ask the service, deploy the worker, set the variables, probe the service from the new version, and
+only then promote that version.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ from turnout_triggerdev.settings import TriggerdevSettings, read_settings, slug_
 from turnout_triggerdev.variables import DesiredVariable, EnvironmentVariables, Restored
 
 SLUGS: Final = {"prod": "prod", "staging": "stg", "preview": "preview"}
-"""What the CLI calls an environment, and what the API does."""
+"""The CLI's name of an environment → the API's."""
 CALLED: Final = {slug: name for name, slug in SLUGS.items()}
 PROBE_IN: Final = 120.0
-"""Seconds for the first run of a fresh version: its image is pulled and started."""
+"""Seconds for the first run of a new version, whose image must be pulled and started."""
 KEYS: Final = "TURNOUT_SIGNING_KEYS"
 SERVICE: Final = "TURNOUT_SERVICE_URL"
 STEP_PATH: Final = "/turnout/v1/step"
@@ -44,7 +44,7 @@ STEP_PATH: Final = "/turnout/v1/step"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is deployed, and where to."""
+    """What to deploy, and where to."""
 
     environment: str
     folder: Path
@@ -57,7 +57,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class DeployStep:
-    """One step of a deployment, and what came of it."""
+    """One step of a deployment, and its outcome."""
 
     name: str
     ok: bool
@@ -66,14 +66,14 @@ class DeployStep:
 
 
 class WallClock:
-    """The machine's clock: a deployment is of this world."""
+    """The machine's clock."""
 
     def now(self) -> Millis:
-        """Tell the time."""
+        """Milliseconds since the epoch."""
         return time.time_ns() // 1_000_000
 
     async def sleep(self, duration: Millis) -> None:
-        """Wait."""
+        """Wait for so many milliseconds."""
         await asyncio.sleep(duration / 1000)
 
 
@@ -87,9 +87,9 @@ def read_target(
     promote: bool = True,
     loopback: bool = False,
 ) -> Target:
-    """Read what a deployment needs; InvalidSettings names all that is missing.
+    """Read what a deployment needs; InvalidSettings names everything that is missing.
 
-    loopback: whether the service may be at an address that means each machine itself.
+    loopback: whether the service may have a loopback address.
     """
     needed = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN", "TRIGGER_PROJECT_REF", KEYS)
     missing = [name for name in needed if not settings.get(name)]
@@ -124,7 +124,7 @@ def read_target(
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address means each machine itself."""
+    """Whether a URL has a loopback address, or none that a network could route."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -141,9 +141,9 @@ async def deployed(
 ) -> AsyncIterator[DeployStep]:
     """Take the steps one after the other, up to the first that fails.
 
-    All versions of an environment share its variables. So they are changed when the new version is
-    there, and put back when it is not promoted.
-    run: runs a command in the worker's folder and gives its exit code.
+    All versions of an environment share its variables. So they are changed once the new version
+    exists, and put back if it is not promoted.
+    run: runs a command in the worker's folder and returns its exit code.
     """
     api = Api(target.settings, WallClock())
     variables = EnvironmentVariables(api, target.settings, _desired_variables(target))
@@ -157,7 +157,7 @@ async def deployed(
                 return
         variables.keep = True
     finally:
-        # An interrupted deployment, too, leaves the running version what it had.
+        # The running version keeps its variables also when a deployment is interrupted.
         await variables.put_back()
         await api.close()
 
@@ -170,7 +170,7 @@ def _desired_variables(target: Target) -> tuple[DesiredVariable, ...]:
 
 
 async def _failures_as_steps(steps: AsyncIterator[DeployStep]) -> AsyncIterator[DeployStep]:
-    """Make the platform's own failure a step that failed."""
+    """Turn an error of the platform into a step that failed."""
     try:
         async for step in steps:
             yield step
@@ -197,7 +197,7 @@ async def _steps(
 
 
 def _definition(target: Target) -> DeployStep:
-    """The file that is deployed must be of the app that the service runs."""
+    """Check that the definition file belongs to the app."""
     name = "definition"
     difference = stale(target.folder, target.app)
     if difference is None and (target.folder / FILE).exists():
@@ -209,7 +209,7 @@ def _definition(target: Target) -> DeployStep:
 
 
 async def _service(target: Target) -> DeployStep:
-    """The service comes first: it must know the new definition before a worker has it."""
+    """Check that the service knows the new definition, before a worker has it."""
     name, url = "service", target.service_url
     try:
         status, message = await ask_service(url, target.app.definition, target.signing_keys)
@@ -228,7 +228,7 @@ async def _service(target: Target) -> DeployStep:
 
 
 async def ask_service(url: str, definition: str, keys: str) -> tuple[int, str]:
-    """Send the protocol's probe as a worker would: the status, and the refusal's message."""
+    """Send the protocol's probe, as a worker does: the answer's status, and a refusal's message."""
     body = orjson.dumps({"protocol": PROTOCOL, "op": "probe", "definition": definition}).decode()
     message_id = f"msg_{uuid.uuid4().hex}"
     now = datetime.fromtimestamp(int(time.time()), UTC)
@@ -249,7 +249,7 @@ async def ask_service(url: str, definition: str, keys: str) -> tuple[int, str]:
 
 
 async def _secrets(target: Target, variables: EnvironmentVariables) -> DeployStep:
-    """Push what the worker needs: all keys, so that an old one and a new one work meanwhile."""
+    """Push the worker's variables: all signing keys, so that old and new ones work meanwhile."""
     try:
         await variables.push()
     except TurnoutError as error:
@@ -261,7 +261,7 @@ async def _secrets(target: Target, variables: EnvironmentVariables) -> DeploySte
 
 
 def _restored(restored: Restored) -> DeployStep:
-    """Say what the version that goes on to run finds now."""
+    """Say which variables the version that stays current has now."""
     outcomes = (
         ("put back", restored.back),
         ("left as pushed, because a secret cannot be read back", restored.unreadable),
@@ -274,7 +274,7 @@ def _restored(restored: Restored) -> DeployStep:
 
 
 def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> DeployStep:
-    """Deploy by the vendor's own CLI, without promoting: runs still start in the old version."""
+    """Deploy with the vendor's CLI, without promoting: runs still start in the old version."""
     command = ["npx", "--no-install", "trigger", "deploy", "--env", target.environment]
     command += ["--skip-promotion", "--skip-update-check", "-a", target.settings.api_url]
     if target.settings.branch:
@@ -288,7 +288,7 @@ def _worker(target: Target, run: Callable[[Sequence[str]], int]) -> DeployStep:
 
 
 async def _latest(api: Api) -> str | None:
-    """Find the newest deployed version; the API's own `latest` means workers of another kind."""
+    """Find the newest deployed version; the API's `latest` lists workers of another kind."""
     listing = await api.get("/api/v1/deployments", params={"status": "DEPLOYED"})
     versions = [text_of(deployment, "version") for deployment in items_of(listing or {})]
     return versions[0] if versions else None
@@ -304,15 +304,15 @@ def _no_version(before: str | None) -> DeployStep:
 
 
 async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterator[DeployStep]:
-    """Look from the new version at the service, while nobody depends on it yet."""
+    """Probe the service from the new version, while no run depends on that version."""
     for probing in await probe(api, target.app.definition, PROBE_IN, version=version):
         name = f"through {version}: {probing.what}"
         yield DeployStep(name=name, ok=probing.ok, text=probing.text, fix=probing.fix)
 
 
 async def _promoted(api: Api, version: str, variables: EnvironmentVariables) -> DeployStep:
-    """Make it the current one: runs start in it from now on; old runs end in the old one."""
-    # From here on it may be the current one, which needs what was set, unless that is refused.
+    """Make it the current version: new runs start in it, old runs end in the old version."""
+    # From here on it may be current, and then needs these variables, unless the server refuses.
     variables.keep = True
     try:
         answered = await api.post(f"/api/v1/deployments/{version}/promote")
@@ -320,7 +320,7 @@ async def _promoted(api: Api, version: str, variables: EnvironmentVariables) -> 
         fix = f"{version} may be promoted, or not: look, and promote it by hand"
         return DeployStep(name="promote", ok=False, text=str(error), fix=fix)
     except ProviderRefused as error:
-        # Someone else, or the server itself, was quicker: what was wanted is so.
+        # Someone else, or the server itself, has promoted it already.
         if "already" not in str(error):
             variables.keep = False
             return DeployStep(name="promote", ok=False, text=str(error), fix="promote it by hand")
@@ -334,7 +334,7 @@ async def _promoted(api: Api, version: str, variables: EnvironmentVariables) -> 
 
 
 def in_folder(folder: Path, environ: Mapping[str, str]) -> Callable[[Sequence[str]], int]:
-    """Run commands in the worker's folder, their words on stderr."""
+    """A function that runs a command in the worker's folder, with its output on stderr."""
 
     def run(command: Sequence[str]) -> int:
         try:

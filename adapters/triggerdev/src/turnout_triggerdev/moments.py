@@ -1,4 +1,4 @@
-"""The vendor's clock times."""
+"""Reads the vendor's times."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from turnout.model.time import Millis
 
 
 def moment_of(text: object) -> Millis | None:
-    """Read an ISO time; None where there is none, as `finishedAt` of some cancelled runs."""
+    """Read an ISO time; None when it is missing, as `finishedAt` of some cancelled runs is."""
     if not isinstance(text, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The way from the worker to the service, looked at by a vendor run: `doctor --through-worker`."""
+"""Checks the way from the worker to the service by a vendor run: `doctor --through-worker`."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from turnout_triggerdev.statuses import status_of
 
 POLL_SECONDS: Final = 0.25
 SLOW: Final = 1_000.0
-"""Milliseconds of one call after which a run's steps take notably longer than their work."""
+"""Milliseconds; slower calls notably prolong a run's steps."""
 APART: Final = 60_000
-"""Milliseconds between two clocks that are worth a word; five minutes refuse every call."""
+"""Milliseconds; clocks that differ by more are reported. Five minutes would refuse every call."""
 UNAUTHORISED: Final = 401
 MISMATCH: Final = 426
 
@@ -22,9 +22,9 @@ MISMATCH: Final = 426
 async def probe(
     api: Api, definition: str, patience: float, *, version: str | None = None
 ) -> Sequence[Probing]:
-    """Start the worker's probe task, wait for its end and read what it saw.
+    """Start the worker's probe task, wait for its end and read its report.
 
-    version: of the worker, where it is not the current one.
+    version: of the worker, when it is not the current one.
     """
     started = time.monotonic()
     options = {} if version is None else {"lockToVersion": version}
@@ -51,7 +51,7 @@ async def _ended(api: Api, run_id: str, until: float) -> dict[str, Any] | None:
 
 
 def judged(report: dict[str, Any], definition: str) -> list[Probing]:
-    """Say what the worker saw, check by check, up to the one that the others rest on."""
+    """Read the worker's report, check by check, up to the first failure that hides the others."""
     url, status = str(report.get("service")), report.get("status")
     if not isinstance(status, int):
         return [_unreachable(url, str(report.get("message")))]

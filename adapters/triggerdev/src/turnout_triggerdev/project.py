@@ -1,4 +1,4 @@
-"""The worker's source: copied into a user's repository, where it is theirs."""
+"""The worker's source, which is copied into a user's repository and belongs to the user there."""
 
 import re
 import shutil
@@ -8,20 +8,20 @@ from typing import Final
 
 PACKAGE: Final = Path(__file__).parent
 TOOL_FOLDERS: Final = frozenset({"node_modules", ".trigger", ".test"})
-"""What tools leave in a checkout's own copy."""
+"""Folders that tools make in a checkout."""
 CONFIG: Final = "trigger.config.ts"
 PLACEHOLDER: Final = "proj_yours"
 PROJECT_REF: Final = re.compile(r"proj_[A-Za-z0-9]+")
 
 
 def template() -> Path:
-    """Find the source: beside this module in an installed package, in `worker/` in a checkout."""
+    """The folder of the source: beside this module when installed, `worker/` in a checkout."""
     packaged = PACKAGE / "worker"
     return packaged if packaged.is_dir() else PACKAGE.parents[1] / "worker"
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """List the project's own files, relative to its folder."""
+    """List the project's files, relative to its folder, without what tools made."""
     for path in sorted(folder.iterdir()):
         if path.name in TOOL_FOLDERS:
             continue
@@ -32,10 +32,10 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
-    """Copy the source into a folder: the files written, and those kept because they differ.
+    """Copy the source into a folder; returns the files written, and those that a user changed.
 
-    What a user has changed is theirs: it is written over only by force. A project's ref in the
-    configuration is no such change.
+    A file that a user changed is overwritten only with `force`. The project's ref in the
+    configuration does not count as a change.
     """
     source = template()
     written, changed = [], []
@@ -63,7 +63,7 @@ def _unnamed(config: bytes) -> bytes:
 
 
 def name_project(folder: Path, ref: str) -> bool:
-    """Write the project's ref into the configuration; False when one stands there already."""
+    """Write the project's ref into the configuration; False when it has one already."""
     path = folder / CONFIG
     text, quoted = path.read_bytes(), f'"{PLACEHOLDER}"'.encode()
     if quoted not in text:

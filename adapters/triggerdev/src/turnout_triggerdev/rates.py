@@ -1,4 +1,4 @@
-"""When the next request may go: what the server says of its limits, kept for all requests.
+"""The server's rate limit: when the next request may be sent.
 
 Source: recorded answers of a self-hosted 4.5.12 server. Every limited answer has
 `x-ratelimit-remaining` and `x-ratelimit-reset` (milliseconds since the epoch); a 429 has no
@@ -15,22 +15,22 @@ from turnout.ports.clock import Clock
 
 LONGEST_PAUSE: Final[Millis] = 60_000
 LONGEST_GUESS: Final[Millis] = 10_000
-"""A reset is a moment by the server's clock, so what is read from it is bounded."""
+"""The reset is a time by the server's clock, which may be wrong; so the pause is bounded."""
 SHORTEST_PAUSE: Final[Millis] = 200
 UNTOLD_PAUSE: Final[Millis] = 5_000
 PATIENCE: Final[Millis] = 15_000
-"""A request waits so long for its turn; beyond that, its caller is told when to come again."""
+"""How long a request waits here; a longer pause is left to the caller, as `retry_after`."""
 
 
 class RateGate:
-    """Holds requests back while the server has said that it would refuse them."""
+    """Holds requests back while the server would refuse them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._opens_at: Millis = 0
 
     async def passed(self) -> None:
-        """Return when a request may go. Raises ProviderUnavailable, with the time to wait."""
+        """Return when a request may be sent; ProviderUnavailable says how long to wait."""
         while (pause := self._opens_at - self._clock.now()) > 0:
             if pause > PATIENCE:
                 raise ProviderUnavailable(
@@ -40,7 +40,7 @@ class RateGate:
             await self._clock.sleep(pause)
 
     def used_up(self, headers: Mapping[str, str]) -> None:
-        """Close until the reset if an answer was the last that the limit allows."""
+        """Close the gate until the reset if the limit allows no further request."""
         if headers.get("x-ratelimit-remaining") != "0":
             return
         reset = headers.get("x-ratelimit-reset", "")
@@ -49,7 +49,7 @@ class RateGate:
             self._close(min(int(reset) - now, LONGEST_GUESS))
 
     def refused(self, body: Any) -> timedelta:
-        """Close for as long as a 429 says; returns how long that is."""
+        """Close the gate for as long as a 429 says, and return how long that is."""
         pause = _pause_of(body)
         self._close(pause)
         return timedelta(milliseconds=pause)

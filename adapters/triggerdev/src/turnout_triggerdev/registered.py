@@ -1,4 +1,4 @@
-"""Which tasks the environment has registered, so that none is triggered that nobody would run."""
+"""Which tasks the environment has registered: no other task may be triggered."""
 
 import asyncio
 from collections.abc import Set as AbstractSet
@@ -12,11 +12,11 @@ from turnout_triggerdev.definition import queue_of
 from turnout_triggerdev.settings import TriggerdevSettings
 
 BELIEVED: Final[Millis] = 30_000
-"""What was read is believed for so long: a deployment may have taken a task away."""
+"""How long a reading is valid: a deployment may remove a task."""
 
 
 class RegisteredTasks:
-    """The registered tasks of one environment, read when they are needed."""
+    """The registered tasks of one environment, read on demand."""
 
     def __init__(self, api: Api, settings: TriggerdevSettings, clock: Clock) -> None:
         self._api = api
@@ -27,7 +27,7 @@ class RegisteredTasks:
         self._reading = asyncio.Lock()
 
     async def missing(self, tasks: AbstractSet[str]) -> AbstractSet[str]:
-        """Tell which of these tasks are not registered; reads again before it says so."""
+        """Return those of the tasks that are not registered, by a fresh reading."""
         if self._believed(tasks):
             return frozenset()
         async with self._reading:
@@ -55,7 +55,7 @@ class RegisteredTasks:
         return frozenset(_id_of(task) for task in items_of(answer.get("worker") or answer, "tasks"))
 
     async def _queues(self) -> frozenset[str]:
-        """Every task has a queue: the one that it declares, or one with its own name."""
+        """Read the queues: every task has one, either declared or of the task's name."""
         pages = self._api.pages("/api/v1/queues")
         return frozenset([text_of(queue, "name").removeprefix("task/") async for queue in pages])
 

@@ -1,9 +1,9 @@
-"""Schedules at the server: imperative, exact, one for each of ours.
+"""Schedules at the server: one imperative, exact schedule for each of the app's.
 
-A deduplication key is per project, so it carries the environment and its branch; the external id
-carries ours.
-The server's default window spreads firing over an hour; `0m` is exact. Runs may be made up to
-half a minute early, so the worker sends the nominal time and the run store claims it.
+A deduplication key is unique in a project, so ours contains the environment and its branch. The
+external id is our schedule's id.
+By default the server spreads the starts over an hour; the window `0m` makes them exact. It may
+make a run up to half a minute early, so the worker reports the nominal due time.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ class VendorSchedules:
         self._prefix = f"turnout:{settings.scope}:{app}:"
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
-        """Create or update these, and remove the app's others; nothing is sent that stands.
+        """Create or update these, delete the app's others; send nothing that has not changed.
 
-        One at a time: of two requests with one new key at once, the server answers 500 to one.
+        One call at a time: of two simultaneous requests with a new key the server fails one (500).
         """
         async with self._arming:
             await self._arm(schedules)
@@ -53,7 +53,7 @@ class VendorSchedules:
             await self._api.delete(f"{PATH}/{text_of(armed, 'id')}")
 
     async def armed(self) -> Sequence[ArmedSchedule]:
-        """Read back what the server will fire."""
+        """Read the app's schedules from the server."""
         return [
             ArmedSchedule(
                 id=text_of(schedule, "deduplicationKey").removeprefix(self._prefix),
@@ -89,7 +89,7 @@ class VendorSchedules:
             raise InvalidDefinition(f"schedule {schedule.id!r}: {error}") from error
 
     async def _put_twice(self, body: dict[str, Any]) -> None:
-        """Create or update; once more if it fails, since another replica may have been first."""
+        """Create or update; repeat a failure once, since another replica may have been first."""
         try:
             await self._api.post(PATH, body)
         except ProviderUnavailable as error:
@@ -98,14 +98,14 @@ class VendorSchedules:
             await self._api.post(PATH, body)
 
     async def _activate(self, existing: dict[str, Any] | None, *, active: bool) -> None:
-        """Pause or resume; a new one is active, and so is one that was only updated."""
+        """Pause or resume an existing schedule; a new schedule is active."""
         if existing is not None and flag_of(existing, "active") is not active:
             word = "activate" if active else "deactivate"
             await self._api.post(f"{PATH}/{text_of(existing, 'id')}/{word}")
 
 
 def _stands(existing: dict[str, Any], schedule: Schedule, zone: str) -> bool:
-    """Whether the server has it so; servers before 4.8 show no window, and have none."""
+    """Whether the server has this schedule already; before 4.8 it has, and shows, no window."""
     expected = (TICK_TASK, schedule.five_fields, zone, schedule.id, EXACT)
     return expected == (
         existing.get("task"),

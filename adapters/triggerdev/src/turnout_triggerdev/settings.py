@@ -1,7 +1,7 @@
-"""The vendor's own settings.
+"""The vendor's settings, by the vendor's names.
 
-TRIGGER_API_URL and TRIGGER_SECRET_KEY; to read back what is registered, TRIGGER_PROJECT_REF with
-TRIGGER_ACCESS_TOKEN.
+TRIGGER_API_URL and TRIGGER_SECRET_KEY; with TRIGGER_PROJECT_REF and TRIGGER_ACCESS_TOKEN the
+adapter can also read which tasks the current version has.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ CLOUD: Final = "https://api.trigger.dev"
 ALERT_SECRETS: Final = "TRIGGER_ALERT_WEBHOOK_SECRET"
 WORKER: Final = "TURNOUT_TRIGGER_WORKER"
 WORKER_FOLDER: Final = "trigger-worker"
-"""Where the worker's source is in a team's repository, unless WORKER names another folder."""
+"""The folder of the worker's source in a repository, unless the setting WORKER names another."""
 SLUGS: Final = ("dev", "stg", "prod", "preview")
 BRANCHED: Final = ("dev", "preview")
-"""Environments that may have branches; a preview key names no environment without one."""
+"""Environments that may have branches; a preview environment always has one."""
 NAMES: Final = {"stg": "staging"}
-"""What some paths call an environment, where it is not its slug."""
+"""Slug → name of an environment, where some paths of the API use another word."""
 CALLED: Final = {name: slug for slug, name in NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerdevSettings:
-    """Where the server is, and who we are there; secrets are never shown."""
+    """Where the server is, and how we authenticate; secrets are not in the `repr`."""
 
     api_url: str
     secret_key: str = field(repr=False)
@@ -35,21 +35,21 @@ class TriggerdevSettings:
     environment: str = "dev"
     """The environment's slug: dev, stg, prod or preview."""
     branch: str | None = None
-    """A branch of the environment, as a preview has."""
+    """The branch of a preview or dev environment."""
 
     @property
     def environment_name(self) -> str:
-        """The environment as the paths of a project's workers name it."""
+        """The environment's name in the paths of a project's workers."""
         return NAMES.get(self.environment, self.environment)
 
     @property
     def scope(self) -> str:
-        """What tells this environment from all others of its project."""
+        """The environment and its branch, unique in the project."""
         return f"{self.environment}/{self.branch}" if self.branch else self.environment
 
 
 def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
-    """Read the settings; every fault is named, all at once."""
+    """Read the settings; InvalidSettings names every fault at once."""
     faults = []
     secret = settings.get("TRIGGER_SECRET_KEY", "")
     if not secret:
@@ -95,7 +95,7 @@ def _faults_of_branch(slug: str, branch: str | None) -> list[str]:
 
 
 def slug_named_by(secret: str) -> str | None:
-    """Read the environment that a key names: `tr_dev_…`, `tr_prod_sk_…`; None where it does not."""
+    """Read the environment from a key such as `tr_dev_…` or `tr_prod_sk_…`; None without one."""
     _, _, tail = secret.partition("_")
     slug, separator, _ = tail.partition("_")
     return slug if separator and slug in SLUGS else None

@@ -1,7 +1,7 @@
-"""What the vendor's words mean, in a total table.
+"""The vendor's statuses, mapped by a total table.
 
 Source: the vendor's API of version 2025-07-16, which every request asks for. Its booleans
-(`isCompleted` and others) are all false for EXPIRED and TIMED_OUT, so only the word decides.
+(`isCompleted` and others) are all false for EXPIRED and TIMED_OUT, so only the status decides.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ STATUSES: Final[Mapping[str, RunStatus]] = {
 
 
 def status_of(word: str) -> RunStatus:
-    """Map a word; UnmappedStatus for one that the table lacks."""
+    """Map a vendor status; UnmappedStatus when the table lacks it."""
     if word not in STATUSES:
         raise UnmappedStatus(f"triggerdev says {word!r}, which is not in the table of statuses")
     return STATUSES[word]

@@ -1,4 +1,4 @@
-"""The variables that a deployment sets: late, and put back when a later step fails."""
+"""The variables that a deployment sets, and puts back when a later step fails."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from turnout_triggerdev.settings import TriggerdevSettings
 
 @dataclass(frozen=True, kw_only=True)
 class DesiredVariable:
-    """A variable as it is to be; a secret cannot be read back, so what need not be one is none."""
+    """A variable to set. The platform never shows a secret again, so few variables are secrets."""
 
     name: str
     value: str = field(repr=False)
@@ -20,11 +20,11 @@ class DesiredVariable:
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What became of the variables that were changed, by name."""
+    """The changed variables, by name and by what has become of them."""
 
     back: tuple[str, ...]
     unreadable: tuple[str, ...]
-    """Secrets: the platform shows no value of theirs that could be put back."""
+    """Secrets, whose former values cannot be read and so cannot be put back."""
     failed: tuple[str, ...]
 
 
@@ -35,7 +35,7 @@ class EnvironmentVariables:
         self, api: Api, settings: TriggerdevSettings, desired: tuple[DesiredVariable, ...]
     ) -> None:
         self.keep = False
-        """Whether what was set stays, whatever comes."""
+        """Whether the variables stay as set, even if a later step fails."""
         self._api = api
         self._path = f"/api/v1/projects/{settings.project_ref}/envvars/{settings.environment}"
         self._desired = desired
@@ -43,7 +43,7 @@ class EnvironmentVariables:
         self._changed: list[str] = []
 
     async def push(self) -> None:
-        """Set what is not so already; TurnoutError when the platform does not take it."""
+        """Set the variables that differ; TurnoutError when the platform refuses one."""
         names = [variable.name for variable in self._desired]
         self._before = {name: await self._api.get(f"{self._path}/{name}") for name in names}
         for variable in self._desired:
@@ -58,7 +58,7 @@ class EnvironmentVariables:
                 raise
 
     async def put_back(self) -> Restored | None:
-        """Put the former values back, as far as they could be read; None where none was changed."""
+        """Put the former values back, as far as they could be read; None if none was changed."""
         if self.keep or not self._changed:
             return None
         changed, self._changed = self._changed, []
@@ -91,6 +91,6 @@ class EnvironmentVariables:
 
 
 def _shown(variable: Mapping[str, Any]) -> str | None:
-    """Give the value that the platform shows; None for a secret."""
+    """The value that the platform shows; None for a secret."""
     value = variable.get("value")
     return value if isinstance(value, str) and not variable.get("isSecret") else None

@@ -1,7 +1,7 @@
-"""Zones by the names that a server knows: its list has one of each zone's names, often the older.
+"""Time zones by the names that a server accepts: one name for each zone, often an older one.
 
 Source: a self-hosted 4.5.12 server refuses Europe/Kyiv and Asia/Kolkata, and lists Europe/Kiev and
-Asia/Calcutta. Names are one zone when their data are the same, byte for byte.
+Asia/Calcutta. Two names mean the same zone when their data are equal, byte for byte.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ PATH = "/api/v1/timezones"
 
 
 class Zones:
-    """The server's names, read once when the first is needed."""
+    """The server's names of zones, read once, on demand."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -24,15 +24,15 @@ class Zones:
         self._vendor_names: dict[str, str] = {}
 
     async def vendor_name(self, zone: str) -> str:
-        """Give the name that the server has for a zone; the same where it has none."""
+        """The server's name of a zone; the same name when the server has none."""
         if zone not in self._vendor_names:
             listed = await self._names()
-            # Aside: hundreds of files are read, and the loop has runs to serve meanwhile.
+            # In a thread: this reads hundreds of files, and must not block the event loop.
             self._vendor_names[zone] = await asyncio.to_thread(_other_name, zone, listed)
         return self._vendor_names[zone]
 
     def our_name(self, name: str) -> str:
-        """Give the name of ours that stands for the vendor's."""
+        """Our name of the zone that the server calls so."""
         zones = [zone for zone, vendor_name in self._vendor_names.items() if vendor_name == name]
         return zones[0] if zones and name not in zones else name
 
@@ -54,7 +54,7 @@ def _other_name(zone: str, listed: frozenset[str]) -> str:
 
 
 def _data_of(zone: str, available: AbstractSet[str]) -> bytes | None:
-    """Read a known zone's data, from the system's or from the package that stands in for them."""
+    """Read a zone's data, from the system's files or else from the package `tzdata`."""
     if zone not in available:
         return None
     for folder in zoneinfo.TZPATH:

@@ -71,7 +71,7 @@ def prepare(
 
 
 def install(folder: Path) -> None:
-    """Install what the lock file names; none of its packages needs to run a script for that."""
+    """Install what the lock file names, without running the packages' install scripts."""
     command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
     subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)  # noqa: S603 - no input
 
@@ -88,7 +88,7 @@ def check_node() -> None:
 
 
 def surroundings(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give the CLI a home of its own: no login of this machine's user is read or changed."""
+    """The CLI's environment, with a home of its own: it never reads or changes a user's login."""
     home = str(folder / "home")
     return {
         **environ,
@@ -99,9 +99,9 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def importing(module: Path) -> str:
-    """Give the option of Node.js that imports a module first.
+    """The option with which Node.js imports a module first.
 
-    As an address without underscores: the CLI (4.8.3) makes dashes of all that the option has.
+    The module's URL has no underscores, because the CLI (4.8.3) turns them into dashes.
     """
     return f"--import {module.as_uri().replace('_', '%5F')}"
 

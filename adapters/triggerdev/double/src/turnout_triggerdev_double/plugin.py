@@ -18,7 +18,7 @@ from turnout_triggerdev_double.server.main import (
 )
 
 REAL_WORKER_IN = 180.0
-"""Seconds in which the vendor's CLI builds and registers, packages to be installed included."""
+"""Seconds in which the vendor's CLI installs packages, builds and registers."""
 SETTINGS = (
     "TRIGGER_API_URL",
     "TRIGGER_SECRET_KEY",
@@ -36,7 +36,7 @@ class TriggerdevServer:
     default_port: int = PORT
 
     def processes(self, setup: DevSetup) -> Sequence[Process]:
-        """The server, then a worker, whose definition file is written here."""
+        """List the server, then a worker; writes the worker's definition file."""
         definition = write_definition(setup.data, setup.app, setup.service_url)
         origin = f"http://127.0.0.1:{setup.port}"
         ready_url = f"{origin}/double/worker" if setup.real_worker else None
@@ -51,7 +51,7 @@ class TriggerdevServer:
         )
 
     def workers(self, setup: DevSetup, real: Mapping[str, str]) -> Sequence[Process]:
-        """The worker alone, with the real server's settings."""
+        """List the worker alone, with the settings of a real server."""
         missing = [name for name in SETTINGS if not real.get(name)]
         if setup.real_worker and missing:
             raise InvalidSettings(f"the vendor's CLI needs {', '.join(missing)}")
@@ -59,7 +59,7 @@ class TriggerdevServer:
         return (_worker(setup, definition, real, None),)
 
     def environ(self, setup: DevSetup) -> Mapping[str, str]:
-        """The vendor's own names, for the adapter, the CLI and the SDK alike."""
+        """The vendor's settings, which the adapter, the CLI and the SDK read."""
         return {
             "TRIGGER_API_URL": f"http://127.0.0.1:{setup.port}",
             "TRIGGER_SECRET_KEY": KEYS["dev"],
@@ -68,7 +68,7 @@ class TriggerdevServer:
         }
 
     def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
-        """The real server that the environment names by its address and a key; None without."""
+        """The settings of a real server, if the environment has its address and a key."""
         if not environ.get("TRIGGER_API_URL") or not environ.get("TRIGGER_SECRET_KEY"):
             return None
         return {name: environ[name] for name in SETTINGS if environ.get(name)}

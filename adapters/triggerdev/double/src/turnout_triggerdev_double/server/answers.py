@@ -107,7 +107,7 @@ def run_item(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[s
 
 
 def batch_answer(world: OfflineWorld, batch: Batch, *, processing: bool) -> dict[str, Any]:
-    """A batch; the third kind counts how its runs ended."""
+    """A batch; a batch of version 3 also counts how its runs ended."""
     shown: dict[str, Any] = {
         "id": batch.id,
         "status": batch.status,
@@ -153,7 +153,7 @@ def token_answer(point: Waitpoint, url: str) -> dict[str, Any]:
 
 
 def completed_waitpoint(world: OfflineWorld, block: dict[str, Any]) -> dict[str, Any]:
-    """A waitpoint that a run waited for, as its worker is told."""
+    """A completed waitpoint, as the worker of the waiting run receives it."""
     point = world.waitpoints[block["waitpoint"]]
     shown: dict[str, Any] = {
         "id": bare(point.id),
@@ -179,7 +179,7 @@ def completed_waitpoint(world: OfflineWorld, block: dict[str, Any]) -> dict[str,
 
 
 def deployment_listed(deployment: Deployment) -> dict[str, Any]:
-    """A deployment among others."""
+    """A deployment as the list shows it."""
     at = deployment.deployed_at
     shown = {
         "id": deployment.id,
@@ -211,7 +211,7 @@ def deployment_begun(deployment: Deployment) -> dict[str, Any]:
 
 
 def deployment_shown(deployment: Deployment, worker: WorkerVersion | None) -> dict[str, Any]:
-    """A deployment alone, with the tasks that were indexed."""
+    """A deployment as its own path shows it, with its indexed tasks."""
     shown: dict[str, Any] = {
         "id": deployment.id,
         "status": deployment.status,

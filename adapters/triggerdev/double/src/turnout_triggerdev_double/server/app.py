@@ -243,7 +243,7 @@ def build(world: OfflineWorld, rates: TokenBuckets, *, turnable: bool = False) -
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
-    """What the real server answers on unknown paths: a page."""
+    """The real server's answer to an unknown path: an HTML page."""
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)
         return
@@ -252,7 +252,7 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def resume(world: OfflineWorld) -> None:
-    """Take in what the store kept, and set it going."""
+    """Load the records from the store, and set their timers."""
     for record in world.store.records():
         world.add(record)
     runs = list(world.runs.values())

@@ -48,7 +48,7 @@ class FrozenClock:
         return self._now
 
     def delay(self, due: int) -> float | None:
-        """Nothing but a turn brings a moment that lies ahead."""
+        """None for a moment in the future: only turning the clock brings it."""
         return 0.0 if due <= self._now else None
 
     def turn(self, milliseconds: int) -> None:
@@ -57,9 +57,9 @@ class FrozenClock:
 
 
 class Alarms:
-    """Calls back when moments come, in their order; late alarms ring at once.
+    """Calls functions when their time comes, in order; overdue ones at once.
 
-    Alarms are hints: who is rung looks at the records and decides whether anything is due.
+    An alarm is a hint: the called function reads the records and decides whether anything is due.
     """
 
     def __init__(self, clock: ServerClock) -> None:
@@ -76,18 +76,18 @@ class Alarms:
             self._changed.set()
 
     def ring_due(self) -> None:
-        """Call all that are due by now."""
+        """Call every function that is due."""
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()
 
     def turned(self) -> None:
-        """Look again: the clock was turned."""
+        """Call what has become due by turning the clock."""
         self.ring_due()
         self._changed.set()
 
     async def run(self) -> None:
-        """Ring for ever."""
+        """Call functions when they are due, until cancelled."""
         while True:
             self._changed.clear()
             self.ring_due()

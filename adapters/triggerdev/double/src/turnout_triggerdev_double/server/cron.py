@@ -1,4 +1,4 @@
-"""Five-field cron expressions: checked, described, and told when they are due."""
+"""Five-field cron expressions: checks, descriptions, due times."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ _ALIASES = {
 
 
 def check(expression: str, timezone: str, origin: str) -> None:
-    """Refuse what the real server refuses, in its words; `origin` is the server's address."""
+    """Refuse what the real server refuses, with its texts; `origin` is the server's address."""
     plain = _ALIASES.get(expression, expression)
     if len(plain.split()) > _FIELDS:
         raise refused(422, "Invalid cron expression: CRON expressions with seconds are not allowed")
@@ -47,7 +47,7 @@ def _complaint(expression: str, error: CronSimError) -> str:
 
 @cache
 def zones() -> frozenset[str]:
-    """The names that a real server knows: one for each zone, often the older; no Europe/Kyiv."""
+    """The names that a real server accepts: one for each zone, often an old one, as Europe/Kiev."""
     names = files(__package__).joinpath("zones.txt").read_text(encoding="utf-8").split()
     return frozenset(names) & available_timezones()
 
@@ -71,7 +71,7 @@ def described(expression: str) -> dict[str, Any]:
 
 
 def in_words(expression: str) -> str:
-    """The expression in English, for the simple ones in the real server's words."""
+    """The expression in English; a simple one in the real server's words."""
     plain = _ALIASES.get(expression, expression)
     minute, hour, *date_fields = plain.split()
     every_day = date_fields == ["*", "*", "*"]

@@ -22,7 +22,7 @@ SECOND = 1_000
 
 
 def pushed(world: OfflineWorld, env: str, task: str, body: Mapping[str, Any]) -> RunRecord | None:
-    """The delayed run that this trigger pushes back; None where it starts one of its own."""
+    """The delayed run that this trigger pushes back; None when it starts a run of its own."""
     debounce = (body.get("options") or {}).get("debounce")
     if debounce is None:
         return None
@@ -61,7 +61,7 @@ def _lengths(debounce: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _take(world: OfflineWorld, run: RunRecord, body: Mapping[str, Any]) -> None:
-    """Let the later trigger's data count."""
+    """Give the run the payload, tags and metadata of the later trigger."""
     options = body.get("options") or {}
     if "payload" in body:
         run.payload_type = options.get("payloadType") or JSON

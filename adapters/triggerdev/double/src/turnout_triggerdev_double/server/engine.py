@@ -41,7 +41,7 @@ CANCELLED_BY_USER = {"type": "STRING_ERROR", "raw": "Canceled by user"}
 
 
 def enqueue(world: OfflineWorld, run: RunRecord) -> None:
-    """Queue the run now, or let it wait for its delay, its tick or a version that knows it."""
+    """Queue the run now, or after its delay, at its tick, or when a version knows its task."""
     now = world.now()
     if run.delayed_until is not None and run.delayed_until > now:
         run.status = "DELAYED"
@@ -73,13 +73,13 @@ def _line_up(world: OfflineWorld, run: RunRecord) -> None:
 
 
 def knows(worker: WorkerVersion, run: RunRecord) -> bool:
-    """Whether that version has the run's task and queue."""
+    """Whether the version has the run's task and queue."""
     declared = run.queue in worker.queues or run.queue == f"task/{run.task}"
     return run.task in worker.tasks and declared
 
 
 def version_arrived(world: OfflineWorld, env: str) -> None:
-    """A worker registered: queue what waited for it, and set aside what it does not know."""
+    """A worker registered: queue the runs that waited for it, and hold back those it lacks."""
     for run in [r for r in world.runs.values() if r.env == env]:
         if run.status == "PENDING_VERSION":
             enqueue(world, run)
@@ -111,7 +111,7 @@ def _expire(world: OfflineWorld, run: RunRecord) -> None:
 
 
 def ring(world: OfflineWorld, due: int, run: RunRecord, callback: Any) -> None:
-    """Call `then(world, run)` at `due`; it decides whether the run still cares."""
+    """Call `callback(world, run)` at `due`; it decides whether that still applies to the run."""
     world.alarms.at(due, lambda: callback(world, run))
 
 
@@ -173,7 +173,7 @@ def start_attempt(world: OfflineWorld, run: RunRecord, snapshot: str) -> None:
 
 
 def heartbeat(world: OfflineWorld, run: RunRecord) -> None:
-    """The worker still has the run."""
+    """Note that the worker still has the run."""
     run.heartbeat_at = world.now()
 
 
@@ -185,7 +185,7 @@ def complete_attempt(
     *,
     requeue: bool = False,
 ) -> str:
-    """The worker ends an attempt; returns the word for what follows. Raises StaleSnapshot."""
+    """End the attempt; returns the vendor's `attemptStatus`. Raises StaleSnapshot."""
     if snapshot != run.snapshot_id or run.execution_status not in _WITH_WORKER:
         raise StaleSnapshot(run.id)
     _take_flushed_metadata(world, run, completion)
@@ -245,7 +245,7 @@ def _may_retry(world: OfflineWorld, run: RunRecord) -> bool:
 
 
 def task_settings(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
-    """What the worker that has the run declared about its task."""
+    """The run's task as its worker declared it."""
     worker = world.workers.get(run.worker or "") or world.current.get(run.env)
     return worker.tasks.get(run.task, {}) if worker else {}
 
@@ -263,7 +263,7 @@ def _take_flushed_metadata(world: OfflineWorld, run: RunRecord, completion: dict
 def finish(
     world: OfflineWorld, run: RunRecord, status: str, *, error: dict[str, Any] | None = None
 ) -> None:
-    """End the run: its slots are free, its key too if it failed, and who waits for it is told."""
+    """End the run: release its slots, its key if it failed, and the runs that wait for it."""
     run.status = status
     run.finished_at = world.now()
     run.error = error
@@ -364,7 +364,7 @@ def _watch(world: OfflineWorld, run: RunRecord, length: int) -> None:
 
 
 def adopt(world: OfflineWorld, run: RunRecord) -> None:
-    """Set a loaded run going again: its slots, its place in the queue, its alarms."""
+    """Restore a loaded run's slots, its place in the queue and its alarms."""
     match run.execution_status:
         case "DELAYED":
             ring(world, run.delayed_until or 0, run, _delay_over)

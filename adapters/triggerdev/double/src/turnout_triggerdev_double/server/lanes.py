@@ -1,8 +1,8 @@
-"""The order in which queued runs are handed out, and the slots that hold them back.
+"""The order in which queued runs are handed out, and the concurrency slots that they need.
 
-A lane is all that wait alike: one queue, one concurrency key, one set of limits. Inside a lane the
-smallest score goes first, and so it does among lanes. A lane that lacks a slot is set aside until
-that slot is given back, so that a full queue costs nothing.
+A lane holds the queued runs that need the same slots: one queue, one concurrency key, one set of
+limits. The run with the smallest score goes first, within a lane and among lanes. A lane that lacks
+a slot is set aside until the slot is released, so that a full queue costs nothing.
 """
 
 import heapq
@@ -16,7 +16,7 @@ SlotLimit = tuple[SlotKey, int | None]
 
 
 class Lanes:
-    """Queued runs and held slots. `slots(lane)` tells the limits that hold now for a lane."""
+    """Queued runs and occupied slots. `slots(lane)` returns the limits that apply to a lane now."""
 
     def __init__(self, slots: Callable[[Lane], Iterable[SlotLimit]]) -> None:
         self._slots = slots
@@ -28,16 +28,16 @@ class Lanes:
         self._numbers = count()
 
     def add(self, lane: Lane, score: int, run: str, ticket: str) -> None:
-        """Queue a run; `ticket` tells later whether the place in the queue still counts."""
+        """Queue a run; `ticket` is passed to `take`, to recognise an outdated entry."""
         waiting = self._waiting.setdefault(lane, [])
         heapq.heappush(waiting, (score, next(self._numbers), run, ticket))
         if waiting[0][2] == run:
             self._offer(lane)
 
     def take(self, world: Hashable, is_valid: Callable[[str, str], bool]) -> str | None:
-        """The next run of a world (an environment, the first part of its lanes), or None.
+        """Take the next run of an environment, with its slots; None when none can go.
 
-        Places for which `wanted(run, ticket)` is false are dropped. The run's slots are held.
+        Entries for which `is_valid(run, ticket)` is false are dropped.
         """
         ready = self._ready[world]
         while ready:
@@ -66,7 +66,7 @@ class Lanes:
             self._holders[key].add(run)
 
     def release(self, run: str) -> bool:
-        """Take the run's slots back; True if a lane may move now."""
+        """Release the run's slots; True if a lane may go on now."""
         moved = False
         for key in self._slots_of_runs.pop(run, ()):
             self._holders[key].discard(run)
@@ -74,19 +74,19 @@ class Lanes:
         return moved
 
     def unblock(self, key: SlotKey) -> bool:
-        """Look again at the lanes that this slot held back; True if there are any."""
+        """Check the lanes again that lacked this slot; True if there are any."""
         lanes = self._blocked.pop(key, set())
         for lane in lanes:
             self._offer(lane)
         return bool(lanes)
 
     def unblock_all(self) -> None:
-        """Look again at every lane, after limits changed."""
+        """Check every lane again, after limits changed."""
         for key in list(self._blocked):
             self.unblock(key)
 
     def holders(self, key: SlotKey) -> int:
-        """How many runs hold this slot."""
+        """How many runs occupy this slot."""
         return len(self._holders[key])
 
     def _first_full(self, slots: list[SlotLimit]) -> SlotKey | None:

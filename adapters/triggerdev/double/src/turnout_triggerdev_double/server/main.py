@@ -32,7 +32,7 @@ def new_world(
     keys: Mapping[str, str] = KEYS,
     concurrency: int = CONCURRENCY,
 ) -> OfflineWorld:
-    """A world on this folder, or in memory; ids depend on nothing but the project's name."""
+    """Make a world that is kept in this folder, or in memory; its ids are always the same."""
     project = Project(
         id=_fixed_id("project"),
         ref=PROJECT_REF,
@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 class _StoppingServer(uvicorn.Server):
-    """Lets the open streams and polls end as soon as it is asked to stop."""
+    """Ends open streams and polls as soon as it receives a signal to stop."""
 
     def __init__(self, config: uvicorn.Config, world: OfflineWorld) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Tells waiting connections that something moved; a notice is a hint, the records are the truth."""
+"""Notifies waiting connections of changes; a notice is a hint, the records are the truth."""
 
 import asyncio
 from collections import defaultdict
@@ -12,22 +12,22 @@ class RunNotices:
         self._idle: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def listen(self, env: str) -> asyncio.Queue[str]:
-        """Ids of runs that moved while someone worked on them, from now on."""
+        """Subscribe to the ids of runs that change while a worker has them."""
         listener: asyncio.Queue[str] = asyncio.Queue()
         self._listeners[env].add(listener)
         return listener
 
     def leave(self, env: str, listener: asyncio.Queue[str]) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         self._listeners[env].discard(listener)
 
     def run_moved(self, env: str, run: str) -> None:
-        """A run that a worker holds has a new snapshot."""
+        """Notify that a run which a worker has got a new snapshot."""
         for listener in self._listeners[env]:
             listener.put_nowait(run)
 
     def work_arrived(self, env: str) -> None:
-        """A run may be handed out now."""
+        """Notify that a run may be handed out."""
         idle, self._idle[env] = self._idle[env], set()
         for waiter in idle:
             if not waiter.done():

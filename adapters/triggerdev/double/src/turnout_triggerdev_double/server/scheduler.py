@@ -19,7 +19,7 @@ UPCOMING = 10
 
 
 def arm(world: OfflineWorld, schedule: ScheduleRecord) -> None:
-    """Set the schedule's next tick and wait for it; ticks that were missed are gone."""
+    """Set the schedule's next tick and wait for it; missed ticks are not caught up."""
     schedule.next_tick = None
     if schedule.active:
         after = max(world.now(), schedule.last_tick or 0)
@@ -32,7 +32,7 @@ def arm(world: OfflineWorld, schedule: ScheduleRecord) -> None:
 
 
 def effective(schedule: ScheduleRecord) -> int:
-    """When the next tick really starts a run: the tick and the schedule's share of its window."""
+    """When the next tick starts a run: the tick plus the schedule's offset in its window."""
     assert schedule.next_tick is not None
     return schedule.next_tick + int(_window(schedule) * schedule.spread)
 
@@ -48,7 +48,7 @@ def _window(schedule: ScheduleRecord) -> int:
 
 
 def new_spread() -> float:
-    """A schedule's place in its window, chosen once."""
+    """A schedule's offset in its window, chosen once."""
     return int(hex_id(4), 16) / 2**32
 
 

@@ -1,4 +1,4 @@
-"""The vendor's words for where a run is, in both of its vocabularies."""
+"""The vendor's statuses of a run, in both of its vocabularies."""
 
 from typing import Any
 
@@ -83,7 +83,7 @@ RETRIED_BY_SERVER = frozenset(
 
 
 def api_status(status: str, version: str | None) -> str:
-    """The status as the API of that version says it."""
+    """The status as this version of the API shows it."""
     return (_CURRENT if version == CURRENT_VERSION else _LEGACY)[status]
 
 
@@ -103,7 +103,7 @@ def flags(status: str) -> dict[str, bool]:
 
 
 def status_of_error(error: dict[str, Any]) -> str:
-    """How a run ends that ends with this error."""
+    """The final status of a run that ends with this error."""
     if error.get("type") != "INTERNAL_ERROR":
         return "COMPLETED_WITH_ERRORS"
     code = error.get("code")

@@ -63,8 +63,8 @@ CREATE TABLE IF NOT EXISTS packets (name TEXT PRIMARY KEY, body BLOB);
 class RecordStore:
     """The records on disk.
 
-    What `committed` has returned for survives a killed process; the machine's own crash is not
-    provided for, since the server is a double.
+    What was changed before `committed` returned survives a killed process, but not a crash of the
+    machine: the server is a double.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -79,20 +79,20 @@ class RecordStore:
         self._group: asyncio.Future[None] | None = None
 
     def records(self) -> Iterator[Record]:
-        """Everything that was kept."""
+        """Read all records."""
         for kind, body in self._sql.execute("SELECT kind, body FROM records ORDER BY kind, id"):
             yield KINDS[kind](**orjson.loads(body))
 
     def put(self, record: Record) -> None:
-        """Keep the record as it is when its group is written."""
+        """Store the record with the next group, as it is then."""
         self._changed[(NAMES[type(record)], record.id)] = record
 
     def drop(self, record: Record) -> None:
-        """Forget the record."""
+        """Delete the record with the next group."""
         self._changed[(NAMES[type(record)], record.id)] = None
 
     def put_spans(self, spans: Iterable[dict[str, Any]]) -> None:
-        """Keep spans, each with its `traceId` and `spanId`; the later one of an id counts."""
+        """Store spans with the next group; each has `traceId` and `spanId`, the last one wins."""
         self._spans.extend((span["traceId"], span["spanId"], orjson.dumps(span)) for span in spans)
 
     def spans(self, trace: str) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class RecordStore:
         return [orjson.loads(body) for (body,) in rows]
 
     def put_packet(self, name: str, body: bytes) -> None:
-        """Keep a large payload or output."""
+        """Store a large payload or output."""
         with self._sql:
             self._sql.execute("INSERT OR REPLACE INTO packets VALUES (?, ?)", (name, body))
 
@@ -112,13 +112,13 @@ class RecordStore:
         return row[0] if row else None
 
     def put_part(self, run: str, stream: str, client: str, part: str) -> None:
-        """Keep the next part of a run's stream."""
+        """Store the next part of a run's stream."""
         with self._sql:
             row = (run, stream, client, part)
             self._sql.execute("INSERT INTO parts (run, stream, client, part) VALUES (?,?,?,?)", row)
 
     def stream(self, run: str, stream: str, after: int) -> list[tuple[int, str]]:
-        """The parts of a stream behind that number, each with its own."""
+        """The parts of a stream after a number, as (number, part)."""
         rows = self._sql.execute(
             "SELECT number, part FROM parts WHERE run=? AND stream=? AND number>? ORDER BY number",
             (run, stream, after),

@@ -30,7 +30,7 @@ def encoded_dates(value: Any, paths: list[str]) -> str:
 
 
 def text_of(payload: Any, kind: str) -> str:
-    """A payload from a request as it is kept: but for JSON, a string is already encoded."""
+    """A payload as it is stored: a string of another type than JSON is encoded already."""
     if isinstance(payload, str) and kind != JSON:
         return payload
     return orjson.dumps(payload).decode()

@@ -1,4 +1,4 @@
-"""OTLP spans and logs, kept by run and shown as a trace."""
+"""OTLP spans and logs in JSON, stored by run and shown as a trace."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ def spans_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def logs_of(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The records of an OTLP log export in JSON, each as a span without length."""
+    """The records of an OTLP log export in JSON, each as a span without a duration."""
     logs = []
     for resource in body.get("resourceLogs") or []:
         shared = _plain((resource.get("resource") or {}).get("attributes"))
@@ -85,7 +85,7 @@ def _level(severity: int) -> str:
 
 
 def _hex(value: Any) -> str:
-    """Ids come as hex, or as base64 from encoders that follow protobuf's JSON to the letter."""
+    """An id in hex. OTLP has hex in JSON; encoders that know only protobuf's JSON send base64."""
     text = str(value or "")
     if len(text) in {0, 16, 32}:
         return text.lower()

@@ -1,4 +1,4 @@
-"""Starts runs: what a trigger request asks for, idempotency included."""
+"""Starts the run that a trigger request asks for, or finds the one of its idempotency key."""
 
 import re
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Origin:
 def trigger(
     world: OfflineWorld, env: Environment, task: str, body: Mapping[str, Any], origin: Origin
 ) -> tuple[RunRecord, bool]:
-    """The run, and whether an earlier one of the same key answers for it.
+    """The run, and whether it is an earlier one with the same key.
 
     The body was validated. Unknown tasks and queues, and delays or times to live that are no
     durations, are accepted, as on the real server.
@@ -221,7 +221,7 @@ def _block_parent(world: OfflineWorld, run: RunRecord, origin: Origin) -> None:
 
 
 def replay(world: OfflineWorld, run: RunRecord, changes: Mapping[str, Any]) -> RunRecord:
-    """A new run like this one, with what the request changes."""
+    """A new run like this one, with the changes of the request."""
     env = world.environment(run.env)
     options: dict[str, Any] = {
         "payloadType": changes.get("payloadType") or run.payload_type,

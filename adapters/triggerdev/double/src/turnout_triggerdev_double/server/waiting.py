@@ -43,7 +43,7 @@ def new_waitpoint(
 
 
 def known_waitpoint(world: OfflineWorld, env: str, key: str | None) -> Waitpoint | None:
-    """The waitpoint that a live idempotency key stands for."""
+    """The waitpoint of an idempotency key that has not expired."""
     point = world.waitpoints.get(world.token_keys.get((env, key or ""), "")) if key else None
     if point is None:
         return None
@@ -124,7 +124,7 @@ def _open_batch(world: OfflineWorld, run: RunRecord) -> bool:
 
 
 def forget_blocks(world: OfflineWorld, run: RunRecord) -> None:
-    """The run waits for nothing any more."""
+    """Remove all waitpoints on which the run waits."""
     for block_entry in run.blocks:
         point = world.waitpoints[block_entry["waitpoint"]]
         if run.id in point.waiters:
@@ -135,7 +135,7 @@ def forget_blocks(world: OfflineWorld, run: RunRecord) -> None:
 
 
 def batch_moved(world: OfflineWorld, batch_id: str | None) -> None:
-    """A run of the batch ended: the batch may be done."""
+    """Complete the batch if all its runs have ended."""
     batch = world.batches.get(batch_id or "")
     if batch is None or not batch.sealed or batch.status not in {"PENDING", "PROCESSING"}:
         return
@@ -145,6 +145,6 @@ def batch_moved(world: OfflineWorld, batch_id: str | None) -> None:
 
 
 def touch(world: OfflineWorld, batch: Batch) -> None:
-    """Keep the changed batch."""
+    """Store a changed batch."""
     batch.updated_at = world.now()
     world.store.put(batch)

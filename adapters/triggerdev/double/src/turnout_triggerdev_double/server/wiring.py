@@ -1,4 +1,4 @@
-"""From an HTTP request to a handler and back: who calls, how often, with what body."""
+"""From an HTTP request to a handler and back: authentication, rate limit, body."""
 
 import inspect
 import logging
@@ -71,20 +71,21 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiMethod:
-    """How one method of a resource is answered.
-
-    `caller` is `key` (an environment's key), `user` (a personal access token, or a key), `anyone`.
-    `scopes` are what a public token needs; with none, public tokens are refused. `plain_405` marks
-    the path whose other methods get an empty answer.
-    """
+    """How one method of a path is answered."""
 
     handler: Handler
     caller: str = "key"
+    """`key` (an environment's key), `user` (a personal access token, or a key), or `anyone`."""
     scopes: tuple[str, ...] = ()
+    """The scopes of which a public token needs one; without any, public tokens are refused."""
     limited: bool = True
+    """Whether calls count in the rate limit."""
     max_body: int = MAX_BODY
+    """Bytes of the largest body."""
     complaint: str = "Invalid API key"
+    """The text of the refusal of a wrong key."""
     plain_405: bool = False
+    """Whether other methods of this path get an empty answer."""
 
 
 class Resource:
@@ -98,7 +99,7 @@ class Resource:
         self._methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what it changed is on disk before the answer leaves."""
+        """Answer one request; its changes are on disk before the answer is sent."""
         request = Request(scope, receive)
         limits: dict[str, str] = {}
         try:
@@ -163,7 +164,7 @@ def _refusal(refusal: ApiRefusal) -> Response:
 
 
 def _not_allowed(method: str, methods: Mapping[str, ApiMethod]) -> ApiRefusal:
-    """What the real server says: nothing at all on a trigger, elsewhere an odd body."""
+    """The real server's refusal of a method: an empty body for a trigger, else an odd one."""
     if any(allowed.plain_405 for allowed in methods.values()):
         return ApiRefusal(405, "", headers={"allow": ", ".join(methods)})
     status = 400 if method == "GET" else 405

@@ -1,4 +1,4 @@
-"""Everything the server knows, in memory, with the store behind it."""
+"""The server's state in memory, backed by the store."""
 
 import asyncio
 from bisect import insort
@@ -89,7 +89,7 @@ class OfflineWorld:
         return next(environment for environment in self.environments if environment.id == env)
 
     def add(self, record: Record) -> None:
-        """Take a record in, new or loaded, and index it."""
+        """Add a new or a loaded record, and index it."""
         match record:
             case RunRecord():
                 self.runs[record.id] = record
@@ -132,19 +132,19 @@ class OfflineWorld:
                 self.variables[(record.env, record.name)] = record
 
     def tag(self, run: RunRecord, tags: Iterable[str]) -> None:
-        """Let the run be found by these tags."""
+        """Index the run by these tags."""
         for tag in tags:
             insort(self.tagged[(run.env, tag)], (run.created_at, run.id))
 
     def stop(self) -> None:
-        """Let all who wait go."""
+        """End all waiting calls."""
         self.stopping.set()
         for env in self.environments:
             self.notices.work_arrived(env.id)
             self.notices.run_moved(env.id, "")
 
     def queue(self, env: str, name: str) -> TaskQueue:
-        """The queue of this name, made when it is not there."""
+        """The queue of this name; made when it is missing."""
         queue = self.queues.get((env, name))
         if queue is None:
             queue = TaskQueue(id=new_id("queue", self.now()), env=env, name=name)
@@ -153,7 +153,7 @@ class OfflineWorld:
         return queue
 
     def lane_of(self, run: RunRecord) -> Lane:
-        """Where the run waits: runs of one lane need the same slots."""
+        """The run's lane: runs of one lane need the same slots."""
         limits = run.limits if run.limits is not None else self.named_limits(run)
         return (run.env, run.queue, run.concurrency_key, run.task, tuple(limits))
 
@@ -164,7 +164,7 @@ class OfflineWorld:
         return list((task.get("concurrency") or {}).get("limits") or [])
 
     def slot_keys(self, run: RunRecord) -> list[SlotKey]:
-        """The slots that the run holds while a worker has it."""
+        """The slots that the run occupies while a worker has it."""
         return [key for key, _ in self._slots(self.lane_of(run))]
 
     def _slots(self, lane: Lane) -> Iterable[SlotLimit]:

@@ -18,7 +18,7 @@ from turnout_triggerdev_double.standin.service import EndQuietly, ServiceRefused
 from turnout_triggerdev_double.standin.spans import Spans
 
 CHECK_EVERY = 15.0
-"""Seconds between looks at a waiting run, should a notice have been lost."""
+"""Seconds between reads of a waiting run, in case a notice was lost."""
 METADATA_EVERY = 1.0
 AGAIN_AFTER = 0.5
 LIMIT_EVERY = 0.1
@@ -31,12 +31,12 @@ log = logging.getLogger("turnout_triggerdev_double.standin")
 
 
 class RunLost(Exception):
-    """The server says that the run is not ours any more."""
+    """The run does not belong to this worker any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What all runs of the process share. A run holds a slot unless it waits on a token."""
+    """What all runs of the process share; a run occupies a slot unless it waits on a token."""
 
     definition: str
     service_url: str
@@ -50,7 +50,7 @@ class Tools:
 
 
 class VendorRun:
-    """One run; also the Host of its worker loop."""
+    """One run; also the LoopHost of its worker loop."""
 
     def __init__(
         self, message: dict[str, Any], tools: Tools, parked: Callable[[], None] = lambda: None
@@ -85,7 +85,7 @@ class VendorRun:
             except RunLost:
                 return
             except Exception:
-                # The outermost edge of a run: the server shall not believe it in good hands.
+                # The outermost edge of a run: the server must not believe that it is worked on.
                 log.exception("a run broke off", extra={"action": "run", "run": self.id})
                 await self._let_go()
 
@@ -117,7 +117,7 @@ class VendorRun:
     # Working, watched
 
     async def _watched(self, execution: dict[str, Any]) -> Completion:
-        """Work, until done or stopped by a cancel or by the end of the allowed time."""
+        """Execute the attempt, until it ends, is cancelled or exceeds its time."""
         self._stopped_by = None
         self._waited = 0.0
         # Not waited for: the run's first call says more, and says it now.
@@ -190,7 +190,7 @@ class VendorRun:
         )
 
     async def _tick(self, execution: dict[str, Any], payload: dict[str, Any]) -> Completion:
-        """A schedule's run tells the service of the slot, and is done."""
+        """Report a schedule's due time to the service, which ends the run."""
         message = {
             "protocol": 1,
             "op": "tick",
@@ -207,7 +207,7 @@ class VendorRun:
             return self._tried_again(execution, refused)
 
     async def _watch(self) -> None:
-        """Look at the run when it moved, and now and then while it waits."""
+        """Read the run when it changed, and periodically while it waits."""
         while True:
             try:
                 async with asyncio.timeout(CHECK_EVERY):
@@ -222,7 +222,7 @@ class VendorRun:
                 self._stop(completions.CANCELLED)
 
     def _take(self, execution: dict[str, Any]) -> None:
-        """Follow the run's latest snapshot."""
+        """Take over the run's latest snapshot."""
         self.snapshot = str(execution["snapshot"]["friendlyId"])
         waitpoints = execution.get("completedWaitpoints") or []
         self._completed.update(str(waitpoint["friendlyId"]) for waitpoint in waitpoints)
@@ -249,14 +249,14 @@ class VendorRun:
         return self._stopped_by
 
     async def _report_end(self, execution: dict[str, Any], completion: Completion) -> None:
-        """Report as the vendor's hooks do: beforehand, and no failure that a retry follows."""
+        """Report before the attempt ends, like the vendor's hooks; no failure that is retried."""
         if completion["ok"]:
             await self._report(execution, "completed")
         elif "retry" not in completion:
             await self._report(execution, "failed")
 
     async def _report(self, execution: dict[str, Any], event: str) -> None:
-        """Tell the service, if the run is one of Turnout's; a hint, which must fail nothing."""
+        """Report to the service, if the run is one of Turnout's; a failed report is ignored."""
         try:
             identity = self._identity(execution, completions.payload_of(execution))
         except (KeyError, TypeError, ValueError):
@@ -303,7 +303,7 @@ class VendorRun:
             await self._tools.slots.acquire()
 
     async def _block(self, token: str) -> None:
-        """Ask for the wait; a run that has left EXECUTING is being stopped, as a look will tell."""
+        """Block the run on the token; ignore a conflict, since the run is being stopped then."""
         try:
             await self._tools.server.wait_for_token(self.id, token)
         except ServerRefused as error:

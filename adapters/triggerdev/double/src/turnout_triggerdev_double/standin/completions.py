@@ -1,4 +1,4 @@
-"""How a vendor attempt ends, in the vendor's words; and what a vendor run carries."""
+"""How a vendor attempt ends, in the vendor's format; and the payload of a vendor run."""
 
 import random
 from datetime import datetime
@@ -78,7 +78,7 @@ def tried_again(run: str, attempt: int, refused: ServiceRefused, *, last: bool) 
 
 
 def with_metadata(completion: Completion, metadata: dict[str, Any]) -> Completion:
-    """The completion with what the run shows of itself."""
+    """The completion with the run's metadata."""
     if not metadata:
         return completion
     text = orjson.dumps({"metadata": metadata}).decode()

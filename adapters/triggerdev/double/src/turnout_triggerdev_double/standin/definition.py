@@ -1,4 +1,4 @@
-"""The definition file: read, checked against its schema's rules, made into plain values."""
+"""Reads the definition file, and checks it by its schema's rules."""
 
 import re
 from collections.abc import Iterable

@@ -62,11 +62,11 @@ class HttpClient:
             await self._opened.close()
 
     async def get(self, path: str, *, seconds: float = 30.0) -> HttpAnswer:
-        """GET. Raises NoAnswer."""
+        """GET. Raises NoResponse."""
         return await self.request("GET", path, None, seconds=seconds)
 
     async def post(self, path: str, value: object, *, seconds: float = 30.0) -> HttpAnswer:
-        """POST the value as JSON. Raises NoAnswer."""
+        """POST the value as JSON. Raises NoResponse."""
         return await self.request("POST", path, orjson.dumps(value), seconds=seconds)
 
     async def request(
@@ -78,7 +78,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         seconds: float = 30.0,
     ) -> HttpAnswer:
-        """One request and its answer; a cancelled one closes its connection. Raises NoAnswer."""
+        """One request and its answer; a cancelled one closes its connection. Raises NoResponse."""
         options: dict[str, Any] = {"data": body, "headers": headers, "allow_redirects": False}
         timeout = ClientTimeout(total=seconds)
         try:
@@ -94,7 +94,7 @@ class HttpClient:
     async def lines(self, path: str, *, silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an endless answer, as they come.
 
-        silence: seconds without a byte after which the other side counts as gone. Raises NoAnswer.
+        silence: seconds without a byte, after which it raises NoResponse.
         """
         timeout = ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
         try:

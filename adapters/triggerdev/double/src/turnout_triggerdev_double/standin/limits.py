@@ -1,4 +1,4 @@
-"""The server's rate limits: a refused request is held back, and goes again when it may.
+"""The server's rate limits: a refused request is sent again when the server allows it.
 
 A server counts in buckets (4.5.12: `/api`, `/engine` and, apart from them, deployments). Every
 counted answer has `x-ratelimit-remaining` and `x-ratelimit-reset` (milliseconds since the epoch,
@@ -19,12 +19,12 @@ LIMITED = 429
 SHORTEST, UNTOLD, LONGEST = 0.2, 5.0, 60.0
 """Seconds of a pause: at least, where the server does not say, and at most."""
 SPREAD = 0.25
-"""Those who waited come back over so much of the pause, not at once."""
+"""Waiting requests are spread over this part of the pause, so that they do not come at once."""
 log = logging.getLogger("turnout_triggerdev_double.standin")
 
 
 class ServerLimits:
-    """When requests may go, for each of the server's buckets."""
+    """When requests may be sent, for each of the server's buckets."""
 
     def __init__(self) -> None:
         self._opens_at: dict[str, float] = {}
@@ -32,7 +32,7 @@ class ServerLimits:
     async def within_limits(
         self, path: str, ask: Callable[[], Awaitable[HttpAnswer]]
     ) -> HttpAnswer:
-        """Ask until the answer is no 429; it was not acted upon, so nothing is done twice."""
+        """Send until the answer is no 429; a refused request had no effect, so none is doubled."""
         bucket = path.split("/", 2)[1]
         while True:
             await self._passed(bucket)
@@ -72,7 +72,7 @@ def pause_of(answer: HttpAnswer) -> float:
 
 
 def _until_reset(answer: HttpAnswer) -> float | None:
-    """The reset is a moment by the server's clock, and so is the answer's own date."""
+    """Seconds until the reset; both the reset and the answer's date are by the server's clock."""
     reset = _number(answer.headers.get("x-ratelimit-reset"))
     if reset is None:
         return None

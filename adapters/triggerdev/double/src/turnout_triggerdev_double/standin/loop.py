@@ -43,7 +43,7 @@ class LoopHost(Protocol):
         ...
 
     def step_span(self, label: str) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """A span of the trace; what is put into the dict shows on it."""
+        """A span of the trace; entries of the dict become its attributes."""
         ...
 
     def progress(self, progress: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ class _Loop:
         self._take(read_next(await self._service.say(self._identity.message("advance"))))
 
     def _take(self, answer: NextAnswer) -> None:
-        """Follow the answer unless a later one is known; what runs already is not started twice."""
+        """Take the answer over unless it is outdated; start its steps that do not run yet."""
         if self._next is not None and answer.seq < self._next.seq:
             return
         self._next = answer
@@ -170,7 +170,7 @@ class _Loop:
             await self._advance()
             return
         if self._pauses.is_repeated:
-            # The last token ended at once: by the vendor's clock, or by a wake without news.
+            # The last token ended at once: by the vendor's clock, or by a wake without a change.
             await self._host.sleep(least)
         until = now_ms() + LONGEST_TOKEN_MS
         if park.until is not None:

@@ -1,4 +1,4 @@
-"""What the two sides say to each other, as plain values read from JSON."""
+"""The answers of the step protocol that the loop reads."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ class StepStart:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from others of the run."""
+        """Its key among the attempts of the run."""
         return (self.step, self.attempt)
 
 
@@ -48,7 +48,7 @@ class NextAnswer:
 
 
 def read_next(value: Any) -> NextAnswer:
-    """A Next. Raises Unreadable."""
+    """A Next. Raises UnreadableAnswer."""
     try:
         park = value.get("park")
         return NextAnswer(

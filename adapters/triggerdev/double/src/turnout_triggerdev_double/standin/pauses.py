@@ -7,15 +7,15 @@ from turnout_triggerdev_double.standin.messages import NextAnswer
 
 LONGEST = 2.0
 LONG = 2 * LONGEST
-"""A wait that took longer than this was a wait, whatever the clocks say."""
+"""Seconds; after a longer wait the pause starts from the beginning."""
 
 
 class Pauses:
     """Doubles the pause while the answer stays the same.
 
-    The moment of a wait is the service's. Where this clock is ahead of that one the moment is past
-    here and not there, and the service gives the same wait again; to ask at once would ask without
-    end.
+    The service decides by its own clock when a wait is over. If this machine's clock is ahead, the
+    wait is over here but not there, and the service answers with the same wait again: without a
+    pause, this would be a busy loop.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

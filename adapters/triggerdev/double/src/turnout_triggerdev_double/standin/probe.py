@@ -1,4 +1,4 @@
-"""The way from here to the service: reachable, how far, whose clock, which definition."""
+"""Checks the way to the service: whether it answers, latency, clock, definition."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ TRIES = 5
 
 
 async def probe(service: StepService, url: str, definition: str) -> dict[str, Any]:
-    """Try the way a few times; the quickest try is the way itself."""
+    """Call the service a few times; the quickest call is the latency."""
     message = {"protocol": 1, "op": "probe", "definition": definition}
     about = {"service": url, "definition": definition}
     tries: list[tuple[float, int, HttpAnswer]] = []

@@ -1,4 +1,4 @@
-"""The process: takes runs from the server and works on many of them at once."""
+"""The worker process: dequeues runs from the server and works on many of them at once."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ AGAIN_AFTER = 0.5
 LONGEST_AWAY = 5.0
 BETWEEN_POLLS = 0.25
 LOOK_EVERY, LOOKS_A_SECOND = 1.0, 15
-"""Seconds between looks at every run, where the server does not tell which ones moved; longer when
-there are many, since a real server allows 40 calls of this kind a second in all."""
+"""Seconds between reads of every run, when the server does not notify of changes; longer with many
+runs, since a real server allows 40 such calls a second in total."""
 log = logging.getLogger("turnout_triggerdev_double.standin")
 
 
@@ -142,7 +142,7 @@ class StandInRunner:
         self._free.set()
 
     async def _listen(self, server: VendorServer) -> None:
-        """Keep presence; after every new start of it, look at all runs."""
+        """Stay connected; read all runs after every new connection."""
         while True:
             try:
                 async for moved in server.moves():

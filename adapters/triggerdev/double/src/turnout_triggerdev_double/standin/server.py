@@ -1,4 +1,4 @@
-"""The vendor's side: its dev-worker protocol and the few REST calls of a task."""
+"""The vendor's server: its dev-worker protocol, and the few REST calls of a task."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ OK, CONFLICT, FAULT = 200, 409, 500
 
 
 class ServerRefused(Exception):
-    """The server answered no."""
+    """The server refused a request."""
 
     def __init__(self, operation: str, answer: HttpAnswer) -> None:
         super().__init__(f"{operation}: {answer.status} {answer.body[:300]!r}")
@@ -49,7 +49,7 @@ class VendorServer:
         return str(_ok("register", answer)["id"])
 
     async def holds_polls(self) -> bool:
-        """Whether the server is the double, which lets polls wait and tells of runs that moved."""
+        """Whether the server is the double, which has long polls and notices of changed runs."""
         return (await self._get("/double/health")).status == OK
 
     async def dequeue(self, worker: str, count: int) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ class VendorServer:
         return await self._post(path, {"completion": completion})
 
     def read(self, operation: str, answer: HttpAnswer) -> dict[str, Any]:
-        """The fields of a good answer. Raises NoAnswer and ServerRefused."""
+        """The fields of a good answer. Raises NoResponse and ServerRefused."""
         return _ok(operation, answer)
 
     async def latest(self, run: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class VendorServer:
         return execution if isinstance(execution, dict) else {}
 
     async def heartbeat(self, run: str, snapshot: str) -> None:
-        """Say that the run is still worked on."""
+        """Report that the run is still worked on."""
         await self._post(f"/engine/v1/dev/runs/{run}/snapshots/{snapshot}/heartbeat", {})
 
     async def new_token(self, key: str, until_ms: int) -> str:
@@ -101,7 +101,7 @@ class VendorServer:
         _ok("wait", await self._post(path, {}))
 
     async def write_metadata(self, run: str, metadata: dict[str, Any]) -> None:
-        """Replace what the run shows of itself."""
+        """Replace the run's metadata."""
         path = f"/api/v1/runs/{run}/metadata"
         body = orjson.dumps({"metadata": metadata})
         await self._limits.within_limits(path, lambda: self._http.request("PUT", path, body))
@@ -111,7 +111,7 @@ class VendorServer:
         await self._http.post("/otel/v1/traces", export)
 
     async def disconnect(self, runs: list[str]) -> None:
-        """Say goodbye: these runs will not be worked on any more."""
+        """Report that this worker does not work on these runs any more."""
         await self._http.post("/engine/v1/dev/disconnect", {"runFriendlyIds": runs}, seconds=3)
 
     async def _get(self, path: str) -> HttpAnswer:
@@ -123,7 +123,7 @@ class VendorServer:
         )
 
     async def moves(self) -> AsyncIterator[str]:
-        """Presence: ids of runs that moved, and an empty text whenever the stream has begun."""
+        """Stay present; yields ids of changed runs, and an empty text when a connection begins."""
         path = f"/engine/v1/dev/presence?owner={self._owner}"
         async with self._http.lines(path, silence=SILENCE) as lines:
             event = b""
@@ -146,7 +146,7 @@ def _ok(operation: str, answer: HttpAnswer) -> dict[str, Any]:
 
 
 def manifest(definition: Definition) -> dict[str, Any]:
-    """What a worker of this definition registers."""
+    """The manifest that a worker of this definition registers."""
     tasks = [_task(task) for task in definition.tasks]
     queues = {task.queue for task in definition.tasks if task.queue}
     shape = orjson.dumps([tasks, definition.digest], option=orjson.OPT_SORT_KEYS)

@@ -1,4 +1,4 @@
-"""The step protocol, spoken to the service: signed, and said again until it is answered."""
+"""The step protocol's client: messages are signed, and sent again until they are answered."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ MAX_SERVER_ERRORS = 10
 SHORTEST_ASKED, LONGEST_ASKED = 0.05, 60.0
 REDIRECTS = range(300, 400)
 PATIENCE = 5
-"""Tries after which a service that only says `later` is worth a word."""
+"""After so many answers of `later`, a warning is logged."""
 CONFLICT, UPGRADE = 409, 426
 RETRIED = frozenset({429, 503})
 
@@ -48,14 +48,14 @@ class ServiceRefused(Exception):
 
 
 class StepService:
-    """One service, and the keys that sign messages to it."""
+    """One service, and the keys that sign the messages to it."""
 
     def __init__(self, http: HttpClient, keys: Sequence[str]) -> None:
         self._http = http
         self._signers = [Webhook(key) for key in keys]
 
     async def say(self, message: dict[str, Any], *, seconds: float = 60.0) -> dict[str, Any]:
-        """The answer to the message, which is sent again until there is one.
+        """Send the message until it is answered, and return the answer.
 
         Raises EndQuietly and ServiceRefused.
         """
@@ -84,11 +84,11 @@ class StepService:
             attempt += 1
 
     async def once(self, message: dict[str, Any]) -> HttpAnswer:
-        """The answer to one sending, whatever it is. Raises NoAnswer."""
+        """Send the message once and return any answer. Raises NoResponse."""
         return await self._send(orjson.dumps(message), 10.0)
 
     async def hint(self, message: dict[str, Any]) -> None:
-        """Say it once; whether it is heard does not matter."""
+        """Send the message once, and ignore what becomes of it."""
         try:
             await self._send(orjson.dumps(message), 5.0)
         except NoResponse:
@@ -100,7 +100,7 @@ class StepService:
         )
 
     def _signed(self, body: bytes) -> dict[str, str]:
-        """Fresh headers for each sending: the id, the time, a signature by every key."""
+        """Headers of one sending: an id, the time, a signature by every key."""
         name = f"msg_{uuid.uuid4().hex}"
         now = datetime.fromtimestamp(int(time.time()), UTC)
         text = body.decode()
@@ -113,7 +113,7 @@ class StepService:
 
 
 def _wait_or_raise(answer: HttpAnswer, server_errors: int) -> float | None:
-    """How long to wait as the service asks, or None; raises for a final answer."""
+    """The pause that the service asks for, in seconds, or None; raises for a final answer."""
     fields = answer.fields()
     code, message = str(fields.get("code") or answer.status), str(fields.get("message") or "")
     if answer.status == CONFLICT:

@@ -1,4 +1,4 @@
-"""What the environment and the command line say."""
+"""The settings, from the environment and the command line."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def settings(argv: Sequence[str] | None, environ: Mapping[str, str]) -> StandInS
 
 
 def address_fault(address: str) -> str | None:
-    """What is wrong with a service's address, without the secrets in it; None when nothing is."""
+    """What is wrong with a service's URL, without its secrets; None when nothing is."""
     try:
         parts = urlsplit(address)
         whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

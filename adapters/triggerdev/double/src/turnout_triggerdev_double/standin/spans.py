@@ -16,7 +16,7 @@ BATCH_SIZE = 500
 
 
 class Spans:
-    """Ended spans on their way to the server; when it is away the newest are kept."""
+    """Exports ended spans; while the server is away, it keeps the newest."""
 
     def __init__(self, server: VendorServer) -> None:
         self._server = server
@@ -26,7 +26,7 @@ class Spans:
     def span(
         self, run: str, attempt: int, parent: tuple[str, str], name: str, icon: str
     ) -> Iterator[dict[str, Any]]:
-        """A span that ends with the block; what is put into the dict becomes its attributes."""
+        """A span that ends with the block; entries of the dict become its attributes."""
         shown: dict[str, Any] = {}
         span_id, start = secrets.token_hex(8), time.time_ns()
         shown["$id"] = span_id
@@ -60,13 +60,13 @@ class Spans:
             del self._ended[:-MAX_PENDING]
 
     async def run(self) -> None:
-        """Export for ever."""
+        """Export periodically, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
-        """Export what has ended."""
+        """Export the ended spans."""
         while self._ended:
             group, self._ended = self._ended[:BATCH_SIZE], self._ended[BATCH_SIZE:]
             scope = {"scope": {"name": "turnout"}, "spans": group}

@@ -60,7 +60,7 @@ def _leave(world: OfflineWorld, env: str, owner: str | None) -> None:
 
 
 def expect(world: OfflineWorld, owner: str, grace: int) -> None:
-    """Give up the owner's runs unless it is back by then."""
+    """Cancel the owner's runs, unless it is connected again by then."""
     world.alarms.at(world.now() + grace, lambda: _give_up(world, owner))
 
 

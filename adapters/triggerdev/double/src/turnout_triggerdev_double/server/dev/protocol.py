@@ -1,4 +1,4 @@
-"""The dev-worker protocol: registration, handing out, attempts, snapshots, goodbye."""
+"""The dev-worker protocol: registration, dequeueing, attempts, snapshots, disconnecting."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ DEFAULT_DEQUEUE = 10
 MAX_DEQUEUE = 200
 LONGEST_POLL = 25.0
 CLI_PROCESSES = 25
-"""Runs that the CLI may have at once: each is a process of its own."""
+"""How many runs the CLI may have at once, each in a process of its own."""
 MACHINES = {
     "micro": (0.25, 0.25),
     "small-1x": (0.5, 0.5),
@@ -86,7 +86,7 @@ async def dequeue(call: ApiCall) -> Response:
             break
         await world.notices.work(env.id, seconds_left)
     if runs and owner and not world.owners[owner]:
-        # A poll may outlive its worker: what it took is given up like the rest.
+        # A poll may outlive its worker: the runs that it took are cancelled like the others.
         presence.expect(world, owner, presence.GRACE)
     return answer({"dequeuedMessages": [_message(world, run) for run in runs]})
 

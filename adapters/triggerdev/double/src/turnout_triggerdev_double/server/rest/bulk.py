@@ -67,7 +67,7 @@ def _chosen(call: ApiCall, body: dict[str, Any]) -> list[str]:
 
 
 def _query_of(run_filter: dict[str, Any]) -> QueryParams:
-    """The filter in the words of the list's query."""
+    """The filter as a query of the list of runs."""
     dated = {"from", "to", "period"}
     pairs = []
     for name, value in run_filter.items():
@@ -78,7 +78,7 @@ def _query_of(run_filter: dict[str, Any]) -> QueryParams:
 
 
 def resume(world: OfflineWorld, action: BulkAction) -> None:
-    """Do the action when its time comes."""
+    """Schedule the action that is not done yet."""
     if action.status == "PENDING":
         world.alarms.at(action.created_at + DONE_AFTER, lambda: _do(world, action))
 

@@ -1,4 +1,4 @@
-"""What only the double has: its health, and a clock that can be turned."""
+"""Paths that only the double has: its health, and turning its clock."""
 
 from starlette.responses import Response
 

@@ -1,7 +1,7 @@
-"""What `trigger deploy` asks for: a number, the indexed tasks, and the end of it.
+"""The calls of `trigger deploy`: begin, index the tasks, finalize or fail.
 
-Everything around the image is here, and no image: who calls `finalize` is believed to have pushed
-one. Source: a self-hosted 4.5.12 server, to which the unmodified CLI 4.8.3 deployed in this way.
+There is no image: a caller of `finalize` is believed to have pushed one. Source: a self-hosted
+4.5.12 server, to which the unmodified CLI 4.8.3 deployed in this way.
 """
 
 import orjson
@@ -16,7 +16,7 @@ from turnout_triggerdev_double.server.rest.deployments import named
 from turnout_triggerdev_double.server.wiring import ApiCall, answer
 
 REGISTRY = "registry.invalid/offline"
-"""No registry stands behind it."""
+"""A name only: there is no registry."""
 RUNTIME = "node-24"
 ENDED = frozenset({"DEPLOYED", "FAILED", "CANCELED", "TIMED_OUT"})
 

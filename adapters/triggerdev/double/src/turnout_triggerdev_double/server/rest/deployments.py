@@ -1,7 +1,7 @@
-"""Deployments of an environment other than dev: which there are, and which one is current.
+"""Deployments of the environments other than dev, and which one is current.
 
-Beside those that `trigger deploy` makes, a worker that registers with a deployed environment's key
-counts as deployed and promoted: that is how the stand-in serves one.
+Besides the deployments of `trigger deploy`, a worker that registers with the key of a deployed
+environment counts as deployed and promoted: so the stand-in can serve one.
 """
 
 from starlette.responses import Response
@@ -86,7 +86,7 @@ def promote(call: ApiCall) -> Response:
 
 
 def named(call: ApiCall) -> Deployment:
-    """The deployment that the path names."""
+    """The deployment in the path."""
     for deployment in _deployments(call):
         if deployment.id == str(call.params["deployment"]):
             return deployment

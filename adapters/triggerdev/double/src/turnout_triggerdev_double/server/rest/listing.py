@@ -44,7 +44,7 @@ def list_runs(call: ApiCall) -> Response:
 
 
 def _timeline(call: ApiCall) -> list[tuple[int, str]]:
-    """The places to look at, in order: of a tag only those that have it."""
+    """The candidates as (created at, id), in order; for a filter by tag only those with the tag."""
     tags = (call.query.get("filter[tag]") or "").split(",")
     if not tags[0]:
         return call.world.timeline[call.env.id]
@@ -107,7 +107,7 @@ def _write_cursor(run: RunRecord) -> str:
 
 
 def _cursor(text: str | None) -> tuple[int, str] | None:
-    """The place that a cursor names; garbage names none, as on the real server."""
+    """The position of a cursor; None for garbage, as on the real server."""
     if not text:
         return None
     try:
@@ -122,7 +122,7 @@ def _filter(call: ApiCall) -> RunPredicate:
 
 
 def run_predicate(query: QueryParams, version: str | None, world: OfflineWorld) -> RunPredicate:
-    """Whether a run passes the filters of a query."""
+    """A predicate that says whether a run passes the filters of a query."""
     checks = [
         _statuses(query, version),
         _among(query, "filter[taskIdentifier]", lambda run: [run.task]),
@@ -206,7 +206,7 @@ def _moment(text: str | None) -> int | None:
 
 
 def pages(query: QueryParams, items: list[Any], max_size: int = MAX_PAGE) -> tuple[list[Any], Any]:
-    """One page of the older kind (`page`, `perPage`), and what it says about the others."""
+    """One page of a list paged by number (`page`, `perPage`), and its `pagination`."""
     number, size = _positive(query, "page", 1), min(_positive(query, "perPage", max_size), max_size)
     total = -(-len(items) // size)
     start = (number - 1) * size

@@ -1,4 +1,4 @@
-"""Payloads and outputs too large for a body: put and fetched by addresses of our own."""
+"""Payloads and outputs that are too large for a body: stored and read at URLs of this server."""
 
 import hashlib
 import hmac

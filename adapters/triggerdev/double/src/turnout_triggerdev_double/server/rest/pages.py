@@ -1,4 +1,4 @@
-"""Pages for a person: the latest runs, and one run with its trace as a tree."""
+"""Pages for people: the latest runs, and one run with its trace as a tree."""
 
 from html import escape
 from typing import Any
@@ -41,7 +41,7 @@ def _row(call: ApiCall, run: RunRecord) -> str:
 
 
 def run(call: ApiCall) -> Response:
-    """`GET /double/runs/{run}`: what is known of a run, and its spans as a tree."""
+    """`GET /double/runs/{run}`: a run's fields, and its spans as a tree."""
     run_record = call.world.runs.get(str(call.params["run"]))
     if run_record is None:
         raise ApiRefusal(404, "No such run")

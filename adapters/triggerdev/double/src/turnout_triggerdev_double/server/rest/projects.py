@@ -1,4 +1,4 @@
-"""Who one is, what the project is, what is connected, and environment variables."""
+"""The user, the project, whether a worker is connected, and environment variables."""
 
 from typing import Any
 
@@ -99,10 +99,10 @@ def project_environment(call: ApiCall) -> Response:
 
 
 def environment_of_path(call: ApiCall) -> Environment:
-    """The environment that the path names; without a slug, the caller's own.
+    """The environment in the path; without a slug, the caller's.
 
-    A key is of one environment: it is refused another one's paths, as servers say it. (The source
-    of 4.5.12 lets a key without a branch pass, and then takes its own environment.)
+    A key belongs to one environment and is refused at the paths of another. (The source of 4.5.12
+    lets a key without a branch pass, and then uses its own environment.)
     """
     user = access.is_access_token(call.world, access.bearer(call.headers.get("authorization")))
     if str(call.params["ref"]) != call.world.project.ref:
@@ -122,7 +122,7 @@ def environment_of_path(call: ApiCall) -> Environment:
 
 
 def _environment_of_worker(call: ApiCall) -> Environment:
-    """This path alone says `staging` where all others say `stg`, and refuses that."""
+    """The environment in this path, which alone says `staging` where all others say `stg`."""
     names = {"stg": "staging"}
     for env in call.world.environments:
         if names.get(env.slug, env.slug) == call.params["slug"]:

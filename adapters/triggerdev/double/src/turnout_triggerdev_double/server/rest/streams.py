@@ -34,7 +34,7 @@ def create(call: ApiCall) -> Response:
 def ingest(call: ApiCall) -> Response:
     """`POST /realtime/v1/streams/{run}/{target}/{stream}`: a part a line.
 
-    `x-resume-from-chunk` names the first line, so that one who resends doubles nothing.
+    `x-resume-from-chunk` numbers the first line, so that a resent line is not stored twice.
     """
     run, client = _target(call), call.headers.get("x-client-id") or "default"
     first = call.headers.get("x-resume-from-chunk") or "0"

@@ -1,4 +1,4 @@
-"""Spans in, traces out."""
+"""Receives OTLP, and shows traces."""
 
 import orjson
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""Waitpoint tokens: made, read, completed, listed; and waits that use no token."""
+"""Waitpoint tokens, and waits without a token."""
 
 import hashlib
 import hmac
@@ -55,7 +55,7 @@ def _key_end(body: dict[str, Any], now: int) -> int | None:
 
 
 def callback_url(world: OfflineWorld, point: Waitpoint) -> str:
-    """Where anyone who knows the address may complete the token."""
+    """The URL at which anyone who knows it may complete the token."""
     return f"{world.project.url}/api/v1/waitpoints/tokens/{point.id}/callback/{_seal(world, point)}"
 
 

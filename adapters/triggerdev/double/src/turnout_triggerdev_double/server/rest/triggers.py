@@ -1,4 +1,4 @@
-"""Triggers: one run, or many in batches of either generation."""
+"""Triggers of one run, or of many in batches of versions 1 to 3."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def trigger_task(call: ApiCall) -> Response:
 
 
 def token_headers(call: ApiCall, scopes: list[str] | None = None) -> dict[str, str]:
-    """A public token for what was made, and the claims for clients that sign their own."""
+    """Headers with a public token for the new run or batch, and with the token's claims."""
     claims: dict[str, Any] = {"sub": bare(call.env.id), "pub": True}
     if scopes:
         claims["scopes"] = scopes
@@ -62,7 +62,7 @@ def batch_tasks(call: ApiCall) -> Response:
 
 
 def batch_tasks_v1(call: ApiCall) -> Response:
-    """`POST /api/v1/tasks/batch`: as the second, and the runs are in the answer."""
+    """`POST /api/v1/tasks/batch`: like version 2, but the answer lists the runs."""
     batch, runs = _whole_batch(call, generation=1)
     shown = [{"id": run.id, "isCached": cached, "taskIdentifier": run.task} for run, cached in runs]
     return answer({"id": batch.id, "isCached": False, "runs": shown}, 202, token_headers(call))
