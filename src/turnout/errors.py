@@ -21,7 +21,6 @@ the field or the fix.
     ├── Refused                     a call that lost; end quietly, never retried
     │   ├── Superseded              a newer delivery or another vendor run holds the run
     │   ├── RunEnded                already completed, failed, cancelled or timed out
-    │   ├── Fenced                  the commit's fence is no longer the run's
     │   └── Unauthorised            the signature is missing, stale or wrong
     ├── Unavailable                 try the same call again later
     │   ├── ProviderUnavailable
@@ -39,7 +38,6 @@ the field or the fix.
         ├── StepFailed              a step used up its attempts
         ├── NonRetryable            do not try this step again
         ├── RetryAfter              try this step again, no sooner than given
-        ├── RunCancelled            the run was cancelled while this step ran
         └── ReplayError             the function cannot be replayed
             ├── DuplicateStep       one id twice in a run
             ├── StepChanged         a recorded id asked for as another kind
@@ -158,12 +156,6 @@ class RunEnded(Refused):
     def __init__(self, message: str | None = None, *, state: str | None = None) -> None:
         super().__init__(message)
         self.state = state
-
-
-class Fenced(Refused):
-    """The run moved on while this attempt was running; its outcome is dropped."""
-
-    code = "fenced"
 
 
 class Unauthorised(Refused):
@@ -290,12 +282,6 @@ class RetryAfter(TaskError):
         super().__init__(message)
         self.delay = delay
         """A duration, seconds, or an aware moment."""
-
-
-class RunCancelled(TaskError):
-    """The run was cancelled."""
-
-    code = "cancelled"
 
 
 class ReplayError(TaskError):

@@ -103,6 +103,9 @@ class ControlPlane:
         """Check the task's policies with every provider that may get it."""
         for caller in self._providers.selected():
             caller.check(task)
+        self.check_retries(task.policies.retries)
+        if task.policies.concurrency is not None:
+            self.check_concurrency(task.policies.concurrency)
 
     async def define(self) -> None:
         """Check the policies of all tasks, and store the schedules of the code.

@@ -26,7 +26,7 @@ def new_run(
     payload: the event's payload where the caller has it parsed already. due_at: a delayed start.
     key: the caller's own, unique per task. parent: the run and the step that invoke this one.
     """
-    told = parse(event.payload) if payload is ... else payload
+    parsed = parse(event.payload) if payload is ... else payload
     policies = task.policies
     start = event.emitted_at if due_at is None else max(due_at, event.emitted_at)
     queue = policies.timeouts.queue
@@ -44,12 +44,12 @@ def new_run(
         code_version=task.code_version,
         key=key,
         shadow=shadow,
-        limit_key=limit_key(policies.concurrency, told),
+        limit_key=limit_key(policies.concurrency, parsed),
         deadline_at=None if queue is None else start + millis(queue),
         parent_run_id=parent[0] if parent else None,
         parent_step=parent[1] if parent else None,
     )
-    cancel_on = tuple(cancel_wait(run_id, each, told) for each in policies.cancel_on)
+    cancel_on = tuple(cancel_wait(run_id, condition, parsed) for condition in policies.cancel_on)
     return NewRun(run=run, cancel_on=cancel_on, slotted=slotted)
 
 

@@ -95,17 +95,19 @@ def decode_step_path(path: str) -> tuple[int, str | None] | None:
 
     The id is None where it was too long to be kept in the name; the document has it.
     """
-    found = _STEP_FILE.fullmatch(path.removeprefix("steps/"))
-    if found is None:
+    match = _STEP_FILE.fullmatch(path.removeprefix("steps/"))
+    if match is None:
         return None
-    if _SHORTENED in found[2]:
-        return int(found[1]), None
+    if _SHORTENED in match[2]:
+        return int(match[1]), None
     try:
-        raw = re.sub(rb"=([0-9A-F]{2})", lambda hit: bytes.fromhex(hit[1].decode()), _ascii(found))
-        index, step_id = int(found[1]), raw.decode()
+        raw = re.sub(
+            rb"=([0-9A-F]{2})", lambda escape: bytes.fromhex(escape[1].decode()), _ascii(match)
+        )
+        index, step_id = int(match[1]), raw.decode()
     except ValueError:
         return None
-    same = step_path(index, step_id) == f"steps/{found[0]}"
+    same = step_path(index, step_id) == f"steps/{match[0]}"
     return (index, step_id) if same else None
 
 
@@ -172,5 +174,5 @@ def _cut(encoded: str) -> str:
     return re.sub(r"=[0-9A-F]?$", "", encoded[: _LONGEST_NAME - 40])
 
 
-def _ascii(found: re.Match[str]) -> bytes:
-    return found[2].encode("ascii")
+def _ascii(match: re.Match[str]) -> bytes:
+    return match[2].encode("ascii")

@@ -81,8 +81,8 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name in ("queue", "run", "step"):
-            given = getattr(self, name)
-            if given is not None and millis(given, field=f"timeouts.{name}") == 0:
+            limit = getattr(self, name)
+            if limit is not None and millis(limit, field=f"timeouts.{name}") == 0:
                 raise InvalidDefinition(f"timeouts.{name} is longer than 0")
 
 
@@ -110,19 +110,19 @@ class Policies:
 
 def check_path(path: str, *, field: str) -> None:
     """Refuse a path that does not start at the event's payload."""
-    first, *rest = path.split(".")
-    if first != "payload" or not all(rest):
+    first, *names = path.split(".")
+    if first != "payload" or not all(names):
         raise InvalidDefinition(f"{field}: {path!r} is not a path like payload.agent_id")
 
 
 def at_path(path: str, payload: object) -> object:
     """Find the value at a path into a payload; None where there is none."""
-    found = payload
+    value = payload
     for name in path.split(".")[1:]:
-        if not isinstance(found, dict) or name not in found:
+        if not isinstance(value, dict) or name not in value:
             return None
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
 def _draw(seed: str) -> float:

@@ -179,14 +179,6 @@ class Probed(Message):
     at: Millis
 
 
-class RefusalCode(StrEnum):
-    """Why a vendor run must end quietly."""
-
-    SUPERSEDED = "superseded"
-    CANCELLED = "cancelled"
-    FINISHED = "finished"
-
-
 class Refusal(Message):
     """The body of every answer that is not 2xx."""
 

@@ -231,7 +231,7 @@ class Change:
             bool(self.attempts)
             and not any(beyond)
             and self.calling is None
-            and all(each.state is AttemptState.CLAIMED for each in self.attempts)
+            and all(attempt.state is AttemptState.CLAIMED for attempt in self.attempts)
         )
 
 

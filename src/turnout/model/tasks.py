@@ -50,13 +50,13 @@ class Task:
         """Whether an event starts this task."""
         if event not in self.on:
             return False
-        asked = [each.match for each in self.only if each.event == event]
-        return not asked or any(
+        matches = [only.match for only in self.only if only.event == event]
+        return not matches or any(
             all(
                 canonical_bytes(at_path(path, payload)) == canonical_bytes(value)
-                for path, value in each
+                for path, value in match
             )
-            for each in asked
+            for match in matches
         )
 
     @cached_property
@@ -140,11 +140,11 @@ def define_task(
             carried = await ctx.step(name, step, carried)
         return carried
 
-    made = task(id, **options)(run)
+    composed = task(id, **options)(run)
     first = _parameters(steps[0])
     if first and first[0] is not inspect.Parameter.empty:
-        made.__dict__["payload_adapter"] = TypeAdapter(first[0])
-    return made
+        composed.__dict__["payload_adapter"] = TypeAdapter(first[0])
+    return composed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,11 +157,11 @@ class App:
 
     def __post_init__(self) -> None:
         check_task_id(self.name)
-        ids = [each.id for each in self.tasks]
-        twice = sorted({each for each in ids if ids.count(each) > 1})
+        ids = [task.id for task in self.tasks]
+        twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
         if twice:
             raise InvalidDefinition(f"app {self.name!r}: two tasks with the id {twice[0]!r}")
-        names = [each.id for each in self.schedules]
+        names = [schedule.id for schedule in self.schedules]
         if len(set(names)) < len(names):
             raise InvalidDefinition(f"app {self.name!r}: two schedules with one id")
         for schedule in self.schedules:
@@ -169,36 +169,36 @@ class App:
 
     def task(self, task_id: str) -> Task:
         """Find a task, the failure hooks of tasks included."""
-        found = self._by_id.get(task_id)
-        if found is None:
-            known = ", ".join(each.id for each in self.tasks)
-            raise UnknownTask(f"no task {task_id!r} in app {self.name!r}; it has: {known}")
-        return found
+        task = self._by_id.get(task_id)
+        if task is None:
+            ids = ", ".join(task.id for task in self.tasks)
+            raise UnknownTask(f"no task {task_id!r} in app {self.name!r}; it has: {ids}")
+        return task
 
     def subscribed(self, event: str, payload: Any) -> tuple[Task, ...]:
         """Say which tasks an event starts."""
-        heard = self._by_event.get(event, ())
-        return tuple(each for each in heard if not each.only or each.takes(event, payload))
+        subscribers = self._by_event.get(event, ())
+        return tuple(task for task in subscribers if not task.only or task.takes(event, payload))
 
     @cached_property
     def definition(self) -> str:
         """A sha256 over what workers must agree on: task ids, events and policies."""
         shape = [
             # A task without conditions has the digest that it had before there were any.
-            [each.id, list(each.on), repr(each.policies), *([repr(each.only)] if each.only else [])]
-            for each in self.tasks
+            [task.id, list(task.on), repr(task.policies), *([repr(task.only)] if task.only else [])]
+            for task in self.tasks
         ]
         return hashlib.sha256(canonical_bytes([self.name, shape])).hexdigest()
 
     @cached_property
     def _by_id(self) -> dict[str, Task]:
-        hooks = [failure_hook(each) for each in self.tasks if each.on_failure is not None]
-        return {each.id: each for each in (*self.tasks, *hooks)}
+        hooks = [failure_hook(task) for task in self.tasks if task.on_failure is not None]
+        return {task.id: task for task in (*self.tasks, *hooks)}
 
     @cached_property
     def _by_event(self) -> dict[str, tuple[Task, ...]]:
-        names = {name for each in self.tasks for name in each.on}
-        return {name: tuple(each for each in self.tasks if name in each.on) for name in names}
+        names = {name for task in self.tasks for name in task.on}
+        return {name: tuple(task for task in self.tasks if name in task.on) for name in names}
 
 
 def app(name: str, *tasks: Task, schedules: Sequence[Schedule] = ()) -> App:
@@ -229,10 +229,10 @@ def failure_hook(failed: Task) -> Task:
 
 
 def _annotation_of_payload(function: TaskFunction) -> Any:
-    found = _parameters(function)
-    if len(found) < 2 or found[1] is inspect.Parameter.empty:  # noqa: PLR2004 - ctx, payload
+    parameters = _parameters(function)
+    if len(parameters) < 2 or parameters[1] is inspect.Parameter.empty:  # noqa: PLR2004 - ctx, payload
         return Any
-    return found[1]
+    return parameters[1]
 
 
 def _parameters(function: Callable[..., Any]) -> list[Any]:
@@ -241,4 +241,6 @@ def _parameters(function: Callable[..., Any]) -> list[Any]:
     except (NameError, TypeError):
         hints = {}
     signature = inspect.signature(function)
-    return [hints.get(name, each.annotation) for name, each in signature.parameters.items()]
+    return [
+        hints.get(name, parameter.annotation) for name, parameter in signature.parameters.items()
+    ]

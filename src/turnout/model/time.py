@@ -24,21 +24,21 @@ LONGEST = 366 * _UNITS["d"]
 def millis(duration: Duration, *, field: str = "duration") -> Millis:
     """Read a duration; `field` names it in the error."""
     if isinstance(duration, timedelta):
-        found = round(duration.total_seconds() * 1_000)
+        duration_ms = round(duration.total_seconds() * 1_000)
     elif isinstance(duration, str):
         text = _TEXT.fullmatch(duration.strip())
         if text is None:
             raise InvalidDefinition(
                 f"{field}: {duration!r} is not a duration; write 250ms, 5s, 15m, 2h or 1d"
             )
-        found = round(float(text[1]) * _UNITS[text[2]])
+        duration_ms = round(float(text[1]) * _UNITS[text[2]])
     elif isinstance(duration, bool) or duration != duration:  # noqa: PLR0124 - NaN
         raise InvalidDefinition(f"{field}: {duration!r} is not a duration")
     else:
-        found = round(min(duration, LONGEST) * 1_000)
-    if not 0 <= found <= LONGEST:
+        duration_ms = round(min(duration, LONGEST) * 1_000)
+    if not 0 <= duration_ms <= LONGEST:
         raise InvalidDefinition(f"{field}: {duration!r} is not between 0 and 366 days")
-    return found
+    return duration_ms
 
 
 def moment(at: datetime | Millis, *, field: str = "at") -> Millis:

@@ -18,8 +18,10 @@ LONGEST_MESSAGE = 8_000
 
 def failure(error: BaseException) -> Failure:
     """Record an error: our own by their code's class, any by name and bounded message."""
-    told = str(error) or (type(error).__doc__ or "").strip() if _ours(error) else str(error)
-    return Failure(name=type(error).__name__, message=told[:LONGEST_MESSAGE])
+    message = str(error)
+    if not message and isinstance(error, TurnoutError):
+        message = (type(error).__doc__ or "").strip()
+    return Failure(name=type(error).__name__, message=message[:LONGEST_MESSAGE])
 
 
 def begin(journal: Journal, timeouts: Timeouts, now: Millis) -> Change | None:
@@ -80,8 +82,8 @@ def time_out(run: Run, now: Millis) -> Change | None:
     """End a run whose queue or run deadline has passed."""
     if run.deadline_at is None or run.deadline_at > now:
         return None
-    which = "queue" if run.state is RunStatus.QUEUED else "run"
-    error = Failure(name="TimedOut", message=f"the {which} deadline passed")
+    deadline = "queue" if run.state is RunStatus.QUEUED else "run"
+    error = Failure(name="TimedOut", message=f"the {deadline} deadline passed")
     return end(run, RunStatus.TIMED_OUT, now, error=error, by_us=True)
 
 
@@ -122,9 +124,9 @@ def child_ended(journal: Journal, child: Run, now: Millis) -> Change | None:
         return None
     if child.state is RunStatus.COMPLETED:
         return settle(journal, step.step, now, output=child.result or b"null")
-    told = child.error.message if child.error else f"the run {child.run_id} was {child.state}"
+    message = child.error.message if child.error else f"the run {child.run_id} was {child.state}"
     name = child.error.name if child.error else child.state.value
-    return settle(journal, step.step, now, error=Failure(name=name, message=told))
+    return settle(journal, step.step, now, error=Failure(name=name, message=message))
 
 
 def matches(wait: Wait, name: str, payload: object) -> bool:
@@ -151,7 +153,3 @@ def _whole(event: StoredEvent) -> bytes:
             "emitted_at": event.emitted_at,
         }
     )
-
-
-def _ours(error: BaseException) -> bool:
-    return isinstance(error, TurnoutError)

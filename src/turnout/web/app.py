@@ -45,13 +45,13 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
 
     token = turnout.settings.events_token
     events = None if token is None else EventStreams(turnout.store.journals, token)
-    served = [each for each in turnout.callers.values() if isinstance(each, Serves)]
-    receiving = [each for each in turnout.callers.values() if isinstance(each, Receives)]
+    served = [caller for caller in turnout.callers.values() if isinstance(caller, Serves)]
+    receiving = [caller for caller in turnout.callers.values() if isinstance(caller, Receives)]
     return [
         Route("/turnout/v1/step", steps.answer, methods=["POST"]),
         Route("/turnout/v1/openapi.json", described),
         Route("/turnout/health", health),
         *([Route("/turnout/runs/{run_id}/events", events.answer)] if events else []),
-        *(Mount(each.mount, app=each.asgi()) for each in served),
-        *(Mount(path, app=door) for each in receiving for path, door in each.doors().items()),
+        *(Mount(caller.mount, app=caller.asgi()) for caller in served),
+        *(Mount(path, app=door) for caller in receiving for path, door in caller.doors().items()),
     ]

@@ -32,9 +32,9 @@ from turnout.web.steps import refusal
 
 log = logging.getLogger(__name__)
 
-MOST_LISTENERS: Final = 100
+READER_LIMIT: Final = 100
 """Readers at once, in one process."""
-SILENCE: Final = 15.0
+KEEP_ALIVE: Final = 15.0
 """Seconds after which a comment says that the connection is alive."""
 
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -49,16 +49,16 @@ class EventStreams:
         token: SecretStr,
         *,
         look_every: float = POLL_INTERVAL,
-        silence: float = SILENCE,
-        most: int = MOST_LISTENERS,
+        keep_alive: float = KEEP_ALIVE,
+        limit: int = READER_LIMIT,
     ) -> None:
         self._journals = journals
         self._token = token.get_secret_value().encode()
         self._look_every = look_every
-        self._silence = silence
-        self._most = most
+        self._keep_alive = keep_alive
+        self._limit = limit
         # Weak, too: a response that is never sent must not keep its place.
-        self._open: WeakSet[_Place] = WeakSet()
+        self._places: WeakSet[_ReaderPlace] = WeakSet()
 
     async def answer(self, request: Request) -> Response:
         """Answer one reader; 204 where the run has ended and it was told all."""
@@ -79,17 +79,17 @@ class EventStreams:
             leaving.pop_all()  # from here on the response has the place
         return _Stream(self._events(reader, first), place)
 
-    def _check(self, given: str) -> None:
-        kind, _, token = given.partition(" ")
+    def _check(self, header: str) -> None:
+        kind, _, token = header.partition(" ")
         good = hmac.compare_digest(token.strip().encode(), self._token)
         if kind.lower() != "bearer" or not good:
             raise Unauthorised("send the header Authorization: Bearer <TURNOUT_EVENTS_TOKEN>")
 
-    def _reserved(self) -> "_Place":
+    def _reserved(self) -> "_ReaderPlace":
         """Take a place before anything is awaited, so that no two readers take the last one."""
-        if len(self._open) >= self._most:
-            raise Overloaded(f"{self._most} readers follow runs here already; come again later")
-        return _Place(self._open)
+        if len(self._places) >= self._limit:
+            raise Overloaded(f"{self._limit} readers follow runs here already; come again later")
+        return _ReaderPlace(self._places)
 
     def _reader(self, request: Request) -> RunReader:
         run_id = request.path_params["run_id"]
@@ -100,35 +100,35 @@ class EventStreams:
 
     async def _events(self, reader: RunReader, first: Sequence[RunEvent]) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        said = loop.time()
+        wrote_at = loop.time()
         yield b"retry: 2000\n\n" + b"".join(map(_written, first))
         if reader.over:
             return
         try:
             async for news in follow(reader, lambda: asyncio.sleep(self._look_every)):
-                if news or loop.time() - said >= self._silence:
-                    said = loop.time()
+                if news or loop.time() - wrote_at >= self._keep_alive:
+                    wrote_at = loop.time()
                     yield b"".join(map(_written, news)) or b": still here\n\n"
         except TurnoutError as error:
             # The reader comes back with the last id that it has.
             log.warning("a reader was cut off", extra={"action": "events", "error": str(error)})
 
 
-class _Place:
+class _ReaderPlace:
     """A reader's place among the others, until it leaves."""
 
-    def __init__(self, taken: "WeakSet[_Place]") -> None:
-        self._taken = taken
-        taken.add(self)
+    def __init__(self, places: "WeakSet[_ReaderPlace]") -> None:
+        self._places = places
+        places.add(self)
 
     def leave(self) -> None:
-        self._taken.discard(self)
+        self._places.discard(self)
 
 
 class _Stream(StreamingResponse):
     """The events, and the place that is left when they end or the reader has gone."""
 
-    def __init__(self, events: AsyncIterator[bytes], place: _Place) -> None:
+    def __init__(self, events: AsyncIterator[bytes], place: _ReaderPlace) -> None:
         super().__init__(events, media_type="text/event-stream", headers=_HEADERS)
         self._place = place
 

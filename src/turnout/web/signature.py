@@ -16,14 +16,14 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[SecretStr]) -
     """
     if not keys:
         raise Unauthorised("this service has no TURNOUT_SIGNING_KEYS, so it takes no step calls")
-    wanted = {name: headers.get(name, "") for name in _HEADERS}
-    missing = [name for name, value in wanted.items() if not value]
+    signature = {name: headers.get(name, "") for name in _HEADERS}
+    missing = [name for name, value in signature.items() if not value]
     if missing:
         raise Unauthorised(f"the header {missing[0]} is missing")
     for key in keys:
         try:
             # The body is read later, where a fault of it has a name of its own.
-            Webhook(key.get_secret_value()).verify(body, wanted, json_parse=False)
+            Webhook(key.get_secret_value()).verify(body, signature, json_parse=False)
         except (WebhookVerificationError, ValueError):
             continue
         return

@@ -23,29 +23,29 @@ from turnout.ports.clock import Clock
 THREADS: Final = 40
 """Sync bodies at once, in one process."""
 
-_LAST_WORDS: Final = 1.0
+_UNWIND_SECONDS: Final = 1.0
 """Seconds that a body whose time is up is given to unwind."""
 
 
 class Bodies(Protocol):
-    """Runs one attempt of a step, or gives what stands in its place."""
+    """Runs the bodies of steps, or gives what stands in their place."""
 
     async def run(
         self,
-        asked: StepCommand[Any],
-        here: StepContext,
+        command: StepCommand[Any],
+        context: StepContext,
         journal: Journal,
         limit: Millis | None,
         /,
     ) -> BodyOutcome:
-        """Run the attempt that `here` names, within a limit; an error is an outcome, never raised.
+        """Run the attempt that `context` names; an error is an outcome, never raised.
 
-        Cancelled when its outcome is no longer wanted; `here.cancelled` is then True.
+        Cancelled when its outcome is no longer wanted; `context.cancelled` is then True.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of threads; bodies that still run are left behind."""
+        """Release the threads; bodies that still run are left behind."""
         ...
 
 
@@ -58,8 +58,8 @@ class LiveBodies:
 
     async def run(
         self,
-        asked: StepCommand[Any],
-        here: StepContext,
+        command: StepCommand[Any],
+        context: StepContext,
         journal: Journal,
         limit: Millis | None,
     ) -> BodyOutcome:
@@ -67,44 +67,44 @@ class LiveBodies:
         del journal
         try:
             if limit is None:
-                value = await self._call(asked, here)
+                value = await self._call(command, context)
             else:
-                value = await self._in_time(asked, here, limit)
-            return BodyOutcome(output=_output(asked, value))
+                value = await self._in_time(command, context, limit)
+            return BodyOutcome(output=_output(command, value))
         except _TimeUp:
             return BodyOutcome(error=TIMED_OUT, timed_out=True)
         except asyncio.CancelledError as error:
-            if here.cancelled or _cancelling():
+            if context.cancelled or _cancelling():
                 raise
             return BodyOutcome(error=failure(error))
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends the step, not us
             return self._failed(error)
 
     async def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _call(self, asked: StepCommand[Any], here: StepContext) -> Any:
-        CURRENT.set(here)  # the attempt has a task, and so a context, of its own
-        function = asked.function
+    async def _call(self, command: StepCommand[Any], context: StepContext) -> Any:
+        CURRENT.set(context)  # the attempt has a task, and so a context, of its own
+        function = command.function
         if _is_async(function):
-            return await function(*asked.args, **asked.kwargs)
-        context = copy_context()
+            return await function(*command.args, **command.kwargs)
+        variables = copy_context()
         loop = asyncio.get_running_loop()
-        value = await loop.run_in_executor(self._pool, context.run, _quietly, asked)
+        value = await loop.run_in_executor(self._pool, variables.run, _quietly, command)
         # A sync function may return an awaitable: functools.partial, a lambda around a coroutine.
         return await value if inspect.isawaitable(value) else value
 
-    async def _in_time(self, asked: StepCommand[Any], here: StepContext, limit: Millis) -> Any:
-        body = asyncio.ensure_future(_guarded(self._call(asked, here)))
+    async def _in_time(self, command: StepCommand[Any], context: StepContext, limit: Millis) -> Any:
+        body = asyncio.ensure_future(_guarded(self._call(command, context)))
         alarm = asyncio.ensure_future(self._clock.sleep(limit))
         try:
             await asyncio.wait({body, alarm}, return_when=asyncio.FIRST_COMPLETED)
             if body.done():
                 return _unwrapped(body.result())
-            here.cancelled = True
+            context.cancelled = True
             body.cancel()
-            await asyncio.wait({body}, timeout=_LAST_WORDS)
+            await asyncio.wait({body}, timeout=_UNWIND_SECONDS)
             raise _TimeUp
         finally:
             body.cancel()
@@ -137,15 +137,17 @@ class OutputMismatch(ValueError):
     """A step returned what does not fit its own return annotation."""
 
 
-def _output(asked: StepCommand[Any], value: Any) -> bytes:
-    raw = encode(value, subject=f"the output of step {asked.id!r}")
-    adapter = output_adapter(asked.function)
+def _output(command: StepCommand[Any], value: Any) -> bytes:
+    raw = encode(value, subject=f"the output of step {command.id!r}")
+    adapter = output_adapter(command.function)
     if adapter is not None:
         try:
             adapter.validate_json(raw, by_alias=True, by_name=True)
         except ValidationError as error:
-            told = f"what step {asked.id!r} returned does not fit its annotation: {faults(error)}"
-            raise OutputMismatch(told) from None
+            message = (
+                f"what step {command.id!r} returned does not fit its annotation: {faults(error)}"
+            )
+            raise OutputMismatch(message) from None
     return raw
 
 
@@ -166,9 +168,9 @@ def _unwrapped(value: Any) -> Any:
     return value
 
 
-def _quietly(asked: StepCommand[Any]) -> Any:
+def _quietly(command: StepCommand[Any]) -> Any:
     try:
-        return asked.function(*asked.args, **asked.kwargs)
+        return command.function(*command.args, **command.kwargs)
     except StopIteration as error:  # a future cannot carry it
         raise RuntimeError("the step raised StopIteration") from error
 

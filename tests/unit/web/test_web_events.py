@@ -157,7 +157,7 @@ async def test_a_reader_goes_on_from_any_event(live: Turnout) -> None:
 async def test_a_run_is_followed_while_it_goes_on(live: Turnout) -> None:
     """Over a socket: events come as they happen, comments while nothing does, then the end."""
     run_id = await emitted(live, waits=True)
-    streams_ = EventStreams(live.store.journals, SecretStr(TOKEN), look_every=0.01, silence=0.05)
+    streams_ = EventStreams(live.store.journals, SecretStr(TOKEN), look_every=0.01, keep_alive=0.05)
     app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", streams_.answer)])
     text = ""
     async with (
@@ -194,7 +194,7 @@ async def test_what_cannot_be_followed_is_refused_by_name(live: Turnout) -> None
     assert (await get(app, "a%0Ab")).status_code == 400
     for wrong in ("1", "1-2-3", "-1-0-0-0", "a-b-c-d", "1-1-1-0", "1-1-1-0-00000000" * 50):
         assert (await get(app, run_id, **{"last-event-id": wrong})).status_code == 400
-    full = EventStreams(live.store.journals, SecretStr(TOKEN), most=0)
+    full = EventStreams(live.store.journals, SecretStr(TOKEN), limit=0)
     routes = [Route("/turnout/runs/{run_id}/events", full.answer)]
     answer = await get(Starlette(routes=routes), run_id)
     assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
@@ -203,7 +203,7 @@ async def test_what_cannot_be_followed_is_refused_by_name(live: Turnout) -> None
 async def test_places_of_readers_that_went_are_free(live: Turnout) -> None:
     """A reader who has read to the end holds no place."""
     run_id = await emitted(live)
-    one = EventStreams(live.store.journals, SecretStr(TOKEN), most=1)
+    one = EventStreams(live.store.journals, SecretStr(TOKEN), limit=1)
     app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", one.answer)])
     for _ in range(3):
         assert (await get(app, run_id)).status_code == 200
@@ -212,7 +212,7 @@ async def test_places_of_readers_that_went_are_free(live: Turnout) -> None:
 async def test_a_reader_who_goes_away_leaves_its_place_at_once(live: Turnout) -> None:
     """No collection of cycles is waited for: with none at all, reader after reader is let in."""
     run_id = await emitted(live, waits=True)
-    few = EventStreams(live.store.journals, SecretStr(TOKEN), most=2, look_every=0.01)
+    few = EventStreams(live.store.journals, SecretStr(TOKEN), limit=2, look_every=0.01)
     app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", few.answer)])
     gc.disable()
     try:
@@ -237,7 +237,7 @@ async def let_in(client: httpx.AsyncClient, run_id: str) -> None:
 async def test_readers_who_come_at_once_share_the_places(live: Turnout) -> None:
     """As many as there are places are let in, however many look at the run meanwhile."""
     run_id = await emitted(live, waits=True)
-    few = EventStreams(live.store.journals, SecretStr(TOKEN), most=3)
+    few = EventStreams(live.store.journals, SecretStr(TOKEN), limit=3)
     requests = [
         Request(
             {
@@ -260,7 +260,7 @@ async def test_a_reader_who_is_refused_holds_no_place(live: Turnout) -> None:
     """Neither an unknown run nor an end that was told keeps others out."""
     run_id = await emitted(live)
     await ended(live, run_id)
-    one = EventStreams(live.store.journals, SecretStr(TOKEN), most=1)
+    one = EventStreams(live.store.journals, SecretStr(TOKEN), limit=1)
     app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", one.answer)])
     last = events_of((await get(app, run_id)).text)[-1]["id"]
     for _ in range(3):
