@@ -1,6 +1,6 @@
 """What a replay finds: what to record, what to run, what to wait for, or the end."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from turnout.driver.commands import StepCommand, Streamed
@@ -61,11 +61,11 @@ class Decision:
 def claimed(decision: Decision, step_id: str) -> Decision:
     """Say what stands after one of the ready attempts has been claimed, without a replay."""
     reasons = decision.reasons
-    return replace(
-        decision,
-        new_steps=[],
-        steps=[],
-        attempts=[],
+    return Decision(
         ready=[ready for ready in decision.ready if ready.command.id != step_id],
+        commands=decision.commands,
+        until=decision.until,
         reasons=reasons if ParkReason.STEP in reasons else (*reasons, ParkReason.STEP),
+        completed=decision.completed,
+        current=decision.current,
     )

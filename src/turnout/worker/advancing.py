@@ -1,12 +1,13 @@
 """Advances a run: reads it, decides, and commits, until the store agrees."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
 from turnout.driver.effects import Effects
 from turnout.driver.replay import replay, replay_open
-from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
+from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded, TurnoutError
 from turnout.model.policies import Policies
 from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
@@ -76,7 +77,7 @@ class RunAdvancer:
         """Read the run again; Superseded when the caller that is served no longer holds it."""
         try:
             journal = await self.store.journals.load(cached.run_id)
-        except BaseException:
+        except (TurnoutError, asyncio.CancelledError):
             cached.forget()
             raise
         if cached.caller is not None and cached.caller[0] != journal.run.delivery:
@@ -163,7 +164,7 @@ class RunAdvancer:
         wake_at = self._wake_at(commit.run, decision, now, continuation)
         try:
             applied = await self.store.journals.apply(commit.change(wake_at))
-        except BaseException:
+        except (TurnoutError, asyncio.CancelledError):
             cached.forget()  # it may have been committed, or not
             raise
         if applied:

@@ -14,7 +14,14 @@ from turnout.driver.commands import StepCommand
 from turnout.driver.context import CURRENT, StepContext
 from turnout.driver.retries import TIMED_OUT, BodyOutcome, check_retry_after
 from turnout.driver.values import encode, faults, output_adapter
-from turnout.errors import InvalidJson, NonRetryable, ReplayError, RetryAfter, TooLarge
+from turnout.errors import (
+    InvalidDefinition,
+    InvalidJson,
+    NonRetryable,
+    ReplayError,
+    RetryAfter,
+    TooLarge,
+)
 from turnout.model.runs import Journal
 from turnout.model.time import Millis, millis, moment
 from turnout.model.transitions import failure
@@ -116,7 +123,7 @@ class LiveBodies:
             try:
                 now = self._clock.now()
                 return BodyOutcome(error=recorded, retry_after=_moment_of(error, now))
-            except Exception as wrong:  # noqa: BLE001 - a delay that is none
+            except (InvalidDefinition, TypeError, ValueError, OverflowError) as wrong:
                 return BodyOutcome(error=failure(wrong), non_retryable=True)
         final = isinstance(error, NonRetryable | InvalidJson | TooLarge | ReplayError)
         return BodyOutcome(error=recorded, non_retryable=final)

@@ -128,7 +128,7 @@ class _LockedRun:
         cached.users += 1
         try:
             await cached.lock.acquire()
-        except BaseException:
+        except asyncio.CancelledError:
             self._release()
             raise
         cached.fresh = False
