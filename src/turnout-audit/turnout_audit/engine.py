@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 32_000_000
 """Bytes of a file that is read as a whole; a larger one that holds a word is named."""
-PAYS = 300_000
-"""Bytes to scan from which a second process pays for its start."""
+PAYS = 1_000_000
+"""Bytes to scan from which more processes pay for their start."""
 MAX_PROCESSES = 4
 ScopeFilter = Literal["docs", "code", "config", "all"]
 

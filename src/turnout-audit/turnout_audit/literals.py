@@ -7,6 +7,7 @@ Only what can be told for sure is read: literal characters, groups, alternatives
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 
 SHORTEST = 2
@@ -33,14 +34,11 @@ class _Item:
     words: frozenset[str] = NO_WORDS
 
 
+@lru_cache(1024)
 def words_of(expression: str) -> frozenset[str]:
     """Give words of which any match holds one, in lower case; none where that cannot be told."""
-    try:
-        re.compile(expression)
-    except (re.error, RecursionError, OverflowError):
-        return NO_WORDS
-    items, _ = _alternatives(expression, 0, 0)
-    return _best_of(items)
+    items, end = _alternatives(expression, 0, 0)
+    return _best_of(items) if end == len(expression) else NO_WORDS
 
 
 def first_letter(expression: str) -> str:

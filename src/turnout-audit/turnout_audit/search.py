@@ -9,11 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from turnout_audit.errors import InvalidInput, WrongArguments
 from turnout_audit.model import FileProblem
@@ -127,26 +126,30 @@ def ripgrep() -> str:
 
 
 class _Run:
-    """One run of ripgrep; it writes into files, so that it never waits to be read."""
+    """One run of ripgrep; a thread takes its answer, so that it never waits to be read."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.searches = "--count" in command
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by `close`
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by `close`
+        self.output = self.errors = ""
         self.process = subprocess.Popen(  # noqa: S603 -- no shell; names cannot be options
-            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        self.thread = threading.Thread(target=self._take, daemon=True)
+        self.thread.start()
+
+    def _take(self) -> None:
+        output, errors = self.process.communicate()
+        self.output, self.errors = os.fsdecode(output), os.fsdecode(errors)
 
     def wait(self) -> None:
         """Wait for the end."""
-        try:
-            self.process.wait(TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            raise WrongArguments(f"ripgrep took longer than {TIMEOUT:.0f} s") from error
+        self.thread.join(TIMEOUT)
+        if self.thread.is_alive():
+            raise WrongArguments(f"ripgrep took longer than {TIMEOUT:.0f} s")
 
     def files(self) -> Iterator[tuple[str, bool]]:
         """List the files, and whether each holds a word."""
-        name, *pieces = _content(self.output).split("\0")
+        name, *pieces = self.output.split("\0")
         if not self.searches:
             yield from ((_shown(path), False) for path in (name, *pieces) if path)
             return
@@ -157,25 +160,17 @@ class _Run:
 
     def problems(self) -> Iterator[FileProblem]:
         """Name what could not be read; raises WrongUse where ripgrep says something else."""
-        messages = _content(self.errors)
-        for line in _UNREADABLE.finditer(messages):
+        for line in _UNREADABLE.finditer(self.errors):
             reason = f"cannot be read: {os.strerror(int(line['number']))}"
             yield FileProblem(path=_shown(line["path"]), reason=reason)
-        if self.process.returncode > 1 and not _UNREADABLE.search(messages):
-            raise WrongArguments(f"ripgrep: {messages.strip()}")
+        if self.process.returncode > 1 and not _UNREADABLE.search(self.errors):
+            raise WrongArguments(f"ripgrep: {self.errors.strip()}")
 
     def close(self) -> None:
         """End it, if it still runs."""
-        if self.process.poll() is None:
+        if self.thread.is_alive():
             self.process.kill()
-            self.process.wait()
-        self.output.close()
-        self.errors.close()
-
-
-def _content(file: IO[bytes]) -> str:
-    file.seek(0)
-    return os.fsdecode(file.read())
+            self.thread.join()
 
 
 def _search(words: frozenset[str]) -> list[str]:
