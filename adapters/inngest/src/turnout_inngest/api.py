@@ -1,4 +1,4 @@
-"""The vendor's HTTP API: few requests, every answer checked, nothing foreign let out."""
+"""The vendor's HTTP API: every answer is checked, and errors are Turnout's own."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ PAGE = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer that arrived, whatever it says. body is None where it was not JSON."""
+    """An answer of any status; its body is None where it was not JSON."""
 
     status: int
     body: Any
@@ -59,22 +59,22 @@ class InngestApi:
         await self._http.aclose()
 
     async def send(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str | Exception]:
-        """Send events in as few requests as go; per event its id at the vendor, or why none."""
+        """Send events in few requests; for each its id at the vendor, or the error."""
         answers: list[str | Exception] = []
         for start in range(0, len(events), MAX_EVENTS):
             answers += await self._send(events[start : start + MAX_EVENTS])
         return answers
 
     async def get(self, path: str, **query: str) -> Answer:
-        """Read; ProviderUnavailable or ProviderRefused where there is no answer to read."""
+        """GET; ProviderUnavailable or ProviderRefused where there is no usable answer."""
         return await self._request("GET", path, query)
 
     async def post(self, path: str) -> Answer:
-        """Do something that needs no body."""
+        """POST without a body."""
         return await self._request("POST", path, {})
 
     async def delete(self, path: str) -> Answer:
-        """Undo something."""
+        """DELETE."""
         return await self._request("DELETE", path, {})
 
     async def functions(self, app: str) -> list[Mapping[str, Any]]:
@@ -97,7 +97,7 @@ class InngestApi:
             cursor = following
 
     def check(self, answer: Answer) -> None:
-        """Raise what an error answer means; nothing for a good one with a JSON body."""
+        """Raise the error of an answer that is not good, or is not JSON."""
         if answer.is_ok and isinstance(answer.body, dict):
             return
         raise self._fault(answer)
@@ -158,7 +158,7 @@ class InngestApi:
         return answer
 
     def _fault(self, answer: Answer, response: httpx.Response | None = None) -> Exception:
-        """Say what an error answer means: try again, or change something."""
+        """The error of an answer: ProviderUnavailable if trying again may help, else ProviderRefused."""
         address, reason = self._settings.api, _reason_in(answer.body)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return ProviderRefused(
@@ -187,7 +187,7 @@ _SERVER_ERROR = 500
 
 @contextlib.contextmanager
 def _translated(address: str) -> Iterator[None]:
-    """Let nothing of the HTTP client's out."""
+    """Translate errors of the HTTP client."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:

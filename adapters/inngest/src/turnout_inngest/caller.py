@@ -68,7 +68,7 @@ class InngestCaller:
 
     @property
     def capabilities(self) -> Mapping[Capability, Held]:
-        """Who holds what."""
+        """Who holds which capability."""
         return CAPABILITIES
 
     @property
@@ -88,7 +88,7 @@ class InngestCaller:
         return {DOOR: Door(keys, emit, self._surroundings.clock).application()}
 
     async def notices(self, has_run: HasRun) -> Sequence[Notice]:
-        """Say what stands open at the server, who else is there, and how our keys are."""
+        """List open routes of the server, other senders and apps, and problems with keys."""
         around = ServerChecks(self._api, self._app, self._settings)
         return await around.notices(has_run)
 
@@ -97,7 +97,7 @@ class InngestCaller:
         return None if self._link is None else self._link.status
 
     async def start(self) -> None:
-        """Nothing to begin: the vendor calls, or we connect as soon as we register."""
+        """Do nothing: the vendor calls us, or we connect when we register."""
 
     def drain(self) -> None:
         """Take no more calls down the socket; over HTTP the endpoint is closed already."""
@@ -148,7 +148,7 @@ class InngestCaller:
         return await self._lookout.stop(delivery)
 
     async def look(self, delivery: Delivery) -> Sighting:
-        """Say what the server knows of the vendor run."""
+        """Read the state of the vendor run."""
         return await self._lookout.look(delivery)
 
     def check(self, task: Task) -> None:

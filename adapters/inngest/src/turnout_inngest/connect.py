@@ -97,7 +97,7 @@ async def greeted(connection: Any) -> None:
 
 
 class Link:
-    """Holds a connection, whatever becomes of the server.
+    """Keeps a connection to the server: one that has ended is replaced.
 
     connect: makes a connection that offers the functions with these schedules. active: waits until
     a connection is greeted. armed: reads the schedules that the server has, None if it cannot tell.
@@ -131,7 +131,7 @@ class Link:
     async def offer(self, crons: Crons) -> None:
         """Register the functions with these schedules; ProviderUnavailable if it takes too long.
 
-        It is tried on all the same, and for ever.
+        The link goes on trying after that, without an end.
         """
         if self.status.state is LinkState.CLOSED:
             raise ProviderUnavailable("the link to Inngest is closed")
@@ -147,7 +147,7 @@ class Link:
             raise ProviderUnavailable(f"Inngest's gateway does not take us in: {problem}") from None
 
     def drain(self) -> None:
-        """Take no more calls, and make no connection any more; what is under way goes on."""
+        """Take no more calls and make no more connections; calls under way go on."""
         self._note(LinkState.CLOSED)
         if self._keeper is not None:
             self._keeper.cancel()
@@ -241,7 +241,7 @@ class Link:
         changed.cancel()
 
     async def _look(self) -> None:
-        """Take over what another process has armed: whoever connects next must not undo it."""
+        """Take over schedules armed by other processes, so that the next connection keeps them."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
             if not self._is_connected():
@@ -261,7 +261,7 @@ class Link:
         )
 
     def _retire(self, opened: _OpenConnection) -> None:
-        """Have a connection end what it is doing, beside whatever follows it."""
+        """Close a connection once its calls have ended; its successor serves meanwhile."""
         if opened.retiring is None:
             opened.retiring = asyncio.create_task(self._end(opened))
 

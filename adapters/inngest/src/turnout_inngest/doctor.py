@@ -44,7 +44,7 @@ FENCE: Final = "let only your own services reach the server; --no-ui shuts /v0/g
 
 
 class ServerChecks:
-    """Looks around at the vendor's server, in few and bounded requests; changes nothing."""
+    """Checks the vendor's server in few and bounded requests; changes nothing."""
 
     def __init__(self, api: InngestApi, app: App, settings: InngestSettings) -> None:
         self._api = api
@@ -65,7 +65,7 @@ class ServerChecks:
         return notices
 
     async def _open_doors(self, http: httpx.AsyncClient) -> list[Notice]:
-        """Try what should need a key, without one; on a laptop's dev server nothing does."""
+        """Try without a key what should need one; a dev server on this machine needs none."""
         api = self._settings.api
         if api == CLOUD_API or (not self._settings.production and _is_loopback(api)):
             return []
@@ -85,7 +85,7 @@ class ServerChecks:
         return notices
 
     async def _holders(self) -> list[Notice]:
-        """See whose functions are under our app's name."""
+        """Find functions of others under our app's name."""
         registered = await registered_app(self._api, self._app.name)
         at = f" (at {registered.url})" if registered.url else ""
         notices = []
@@ -158,9 +158,9 @@ class ServerChecks:
         return notices
 
     async def _senders(self) -> list[Notice]:
-        """Find events of ours at the server: Turnout never sends them there, so someone else does.
+        """Find events that our tasks subscribe to at the server: Turnout sends none, so others do.
 
-        Those that an ingress function listens to come in, and are as they should be.
+        Events that an ingress function listens to come in and are no problem.
         """
         ingress_events = set(names_of(self._app, self._settings))
         names = []
@@ -213,7 +213,7 @@ class ServerChecks:
 
 
 async def _reachable(look: Any) -> list[Notice]:
-    """Take what one look found; one that got no answer finds nothing, the others go on."""
+    """The notices of one check; none where the server did not answer, so that others go on."""
     try:
         notices: list[Notice] = await look
     except ProviderUnavailable:

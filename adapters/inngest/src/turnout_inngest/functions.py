@@ -32,7 +32,7 @@ LATER: Final[Millis] = 60_000
 
 
 class Client(inngest.Inngest):
-    """The SDK's client, told everything; what the process's environment says is not read."""
+    """The SDK's client with all settings given; it reads none from the process's environment."""
 
     def __init__(self, app: App, settings: InngestSettings) -> None:
         super().__init__(
@@ -61,7 +61,7 @@ class OpeningMiddleware(inngest.Middleware):
     async def transform_input(
         self, ctx: Any, function: inngest.Function[Any], steps: inngest.StepMemos
     ) -> None:
-        """Set it for this call."""
+        """Remember the first answer for this call."""
         del ctx, function
         memos = [memo.data for memo in steps.values()]
         carried = (memo.get(FIRST) for memo in memos if isinstance(memo, dict))
@@ -70,7 +70,7 @@ class OpeningMiddleware(inngest.Middleware):
 
 
 def event_name(app: App, task_id: str) -> str:
-    """Name the event that delivers a task's runs: ours alone, so that no user's starts a task."""
+    """Name the event that delivers a task's runs; no event of a user has such a name."""
     return f"turnout/deliver.{app.name}.{task_id}"
 
 
@@ -232,7 +232,7 @@ def _check_delivery(data: Mapping[str, Any]) -> None:
 
 
 def _timeouts(policies: Policies) -> inngest.Timeouts | None:
-    """Ceilings, in whole seconds: the vendor cancels what ours should have timed out before."""
+    """Ceilings in whole seconds: the vendor cancels a run that we should have timed out before."""
     limits = policies.timeouts
     queue = None if limits.queue is None else millis(limits.queue)
     run = None if limits.run is None else millis(limits.run)

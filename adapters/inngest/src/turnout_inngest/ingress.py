@@ -82,7 +82,7 @@ def ingress_functions(
 
 
 async def _emit(ctx: inngest.Context, emit: Emit) -> dict[str, Any]:
-    """Emit the vendor's event; a vendor run that is made again finds what the first one did."""
+    """Emit the vendor's event; a repeated vendor run finds the runs of the first one."""
     event = ctx.event
     if event.name.startswith(RESERVED):
         problem = f"event {event.name[:200]!r}: nobody sends what begins with {_RESERVED_NAMES}"
@@ -106,7 +106,7 @@ def _runs(emitted: Emitted) -> list[dict[str, Any]]:
 
 
 def event_key(name: str, event_id: str) -> str:
-    """Write the key of a vendor's event: its ids are unique for one name, as at the vendor."""
+    """Write the key of a vendor's event: ids are unique within one event name, as at the vendor."""
     text = f"inngest:{name}:{event_id}"
     if len(event_id) <= MAX_ID - len(name) and event_id.isprintable():
         return text
@@ -114,7 +114,7 @@ def event_key(name: str, event_id: str) -> str:
 
 
 def _seed_key(name: str, seeded: str) -> str | None:
-    """Write the key of an event without an id, as one request that is sent again has it."""
+    """Write the key of an event without an id; the same for a request that is sent again."""
     if not seeded:
         return None
     return f"inngest-seed:{name}:{hashlib.sha256(seeded.encode()).hexdigest()}"
@@ -156,7 +156,7 @@ class Door:
         return _reply(200, {"ids": [event.event_id for event in emitted]})
 
     def _accepts(self, key: str) -> bool:
-        """Compare with every key, in the same time whichever it is."""
+        """Compare with every key, in constant time."""
         digest = hashlib.sha256(key.encode()).digest()
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._keys) > 0
 

@@ -1,4 +1,4 @@
-"""Reads parts of the vendor's answers; a part of another shape than its own is an error by name."""
+"""Reads fields of the vendor's answers; a field of an unexpected type is an error that names it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -54,7 +54,7 @@ def time_in(answer: Mapping[str, Any], *names: str) -> Millis | None:
 
 
 def unexpected_shape(name: str, value: Any, expected: str) -> ProviderUnavailable:
-    """Say that the server answers something else than Inngest's API promises."""
+    """The error for a field that is not what Inngest's API promises."""
     return ProviderUnavailable(
         f"Inngest answered with {name!r} that is not {expected}: {str(value)[:80]!r}; see that the"
         " address is an Inngest server's, of a version that this adapter knows"

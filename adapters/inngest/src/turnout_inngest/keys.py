@@ -1,4 +1,4 @@
-"""The vendor's keys: how they are shown, and which of ours its server accepts."""
+"""Keys for the vendor's server: how they are sent, and which of ours it accepts."""
 
 import hashlib
 import re
@@ -66,7 +66,7 @@ async def try_keys(http: httpx.AsyncClient, settings: InngestSettings) -> KeyRin
 
 
 def key_notices(ring: KeyRing) -> Iterator[Notice]:
-    """Say where a rotation stands, and which key is out of date."""
+    """Describe how far a key rotation has come, and which key is out of date."""
     if ring.event is Accepted.NO:
         yield Notice(
             text="the server does not accept INNGEST_EVENT_KEY: no run can be handed over",

@@ -26,7 +26,7 @@ class AttemptCall:
 
     @property
     def label(self) -> str:
-        """What the vendor's dashboard shows; no other of the run's vendor steps ends like this."""
+        """What the vendor's dashboard shows; no other vendor step of the run ends like this."""
         return f"{self.step} #{self.attempt}"
 
 
@@ -79,7 +79,7 @@ def memo_of(answer: Next | Executed, at: Millis) -> dict[str, Any]:
 
 
 def next_of(memo: Mapping[str, Any]) -> NextMemo:
-    """Read the Next of an answer; ProviderUnavailable where the vendor gives back no such thing."""
+    """Read the Next of a memo; ProviderUnavailable where the vendor gives back something else."""
     try:
         return _next_of(memo)
     except _SHAPE_ERRORS:
@@ -87,7 +87,7 @@ def next_of(memo: Mapping[str, Any]) -> NextMemo:
 
 
 def receipt_of(memo: Mapping[str, Any]) -> ReceiptMemo:
-    """Read the receipt of an answer to execute; ProviderUnavailable as above."""
+    """Read the receipt of a memo; ProviderUnavailable as above."""
     try:
         receipt = memo["receipt"]
         return ReceiptMemo(outcome=Outcome(receipt["outcome"]), retry_at=receipt.get("retry_at"))

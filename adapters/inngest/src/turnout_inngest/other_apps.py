@@ -1,7 +1,7 @@
-"""Whose functions are whose: other deployables at the same server, under our app's name or beside.
+"""Functions of other deployables at the same server, under our app's name or another.
 
-A registration replaces all functions of an app's name. So before one is sent it is seen that
-nothing of anyone else's is there.
+A registration replaces all functions of an app's name. So before one is sent, the functions that
+are registered are checked for another owner.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,14 +130,14 @@ def _is_turnouts(app: App, function: Mapping[str, Any]) -> bool:
 
 
 def _elsewhere(url: str, settings: InngestSettings) -> bool:
-    """Whether an app at this address is not this service. A socket has no address to tell it by."""
+    """Whether an app at this address is another service. Over a socket there is no address."""
     if not url or urlsplit(url).scheme not in {"http", "https"} or settings.transport != "serve":
         return False
     return _place(url) != (*_place(settings.service_url)[:2], settings.served_at)
 
 
 async def _may_live(url: str, settings: InngestSettings) -> bool:
-    """Whether the other one may be in use. On a dev server an address is left without a word."""
+    """Whether the other deployable may be in use; a dev server keeps addresses of apps long gone."""
     if settings.production:
         return True
     try:
@@ -149,7 +149,7 @@ async def _may_live(url: str, settings: InngestSettings) -> bool:
 
 
 def _place(url: str) -> tuple[str, int | None, str]:
-    """Tell an address by host, port and path; the server writes 127.0.0.1 as localhost."""
+    """An address as host, port and path; the server writes 127.0.0.1 as localhost."""
     parts = urlsplit(url)
     host = (parts.hostname or "").replace("127.0.0.1", "localhost")
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

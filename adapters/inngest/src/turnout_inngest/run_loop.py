@@ -105,7 +105,7 @@ class RunLoop:
         opening: Opening,
         offset: Callable[[], Millis] = lambda: 0,
     ) -> None:
-        """offset: what to add to a moment of ours, so that the vendor means the same by it."""
+        """offset: gives the milliseconds to add to a time of ours to get the vendor's time."""
         self._ctx = ctx
         self._worker = worker
         self._clock = clock
@@ -195,7 +195,7 @@ class RunLoop:
         return all(attempt.label not in self._claimed for attempt in next_memo.starts)
 
     def _next_of_single_branch(self, next_memo: NextMemo) -> list[Work]:
-        """Find what the run's only branch does next: there is always something."""
+        """List what the run's only branch does next; never nothing."""
         works = self._unclaimed(next_memo, always=True)
         name = f"advance {next_memo.seq} again"
         if not works and self._claim(name):
@@ -219,7 +219,7 @@ class RunLoop:
         return works
 
     async def _together(self, works: list[Work]) -> NextMemo:
-        """Follow several at once; each has its own waits. The newest of what was said last."""
+        """Follow several branches at once, each with its own waits; the newest answer of all."""
         self._has_raced = True
         self._depth += 1
         self._last_answers.append([])
@@ -239,9 +239,10 @@ class RunLoop:
         )
 
     async def _closing(self) -> NextMemo | None:
-        """Go on within the group where only waits hold it up that nothing will end in time.
+        """Go on within the group where nothing but waits is left that nobody will end in time.
 
-        What they waited for was told to another branch. Visited last, so all waits are known.
+        Another branch was given what they wait for. This branch is visited last, so that all waits
+        have been counted.
         """
         latest = max(self._last_answers[-1], key=lambda answer: answer.seq, default=None)
         if latest is None or not self._waiting:
@@ -257,7 +258,7 @@ class RunLoop:
     # -- calls and waits ----------------------------------------------------------------------
 
     async def _open(self) -> WorkResult:
-        """Ask what the run does first, or recall what was said."""
+        """Ask what the run does first, or recall the answer."""
         memo = self._opening.first_answer
         if memo is None and not self._opening.is_first:
             return await self._advance(_OPENING)
@@ -331,7 +332,7 @@ class RunLoop:
         return await self._execute(repeated, not_before=due)
 
     async def _park(self, next_memo: NextMemo, repeat: int) -> WorkResult:
-        """Wait as the worker says, then ask it."""
+        """Wait as the worker's answer says, then ask it again."""
         suffix = f"{next_memo.seq} again {repeat}" if repeat else str(next_memo.seq)
         assert next_memo.parked is not None
         if next_memo.parked <= TIMED and next_memo.until is not None:
@@ -352,7 +353,7 @@ class RunLoop:
             self._waiting -= 1
 
     async def _wait(self, name: str, next_memo: NextMemo) -> Millis | None:
-        """Wait for a wake or for a time; the time, if it was that and is not quite over."""
+        """Wait for a wake or until a time; that time if no wake came: it may not be quite over."""
         remaining = (
             MAX_WAIT if next_memo.until is None else min(next_memo.until - next_memo.at, MAX_WAIT)
         )
@@ -380,7 +381,7 @@ class RunLoop:
     async def _step(
         self, name: str, call: Callable[[], Awaitable[dict[str, Any]]]
     ) -> dict[str, Any]:
-        """Call the worker as a vendor step: what it says is remembered."""
+        """Call the worker as a vendor step: the vendor remembers the answer."""
         self._spend()
         memo = await self._ctx.step.run(name, call)
         if "refused" in memo:
@@ -390,7 +391,7 @@ class RunLoop:
     async def _call_worker(
         self, call: Callable[[], Awaitable[Next | Executed]], not_before: Millis | None
     ) -> dict[str, Any]:
-        """Make a call of the worker, once it is time, and translate what it raises."""
+        """Call the worker once it is time, and translate its errors into the SDK's."""
         if not_before is not None:
             remaining = not_before - self._clock.now()
             await self._clock.sleep(max(0, min(remaining, MAX_HOLD)))
@@ -421,11 +422,11 @@ class RunLoop:
 
 
 def _let_race(interrupt: BaseException) -> None:
-    """Have the vendor call again after each of these steps, whatever else it thinks is open.
+    """Have the vendor call again after each of these steps, whatever steps it lists as open.
 
-    A plan that it asked for before another branch was done, and that it is told afterwards, leaves
-    steps in its list of open ones that are done. It would wait for them, for ever, after a step
-    that does not race. The SDK races steps of a group alone; these interrupts are how it tells.
+    When the vendor asks for a plan, another branch ends meanwhile, and the plan arrives after that,
+    the vendor lists steps as open that have ended. After a step that does not race it would wait
+    for them for ever. The SDK marks only steps of a group as racing; its interrupts carry the mark.
     """
     for response in getattr(interrupt, "responses", ()):
         response.step.set_parallel_mode(inngest.ParallelMode.RACE)

@@ -1,4 +1,4 @@
-"""How far the server's clock is from ours: it reads the moments that sleeps end by its own."""
+"""The difference between the server's clock and ours: sleeps at the server end by its clock."""
 
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +23,7 @@ class ServerClock:
         self._offset: Millis = 0
 
     async def hear(self, response: httpx.Response) -> None:
-        """Take note of an answer; one without a date, or with a bad one, tells nothing."""
+        """Learn from an answer; one without a readable date changes nothing."""
         date = _date(response.headers.get_list("date"))
         if date is None:
             return
@@ -31,12 +31,12 @@ class ServerClock:
         self._offset = 0 if abs(offset) < TOLERANCE or abs(offset) > MAX_OFFSET else offset
 
     def offset(self) -> Millis:
-        """Tell what to add to a moment of ours, so that the server means the same by it."""
+        """The milliseconds to add to a time of ours to get the server's time."""
         return self._offset
 
 
 def _date(headers: list[str]) -> datetime | None:
-    """Read the header; a proxy may have added one of its own, and anything may be in it."""
+    """Read the first usable date: a proxy may have added a header, and any text may be in it."""
     for header in headers:
         try:
             date = parsedate_to_datetime(header)

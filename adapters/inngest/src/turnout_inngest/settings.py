@@ -1,4 +1,4 @@
-"""The vendor's own settings, read from what the adapter is given; faults are named all at once."""
+"""The vendor's settings, read from the mapping that the adapter is given; all faults at once."""
 
 import re
 from collections.abc import Mapping

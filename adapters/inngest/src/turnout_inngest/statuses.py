@@ -31,7 +31,7 @@ def status_of(word: str) -> RunStatus:
 
 
 def state_of(run: Mapping[str, Any]) -> RunStatus:
-    """Say where a run of API v2 or v1 stands: an end counts only with the time of it.
+    """The state of a run of API v2 or v1; a terminal word counts only together with an end time.
 
     While a run goes on, some sources show the status of its first finished step instead.
     """

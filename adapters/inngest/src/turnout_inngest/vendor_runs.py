@@ -1,4 +1,4 @@
-"""Reads and ends single vendor runs, from the sources that are right about them."""
+"""Reads and ends single vendor runs, by those routes of the API that show their true state."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -29,11 +29,11 @@ class VendorRuns:
 
     @staticmethod
     def of_event(event_id: str) -> str:
-        """Write what a delivery is known by until its vendor run calls in."""
+        """The id of a delivery until its vendor run calls in: that of its event."""
         return _EVENT + event_id
 
     async def look(self, delivery: Delivery) -> Sighting:
-        """Say what the server knows of the vendor run."""
+        """Read the state of the vendor run."""
         run, source = await self._find(delivery)
         now = self._clock.now()
         if run is None:
@@ -74,7 +74,7 @@ class VendorRuns:
         return run_now is None or state_of(run_now).terminal
 
     def _will_never_be(self, delivery: Delivery) -> bool:
-        """Whether a vendor run that is not there is not merely late; it would end quietly."""
+        """Whether a vendor run that is not listed will never start, rather than start late."""
         vendor_id = delivery.provider_run_id
         if vendor_id is None or not vendor_id.startswith(_EVENT) or delivery.sent_at is None:
             return True

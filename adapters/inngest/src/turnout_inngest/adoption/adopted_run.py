@@ -74,7 +74,7 @@ class AdoptedRun:
         return output
 
     async def _go(self, name: str, *, plans: bool = False) -> Any:
-        """Go on from a turn. plans: others go on beside this one, so no turn may run a step."""
+        """Go on from a turn. plans: beside other branches, so a turn runs no step."""
         progress = await self._turn(name, plans=plans)
         while "output" not in progress:
             ops = [op for op in progress["ops"] if op["id"] not in self.pending]
@@ -96,7 +96,7 @@ class AdoptedRun:
         return await self._go(_after(op), plans=True)
 
     async def _turn(self, name: str, *, plans: bool) -> dict[str, Any]:
-        """Run the function's code up to what it has not had yet, and unless it plans, that."""
+        """Run the function's code up to its next new step, and unless it plans, that step."""
         body = partial(self._take_turn, name, plans)
         try:
             progress: dict[str, Any] = await self._step(
@@ -122,7 +122,7 @@ class AdoptedRun:
         return None
 
     def _operation(self, op: Op) -> Callable[[Op], Awaitable[Any]]:
-        """Find what carries out what the function asks for."""
+        """The method that carries out an operation of the SDK."""
         match op["op"]:
             case "StepPlanned" | "StepRun" | "StepError" | "StepFailed":
                 return self._run_step
@@ -135,7 +135,7 @@ class AdoptedRun:
         raise named("NotOffered", f"{op['label']!r}: Turnout does not offer {op['op']}")
 
     def _unique(self, name: str) -> str:
-        """Give a name that nothing else of this run has."""
+        """Give a name that no other step of this run has."""
         unique, number = name, 1
         while unique in self.names:
             number += 1
@@ -233,7 +233,7 @@ class AdoptedRun:
         return self._result_of(op["label"], ran, self.ctx.attempt)
 
     def _result_of(self, label: str, ran: Mapping[str, Any], number: int) -> Any:
-        """Give what a step came to, or raise it."""
+        """The value of a step, or its error raised."""
         error = ran["error"]
         if error is not None:
             broke = Broke(name=error["name"], message=error["message"], no_retry=ran["no_retry"])
@@ -259,7 +259,7 @@ class AdoptedRun:
         )
 
     def _failed(self, step: str, broke: Broke, number: int, *, ends: bool = False) -> Exception:
-        """Say what becomes of an attempt. ends: no code of the function sees the last one's."""
+        """The error of a failed attempt. ends: the last one ends the run, uncaught."""
         name = broke.name + ENDS_THE_RUN * ends
         if broke.no_retry:
             return final(name, broke.message)
@@ -287,7 +287,7 @@ class _Finished(Exception):
 
 
 class _ChangedCourse(Exception):
-    """The function came to something else when a step of it was tried again."""
+    """The function asked for something else when one of its steps was tried again."""
 
     def __init__(self, progress: dict[str, Any]) -> None:
         super().__init__()
@@ -307,7 +307,7 @@ def label_of(user_id: str, index: int | None) -> str:
 def _progress(
     answer: Returned | Reported, events: list[dict[str, Any]], number: int
 ) -> dict[str, Any]:
-    """Write down what a turn came to, at its attempt of that number, from 1."""
+    """Write the result of a turn. number: its attempt, from 1."""
     if isinstance(answer, Returned):
         return {"output": answer.output}
     ops = [_trimmed(op) for op in answer.ops]
@@ -321,7 +321,7 @@ def _progress(
 
 
 def _step_result(op: Op, events: list[dict[str, Any]], *, no_retry: bool) -> dict[str, Any]:
-    """Write down what a step came to: its data and the events that it sent, or its error."""
+    """Write the result of a step: its data and the events that it sent, or its error."""
     error = op.get("error")
     if error is not None:
         shown = {"name": error["name"], "message": error["message"]}
@@ -332,7 +332,7 @@ def _step_result(op: Op, events: list[dict[str, Any]], *, no_retry: bool) -> dic
 
 
 def _trimmed(op: Op) -> dict[str, Any]:
-    """Keep of an operation what a replay needs; a sleep as what is left of it."""
+    """Keep the parts of an operation that a replay needs; of a sleep its remaining time."""
     userland = op.get("userland") or {}
     user_id = str(userland.get("id") or op.get("displayName") or op["id"])
     opts = op.get("opts") or {}

@@ -1,4 +1,4 @@
-"""What a function does with its steps, as far as the source shows: in it and in its helpers."""
+"""How a function and its helpers use steps, as far as their source shows."""
 
 import ast
 import builtins
@@ -18,7 +18,7 @@ _HIDES: Final = frozenset({"getattr", "vars", "map", "filter", "dict", "list", "
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """A place where steps are used: `step.<name>`, called or not, or the steps given away."""
+    """A place where steps are used: `step.<name>`, or where the steps are passed to other code."""
 
     file: str
     line: int
@@ -40,7 +40,7 @@ class _Scope:
 
 
 def uses(handler: Callable[..., Any]) -> Iterator[Use]:
-    """Find what a handler and the helpers it gives its context or steps to do with steps."""
+    """Find the uses in a handler, and in the helpers that it passes its context or steps to."""
     function = inspect.unwrap(handler)
     node = node_of(function)
     if node is None:
@@ -87,7 +87,7 @@ def _scope(
     contexts: frozenset[str],
     steps: frozenset[str],
 ) -> _Scope:
-    """Follow the other names that the context and the steps are given inside."""
+    """Find the other names that the function gives its context and its steps."""
     file = str(getattr(function, "__code__").co_filename)  # noqa: B009 - a Callable has none
     scope = _Scope(function=function, node=node, file=file, contexts=contexts, steps=steps)
     assignments = list(_assigned(node))
@@ -139,7 +139,7 @@ def _members(scope: _Scope) -> Iterator[Use]:
 
 
 def _stored(scope: _Scope) -> Iterator[Use]:
-    """Find where the context or the steps are put into something: they are not followed there."""
+    """Find where the context or the steps are put into a container: they are not followed there."""
     for container in ast.walk(scope.node):
         inner: list[ast.expr | None] = []
         if isinstance(container, ast.List | ast.Tuple | ast.Set):
@@ -157,7 +157,7 @@ def _stored(scope: _Scope) -> Iterator[Use]:
 
 
 def _passed_on(scope: _Scope, call: ast.Call, pending: list[_Scope]) -> Iterator[Use]:
-    """Follow a call that is given the context or the steps; what cannot be followed is told."""
+    """Follow a call that is given the context or the steps, or report it as a use."""
     named = [(argument.arg, argument.value) for argument in call.keywords]
     carried = [
         (at, argument)

@@ -80,7 +80,7 @@ class Sending:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, events: inngest.Event | Sequence[inngest.Event]) -> list[str]:
-        """Note events; the ids that the function is told of are their keys."""
+        """Collect events; the function gets their keys as ids."""
         batch = [events] if isinstance(events, inngest.Event) else list(events)
         return [self._take(event) for event in batch]
 
@@ -103,7 +103,7 @@ _SENDING: Final[ContextVar[Sending | None]] = ContextVar("turnout_inngest_sendin
 
 
 class _Noting(inngest.MiddlewareSync):
-    """Puts the request's sendings where the client finds them, in whatever thread it runs."""
+    """Puts the events of a request where the client finds them, in any thread."""
 
     def __init__(self, client: inngest.Inngest, raw_request: object) -> None:
         super().__init__(client, raw_request)
@@ -115,7 +115,7 @@ class _Noting(inngest.MiddlewareSync):
 
 
 class _Twin(inngest.Inngest):
-    """The client as the functions of a request see it: events that are steps are taken out."""
+    """The client as the functions see it: events that a step sends are collected, not sent."""
 
     async def send(
         self, events: inngest.Event | list[inngest.Event], *, skip_middleware: bool = False

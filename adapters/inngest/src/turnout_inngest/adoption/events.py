@@ -1,4 +1,4 @@
-"""Events between the two worlds: Turnout's as the SDK's functions know them."""
+"""Turnout's events in the form that the SDK's functions expect."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -59,7 +59,7 @@ def _started_by(key: str) -> str:
 
 
 def last_line(error: Mapping[str, Any]) -> str:
-    """Write what a traceback ends in: our journal keeps no more of it."""
+    """Write the last line of a traceback: the journal keeps no more of it."""
     return f"{error.get('name', 'Error')}: {error.get('message', '')}"
 
 

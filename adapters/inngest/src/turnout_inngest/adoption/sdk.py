@@ -84,7 +84,7 @@ def all_declared(functions: Iterable[inngest.Function[Any]]) -> tuple[Declared, 
 def with_handler(
     function: inngest.Function[Any], handler: Callable[..., Any], *, retries: int
 ) -> inngest.Function[Any]:
-    """Give a function of the same id and options, but its retries, that does something else."""
+    """Copy a function with another handler and other retries."""
     changed = copy.copy(function)
     changed._handler = handler  # noqa: SLF001
     changed._opts = changed._opts.model_copy(update={"retries": retries})  # noqa: SLF001
@@ -92,7 +92,7 @@ def with_handler(
 
 
 def limit_tries(ctx: Any, tries: int) -> None:
-    """Have the steps of a request fail for good at this try, whatever the vendor would allow."""
+    """Have the steps of a request fail for good at this attempt, whatever the vendor allows."""
     try:
         ctx.step._execution._request.ctx.max_attempts = tries  # noqa: SLF001
     except (AttributeError, ValueError) as error:
@@ -103,7 +103,7 @@ def limit_tries(ctx: Any, tries: int) -> None:
 
 
 def last_try(error: Exception) -> Exception:
-    """Write an error of the function as one after which it is not tried again, name and all."""
+    """Turn an error into one of the same name after which the function is not tried again."""
     if isinstance(error, inngest.NonRetriableError | inngest.StepError):
         return error
     ends: Any = type(type(error).__name__, (inngest.NonRetriableError,), {"__doc__": ""})

@@ -43,7 +43,7 @@ class Location:
 
 
 def locate(handler: Callable[..., Any], app: str) -> Location:
-    """Find a function in its source; what cannot be found is told. app: the client's own id."""
+    """Find a function in its source; what cannot be found is reported. app: the client's id."""
     code = getattr(inspect.unwrap(handler), "__code__", None)
     if code is None:
         return Location()
@@ -82,7 +82,7 @@ def _arguments(node: FunctionNode) -> Iterator[tuple[str, int]]:
 
 
 def _call(use: Use, app: str) -> Iterator[Call]:
-    """Say what of a use of steps is not simply kept, or not to be seen."""
+    """Report a use of steps that is not simply kept, or cannot be judged."""
     option = f"step.{use.name}"
     if not use.is_member:
         yield _unseen(use.file, use.line, use.name, "is given the context or its steps")
