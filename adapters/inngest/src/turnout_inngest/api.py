@@ -158,7 +158,7 @@ class InngestApi:
         return answer
 
     def _fault(self, answer: Answer, response: httpx.Response | None = None) -> Exception:
-        """The error of an answer: ProviderUnavailable if trying again may help, else ProviderRefused."""
+        """The error of an answer: ProviderUnavailable if a retry may help, else ProviderRefused."""
         address, reason = self._settings.api, _reason_in(answer.body)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return ProviderRefused(

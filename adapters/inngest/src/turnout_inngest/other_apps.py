@@ -137,7 +137,7 @@ def _elsewhere(url: str, settings: InngestSettings) -> bool:
 
 
 async def _may_live(url: str, settings: InngestSettings) -> bool:
-    """Whether the other deployable may be in use; a dev server keeps addresses of apps long gone."""
+    """Whether the other deployable may be in use; a dev server keeps addresses of dead apps."""
     if settings.production:
         return True
     try:

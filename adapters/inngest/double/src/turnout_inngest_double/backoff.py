@@ -1,4 +1,4 @@
-"""When a failed attempt is made again."""
+"""The time of the next attempt after a failed one."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""Calls applications, as soon as there is room, and again where an attempt has failed."""
+"""Calls applications as soon as there is room, and again after a failed attempt."""
 
 import asyncio
 import logging
@@ -85,7 +85,7 @@ class Calls:
         return job.attempt >= self._world.function_of(run).retries
 
     def forget(self, run: Run) -> None:
-        """The run has ended."""
+        """Forget a run that has ended."""
         self._slots.pop(run.id, None)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

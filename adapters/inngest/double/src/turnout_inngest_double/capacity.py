@@ -1,4 +1,4 @@
-"""Who may go now, when only so many of a key may go at a time."""
+"""Which of the waiting runs and calls may go now, under limits by key."""
 
 import heapq
 import itertools
@@ -12,11 +12,11 @@ ConcurrencySlot = tuple[Hashable, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Somebody who wants to go."""
+    """A run or a call that waits for its slots."""
 
     slots: tuple[ConcurrencySlot, ...]
     go: Callable[[], bool]
-    """Called holding the slots; False says that they are not wanted any more."""
+    """Called holding the slots; False gives them back at once."""
 
 
 class Capacity:
@@ -44,7 +44,7 @@ class Capacity:
         self._counts.update(key for key, _ in slots)
 
     def release(self, slots: tuple[ConcurrencySlot, ...]) -> None:
-        """Give the slots back, and let go whoever waits for them."""
+        """Give the slots back, and let the next ones go."""
         for key, _ in slots:
             self._counts[key] -= 1
             if self._counts[key] <= 0:

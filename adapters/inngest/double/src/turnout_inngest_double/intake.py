@@ -57,7 +57,7 @@ class Intake:
         self._singletons: dict[str, str] = {}
 
     def load(self) -> None:
-        """After a restart: go on holding what was held."""
+        """After a restart: read the gatherings and singletons back."""
         for run in self._world.runs.values():
             if run.singleton and not run.ended:
                 self._singletons[run.singleton] = run.id

@@ -51,7 +51,7 @@ class DevServer:
         )
 
     def environ(self, setup: "DevSetup") -> Mapping[str, str]:
-        """The vendor's own names, for the adapter and for the SDK alike."""
+        """The settings that reach the server, which the adapter and the SDK both read."""
         origin = f"http://127.0.0.1:{setup.port}"
         return {"INNGEST_DEV": origin, "INNGEST_BASE_URL": origin}
 

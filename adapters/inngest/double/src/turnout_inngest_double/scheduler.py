@@ -20,7 +20,7 @@ class Alarm:
     ring: Callable[[], None] | None = field(compare=False)
 
     def cancel(self) -> None:
-        """Never ring."""
+        """Take the alarm back; nothing if it has rung."""
         self.ring = None
 
 
@@ -42,11 +42,11 @@ class Scheduler:
         return alarm
 
     def recheck(self) -> None:
-        """The clock was moved."""
+        """Look at the clock again, after a test has moved it."""
         self._arm()
 
     def close(self) -> None:
-        """Ring nothing any more."""
+        """Cancel every alarm."""
         if self._timer is not None:
             self._timer.cancel()
         self._alarms.clear()

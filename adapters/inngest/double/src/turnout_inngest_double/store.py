@@ -58,12 +58,12 @@ class Store:
         yield from self._connection.execute(query, (kind,))
 
     def mark(self, kind: str, key: str, doc: DocSource) -> None:
-        """The document changed; it is taken from `doc` when it is written."""
+        """Note that the document has changed; `doc` gives it when it is written."""
         self._marked[kind, key] = doc
         self._wake()
 
     def forget(self, kind: str, key: str) -> None:
-        """The document is gone."""
+        """Delete the document."""
         self._marked[kind, key] = None
         self._wake()
 

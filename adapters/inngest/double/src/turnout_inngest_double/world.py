@@ -84,7 +84,7 @@ class World:
             self._forget_oldest_event()
 
     def save_event(self, event: Event) -> None:
-        """The event changed."""
+        """Note that the event has changed."""
         self._store.mark("event", event.internal_id, event.doc)
 
     def _forget_oldest_event(self) -> None:
@@ -138,20 +138,20 @@ class World:
             self.waits[wait.event][run.id, wait.step] = wait
 
     def save_run(self, run: Run) -> None:
-        """The run changed."""
+        """Note that the run has changed."""
         self._store.mark("run", run.id, run.doc)
 
     def save_span(self, run: Run, span: Span) -> None:
-        """The span changed."""
+        """Note that the span has changed."""
         self._store.mark("span", f"{run.id}/{span.id}", span.doc)
 
     def forget_span(self, run: Run, span: Span) -> None:
-        """The span is not worth showing."""
+        """Remove a span that the trace does not show."""
         run.spans.remove(span)
         self._store.forget("span", f"{run.id}/{span.id}")
 
     def remember(self, run: Run, step: str, memo: bytes) -> None:
-        """The step's result, from now on given to the function at every call."""
+        """Keep the step's result, which every further call of the function is given."""
         run.memos[step] = memo
         run.stack.append(step)
         run.planned.pop(step, None)
@@ -160,19 +160,19 @@ class World:
         self._store.mark("memo", f"{run.id}/{step}", lambda: orjson.Fragment(memo))
 
     def add_wait(self, run: Run, wait: Wait) -> None:
-        """The run waits for this, too."""
+        """Let the run wait for this, too."""
         run.waits[wait.step] = wait
         self._index_wait(run, wait)
 
     def drop_wait(self, run: Run, step: str) -> Wait | None:
-        """The run waits no more for the step; what it waited for."""
+        """End the run's wait for the step, and give the wait."""
         wait = run.waits.pop(step, None)
         if wait is not None and wait.event:
             _drop(self.waits, wait.event, (run.id, step))
         return wait
 
     def retire(self, run: Run) -> None:
-        """The run has ended: nothing can reach it, and its memos are of no use."""
+        """Forget the waits, jobs and memos of a run that has ended."""
         for name in self._cancel_names.pop(run.id, ()):
             _drop(self.cancellable, name, run.id)
         for step in list(run.waits):

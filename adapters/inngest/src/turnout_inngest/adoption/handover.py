@@ -81,7 +81,7 @@ class HandoverPlan:
         return ""
 
     def start_sync(self, ctx: Any) -> str:
-        """Start the task from the thread of a sync function, in the loop of `emit` if it has one."""
+        """Start the task from a sync function's thread, in the loop of `emit` if it has one."""
         if self.loop is None or self.loop.is_closed():
             return asyncio.run(self.start(ctx))
         return asyncio.run_coroutine_threadsafe(self.start(ctx), self.loop).result()
