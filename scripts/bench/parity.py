@@ -1,11 +1,14 @@
-"""Stored pairs through `turnout parity check`, against a plain loop of open or boto3 and DeepDiff.
+"""Stored pairs through `turnout parity check`, beside an earlier version, a floor and a plain loop.
 
     python scripts/bench/parity.py [--pairs 10000] [--loop-pairs 1000] [--stores folder,s3]
+                                   [--against COMMIT] [--rounds 5]
 
-Prints JSON: seconds, CPU seconds, peak memory of both, and their ratios; and our peak memory on a
-tenth of the pairs, which shows whether it grows. The loop takes the same time for every pair, so it
-may run on a part (`--loop-pairs`) and is then scaled; both are printed. Filling a bucket takes ten
-times as long as measuring it: begin with `--stores folder`.
+Prints JSON: seconds, CPU seconds and peak memory, the best of the rounds. Each round runs by turns
+this version, the one of `--against` on the same store, and the floor: listing the runs, reading
+both manifests and both status documents of every pair, and parsing them. The peak on a tenth of the
+pairs shows whether memory grows. The plain loop of open or boto3 and DeepDiff takes the same time
+for every pair, so it may run on a part (`--loop-pairs`) and is then scaled. Filling a bucket takes
+ten times as long as measuring it: begin with `--stores folder`.
 """
 
 import argparse
@@ -32,17 +35,9 @@ ENVIRONMENT = {
     "AWS_REGION": "us-east-1",
 }
 
-LOOP = """
+STORE = """
 import json, os, sys
-from deepdiff import DeepDiff
-VOLATILE = {"run_id", "role", "provider", "provider_run_id", "shadow_mode", "started_at",
-            "emitted_at", "at", "retry_at", "sha256", "size", "duration_ms", "timings",
-            "deliveries"}
-def strip(value):
-    if isinstance(value, dict):
-        return {k: strip(v) for k, v in value.items() if k not in VOLATILE}
-    return [strip(v) for v in value] if isinstance(value, list) else value
-url, first = sys.argv[1], int(sys.argv[2])
+url = sys.argv[1]
 if url.startswith("s3://"):
     import boto3
     s3, bucket = boto3.client("s3"), url[5:]
@@ -58,26 +53,54 @@ else:
             return file.read()
     def names():
         return sorted(os.listdir(os.path.join(url, "runs")))
+"""
+
+FLOOR = (
+    STORE
+    + """
+import orjson
+runs = 0
+for name in names():
+    runs += 1
+    orjson.loads(read(f"runs/{name}/manifest.json"))
+    orjson.loads(read(f"runs/{name}/status.json"))
+print(json.dumps({"pairs": runs // 2}))
+"""
+)
+
+LOOP = (
+    STORE
+    + """
+from deepdiff import DeepDiff
+VOLATILE = {"run_id", "role", "provider", "provider_run_id", "shadow_mode", "started_at",
+            "emitted_at", "at", "retry_at", "sha256", "size", "duration_ms", "timings",
+            "deliveries"}
+def strip(value):
+    if isinstance(value, dict):
+        return {k: strip(v) for k, v in value.items() if k not in VOLATILE}
+    return [strip(v) for v in value] if isinstance(value, list) else value
+limit = int(sys.argv[2])
 pairs = differ = 0
 for name in names():
-    if name.endswith("-dryrun") or pairs == first:
+    if name.endswith("-dryrun") or pairs == limit:
         continue
     pairs += 1
     manifest = json.loads(read(f"runs/{name}/manifest.json"))
     paths = ["manifest.json", *(entry["path"] for entry in manifest["documents"])]
     for path in paths:
-        one = json.loads(read(f"runs/{name}/{path}"))
-        other = json.loads(read(f"runs/{name}-dryrun/{path}"))
-        differ += bool(DeepDiff(strip(one), strip(other)))
+        document = json.loads(read(f"runs/{name}/{path}"))
+        twin = json.loads(read(f"runs/{name}-dryrun/{path}"))
+        differ += bool(DeepDiff(strip(document), strip(twin)))
 print(json.dumps({"pairs": pairs, "differ": differ}))
 """
+)
 
 
 def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
     """Write one run's documents by the published models."""
     from turnout.model import artifacts as a
 
-    found: dict[str, bytes] = {}
+    bodies: dict[str, bytes] = {}
     entries = []
     for index, step in enumerate(STEPS):
         placed = a.place_value(
@@ -109,10 +132,10 @@ def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
             strict=False,
         )
         path = a.step_path(index, step)
-        found[path] = a.document_bytes(document)
+        bodies[path] = a.document_bytes(document)
         entries.append(a.document_entry(path, document))
     status = _status(run_id, shadow=shadow)
-    found["status.json"] = a.document_bytes(status)
+    bodies["status.json"] = a.document_bytes(status)
     entries.append(a.document_entry("status.json", status))
     manifest = a.ManifestDocument.model_validate(
         {
@@ -130,8 +153,8 @@ def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
         },
         strict=False,
     )
-    found["manifest.json"] = a.document_bytes(manifest)
-    return found
+    bodies["manifest.json"] = a.document_bytes(manifest)
+    return bodies
 
 
 def _status(run_id: str, *, shadow: bool) -> Any:
@@ -202,8 +225,8 @@ async def fill_bucket(url: str, environment: dict[str, str], numbers: range) -> 
         for number in numbers[first : first + 100]:
             for shadow in (False, True):
                 run_id = f"{number:06d}{'-dryrun' if shadow else ''}"
-                found = documents(run_id, shadow=shadow)
-                work += [put(f"runs/{run_id}/{path}", body) for path, body in found.items()]
+                bodies = documents(run_id, shadow=shadow)
+                work += [put(f"runs/{run_id}/{path}", body) for path, body in bodies.items()]
         await asyncio.gather(*work)
     await store.aclose()
 
@@ -234,52 +257,83 @@ def rclone() -> Iterator[str]:
         server.wait(10)
 
 
+@contextmanager
+def source_of(commit: str | None) -> Iterator[str]:
+    """Unpack the sources of a commit; this version's own without one."""
+    if commit is None:
+        yield "src"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(["git", "archive", commit, "src"], check=True, capture_output=True)
+        subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+        yield f"{folder}/src"
+
+
 def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Run a command; give its seconds, its peak memory and what it printed."""
+    """Run a command; give its seconds, its peak memory and the JSON that it printed."""
     with tempfile.TemporaryFile() as out:
         begun = time.monotonic()
         child = subprocess.Popen(command, stdout=out, env={**os.environ, **environment})
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.monotonic() - begun
         out.seek(0)
-        said = json.loads(out.read())
-    code = os.waitstatus_to_exitcode(status)
+        output = json.loads(out.read())
     return {
-        "exit": code,
+        "exit": os.waitstatus_to_exitcode(status),
         "seconds": round(seconds, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_mb": round(usage.ru_maxrss / 1024, 1),
-        "said": said,
+        "pairs": output["pairs"],
+        "pairs_a_second": round(output["pairs"] / seconds),
+        "output": output,
     }
 
 
-def check(url: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Measure `turnout parity check` on a store."""
-    turnout = str(Path(sys.executable).with_name("turnout"))
-    ours = timed([turnout, "parity", "check", "--store", url, "--json"], environment)
-    report = ours.pop("said")
-    ours |= {name: report[name] for name in ("verdict", "pairs", "matched", "fetched", "verified")}
-    return {**ours, "pairs_a_second": round(report["pairs"] / ours["seconds"])}
+def check(url: str, environment: dict[str, str], source: str) -> dict[str, Any]:
+    """Measure `turnout parity check` of some version on a store."""
+    program = "from turnout.cli.main import run; run()"
+    command = [sys.executable, "-c", program, "parity", "check", "--store", url, "--json"]
+    measured = timed(command, {**environment, "PYTHONPATH": source})
+    report = measured.pop("output")
+    return measured | {name: report[name] for name in ("verdict", "matched", "fetched", "verified")}
 
 
 def compare(
-    url: str, environment: dict[str, str], given: argparse.Namespace, fill: Callable[[range], None]
+    url: str,
+    environment: dict[str, str],
+    options: argparse.Namespace,
+    fill: Callable[[range], None],
 ) -> dict[str, Any]:
-    """Fill a store, a tenth of it first, and measure both."""
-    tenth = given.pairs // 10
+    """Fill a store, a tenth of it first, and measure by turns."""
+    tenth = options.pairs // 10
     fill(range(tenth))
-    small = check(url, environment)
-    fill(range(tenth, given.pairs))
-    ours = check(url, environment)
-    loop = timed([sys.executable, "-c", LOOP, url, str(given.loop_pairs)], environment)
-    loop["pairs"] = loop.pop("said")["pairs"]
-    scale = ours["pairs"] / loop["pairs"]
+    small = check(url, environment, "src")
+    fill(range(tenth, options.pairs))
+    runs: dict[str, list[dict[str, Any]]] = {"turnout": [], "floor": []}
+    with source_of(options.against) as earlier:
+        for _ in range(options.rounds):
+            runs["turnout"].append(check(url, environment, "src"))
+            if options.against is not None:
+                runs.setdefault(options.against, []).append(check(url, environment, earlier))
+            runs["floor"].append(timed([sys.executable, "-c", FLOOR, url], environment))
+    best = {name: min(rounds, key=lambda run: run["seconds"]) for name, rounds in runs.items()}
+    best["floor"].pop("output")
+    loop = timed([sys.executable, "-c", LOOP, url, str(options.loop_pairs)], environment)
+    scale = best["turnout"]["pairs"] / loop["pairs"]
+    loop |= {"differ": loop.pop("output")["differ"]}
+    seconds, cpu = best["turnout"]["seconds"], best["turnout"]["cpu_seconds"]
+    ratios = {
+        f"throughput_of_{name}": round(best[name]["seconds"] / seconds, 2)
+        for name in best
+        if name != "turnout"
+    }
     return {
-        "turnout": ours,
+        **best,
+        **ratios,
         "turnout_on_a_tenth": {name: small[name] for name in ("pairs", "seconds", "peak_mb")},
         "loop": {**loop, "seconds_for_all": round(loop["seconds"] * scale, 1)},
-        "times_faster": round(loop["seconds"] * scale / ours["seconds"], 1),
-        "times_less_cpu": round(loop["cpu_seconds"] * scale / ours["cpu_seconds"], 1),
+        "times_faster": round(loop["seconds"] * scale / seconds, 1),
+        "times_less_cpu": round(loop["cpu_seconds"] * scale / cpu, 1),
     }
 
 
@@ -289,22 +343,23 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--loop-pairs", type=int, default=1_000)
     parser.add_argument("--stores", default="folder,s3")
-    given = parser.parse_args()
-    results: dict[str, Any] = {"pairs": given.pairs}
-    for kind in given.stores.split(","):
+    parser.add_argument("--against", metavar="COMMIT")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    results: dict[str, Any] = {"pairs": options.pairs}
+    for kind in options.stores.split(","):
         if kind == "folder":
             with tempfile.TemporaryDirectory() as root:
-                results[kind] = compare(root, {}, given, partial(fill_folder, Path(root)))
+                results[kind] = compare(root, {}, options, partial(fill_folder, Path(root)))
         else:
             with rclone() as endpoint:
                 environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint}
                 _make_bucket(environment)
-                url = "s3://bench"
 
-                def fill(numbers: range, where: dict[str, str] = environment) -> None:
-                    asyncio.run(fill_bucket("s3://bench", where, numbers))
+                def fill(numbers: range, settings: dict[str, str] = environment) -> None:
+                    asyncio.run(fill_bucket("s3://bench", settings, numbers))
 
-                results[kind] = compare(url, environment, given, fill)
+                results[kind] = compare("s3://bench", environment, options, fill)
         print(f"{kind}: {results[kind]['times_faster']} times faster", file=sys.stderr)
     print(json.dumps(results, indent=2))
 
