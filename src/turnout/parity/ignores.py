@@ -55,11 +55,11 @@ class Ignore(BaseModel):
         return kinds
 
     def expired(self, today: date) -> bool:
-        """Tell whether the last day has gone by."""
+        """Whether the last day has gone by."""
         return today > self.expires
 
     def covers(self, difference: Difference) -> bool:
-        """Tell whether this difference was declared."""
+        """Whether this difference was declared."""
         if difference.kind in NEVER or (self.kinds and difference.kind not in self.kinds):
             return False
         if self.task is not None and self.task != difference.task:

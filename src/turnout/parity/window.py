@@ -64,7 +64,7 @@ class DualRunWindow:
     """There is no such document."""
 
     def needs_twin(self, task: str, emitted_at: datetime) -> bool:
-        """Tell whether a run was emitted to both sides."""
+        """Whether a run was emitted to both sides."""
         if self.unknown:
             return False
         if self.spans is None:
