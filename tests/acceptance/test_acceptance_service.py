@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from turnout_demo.client import ServiceClient
 from turnout_demo.journey import MODES
-from turnout_demo.setting import Stage, stage
+from turnout_demo.stage import Stage, stage
 from turnout_demo.tasks import AgentRequest
 from turnout_dev.devserver import Process
 from turnout_dev.supervisor import Supervisor

@@ -25,13 +25,13 @@ class ServiceClient:
 
     async def start(self, request: AgentRequest, key: str) -> str:
         """Start an agent run; its id."""
-        found = await self._call("POST", "/runs", json=request.model_dump(), params={"key": key})
-        return str(found["run_id"])
+        answer = await self._call("POST", "/runs", json=request.model_dump(), params={"key": key})
+        return str(answer["run_id"])
 
     async def emit(self, name: str, payload: Mapping[str, Any]) -> Sequence[str]:
         """Emit an event; the ids of the runs that it started."""
-        found = await self._call("POST", f"/events/{name}", json=dict(payload))
-        return [str(each) for each in found["runs"]]
+        answer = await self._call("POST", f"/events/{name}", json=dict(payload))
+        return [str(run_id) for run_id in answer["runs"]]
 
     async def show(self, run_id: str) -> dict[str, Any]:
         """Read where a run stands."""
@@ -43,8 +43,8 @@ class ServiceClient:
             try:
                 answer = await self._http.request(method, path, **options)
                 if answer.is_success:
-                    found: dict[str, Any] = answer.json()
-                    return found
+                    value: dict[str, Any] = answer.json()
+                    return value
                 last = f"HTTP {answer.status_code}: {answer.text[:200]}"
                 if answer.is_client_error:
                     break

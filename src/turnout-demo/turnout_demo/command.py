@@ -15,7 +15,7 @@ from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
     from turnout_demo.journey import Outcome
-    from turnout_demo.setting import Stage
+    from turnout_demo.stage import Stage
 
 CLEAN, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes: every pair matches and the ledger balances; not so; ended by ^C."""
@@ -78,7 +78,7 @@ def _travel(
     desk: Desk, folder: Path, runs: int, seed: int, plant: str | None, *, real_worker: bool
 ) -> "Outcome":
     """Make the journey; what stops it is one line on stderr."""
-    from turnout_demo.setting import stage
+    from turnout_demo.stage import stage
 
     lag = _lag(runs, real_worker=real_worker)
     try:

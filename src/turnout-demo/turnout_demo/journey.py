@@ -28,7 +28,7 @@ from turnout.stores.sql import open_run_store
 from turnout_demo.client import ServiceClient
 from turnout_demo.ledger import Ledger, ledger
 from turnout_demo.plant import NOISE, plant
-from turnout_demo.setting import Stage
+from turnout_demo.stage import Stage
 from turnout_demo.tasks import AgentRequest, Mode
 
 Result = TypeVar("Result")
@@ -66,7 +66,7 @@ class Journey:
     runs: int
     say: Say
     planted: str | None = None
-    asked: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
 
     async def go(self) -> Outcome:
@@ -99,7 +99,7 @@ class Journey:
         self.say(
             f"starting two offline servers, a language service, the service on {stage.old.name}"
         )
-        await asyncio.gather(*(processes.start(each) for each in stage.servers()))
+        await asyncio.gather(*(processes.start(process) for process in stage.servers()))
         await processes.start(stage.service(stage.old.name))
         store = open_run_store(stage.database_url)
         try:
@@ -116,10 +116,10 @@ class Journey:
         old, new = self.stage.old.name, self.stage.new.name
         self.say(f"dual: {self.runs} runs on {old}, each followed by its shadow on {new}")
         await processes.start(self.stage.service(DUAL))
-        asked = await self._emit(client, "dual", self.runs)
+        run_ids = await self._emit(client, "dual", self.runs)
         if self.planted == NOISE:
-            asked += await client.emit("stamp/requested", {})
-        await self._finish(client, asked)
+            run_ids += await client.emit("stamp/requested", {})
+        await self._finish(client, run_ids)
         self.say(f"dual: waiting for the shadows on {new}")
         await self._shadowed()
 
@@ -160,29 +160,29 @@ class Journey:
         requests = [self._request(phase, number) for number in range(count)]
         keys = [f"{self.stage.seed}-{phase}-{number}" for number in range(count)]
         starts = zip(requests, keys, strict=True)
-        asked = await asyncio.gather(*(client.start(each, key) for each, key in starts))
-        self.asked.extend(asked)
-        return list(asked)
+        run_ids = await asyncio.gather(*(client.start(request, key) for request, key in starts))
+        self.started.extend(run_ids)
+        return list(run_ids)
 
     def _request(self, phase: str, number: int) -> AgentRequest:
-        drawn = random.Random(f"{self.stage.seed}/{phase}/{number}")  # noqa: S311 - reproducible
+        generator = random.Random(f"{self.stage.seed}/{phase}/{number}")  # noqa: S311 - reproducible
         return AgentRequest(
             agent_id=f"{phase}-{number * 2 // 3}",
-            notebook=drawn.choice(("field-notes", "rail-history", "repository")),
+            notebook=generator.choice(("field-notes", "rail-history", "repository")),
             mode=MODES[number % len(MODES)] if phase == "dual" else "plain",
         )
 
-    async def _finish(self, client: ServiceClient, asked: Sequence[str]) -> None:
+    async def _finish(self, client: ServiceClient, run_ids: Sequence[str]) -> None:
         """Wait for the end of runs; those that wait for an approval get it."""
-        open_ = dict.fromkeys(asked)
+        open_ = dict.fromkeys(run_ids)
         until = time.monotonic() + PATIENCE
         while open_:
             for run_id in list(open_):
-                found = await client.show(run_id)
-                if found["state"] in ENDED:
+                run = await client.show(run_id)
+                if run["state"] in ENDED:
                     del open_[run_id]
-                elif found["waits_for"] == "agent/approved":
-                    await client.emit("agent/approved", {"agent_id": found["agent_id"]})
+                elif run["waits_for"] == "agent/approved":
+                    await client.emit("agent/approved", {"agent_id": run["agent_id"]})
             if time.monotonic() > until:
                 raise Unavailable(f"{len(open_)} run(s) did not end in time: {list(open_)[:3]}")
             await asyncio.sleep(0.1)
@@ -195,7 +195,9 @@ class Journey:
             if time.monotonic() > until:
                 raise Unavailable(f"no shadow of {len(missing)} run(s), like {missing[0]}")
             await asyncio.sleep(0.2)
-            missing = [each for each in await self._dual_runs() if not self._written(each)]
+            missing = [
+                run_id for run_id in await self._dual_runs() if not self._has_artifacts(run_id)
+            ]
 
     async def _dual_runs(self) -> list[str]:
         store = open_run_store(self.stage.database_url)
@@ -203,12 +205,12 @@ class Journey:
             runs = await store.runs.find(RunFilter(shadowed=True, limit=100 * (self.runs + 1)))
         finally:
             await store.close()
-        return [each.run_id for each in runs]
+        return [run.run_id for run in runs]
 
-    def _written(self, run_id: str) -> bool:
+    def _has_artifacts(self, run_id: str) -> bool:
         folder = self.stage.artifacts / "runs"
         names = (run_id, shadow_id(run_id))
-        return all((folder / each / "manifest.json").exists() for each in names)
+        return all((folder / name / "manifest.json").exists() for name in names)
 
     async def _at_work(self, run_id: str, step: str) -> None:
         """Wait until an attempt of a step is under way."""
@@ -216,8 +218,8 @@ class Journey:
         try:
             until = time.monotonic() + PATIENCE
             while time.monotonic() < until:
-                tried = (await store.journals.load(run_id)).attempts.get(step, ())
-                if tried and tried[-1].state is AttemptState.CLAIMED:
+                attempts = (await store.journals.load(run_id)).attempts.get(step, ())
+                if attempts and attempts[-1].state is AttemptState.CLAIMED:
                     return
                 await asyncio.sleep(0.02)
         finally:
@@ -228,12 +230,12 @@ class Journey:
         """Balance, once slots that fell as the service was started anew are made up."""
         store = open_run_store(self.stage.database_url)
         try:
-            (schedule,) = [each.schedule for each in await store.schedules.read()]
+            (schedule,) = [owned.schedule for owned in await store.schedules.read()]
             latest = time.monotonic() + MADE_UP
             while True:
-                found = await ledger(store, self.asked, schedule, since, until)
-                if not found.slots.missed or time.monotonic() > latest:
-                    return found
+                balance = await ledger(store, self.started, schedule, since, until)
+                if not balance.slots.missed or time.monotonic() > latest:
+                    return balance
                 await asyncio.sleep(0.5)
         finally:
             await store.close()

@@ -59,7 +59,7 @@ class Ledger:
             (slots.missed, f"{slots.missed} of {slots.due} due schedule slot(s) not fired: {at}"),
             (slots.doubled, f"{slots.doubled} schedule slot(s) fired twice"),
         )
-        return [f"the ledger does not balance: {why}" for count, why in counted if count]
+        return [f"the ledger does not balance: {reason}" for count, reason in counted if count]
 
     def as_json(self) -> dict[str, object]:
         """Give the ledger as JSON."""
@@ -67,29 +67,29 @@ class Ledger:
 
 
 async def ledger(
-    store: RunStore, asked: Sequence[str], schedule: Schedule, since: Millis, until: Millis
+    store: RunStore, run_ids: Sequence[str], schedule: Schedule, since: Millis, until: Millis
 ) -> Ledger:
     """Balance the ids that callers were given against the run store.
 
     Slots count after `since`, the moment from which the schedule was kept, and before `until`.
     """
-    runs = [each for each in await _all(store) if not is_shadow(each.run_id)]
-    known = {each.run_id: each for each in runs}
-    wanted = [known.get(run_id) for run_id in asked]
-    done = [each for each in wanted if each is not None and each.state is RunStatus.COMPLETED]
-    starts = Counter((each.task, each.key) for each in runs if each.key is not None)
+    runs = [run for run in await _all_runs(store) if not is_shadow(run.run_id)]
+    by_id = {run.run_id: run for run in runs}
+    emitted = [by_id.get(run_id) for run_id in run_ids]
+    completed = [run for run in emitted if run is not None and run.state is RunStatus.COMPLETED]
+    starts = Counter((run.task, run.key) for run in runs if run.key is not None)
     return Ledger(
-        emitted=len(asked),
-        completed=len(done),
-        lost=sum(each is None or not each.state.terminal for each in wanted),
-        doubled=sum(count - 1 for count in starts.values()) + len(asked) - len(set(asked)),
-        by_provider=dict(Counter(each.provider for each in wanted if each is not None)),
+        emitted=len(run_ids),
+        completed=len(completed),
+        lost=sum(run is None or not run.state.terminal for run in emitted),
+        doubled=sum(count - 1 for count in starts.values()) + len(run_ids) - len(set(run_ids)),
+        by_provider=dict(Counter(run.provider for run in emitted if run is not None)),
         slots=_slots(runs, schedule, since, until),
     )
 
 
 def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis) -> Slots:
-    fired = Counter(each.key for each in runs if each.event == SCHEDULE_EVENT + schedule.id)
+    fired = Counter(run.key for run in runs if run.event == SCHEDULE_EVENT + schedule.id)
     due: dict[str, Millis] = {}
     for slot in schedule.slots(since):
         if slot >= until:
@@ -107,12 +107,12 @@ def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis
     )
 
 
-async def _all(store: RunStore) -> list[Run]:
-    found: list[Run] = []
+async def _all_runs(store: RunStore) -> list[Run]:
+    runs: list[Run] = []
     after = 0
     while True:
         page = await store.runs.find(RunFilter(after=after, limit=PAGE))
-        found.extend(page)
+        runs.extend(page)
         if len(page) < PAGE:
-            return found
+            return runs
         after = page[-1].emit_seq

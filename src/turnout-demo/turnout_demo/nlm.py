@@ -20,7 +20,7 @@ def summarise(texts: list[str]) -> str:
     text = " ".join(texts)
     frequent = Counter(word for word in re.findall(r"\w+", text.lower()) if len(word) > SENTENCES)
     sentences = re.split(r"(?<=[.!?])\s+", text)
-    ranked = sorted(sentences, key=lambda each: (-_weight(each, frequent), each))
+    ranked = sorted(sentences, key=lambda sentence: (-_weight(sentence, frequent), sentence))
     return " ".join(ranked[:SENTENCES])[:2_000]
 
 
@@ -29,13 +29,13 @@ class Busy:
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
-        self._seen: Counter[str] = Counter()
+        self._answered: Counter[str] = Counter()
 
     def turns_away(self, text: str) -> bool:
         """Whether this call is one too many; it never is twice in a row for one text."""
-        digest = hashlib.sha256(f"{self._seed}{self._seen.total()}{text}".encode()).digest()
-        busy = digest[0] % ONE_IN == 0 and self._seen[text] % 2 == 0
-        self._seen[text] += 1
+        digest = hashlib.sha256(f"{self._seed}{self._answered.total()}{text}".encode()).digest()
+        busy = digest[0] % ONE_IN == 0 and self._answered[text] % 2 == 0
+        self._answered[text] += 1
         return busy
 
 

@@ -43,19 +43,23 @@ class Shadow:
         """Write everything back, with a manifest that tells the new story."""
         shutil.rmtree(self.folder / "steps", ignore_errors=True)
         documents: dict[str, AnyDocument] = {"status.json": self.status}
-        documents.update((step_path(each.index, each.step), each) for each in self.steps)
+        documents.update((step_path(entry.index, entry.step), entry) for entry in self.steps)
         for path, document in documents.items():
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / path).write_bytes(document_bytes(document))
-        kept = [each for each in self.manifest.documents if each.path.startswith("values/")]
+        values = [
+            document for document in self.manifest.documents if document.path.startswith("values/")
+        ]
         entries = [document_entry(path, document) for path, document in documents.items()]
         manifest = self.manifest.model_copy(
             update={
                 "steps": tuple(
-                    StepEntry(index=each.index, step=each.step, kind=each.kind, branch=each.branch)
-                    for each in self.steps
+                    StepEntry(
+                        index=entry.index, step=entry.step, kind=entry.kind, branch=entry.branch
+                    )
+                    for entry in self.steps
                 ),
-                "documents": tuple(sorted([*entries, *kept], key=lambda each: each.path)),
+                "documents": tuple(sorted([*entries, *values], key=lambda document: document.path)),
             }
         )
         (self.folder / "manifest.json").write_bytes(document_bytes(manifest))
@@ -98,10 +102,10 @@ def _step(shadow: Shadow, _artifacts: Path) -> bool:
 
 
 def _order(shadow: Shadow, _artifacts: Path) -> bool:
-    if any(each.branch for each in shadow.steps[:2]) or len(shadow.steps) < 2:  # noqa: PLR2004
+    if any(entry.branch for entry in shadow.steps[:2]) or len(shadow.steps) < 2:  # noqa: PLR2004
         return False
-    first, second, *rest = shadow.steps
-    shadow.steps = _numbered([second, first, *rest])
+    first, second, *later_steps = shadow.steps
+    shadow.steps = _numbered([second, first, *later_steps])
     return True
 
 
@@ -116,7 +120,7 @@ def _attempts(shadow: Shadow, _artifacts: Path) -> bool:
         error=RecordedError(name="Planted", message="a planted failure"),
         retry_at=first.started_at + 300,
     )
-    later = [each.model_copy(update={"number": each.number + 1}) for each in step.attempts]
+    later = [attempt.model_copy(update={"number": attempt.number + 1}) for attempt in step.attempts]
     shadow.steps[at] = step.model_copy(update={"attempts": (failed, *later)})
     shadow.status = shadow.status.model_copy(update={"attempts": shadow.status.attempts + 1})
     return True
@@ -132,17 +136,17 @@ def _output(shadow: Shadow, _artifacts: Path) -> bool:
 
 
 def _slow(shadow: Shadow, _artifacts: Path) -> bool:
-    more = 10_000
+    delay_ms = 10_000
     timings = shadow.status.timings
     last = shadow.status.transitions[-1]
-    later = last.model_copy(update={"at": last.at + more})
+    later = last.model_copy(update={"at": last.at + delay_ms})
     shadow.status = shadow.status.model_copy(
         update={
             "transitions": (*shadow.status.transitions[:-1], later),
             "timings": timings.model_copy(
                 update={
-                    "total_ms": (timings.total_ms or 0) + more,
-                    "overhead_ms": (timings.overhead_ms or 0) + more,
+                    "total_ms": (timings.total_ms or 0) + delay_ms,
+                    "overhead_ms": (timings.overhead_ms or 0) + delay_ms,
                 }
             ),
         }
@@ -153,22 +157,27 @@ def _slow(shadow: Shadow, _artifacts: Path) -> bool:
 def _overlap(shadow: Shadow, artifacts: Path) -> bool:
     """Move a run into the middle of another one of its key."""
     for folder in _folders(artifacts):
-        other = _read(folder)
-        if folder != shadow.folder and other.status.key == shadow.status.key is not None:
-            began, ended = _span(other.status)
+        neighbour = _read(folder)
+        if folder != shadow.folder and neighbour.status.key == shadow.status.key is not None:
+            began, ended = _span(neighbour.status)
             shadow.status = _moved(shadow.status, (began + ended) // 2)
             return True
     return False
 
 
 def _span(status: StatusDocument) -> tuple[int, int]:
-    running = [each.at for each in status.transitions if each.state is RunStatus.RUNNING]
+    running = [
+        transition.at for transition in status.transitions if transition.state is RunStatus.RUNNING
+    ]
     return running[0], status.transitions[-1].at
 
 
 def _moved(status: StatusDocument, to: int) -> StatusDocument:
     by = to - _span(status)[0]
-    moved = tuple(each.model_copy(update={"at": each.at + by}) for each in status.transitions)
+    moved = tuple(
+        transition.model_copy(update={"at": transition.at + by})
+        for transition in status.transitions
+    )
     return status.model_copy(update={"transitions": moved, "emitted_at": status.emitted_at + by})
 
 
@@ -187,14 +196,14 @@ KINDS = (*PLANTS, "missing", NOISE)
 def _a_step(shadow: Shadow) -> tuple[int, StepDocument]:
     """The first ordinary step of a shadow; every task of the example has one."""
     return next(
-        (at, each)
-        for at, each in enumerate(shadow.steps)
-        if each.kind is StepKind.STEP and each.attempts
+        (at, entry)
+        for at, entry in enumerate(shadow.steps)
+        if entry.kind is StepKind.STEP and entry.attempts
     )
 
 
 def _numbered(steps: list[StepDocument]) -> list[StepDocument]:
-    return [each.model_copy(update={"index": index}) for index, each in enumerate(steps)]
+    return [entry.model_copy(update={"index": index}) for index, entry in enumerate(steps)]
 
 
 def _folders(artifacts: Path) -> Iterator[Path]:
@@ -203,7 +212,7 @@ def _folders(artifacts: Path) -> Iterator[Path]:
 
 def _read(folder: Path) -> Shadow:
     manifest = read_manifest((folder / "manifest.json").read_bytes())
-    paths = [step_path(each.index, each.step) for each in manifest.steps]
+    paths = [step_path(entry.index, entry.step) for entry in manifest.steps]
     return Shadow(
         folder=folder,
         status=read_status((folder / "status.json").read_bytes()),

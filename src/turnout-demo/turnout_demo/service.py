@@ -35,7 +35,7 @@ def service() -> FastAPI:
             (emitted,) = await live.orchestrator.emit(Event(name=name, payload=payload))
         except WrongUse as error:
             raise HTTPException(422, str(error)) from None
-        return {"event_id": emitted.event_id, "runs": [each.run_id for each in emitted.runs]}
+        return {"event_id": emitted.event_id, "runs": [run.run_id for run in emitted.runs]}
 
     @api.get("/runs/{run_id}")
     async def show(run_id: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def service() -> FastAPI:
         except UnknownRun as error:
             raise HTTPException(404, str(error)) from None
         run, steps = report.journal.run, report.journal.steps.values()
-        waits = [each.step for each in steps if each.kind is StepKind.EVENT and not each.ended_at]
+        waits = [step.step for step in steps if step.kind is StepKind.EVENT and not step.ended_at]
         return {
             "run_id": run_id,
             "state": run.state,

@@ -63,13 +63,13 @@ async def agent_run(ctx: Context, request: AgentRequest) -> Report:
     if request.mode == "parallel":
         await ctx.parallel(
             *(
-                ctx.step(f"count-{index}", count_words, each.text)
-                for index, each in enumerate(sources)
+                ctx.step(f"count-{index}", count_words, source.text)
+                for index, source in enumerate(sources)
             )
         )
     if request.mode == "child":
         await ctx.invoke("index-notebook", {"notebook": request.notebook})
-    summary = await ctx.step("summarise", summarise, [each.text for each in sources])
+    summary = await ctx.step("summarise", summarise, [source.text for source in sources])
     return await ctx.step("store", store, request.agent_id, sources, summary)
 
 
@@ -80,10 +80,10 @@ class Notebook(BaseModel):
 
 
 @task("index-notebook", on="notebook/index.requested", timeouts=Timeouts(run="5m"))
-async def index_notebook(ctx: Context, asked: Notebook) -> dict[str, int]:
+async def index_notebook(ctx: Context, notebook: Notebook) -> dict[str, int]:
     """Count the words of each document of a notebook."""
-    sources = await ctx.step("read", load_sources, asked.notebook)
-    return {each.name: each.words for each in sources}
+    sources = await ctx.step("read", load_sources, notebook.notebook)
+    return {source.name: source.words for source in sources}
 
 
 @task("daily-report", timeouts=Timeouts(run="5m"))
@@ -111,7 +111,7 @@ def count_words(text: str) -> int:
 async def summarise(texts: list[str]) -> str:
     """Ask the language service; it is now and then too busy, and then this step is retried."""
     async with httpx.AsyncClient(base_url=os.environ["NLM_URL"], timeout=20) as client:
-        answer = await client.post("/summarise", json={"texts": [each[:4_000] for each in texts]})
+        answer = await client.post("/summarise", json={"texts": [text[:4_000] for text in texts]})
         answer.raise_for_status()
         return str(answer.json()["summary"])
 
@@ -120,8 +120,8 @@ def store(agent_id: str, sources: list[Source], summary: str) -> Report:
     """Keep the report as a file; the same report again is the same file."""
     report = Report(
         agent_id=agent_id,
-        sources=[each.name for each in sources],
-        words=sum(each.words for each in sources),
+        sources=[source.name for source in sources],
+        words=sum(source.words for source in sources),
         summary=summary,
     )
     folder = Path(os.environ.get("RESULTS", ".turnout/results"))
@@ -134,7 +134,9 @@ def store(agent_id: str, sources: list[Source], summary: str) -> Report:
 def count_documents() -> dict[str, int]:
     """Count the documents of every notebook."""
     return {
-        each.name: len(_documents(each.name)) for each in sorted(DATA.iterdir()) if each.is_dir()
+        notebook.name: len(_documents(notebook.name))
+        for notebook in sorted(DATA.iterdir())
+        if notebook.is_dir()
     }
 
 
@@ -145,8 +147,8 @@ def new_stamp() -> dict[str, str]:
 
 def _documents(notebook: str) -> list[Path]:
     folder = Path(os.environ.get("DOCUMENTS", ".")) if notebook == "repository" else DATA / notebook
-    found = sorted(folder.glob("*.md")) + sorted(folder.glob("migration_docs/*.md"))
-    return [each for each in found if each.is_file()][:8]
+    paths = sorted(folder.glob("*.md")) + sorted(folder.glob("migration_docs/*.md"))
+    return [path for path in paths if path.is_file()][:8]
 
 
 def _read(path: Path) -> Source:

@@ -72,7 +72,9 @@ class Stage:
             ready_url=f"http://127.0.0.1:{nlm}/health",
         )
         doubles = [
-            each for server in (self.old, self.new) for each in server.processes(self.setup(server))
+            process
+            for server in (self.old, self.new)
+            for process in server.processes(self.setup(server))
         ]
         return [language, *doubles]
 
@@ -108,7 +110,7 @@ def stage(out: Path, *, seed: int, lag: str, real_worker: bool = False) -> Stage
     """Set the stage for a move from the first provider to the second one."""
     servers = list(devservers().values())
     if len(servers) < 2:  # noqa: PLR2004 - from one to another
-        names = ", ".join(each.name for each in servers) or "none"
+        names = ", ".join(server.name for server in servers) or "none"
         raise UnknownProvider(f"the demo moves between two offline servers; installed: {names}")
     old, new = servers[:2]
     names_ = ("service", "nlm", old.name, new.name)
