@@ -161,7 +161,8 @@ def measure(name: str, code: Sequence[Module]) -> Measures:
 def is_vague(name: str) -> bool:
     """Whether all words of a name are pronouns, determiners or the like."""
     words = [word for word in name.lower().split("_") if word]
-    return bool(words) and all(word in VAGUE for word in words)
+    magic = name.startswith("__") and name.endswith("__")
+    return bool(words) and not magic and all(word in VAGUE for word in words)
 
 
 def vague_names(code: Iterable[Module]) -> Counter[str]:

@@ -55,7 +55,7 @@ VARIABLES = frozenset({REAL_WORKER, PATIENCE, RESULTS, BACKEND, ONLY})
 """What the suite reads from the environment by itself: no settings of a service."""
 READY_IN = 60.0
 """Seconds in which a provider knows the tasks, and a worker of a real server takes runs."""
-TURN, EVERY = "1s", 0.03
+TURN, INTERVAL = "1s", 0.03
 """A turned clock goes on by so much, every so many real seconds."""
 
 
@@ -72,9 +72,9 @@ async def open_backend(
     `turned` gives it a clock that goes fast; only embedded providers, which have no server, run on
     one. Unavailable says why the provider was not ready in time.
     """
-    given = dict(os.environ if environ is None else environ)
-    settings = {name: value for name, value in given.items() if name not in VARIABLES}
-    longer = patience(given)
+    variables = dict(os.environ if environ is None else environ)
+    settings = {name: value for name, value in variables.items() if name not in VARIABLES}
+    longer = patience(variables)
     clock: Clock = TurnableClock() if turned else SystemClock()
     trace = Trace(clock=clock)
     app = app or Tasks(trace, longer=longer).app()
@@ -96,17 +96,17 @@ async def open_backend(
                 app=app,
                 service_url=setting["TURNOUT_SERVICE_URL"],
                 signing_key=setting["TURNOUT_SIGNING_KEYS"].partition(",")[0],
-                real_worker=bool(given.get(REAL_WORKER)),
+                real_worker=bool(variables.get(REAL_WORKER)),
             )
-            setting |= await _provided(stack, server, setup, given)
+            setting |= await _provider_settings(stack, server, setup, variables)
         live = open_turnout(app, settings=read_settings({**settings, **setting}), clock=clock)
         await stack.enter_async_context(live)
         await stack.enter_async_context(_served(live, port))
         if isinstance(clock, TurnableClock):
             await stack.enter_async_context(_turning(clock))
         await _ready(live, name, READY_IN * longer)
-        if name not in EMBEDDED and (server is None or server.real(given) is not None):
-            await _taken(live.callers[name], READY_IN * longer)
+        if name not in EMBEDDED and (server is None or server.real(variables) is not None):
+            await _worker_ready(live.callers[name], READY_IN * longer)
         yield World(
             name=name,
             app=app,
@@ -117,28 +117,28 @@ async def open_backend(
             worker=live.worker,
             trace=trace,
             embedded=name in EMBEDDED,
-            **_carried(real_worker=bool(given.get(REAL_WORKER)), longer=longer),
+            **_pace(real_worker=bool(variables.get(REAL_WORKER)), longer=longer),
         )
 
 
-class Carried(TypedDict):
-    """What a world takes of a backend's speed."""
+class Pace(TypedDict):
+    """How patiently a backend is tried."""
 
     slack: Millis
     patience: float
-    together: int
+    at_once: int
     longer: float
 
 
-def _carried(*, real_worker: bool, longer: float) -> Carried:
+def _pace(*, real_worker: bool, longer: float) -> Pace:
     """Be patient in time, and in how much is tried at a time."""
     slack = REAL_SLACK if real_worker else World.slack
     seconds = REAL_PATIENCE if real_worker else World.patience
-    together = REAL_TOGETHER if real_worker else World.together
-    return Carried(
+    at_once = REAL_TOGETHER if real_worker else World.at_once
+    return Pace(
         slack=round(slack * longer),
         patience=seconds * longer,
-        together=max(1, round(together / longer)),
+        at_once=max(1, round(at_once / longer)),
         longer=longer,
     )
 
@@ -147,12 +147,12 @@ def patience(environ: Mapping[str, str]) -> float:
     """Read by how much all may take longer, 1 where nothing is said. Raises InvalidSettings."""
     text = environ.get(PATIENCE) or "1"
     try:
-        found = float(text)
+        factor = float(text)
     except ValueError:
-        found = 0.0
-    if not 1 <= found <= MOST_PATIENCE:
+        factor = 0.0
+    if not 1 <= factor <= MOST_PATIENCE:
         raise InvalidSettings(f"{PATIENCE} is a number from 1 to {MOST_PATIENCE}, not {text!r}")
-    return found
+    return factor
 
 
 def conditions(environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -164,7 +164,7 @@ def _new_key() -> str:
     return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
-async def _provided(
+async def _provider_settings(
     stack: AsyncExitStack, server: DevServer, setup: DevSetup, environ: Mapping[str, str]
 ) -> Mapping[str, str]:
     """Start the offline server and its worker, or a worker for the real server that is named."""
@@ -209,7 +209,7 @@ async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
 async def _turning(clock: TurnableClock) -> AsyncIterator[None]:
     async def turn() -> None:
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(INTERVAL)
             await clock.advance(TURN)
 
     turning = asyncio.create_task(turn())
@@ -230,12 +230,12 @@ async def _ready(live: Turnout, name: str, seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _taken(caller: DurableCaller, seconds: float) -> None:
+async def _worker_ready(caller: DurableCaller, seconds: float) -> None:
     """Wait until our worker takes runs: a real server may know the tasks from one before it."""
     if not isinstance(caller, Probes):
         return
     until = time.monotonic() + seconds
-    while faults := [each.text for each in await caller.probe(seconds) if not each.ok]:
+    while faults := [finding.text for finding in await caller.probe(seconds) if not finding.ok]:
         if time.monotonic() > until:
             raise Unavailable(f"the worker takes no runs: {'; '.join(faults)}")
         await asyncio.sleep(1.0)

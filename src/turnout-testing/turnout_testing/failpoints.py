@@ -71,7 +71,10 @@ class Failpoints:
 
         None: only the passes are counted. WrongUse names a place that there is not.
         """
-        self._place, self._pass = (None, 1) if place is None else _read(place)
+        self._place: str | None = None
+        self._pass = 1
+        if place is not None:
+            self._place, self._pass = _read(place)
         self._passes = Counter[str]()
         self._counting = threading.Lock()
 

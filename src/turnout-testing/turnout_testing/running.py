@@ -72,7 +72,7 @@ async def run_task(
     finally:
         await rig.worker.close(0)
         await store.close()
-    unused = sorted(set(steps or {}) - stubs.used)
+    unused = sorted(set(steps or {}) - stubs.steps_replaced)
     if unused and ran.state is RunStatus.COMPLETED:
         raise AssertionError(f"stand-ins were given for steps that never ran: {', '.join(unused)}")
     return ran
@@ -120,13 +120,13 @@ class _Rig:
         before = dict(self.parked)
         await asyncio.gather(*(self._call(run_id) for run_id in tuple(self.live)))
         await self._collect()
-        return self.parked != before or any(each not in self.parked for each in self.live)
+        return self.parked != before or any(run_id not in self.parked for run_id in self.live)
 
     async def _collect(self) -> None:
         now = self.clock.now()
-        for each in await self.store.due.take_deliveries(now, limit=1_000, hold=10**12):
-            if not each.stopping:
-                self.live[each.run_id] = (each.task, each.number)
+        for delivery in await self.store.due.take_deliveries(now, limit=1_000, hold=10**12):
+            if not delivery.stopping:
+                self.live[delivery.run_id] = (delivery.task, delivery.number)
 
     async def _call(self, run_id: str) -> None:
         task, number = self.live[run_id]
@@ -136,19 +136,19 @@ class _Rig:
             "delivery": number,
             "provider_run_id": f"{run_id}.{number}",
         }
-        found = await self.worker.answer(Advance(**common))
-        while found.run:
+        answer = await self.worker.answer(Advance(**common))
+        while answer.run:
             calls = [
-                self.worker.answer(Execute(**common, step=each.step, attempt=each.attempt))
-                for each in found.run
+                self.worker.answer(Execute(**common, step=call.step, attempt=call.attempt))
+                for call in answer.run
             ]
-            answers = [each.next for each in await asyncio.gather(*calls)]
-            found = max(answers, key=lambda each: each.seq)
-        if found.state.terminal:
+            answers = [reply.next for reply in await asyncio.gather(*calls)]
+            answer = max(answers, key=lambda reply: reply.seq)
+        if answer.state.terminal:
             del self.live[run_id]
             self.parked.pop(run_id, None)
         else:
-            self.parked[run_id] = found
+            self.parked[run_id] = answer
 
     async def _feed(self, events: list[Event]) -> bool:
         """Emit the first event that is due, or that is waited for."""
@@ -163,20 +163,24 @@ class _Rig:
 
     async def _waited(self) -> set[str]:
         """The names of events that live runs wait for."""
-        found: set[str] = set()
+        events: set[str] = set()
         for run_id in self.live:
             steps = (await self.store.journals.load(run_id)).steps
-            found |= {
-                self.effects.waits[run_id, each.step]
-                for each in steps.values()
-                if each.kind is StepKind.EVENT and not each.state.settled
+            events |= {
+                self.effects.waits[run_id, step.step]
+                for step in steps.values()
+                if step.kind is StepKind.EVENT and not step.state.settled
             }
-        return found
+        return events
 
     async def _skip(self, run_id: str, events: Sequence[Event]) -> None:
         """Turn the clock to whatever comes next."""
-        due = [each.park.until for each in self.parked.values() if each.park and each.park.until]
-        due += [moment(each.at) for each in events if each.at is not None]
+        due = [
+            answer.park.until
+            for answer in self.parked.values()
+            if answer.park and answer.park.until
+        ]
+        due += [moment(event.at) for event in events if event.at is not None]
         stored = await self.store.due.next_due()
         due += [] if stored is None else [stored]
         coming = [at for at in due if at > self.clock.now()]
@@ -188,20 +192,20 @@ class _Rig:
 
     async def _emit_run(self, task: Task, payload: Any) -> str:
         raw = encode(payload, subject="the payload")
-        told = orjson.loads(raw)
-        task.read_payload(told)
+        payload = orjson.loads(raw)
+        task.read_payload(payload)
         name = task.on[0] if task.on else "testing/run"
         event = self._stored(name, raw)
-        made = new_run(
+        started = new_run(
             self.app,
             task,
             event,
             run_id=new_run_id(self.clock.now()),
             provider="testing",
-            payload=told,
+            payload=payload,
         )
-        await self.store.events.emit([Emission(event=event, runs=(made,))])
-        return made.run.run_id
+        await self.store.events.emit([Emission(event=event, runs=(started,))])
+        return started.run.run_id
 
     async def _emit(self, event: Event) -> None:
         raw = encode(event.payload, subject=f"the payload of {event.name!r}")
@@ -219,11 +223,11 @@ class _Rig:
             result=None if run.result is None else orjson.loads(run.result),
             error=run.error,
             steps={
-                each.step: None if each.output is None else orjson.loads(each.output)
-                for each in sorted(journal.steps.values(), key=lambda each: each.position)
-                if each.state.settled
+                step.step: None if step.output is None else orjson.loads(step.output)
+                for step in sorted(journal.steps.values(), key=lambda step: step.position)
+                if step.state.settled
             },
-            attempts={step: len(tried) for step, tried in journal.attempts.items()},
+            attempts={step: len(attempts) for step, attempts in journal.attempts.items()},
             emitted=tuple(self.effects.emitted.values()),
             took=self.clock.now() - began,
             journal=journal,
@@ -239,15 +243,15 @@ class _Noting(LiveEffects):
         self.emitted: dict[tuple[str, str], tuple[str, Any]] = {}
 
     def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
-        asked = super().record(run, command, position, now)
+        step = super().record(run, command, position, now)
         name = run.run_id, command.id
         if isinstance(command, EventCommand):
             self.waits[name] = command.event
-        if isinstance(command, EmitCommand) and asked.emission is not None:
-            event = asked.emission.event
+        if isinstance(command, EmitCommand) and step.emission is not None:
+            event = step.emission.event
             self.emitted[name] = event.name, orjson.loads(event.payload)
-        return asked
+        return step
 
 
-def _event(given: Event | tuple[str, Any]) -> Event:
-    return given if isinstance(given, Event) else Event(name=given[0], payload=given[1])
+def _event(event: Event | tuple[str, Any]) -> Event:
+    return event if isinstance(event, Event) else Event(name=event[0], payload=event[1])

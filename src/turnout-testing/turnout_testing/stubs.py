@@ -32,23 +32,28 @@ class StubBodies:
     def __init__(self, clock: Clock, stubs: Mapping[str, Any]) -> None:
         self._live = LiveBodies(clock, threads=8)
         self._stubs = stubs
-        self.used: set[str] = set()
+        self.steps_replaced: set[str] = set()
 
     async def run(
-        self, asked: StepCommand[Any], here: StepContext, journal: Journal, limit: Millis | None, /
+        self,
+        command: StepCommand[Any],
+        context: StepContext,
+        journal: Journal,
+        limit: Millis | None,
+        /,
     ) -> BodyOutcome:
         """Run the stand-in of the step, or the step; either is retried and recorded alike."""
-        if asked.id not in self._stubs:
-            return await self._live.run(asked, here, journal, limit)
-        self.used.add(asked.id)
-        stub = self._stubs[asked.id]
-        outcome = stub(here.attempt) if isinstance(stub, InTurn) else stub
-        own = asked.function
+        if command.id not in self._stubs:
+            return await self._live.run(command, context, journal, limit)
+        self.steps_replaced.add(command.id)
+        stub = self._stubs[command.id]
+        outcome = stub(context.attempt) if isinstance(stub, InTurn) else stub
+        function = command.function
         try:
-            asked.function = _Stub(own, outcome)
-            return await self._live.run(asked, here, journal, limit)
+            command.function = _Stub(function, outcome)
+            return await self._live.run(command, context, journal, limit)
         finally:
-            asked.function = own
+            command.function = function
 
     async def close(self) -> None:
         """Let go of the threads."""
@@ -58,10 +63,10 @@ class StubBodies:
 class _Stub:
     """A body that does what was given: is called, is raised, or is returned."""
 
-    def __init__(self, own: Any, outcome: Any) -> None:
+    def __init__(self, function: Any, outcome: Any) -> None:
         self._outcome = outcome
         # What it stands in for says how its output is read.
-        self.__annotations__ = getattr(own, "__annotations__", {})
+        self.__annotations__ = getattr(function, "__annotations__", {})
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         outcome = self._outcome
@@ -71,5 +76,5 @@ class _Stub:
             raise outcome
         if not callable(outcome):
             return outcome
-        found = outcome(*args, **kwargs)
-        return await found if asyncio.iscoroutine(found) else found
+        output = outcome(*args, **kwargs)
+        return await output if asyncio.iscoroutine(output) else output

@@ -15,7 +15,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from turnout_testing.conformance.run_store import T0, asked, emission, event, new_run, tried
+from turnout_testing.conformance.run_store import (
+    T0,
+    emission,
+    event,
+    new_attempt,
+    new_run,
+    new_step,
+)
 from turnout_testing.failpoints import POINTS, Failpoints
 
 from turnout.model.policies import Timeouts
@@ -40,7 +47,7 @@ async def apply(store: RunStore) -> object:
     """Begin the run, claim an attempt, owe a wake, emit."""
     change = begin(await store.journals.load("r1"), Timeouts(), T0)
     assert change is not None
-    more = replace(change, steps=(asked(),), attempts=(tried(),), wake_at=T0)
+    more = replace(change, steps=(new_step(),), attempts=(new_attempt(),), wake_at=T0)
     return await store.journals.apply(replace(more, emissions=(emission(new_run("r2")),)))
 
 

@@ -53,10 +53,10 @@ class ArtifactStoreContract:
 
     async def test_the_etag_is_the_md5(self, store: ArtifactStore) -> None:
         """ETags are hex without quotes, the same from put, get and head."""
-        put = await store.put("a", b"body")
+        etag = await store.put("a", b"body")
         head = await store.head("a")
         expected = md5(b"body", usedforsecurity=False).hexdigest()
-        assert {put, (await store.get("a")).etag, head.etag} == {expected}
+        assert {etag, (await store.get("a")).etag, head.etag} == {expected}
         assert (head.key, head.size) == ("a", 4)
 
     async def test_a_missing_object_is_named(self, store: ArtifactStore) -> None:
@@ -90,8 +90,8 @@ class ArtifactStoreContract:
                 await store.put("a", b"2")
         else:
             await store.put("a", b"2")
-        kept = b"1" if self.abilities.create else b"2"
-        assert (await store.get("a")).body == kept
+        body = b"1" if self.abilities.create else b"2"
+        assert (await store.get("a")).body == body
 
     async def test_one_of_many_creates_wins(self, store: ArtifactStore) -> None:
         """Of concurrent creates exactly one is accepted, and its body is what is there."""
@@ -99,10 +99,12 @@ class ArtifactStoreContract:
         results = await asyncio.gather(
             *(store.put("a", body) for body in bodies), return_exceptions=True
         )
-        winners = [body for body, won in zip(bodies, results, strict=True) if isinstance(won, str)]
+        winners = [
+            body for body, result in zip(bodies, results, strict=True) if isinstance(result, str)
+        ]
         assert (await store.get("a")).body in winners
         assert len(winners) == (1 if self.abilities.create else 8)
-        assert all(isinstance(lost, str | ArtifactExists) for lost in results)
+        assert all(isinstance(result, str | ArtifactExists) for result in results)
 
     async def test_a_put_over_the_named_version_is_done(self, store: ArtifactStore) -> None:
         """The ETag of the last put, get or head names the version."""
@@ -132,9 +134,9 @@ class ArtifactStoreContract:
             *(store.put("a", f"{n}".encode(), mode=IfMatch(etag)) for n in range(1, 9)),
             return_exceptions=True,
         )
-        won = sum(isinstance(result, str) for result in results)
-        assert won == (1 if self.abilities.if_match else 8)
-        assert all(isinstance(lost, str | ArtifactChanged) for lost in results)
+        winners = sum(isinstance(result, str) for result in results)
+        assert winners == (1 if self.abilities.if_match else 8)
+        assert all(isinstance(result, str | ArtifactChanged) for result in results)
 
     async def test_a_reader_sees_a_whole_body(self, store: ArtifactStore) -> None:
         """While a body is replaced, readers get the old one or the new one.
@@ -150,8 +152,8 @@ class ArtifactStoreContract:
 
         async def read() -> None:
             for _ in range(6):
-                seen = (await store.get("a")).body
-                assert seen in bodies or not self.replaces_whole
+                body = (await store.get("a")).body
+                assert body in bodies or not self.replaces_whole
 
         await asyncio.gather(write(), read(), read())
         assert (await store.get("a")).body == bodies[-1]
@@ -216,31 +218,31 @@ class ArtifactStoreContract:
         keys = [f"k/{number}" for number in range(40)]
         await _fill(store, keys)
         await store.put("large", b"x" * 100)
-        wanted = [*reversed(keys), "large", "missing", keys[0]]
-        found = [pair async for pair in store.get_many(iter(wanted), max_bytes=50)]
-        assert [key for key, _ in found] == wanted
-        bodies = [result.body for _, result in found if isinstance(result, ArtifactBody)]
+        requested = [*reversed(keys), "large", "missing", keys[0]]
+        pairs = [pair async for pair in store.get_many(iter(requested), max_bytes=50)]
+        assert [key for key, _ in pairs] == requested
+        bodies = [result.body for _, result in pairs if isinstance(result, ArtifactBody)]
         assert bodies == [b"1"] * 41
-        assert isinstance(found[40][1], TooLarge)
-        assert isinstance(found[41][1], ArtifactMissing)
+        assert isinstance(pairs[40][1], TooLarge)
+        assert isinstance(pairs[41][1], ArtifactMissing)
 
     async def test_many_large_bodies_are_got(self, store: ArtifactStore) -> None:
         """More bytes than are read ahead at a time come in the same order."""
         bodies = [bytes([48 + number]) * 1_500_000 for number in range(5)]
         for number, body in enumerate(bodies):
             await store.put(f"large/{number}", body)
-        found = [got async for _, got in store.get_many(f"large/{n}" for n in range(5))]
-        assert [got.body for got in found if isinstance(got, ArtifactBody)] == bodies
+        bodies_read = [body async for _, body in store.get_many(f"large/{n}" for n in range(5))]
+        assert [body.body for body in bodies_read if isinstance(body, ArtifactBody)] == bodies
 
     async def test_reading_many_can_be_left_early(self, store: ArtifactStore) -> None:
         """Keys are consumed as reading goes on, so an endless supply is no trouble."""
         await store.put("a", b"1")
         endless = iter(lambda: "a", "never")
-        seen = 0
+        count = 0
         reading = store.get_many(endless)
         async for _ in reading:
-            seen += 1
-            if seen == 5:
+            count += 1
+            if count == 5:
                 break
         await _close(reading)
         assert (await store.get("a")).body == b"1"
@@ -269,7 +271,7 @@ class ArtifactStoreContract:
             with pytest.raises(WrongUse):
                 await store.head(key)
             with pytest.raises(WrongUse):
-                _ = [found async for found in store.get_many([key])]
+                _ = [pair async for pair in store.get_many([key])]
 
     async def test_a_prefix_that_leads_out_is_refused(self, store: ArtifactStore) -> None:
         """A listing never leaves the store."""

@@ -46,12 +46,12 @@ async def try_all(
     Those that take longest start first, so that nothing waits alone. More at a time would measure
     the machine: what is due would be late for want of processors.
     """
-    places = asyncio.Semaphore(world.together)
+    places = asyncio.Semaphore(world.at_once)
 
-    async def tried(each: Behaviour) -> None:
+    async def try_one(behaviour: Behaviour) -> None:
         async with places:
-            await each.trial(world)
+            await behaviour.trial(world)
 
-    chosen = sorted(behaviours, key=lambda each: not each.clock_bound)
-    found = await asyncio.gather(*map(tried, chosen), return_exceptions=True)
-    return {each.name: outcome for each, outcome in zip(chosen, found, strict=True)}
+    ordered = sorted(behaviours, key=lambda behaviour: not behaviour.clock_bound)
+    outcomes = await asyncio.gather(*map(try_one, ordered), return_exceptions=True)
+    return {behaviour.name: outcome for behaviour, outcome in zip(ordered, outcomes, strict=True)}

@@ -37,7 +37,7 @@ class OrchestratorContract:
         """Try everything once, together, so that nothing waits alone."""
         return asyncio.run(cls().try_everything())
 
-    @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda each: each.name)
+    @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.name)
     def test_behaviour(
         self, behaviour: Behaviour, outcomes: Mapping[str, BaseException | None]
     ) -> None:
@@ -52,20 +52,23 @@ class OrchestratorContract:
         if wrong is not None:
             raise AssertionError(f"{behaviour.promise}\n{type(wrong).__name__}: {wrong}") from wrong
 
-    def chosen(self) -> Sequence[Behaviour]:
+    def chosen_behaviours(self) -> Sequence[Behaviour]:
         """List what is to be tried; a name that is none is an error."""
-        unknown = self.only - {each.name for each in BEHAVIOURS}
+        unknown = self.only - {behaviour.name for behaviour in BEHAVIOURS}
         assert not unknown, f"no behaviours: {', '.join(sorted(unknown))}"
-        return [each for each in BEHAVIOURS if not self.only or each.name in self.only]
+        if not self.only:
+            return BEHAVIOURS
+        return [behaviour for behaviour in BEHAVIOURS if behaviour.name in self.only]
 
     async def try_everything(self) -> Mapping[str, BaseException | None]:
         """Try every behaviour; the clock-bound ones on a turned clock where there is one."""
-        turned, chosen = self.open_turned_world(), self.chosen()
-        if turned is None:
+        turned_world, behaviours = self.open_turned_world(), self.chosen_behaviours()
+        if turned_world is None:
             async with self.open_world() as world:
-                return await try_all(world, chosen)
-        async with turned as world:
-            found = await try_all(world, (each for each in chosen if each.clock_bound))
+                return await try_all(world, behaviours)
+        by_clock = [behaviour for behaviour in behaviours if behaviour.clock_bound]
+        by_machine = [behaviour for behaviour in behaviours if not behaviour.clock_bound]
+        async with turned_world as world:
+            outcomes = await try_all(world, by_clock)
         async with self.open_world() as world:
-            rest = await try_all(world, (each for each in chosen if not each.clock_bound))
-        return {**found, **rest}
+            return {**outcomes, **await try_all(world, by_machine)}

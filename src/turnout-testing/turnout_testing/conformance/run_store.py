@@ -13,26 +13,26 @@ from turnout_testing.conformance.run_store_journals import JournalsContract
 from turnout_testing.conformance.run_store_pump import PumpContract, SchedulesContract
 from turnout_testing.conformance.run_store_values import (
     T0,
-    asked,
     emission,
     ended,
     event,
+    new_attempt,
     new_run,
+    new_step,
     started,
-    tried,
     waiting,
 )
 
 __all__ = [
     "T0",
     "RunStoreContract",
-    "asked",
     "emission",
     "ended",
     "event",
+    "new_attempt",
     "new_run",
+    "new_step",
     "started",
-    "tried",
     "waiting",
 ]
 

@@ -52,15 +52,15 @@ class EventsContract:
             parent_step="call",
         )
         await store.events.emit([emission(bare), emission(full)])
-        found = [(await store.journals.load(run_id)).run for run_id in ("r1", "r2")]
-        assert [each._replace(emit_seq=0) for each in found] == [bare, full]
-        assert found[0].emit_seq < found[1].emit_seq
+        runs = [(await store.journals.load(run_id)).run for run_id in ("r1", "r2")]
+        assert [run._replace(emit_seq=0) for run in runs] == [bare, full]
+        assert runs[0].emit_seq < runs[1].emit_seq
 
     async def test_an_emit_tells_the_runs_that_it_started(self, store: RunStore) -> None:
         """One event starts every task subscribed to it, and names their runs at once."""
-        (told,) = await store.events.emit([emission(new_run("r1", "a"), new_run("r2", "b"))])
-        assert told.event_id == "e-r1"
-        assert [(ref.run_id, ref.task, ref.duplicate) for ref in told.runs] == [
+        (emitted,) = await store.events.emit([emission(new_run("r1", "a"), new_run("r2", "b"))])
+        assert emitted.event_id == "e-r1"
+        assert [(ref.run_id, ref.task, ref.duplicate) for ref in emitted.runs] == [
             ("r1", "a", False),
             ("r2", "b", False),
         ]
@@ -81,9 +81,9 @@ class EventsContract:
         """A second emit with a key gives the first run, even after that has ended."""
         await store.events.emit([emission(new_run("r1", key="k"))])
         await ended(store, "r1")
-        (told,) = await store.events.emit([emission(new_run("r2", key="k"))])
-        assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [("r1", True)]
-        assert told.event_id == "e-r1"
+        (emitted,) = await store.events.emit([emission(new_run("r2", key="k"))])
+        assert [(ref.run_id, ref.duplicate) for ref in emitted.runs] == [("r1", True)]
+        assert emitted.event_id == "e-r1"
         with pytest.raises(UnknownRun):
             await store.journals.load("r2")
 
@@ -91,24 +91,27 @@ class EventsContract:
         """Two tasks may use one key, each once."""
         await store.events.emit([emission(new_run("r1", "a", key="k"))])
         second = emission(new_run("r2", "a", key="k"), new_run("r3", "b", key="k"))
-        (told,) = await store.events.emit([second])
-        assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [("r1", True), ("r3", False)]
+        (emitted,) = await store.events.emit([second])
+        assert [(ref.run_id, ref.duplicate) for ref in emitted.runs] == [
+            ("r1", True),
+            ("r3", False),
+        ]
 
     async def test_many_emits_with_one_key_at_once_start_one_run(self, store: RunStore) -> None:
-        """Whoever comes first, all are told the same run."""
+        """Whoever comes first, all are emitted the same run."""
         emits = [store.events.emit([emission(new_run(f"r{at}", key="k"))]) for at in range(20)]
-        refs = [told.runs[0] for (told,) in await asyncio.gather(*emits)]
+        refs = [emitted.runs[0] for (emitted,) in await asyncio.gather(*emits)]
         assert len({ref.run_id for ref in refs}) == 1
         assert sorted(ref.duplicate for ref in refs) == [False] + [True] * 19
         assert len(await store.runs.find(RunFilter())) == 1
 
     async def test_an_emission_that_is_repeated_changes_nothing(self, store: RunStore) -> None:
         """A caller that could not tell whether an emit was committed sends it again."""
-        sent = emission(new_run("r1"))
-        await store.events.emit([sent])
+        first = emission(new_run("r1"))
+        await store.events.emit([first])
         run = await ended(store, "r1")
-        (told,) = await store.events.emit([sent])
-        assert [(ref.run_id, ref.duplicate) for ref in told.runs] == [("r1", True)]
+        (emitted,) = await store.events.emit([first])
+        assert [(ref.run_id, ref.duplicate) for ref in emitted.runs] == [("r1", True)]
         assert (await store.journals.load("r1")).run == run
         assert len(await store.deliveries.read("r1")) == 1
 
@@ -127,8 +130,8 @@ class EventsContract:
             store.events.emit([emission(new_run("taken" if at % 7 == 3 else f"r{at}", "b"))])
             for at in range(30)
         ]
-        told = await asyncio.gather(*calls, return_exceptions=True)
-        failed = [at for at, each in enumerate(told) if isinstance(each, InvalidRunId)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        failed = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, InvalidRunId)]
         assert failed == [3, 10, 17, 24]
         assert len(await store.runs.find(RunFilter(task="b"))) == 26
 
@@ -136,9 +139,9 @@ class EventsContract:
         """Each emit that is awaited comes after the ones before it."""
         for at in range(5):
             await store.events.emit([emission(new_run(f"r{at}"))])
-        found = await store.runs.find(RunFilter())
-        assert [run.run_id for run in found] == ["r4", "r3", "r2", "r1", "r0"]
-        assert sorted(run.emit_seq for run in found) == [run.emit_seq for run in reversed(found)]
+        runs = await store.runs.find(RunFilter())
+        assert [run.run_id for run in runs] == ["r4", "r3", "r2", "r1", "r0"]
+        assert sorted(run.emit_seq for run in runs) == [run.emit_seq for run in reversed(runs)]
 
     async def test_a_connection_of_no_known_kind_is_refused(self, store: RunStore) -> None:
         """The refusal names what was given and what can be."""
@@ -164,14 +167,14 @@ class WaitsContract:
     async def test_a_wait_may_ask_for_the_whole_event(self, store: RunStore) -> None:
         """The step then gets its name, id, key and time beside the payload."""
         match = (("payload.n", b"1"),)
-        for run_id, wanted in (("r1", match), ("r2", ())):
-            wait = Wait(run_id=run_id, step="w", event="go", match=wanted, whole=True)
+        for run_id, conditions in (("r1", match), ("r2", ())):
+            wait = Wait(run_id=run_id, step="w", event="go", match=conditions, whole=True)
             await waiting(store, wait)
         await store.events.emit([Emission(event=event("e9", "go", b'{"n":1}', T0 + 7))])
-        told = {"name": "go", "payload": {"n": 1}, "event_id": "e9", "key": None}
+        event_fields = {"name": "go", "payload": {"n": 1}, "event_id": "e9", "key": None}
         for run_id in ("r1", "r2"):
             output = (await store.journals.load(run_id)).steps["w"].output
-            assert orjson.loads(output or b"") == {**told, "emitted_at": T0 + 7}
+            assert orjson.loads(output or b"") == {**event_fields, "emitted_at": T0 + 7}
 
     async def test_a_wait_is_met_once(self, store: RunStore) -> None:
         """The second event finds no open wait."""
@@ -183,7 +186,7 @@ class WaitsContract:
         assert (journal.steps["w"].output, journal.run.seq) == (b"1", seq)
 
     @pytest.mark.parametrize(
-        ("payload", "met"),
+        ("payload", "matches"),
         [
             (b'{"a":{"id":1},"b":"x"}', True),
             (b'{"a":{"id":true},"b":"x"}', False),
@@ -197,13 +200,13 @@ class WaitsContract:
         self,
         store: RunStore,
         payload: bytes,
-        met: bool,  # noqa: FBT001 - a table
+        matches: bool,  # noqa: FBT001 - a table
     ) -> None:
         """Every path must hold its value, and true is not 1."""
         match = (("payload.a.id", b"1"), ("payload.b", b'"x"'))
         await waiting(store, Wait(run_id="r1", step="w", event="go", match=match))
         await store.events.emit([Emission(event=event("e9", "go", payload))])
-        assert (await store.journals.load("r1")).steps["w"].state.settled is met
+        assert (await store.journals.load("r1")).steps["w"].state.settled is matches
 
     async def test_a_wait_that_has_timed_out_is_not_met(self, store: RunStore) -> None:
         """An event that comes at the time-out, or later, is too late."""
@@ -227,17 +230,17 @@ class WaitsContract:
         match = (("payload.id", b"1"),)
         for run_id, value in (("r1", b"1"), ("r2", b"2")):
             wait = Wait(run_id=run_id, step=None, event="stop", match=(("payload.id", value),))
-            other = Wait(run_id=run_id, step=None, event="halt", match=match)
-            await store.events.emit([emission(new_run(run_id), cancel_on=(wait, other))])
+            second_wait = Wait(run_id=run_id, step=None, event="halt", match=match)
+            await store.events.emit([emission(new_run(run_id), cancel_on=(wait, second_wait))])
         await store.events.emit([Emission(event=event("e9", "stop", b'{"id":1}', T0 + 4))])
         assert (await store.journals.load("r1")).run.state is RunStatus.CANCELLED
         assert (await store.journals.load("r1")).run.fence == 1
         assert (await store.journals.load("r2")).run.state is RunStatus.QUEUED
         stopping = {
-            each.run_id for each in await store.due.take_deliveries(T0 + 4, limit=9, hold=9)
+            delivery.run_id for delivery in await store.due.take_deliveries(T0 + 4, limit=9, hold=9)
         }
         assert stopping == {"r1", "r2"}
-        assert [each.stopping for each in await store.deliveries.read("r1")] == [True]
+        assert [delivery.stopping for delivery in await store.deliveries.read("r1")] == [True]
 
     async def test_an_event_does_not_cancel_the_run_that_it_starts(self, store: RunStore) -> None:
         """It cancels the older run that waits for it; the new one waits for the next."""
@@ -253,8 +256,11 @@ class WaitsContract:
     ) -> None:
         """An event cancels what an earlier one of the same emit started, and nothing later."""
         stop = Wait(run_id="r1", step=None, event="stop")
-        both = [emission(new_run("r1"), cancel_on=(stop,)), Emission(event=event("e2", "stop"))]
-        await store.events.emit(both[::-1] if stopped_first else both)
+        emissions = [
+            emission(new_run("r1"), cancel_on=(stop,)),
+            Emission(event=event("e2", "stop")),
+        ]
+        await store.events.emit(emissions[::-1] if stopped_first else emissions)
         state = (await store.journals.load("r1")).run.state
         assert state is (RunStatus.QUEUED if stopped_first else RunStatus.CANCELLED)
 
@@ -281,17 +287,17 @@ class WaitsContract:
         """What a run emits in its commit meets waits as any emit does."""
         await waiting(store, Wait(run_id="r1", step="w", event="go"))
         sender = await started(store, "r2")
-        sent = Emission(event=event("e9", "go"))
-        assert await store.journals.apply(Change(before=sender, after=sender, emissions=(sent,)))
+        emitted = Emission(event=event("e9", "go"))
+        assert await store.journals.apply(Change(before=sender, after=sender, emissions=(emitted,)))
         assert (await store.journals.load("r1")).steps["w"].state.settled
 
     async def test_many_waits_at_once_are_all_met(self, store: RunStore) -> None:
         """Waits that open while events are emitted miss none that is committed later."""
         runs = [f"r{at}" for at in range(12)]
 
-        async def one(run_id: str) -> bool:
+        async def drain(run_id: str) -> bool:
             await waiting(store, Wait(run_id=run_id, step="w", event="go"))
             await store.events.emit([Emission(event=event(f"go-{run_id}", "go"))])
             return (await store.journals.load(run_id)).steps["w"].state.settled
 
-        assert all(await asyncio.gather(*map(one, runs)))
+        assert all(await asyncio.gather(*map(drain, runs)))

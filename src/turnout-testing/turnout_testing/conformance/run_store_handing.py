@@ -22,16 +22,16 @@ from turnout.model.transitions import cancel
 from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_values import (
     T0,
-    asked,
     emission,
     ended,
+    new_attempt,
     new_run,
+    new_step,
     started,
-    tried,
 )
 
 
-def _called(run: Run, by: str, *, number: int = 1, at: int = T0) -> Change:
+def _change_by(run: Run, by: str, *, number: int = 1, at: int = T0) -> Change:
     """Commit nothing but that a vendor run calls."""
     calling = Calling(number=number, provider_run_id=by, at=at)
     return Change(before=run, after=run, calling=calling)
@@ -56,17 +56,17 @@ class DeliveriesContract:
         """However many call at once, one holds the delivery."""
         await store.events.emit([emission(new_run())])
         calls = [store.deliveries.claim("r1", 1, f"v{at}", T0) for at in range(12)]
-        told = await asyncio.gather(*calls, return_exceptions=True)
-        assert sum(isinstance(each, Journal) for each in told) == 1
-        assert sum(isinstance(each, Superseded) for each in told) == 11
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(outcome, Journal) for outcome in outcomes) == 1
+        assert sum(isinstance(outcome, Superseded) for outcome in outcomes) == 11
 
     async def test_the_id_that_a_sending_told_does_not_claim(self, store: RunStore) -> None:
         """What a vendor answered is a hint; who calls first has the delivery."""
         await store.events.emit([emission(new_run())])
-        handed = SendResult(
+        sent_result = SendResult(
             run_id="r1", number=1, due_at=T0 + 9, sent_at=T0 + 1, provider_run_id="told"
         )
-        await store.deliveries.record([handed])
+        await store.deliveries.record([sent_result])
         await store.deliveries.claim("r1", 1, "caller", T0 + 2)
         (delivery,) = await store.deliveries.read("r1")
         assert delivery.provider_run_id == "caller"
@@ -87,24 +87,26 @@ class DeliveriesContract:
         """Whoever commits on a run as it was emitted holds its delivery from then on."""
         await store.events.emit([emission(new_run())])
         run = (await store.journals.load("r1")).run
-        assert await store.journals.apply(_called(run, "v1", at=T0 + 1))
+        assert await store.journals.apply(_change_by(run, "v1", at=T0 + 1))
         (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.provider_run_id) == (DeliveryState.CLAIMED, "v1")
         assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 1)
-        begun = (await store.journals.load("r1")).run
-        assert await store.journals.apply(_called(begun, "v1", at=T0 + 2))
+        run = (await store.journals.load("r1")).run
+        assert await store.journals.apply(_change_by(run, "v1", at=T0 + 2))
         (delivery,) = await store.deliveries.read("r1")
         assert (delivery.claimed_at, delivery.called_at) == (T0 + 1, T0 + 2)
-        assert not await store.journals.apply(_called(run, "v2"))
+        assert not await store.journals.apply(_change_by(run, "v2"))
 
     async def test_a_commit_of_who_may_not_call_writes_nothing(self, store: RunStore) -> None:
         """Not of another vendor run, nor for a delivery that is not the live one."""
         await store.events.emit([emission(new_run())])
-        held = (await store.deliveries.claim("r1", 1, "v1", T0)).run
-        for change in (_called(held, "v2"), _called(held, "v1", number=2)):
+        run = (await store.deliveries.claim("r1", 1, "v1", T0)).run
+        for change in (_change_by(run, "v2"), _change_by(run, "v1", number=2)):
             with pytest.raises(Superseded):
-                await store.journals.apply(replace(change, steps=(asked(),), attempts=(tried(),)))
-        assert await store.journals.load("r1") == Journal(run=held)
+                await store.journals.apply(
+                    replace(change, steps=(new_step(),), attempts=(new_attempt(),))
+                )
+        assert await store.journals.load("r1") == Journal(run=run)
         (delivery,) = await store.deliveries.read("r1")
         assert (delivery.provider_run_id, delivery.called_at) == ("v1", T0)
 
@@ -112,18 +114,22 @@ class DeliveriesContract:
         """Whether they claim apart or with their commit, one vendor run holds each delivery."""
         await store.events.emit([emission(new_run(f"r{at}")) for at in range(5)])
         runs = [(await store.journals.load(f"r{at}")).run for at in range(5)]
-        commits = [store.journals.apply(_called(run, f"v{at}")) for at in range(4) for run in runs]
+        commits = [
+            store.journals.apply(_change_by(run, f"v{at}")) for at in range(4) for run in runs
+        ]
         claims = [store.deliveries.claim(run.run_id, 1, "v9", T0) for run in runs]
-        told = await asyncio.gather(*commits, *claims, return_exceptions=True)
+        outcomes = await asyncio.gather(*commits, *claims, return_exceptions=True)
         assert not [
-            each for each in told if isinstance(each, Exception) and type(each) is not Superseded
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, Exception) and type(outcome) is not Superseded
         ]
         for at, run in enumerate(runs):
             (delivery,) = await store.deliveries.read(run.run_id)
-            won = [n for n in range(4) if told[n * 5 + at] is True]
-            assert (delivery.provider_run_id == "v9") == (won == [])
-            assert won in ([], [int(str(delivery.provider_run_id)[1:])])
-            assert (await store.journals.load(run.run_id)).run.seq == len(won)
+            winners = [n for n in range(4) if outcomes[n * 5 + at] is True]
+            assert (delivery.provider_run_id == "v9") == (winners == [])
+            assert winners in ([], [int(str(delivery.provider_run_id)[1:])])
+            assert (await store.journals.load(run.run_id)).run.seq == len(winners)
 
     async def test_a_delivery_to_be_sent_comes_with_its_run(self, store: RunStore) -> None:
         """As it stands, for as long as nothing was committed on it."""
@@ -132,9 +138,9 @@ class DeliveriesContract:
         assert first.run == (await store.journals.load(first.run_id)).run
         assert second.run == (await store.journals.load(second.run_id)).run
         assert first.run is not None
-        assert await store.journals.apply(_called(first.run, "v1"))
-        again = await store.due.take_deliveries(T0 + 9, limit=9, hold=5)
-        assert {each.run_id: each.run for each in again} == {
+        assert await store.journals.apply(_change_by(first.run, "v1"))
+        deliveries = await store.due.take_deliveries(T0 + 9, limit=9, hold=5)
+        assert {delivery.run_id: delivery.run for delivery in deliveries} == {
             first.run_id: None,
             second.run_id: second.run,
         }
@@ -150,7 +156,7 @@ class DeliveriesContract:
         journal = await store.deliveries.claim("r1", 2, "v2", T0 + 6)
         assert (journal.run.delivery, journal.run.seq) == (2, run.seq + 1)
         assert journal.run.fence == run.fence
-        states = [each.state for each in await store.deliveries.read("r1")]
+        states = [delivery.state for delivery in await store.deliveries.read("r1")]
         assert states == [DeliveryState.SUPERSEDED, DeliveryState.CLAIMED]
 
     async def test_a_move_fences_and_stops_the_old_vendor_run(self, store: RunStore) -> None:
@@ -161,12 +167,12 @@ class DeliveriesContract:
         run = (await store.journals.load("r1")).run
         assert (run.provider, run.fence) == ("other", 1)
         due = await store.due.take_deliveries(T0 + 5, limit=9, hold=9)
-        assert {(each.number, each.provider, each.stopping) for each in due} == {
+        assert {(delivery.number, delivery.provider, delivery.stopping) for delivery in due} == {
             (1, "local", True),
             (2, "other", False),
         }
         await store.deliveries.mark_stopped("r1", 1)
-        assert [each.state for each in await store.deliveries.read("r1")] == [
+        assert [delivery.state for delivery in await store.deliveries.read("r1")] == [
             DeliveryState.SUPERSEDED,
             DeliveryState.PENDING,
         ]
@@ -178,13 +184,15 @@ class DeliveriesContract:
         assert await store.deliveries.redeliver("r1", 1, "local", T0 + 5, stop=True)
         assert (await store.journals.load("r1")).run.fence == 0
         due = await store.due.take_deliveries(T0 + 5, limit=9, hold=9)
-        assert {(each.number, each.provider_run_id, each.stopping) for each in due} == {
+        assert {
+            (delivery.number, delivery.provider_run_id, delivery.stopping) for delivery in due
+        } == {
             (1, "v1", True),
             (2, None, False),
         }
         await store.deliveries.mark_stopped("r1", 1)
         due = await store.due.take_deliveries(T0 + 99, limit=9, hold=9)
-        assert [each.number for each in due] == [2]
+        assert [delivery.number for delivery in due] == [2]
 
     async def test_an_ended_run_is_not_delivered_again(self, store: RunStore) -> None:
         """There is nothing left to call for."""
@@ -196,8 +204,8 @@ class DeliveriesContract:
         """What one pump holds, no other is given until the hold has passed."""
         await store.events.emit([emission(new_run(f"r{at}")) for at in range(10)])
         takes = [store.due.take_deliveries(T0, limit=4, hold=50) for _ in range(5)]
-        taken = [each.run_id for few in await asyncio.gather(*takes) for each in few]
-        assert sorted(taken) == sorted(f"r{at}" for at in range(10))
+        run_ids = [delivery.run_id for batch in await asyncio.gather(*takes) for delivery in batch]
+        assert sorted(run_ids) == sorted(f"r{at}" for at in range(10))
         assert await store.due.take_deliveries(T0 + 49, limit=99, hold=50) == []
         assert len(await store.due.take_deliveries(T0 + 50, limit=99, hold=50)) == 10
 
@@ -210,10 +218,10 @@ class DeliveriesContract:
     async def test_an_accepted_sending_is_sent(self, store: RunStore) -> None:
         """It is looked after at its next due time."""
         await store.events.emit([emission(new_run())])
-        handed = SendResult(
+        sent_result = SendResult(
             run_id="r1", number=1, due_at=T0 + 9, sent_at=T0 + 1, provider_run_id="v"
         )
-        await store.deliveries.record([handed])
+        await store.deliveries.record([sent_result])
         (delivery,) = await store.deliveries.read("r1")
         assert (delivery.state, delivery.sent_at, delivery.due_at) == (
             DeliveryState.SENT,
@@ -290,11 +298,11 @@ class SlotsContract:
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(2)]
         await store.events.emit([emission(run, slotted=True) for run in runs])
         assert await store.limits.take_slot("r0", None, 1, T0)
-        seen = (await store.journals.load("r1")).run
+        run = (await store.journals.load("r1")).run
         assert not await store.limits.take_slot("r1", None, 1, T0)
         await ended(store, "r0")
-        parked = seen._replace(parked=True, parked_for=(ParkReason.SLOT,))
-        assert not await store.journals.apply(Change(before=seen, after=parked))
+        parked = run._replace(parked=True, parked_for=(ParkReason.SLOT,))
+        assert not await store.journals.apply(Change(before=run, after=parked))
         assert await store.limits.take_slot("r1", None, 1, T0 + 10)
 
     async def test_a_wake_for_a_slot_ends_the_parking(self, store: RunStore) -> None:
@@ -303,9 +311,9 @@ class SlotsContract:
         await store.events.emit([emission(run, slotted=True) for run in runs])
         assert await store.limits.take_slot("r0", None, 1, T0)
         assert not await store.limits.take_slot("r1", None, 1, T0)
-        seen = (await store.journals.load("r1")).run
-        parked = seen._replace(parked=True, parked_until=T0 + 99, parked_for=(ParkReason.SLOT,))
-        assert await store.journals.apply(Change(before=seen, after=parked))
+        run = (await store.journals.load("r1")).run
+        parked = run._replace(parked=True, parked_until=T0 + 99, parked_for=(ParkReason.SLOT,))
+        assert await store.journals.apply(Change(before=run, after=parked))
         await ended(store, "r0")
         woken = (await store.journals.load("r1")).run
         assert (woken.parked, woken.parked_until, woken.parked_for) == (False, None, ())
@@ -315,8 +323,8 @@ class SlotsContract:
         for at, (task, key) in enumerate([("a", '"x"'), ("a", '"y"'), ("b", '"x"'), ("a", '"x"')]):
             run = new_run(f"r{at}", task, limit_key=key)
             await store.events.emit([emission(run, slotted=True)])
-        held = [await store.limits.take_slot(f"r{at}", None, 1, T0) for at in range(4)]
-        assert held == [True, True, True, False]
+        granted = [await store.limits.take_slot(f"r{at}", None, 1, T0) for at in range(4)]
+        assert granted == [True, True, True, False]
 
     async def test_a_run_that_is_not_due_holds_nobody_up(self, store: RunStore) -> None:
         """A delayed run stands in line from its start on."""
@@ -348,12 +356,12 @@ class SlotsContract:
         first = await started(store, "r1", limit_key="null")
         second = await started(store, "r2", limit_key="null")
         assert await store.limits.take_slot("r1", "s", 1, T0)
-        claim = Change(before=first, after=first, steps=(asked(),), attempts=(tried(),))
+        claim = Change(before=first, after=first, steps=(new_step(),), attempts=(new_attempt(),))
         assert await store.journals.apply(claim)
         assert not await store.limits.take_slot("r2", "s", 1, T0)
         assert not await store.limits.take_slot("r1", "other", 1, T0)
         run = (await store.journals.load("r1")).run
-        failed = tried(state=AttemptState.FAILED, ended_at=T0 + 5, retry_at=T0 + 50)
+        failed = new_attempt(state=AttemptState.FAILED, ended_at=T0 + 5, retry_at=T0 + 50)
         assert await store.journals.apply(Change(before=run, after=run, attempts=(failed,)))
         (wake,) = await store.due.take_wakes(T0 + 5, limit=9, resend=99)
         assert wake.run_id == "r1"

@@ -25,12 +25,12 @@ from turnout.model.transitions import cancel
 from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_values import (
     T0,
-    asked,
     emission,
     ended,
+    new_attempt,
     new_run,
+    new_step,
     started,
-    tried,
 )
 
 
@@ -48,8 +48,8 @@ class JournalsContract:
         run = await started(store)
         error = Failure(name="Boom", message="it broke")
         steps = (
-            asked("b", position="0002"),
-            asked(
+            new_step("b", position="0002"),
+            new_step(
                 "a",
                 StepKind.SLEEP,
                 position="0001",
@@ -62,8 +62,10 @@ class JournalsContract:
             ),
         )
         attempts = (
-            tried("b", 1, state=AttemptState.FAILED, ended_at=T0 + 3, error=error, retry_at=T0 + 4),
-            tried("b", 2, timeout_at=T0 + 9),
+            new_attempt(
+                "b", 1, state=AttemptState.FAILED, ended_at=T0 + 3, error=error, retry_at=T0 + 4
+            ),
+            new_attempt("b", 2, timeout_at=T0 + 9),
         )
         after = run._replace(
             parked=True,
@@ -77,19 +79,19 @@ class JournalsContract:
         )
         assert await store.journals.load("r1") == Journal(
             run=after._replace(seq=run.seq + 1),
-            steps={each.step: each for each in steps},
+            steps={step.step: step for step in steps},
             attempts={"b": attempts},
         )
 
     async def test_a_change_of_what_is_stale_changes_nothing(self, store: RunStore) -> None:
         """A commit on a run that has moved since it was read is refused, whole."""
         run = await started(store)
-        assert await store.journals.apply(Change(before=run, after=run, steps=(asked("a"),)))
+        assert await store.journals.apply(Change(before=run, after=run, steps=(new_step("a"),)))
         late = Change(
             before=run,
             after=run._replace(progress=b"1"),
-            steps=(asked("b"),),
-            attempts=(tried("b"),),
+            steps=(new_step("b"),),
+            attempts=(new_attempt("b"),),
             emissions=(emission(new_run("r2")),),
         )
         assert not await store.journals.apply(late)
@@ -109,13 +111,15 @@ class JournalsContract:
             for at in range(12)
         )
         after = run._replace(chunks=12, streamed=b'{"":6}')
-        change = Change(before=run, after=after, attempts=(tried("a", streamed=6),), chunks=chunks)
+        change = Change(
+            before=run, after=after, attempts=(new_attempt("a", streamed=6),), chunks=chunks
+        )
         assert await store.journals.apply(change)
         assert not await store.journals.apply(change)
-        read, found = await store.journals.streamed("r1", after=0, limit=100)
-        assert (read, tuple(found)) == (after._replace(seq=run.seq + 1), chunks)
-        _, found = await store.journals.streamed("r1", after=5, limit=3)
-        assert [each.number for each in found] == [5, 6, 7]
+        read, chunks_read = await store.journals.streamed("r1", after=0, limit=100)
+        assert (read, tuple(chunks_read)) == (after._replace(seq=run.seq + 1), chunks)
+        _, chunks_read = await store.journals.streamed("r1", after=5, limit=3)
+        assert [chunk.number for chunk in chunks_read] == [5, 6, 7]
         assert (await store.journals.streamed("r1", after=12, limit=3))[1] == ()
         assert (await store.journals.load("r1")).attempts["a"][0].streamed == 6
         with pytest.raises(UnknownRun):
@@ -127,10 +131,10 @@ class JournalsContract:
         changes = [
             Change(before=run, after=run._replace(progress=str(at).encode())) for at in range(20)
         ]
-        won = await asyncio.gather(*map(store.journals.apply, changes))
-        assert sum(won) == 1
-        found = (await store.journals.load("r1")).run
-        assert (found.seq, found.progress) == (run.seq + 1, str(won.index(True)).encode())
+        applied = await asyncio.gather(*map(store.journals.apply, changes))
+        assert sum(applied) == 1
+        stored = (await store.journals.load("r1")).run
+        assert (stored.seq, stored.progress) == (run.seq + 1, str(applied.index(True)).encode())
 
     async def test_of_many_runs_changes_at_once_one_of_each_wins(self, store: RunStore) -> None:
         """What is committed together is told apart: each run's rows are those of its winner."""
@@ -139,15 +143,15 @@ class JournalsContract:
             Change(
                 before=run,
                 after=run._replace(progress=b"%d" % rival),
-                steps=(asked(f"s{rival}"),),
-                attempts=(tried(f"s{rival}"),),
+                steps=(new_step(f"s{rival}"),),
+                attempts=(new_attempt(f"s{rival}"),),
             )
             for rival in range(3)
             for run in runs
         ]
-        told = await asyncio.gather(*map(store.journals.apply, changes))
+        applied = await asyncio.gather(*map(store.journals.apply, changes))
         for at, run in enumerate(runs):
-            (won,) = (rival for rival in range(3) if told[rival * 7 + at])
+            (won,) = (rival for rival in range(3) if applied[rival * 7 + at])
             journal = await store.journals.load(run.run_id)
             assert (journal.run.seq, journal.run.progress) == (run.seq + 1, b"%d" % won)
             assert (list(journal.steps), list(journal.attempts)) == ([f"s{won}"], [f"s{won}"])
@@ -161,14 +165,14 @@ class JournalsContract:
         """The path of a run's states is append-only."""
         await started(store)
         await ended(store, "r1")
-        path = [each.state for each in await store.journals.transitions("r1")]
+        path = [transition.state for transition in await store.journals.transitions("r1")]
         assert path == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPLETED]
 
     async def test_steps_read_in_order_of_asking(self, store: RunStore) -> None:
         """Positions sort branches depth-first."""
         run = await started(store)
         places = {"c": "0002", "a": "0003", "b": "0002.0001.0000"}
-        steps = tuple(asked(step, position=place) for step, place in places.items())
+        steps = tuple(new_step(step, position=place) for step, place in places.items())
         await store.journals.apply(Change(before=run, after=run, steps=steps))
         assert list((await store.journals.load("r1")).steps) == ["c", "b", "a"]
 
@@ -181,8 +185,8 @@ class JournalsContract:
             await store.events.emit([emission(run)])
         await ended(store, "r4")
 
-        async def ids(**wanted: Any) -> list[str]:
-            return [run.run_id for run in await store.runs.find(RunFilter(**wanted))]
+        async def ids(**criteria: Any) -> list[str]:
+            return [run.run_id for run in await store.runs.find(RunFilter(**criteria))]
 
         assert await ids(limit=2) == ["r5", "r4"]
         last = (await store.journals.load("r4")).run.emit_seq
@@ -200,7 +204,7 @@ class JournalsContract:
         """The parent gets the child's result, in the commit of the child's end, and is woken."""
         parent = await started(store, "p")
         child = new_run("c", parent_run_id="p", parent_step="call")
-        call = asked("call", StepKind.INVOKE, child="c")
+        call = new_step("call", StepKind.INVOKE, child="c")
         change = Change(before=parent, after=parent, steps=(call,), emissions=(emission(child),))
         assert await store.journals.apply(change)
         assert [run.run_id for run in await store.runs.children("p")] == ["c"]
@@ -215,7 +219,7 @@ class JournalsContract:
     async def test_an_ended_parent_is_left_alone(self, store: RunStore) -> None:
         """A child's end does not touch a parent that is over."""
         parent = await started(store, "p")
-        call = asked("call", StepKind.INVOKE, child="c")
+        call = new_step("call", StepKind.INVOKE, child="c")
         child = emission(new_run("c", parent_run_id="p", parent_step="call"))
         await store.journals.apply(
             Change(before=parent, after=parent, steps=(call,), emissions=(child,))

@@ -24,9 +24,9 @@ from turnout_testing.conformance.run_store_values import (
     T0,
     emission,
     ended,
+    new_attempt,
     new_run,
     started,
-    tried,
 )
 
 
@@ -43,8 +43,8 @@ class PumpContract:
         assert wake.delivery is not None
         assert wake.delivery.number == 1
         assert await store.due.take_wakes(T0 + 14, limit=9, resend=5) == []
-        (again,) = await store.due.take_wakes(T0 + 15, limit=9, resend=5)
-        assert again.sent == 1
+        (wake,) = await store.due.take_wakes(T0 + 15, limit=9, resend=5)
+        assert wake.sent == 1
         await store.deliveries.claim("r1", 1, "v", T0 + 16)
         assert await store.due.take_wakes(T0 + 10**6, limit=9, resend=5) == []
 
@@ -71,8 +71,8 @@ class PumpContract:
             run = await started(store, f"r{at}")
             await store.journals.apply(Change(before=run, after=run, wake_at=T0))
         takes = [store.due.take_wakes(T0, limit=3, resend=99) for _ in range(4)]
-        taken = [wake.run_id for few in await asyncio.gather(*takes) for wake in few]
-        assert sorted(taken) == [f"r{at}" for at in range(8)]
+        run_ids = [wake.run_id for batch in await asyncio.gather(*takes) for wake in batch]
+        assert sorted(run_ids) == [f"r{at}" for at in range(8)]
 
     async def test_a_wake_carries_the_token(self, store: RunStore) -> None:
         """Whoever sends it finds what the parked vendor run waits on."""
@@ -89,18 +89,20 @@ class PumpContract:
         await store.events.emit([emission(new_run("r2", deadline_at=T0 + 9))])
         await store.events.emit([emission(new_run("r3", deadline_at=T0 + 1))])
         await ended(store, "r3")
-        found = await store.due.deadlines(T0 + 5, limit=9)
-        assert [run.run_id for run in found] == ["r1"]
+        run_ids = await store.due.deadlines(T0 + 5, limit=9)
+        assert [run.run_id for run in run_ids] == ["r1"]
 
     async def test_leases_that_ran_out_are_found(self, store: RunStore) -> None:
         """Of claimed attempts of live runs only, each run once."""
         for name in ("r1", "r2", "r3"):
             run = await started(store, name)
-            attempts = (tried("a", lease_until=T0 + 5), tried("b", lease_until=T0 + 6))
+            attempts = (new_attempt("a", lease_until=T0 + 5), new_attempt("b", lease_until=T0 + 6))
             await store.journals.apply(Change(before=run, after=run, attempts=attempts))
         run = (await store.journals.load("r2")).run
-        done = tuple(tried(step, state=AttemptState.COMPLETED, ended_at=T0) for step in "ab")
-        await store.journals.apply(Change(before=run, after=run, attempts=done))
+        ended_attempts = tuple(
+            new_attempt(step, state=AttemptState.COMPLETED, ended_at=T0) for step in "ab"
+        )
+        await store.journals.apply(Change(before=run, after=run, attempts=ended_attempts))
         await ended(store, "r3")
         assert await store.leases.expired(T0 + 4, limit=9) == []
         assert await store.leases.expired(T0 + 6, limit=9) == ["r1"]
@@ -109,10 +111,10 @@ class PumpContract:
         """Not after the attempt was settled, the run has ended or the fence was raised."""
         for name in ("r1", "r2", "r3", "r4"):
             run = await started(store, name)
-            await store.journals.apply(Change(before=run, after=run, attempts=(tried(),)))
+            await store.journals.apply(Change(before=run, after=run, attempts=(new_attempt(),)))
         run = (await store.journals.load("r2")).run
-        lost = tried(state=AttemptState.LOST, ended_at=T0)
-        await store.journals.apply(Change(before=run, after=run, attempts=(lost,)))
+        attempt = new_attempt(state=AttemptState.LOST, ended_at=T0)
+        await store.journals.apply(Change(before=run, after=run, attempts=(attempt,)))
         await ended(store, "r3")
         await store.deliveries.redeliver("r4", 1, "other", T0)
         claims = [(name, "s", 1) for name in ("r1", "r2", "r3", "r4", "nope")]
@@ -171,9 +173,9 @@ class SchedulesContract:
         ticks = [
             store.schedules.tick("s", T0, "a", emission(new_run(f"r{at}")), T0) for at in range(10)
         ]
-        told = await asyncio.gather(*ticks)
-        assert sorted(each.reason for each in told) == ["claimed"] * 9 + ["started"]
-        assert len({each.run_id for each in told}) == 1
+        results = await asyncio.gather(*ticks)
+        assert sorted(result.reason for result in results) == ["claimed"] * 9 + ["started"]
+        assert len({result.run_id for result in results}) == 1
         assert len(await store.runs.find(RunFilter())) == 1
 
     async def test_a_tick_that_starts_nothing_says_why(self, store: RunStore) -> None:
@@ -181,8 +183,8 @@ class SchedulesContract:
         schedule = Schedule(id="s", task="t", cron="* * * * *")
         await store.schedules.put(schedule, "a", T0)
         for _ in range(2):
-            told = await store.schedules.tick("s", T0, "b", emission(new_run()), T0)
-            assert (told.run_id, told.reason) == (None, "not_owner")
+            slot = await store.schedules.tick("s", T0, "b", emission(new_run()), T0)
+            assert (slot.run_id, slot.reason) == (None, "not_owner")
         await store.schedules.put(replace(schedule, paused=True), "a", T0)
         assert (
             await store.schedules.tick("s", T0, "a", emission(new_run()), T0)

@@ -51,13 +51,13 @@ def emission(*runs: Run, slotted: bool = False, cancel_on: tuple[Wait, ...] = ()
     return Emission(event=event(runs[0].event_id, runs[0].event), runs=started)
 
 
-def tried(step: str = "s", number: int = 1, **fields: Any) -> Attempt:
+def new_attempt(step: str = "s", number: int = 1, **fields: Any) -> Attempt:
     """Make an attempt that was claimed."""
     plain = {"state": AttemptState.CLAIMED, "fence": 0, "worker": "w", "claimed_at": T0}
     return Attempt(step=step, number=number, **{**plain, "lease_until": T0 + 15_000, **fields})
 
 
-def asked(step: str = "s", kind: StepKind = StepKind.STEP, **fields: Any) -> Step:
+def new_step(step: str = "s", kind: StepKind = StepKind.STEP, **fields: Any) -> Step:
     """Make a step that is open."""
     return Step(step=step, kind=kind, **{"position": "0001", "asked_at": T0, **fields})
 
@@ -75,7 +75,7 @@ async def waiting(store: RunStore, wait: Wait, **step: Any) -> Run:
     """Start a run that waits for an event in a step."""
     assert wait.step is not None
     run = await started(store, wait.run_id)
-    opened = asked(wait.step, StepKind.EVENT, **step)
+    opened = new_step(wait.step, StepKind.EVENT, **step)
     assert await store.journals.apply(Change(before=run, after=run, steps=(opened,), waits=(wait,)))
     return (await store.journals.load(wait.run_id)).run
 

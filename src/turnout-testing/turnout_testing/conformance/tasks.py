@@ -45,8 +45,8 @@ class Tasks:
 
     def app(self) -> App:
         """Gather all of them."""
-        made = [each() for each in self._makers()]
-        return App(name="conformance", tasks=tuple(each for few in made for each in few))
+        groups = [make() for make in self._makers()]
+        return App(name="conformance", tasks=tuple(task for group in groups for task in group))
 
     def _makers(self) -> list[Any]:
         return [
@@ -82,9 +82,9 @@ class Tasks:
             def line() -> Line:
                 return Line(text=order.id, amount=order.amount)
 
-            made = await ctx.step("line", line)
-            assert isinstance(made, Line)
-            return made
+            entry = await ctx.step("line", line)
+            assert isinstance(entry, Line)
+            return entry
 
         @task("bodies", on="conformance/bodies")
         async def bodies(ctx: Any, payload: Payload) -> list[str]:
@@ -101,15 +101,15 @@ class Tasks:
         @task("keyed", on="conformance/keyed", retries=Retries(max_attempts=2, min_delay="1s"))
         async def keyed(ctx: Any, payload: Payload) -> list[Any]:
             def body() -> list[Any]:
-                found = [ctx.idempotency_key, ctx.attempt]
+                identity = [ctx.idempotency_key, ctx.attempt]
                 if trace.mark(payload["id"], "keyed") == 1:
                     raise ValueError("once more")
-                return found
+                return identity
 
             return [ctx.run_id, *(await ctx.step("look", body))]
 
         @task("told", on="conformance/told")
-        async def told(ctx: Any, payload: Payload) -> None:
+        async def reporting(ctx: Any, payload: Payload) -> None:
             ctx.progress({"half": True})
             await ctx.step("one", lambda: 1)
             await ctx.wait_for_event("conformance/go", match="payload.id", timeout="60s")
@@ -121,7 +121,7 @@ class Tasks:
             return number + 1
 
         chain = define_task("chain", steps=[double, add_one], on="conformance/chain")
-        return [three, echo, typed, bodies, keyed, told, chain]
+        return [three, echo, typed, bodies, keyed, reporting, chain]
 
     def _waiting(self) -> list[Task]:
         trace = self.trace
@@ -170,10 +170,10 @@ class Tasks:
                 trace.leave(payload["id"])
                 return number
 
-            found: list[int] = await ctx.parallel(
+            results: list[int] = await ctx.parallel(
                 *(ctx.step(f"branch-{number}", body, number) for number in range(3))
             )
-            return found
+            return results
 
         @task("branches", on="conformance/branches", retries=ONCE)
         async def branches(ctx: Any, payload: Payload) -> Any:
@@ -195,10 +195,10 @@ class Tasks:
         @task("nested", on="conformance/nested")
         async def nested(ctx: Any, payload: Payload) -> Any:
             async def inner(name: str) -> list[int]:
-                found: list[int] = await ctx.parallel(
+                results: list[int] = await ctx.parallel(
                     ctx.step(f"{name}-1", int, 1), ctx.step(f"{name}-2", int, 2)
                 )
-                return found
+                return results
 
             return await ctx.parallel(inner("a"), inner("b"))
 
@@ -214,8 +214,8 @@ class Tasks:
                 trace.mark(payload["id"], "slow")
                 return "slow"
 
-            found: list[str] = await ctx.parallel(ctx.step("f", flaky), ctx.step("s", slow))
-            return found
+            results: list[str] = await ctx.parallel(ctx.step("f", flaky), ctx.step("s", slow))
+            return results
 
         return [fan, branches, nested, uneven]
 
@@ -230,8 +230,8 @@ class Tasks:
 
         @task("flaky", on="conformance/flaky", retries=QUICK)
         async def flaky(ctx: Any, payload: Payload) -> int:
-            found: int = await ctx.step("try", attempt, payload["id"], payload["fails"])
-            return found
+            result: int = await ctx.step("try", attempt, payload["id"], payload["fails"])
+            return result
 
         @task(
             "capped",
@@ -239,11 +239,11 @@ class Tasks:
             retries=Retries(max_attempts=4, min_delay="1s", max_delay="1s", factor=10),
         )
         async def capped(ctx: Any, payload: Payload) -> int:
-            found: int = await ctx.step("try", attempt, payload["id"], payload["fails"])
-            return found
+            result: int = await ctx.step("try", attempt, payload["id"], payload["fails"])
+            return result
 
         @task("caught", on="conformance/caught", retries=ONCE)
-        async def caught(ctx: Any, payload: Payload) -> list[Any]:
+        async def catching(ctx: Any, payload: Payload) -> list[Any]:
             try:
                 await ctx.step("try", attempt, payload["id"], 9)
             except StepFailed as error:
@@ -270,13 +270,13 @@ class Tasks:
                     raise RetryAfter(2.0, "busy")
                 return number
 
-            found: int = await ctx.step("try", body)
-            return found
+            result: int = await ctx.step("try", body)
+            return result
 
         @task("own", on="conformance/own", retries=Retries(max_attempts=9))
-        async def own(ctx: Any, payload: Payload) -> int:
-            found: int = await ctx.step("try", attempt, payload["id"], 9, retries=ONCE)
-            return found
+        async def own_retries(ctx: Any, payload: Payload) -> int:
+            result: int = await ctx.step("try", attempt, payload["id"], 9, retries=ONCE)
+            return result
 
         @task("budgets", on="conformance/budgets", retries=QUICK)
         async def budgets(ctx: Any, payload: Payload) -> list[int]:
@@ -309,11 +309,11 @@ class Tasks:
         async def impatient(ctx: Any, payload: Payload) -> None:
             await ctx.wait_for_event("conformance/never", timeout="15s")
 
-        return [impatient, flaky, capped, caught, final, later, own, budgets, hooked]
+        return [impatient, flaky, capped, catching, final, later, own_retries, budgets, hooked]
 
     def _limited(self) -> list[Task]:
         trace = self.trace
-        met: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        second_holder: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
         async def hold(group: str, name: str, seconds: float) -> None:
             trace.mark(group, f"begin:{name}")
@@ -326,10 +326,10 @@ class Tasks:
             """Hold until another one comes, so long at most: a vendor may start it slowly."""
             trace.mark(group, f"begin:{name}")
             trace.enter(group)
-            if trace.most[group] > 1:
-                met[group].set()
+            if trace.peak[group] > 1:
+                second_holder[group].set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(met[group].wait(), seconds)
+                await asyncio.wait_for(second_holder[group].wait(), seconds)
             await asyncio.sleep(0.5)
             trace.leave(group)
             trace.mark(group, f"end:{name}")
@@ -393,8 +393,8 @@ class Tasks:
             timeouts=Timeouts(step="1s"),
         )
         async def step_bounded(ctx: Any, payload: Payload) -> int:
-            found: int = await ctx.step("stall", stall, payload["id"], 20.0)
-            return found
+            result: int = await ctx.step("stall", stall, payload["id"], 20.0)
+            return result
 
         @task("step-own", on="conformance/step-own", retries=ONCE)
         async def step_own(ctx: Any, payload: Payload) -> str:
@@ -415,9 +415,9 @@ class Tasks:
                     raise
                 return 1
 
-            found: int = await ctx.step("work", body)
+            result: int = await ctx.step("work", body)
             trace.mark(payload["id"], "after")
-            return found
+            return result
 
         return [bounded, step_bounded, step_own, long]
 
@@ -433,9 +433,9 @@ class Tasks:
 
         @task("speaker", on="conformance/speaker")
         async def speaker(ctx: Any, payload: Payload) -> str:
-            found: str = await ctx.emit("conformance/heard", {"id": payload["id"]})
+            result: str = await ctx.emit("conformance/heard", {"id": payload["id"]})
             await ctx.sleep("rest", "1s")
-            return found
+            return result
 
         @task("listener", on="conformance/heard")
         async def listener(ctx: Any, payload: Payload) -> None:

@@ -30,7 +30,8 @@ PATIENCE = 90.0
 class Mark:
     """Something that a step's body did: what, and when by the backend's clock."""
 
-    what: str
+    label: str
+    """What was done."""
     at: Millis
 
 
@@ -41,25 +42,25 @@ class Trace:
     clock: Clock
     marks: dict[str, list[Mark]] = field(default_factory=lambda: defaultdict(list))
     active: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    most: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    peak: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def mark(self, name: str, what: str) -> int:
+    def mark(self, name: str, label: str) -> int:
         """Note it; how often this has been noted of this name."""
-        self.marks[name].append(Mark(what=what, at=self.clock.now()))
-        return sum(each.what == what for each in self.marks[name])
+        self.marks[name].append(Mark(label=label, at=self.clock.now()))
+        return sum(mark.label == label for mark in self.marks[name])
 
-    def count(self, name: str, what: str) -> int:
+    def count(self, name: str, label: str) -> int:
         """How often it was noted."""
-        return sum(each.what == what for each in self.marks[name])
+        return sum(mark.label == label for mark in self.marks[name])
 
-    def times(self, name: str, what: str) -> list[Millis]:
+    def times(self, name: str, label: str) -> list[Millis]:
         """When it was noted, in order."""
-        return [each.at for each in self.marks[name] if each.what == what]
+        return [mark.at for mark in self.marks[name] if mark.label == label]
 
     def enter(self, group: str) -> None:
         """Begin something of which only so many may be under way."""
         self.active[group] += 1
-        self.most[group] = max(self.most[group], self.active[group])
+        self.peak[group] = max(self.peak[group], self.active[group])
 
     def leave(self, group: str) -> None:
         """End it."""
@@ -88,7 +89,7 @@ class World:
     """Whether the provider is our own, which has no runs apart from ours to look at."""
     slack: Millis = 5_000
     early: Millis = 20
-    together: int = 20
+    at_once: int = 20
     patience: float = PATIENCE
     longer: float = 1.0
 
@@ -106,7 +107,7 @@ class World:
     async def emit(self, name: str, **payload: Any) -> Sequence[str]:
         """Emit an event; the ids of the runs that it started."""
         (emitted,) = await self.orchestrator.emit(Event(name=name, payload=payload))
-        return [each.run_id for each in emitted.runs]
+        return [run.run_id for run in emitted.runs]
 
     async def delay_at(self, moment: Millis) -> Millis:
         """Start a run once this moment has come; how long the backend takes just then to begin it.
@@ -114,10 +115,10 @@ class World:
         What is due at that moment cannot be begun sooner, on a machine that is busy.
         """
 
-        async def come() -> bool:
+        async def has_come() -> bool:
             return self.clock.now() >= moment
 
-        await self.until(come, "the moment has come")
+        await self.until(has_come, "the moment has come")
         since = self.clock.now()
         run = (await self.ended(await self.start("echo", id=self.fresh()))).journal.run
         assert run.started_at is not None
@@ -129,47 +130,47 @@ class World:
 
     async def ended(self, run_id: str) -> RunReport:
         """Wait for the end of a run."""
-        found: list[RunReport] = []
+        reports: list[RunReport] = []
 
         async def over() -> bool:
-            found[:] = [await self.report(run_id)]
-            return found[0].journal.run.state.terminal
+            reports[:] = [await self.report(run_id)]
+            return reports[0].journal.run.state.terminal
 
         await self.until(over, f"run {run_id} has ended")
-        return found[0]
+        return reports[0]
 
-    async def until(self, true: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def until(self, true: Callable[[], Awaitable[bool]], condition: str) -> None:
         """Wait for something to be true."""
         until = time.monotonic() + self.patience
         while not await true():
-            assert time.monotonic() < until, f"not in {self.patience:.0f} s: {what}"
+            assert time.monotonic() < until, f"not in {self.patience:.0f} s: {condition}"
             await asyncio.sleep(0.05)
 
-    async def noted(self, name: str, what: str) -> None:
+    async def marked(self, name: str, label: str) -> None:
         """Wait until a body has noted something."""
 
-        async def there() -> bool:
-            return self.trace.count(name, what) > 0
+        async def has_mark() -> bool:
+            return self.trace.count(name, label) > 0
 
-        await self.until(there, f"{what!r} of {name}")
+        await self.until(has_mark, f"{label!r} of {name}")
 
     async def parked(self, run_id: str, reason: str) -> None:
         """Wait until a run waits for this reason."""
 
-        async def there() -> bool:
+        async def waits() -> bool:
             run = (await self.report(run_id)).journal.run
             return run.parked and reason in run.parked_for
 
-        await self.until(there, f"run {run_id} is parked for {reason}")
+        await self.until(waits, f"run {run_id} is parked for {reason}")
 
 
 def result_of(report: RunReport) -> Any:
     """The result of a run that must have completed."""
     run = report.journal.run
-    assert run.state is RunStatus.COMPLETED, f"{run.run_id} is {run.state}: {told(run)}"
+    assert run.state is RunStatus.COMPLETED, f"{run.run_id} is {run.state}: {error_text(run)}"
     return None if run.result is None else orjson.loads(run.result)
 
 
-def told(run: Run) -> str:
+def error_text(run: Run) -> str:
     """A run's error, in words."""
     return "no error" if run.error is None else f"{run.error.name}: {run.error.message}"

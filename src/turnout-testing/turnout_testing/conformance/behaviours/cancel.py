@@ -16,9 +16,11 @@ async def is_cancelled(world: World, run_id: str) -> None:
     assert (await world.report(run_id)).journal.run.state is RunStatus.CANCELLED
 
     async def stopped() -> bool:
-        found = await world.orchestrator.status(run_id, look=True)
-        said = found.sighting
-        return said is None or said.state is None or said.state.terminal or world.embedded
+        report = await world.orchestrator.status(run_id, look=True)
+        sighting = report.sighting
+        return (
+            sighting is None or sighting.state is None or sighting.state.terminal or world.embedded
+        )
 
     await world.until(stopped, f"the provider's run of {run_id} has ended")
 
@@ -29,8 +31,8 @@ async def a_queued_run_is_cancelled(world: World) -> None:
     name = world.fresh()
     at = as_datetime(world.clock.now() + 60_000)
     run_id = await world.start("three", id=name, at=at)
-    done = await world.orchestrator.cancel(run_id)
-    assert (done.state, done.changed) == (RunStatus.CANCELLED, True)
+    cancelled = await world.orchestrator.cancel(run_id)
+    assert (cancelled.state, cancelled.changed) == (RunStatus.CANCELLED, True)
     await is_cancelled(world, run_id)
     assert world.trace.count(name, "step-1") == 0
 
@@ -63,10 +65,10 @@ async def a_running_step_sees_the_cancel(world: World) -> None:
     """A step that runs is told within seconds, and nothing after it runs."""
     name = world.fresh()
     run_id = await world.start("long", **{"id": name, "for": 20})
-    await world.noted(name, "long")
+    await world.marked(name, "long")
     await world.orchestrator.cancel(run_id)
     cancelled_at = world.clock.now()
-    await world.noted(name, "stopped")
+    await world.marked(name, "stopped")
     assert world.trace.times(name, "stopped")[0] - cancelled_at <= world.slack
     await is_cancelled(world, run_id)
     assert world.trace.count(name, "after") == 0
@@ -77,8 +79,8 @@ async def an_ended_run_stays_as_it_is(world: World) -> None:
     """Cancelling a run that has completed changes nothing and says so."""
     run_id = await world.start("echo", id=world.fresh())
     await world.ended(run_id)
-    done = await world.orchestrator.cancel(run_id)
-    assert (done.state, done.changed) == (RunStatus.COMPLETED, False)
+    cancelled = await world.orchestrator.cancel(run_id)
+    assert (cancelled.state, cancelled.changed) == (RunStatus.COMPLETED, False)
 
 
 @cancelling
@@ -149,7 +151,7 @@ async def the_failure_hook_is_not_for_cancels(world: World) -> None:
     await world.parked(run_id, "event")
     await world.orchestrator.cancel(run_id)
     await world.clock.sleep(1_000)
-    assert not [each for each in world.trace.marks[name] if each.what.startswith("hook")]
+    assert not [mark for mark in world.trace.marks[name] if mark.label.startswith("hook")]
 
 
 BEHAVIOURS = (

@@ -13,7 +13,7 @@ limiting = behaviour(Capability.CONCURRENCY)
 
 async def all_ended(world: World, runs: list[str]) -> None:
     """Wait for the end of all of them."""
-    await asyncio.gather(*(world.ended(each) for each in runs))
+    await asyncio.gather(*(world.ended(run_id) for run_id in runs))
 
 
 @limiting
@@ -22,10 +22,12 @@ async def one_run_of_a_key_at_a_time(world: World) -> None:
     group = world.fresh()
     runs = [await world.start("single", id=str(number), group=group) for number in range(4)]
     await all_ended(world, runs)
-    assert world.trace.most[group] == 1
-    spans = [(await world.report(each)).journal.run for each in runs]
-    spans.sort(key=lambda each: each.started_at or 0)
-    assert all((one.ended_at or 0) <= (two.started_at or 0) for one, two in pairwise(spans))
+    assert world.trace.peak[group] == 1
+    spans = [(await world.report(run_id)).journal.run for run_id in runs]
+    spans.sort(key=lambda run: run.started_at or 0)
+    assert all(
+        (first.ended_at or 0) <= (second.started_at or 0) for first, second in pairwise(spans)
+    )
 
 
 @limiting
@@ -34,19 +36,19 @@ async def runs_start_in_order_of_emit(world: World) -> None:
     group = world.fresh()
     runs = [await world.start("single", id=str(number), group=group) for number in range(5)]
     await all_ended(world, runs)
-    begun = [each.what for each in world.trace.marks[group] if each.what.startswith("begin")]
-    assert list(dict.fromkeys(begun)) == [f"begin:{number}" for number in range(5)]
+    begins = [mark.label for mark in world.trace.marks[group] if mark.label.startswith("begin")]
+    assert list(dict.fromkeys(begins)) == [f"begin:{number}" for number in range(5)]
 
 
 @limiting
 async def other_keys_are_free(world: World) -> None:
     """A run of another key does not wait."""
-    held, free = world.fresh(), world.fresh()
-    first = await world.start("single", **{"id": "1", "group": held, "for": 10.0 * world.longer})
-    await world.noted(held, "begin:1")
-    other = await world.start("single", id="2", group=free)
-    result_of(await world.ended(other))
-    assert world.trace.count(held, "end:1") == 0
+    busy, free = world.fresh(), world.fresh()
+    first = await world.start("single", **{"id": "1", "group": busy, "for": 10.0 * world.longer})
+    await world.marked(busy, "begin:1")
+    run_id = await world.start("single", id="2", group=free)
+    result_of(await world.ended(run_id))
+    assert world.trace.count(busy, "end:1") == 0
     await world.ended(first)
 
 
@@ -56,7 +58,7 @@ async def two_may_be_two(world: World) -> None:
     group = world.fresh()
     runs = [await world.start("pair", id=str(number), group=group) for number in range(6)]
     await all_ended(world, runs)
-    assert world.trace.most[group] == 2
+    assert world.trace.peak[group] == 2
 
 
 @limiting
@@ -84,7 +86,7 @@ async def a_waiting_run_is_queued(world: World) -> None:
     """A run that waits for its slot is queued, not running."""
     group = world.fresh()
     first = await world.start("single", **{"id": "1", "group": group, "for": 8.0 * world.longer})
-    await world.noted(group, "begin:1")
+    await world.marked(group, "begin:1")
     second = await world.start("single", id="2", group=group)
     await world.parked(second, "slot")
     assert (await world.report(second)).journal.run.state is RunStatus.QUEUED
@@ -94,24 +96,24 @@ async def a_waiting_run_is_queued(world: World) -> None:
 @limiting
 async def steps_are_counted_where_declared(world: World) -> None:
     """`counts="steps"`: runs overlap while they sleep, their steps never do."""
-    for rest in (6, 30):
+    for seconds in (6, 30):
         group = world.fresh()
-        payload = {"group": group, "rest": rest * world.longer}
+        payload = {"group": group, "rest": seconds * world.longer}
         runs = [await world.start("stepwise", id=str(number), **payload) for number in range(3)]
         await all_ended(world, runs)
-        assert world.trace.most[group] == 1
+        assert world.trace.peak[group] == 1
         last_first = max(world.trace.times(group, f"begin:{number}")[0] for number in range(3))
         first_last = min(world.trace.times(group, f"begin:{number}")[1] for number in range(3))
         if last_first < first_last:  # otherwise the first steps took longer than the rest
             return
-    raise AssertionError(f"no step of another run began while one slept for {rest} s")
+    raise AssertionError(f"no step of another run began while one slept for {seconds} s")
 
 
 @limiting
 async def the_limit_is_held(world: World) -> None:
     """The orchestrator says who holds the limit."""
-    held = world.orchestrator.check_concurrency(Concurrency(limit=1, key="payload.agent_id"))
-    assert held is not Held.REFUSED
+    holder = world.orchestrator.check_concurrency(Concurrency(limit=1, key="payload.agent_id"))
+    assert holder is not Held.REFUSED
 
 
 BEHAVIOURS = (

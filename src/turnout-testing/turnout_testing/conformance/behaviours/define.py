@@ -6,7 +6,7 @@ from turnout.errors import InvalidDefinition
 from turnout.model.status import Capability, RunStatus, StepKind
 from turnout.model.tasks import App
 from turnout_testing.conformance.behaviour import behaviour
-from turnout_testing.conformance.world import World, result_of, told
+from turnout_testing.conformance.world import World, error_text, result_of
 
 define = behaviour(Capability.DEFINE_TASK)
 
@@ -14,8 +14,8 @@ define = behaviour(Capability.DEFINE_TASK)
 @define
 async def the_provider_knows_every_task(world: World) -> None:
     """Every task of the app is known to the provider's runtime."""
-    known = set(await world.caller.defined())
-    assert {each.id for each in world.app.tasks} <= known
+    defined = set(await world.caller.defined())
+    assert {task.id for task in world.app.tasks} <= defined
 
 
 @define
@@ -32,7 +32,7 @@ async def each_step_runs_once(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("three", id=name)
     assert result_of(await world.ended(run_id)) == [1, 2, 3]
-    assert [each.what for each in world.trace.marks[name]] == ["step-1", "step-2", "step-3"]
+    assert [mark.label for mark in world.trace.marks[name]] == ["step-1", "step-2", "step-3"]
 
 
 @define
@@ -62,7 +62,7 @@ async def parallel_steps_run_side_by_side(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("fan", id=name)
     assert result_of(await world.ended(run_id)) == [0, 1, 2]
-    assert world.trace.most[name] >= 2
+    assert world.trace.peak[name] >= 2
 
 
 @define
@@ -80,8 +80,8 @@ async def branches_may_branch(world: World) -> None:
     run_id = await world.start("nested", id=world.fresh())
     report = await world.ended(run_id)
     assert result_of(report) == [[1, 2], [1, 2]]
-    steps = sorted(report.journal.steps.values(), key=lambda each: each.position)
-    assert [each.step for each in steps] == ["a-1", "a-2", "b-1", "b-2"]
+    steps = sorted(report.journal.steps.values(), key=lambda step: step.position)
+    assert [step.step for step in steps] == ["a-1", "a-2", "b-1", "b-2"]
 
 
 @define
@@ -90,8 +90,8 @@ async def one_step_id_twice_fails_by_name(world: World) -> None:
     run_id = await world.start("twice", id=world.fresh())
     run = (await world.ended(run_id)).journal.run
     assert run.state is RunStatus.FAILED
-    assert "DuplicateStep" in told(run)
-    assert "'same'" in told(run)
+    assert "DuplicateStep" in error_text(run)
+    assert "'same'" in error_text(run)
 
 
 @define
@@ -99,7 +99,7 @@ async def a_numbered_step_id_fails_by_name(world: World) -> None:
     """A step id that ends in a colon and digits is refused: vendors number repeated ids so."""
     run = (await world.ended(await world.start("numbered", id="x"))).journal.run
     assert run.state is RunStatus.FAILED
-    assert "part-2" in told(run)
+    assert "part-2" in error_text(run)
 
 
 @define
@@ -107,7 +107,7 @@ async def a_foreign_await_fails_by_name(world: World) -> None:
     """A task function that awaits something other than ctx fails, and is told what to do."""
     run = (await world.ended(await world.start("foreign", id="x"))).journal.run
     assert run.state is RunStatus.FAILED
-    assert "ForeignAwait" in told(run)
+    assert "ForeignAwait" in error_text(run)
 
 
 @define
@@ -126,7 +126,7 @@ async def a_child_gives_its_result(world: World) -> None:
     assert result_of(report) == [1, 2, 3]
     (child,) = await world.store.runs.children(run_id)
     assert (child.task, child.state) == ("three", RunStatus.COMPLETED)
-    assert [each.kind for each in report.journal.steps.values()] == [StepKind.INVOKE]
+    assert [step.kind for step in report.journal.steps.values()] == [StepKind.INVOKE]
 
 
 @define
@@ -149,7 +149,7 @@ async def a_run_may_emit(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("speaker", id=name)
     assert result_of(await world.ended(run_id))
-    await world.noted(name, "heard")
+    await world.marked(name, "heard")
     await world.clock.sleep(500)
     assert world.trace.count(name, "heard") == 1
 

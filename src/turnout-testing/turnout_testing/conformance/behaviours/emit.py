@@ -28,7 +28,7 @@ async def one_event_starts_every_subscriber(world: World) -> None:
     """An event starts each subscribed task once."""
     name = world.fresh()
     runs = await world.emit("conformance/both", id=name)
-    tasks = [(await world.ended(each)).journal.run.task for each in runs]
+    tasks = [(await world.ended(run_id)).journal.run.task for run_id in runs]
     assert sorted(tasks) == ["echo", "three"]
     assert world.trace.count(name, "step-1") == 1
 
@@ -44,9 +44,9 @@ async def a_key_is_used_once(world: World) -> None:
     """A second emit with the same key starts nothing and gives the first run."""
     name = world.fresh()
     first = await world.start("three", id=name, key=name)
-    again = Event(name="conformance/three", payload={"id": name}, key=name)
-    (emitted,) = await world.orchestrator.emit(again)
-    assert [(each.run_id, each.duplicate) for each in emitted.runs] == [(first, True)]
+    repeated = Event(name="conformance/three", payload={"id": name}, key=name)
+    (emitted,) = await world.orchestrator.emit(repeated)
+    assert [(run.run_id, run.duplicate) for run in emitted.runs] == [(first, True)]
     await world.ended(first)
     assert world.trace.count(name, "step-1") == 1
 
@@ -97,7 +97,7 @@ async def a_refused_event_records_nothing(world: World) -> None:
     with pytest.raises(InvalidPayload):
         await world.orchestrator.emit(good, bad)
     runs = await world.store.runs.find(RunFilter(task="echo", limit=1_000))
-    assert name not in {each.key for each in runs}
+    assert name not in {run.key for run in runs}
 
 
 @emit
@@ -141,7 +141,7 @@ async def a_caller_may_name_the_run(world: World) -> None:
     name = f"own-{world.fresh()}"
     event = Event(name="conformance/echo", payload={"id": name}, run_id=name)
     (emitted,) = await world.orchestrator.emit(event)
-    assert [each.run_id for each in emitted.runs] == [name]
+    assert [run.run_id for run in emitted.runs] == [name]
     result_of(await world.ended(name))
 
 
@@ -171,10 +171,10 @@ async def many_events_in_one_call(world: World) -> None:
         for number in range(50)
     ]
     emitted = await world.orchestrator.emit(*events)
-    runs = [each.runs[0].run_id for each in emitted]
-    reports = [await world.ended(each) for each in runs]
-    assert [result_of(each)["number"] for each in reports] == list(range(50))
-    order = [each.journal.run.emit_seq for each in reports]
+    runs = [event.runs[0].run_id for event in emitted]
+    reports = [await world.ended(run_id) for run_id in runs]
+    assert [result_of(report)["number"] for report in reports] == list(range(50))
+    order = [report.journal.run.emit_seq for report in reports]
     assert order == sorted(order)
 
 

@@ -50,15 +50,15 @@ async def delays_are_capped(world: World) -> None:
     name = world.fresh()
     await world.ended(await world.start("capped", id=name, fails=3))
     assert len(gaps(world, name)) == 3
-    assert all(1_000 - world.early <= each <= 1_000 + world.slack for each in gaps(world, name))
+    assert all(1_000 - world.early <= gap <= 1_000 + world.slack for gap in gaps(world, name))
 
 
 @retrying
 async def the_delay_is_recorded(world: World) -> None:
     """Each failed attempt records when the next one is due, exactly as declared."""
     run_id = await world.start("flaky", id=world.fresh(), fails=2)
-    tried = (await world.ended(run_id)).journal.attempts["try"]
-    planned = [(each.retry_at or 0) - (each.ended_at or 0) for each in tried[:-1]]
+    attempts = (await world.ended(run_id)).journal.attempts["try"]
+    planned = [(attempt.retry_at or 0) - (attempt.ended_at or 0) for attempt in attempts[:-1]]
     assert planned == [1_000, 2_000]
 
 
@@ -109,9 +109,9 @@ async def a_branch_retries_while_another_runs(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("uneven", id=name)
     assert result_of(await world.ended(run_id)) == ["flaky", "slow"]
-    again = world.trace.times(name, "flaky")[1]
+    second_try = world.trace.times(name, "flaky")[1]
     (slow,) = world.trace.times(name, "slow")
-    assert again < slow
+    assert second_try < slow
 
 
 @retrying
@@ -131,7 +131,7 @@ async def the_failure_hook_runs_once(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("hooked", id=name)
     assert (await world.ended(run_id)).journal.run.state is RunStatus.FAILED
-    await world.noted(name, "hook:failed")
+    await world.marked(name, "hook:failed")
     await world.clock.sleep(500)
     assert world.trace.count(name, "hook:failed") == 1
 
@@ -139,8 +139,8 @@ async def the_failure_hook_runs_once(world: World) -> None:
 @retrying
 async def the_policy_is_held(world: World) -> None:
     """The orchestrator says who holds the policy."""
-    held = world.orchestrator.check_retries(Retries(max_attempts=5, min_delay="250ms"))
-    assert held is not Held.REFUSED
+    holder = world.orchestrator.check_retries(Retries(max_attempts=5, min_delay="250ms"))
+    assert holder is not Held.REFUSED
 
 
 BEHAVIOURS = (

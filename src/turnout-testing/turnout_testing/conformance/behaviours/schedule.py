@@ -26,18 +26,18 @@ def yearly(world: World, name: str) -> Schedule:
 
 async def armed(world: World, name: str) -> ArmedSchedule | None:
     """What the provider's runtime says of a schedule."""
-    found = {each.id: each for each in await world.orchestrator.armed()}
-    return found.get(name)
+    by_id = {schedule.id: schedule for schedule in await world.orchestrator.armed()}
+    return by_id.get(name)
 
 
 async def is_armed(world: World, name: str, *, cron: str | None) -> None:
     """Wait until the runtime fires by this expression; None: not at all."""
 
-    async def there() -> bool:
-        found = await armed(world, name)
-        return (found.cron if found else None) == cron
+    async def is_so() -> bool:
+        schedule = await armed(world, name)
+        return (schedule.cron if schedule else None) == cron
 
-    await world.until(there, f"schedule {name} armed as {cron}")
+    await world.until(is_so, f"schedule {name} armed as {cron}")
 
 
 @scheduling
@@ -45,11 +45,11 @@ async def a_schedule_is_armed_and_removed(world: World) -> None:
     """A schedule added at run time is listed, armed in the runtime, and removed there."""
     name = world.fresh()
     await world.orchestrator.schedule_recurring(yearly(world, name))
-    assert name in {each.id for each in await world.orchestrator.schedules()}
+    assert name in {schedule.id for schedule in await world.orchestrator.schedules()}
     await is_armed(world, name, cron="30 4 1 1 *")
     assert await world.orchestrator.unschedule(name)
     await is_armed(world, name, cron=None)
-    assert name not in {each.id for each in await world.orchestrator.schedules()}
+    assert name not in {schedule.id for schedule in await world.orchestrator.schedules()}
 
 
 @scheduling
@@ -61,9 +61,9 @@ async def a_schedule_is_replaced(world: World) -> None:
         replace(yearly(world, name), cron="0 5 1 1 *", zone="Asia/Tokyo")
     )
     await is_armed(world, name, cron="0 5 1 1 *")
-    found = await armed(world, name)
-    assert found is not None
-    assert found.zone == "Asia/Tokyo"
+    schedule = await armed(world, name)
+    assert schedule is not None
+    assert schedule.zone == "Asia/Tokyo"
     await world.orchestrator.unschedule(name)
 
 
@@ -80,10 +80,10 @@ async def the_next_slot_is_told_by_the_runtime(world: World) -> None:
     schedule = yearly(world, name)
     await world.orchestrator.schedule_recurring(schedule)
     await is_armed(world, name, cron=schedule.cron)
-    found = await armed(world, name)
-    assert found is not None
-    if found.next_at is not None:
-        assert found.next_at == next(schedule.slots(world.clock.now()))
+    runtime = await armed(world, name)
+    assert runtime is not None
+    if runtime.next_at is not None:
+        assert runtime.next_at == next(schedule.slots(world.clock.now()))
     await world.orchestrator.unschedule(name)
 
 
@@ -115,8 +115,8 @@ async def a_slot_starts_one_run(world: World) -> None:
     name = world.fresh()
     await world.orchestrator.schedule_recurring(yearly(world, name))
     slot = next(yearly(world, name).slots(world.clock.now()))
-    said = await asyncio.gather(*(tick(world, name, slot) for _ in range(5)))
-    runs = {run_id for run_id, reason in said if reason == "started"}
+    answers = await asyncio.gather(*(tick(world, name, slot) for _ in range(5)))
+    runs = {run_id for run_id, reason in answers if reason == "started"}
     assert len(runs) == 1
     await world.ended(runs.pop() or "")
     assert world.trace.count(name, "slot") == 1
@@ -142,8 +142,8 @@ async def a_paused_schedule_starts_nothing(world: World) -> None:
     await world.orchestrator.schedule_recurring(paused)
     slot = next(paused.slots(world.clock.now()))
     assert await tick(world, name, slot) == (None, "paused")
-    found = await armed(world, name)
-    assert found is None or not found.active
+    runtime = await armed(world, name)
+    assert runtime is None or not runtime.active
     await world.orchestrator.unschedule(name)
 
 
@@ -157,14 +157,14 @@ async def every_minute_fires_every_minute(world: World) -> None:
     slot = next(schedule.slots(began))
     async with asyncio.TaskGroup() as group:
         delay = group.create_task(world.delay_at(slot))
-        await world.noted(name, "slot")
+        await world.marked(name, "slot")
         await world.orchestrator.unschedule(name)
-    (first, *others) = world.trace.times(name, "slot")
+    (first, *more_times) = world.trace.times(name, "slot")
     # A server may make the run up to half a minute early; the slot is claimed all the same.
     # Two of the server's runs, one after the other: the tick's, and then the run's own.
     late = 2 * delay.result() + world.slack + 10_000 * world.longer
     assert slot - 31_000 <= first <= slot + late
-    assert len(others) <= 1
+    assert len(more_times) <= 1
 
 
 async def tick(
@@ -172,7 +172,7 @@ async def tick(
 ) -> tuple[str | None, str]:
     """Tick a slot as the provider's worker does."""
     worker: Worker = world.worker
-    said = await worker.answer(
+    answer = await worker.answer(
         Tick(
             schedule=name,
             slot=slot,
@@ -180,7 +180,7 @@ async def tick(
             provider_run_id=world.fresh(),
         )
     )
-    return said.run_id, said.reason
+    return answer.run_id, answer.reason
 
 
 BEHAVIOURS = (

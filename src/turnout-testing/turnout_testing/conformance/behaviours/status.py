@@ -16,9 +16,9 @@ async def a_run_passes_through_its_states(world: World) -> None:
     """A run is queued, then running, then completed; each state once, in order of time."""
     run_id = await world.start("three", id=world.fresh())
     report = await world.ended(run_id)
-    states = [each.state for each in report.transitions]
+    states = [transition.state for transition in report.transitions]
     assert states == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPLETED]
-    times = [each.at for each in report.transitions]
+    times = [transition.at for transition in report.transitions]
     assert times == sorted(times)
 
 
@@ -66,9 +66,9 @@ async def steps_and_attempts_are_listed(world: World) -> None:
     journal = (await world.ended(run_id)).journal
     (step,) = journal.steps.values()
     assert (step.step, step.kind, step.state) == ("try", StepKind.STEP, StepState.COMPLETED)
-    states = [each.state for each in journal.attempts["try"]]
+    states = [attempt.state for attempt in journal.attempts["try"]]
     assert states == [AttemptState.FAILED, AttemptState.COMPLETED]
-    assert [each.number for each in journal.attempts["try"]] == [1, 2]
+    assert [attempt.number for attempt in journal.attempts["try"]] == [1, 2]
 
 
 @status
@@ -80,8 +80,8 @@ async def the_provider_agrees_in_the_end(world: World) -> None:
         return
 
     async def agrees() -> bool:
-        said = (await world.orchestrator.status(run_id, look=True)).sighting
-        return said is not None and said.state is RunStatus.COMPLETED
+        sighting = (await world.orchestrator.status(run_id, look=True)).sighting
+        return sighting is not None and sighting.state is RunStatus.COMPLETED
 
     await world.until(agrees, f"the provider says that {run_id} has completed")
 
@@ -95,8 +95,8 @@ async def the_provider_agrees_on_a_failure(world: World) -> None:
         return
 
     async def agrees() -> bool:
-        said = (await world.orchestrator.status(run_id, look=True)).sighting
-        return said is not None and said.state is RunStatus.FAILED
+        sighting = (await world.orchestrator.status(run_id, look=True)).sighting
+        return sighting is not None and sighting.state is RunStatus.FAILED
 
     await world.until(agrees, f"the provider says that {run_id} has failed")
 
@@ -107,9 +107,9 @@ async def progress_is_seen(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("told", id=name)
     await world.parked(run_id, "event")
-    told = (await world.report(run_id)).journal.run.progress
-    assert told is not None
-    assert orjson.loads(told) == {"half": True}
+    progress = (await world.report(run_id)).journal.run.progress
+    assert progress is not None
+    assert orjson.loads(progress) == {"half": True}
     await world.emit("conformance/go", id=name)
     result_of(await world.ended(run_id))
 
@@ -119,7 +119,7 @@ async def one_delivery_is_enough(world: World) -> None:
     """A run that meets no fault is handed over once."""
     run_id = await world.start("three", id=world.fresh())
     report = await world.ended(run_id)
-    assert [each.number for each in report.deliveries] == [1]
+    assert [delivery.number for delivery in report.deliveries] == [1]
 
 
 @status

@@ -2,13 +2,13 @@
 
 from turnout.model.status import AttemptState, Capability, RunStatus
 from turnout_testing.conformance.behaviour import behaviour
-from turnout_testing.conformance.world import World, result_of, told
+from turnout_testing.conformance.world import World, error_text, result_of
 
 TRIES = 5
 timing = behaviour(Capability.TIMEOUTS)
 
 
-async def begun(world: World, group: str, name: str, seconds: float) -> str:
+async def start_queued(world: World, group: str, name: str, seconds: float) -> str:
     """Start a run that holds its slot, and another while the vendor is too slow to start one.
 
     The queue deadline counts the vendor's own delay, too.
@@ -17,11 +17,11 @@ async def begun(world: World, group: str, name: str, seconds: float) -> str:
         payload = {"id": name, "group": group, "for": seconds * world.longer}
         run_id = await world.start("queued", **payload)
 
-        async def there(run_id: str = run_id) -> bool:
+        async def has_begun(run_id: str = run_id) -> bool:
             ended = (await world.report(run_id)).journal.run.state.terminal
             return ended or world.trace.count(group, f"begin:{name}") > 0
 
-        await world.until(there, f"run {run_id} has begun")
+        await world.until(has_begun, f"run {run_id} has begun")
         if world.trace.count(group, f"begin:{name}") > 0:
             return run_id
     raise AssertionError(f"none of {TRIES} runs began before its queue deadline")
@@ -49,18 +49,18 @@ async def a_timed_out_run_says_so(world: World) -> None:
     """A run that timed out is told from one that was cancelled, and says which deadline it was."""
     run = (await world.ended(await world.start("bounded", id=world.fresh()))).journal.run
     assert run.state is RunStatus.TIMED_OUT
-    assert "run deadline" in told(run)
+    assert "run deadline" in error_text(run)
 
 
 @timing
 async def a_run_that_queues_too_long_times_out(world: World) -> None:
     """A run that does not start before the queue deadline ends as timed out, and never starts."""
     group = world.fresh()
-    first = await begun(world, group, "1", 9.0)
+    first = await start_queued(world, group, "1", 9.0)
     second = await world.start("queued", **{"id": "2", "group": group, "for": 0.0})
     run = (await world.ended(second)).journal.run
     assert run.state is RunStatus.TIMED_OUT
-    assert "queue deadline" in told(run)
+    assert "queue deadline" in error_text(run)
     assert world.trace.count(group, "begin:2") == 0
     result_of(await world.ended(first))
 
@@ -71,7 +71,7 @@ async def a_step_that_takes_too_long_is_tried_again(world: World) -> None:
     run_id = await world.start("step-bounded", id=world.fresh())
     report = await world.ended(run_id)
     assert result_of(report) == 2
-    states = [each.state for each in report.journal.attempts["stall"]]
+    states = [attempt.state for attempt in report.journal.attempts["stall"]]
     assert states == [AttemptState.TIMED_OUT, AttemptState.COMPLETED]
 
 
@@ -95,10 +95,10 @@ async def an_attempt_that_timed_out_took_that_long(world: World) -> None:
 async def the_next_in_line_starts_after_a_timeout(world: World) -> None:
     """A run that times out in the queue leaves the line to those behind it."""
     group = world.fresh()
-    first = await begun(world, group, "1", 6.5)
+    first = await start_queued(world, group, "1", 6.5)
     late = await world.start("queued", **{"id": "2", "group": group, "for": 0.0})
     assert (await world.ended(late)).journal.run.state is RunStatus.TIMED_OUT
-    third = await begun(world, group, "3", 0.0)
+    third = await start_queued(world, group, "3", 0.0)
     result_of(await world.ended(third))
     result_of(await world.ended(first))
 
@@ -108,7 +108,7 @@ async def the_failure_hook_is_for_timeouts_too(world: World) -> None:
     """`on_failure` runs when a run has timed out, and is told so."""
     name = world.fresh()
     await world.start("impatient", id=name)
-    await world.noted(name, "hook:timed_out")
+    await world.marked(name, "hook:timed_out")
     assert world.trace.count(name, "hook:timed_out") == 1
 
 

@@ -13,7 +13,7 @@ async def a_sleep_lasts_as_long_as_it_says(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("nap", **{"id": name, "for": "1500ms"})
     result_of(await world.ended(run_id))
-    (before,), (after,) = (world.trace.times(name, each) for each in ("before", "after"))
+    (before,), (after,) = (world.trace.times(name, label) for label in ("before", "after"))
     assert 1_500 - world.early <= after - before <= 1_500 + world.slack
     assert world.trace.count(name, "before") == 1
 
@@ -42,7 +42,7 @@ async def a_sleep_of_ten_seconds(world: World) -> None:
     name = world.fresh()
     run_id = await world.start("nap", **{"id": name, "for": "10s"})
     result_of(await world.ended(run_id))
-    (before,), (after,) = (world.trace.times(name, each) for each in ("before", "after"))
+    (before,), (after,) = (world.trace.times(name, label) for label in ("before", "after"))
     assert 10_000 - world.early <= after - before <= 10_000 + world.slack
 
 
