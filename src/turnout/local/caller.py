@@ -122,13 +122,21 @@ class LocalCaller:
         caller.add_done_callback(self._replace)
 
     def _replace(self, ended: asyncio.Task[None]) -> None:
-        """Put another caller in the place of one that a task's function cancelled as it ran."""
+        """Put another caller in the place of one that was cancelled from within, or that broke."""
         self._callers.discard(ended)
-        if not self._closing:
+        if self._closing:
+            return
+        if ended.cancelled():
             log.warning(
                 "a call was cancelled from within; the pump calls again", extra={"action": "call"}
             )
-            self._add_caller()
+        else:
+            log.error(
+                "a call broke; the pump calls again",
+                exc_info=ended.exception(),
+                extra={"action": "call"},
+            )
+        self._add_caller()
 
     async def _call_all(self) -> None:
         while True:
@@ -156,6 +164,3 @@ class LocalCaller:
                 "call failed; the pump calls again",
                 extra={"action": "call", "run_id": run_id, "error": str(error)},
             )
-        except Exception:
-            # An edge: one run's call may break, the caller may not.
-            log.exception("call broke", extra={"action": "call", "run_id": run_id})

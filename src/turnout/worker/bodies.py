@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
@@ -72,20 +72,16 @@ class LiveBodies:
     ) -> BodyOutcome:
         """Call the step's function and keep what it returns as canonical JSON."""
         del journal
+        body = self._guarded(command, context)
         try:
-            if limit is None:
-                value = await self._call(command, context)
-            else:
-                value = await self._in_time(command, context, limit)
-            return BodyOutcome(output=_output(command, value))
+            output = await (body if limit is None else self._in_time(body, context, limit))
         except _TimeUp:
             return BodyOutcome(error=TIMED_OUT, timed_out=True)
         except asyncio.CancelledError as error:
             if context.cancelled or _cancelling():
                 raise
             return BodyOutcome(error=failure(error))
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends the step, not us
-            return self._failed(error)
+        return BodyOutcome(output=output) if isinstance(output, bytes) else self._failed(output)
 
     async def close(self) -> None:
         """Release the threads."""
@@ -102,13 +98,34 @@ class LiveBodies:
         # A sync function may return an awaitable: functools.partial, a lambda around a coroutine.
         return await value if inspect.isawaitable(value) else value
 
-    async def _in_time(self, command: StepCommand[Any], context: StepContext, limit: Millis) -> Any:
-        body = asyncio.ensure_future(_guarded(self._call(command, context)))
+    async def _guarded(
+        self, command: StepCommand[Any], context: StepContext
+    ) -> bytes | BaseException:
+        """Call the step's function; its output as canonical JSON, or its error.
+
+        Errors are returned: one like SystemExit, on its way out of a task, would end the loop.
+        """
+        try:
+            return _output(command, await self._call(command, context))
+        except asyncio.CancelledError as error:
+            if _cancelling():
+                raise
+            return error
+        except BaseException as error:  # noqa: BLE001 - whatever a body raises is its outcome
+            return error
+
+    async def _in_time(
+        self,
+        guarded: Coroutine[Any, Any, bytes | BaseException],
+        context: StepContext,
+        limit: Millis,
+    ) -> bytes | BaseException:
+        body = asyncio.ensure_future(guarded)
         alarm = asyncio.ensure_future(self._clock.sleep(limit))
         try:
             await asyncio.wait({body, alarm}, return_when=asyncio.FIRST_COMPLETED)
             if body.done():
-                return _unwrapped(body.result())
+                return body.result()
             context.cancelled = True
             body.cancel()
             await asyncio.wait({body}, timeout=_UNWIND_SECONDS)
@@ -133,13 +150,6 @@ class _TimeUp(Exception):
     """The step's time is up."""
 
 
-class _Raised:
-    """An error on its way out of a task: SystemExit would end the loop instead."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
 class OutputMismatch(ValueError):
     """A step returned what does not fit its own return annotation."""
 
@@ -156,23 +166,6 @@ def _output(command: StepCommand[Any], value: Any) -> bytes:
             )
             raise OutputMismatch(message) from None
     return raw
-
-
-async def _guarded(body: Any) -> Any:
-    try:
-        return await body
-    except asyncio.CancelledError as error:
-        if _cancelling():
-            raise
-        return _Raised(error)
-    except BaseException as error:  # noqa: BLE001
-        return _Raised(error)
-
-
-def _unwrapped(value: Any) -> Any:
-    if isinstance(value, _Raised):
-        raise value.error
-    return value
 
 
 def _quietly(command: StepCommand[Any]) -> Any:

@@ -141,17 +141,17 @@ class VendorRun:
         """The same vendor run, calling another worker."""
         return replace(self, worker=worker, **values)
 
-    async def to_the_end(self, limit: int = 200, *, onward: bool = False) -> Next:
+    async def to_the_end(self, limit: int = 200, *, runs_on: bool = False) -> Next:
         """Do what each Next says, all attempts at once, with the clock turned at every park.
 
-        onward: as a caller in process, which has the worker go on by itself.
+        runs_on: as a caller in process, which has the worker go on by itself.
         """
-        advance = self.run_on if onward else self.advance
+        advance = self.run_on if runs_on else self.advance
         found = await advance()
         for _ in range(limit):
             if found.state.terminal:
                 return found
-            if onward and len(found.run) == 1 and found.park is None:
+            if runs_on and len(found.run) == 1 and found.park is None:
                 (start,) = found.run
                 call = Execute(**self.common, step=start.step, attempt=start.attempt)
                 found = await self.worker.run_on(call)

@@ -50,7 +50,7 @@ class DyingStore(WrappedStore):
 
 
 async def crash_and_finish(
-    at: int, *, after: bool, onward: bool
+    at: int, *, after: bool, runs_on: bool
 ) -> tuple[bool, World, VendorRun, Counter[str]]:
     """Run until the n-th write kills the worker; then have another one finish."""
     bodies: Counter[str] = Counter()
@@ -86,7 +86,7 @@ async def crash_and_finish(
     vendor = VendorRun(world, doomed, run_id, "t")
     died = False
     try:
-        await vendor.to_the_end(onward=onward)
+        await vendor.to_the_end(runs_on=runs_on)
     except Exception:  # noqa: BLE001 - dead is dead
         died = True
     await asyncio.sleep(0)
@@ -95,19 +95,19 @@ async def crash_and_finish(
         heir = vendor.by(world.worker())
         for expired in await world.store.leases.expired(world.clock.now(), limit=9):
             await heir.worker.expire(expired)
-        await heir.to_the_end(onward=onward)
+        await heir.to_the_end(runs_on=runs_on)
     return died, world, vendor, bodies
 
 
-@pytest.mark.parametrize("onward", [False, True])
+@pytest.mark.parametrize("runs_on", [False, True])
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_worker_may_die_at_any_write(
-    after: bool, onward: bool, caplog: pytest.LogCaptureFixture
+    after: bool, runs_on: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For every write, before and after its commit: each step is committed once, and all end."""
     caplog.set_level(logging.CRITICAL)
     for at in range(100):
-        died, world, vendor, bodies = await crash_and_finish(at, after=after, onward=onward)
+        died, world, vendor, bodies = await crash_and_finish(at, after=after, runs_on=runs_on)
         journal = await world.journal(vendor.run_id)
         assert journal.run.state is RunStatus.COMPLETED, at
         for step, tried in journal.attempts.items():

@@ -39,10 +39,10 @@ def said(found: list[Chunk]) -> list[Any]:
     return [(each.name, orjson.loads(each.value), each.step, each.attempt) for each in found]
 
 
-@pytest.mark.parametrize("onward", [False, True])
+@pytest.mark.parametrize("runs_on", [False, True])
 async def test_the_functions_own_chunks_are_recorded_once(
     make: Callable[..., World],
-    onward: bool,
+    runs_on: bool,
 ) -> None:
     """However often the function is replayed, and by however many workers."""
 
@@ -57,7 +57,7 @@ async def test_the_functions_own_chunks_are_recorded_once(
 
     world = make(tells)
     vendor = await started(world)
-    assert (await vendor.to_the_end(onward=onward)).state is RunStatus.COMPLETED
+    assert (await vendor.to_the_end(runs_on=runs_on)).state is RunStatus.COMPLETED
     own = [("log", "begun"), *(("log", {"done": at}) for at in range(3)), ("words", "over")]
     assert said(await chunks(world, vendor.run_id)) == [(*each, None, None) for each in own]
 

@@ -38,7 +38,7 @@ async def bad(ctx: Context, payload: dict[str, Any]) -> str:
     return await ctx.step("shout", shout, payload["secret"])
 
 
-APP = turnout.app("discreet", fine, bad)
+APP = turnout.app("reference", fine, bad)
 
 
 async def calls(live: Turnout, name: str, step: str) -> tuple[Next, Any, Followed, Next]:

@@ -115,7 +115,7 @@ async def test_a_run_with_a_limit_is_claimed_before_it_asks_for_a_slot(
     known = [await world.run(each.run_id) for each in (first, second)]
     assert (await second.run_on(known[1])).park is not None
     assert (await first.run_on(known[0])).state is RunStatus.COMPLETED
-    assert (await second.to_the_end(onward=True)).state is RunStatus.COMPLETED
+    assert (await second.to_the_end(runs_on=True)).state is RunStatus.COMPLETED
 
 
 async def test_a_cancel_stops_what_the_worker_went_on_to(make: Callable[..., World]) -> None:
