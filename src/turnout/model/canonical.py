@@ -26,6 +26,7 @@ MAX_DEPTH: Final = 100
 
 _EXPONENT: Final = re.compile(rb"e[+-][0-9]{1,3}(?:[,\]}]|\Z)")
 _CONTAINERS: Final = (dict, list, tuple)
+_CONTAINER_TYPES: Final = frozenset(_CONTAINERS)
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 _STRICT: Final = (
@@ -147,16 +148,19 @@ def _suspicious(text: bytes, value: Any) -> bool:
 
 
 def _too_deep(text: bytes, value: Any) -> bool:
-    """Whether the value nests beyond the limit; a text with few brackets cannot."""
+    """Whether the value nests beyond the limit; a text with few brackets cannot.
+
+    orjson has read or written the value, so that no container is of a subclass.
+    """
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
-    level = [value] if isinstance(value, _CONTAINERS) else []
+    level = [value] if type(value) in _CONTAINER_TYPES else []
     for _ in range(MAX_DEPTH):
         level = [
             inner
             for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, _CONTAINERS)
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _CONTAINER_TYPES
         ]
         if not level:
             return False
