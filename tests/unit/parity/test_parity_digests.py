@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from turnout.errors import ArtifactInvalid
 from turnout.model.artifacts import parity_form, read_manifest, read_status
+from turnout.model.canonical import sha256_of
 from turnout.model.storage import ArtifactBody
 from turnout.parity.check import check
 from turnout.parity.compare_manifests import steps_to_read
 from turnout.parity.compare_pair import compare_pair
 from turnout.parity.compare_status import compare_attempts_total
-from turnout.parity.report import ParityReport, Verdict
+from turnout.parity.report import Kind, ParityReport, Verdict
 from turnout.parity.rules import Bounds, Rules
 from turnout.parity.run_documents import RunDocuments, read_run
 
@@ -124,6 +125,40 @@ async def test_an_equal_pair_that_is_set_aside_is_not_matched(shelf: Any) -> Non
     shelf.pair("a", shadow={"not_comparable": "late"})
     report = await shelf.check(rules=BY_DIGESTS)
     assert (report.matched, report.late) == (0, 1)
+
+
+async def test_a_status_changed_behind_its_manifest_is_noticed_in_any_pair(shelf: Any) -> None:
+    """Its bytes are not those that the manifest names, so that all of it is read and compared."""
+    shelf.pair("a")
+    path = shelf.root / "runs" / "a-dryrun" / "status.json"
+    path.write_bytes(path.read_bytes().replace(b'"task":"agent-run"', b'"task":"other"'))
+    report = await shelf.check(rules=BY_DIGESTS)
+    assert [(d.kind, d.pointer) for d in report.differences] == [(Kind.STATUS, "/task")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b'"task":"agent-run"', b'"task":"other"', (Kind.STATUS, "/task")),
+        (b'"attempts":3', b'"attempts":-3', (Kind.INVALID, "/attempts")),
+        (b'"deliveries":1', b'"deliveries":-1', (Kind.INVALID, "/deliveries")),
+    ],
+)
+async def test_a_manifest_that_lies_about_a_status_is_found_in_the_sample(
+    shelf: Any, old: bytes, new: bytes, expected: tuple[Kind, str]
+) -> None:
+    """It names the bytes of the changed status, and the parity digest of the right one."""
+    shelf.pair("a")
+    folder = shelf.root / "runs" / "a-dryrun"
+    status = (folder / "status.json").read_bytes()
+    changed = status.replace(old, new)
+    (folder / "status.json").write_bytes(changed)
+    manifest = (folder / "manifest.json").read_bytes()
+    lie = manifest.replace(sha256_of(status).encode(), sha256_of(changed).encode())
+    (folder / "manifest.json").write_bytes(lie)
+    report = await shelf.check(rules=VERIFIED)
+    assert expected in [(d.kind, d.pointer) for d in report.differences]
+    assert (report.matched, report.mismatched) == (0, 1)
 
 
 @pytest.mark.parametrize(
