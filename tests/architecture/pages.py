@@ -23,6 +23,7 @@ PAGES = sorted(
         ROOT / "CHANGELOG.md",
         *(ROOT / "migration_docs").rglob("*.md"),
         *ROOT.glob("adapters/*/README.md"),
+        *ROOT.glob("src/*-*/README.md"),
         *ROOT.glob("adapters/*/docs/*.md"),
         *ROOT.glob("adapters/*/double/README.md"),
     ]
