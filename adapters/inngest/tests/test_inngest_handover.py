@@ -282,7 +282,7 @@ def _handing(adopted: Adopted) -> HandoverPlan:
     (task,) = adopted.tasks
     return HandoverPlan(
         task=task.id,
-        alone=frozenset(),
+        sole_events=frozenset(),
         schedules=adopted.schedules,
         after=PAST - timedelta(days=1),
         emit=Taking(),

@@ -214,7 +214,7 @@ class InngestCaller:
         if self._link is not None:
             await self._offer(self._link, crons)
         else:
-            await self._put(crons)
+            await self._register(crons)
         self._crons = dict(crons)
         expected = {entry.id for entry in tasks_of(self._app)} | {
             FUNCTION + entry for entry in crons
@@ -241,7 +241,7 @@ class InngestCaller:
         make = connector(self._serving.client, self._serving.functions, self._settings.gateway)
         return Link(make, greeted, armed)
 
-    async def _put(self, crons: Mapping[str, str]) -> None:
+    async def _register(self, crons: Mapping[str, str]) -> None:
         application = self._serving.registration(crons)
         if application is None:
             return

@@ -59,155 +59,158 @@ def parse(text: str) -> Node:
     """The expression's tree; InvalidExpression names what is wrong or not supported."""
     if len(text) > MAX_LENGTH:
         raise InvalidExpression(f"an expression has at most {MAX_LENGTH} characters")
-    parser = _Parser(text)
-    tree = parser.ternary(0)
-    if parser.kind != "end":
-        raise parser.fault(f"unexpected {parser.value!r}")
-    return tree
+    return _Parser(text).parse()
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
-        self.kind = ""
-        self.value = ""
-        self.advance()
+        self._text = text
+        self._position = 0
+        self._kind = ""
+        self._value = ""
+        self._advance()
 
-    def fault(self, problem: str) -> InvalidExpression:
-        return InvalidExpression(f"{problem} in the expression {self.text!r}")
+    def parse(self) -> Node:
+        """Read the whole text."""
+        tree = self._ternary(0)
+        if self._kind != "end":
+            raise self._fault(f"unexpected {self._value!r}")
+        return tree
 
-    def advance(self) -> None:
-        if not self.text[self.position :].strip():
-            self.kind, self.value = "end", "the end"
+    def _fault(self, problem: str) -> InvalidExpression:
+        return InvalidExpression(f"{problem} in the expression {self._text!r}")
+
+    def _advance(self) -> None:
+        if not self._text[self._position :].strip():
+            self._kind, self._value = "end", "the end"
             return
-        match = _TOKEN.match(self.text, self.position)
+        match = _TOKEN.match(self._text, self._position)
         if match is None:
-            raise self.fault(f"cannot read {self.text[self.position :].strip()[:12]!r}")
-        self.position = match.end()
-        self.kind = match.lastgroup or ""
-        self.value = match.group(self.kind)
+            raise self._fault(f"cannot read {self._text[self._position :].strip()[:12]!r}")
+        self._position = match.end()
+        self._kind = match.lastgroup or ""
+        self._value = match.group(self._kind)
 
-    def takes(self, value: str) -> bool:
-        if self.kind in {"op", "name"} and self.value == value:
-            self.advance()
+    def _takes(self, value: str) -> bool:
+        if self._kind in {"op", "name"} and self._value == value:
+            self._advance()
             return True
         return False
 
-    def expects(self, value: str) -> None:
-        if not self.takes(value):
-            raise self.fault(f"expected {value!r}, found {self.value!r},")
+    def _expects(self, value: str) -> None:
+        if not self._takes(value):
+            raise self._fault(f"expected {value!r}, found {self._value!r},")
 
-    def ternary(self, depth: int) -> Node:
+    def _ternary(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise self.fault("too deeply nested")
-        condition = self.binary(0, depth)
-        if not self.takes("?"):
+            raise self._fault("too deeply nested")
+        condition = self._binary(0, depth)
+        if not self._takes("?"):
             return condition
-        chosen = self.ternary(depth + 1)
-        self.expects(":")
-        return ("if", condition, chosen, self.ternary(depth + 1))
+        consequence = self._ternary(depth + 1)
+        self._expects(":")
+        return ("if", condition, consequence, self._ternary(depth + 1))
 
-    def binary(self, level: int, depth: int) -> Node:
+    def _binary(self, level: int, depth: int) -> Node:
         if level == len(_LEVELS):
-            return self.unary(depth)
-        tree = self.binary(level + 1, depth)
-        while self.kind in {"op", "name"} and self.value in _LEVELS[level]:
-            operator = self.value
-            self.advance()
-            tree = ("binary", operator, tree, self.binary(level + 1, depth))
+            return self._unary(depth)
+        tree = self._binary(level + 1, depth)
+        while self._kind in {"op", "name"} and self._value in _LEVELS[level]:
+            operator = self._value
+            self._advance()
+            tree = ("binary", operator, tree, self._binary(level + 1, depth))
         return tree
 
-    def unary(self, depth: int) -> Node:
+    def _unary(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise self.fault("too deeply nested")
-        if self.takes("!"):
-            return ("not", self.unary(depth + 1))
-        if self.takes("-"):
-            return ("negative", self.unary(depth + 1))
-        return self.members(self.primary(depth), depth)
+            raise self._fault("too deeply nested")
+        if self._takes("!"):
+            return ("not", self._unary(depth + 1))
+        if self._takes("-"):
+            return ("negative", self._unary(depth + 1))
+        return self._members(self._primary(depth), depth)
 
-    def members(self, node: Node, depth: int) -> Node:
+    def _members(self, node: Node, depth: int) -> Node:
         while True:
-            if self.takes("."):
-                node = self.member(node, depth)
-            elif self.takes("["):
-                node = ("index", node, self.ternary(depth + 1))
-                self.expects("]")
+            if self._takes("."):
+                node = self._member(node, depth)
+            elif self._takes("["):
+                node = ("index", node, self._ternary(depth + 1))
+                self._expects("]")
             else:
                 return node
 
-    def member(self, node: Node, depth: int) -> Node:
-        if self.kind != "name":
-            raise self.fault(f"expected a member's name, found {self.value!r},")
-        name = self.value
-        self.advance()
-        if not self.takes("("):
+    def _member(self, node: Node, depth: int) -> Node:
+        if self._kind != "name":
+            raise self._fault(f"expected a member's name, found {self._value!r},")
+        name = self._value
+        self._advance()
+        if not self._takes("("):
             return ("index", node, ("literal", name))
         if name not in METHODS:
-            raise self.fault(f"Turnout does not support .{name}(…)")
-        return ("method", name, node, self.arguments(depth))
+            raise self._fault(f"Turnout does not support .{name}(…)")
+        return ("method", name, node, self._arguments(depth))
 
-    def arguments(self, depth: int) -> tuple[Node, ...]:
+    def _arguments(self, depth: int) -> tuple[Node, ...]:
         arguments: list[Node] = []
-        while not self.takes(")"):
+        while not self._takes(")"):
             if arguments:
-                self.expects(",")
-            arguments.append(self.ternary(depth + 1))
+                self._expects(",")
+            arguments.append(self._ternary(depth + 1))
         return tuple(arguments)
 
-    def integer(self, digits: str) -> int:
+    def _integer(self, digits: str) -> int:
         """Read an integer: CEL's have 64 bits, sign included."""
         if len(digits) > MAX_INTEGER_DIGITS or int(digits) >= 2**63:
-            raise self.fault(f"the integer {digits[:24]} has more than 64 bits")
+            raise self._fault(f"the integer {digits[:24]} has more than 64 bits")
         return int(digits)
 
-    def primary(self, depth: int) -> Node:
-        kind, value = self.kind, self.value
+    def _primary(self, depth: int) -> Node:
+        kind, value = self._kind, self._value
         if kind == "number":
-            self.advance()
-            return ("literal", float(value) if "." in value else self.integer(value))
+            self._advance()
+            return ("literal", float(value) if "." in value else self._integer(value))
         if kind == "string":
-            self.advance()
-            return ("literal", self.string(value))
+            self._advance()
+            return ("literal", self._string(value))
         if kind == "name":
-            self.advance()
-            return self.named(value, depth)
-        if self.takes("("):
-            inner = self.ternary(depth + 1)
-            self.expects(")")
+            self._advance()
+            return self._named(value, depth)
+        if self._takes("("):
+            inner = self._ternary(depth + 1)
+            self._expects(")")
             return inner
-        if self.takes("["):
-            return ("list", self.items(depth))
-        raise self.fault(f"unexpected {value!r}")
+        if self._takes("["):
+            return ("list", self._items(depth))
+        raise self._fault(f"unexpected {value!r}")
 
-    def items(self, depth: int) -> tuple[Node, ...]:
+    def _items(self, depth: int) -> tuple[Node, ...]:
         items: list[Node] = []
-        while not self.takes("]"):
+        while not self._takes("]"):
             if items:
-                self.expects(",")
-            items.append(self.ternary(depth + 1))
+                self._expects(",")
+            items.append(self._ternary(depth + 1))
         return tuple(items)
 
-    def named(self, name: str, depth: int) -> Node:
+    def _named(self, name: str, depth: int) -> Node:
         if name in _WORDS:
             return ("literal", _WORDS[name])
-        if self.takes("("):
+        if self._takes("("):
             if name not in FUNCTIONS:
-                raise self.fault(f"Turnout does not support {name}(…)")
-            arguments = self.arguments(depth)
+                raise self._fault(f"Turnout does not support {name}(…)")
+            arguments = self._arguments(depth)
             if len(arguments) != 1:
-                raise self.fault(f"{name}(…) takes one argument")
+                raise self._fault(f"{name}(…) takes one argument")
             return ("call", name, arguments[0])
         if name not in ROOTS:
-            raise self.fault(f"unknown name {name!r} (there are: event, async)")
+            raise self._fault(f"unknown name {name!r} (there are: event, async)")
         return ("root", name)
 
-    def string(self, quoted: str) -> str:
+    def _string(self, quoted: str) -> str:
         body = quoted[1:-1]
         if quoted[0] == "'":
             body = body.replace("\\'", "'").replace('"', '\\"')
         try:
             return str(json.loads(f'"{body}"'))
         except ValueError:
-            raise self.fault(f"cannot read the string {quoted}") from None
+            raise self._fault(f"cannot read the string {quoted}") from None

@@ -23,6 +23,7 @@ from turnout_inngest.other_apps import (
     foreign_functions,
     listens_to,
     registered_app,
+    shortened,
     undefined_tasks,
 )
 from turnout_inngest.settings import CLOUD_API, InngestSettings
@@ -93,7 +94,7 @@ class ServerChecks:
             notices.append(
                 Notice(
                     text=f"another deployable holds the app id {self._app.name!r}{at}:"
-                    f" {_shortened(alien)}",
+                    f" {shortened(alien)}",
                     fix="give one of the two another name: each registration removes the other's",
                 )
             )
@@ -101,7 +102,7 @@ class ServerChecks:
             notices.append(
                 Notice(
                     text=f"tasks that this code does not define are registered{at}:"
-                    f" {_shortened(unknown)}",
+                    f" {shortened(unknown)}",
                     fix="start the service with this code, or give each deployable a name of"
                     " its own",
                 )
@@ -109,7 +110,7 @@ class ServerChecks:
         if missing := self._unheard_functions(registered.functions):
             notices.append(
                 Notice(
-                    text=f"TURNOUT_INNGEST_INGRESS is not registered yet for {_shortened(missing)}",
+                    text=f"TURNOUT_INNGEST_INGRESS is not registered yet for {shortened(missing)}",
                     fix="start the service, so that it registers",
                 )
             )
@@ -174,7 +175,7 @@ class ServerChecks:
             return []
         return [
             Notice(
-                text=f"others send events to the server that start tasks here: {_shortened(names)}"
+                text=f"others send events to the server that start tasks here: {shortened(names)}"
                 "; Turnout does not see them",
                 fix=f"set TURNOUT_INNGEST_INGRESS={','.join(dict.fromkeys(names))}, or have"
                 " them post to this service: TURNOUT_INNGEST_EVENT_KEYS; while functions of the SDK"
@@ -202,7 +203,7 @@ class ServerChecks:
         return [
             Notice(
                 text=f"{len(foreign)} run(s) at the server are not in the run store:"
-                f" {_shortened(foreign)}; started by hand, or for another store, they do nothing",
+                f" {shortened(foreign)}; started by hand, or for another store, they do nothing",
                 fix="start runs with turnout emit",
             )
         ]
@@ -225,7 +226,7 @@ async def _reachable(look: Any) -> list[Notice]:
 
 def _listener(app: str, function: str, shared: Sequence[str]) -> Notice:
     return Notice(
-        text=f"function {function!r} of app {app!r} listens to {_shortened(shared)} as well: an"
+        text=f"function {function!r} of app {app!r} listens to {shortened(shared)} as well: an"
         " event that is sent to the server starts it, one that is emitted here does not",
         fix="remove the function once its tasks have moved, or rename the event",
     )
@@ -238,9 +239,3 @@ def _data(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in {"127.0.0.1", "localhost", "::1"}
-
-
-def _shortened(names: Sequence[str]) -> str:
-    shown = 5
-    remainder = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + remainder

@@ -191,11 +191,11 @@ class Serving:
 
     def _schedule_of(self, request: Request) -> str | None:
         prefix = f"{self._surroundings.app.name}-{FUNCTION}"
-        called = request.query_params.get("fnId", "")
-        if not called.startswith(prefix):
+        function_id = request.query_params.get("fnId", "")
+        if not function_id.startswith(prefix):
             return None
         try:
-            return check_task_id(called.removeprefix(prefix))
+            return check_task_id(function_id.removeprefix(prefix))
         except InvalidDefinition:
             return None
 

@@ -65,7 +65,7 @@ def memo_of(answer: Next | Executed, at: Millis) -> dict[str, Any]:
     if isinstance(answer, Next):
         return {"at": at, "next": _next(answer)}
     receipt = answer.receipt
-    written = _compact(
+    receipt_fields = _compact(
         {
             "step": receipt.step,
             "attempt": receipt.attempt,
@@ -75,7 +75,7 @@ def memo_of(answer: Next | Executed, at: Millis) -> dict[str, Any]:
             "retry_at": receipt.retry_at,
         }
     )
-    return {"at": at, "receipt": written, "next": _next(answer.next)}
+    return {"at": at, "receipt": receipt_fields, "next": _next(answer.next)}
 
 
 def next_of(memo: Mapping[str, Any]) -> NextMemo:

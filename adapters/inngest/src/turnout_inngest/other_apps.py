@@ -22,7 +22,7 @@ from turnout_inngest.schedules import FUNCTION as SCHEDULE
 from turnout_inngest.settings import InngestSettings
 
 MAX_APPS: Final = 50
-SHOWN: Final = 5
+MAX_NAMES: Final = 5
 ANSWERS_WITHIN: Final = 2.0
 OVERRIDE: Final = "TURNOUT_INNGEST_REPLACE"
 
@@ -82,18 +82,18 @@ async def check_ownership(api: InngestApi, app: App, settings: InngestSettings) 
     if alien:
         raise ProviderRefused(
             f"at Inngest the app id {app.name!r} holds functions that are not Turnout's:"
-            f" {_shortened(alien)}{_at(registered.url)}; to register would remove them. Give this"
+            f" {shortened(alien)}{_at(registered.url)}; to register would remove them. Give this"
             f" app another name, or set {OVERRIDE}=1 to replace them"
         )
     unknown = undefined_tasks(app, registered.functions)
     if (
         unknown
-        and _elsewhere(registered.url, settings)
+        and _is_other_service(registered.url, settings)
         and await _may_live(registered.url, settings)
     ):
         raise ProviderRefused(
             f"at Inngest the app id {app.name!r} is held by another deployable{_at(registered.url)}"
-            f", with tasks that this one does not define: {_shortened(unknown)}. Give this app"
+            f", with tasks that this one does not define: {shortened(unknown)}. Give this app"
             f" another name, or set {OVERRIDE}=1 if it has moved"
         )
     await _check_slugs(api, app)
@@ -129,7 +129,7 @@ def _is_turnouts(app: App, function: Mapping[str, Any]) -> bool:
     return event_name(app, name) in listens_to(function)
 
 
-def _elsewhere(url: str, settings: InngestSettings) -> bool:
+def _is_other_service(url: str, settings: InngestSettings) -> bool:
     """Whether an app at this address is another service. Over a socket there is no address."""
     if not url or urlsplit(url).scheme not in {"http", "https"} or settings.transport != "serve":
         return False
@@ -156,9 +156,10 @@ def _place(url: str) -> tuple[str, int | None, str]:
     return host, port, parts.path
 
 
-def _shortened(names: Sequence[str]) -> str:
-    remainder = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + remainder
+def shortened(names: Sequence[str]) -> str:
+    """List the first few names, and count the others."""
+    remainder = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + remainder
 
 
 def _at(url: str) -> str:

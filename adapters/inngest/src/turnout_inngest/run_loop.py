@@ -173,7 +173,7 @@ class RunLoop:
             if len(works) == 1:
                 next_memo, branch_works = await works[0]()
             else:
-                next_memo, branch_works = await self._together(works), []
+                next_memo, branch_works = await self._follow_group(works), []
             if next_memo.state.terminal:
                 raise _Over(next_memo)
             if self._is_last(next_memo, branch_works):
@@ -218,7 +218,7 @@ class RunLoop:
             works.append(partial(self._park, next_memo, 0))
         return works
 
-    async def _together(self, works: list[Work]) -> NextMemo:
+    async def _follow_group(self, works: list[Work]) -> NextMemo:
         """Follow several branches at once, each with its own waits; the newest answer of all."""
         self._has_raced = True
         self._depth += 1

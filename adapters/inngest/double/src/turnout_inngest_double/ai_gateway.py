@@ -4,13 +4,13 @@ from typing import Any
 
 import orjson
 
-from turnout_inngest_double.http_client import HttpClient, NoAnswer
+from turnout_inngest_double.http_client import ApplicationClient, NoAnswer
 
 TIMEOUT_S = 600.0
 _FIRST_ERROR = 400
 
 
-async def infer(http: HttpClient, options: dict[str, Any]) -> dict[str, Any]:
+async def infer(http: ApplicationClient, options: dict[str, Any]) -> dict[str, Any]:
     """`{"data": the reply's body}`, or `{"error": …}` as a step remembers it."""
     url = str(options.get("url"))
     try:

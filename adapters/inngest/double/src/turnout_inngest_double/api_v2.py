@@ -122,21 +122,23 @@ def _no_run(request: Request) -> Response:
 
 def _page(request: Request, engine: Engine, runs: Iterable[Run], max_limit: int) -> Response:
     try:
-        chosen = _filtered(request, runs)
+        page_runs = _filtered(request, runs)
         limit = _limit(request, max_limit)
     except _Invalid as error:
         return v2_error(400, "invalid_field_format", str(error))
     is_ascending = request.query_params.get("order", "DESC").upper() == "ASC"
-    chosen.sort(key=lambda run: run.id, reverse=not is_ascending)
+    page_runs.sort(key=lambda run: run.id, reverse=not is_ascending)
     cursor = request.query_params.get("cursor")
     if cursor:
-        chosen = [run for run in chosen if (run.id > cursor) == is_ascending and run.id != cursor]
+        page_runs = [
+            run for run in page_runs if (run.id > cursor) == is_ascending and run.id != cursor
+        ]
     page: dict[str, Any] = {"limit": limit}
-    if len(chosen) > limit:
-        page |= {"cursor": chosen[limit - 1].id, "hasMore": True}
+    if len(page_runs) > limit:
+        page |= {"cursor": page_runs[limit - 1].id, "hasMore": True}
     output = "list" if _wants_output(request) else None
-    shown = [run_v2(run, engine.world.function_of(run), output=output) for run in chosen[:limit]]
-    return _page_of(engine, shown, page)
+    items = [run_v2(run, engine.world.function_of(run), output=output) for run in page_runs[:limit]]
+    return _page_of(engine, items, page)
 
 
 def _filtered(request: Request, runs: Iterable[Run]) -> list[Run]:
@@ -218,8 +220,8 @@ async def list_functions(request: Request) -> Response:
     page: dict[str, Any] = {"limit": limit}
     if len(slugs) > limit:
         page |= {"cursor": slugs[limit - 1], "hasMore": True}
-    shown = [function_v2(app.functions[slug]) for slug in slugs[:limit]] if app else []
-    return _page_of(engine, shown, page)
+    items = [function_v2(app.functions[slug]) for slug in slugs[:limit]] if app else []
+    return _page_of(engine, items, page)
 
 
 async def get_function(request: Request) -> Response:
@@ -295,5 +297,5 @@ def _object(engine: Engine, data: dict[str, Any]) -> Response:
 
 def _page_of(engine: Engine, data: list[dict[str, Any]], page: dict[str, Any]) -> Response:
     """An empty list is left out, as the vendor's encoding does."""
-    shown = {"data": data} if data else {}
-    return reply({**shown, "metadata": _metadata(engine), "page": page})
+    body = {"data": data} if data else {}
+    return reply({**body, "metadata": _metadata(engine), "page": page})

@@ -12,7 +12,7 @@ from turnout_inngest_double.cron_runner import CronRunner
 from turnout_inngest_double.errors import RefusedBySync
 from turnout_inngest_double.functions import Function
 from turnout_inngest_double.gateway import Gateway, described
-from turnout_inngest_double.http_client import HttpClient
+from turnout_inngest_double.http_client import ApplicationClient
 from turnout_inngest_double.intake import Intake
 from turnout_inngest_double.limits import Limits
 from turnout_inngest_double.options import Options
@@ -20,7 +20,7 @@ from turnout_inngest_double.runner import Runner
 from turnout_inngest_double.scheduler import Scheduler
 from turnout_inngest_double.sdk_request import Caller
 from turnout_inngest_double.state import App, Event, Parent, Run
-from turnout_inngest_double.steps import Fault
+from turnout_inngest_double.steps import RunFault
 from turnout_inngest_double.store import Store
 from turnout_inngest_double.world import Payload, World
 
@@ -41,7 +41,7 @@ class Engine:
         self.store = Store(path)
         self.world = World(self.store, options.keep_runs)
         self.scheduler = Scheduler(clock)
-        self.http = HttpClient()
+        self.http = ApplicationClient()
         self.gateway = Gateway(clock, self.scheduler, self._connected)
         caller = Caller(self.http, self.gateway, options, clock)
         limits = Limits(self.store)
@@ -179,7 +179,7 @@ class Engine:
         self.world.add_event(event)
         self.intake.start(function, [event], payload, cron=cron)
 
-    def _announce_end(self, run: Run, fault: Fault | None) -> None:
+    def _announce_end(self, run: Run, fault: RunFault | None) -> None:
         """Tell the functions that want to know; never about such a function's own run."""
         origin = self.world.events.get(run.events[0])
         if origin is not None and origin.name.startswith("inngest/function."):  # noqa: SIM102
@@ -191,7 +191,7 @@ class Engine:
         if run.status != "CANCELLED":
             self._announce("inngest/function.finished", run.status.capitalize(), run, fault)
 
-    def _announce(self, name: str, status: str, run: Run, fault: Fault | None) -> None:
+    def _announce(self, name: str, status: str, run: Run, fault: RunFault | None) -> None:
         if not self.world.listens(name):
             return
         events = [self.world.payload(event) for event in run.events]
@@ -205,8 +205,8 @@ class Engine:
         if run.output is not None:
             data["result"] = orjson.loads(run.output)
         if fault is not None:
-            shown = {name: fault.error.get(name) for name in ("message", "name", "stack")}
-            data["error"] = {"error": fault.label, **shown}
+            error = {name: fault.error.get(name) for name in ("message", "name", "stack")}
+            data["error"] = {"error": fault.label, **error}
         now = self.clock.now()
         payload: Payload = {"data": data, "id": run.id, "name": name, "ts": now, "user": {}}
         # The run's id is the event's too, but not the sender's choice: no deduplication.

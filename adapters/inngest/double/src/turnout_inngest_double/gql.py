@@ -74,10 +74,10 @@ def answer(engine: Engine, query: str, variables: dict[str, Any]) -> dict[str, A
     if faults:
         return {"data": None, "errors": [fault.formatted for fault in faults]}
     result = execute(schema, document, root_value=_Root(engine), variable_values=variables)
-    shown: dict[str, Any] = {"data": getattr(result, "data", None)}
+    body: dict[str, Any] = {"data": getattr(result, "data", None)}
     if errors := getattr(result, "errors", None):
-        shown["errors"] = [error.formatted for error in errors]
-    return shown
+        body["errors"] = [error.formatted for error in errors]
+    return body
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ class Reply:
     body: bytes
 
 
-class HttpClient:
+class ApplicationClient:
     """Sends requests; keeps connections open between them. Create it inside a running loop."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from turnout_inngest_double.outcome import Completed, Failed, Outcome
 from turnout_inngest_double.scheduler import Scheduler
 from turnout_inngest_double.sdk_request import Caller
 from turnout_inngest_double.state import Event, Job, Run, RunStatus, Span
-from turnout_inngest_double.steps import Fault, StepRunner
+from turnout_inngest_double.steps import RunFault, StepRunner
 from turnout_inngest_double.store import Store
 from turnout_inngest_double.waits import Invoke, Waits
 from turnout_inngest_double.world import Payload, World
@@ -23,7 +23,7 @@ from turnout_inngest_double.world import Payload, World
 START_PAUSE_S = 0.04
 """The vendor takes 40 ms to 200 ms from an event to its runs; senders count on being first."""
 
-Ended = Callable[[Run, Fault | None], None]
+Ended = Callable[[Run, RunFault | None], None]
 
 
 class Runner:
@@ -166,11 +166,11 @@ class Runner:
 
     def _function_failed(self, run: Run, job: Job, failed: Failed) -> None:
         if failed.no_retry or self._calls.is_last_attempt(run, job):
-            self._fail(run, Fault(error=failed.error, label=failed.label))
+            self._fail(run, RunFault(error=failed.error, label=failed.label))
         else:
             self._calls.retry(run, job, failed)
 
-    def _fail(self, run: Run, fault: Fault) -> None:
+    def _fail(self, run: Run, fault: RunFault) -> None:
         self._end(run, "FAILED", orjson.dumps(fault.error), fault)
 
     def cancel(self, run: Run) -> None:
@@ -179,7 +179,7 @@ class Runner:
             self._end(run, "CANCELLED", None)
 
     def _end(
-        self, run: Run, status: RunStatus, output: bytes | None, fault: Fault | None = None
+        self, run: Run, status: RunStatus, output: bytes | None, fault: RunFault | None = None
     ) -> None:
         """End the run: nothing of it goes on, and whoever waits for it hears."""
         run.status, run.output, run.ended_at = status, output, self._clock.now()

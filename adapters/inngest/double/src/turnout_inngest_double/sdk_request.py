@@ -11,7 +11,7 @@ from turnout_inngest_double import ids, outcome, signing
 from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.functions import Function
 from turnout_inngest_double.gateway import Gateway, NoWorker
-from turnout_inngest_double.http_client import HttpClient, NoAnswer, Reply
+from turnout_inngest_double.http_client import ApplicationClient, NoAnswer, Reply
 from turnout_inngest_double.options import Options
 from turnout_inngest_double.state import ROOT_STEP, Job, Run
 from turnout_inngest_double.world import World, batch_payloads
@@ -22,7 +22,7 @@ TIMEOUT_S = 7_200.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class SdkRequest:
     """One request, ready to be sent."""
 
     url: str
@@ -32,7 +32,7 @@ class Call:
     """The same for a worker that holds a socket."""
 
 
-def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> Call:
+def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> SdkRequest:
     """The request that asks the application for the run's next step, or for a certain one."""
     batch = batch_payloads(world, run.events) or [b'{"name":"","data":{}}']
     size = sum(map(len, batch)) + sum(map(len, run.memos.values()))
@@ -47,7 +47,7 @@ def build(world: World, function: Function, run: Run, job: Job, now_ms: int) -> 
         "version": run.version,
     }
     payload = orjson.dumps(body)
-    return Call(
+    return SdkRequest(
         request=wire.Request(
             request_id=body["ctx"]["request_id"],
             app=run.app,
@@ -95,13 +95,15 @@ def _context(
 class Caller:
     """Sends calls by HTTP, or down the socket of a connected worker."""
 
-    def __init__(self, http: HttpClient, gateway: Gateway, options: Options, clock: Clock) -> None:
+    def __init__(
+        self, http: ApplicationClient, gateway: Gateway, options: Options, clock: Clock
+    ) -> None:
         self.http = http
         self._gateway = gateway
         self._options = options
         self._clock = clock
 
-    async def send(self, call: Call) -> outcome.Outcome:
+    async def send(self, call: SdkRequest) -> outcome.Outcome:
         """What came back; an application that cannot be reached is a failed attempt."""
         try:
             if call.url.startswith(("ws://", "wss://")):
@@ -112,7 +114,7 @@ class Caller:
         except NoAnswer as error:
             return outcome.unreachable(str(error))
 
-    async def _post(self, call: Call) -> Reply:
+    async def _post(self, call: SdkRequest) -> Reply:
         headers = {**call.headers, "x-inngest-server-kind": self._options.kind}
         key = self._options.signing_key
         if key is None:

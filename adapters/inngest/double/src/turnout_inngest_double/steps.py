@@ -13,11 +13,11 @@ from turnout_inngest_double.waits import Waits
 from turnout_inngest_double.world import World
 
 MAX_STEPS = 1_000
-_SEVERAL = 2
+_PLAN_SIZE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class RunFault:
     """Why the run fails, whatever else it asked for."""
 
     error: dict[str, Any]
@@ -33,12 +33,12 @@ class StepRunner:
         self._calls = calls
         self._waits = waits
 
-    def apply(self, run: Run, job: Job, span: Span, answer: Steps) -> Fault | None:
+    def apply(self, run: Run, job: Job, span: Span, answer: Steps) -> RunFault | None:
         """Carry out every operation; ask for more when nothing is waited for."""
         if len(run.stack) + len(run.planned) + len(answer.ops) > MAX_STEPS:
             name = "InngestErrFunctionOverflowed"
             message = f"the run has more than {MAX_STEPS} steps"
-            return Fault(error={"name": name, "message": message, "error": name}, label=name)
+            return RunFault(error={"name": name, "message": message, "error": name}, label=name)
         if not any(op.has_run for op in answer.ops):
             self._world.forget_span(run, span)
         _note_open(run, answer)
@@ -71,7 +71,7 @@ class StepRunner:
         else:
             self._world.remember(run, op.step, orjson.dumps({"error": memo_error(op.error)}))
 
-    def _plan(self, run: Run, op: Op) -> Fault | None:
+    def _plan(self, run: Run, op: Op) -> RunFault | None:
         if op.step in run.memos or op.step in run.planned:
             return None
         run.planned[op.step] = op.races
@@ -82,13 +82,13 @@ class StepRunner:
             self._waits.begin(run, op)
         except (KeyError, TypeError, ValueError, InvalidExpression) as error:
             problem = {"name": type(error).__name__, "message": str(error), "error": str(error)}
-            return Fault(error=problem, label=str(error))
+            return RunFault(error=problem, label=str(error))
         return None
 
 
 def _note_open(run: Run, answer: Steps) -> None:
     """Note what a plan of several steps leaves open, as the vendor's server does."""
-    if len(answer.ops) < _SEVERAL:
+    if len(answer.ops) < _PLAN_SIZE:
         return
     run.plans_all = True
     if run.version >= JOINING_VERSION and not all(op.has_run for op in answer.ops):

@@ -19,10 +19,10 @@ _NOT_AN_EVENT_FIELD = "user"
 def run_trace(world: World, run: Run) -> dict[str, Any]:
     """The root span with its children."""
     events = [world.payload(event) for event in run.events]
-    shown = [{k: v for k, v in event.items() if k != _NOT_AN_EVENT_FIELD} for event in events]
+    inputs = [{k: v for k, v in event.items() if k != _NOT_AN_EVENT_FIELD} for event in events]
     root: dict[str, Any] = {
         "id": run.trace[:16],
-        "input": {"data": shown},
+        "input": {"data": inputs},
         "name": "Run",
         "queuedAt": ids.iso(run.queued_at),
         "status": "WAITING" if run.status == "QUEUED" else run.status,
@@ -42,10 +42,10 @@ def run_trace(world: World, run: Run) -> dict[str, Any]:
 
 def steps(run: Run) -> list[dict[str, Any]]:
     """Each step once, in order of its start, with the number of its attempts."""
-    shown: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for group in _groups(run):
         last = group[-1]
-        shown.append(
+        rows.append(
             {
                 "span": last,
                 "name": _group_name(group),
@@ -54,7 +54,7 @@ def steps(run: Run) -> list[dict[str, Any]]:
                 "started_at": group[0].started_at,
             }
         )
-    return shown
+    return rows
 
 
 def _groups(run: Run) -> list[list[Span]]:
@@ -74,8 +74,8 @@ def _group_name(group: list[Span]) -> str:
 def _children(group: list[Span]) -> list[dict[str, Any]]:
     first, last = group[0], group[-1]
     if last.kind == "wait":
-        return [_shown(last, last.name or "", is_with_output=last.output is not None)]
-    whole = _shown(last, _group_name(group), is_with_output=last.step is not None)
+        return [_span_fields(last, last.name or "", is_with_output=last.output is not None)]
+    whole = _span_fields(last, _group_name(group), is_with_output=last.step is not None)
     whole["id"] = last.group
     whole["queuedAt"], whole["startedAt"] = ids.iso(first.queued_at), ids.iso(first.started_at)
     if last.ended_at is not None:
@@ -83,17 +83,19 @@ def _children(group: list[Span]) -> list[dict[str, Any]]:
     is_failed_end = last.step is None and last.status == "FAILED"
     if len(group) > 1 or is_failed_end or last.status == "RUNNING":
         whole["children"] = [
-            {**_shown(span, f"Attempt {span.attempt}"), "id": f"{int(span.id, 16) ^ 1:016x}"}
+            {**_span_fields(span, f"Attempt {span.attempt}"), "id": f"{int(span.id, 16) ^ 1:016x}"}
             for span in group
         ]
     executions = [
-        _shown(span, span.name or "executor.nonstep") for span in group if span.ended_at is not None
+        _span_fields(span, span.name or "executor.nonstep")
+        for span in group
+        if span.ended_at is not None
     ]
     return [whole, *executions]
 
 
-def _shown(span: Span, name: str, *, is_with_output: bool = True) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _span_fields(span: Span, name: str, *, is_with_output: bool = True) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "id": span.id,
         "name": name,
         "queuedAt": ids.iso(span.queued_at),
@@ -101,14 +103,14 @@ def _shown(span: Span, name: str, *, is_with_output: bool = True) -> dict[str, A
         "status": span.status,
     }
     if span.ended_at is not None:
-        shown["endedAt"] = ids.iso(span.ended_at)
-        shown["durationMs"] = str(span.ended_at - span.started_at)
+        fields["endedAt"] = ids.iso(span.ended_at)
+        fields["durationMs"] = str(span.ended_at - span.started_at)
     if is_with_output and span.output is not None:
-        shown["output"] = wrapped(span.output)
+        fields["output"] = wrapped(span.output)
     if span.step is not None:
-        shown["stepId"] = span.step
-        shown["stepOp"] = span.op
-    return shown
+        fields["stepId"] = span.step
+        fields["stepOp"] = span.op
+    return fields
 
 
 def output_of(span: Span) -> dict[str, Any]:

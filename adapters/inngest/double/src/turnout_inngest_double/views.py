@@ -25,7 +25,7 @@ def wrapped(output: bytes | None) -> Any:
 
 def run_v2(run: Run, function: Function, *, output: str | None = None) -> dict[str, Any]:
     """The run; `output` is None to leave it out, `list` or `single` for the route's own shape."""
-    shown: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "app": {"id": run.app},
         "function": {"id": function.id, "name": function.name},
         "id": run.id,
@@ -34,15 +34,15 @@ def run_v2(run: Run, function: Function, *, output: str | None = None) -> dict[s
         "trigger": _trigger(run),
     }
     if run.started_at is not None:
-        shown["startedAt"] = ids.iso(run.started_at)
+        fields["startedAt"] = ids.iso(run.started_at)
     if run.ended_at is not None:
-        shown["endedAt"] = ids.iso(run.ended_at)
-        shown["durationMs"] = str(run.ended_at - (run.started_at or run.queued_at))
+        fields["endedAt"] = ids.iso(run.ended_at)
+        fields["durationMs"] = str(run.ended_at - (run.started_at or run.queued_at))
     if output and run.output is not None:
         value = wrapped(run.output)
         is_wrapped_error = run.status == "FAILED" and output == "list"
-        shown["output"] = {"error": value} if is_wrapped_error else value
-    return shown
+        fields["output"] = {"error": value} if is_wrapped_error else value
+    return fields
 
 
 def _trigger(run: Run) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _trigger(run: Run) -> dict[str, Any]:
 
 def run_v1(run: Run, function: Function) -> dict[str, Any]:
     """The run as the v1 API shows it."""
-    shown: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "run_id": run.id,
         "run_started_at": ids.iso(run.queued_at),
         "function_id": function.uuid,
@@ -67,12 +67,12 @@ def run_v1(run: Run, function: Function) -> dict[str, Any]:
         "ended_at": None if run.ended_at is None else ids.iso(run.ended_at),
     }
     if run.is_batch:
-        shown["batch_id"] = run.events[0]
+        fields["batch_id"] = run.events[0]
     if run.cron:
-        shown["cron"] = run.cron
+        fields["cron"] = run.cron
     if run.ended:
-        shown["output"] = {} if run.output is None else orjson.loads(run.output)
-    return shown
+        fields["output"] = {} if run.output is None else orjson.loads(run.output)
+    return fields
 
 
 def jobs_v1(run: Run) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ def app_v2(app: App) -> dict[str, Any]:
         "url": app.url,
         "error": app.sync_error,
     }
-    shown = {
+    fields = {
         "appVersion": app.version,
         "createdAt": ids.iso(app.created_at),
         "functionCount": len(app.functions),
@@ -124,7 +124,7 @@ def app_v2(app: App) -> dict[str, Any]:
         "method": app.method,
         "name": app.id,
     }
-    return {name: value for name, value in shown.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def function_v2(function: Function) -> dict[str, Any]:
@@ -151,27 +151,27 @@ def _configuration(function: Function) -> dict[str, Any]:
     retries: dict[str, Any] = {"isDefault": not function.declares_retries}
     if function.retries:
         retries["value"] = function.retries
-    shown: dict[str, Any] = {"retries": retries}
+    fields: dict[str, Any] = {"retries": retries}
     if function.step_limits:
-        shown["concurrency"] = [_limit(limit) for limit in function.step_limits]
+        fields["concurrency"] = [_limit(limit) for limit in function.step_limits]
     elif raw.get("concurrency") != []:
-        shown["concurrency"] = [{"limit": {"isPlanLimit": True, "value": -1}, "scope": "ACCOUNT"}]
+        fields["concurrency"] = [{"limit": {"isPlanLimit": True, "value": -1}, "scope": "ACCOUNT"}]
     if function.cancels:
-        shown["cancellations"] = [
+        fields["cancellations"] = [
             {**({"condition": rule.condition} if rule.condition else {}), "event": rule.event}
             for rule in function.cancels
         ]
     if function.batch:
-        shown["eventsBatch"] = raw["batchEvents"]
+        fields["eventsBatch"] = raw["batchEvents"]
     if function.singleton:
-        shown["singleton"] = {**raw["singleton"], "mode": function.singleton.mode.upper()}
+        fields["singleton"] = {**raw["singleton"], "mode": function.singleton.mode.upper()}
     if function.idempotency:
         # The vendor keeps idempotency as a rate limit of one a day.
-        shown["rateLimit"] = {"key": function.idempotency, "limit": 1, "period": "24h0m0s"}
+        fields["rateLimit"] = {"key": function.idempotency, "limit": 1, "period": "24h0m0s"}
     for name in ("rateLimit", "throttle", "debounce"):
         if raw.get(name):
-            shown[name] = raw[name]
-    return shown
+            fields[name] = raw[name]
+    return fields
 
 
 def _limit(limit: Limit) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def config(function: Function) -> dict[str, Any]:
     """The function as `/dev` and the v1 API show its raw configuration."""
     raw = function.raw
     step = next(iter(raw["steps"].values()))
-    shown: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": function.uuid,
         "fv": 1,
         "name": function.name,
@@ -192,12 +192,12 @@ def config(function: Function) -> dict[str, Any]:
     }
     for name in ("concurrency", "timeouts", "rateLimit", "throttle", "debounce", "singleton"):
         if raw.get(name) is not None:
-            shown[name] = raw[name]
+            fields[name] = raw[name]
     for name in ("cancel", "batchEvents", "priority", "idempotency"):
         if raw.get(name):
-            shown[name] = raw[name]
-    shown["triggers"] = raw["triggers"]
-    shown["steps"] = [
+            fields[name] = raw[name]
+    fields["triggers"] = raw["triggers"]
+    fields["steps"] = [
         {
             "id": step.get("id", "step"),
             "name": step.get("name", "step"),
@@ -205,7 +205,7 @@ def config(function: Function) -> dict[str, Any]:
             "retries": function.retries,
         }
     ]
-    return shown
+    return fields
 
 
 def function_v1(function: Function, app: App) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from turnout_inngest_double import ai_gateway, expressions, ids
 from turnout_inngest_double.calls import Calls
 from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.functions import Function
-from turnout_inngest_double.http_client import HttpClient
+from turnout_inngest_double.http_client import ApplicationClient
 from turnout_inngest_double.outcome import Op, memo_error
 from turnout_inngest_double.scheduler import Scheduler
 from turnout_inngest_double.state import Event, Parent, Run, Span, Wait
@@ -49,7 +49,7 @@ class Waits:
         clock: Clock,
         scheduler: Scheduler,
         calls: Calls,
-        http: HttpClient,
+        http: ApplicationClient,
         invoke: Invoke,
     ) -> None:
         self._world = world

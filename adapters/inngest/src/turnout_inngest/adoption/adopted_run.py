@@ -171,12 +171,14 @@ class AdoptedRun:
         match = _match(op["opts"].get("if"), self.event["data"])
         timeout = timedelta(milliseconds=_duration(op["opts"]["timeout"]))
         name = op["name"]
-        met = await self.ctx.wait_for_event(
+        event = await self.ctx.wait_for_event(
             name, match=match, timeout=timeout, id=op["label"], whole=True
         )
-        if met is None:
+        if event is None:
             return None
-        return event_json(name, met["payload"], met["event_id"], met["key"], met["emitted_at"])
+        return event_json(
+            name, event["payload"], event["event_id"], event["key"], event["emitted_at"]
+        )
 
     async def _invoke(self, op: Op) -> Any:
         options = op["opts"]
@@ -324,9 +326,9 @@ def _step_result(op: Op, events: list[dict[str, Any]], *, no_retry: bool) -> dic
     """Write the result of a step: its data and the events that it sent, or its error."""
     error = op.get("error")
     if error is not None:
-        shown = {"name": error["name"], "message": error["message"]}
+        summary = {"name": error["name"], "message": error["message"]}
         stack = error.get("stack")
-        error = {**shown, "stack": stack[-MAX_STACK:] if stack else last_line(shown)}
+        error = {**summary, "stack": stack[-MAX_STACK:] if stack else last_line(summary)}
     final = no_retry or op["op"] == "StepFailed"
     return {"data": op.get("data"), "error": error, "no_retry": final, "sent": events}
 
@@ -383,10 +385,10 @@ def _memo_error(op: Op, error: StepFailed) -> dict[str, Any]:
     name, message = error.name, error.message
     if op["op"] == "InvokeFunction" and name == "TimedOut" and "did not end" in message:
         return {"name": _LATE[0], "message": _LATE[1], "stack": None}
-    shown = {"name": name, "message": message}
+    summary = {"name": name, "message": message}
     recorded_error = (op.get("ran") or {}).get("error") or {}
-    same = {name_of: recorded_error.get(name_of) for name_of in shown} == shown
-    return {**shown, "stack": recorded_error["stack"] if same else last_line(shown)}
+    same = {name_of: recorded_error.get(name_of) for name_of in summary} == summary
+    return {**summary, "stack": recorded_error["stack"] if same else last_line(summary)}
 
 
 def _draw(seed: str) -> float:

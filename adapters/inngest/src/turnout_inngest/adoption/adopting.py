@@ -26,7 +26,7 @@ from turnout_inngest.adoption.handover import (
     HandoverPlan,
     check_moments,
     running_loop,
-    started_alone,
+    sole_events_of,
     with_handover,
 )
 from turnout_inngest.adoption.options import Reading, read_options
@@ -85,13 +85,13 @@ class Adopted:
         which runs are native again.
         """
         check_moments(after, until)
-        alone = started_alone(self.tasks, self._needed)
+        sole_events = sole_events_of(self.tasks, self._needed)
         return [
             with_handover(
                 declared(function),
                 HandoverPlan(
                     task=task.id,
-                    alone=alone,
+                    sole_events=sole_events,
                     schedules=tuple(
                         schedule for schedule in self.schedules if schedule.task == task.id
                     ),
@@ -299,15 +299,15 @@ def _check_names(
 
 def _check(report: Sequence[Adoption], lose: set[str]) -> None:
     """Refuse what cannot be kept, all of it at once."""
-    lost = [
+    refusals = [
         line
         for line in report
         if line.kept is Kept.REFUSED and not {line.option, f"{line.function}:{line.option}"} & lose
     ]
-    if lost:
+    if refusals:
         problems = "\n".join(
             f"  {line.function}: {line.option}: {line.why} ({line.file}:{line.line})"
-            for line in lost
+            for line in refusals
         )
         raise InvalidDefinition(
             f"cannot be kept:\n{problems}\n"

@@ -125,10 +125,10 @@ def _is_steps(scope: _Scope, node: ast.AST) -> bool:
 
 
 def _members(scope: _Scope) -> Iterator[Use]:
-    called = {id(attribute.func): attribute for attribute in _nodes(scope, ast.Call)}
+    calls = {id(attribute.func): attribute for attribute in _nodes(scope, ast.Call)}
     for attribute in _nodes(scope, ast.Attribute):
         if _is_steps(scope, attribute.value):
-            call = called.get(id(attribute))
+            call = calls.get(id(attribute))
             yield Use(
                 file=scope.file,
                 line=attribute.lineno,

@@ -110,6 +110,7 @@ class _Noting(inngest.MiddlewareSync):
         self._sending = getattr(raw_request, "scope", {}).get(_SCOPE)
 
     def transform_input(self, ctx: Any, function: Any, steps: Any) -> None:
+        """Put the events in place for this request."""
         del ctx, function, steps
         _SENDING.set(self._sending)
 
@@ -120,6 +121,7 @@ class _Twin(inngest.Inngest):
     async def send(
         self, events: inngest.Event | list[inngest.Event], *, skip_middleware: bool = False
     ) -> list[str]:
+        """Collect the events of a step; send those of other code."""
         sending = _SENDING.get()
         if skip_middleware and sending is not None:
             return sending.take(events)
@@ -128,6 +130,7 @@ class _Twin(inngest.Inngest):
     def send_sync(
         self, events: inngest.Event | list[inngest.Event], *, skip_middleware: bool = False
     ) -> list[str]:
+        """Collect the events of a step; send those of other code."""
         sending = _SENDING.get()
         if skip_middleware and sending is not None:
             return sending.take(events)

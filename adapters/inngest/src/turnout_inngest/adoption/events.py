@@ -20,7 +20,7 @@ def event_of(ctx: Any, payload: Mapping[str, Any]) -> dict[str, Any]:
 def failure_event(full_id: str, failure: Mapping[str, Any]) -> dict[str, Any]:
     """Write the event that a failure handler is given. failure: the payload of Turnout's hook."""
     error = failure.get("error") or {"name": "Error", "message": ""}
-    shown = {**error, "error": "invalid status code: 500", "stack": last_line(error)}
+    failure_error = {**error, "error": "invalid status code: 500", "stack": last_line(error)}
     event = event_json(
         failure["event"], failure["payload"], failure["event_id"], None, failure["emitted_at"]
     )
@@ -29,7 +29,7 @@ def failure_event(full_id: str, failure: Mapping[str, Any]) -> dict[str, Any]:
         "data": {
             "function_id": full_id,
             "run_id": failure["run_id"],
-            "error": shown,
+            "error": failure_error,
             "event": event,
         },
         "id": f"{failure['run_id']}-failed",

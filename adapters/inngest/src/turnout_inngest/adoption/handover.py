@@ -41,7 +41,7 @@ class HandoverPlan:
     """What of one function is handed over."""
 
     task: str
-    alone: frozenset[str]
+    sole_events: frozenset[str]
     """The events that start this task and no other."""
     schedules: tuple[Schedule, ...]
     after: datetime
@@ -89,7 +89,7 @@ class HandoverPlan:
     def _event(self, event: inngest.Event) -> Event:
         if event.name == TIMER:
             return self._slot(event.data)
-        name = event.name if event.name in self.alone else STARTS + self.task
+        name = event.name if event.name in self.sole_events else STARTS + self.task
         return Event(name=name, payload=dict(event.data), key=event_key(event.name, event.id))
 
     def _slot(self, timer: Mapping[str, Any]) -> Event:
@@ -152,7 +152,7 @@ def _declared_tries(ctx: Any, tries: int) -> Iterator[None]:
         raise last_try(error) from error.__cause__
 
 
-def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset[str]:
+def sole_events_of(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset[str]:
     """Say which events start one task, and without a condition: they are handed over as they are.
 
     needed: the events that cancel a task or are awaited by it. InvalidDefinition where one of them
@@ -160,16 +160,16 @@ def started_alone(tasks: Sequence[Task], needed: Mapping[str, str]) -> frozenset
     """
     started = [event for task in tasks for event in task.on]
     bound = {condition.event for task in tasks for condition in task.only}
-    alone = frozenset(
+    sole_events = frozenset(
         event for event in started if started.count(event) == 1 and event not in bound
     )
     for event, task in needed.items():
-        if event in started and event not in alone:
+        if event in started and event not in sole_events:
             raise InvalidDefinition(
                 f"event {event!r} cancels {task!r}, or is awaited by it, and starts several"
                 " functions or one on a condition; for the time of the change, use two events"
             )
-    return alone
+    return sole_events
 
 
 def created_at(run_id: str) -> datetime:

@@ -21,7 +21,7 @@ _JUDGED_ARGUMENTS: Final = {"wait_for_event": "if_exp", "invoke_by_id": "app_id"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class CallFinding:
     """A call inside a function that is not simply kept."""
 
     option: str
@@ -39,7 +39,7 @@ class Location:
     line: int = 0
     options: dict[str, int] = field(default_factory=dict)
     """The line of each argument of its decorator."""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[CallFinding, ...] = ()
 
 
 def locate(handler: Callable[..., Any], app: str) -> Location:
@@ -81,7 +81,7 @@ def _arguments(node: FunctionNode) -> Iterator[tuple[str, int]]:
                         yield f"{keyword.arg}[{index}]", inner.lineno
 
 
-def _call(use: Use, app: str) -> Iterator[Call]:
+def _call(use: Use, app: str) -> Iterator[CallFinding]:
     """Report a use of steps that is not simply kept, or cannot be judged."""
     option = f"step.{use.name}"
     if not use.is_member:
@@ -90,7 +90,9 @@ def _call(use: Use, app: str) -> Iterator[Call]:
         if use.name.startswith("_"):
             return  # the SDK's own: no step is made by it
         reason = f"Turnout has no {option}"
-        yield Call(option=option, outcome=Kept.REFUSED, reason=reason, file=use.file, line=use.line)
+        yield CallFinding(
+            option=option, outcome=Kept.REFUSED, reason=reason, file=use.file, line=use.line
+        )
     elif use.name in _JUDGED_ARGUMENTS and use.call is None:
         yield _unseen(use.file, use.line, option, "is called by another name")
     elif use.call is not None and use.name in _JUDGED_ARGUMENTS:
@@ -107,14 +109,14 @@ def _call(use: Use, app: str) -> Iterator[Call]:
                     outcome, reason = judgement
                     line = keyword.value.lineno
                     name = f"{use.name} {keyword.arg}"
-                    yield Call(
+                    yield CallFinding(
                         option=name, outcome=outcome, reason=reason, file=use.file, line=line
                     )
 
 
-def _unseen(file: str, line: int, option: str, reason: str) -> Call:
+def _unseen(file: str, line: int, option: str, reason: str) -> CallFinding:
     advice = f"{reason}: look yourself"
-    return Call(option=option, outcome=Kept.NOT_SEEN, reason=advice, file=file, line=line)
+    return CallFinding(option=option, outcome=Kept.NOT_SEEN, reason=advice, file=file, line=line)
 
 
 def _app(value: ast.expr, app: str) -> tuple[Kept, str] | None:

@@ -37,10 +37,10 @@ def later(name: str, message: str, delay: timedelta) -> Exception:
 
 
 def delay_after(
-    failed: int, drawn: float, delays: Sequence[timedelta] = DELAYS, jitter: timedelta = JITTER
+    failed: int, fraction: float, delays: Sequence[timedelta] = DELAYS, jitter: timedelta = JITTER
 ) -> timedelta:
     """Say how long the vendor waits after the `failed`-th failure. drawn: from 0 to 1."""
-    return delays[min(failed, len(delays)) - 1] + jitter * drawn
+    return delays[min(failed, len(delays)) - 1] + jitter * fraction
 
 
 def _class(name: str, base: type[TaskError]) -> Any:
