@@ -1,8 +1,8 @@
 """What a check needs of every status document, whatever its digest says."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from turnout.model.documents import Count, Digest, Moment
 from turnout.model.status import Role, RunStatus
@@ -36,7 +36,7 @@ class MeasuredStatus(_Part):
     shadow_mode: Literal["replay", "mock", "execute"] | None
     not_comparable: Literal["late", "provider_failure", "unsupported"] | None
     state: RunStatus
-    transitions: tuple[StateChange, ...]
+    transitions: Annotated[tuple[StateChange, ...], Field(min_length=1)]
     timings: MeasuredTimings
     attempts: Count
     result_sha256: Digest | None

@@ -101,8 +101,8 @@ class Scan:
         except ArtifactInvalid as error:
             self.counts.totals["unusable"] += 1
             self.window = DualRunWindow(unknown=True)
-            unknown = "nobody can tell which runs need a twin; one without is counted as single"
-            return [f"{WINDOW_KEY} cannot be believed, so {unknown}: {error}"]
+            effect = "nobody can tell which runs need a twin; one without is counted as single"
+            return [f"{WINDOW_KEY} cannot be believed, so {effect}: {error}"]
         return []
 
     async def _names(self) -> AsyncIterator[str]:
@@ -113,10 +113,10 @@ class Scan:
                 else:
                     self.counts.totals["junk"] += 1
 
-    async def _compare_chunk(self, pairs: Sequence[Pair], chunk: _Chunk) -> None:
+    async def _compare_chunk(self, members: Sequence[Pair], chunk: _Chunk) -> None:
         """Compare manifests and status documents, and begin to read what these leave open."""
-        outcomes = self.store.get_many(_keys(pairs))
-        for pair in pairs:
+        outcomes = self.store.get_many(_keys(members))
+        for pair in members:
             primary = await _read_run("primary", pair.primary, outcomes)
             shadow = await _read_run("shadow", pair.shadow, outcomes)
             self.shadows_seen = self.shadows_seen or shadow is not None
@@ -224,8 +224,8 @@ async def _chunks(stream: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:
         yield chunk
 
 
-def _keys(chunk: Sequence[Pair]) -> Iterator[str]:
-    for pair in chunk:
+def _keys(members: Sequence[Pair]) -> Iterator[str]:
+    for pair in members:
         for name in (pair.primary, pair.shadow):
             if name is not None:
                 yield f"{RUNS}/{name}/{MANIFEST}"
