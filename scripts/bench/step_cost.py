@@ -31,7 +31,7 @@ from turnout import App, Context, Event, Turnout, asgi, open_turnout, read_setti
 from turnout.bootstrap.adapters import EMBEDDED
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.sqlite import SqliteTransaction
-from turnout.stores.sql.statements import Many, Row, parts
+from turnout.stores.sql.statements import Batch, Row, batches
 
 COUNTED = frozenset({*COMMITS, "load", "transitions", "deliveries", "children"}) - POLLS
 """Operations that a run causes, beside polls that took something for it; the others are the pump's
@@ -82,7 +82,7 @@ def count_the_store() -> None:
         setattr(Committer, name, _operation(getattr(Committer, name), inside))
     for name in ("rows", "changed", "write"):
         setattr(SqliteTransaction, name, _statement(getattr(SqliteTransaction, name), inside))
-    for name in ("put", "found"):
+    for name in ("write_rows", "returning"):
         setattr(SqliteTransaction, name, _statements(getattr(SqliteTransaction, name), inside))
 
 
@@ -116,9 +116,9 @@ def _statement(original: Callable[..., Any], inside: list[str]) -> Callable[...,
 
 
 def _statements(original: Callable[..., Any], inside: list[str]) -> Callable[..., Any]:
-    def counted(self: SqliteTransaction, many: Many, rows: Sequence[Row]) -> Any:
-        counts["statements"] += len(list(parts(rows))) if inside and inside[-1] in COUNTED else 0
-        return original(self, many, rows)
+    def counted(self: SqliteTransaction, batch: Batch, rows: Sequence[Row]) -> Any:
+        counts["statements"] += len(list(batches(rows))) if inside and inside[-1] in COUNTED else 0
+        return original(self, batch, rows)
 
     return counted
 

@@ -22,7 +22,7 @@ from turnout.model.runs import (
 )
 from turnout.model.status import AttemptState, RunStatus, StepKind
 from turnout.stores.sql import open_run_store
-from turnout.stores.sql.sqlite import SqliteLink
+from turnout.stores.sql.sqlite import SqliteConnection
 
 
 def claim(run: Run, **more: Any) -> Change:
@@ -68,18 +68,18 @@ def test_whatever_is_more_than_a_claim_is_durable(more: dict[str, Any]) -> None:
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The level of `synchronous` at each commit: 2 waits for the disk, 1 does not."""
     levels: list[int] = []
-    own: Callable[[SqliteLink], None] = SqliteLink.commit
+    own: Callable[[SqliteConnection], None] = SqliteConnection.commit
 
-    def commit(link: SqliteLink) -> None:
-        connection: sqlite3.Connection = link._connection
+    def commit(opened: SqliteConnection) -> None:
+        connection: sqlite3.Connection = opened._connection
         before = connection.total_changes
         ((level,),) = connection.execute("PRAGMA synchronous").fetchall()
-        if before != getattr(link, "seen", 0):
+        if before != getattr(opened, "seen", 0):
             levels.append(level)
-        link.seen = before  # type: ignore[attr-defined]
-        own(link)
+        opened.seen = before  # type: ignore[attr-defined]
+        own(opened)
 
-    monkeypatch.setattr(SqliteLink, "commit", commit)
+    monkeypatch.setattr(SqliteConnection, "commit", commit)
     return levels
 
 

@@ -1,4 +1,4 @@
-"""Statements over several rows: one text for each number of rows, made from two."""
+"""Statements over several rows: one text for each size of a batch."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
 from turnout.stores.sql import deliveries, emissions, journals, waits
-from turnout.stores.sql.statements import Many, Statements, parts
+from turnout.stores.sql.statements import BATCH_SIZES, Batch, Statements, batches
 
-MANY = {
+BATCHES = {
     "insert": emissions._DELIVERIES,
     "insert unless there": emissions._RUNS,
     "insert or replace": journals._PUT_ATTEMPT,
@@ -26,21 +26,24 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("many", MANY.values(), ids=MANY)
-def test_a_text_over_many_rows_is_what_would_be_compiled(many: Many, dialect: str) -> None:
-    """Repeating what a second row adds gives what the compiler writes for as many rows."""
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_a_batch_takes_its_values_row_after_row(batch: Batch, dialect: str) -> None:
+    """Compiling asserts the order of the parameters; each size is compiled once."""
     statements = Statements(DIALECTS[dialect], "schema" if dialect == "postgresql" else None)
-    for rows in (1, 2, 3, 4, 9):
-        assert statements.text(many, rows) == statements._over(many, rows)
+    mark = "?" if dialect == "sqlite" else "%s"
+    for size in BATCH_SIZES:
+        sql = statements.batch(batch, size)
+        assert sql.count(mark) == size * len(batch.columns)
+        assert statements.batch(batch, size) is sql
 
 
 @given(st.lists(st.tuples(st.integers(), st.text(max_size=3)), max_size=300))
-def test_rows_are_cut_into_few_lengths(rows: list[tuple[Any, ...]]) -> None:
-    """Every row once, in order, in parts of which seven lengths occur."""
-    cut = list(parts(rows))
+def test_rows_are_cut_into_few_sizes(rows: list[tuple[Any, ...]]) -> None:
+    """Every row once, in order, in batches of which six sizes occur."""
+    cut = list(batches(rows))
     assert [value for _, values in cut for value in values] == [
-        each for row in rows for each in row
+        value for row in rows for value in row
     ]
-    assert [count * 2 for count, _ in cut] == [len(values) for _, values in cut]
-    assert {count for count, _ in cut} <= {64, 32, 16, 8, 4, 2, 1}
-    assert len(cut) <= len(rows) // 64 + 6
+    assert [size * 2 for size, _ in cut] == [len(values) for _, values in cut]
+    assert {size for size, _ in cut} <= set(BATCH_SIZES)
+    assert len(cut) <= len(rows) // BATCH_SIZES[0] + len(BATCH_SIZES) - 1

@@ -1,10 +1,10 @@
 """Group commit: callers on any loop wait, one thread commits for all who wait.
 
 An operation is a plain function of a transaction. A thread takes all operations that wait, runs
-them in one transaction, commits once, and tells each loop once. Operations of one kind may be
+them in one transaction, commits once, and wakes each loop once. Operations of one kind may be
 shared: one call of one function does them all, in few statements. An operation that raises undoes
 only itself: where it had written something the group is undone, and each runs alone. Operations of
-one run go through one thread, in order.
+one key (mostly a run's id) go through one thread, in order.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from turnout.errors import StoreUnavailable, TurnoutError
-from turnout.stores.sql.links import Link, Lost, Opens
-from turnout.stores.sql.statements import Contended, Transaction
+from turnout.stores.sql.connections import ConnectionLost, OpensConnections, StoreConnection
+from turnout.stores.sql.statements import Contended, NameHeld, Transaction
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,51 +37,56 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One caller's method: what to do, with what, and whom to tell.
-
-    shared: whether the work takes the items of others with it, who wait for the same work. light:
-    whether a loss of power may undo it.
-    """
+    """One caller's method that waits to be committed."""
 
     name: str
     work: Work
     item: Any
     shared: bool
+    """Whether the work takes the items of all operations that wait for the same work."""
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     light: bool = False
+    """Whether a loss of power may undo it."""
     result: Any = None
     error: Exception | None = None
 
 
 Around = Callable[[Sequence[Operation]], AbstractContextManager[Any]]
-"""Gives what a commit of operations happens within: a span of a trace, or a test's own."""
+"""Makes the context that a commit of operations happens within, like the span of a trace."""
 
 
 class Committer:
     """The threads of a store, and the way to them."""
 
     def __init__(
-        self, opens: Opens, *, writers: int, readers: int, around: Around = nullcontext
+        self,
+        database: OpensConnections,
+        *,
+        writers: int,
+        readers: int,
+        around: Around = nullcontext,
     ) -> None:
-        """Make the threads; each commit of a writing one happens within what `around` gives."""
-        self._writers = [_Thread(opens, around, reading=False, at=at) for at in range(writers)]
-        self._readers = [_Thread(opens, around, reading=True, at=at) for at in range(readers)]
+        """Make the threads; each commit of a writing one happens within a context of `around`."""
+        self._writers = [_Thread(database, around, f"writer-{number}") for number in range(writers)]
+        self._readers = [
+            _Thread(database, around, f"reader-{number}", reading=True) for number in range(readers)
+        ]
         self._closed = False
 
-    async def write(self, name: str, work: Callable[[Transaction], Result], of: str) -> Result:
-        """Run an operation that writes; those with the same `of` keep their order."""
-        found: Result = await self._submit(
-            self._writer(of), name, _single(work), None, shared=False
+    async def write(self, name: str, work: Callable[[Transaction], Result], key: str) -> Result:
+        """Run an operation that writes; those of one key keep their order."""
+        result: Result = await self._submit(
+            self._writer(key), name, _single(work), None, shared=False
         )
-        return found
+        return result
 
     async def write_one(
         self,
         name: str,
         work: Callable[[Transaction, Sequence[Item]], Sequence[Result]],
         item: Item,
-        of: str,
+        key: str,
         *,
         light: bool = False,
     ) -> Result:
@@ -89,20 +94,20 @@ class Committer:
 
         It writes nothing of an item whose result says so, and raises only where all must be undone.
         """
-        found: Result = await self._submit(
-            self._writer(of), name, work, item, shared=True, light=light
+        result: Result = await self._submit(
+            self._writer(key), name, work, item, shared=True, light=light
         )
-        return found
+        return result
 
     async def read(self, name: str, work: Callable[[Transaction], Result]) -> Result:
         """Run an operation that only reads, as one consistent view."""
         thread = self._readers[0] if self._readers else self._writers[0]
-        found: Result = await self._submit(thread, name, _single(work), None, shared=False)
-        return found
+        result: Result = await self._submit(thread, name, _single(work), None, shared=False)
+        return result
 
-    def _writer(self, of: str) -> "_Thread":
+    def _writer(self, key: str) -> "_Thread":
         writers = self._writers
-        return writers[crc32(of.encode()) % len(writers)] if len(writers) > 1 else writers[0]
+        return writers[crc32(key.encode()) % len(writers)] if len(writers) > 1 else writers[0]
 
     def _submit(
         self,
@@ -122,7 +127,7 @@ class Committer:
         return future
 
     async def close(self) -> None:
-        """Finish what was begun, and let go of the connections."""
+        """Finish the operations that have begun, then close the connections."""
         self._closed = True
         for thread in (*self._writers, *self._readers):
             await asyncio.to_thread(thread.stop)
@@ -131,20 +136,23 @@ class Committer:
 class _Thread:
     """One thread with one connection, which it opens when it first needs it."""
 
-    def __init__(self, opens: Opens, around: Around, *, reading: bool, at: int) -> None:
-        self._opens = opens
+    def __init__(
+        self, database: OpensConnections, around: Around, name: str, *, reading: bool = False
+    ) -> None:
+        self._database = database
         self._around = around
+        self._undoing: tuple[type[Exception], ...] = (Contended, _Spoiled, *database.errors)
+        self._refusals: tuple[type[Exception], ...] = (TurnoutError, *database.errors)
         self._reading = reading
         self._waiting: SimpleQueue[Operation | None] = SimpleQueue()
-        self._link: Link | None = None
-        name = f"turnout-store-{'reader' if reading else 'writer'}-{at}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._started = threading.Lock()
+        self._connection: StoreConnection | None = None
+        self._thread = threading.Thread(target=self._run, name=f"turnout-store-{name}", daemon=True)
+        self._starting = threading.Lock()
 
     def put(self, operation: Operation) -> None:
         self._waiting.put(operation)
         if self._thread.ident is None:
-            with self._started:
+            with self._starting:
                 if self._thread.ident is None:
                     self._thread.start()
 
@@ -158,10 +166,10 @@ class _Thread:
         while not stopping:
             group, stopping = self._take()
             if group:
-                self._commit(group)
-                _tell(group)
-        if self._link is not None:
-            self._link.close()
+                self._commit_safely(group)
+                _resolve(group)
+        if self._connection is not None:
+            self._connection.close()
 
     def _take(self) -> tuple[list[Operation], bool]:
         """Wait for an operation, and take all that wait with it."""
@@ -178,90 +186,100 @@ class _Thread:
                 return group, False
         return group, True
 
+    def _commit_safely(self, group: list[Operation]) -> None:
+        """Commit a group; whatever happens, its callers get an answer and the thread goes on."""
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 - the thread's outermost edge
+            _log.exception("a commit failed", extra={"action": "commit_failed"})
+            self._drop()
+            for operation in group:
+                operation.error = error
+
     def _commit(self, group: list[Operation]) -> None:
         """Run and commit a group; what cannot be run with the others, one by one."""
-        left = self._together(group) if len(group) > 1 else group
-        for at, operation in enumerate(left):
-            if not self._alone(operation):
-                for each in left[at + 1 :]:
-                    each.error = operation.error
+        remaining = self._commit_together(group) if len(group) > 1 else group
+        for position, operation in enumerate(remaining):
+            if not self._commit_alone(operation):
+                for unanswered in remaining[position + 1 :]:
+                    unanswered.error = operation.error
                 return
 
-    def _together(self, group: list[Operation]) -> list[Operation]:
-        """Run and commit a group; gives those that must be run alone."""
+    def _commit_together(self, group: list[Operation]) -> list[Operation]:
+        """Run and commit a group; gives the operations that must be run alone."""
         try:
             return self._transaction(group, patient=False)
-        except Lost:
+        except ConnectionLost:
             self._drop()
-        except Exception as error:  # noqa: BLE001 - whose it is shows when each runs alone
+        except self._undoing as error:
+            # Which operation is at fault shows when each runs alone.
             _log.debug("group undone", extra={"action": "group_undone", "error": repr(error)})
         return group
 
-    def _alone(self, operation: Operation) -> bool:
+    def _commit_alone(self, operation: Operation) -> bool:
         """Run one operation, patiently; False when the database itself does not answer."""
-        told, answered = "", True
-        for tried in range(TRIES):
+        problem, answered = "", True
+        for attempt in range(TRIES):
             try:
                 self._transaction([operation], patient=True)
             except Contended:
-                told, answered = "the run store is busy: others hold what this one needs", True
-            except Lost as error:
-                told, answered = f"the run store does not answer: {error}", False
+                problem, answered = "the run store is busy: others hold what this one needs", True
+            except ConnectionLost as error:
+                problem, answered = f"the run store does not answer: {error}", False
                 self._drop()
-            except Exception as error:  # noqa: BLE001 - its caller's, who must be told
+            except self._refusals as error:
                 operation.error = error
                 return True
             else:
                 return True
-            time.sleep(FIRST_PAUSE * 2**tried)
-        operation.error = StoreUnavailable(told)
-        _log.warning(told, extra={"action": "store_unavailable", "operation": operation.name})
+            time.sleep(FIRST_PAUSE * 2**attempt)
+        operation.error = StoreUnavailable(problem)
+        _log.warning(problem, extra={"action": "store_unavailable", "operation": operation.name})
         return answered
 
     def _transaction(self, group: list[Operation], *, patient: bool) -> list[Operation]:
-        """Run operations in one transaction and commit it; gives those that were put off."""
-        if self._link is None:
-            self._link = self._opens.open(reading=self._reading)
-        link = self._link
+        """Run operations in one transaction and commit it; gives the postponed ones."""
+        if self._connection is None:
+            self._connection = self._database.open(reading=self._reading)
+        connection = self._connection
         try:
-            lightly = all(each.light for each in group)
-            link.begin(reading=self._reading, patient=patient, lightly=lightly)
+            lightly = all(operation.light for operation in group)
+            connection.begin(reading=self._reading, patient=patient, lightly=lightly)
             if patient:
                 (operation,) = group
-                _alone(link, operation)
+                _run_alone(connection, operation)
                 if operation.error is None:
-                    self._finish(link, group)
+                    self._finish(connection, group)
                 return []
-            put_off: list[Operation] = []
-            done: list[Operation] = []
+            postponed: list[Operation] = []
+            answered: list[Operation] = []
             for alike in _alike(group):
-                (done if _beside_others(link, alike) else put_off).extend(alike)
-            self._finish(link, done)
-            return put_off
-        except Exception as error:
-            # The database's refusals get a name; anything else goes to the caller as it is.
-            raise _named(link, error) from error
+                (answered if _run_together(connection, alike) else postponed).extend(alike)
+            self._finish(connection, answered)
+            return postponed
+        except self._database.errors as error:
+            raise connection.translated(error) from error
         finally:
-            link.rollback()
+            connection.rollback()
 
-    def _finish(self, link: Link, group: Sequence[Operation]) -> None:
+    def _finish(self, connection: StoreConnection, group: Sequence[Operation]) -> None:
         if self._reading:
-            link.commit()
+            connection.commit()
             return
         with self._around(group):
             try:
-                link.commit()
-            except Exception as error:
-                if not isinstance(_named(link, error), Lost):
+                connection.commit()
+            except self._database.errors as error:
+                if not isinstance(connection.translated(error), ConnectionLost):
                     raise
                 self._drop()
                 for operation in group:
                     operation.error = StoreUnavailable("the run store was lost during the commit")
 
     def _drop(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class _Spoiled(Exception):
@@ -280,9 +298,9 @@ def _alike(group: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
     shared: dict[Work, list[Operation]] = {}
     gathered: list[list[Operation]] = []
     for operation in group:
-        others = shared.get(operation.work) if operation.shared else None
-        if others is not None:
-            others.append(operation)
+        alike = shared.get(operation.work) if operation.shared else None
+        if alike is not None:
+            alike.append(operation)
             continue
         gathered.append([operation])
         if operation.shared:
@@ -290,55 +308,60 @@ def _alike(group: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
     return gathered
 
 
-def _alone(link: Link, operation: Operation) -> None:
+def _run_alone(connection: StoreConnection, operation: Operation) -> None:
     """Run the only operation of a transaction; its own failure is its outcome."""
-    operation.error = None
-    try:
-        (operation.result,) = operation.work(link.tx, (operation.item,))
-    except Exception as error:
-        if isinstance(named := _named(link, error), Contended | Lost):
-            raise named from error
-        operation.error = error
+    operation.error = _run(connection, [operation])
 
 
-def _beside_others(link: Link, alike: Sequence[Operation]) -> bool:
-    """Run operations of a group; False when nothing is done yet and each must be run alone."""
-    tx = link.tx
+def _run_together(connection: StoreConnection, alike: Sequence[Operation]) -> bool:
+    """Run alike operations of a group; False: nothing was written, and each must be run alone."""
+    tx = connection.tx
     tx.untouched = True
     try:
-        results = alike[0].work(tx, [each.item for each in alike])
-    except Exception as error:
-        if isinstance(error, Contended) and tx.untouched:
+        error = _run(connection, alike)
+    except NameHeld:
+        if tx.untouched:
             return False
-        if isinstance(named := _named(link, error), Contended | Lost):
-            raise named from error
-        # A savepoint for each operation would cost more than the few times that this happens.
-        if len(alike) > 1 or not (isinstance(error, TurnoutError) and tx.untouched):
-            raise _Spoiled from error
-        alike[0].error = error
+        raise
+    if error is None:
         return True
-    for operation, result in zip(alike, results, strict=True):
-        operation.result = result
+    # A savepoint for each operation would cost more than the few times that this happens.
+    if len(alike) > 1 or not (isinstance(error, TurnoutError) and tx.untouched):
+        raise _Spoiled from error
+    alike[0].error = error
     return True
 
 
-def _named(link: Link, error: Exception) -> Exception:
-    return error if isinstance(error, Contended | Lost | _Spoiled) else link.translated(error)
+def _run(connection: StoreConnection, alike: Sequence[Operation]) -> Exception | None:
+    """Run alike operations in one call; gives the error that is their callers'.
+
+    Contended and ConnectionLost are raised: they are the transaction's.
+    """
+    try:
+        results = alike[0].work(connection.tx, [operation.item for operation in alike])
+    except Exception as error:
+        translated = connection.translated(error)
+        if isinstance(translated, Contended | ConnectionLost):
+            raise translated from error
+        return error
+    for operation, result in zip(alike, results, strict=True):
+        operation.result = result
+    return None
 
 
-def _tell(group: Sequence[Operation]) -> None:
+def _resolve(group: Sequence[Operation]) -> None:
     """Resolve the futures, waking each loop once."""
-    of_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = {}
     for operation in group:
-        of_loop.setdefault(operation.loop, []).append(operation)
-    for loop, told in of_loop.items():
+        by_loop.setdefault(operation.loop, []).append(operation)
+    for loop, operations in by_loop.items():
         # A loop that was closed has nobody left who waits.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_resolve, told)
+            loop.call_soon_threadsafe(_set_results, operations)
 
 
-def _resolve(told: Sequence[Operation]) -> None:
-    for operation in told:
+def _set_results(operations: Sequence[Operation]) -> None:
+    for operation in operations:
         if operation.future.done():
             continue  # its caller was cancelled
         if operation.error is not None:

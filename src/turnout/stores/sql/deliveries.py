@@ -20,19 +20,17 @@ from turnout.stores.sql.rows import (
     delivery_row,
     run_of,
 )
-from turnout.stores.sql.schema import deliveries, fixed, for_rows, given, insert_rows, runs
+from turnout.stores.sql.schema import deliveries, equals, fixed, for_rows, insert_rows, runs
 from turnout.stores.sql.statements import Row, Transaction
 
-_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
-_ITS: Final = (
-    deliveries.c.run_id == given(deliveries.c.run_id),
-    deliveries.c.number == given(deliveries.c.number),
+_RUN: Final = equals(runs.c.run_id)
+_DELIVERY: Final = (
+    equals(deliveries.c.run_id),
+    equals(deliveries.c.number),
 )
 _CLAIMED: Final = fixed(DeliveryState.CLAIMED.value)
-_ALL: Final = (
-    select(*DELIVERY_COLUMNS)
-    .where(deliveries.c.run_id == given(deliveries.c.run_id))
-    .order_by(deliveries.c.number)
+_READ: Final = (
+    select(*DELIVERY_COLUMNS).where(equals(deliveries.c.run_id)).order_by(deliveries.c.number)
 )
 _HELD_BY: Final = (
     select(
@@ -45,13 +43,13 @@ _HELD_BY: Final = (
         deliveries,
         and_(deliveries.c.run_id == runs.c.run_id, deliveries.c.number == runs.c.delivery),
     )
-    .where(_ITS_RUN)
+    .where(_RUN)
     # Both: what is read of a row that is not locked may be older than the wait for the other.
     .with_for_update(of=[runs, deliveries])
 )
 _CLAIM: Final = (
     update(deliveries)
-    .where(*_ITS)
+    .where(*_DELIVERY)
     .values(
         state=_CLAIMED,
         provider_run_id=bindparam("to_provider_run_id"),
@@ -59,17 +57,17 @@ _CLAIM: Final = (
         called_at=bindparam("to_at"),
     )
 )
-_CALLED: Final = update(deliveries).where(*_ITS).values(called_at=bindparam("to_at"))
+_CALLED: Final = update(deliveries).where(*_DELIVERY).values(called_at=bindparam("to_at"))
 _WITHDRAW: Final = (
     update(runs)
     .where(
-        _ITS_RUN,
+        _RUN,
         runs.c.wake_at.is_not(None),
         or_(runs.c.wake_at <= bindparam("to_at"), runs.c.wake_sent > fixed(0)),
     )
     .values(wake_at=null())
 )
-_PARK: Final = update(deliveries).where(*_ITS, IS_LIVE).values(token=bindparam("to_token"))
+_PARK: Final = update(deliveries).where(*_DELIVERY, IS_LIVE).values(token=bindparam("to_token"))
 _MOVE: Final = for_rows(
     deliveries,
     ["run_id", "number", "due_at"],
@@ -84,29 +82,29 @@ _TO_LOOK: Final = and_(deliveries.c.watched == fixed(1), deliveries.c.stopping =
 _ACCEPTED: Final = for_rows(
     deliveries,
     ["run_id", "number", "due_at", "provider_run_id", "sent_at"],
-    lambda told: (
+    lambda accepted: (
         update(deliveries)
-        .where(*_is(told))
+        .where(*_is(accepted))
         .values(
             state=case((_IS_PENDING, fixed(DeliveryState.SENT.value)), else_=deliveries.c.state),
             provider_run_id=case(
-                (_IS_PENDING, told.c.provider_run_id), else_=deliveries.c.provider_run_id
+                (_IS_PENDING, accepted.c.provider_run_id), else_=deliveries.c.provider_run_id
             ),
             error=case((_IS_PENDING, null()), else_=deliveries.c.error),
-            due_at=case((_TO_LOOK, told.c.due_at), else_=deliveries.c.due_at),
-            sent_at=told.c.sent_at,
+            due_at=case((_TO_LOOK, accepted.c.due_at), else_=deliveries.c.due_at),
+            sent_at=accepted.c.sent_at,
         )
     ),
 )
 _FAILED: Final = (
     update(deliveries)
-    .where(*_ITS, _IS_PENDING)
+    .where(*_DELIVERY, _IS_PENDING)
     .values(failures=deliveries.c.failures + fixed(1), error=bindparam("to_error"))
 )
-_LOOK: Final = update(deliveries).where(*_ITS, _TO_LOOK).values(due_at=bindparam("to_due_at"))
+_LOOK: Final = update(deliveries).where(*_DELIVERY, _TO_LOOK).values(due_at=bindparam("to_due_at"))
 _SUPERSEDE: Final = (
     update(deliveries)
-    .where(*_ITS, IS_LIVE)
+    .where(*_DELIVERY, IS_LIVE)
     .values(
         state=fixed(DeliveryState.SUPERSEDED.value),
         stopping=bindparam("to_stopping"),
@@ -116,7 +114,7 @@ _SUPERSEDE: Final = (
 )
 _REDELIVER: Final = (
     update(runs)
-    .where(_ITS_RUN)
+    .where(_RUN)
     .values(
         delivery=runs.c.delivery + fixed(1),
         provider=bindparam("to_provider"),
@@ -126,9 +124,9 @@ _REDELIVER: Final = (
     )
 )
 _INSERT: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
-_STOPPED: Final = update(deliveries).where(*_ITS).values(stopping=fixed(0), watched=fixed(0))
+_STOPPED: Final = update(deliveries).where(*_DELIVERY).values(stopping=fixed(0), watched=fixed(0))
 _STOPPED_LIVE: Final = (
-    update(deliveries).where(*_ITS, IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
+    update(deliveries).where(*_DELIVERY, IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
 )
 LONGEST_ERROR: Final = 2_000
 """Characters of a failed sending's error that are recorded."""
@@ -142,11 +140,11 @@ class SqlDeliveryStore(StorePart):
         self, tx: Transaction, run_id: str, number: int, provider_run_id: str, now: Millis
     ) -> Journal:
         """Let a vendor run call for a delivery, and read the run; refuse every other one."""
-        found = tx.rows(_HELD_BY, {"of_run_id": run_id})
-        if not found:
+        rows = tx.rows(_HELD_BY, {"of_run_id": run_id})
+        if not rows:
             raise UnknownRun(f"no run {run_id!r} is known")
-        *row, holder, claimed_at, owed = found[0]
-        run, its = run_of(tuple(row)), _key(run_id, number)
+        *row, holder, claimed_at, owed = rows[0]
+        run, key = run_of(tuple(row)), _key(run_id, number)
         if number != run.delivery:
             raise Superseded(f"delivery {number} of run {run_id!r} is not the live one")
         if claimed_at is not None and holder != provider_run_id:
@@ -154,9 +152,9 @@ class SqlDeliveryStore(StorePart):
         if run.state.terminal:
             raise RunEnded(f"run {run_id!r} is {run.state.value}")
         if claimed_at is None:
-            tx.write(_CLAIM, {**its, "to_provider_run_id": provider_run_id, "to_at": now})
+            tx.write(_CLAIM, {**key, "to_provider_run_id": provider_run_id, "to_at": now})
         else:
-            tx.write(_CALLED, {**its, "to_at": now})
+            tx.write(_CALLED, {**key, "to_at": now})
         if owed:
             tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
         return read_journal(tx, run)
@@ -173,20 +171,22 @@ class SqlDeliveryStore(StorePart):
     @reads("deliveries")
     def read(self, tx: Transaction, run_id: str) -> Sequence[Delivery]:
         """Read a run's deliveries, in order of number."""
-        found = tx.rows(_ALL, {"of_run_id": run_id})
-        if not found:
+        rows = tx.rows(_READ, {"of_run_id": run_id})
+        if not rows:
             raise UnknownRun(f"no run {run_id!r} is known")
-        return [delivery_of(row) for row in found]
+        return [delivery_of(row) for row in rows]
 
     @writes("delivered", key="sendings")
     def record(self, tx: Transaction, results: Sequence[SendResult]) -> None:
         """Record what became of sendings."""
-        tx.put(_ACCEPTED, [_acceptance(each) for each in results if each.error is None])
-        for each in results:
-            if each.error is not None:
-                its = _key(each.run_id, each.number)
-                tx.write(_LOOK, {**its, "to_due_at": each.due_at})
-                tx.write(_FAILED, {**its, "to_error": each.error[:LONGEST_ERROR]})
+        tx.write_rows(
+            _ACCEPTED, [_acceptance(result) for result in results if result.error is None]
+        )
+        for result in results:
+            if result.error is not None:
+                key = _key(result.run_id, result.number)
+                tx.write(_LOOK, {**key, "to_due_at": result.due_at})
+                tx.write(_FAILED, {**key, "to_error": result.error[:LONGEST_ERROR]})
 
     @writes("postpone")
     def postpone(self, tx: Transaction, run_id: str, number: int, due_at: Millis) -> None:
@@ -215,20 +215,20 @@ class SqlDeliveryStore(StorePart):
         tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
         reason = DeliveryReason.MOVED if moved else DeliveryReason.LOST
         due_at = max(now, run.due_at)
-        tx.put(_INSERT, [delivery_row(run, number + 1, provider, due_at, reason)])
+        tx.write_rows(_INSERT, [delivery_row(run, number + 1, provider, due_at, reason)])
         return True
 
     @writes("stopped")
     def mark_stopped(self, tx: Transaction, run_id: str, number: int) -> None:
         """Record that the vendor confirmed the end of its run."""
-        its = _key(run_id, number)
-        tx.write(_STOPPED_LIVE, its)
-        tx.write(_STOPPED, its)
+        key = _key(run_id, number)
+        tx.write(_STOPPED_LIVE, key)
+        tx.write(_STOPPED, key)
 
 
 def postpone_all(tx: Transaction, due: Sequence[Row]) -> None:
     """Look after deliveries later; each row: run_id, number, due_at."""
-    tx.put(_MOVE, due)
+    tx.write_rows(_MOVE, due)
 
 
 def _acceptance(result: SendResult) -> Row:

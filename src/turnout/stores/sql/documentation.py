@@ -32,7 +32,7 @@ def _table(table: Table) -> Iterator[str]:
     for column in table.columns:
         yield f"| `{column.name}` | {_type(column)} | {_traits(column)} | {column.comment} |"
     yield ""
-    for index in sorted(table.indexes, key=lambda each: str(each.name)):
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
         names = ", ".join(f"`{column.name}`" for column in index.columns)
         where = index.dialect_options["sqlite"]["where"]
         yield f"- index `{index.name}`: {names}{'' if where is None else f' where {where}'}"
@@ -45,12 +45,12 @@ def _type(column: Column[object]) -> str:
 
 
 def _traits(column: Column[object]) -> str:
-    told = [
+    traits = [
         "key" if column.primary_key else "",
         "unique" if column.unique else "",
         "may be null" if column.nullable else "",
     ]
-    return ", ".join(each for each in told if each)
+    return ", ".join(trait for trait in traits if trait)
 
 
 if __name__ == "__main__":

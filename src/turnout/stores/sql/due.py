@@ -11,13 +11,13 @@ from turnout.model.time import Millis
 from turnout.stores.sql.deliveries import postpone_all
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, RUN_COLUMNS, delivery_of, run_of
-from turnout.stores.sql.schema import deliveries, fixed, given, runs
+from turnout.stores.sql.schema import deliveries, equals, fixed, runs
 from turnout.stores.sql.statements import Row, Transaction
 
 LARGEST_KNOWN: Final = 64 * 1024
 """Bytes of the payload of a run that comes with its delivery."""
 
-_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
+_ITS_RUN: Final = equals(runs.c.run_id)
 _WAKES: Final = (
     select(runs.c.run_id, runs.c.seq, runs.c.wake_at, runs.c.wake_sent, *DELIVERY_COLUMNS)
     .join(
@@ -73,23 +73,25 @@ class SqlDueWork(StorePart):
         self, tx: Transaction, now: Millis, *, limit: int, hold: Millis
     ) -> Sequence[Delivery]:
         """Take what is due; what is taken is due again after the hold."""
-        taken = [_taken(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
-        postpone_all(tx, [(each.run_id, each.number, now + hold) for each in taken])
-        return taken
+        deliveries_ = [_delivery(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
+        postpone_all(
+            tx, [(delivery.run_id, delivery.number, now + hold) for delivery in deliveries_]
+        )
+        return deliveries_
 
     @writes("due_wakes", key="pump")
     def take_wakes(
         self, tx: Transaction, now: Millis, *, limit: int, resend: Millis
     ) -> Sequence[Wake]:
         """Take the wakes that are due; each is due again after `resend`."""
-        found = tx.rows(_WAKES, {"now": now, "limit": limit})
-        for run_id, *_ in found:
+        rows = tx.rows(_WAKES, {"now": now, "limit": limit})
+        for run_id, *_ in rows:
             tx.write(_RESEND, {"of_run_id": run_id, "to_wake_at": now + resend})
         return [
             Wake(
                 run_id=row[0], seq=row[1], due_at=row[2], sent=row[3], delivery=delivery_of(row[4:])
             )
-            for row in found
+            for row in rows
         ]
 
     @reads("due_deadlines")
@@ -103,7 +105,7 @@ class SqlDueWork(StorePart):
         return min((at for at in tx.rows(_NEXT, {})[0] if at is not None), default=None)
 
 
-def _taken(row: Row) -> Delivery:
+def _delivery(row: Row) -> Delivery:
     """Read a delivery, with its run where that came with it."""
     ends = len(DELIVERY_COLUMNS)
     return delivery_of(row, None if row[ends] is None else run_of(row[ends:]))

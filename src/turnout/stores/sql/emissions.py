@@ -13,9 +13,9 @@ from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.rows import delivery_row, event_row, run_row
 from turnout.stores.sql.schema import (
     deliveries,
+    equals,
     events,
     fixed,
-    given,
     insert_into,
     insert_rows,
     keys,
@@ -26,13 +26,13 @@ from turnout.stores.sql.schema import (
 from turnout.stores.sql.statements import Transaction
 from turnout.stores.sql.waits import open_waits
 
-_EVENTS: Final = insert_rows(events, known=events.c.event_id)
+_EVENTS: Final = insert_rows(events, unless_present=events.c.event_id)
 _KEY: Final = insert_into(keys).on_conflict_do_nothing(index_elements=[keys.c.task, keys.c.key])
-_HOLDER: Final = select(keys.c.run_id, keys.c.event_id).where(
-    keys.c.task == given(keys.c.task), keys.c.key == given(keys.c.key)
+_FIRST_OF_KEY: Final = select(keys.c.run_id, keys.c.event_id).where(
+    equals(keys.c.task), equals(keys.c.key)
 )
-_RUNS: Final = insert_rows(runs, without=["emit_seq"], known=runs.c.run_id)
-_TAKEN_BY: Final = select(runs.c.task, runs.c.event_id).where(runs.c.run_id == given(runs.c.run_id))
+_RUNS: Final = insert_rows(runs, without=["emit_seq"], unless_present=runs.c.run_id)
+_FIRST_OF_ID: Final = select(runs.c.task, runs.c.event_id).where(equals(runs.c.run_id))
 _TRANSITIONS: Final = insert_rows(transitions)
 _DELIVERIES: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
 _QUEUE: Final = insert(line).from_select(
@@ -45,32 +45,37 @@ _QUEUE: Final = insert(line).from_select(
         runs.c.emit_seq,
         runs.c.due_at,
         fixed("queued"),
-    ).where(runs.c.run_id == given(runs.c.run_id)),
+    ).where(equals(runs.c.run_id)),
 )
 
 
-First = tuple[str, str]
-"""The run that used a key or an id before, and its event."""
+FirstRun = tuple[str, str]
+"""The run that used a key or an id first, and its event."""
 
 
 def record(tx: Transaction, emissions: Sequence[Emission]) -> list[tuple[Emitted, bool]]:
-    """Insert events and their runs; of each, also whether the event is new.
+    """Insert events and their runs; of each event, also whether it is new.
 
     An event whose runs had all been started before, by key or by run id, is not recorded again.
     """
-    wanted = [(new, each.event) for each in emissions for new in each.runs]
-    firsts = iter(_insert_runs(tx, wanted))
-    told = [_told(each, [next(firsts) for _ in each.runs]) for each in emissions]
-    fresh = [
-        event_row(each.event)
-        for each, its in zip(emissions, told, strict=True)
-        if its.event_id == each.event.event_id
+    new_runs = [(new, emission.event) for emission in emissions for new in emission.runs]
+    firsts = iter(_insert_runs(tx, new_runs))
+    emitted = [_emitted(emission, [next(firsts) for _ in emission.runs]) for emission in emissions]
+    rows = [
+        event_row(emission.event)
+        for emission, result in zip(emissions, emitted, strict=True)
+        if result.event_id == emission.event.event_id
     ]
-    new = {event_id for (event_id,) in tx.found(_EVENTS, fresh)}
-    return [(each, _taken(new, each.event_id)) for each in told]
+    inserted = {event_id for (event_id,) in tx.returning(_EVENTS, rows)}
+    return [(result, _remove(inserted, result.event_id)) for result in emitted]
 
 
-def _told(emission: Emission, firsts: Sequence[First | None]) -> Emitted:
+def event_names(emissions: Sequence[Emission]) -> list[str]:
+    """List the names of the events of emissions."""
+    return [emission.event.name for emission in emissions]
+
+
+def _emitted(emission: Emission, firsts: Sequence[FirstRun | None]) -> Emitted:
     refs = tuple(
         RunRef(run_id=new.run.run_id, task=new.run.task)
         if first is None
@@ -82,71 +87,66 @@ def _told(emission: Emission, firsts: Sequence[First | None]) -> Emitted:
 
 
 def _insert_runs(
-    tx: Transaction, wanted: Sequence[tuple[NewRun, StoredEvent]]
-) -> Sequence[First | None]:
+    tx: Transaction, new_runs: Sequence[tuple[NewRun, StoredEvent]]
+) -> Sequence[FirstRun | None]:
     """Insert runs; of each whose key or id was used before, the first run and its event."""
-    firsts = [_holder(tx, new, event) for new, event in wanted]
-    rows = [run_row(new.run) for (new, _), its in zip(wanted, firsts, strict=True) if its is None]
-    inserted = {run_id for (run_id,) in tx.found(_RUNS, rows)}
-    begun: list[NewRun] = []
-    for at, (new, _) in enumerate(wanted):
-        if firsts[at] is None and _taken(inserted, new.run.run_id):
-            begun.append(new)
-        elif firsts[at] is None:
-            firsts[at] = _taken_by(tx, new.run)
-    _begin(tx, begun)
+    firsts = [_claim_key(tx, new, event) for new, event in new_runs]
+    rows = [run_row(new.run) for (new, _), first in zip(new_runs, firsts, strict=True) if not first]
+    inserted = {run_id for (run_id,) in tx.returning(_RUNS, rows)}
+    started: list[NewRun] = []
+    for index, (new, _) in enumerate(new_runs):
+        if firsts[index] is None and _remove(inserted, new.run.run_id):
+            started.append(new)
+        elif firsts[index] is None:
+            firsts[index] = _first_of_id(tx, new.run)
+    _insert_beginnings(tx, started)
     return firsts
 
 
-def _holder(tx: Transaction, new: NewRun, event: StoredEvent) -> First | None:
-    """Take a run's key, if it has one; where it was taken, by whom."""
+def _claim_key(tx: Transaction, new: NewRun, event: StoredEvent) -> FirstRun | None:
+    """Claim a run's key, if it has one; the first run, where the key was claimed before."""
     run = new.run
     if new.slotted and run.limit_key is None:
         raise WrongUse(f"run {run.run_id!r} queues for a slot without a limit_key; null will do")
     if run.key is None:
         return None
-    kept = {"task": run.task, "key": run.key, "run_id": run.run_id, "event_id": event.event_id}
-    if tx.changed(_KEY, kept):
+    values = {"task": run.task, "key": run.key, "run_id": run.run_id, "event_id": event.event_id}
+    if tx.changed(_KEY, values):
         return None
-    ((run_id, event_id),) = tx.rows(_HOLDER, {"of_task": run.task, "of_key": run.key})
+    ((run_id, event_id),) = tx.rows(_FIRST_OF_KEY, {"of_task": run.task, "of_key": run.key})
     return run_id, event_id
 
 
-def _taken_by(tx: Transaction, run: Run) -> First:
-    ((task, event_id),) = tx.rows(_TAKEN_BY, {"of_run_id": run.run_id})
+def _first_of_id(tx: Transaction, run: Run) -> FirstRun:
+    ((task, event_id),) = tx.rows(_FIRST_OF_ID, {"of_run_id": run.run_id})
     if task != run.task:
         raise InvalidRunId(f"run id {run.run_id!r} is taken by a run of task {task!r}")
     return run.run_id, event_id
 
 
-def _begin(tx: Transaction, begun: Sequence[NewRun]) -> None:
+def _insert_beginnings(tx: Transaction, started: Sequence[NewRun]) -> None:
     """Insert what every run begins with."""
-    fresh = [new.run for new in begun]
-    tx.put(
-        _TRANSITIONS, [(run.run_id, run.seq, 0, str(run.state), run.emitted_at) for run in fresh]
+    runs_ = [new.run for new in started]
+    tx.write_rows(
+        _TRANSITIONS, [(run.run_id, run.seq, 0, str(run.state), run.emitted_at) for run in runs_]
     )
-    tx.put(
+    tx.write_rows(
         _DELIVERIES,
         [
             delivery_row(run, run.delivery, run.provider, run.due_at, DeliveryReason.FIRST)
-            for run in fresh
+            for run in runs_
         ],
     )
-    for new in begun:
+    for new in started:
         if new.slotted:
             tx.write(_QUEUE, {"of_run_id": new.run.run_id})
         if new.cancel_on:
             open_waits(tx, new.cancel_on)
 
 
-def _taken(of: set[str], one: str) -> bool:
-    """Whether a set has this; it has it no more."""
-    if one not in of:
+def _remove(members: set[str], member: str) -> bool:
+    """Remove a member from a set; False where it is not in it."""
+    if member not in members:
         return False
-    of.remove(one)
+    members.remove(member)
     return True
-
-
-def names(emissions: Sequence[Emission]) -> list[str]:
-    """List the names of the events of emissions."""
-    return [each.event.name for each in emissions]

@@ -9,10 +9,10 @@ from sqlalchemy.exc import ArgumentError
 
 from turnout.errors import InvalidSettings, StoreUnavailable
 from turnout.stores.sql import migrate
-from turnout.stores.sql.callers import Callers
+from turnout.stores.sql.caller_transactions import CallerTransactions
 from turnout.stores.sql.committer import Around, Committer
+from turnout.stores.sql.connections import ConnectionLost
 from turnout.stores.sql.identity import Owner
-from turnout.stores.sql.links import Lost
 from turnout.stores.sql.sqlite import SqliteDatabase
 from turnout.stores.sql.statements import Contended
 from turnout.stores.sql.store import SqlRunStore
@@ -50,7 +50,7 @@ def open_run_store(
     database = _prepared(url, schema, owner)
     writing, reading = database.threads(writers)
     committer = Committer(database, writers=writing, readers=reading, around=around)
-    return SqlRunStore(database.name, committer, Callers(database))
+    return SqlRunStore(database.name, committer, CallerTransactions(database))
 
 
 def upgrade(url: str, *, schema: str | None = None) -> str:
@@ -77,7 +77,7 @@ def _prepared(
     database = _database(_parsed(url), schema)
     try:
         database.prepare(owner)
-    except (Lost, Contended) as error:
+    except (ConnectionLost, Contended) as error:
         raise StoreUnavailable(f"the run store {database.name} does not answer: {error}") from error
     return database
 

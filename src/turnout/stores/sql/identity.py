@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, case, select, update
 from turnout.errors import InvalidSettings
 from turnout.model.identity import StoreIdentity
 from turnout.model.status import DeliveryState
-from turnout.stores.sql.links import Link
+from turnout.stores.sql.connections import StoreConnection
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.schema import deliveries, fixed, store
 from turnout.stores.sql.statements import Transaction
@@ -65,16 +65,16 @@ class Owner:
     environment: str | None = None
 
 
-def claim(link: Link, name: str, owner: Owner) -> None:
+def claim(connection: StoreConnection, name: str, owner: Owner) -> None:
     """Claim the store for an app, unless it is claimed; refuse an app that it does not belong to.
 
     name: the store's, for the error.
     """
-    claimed_by = _in_transaction(link, _read, reading=True).app
+    claimed_by = _in_transaction(connection, _read, reading=True).app
     if claimed_by is None:
         values = {"to_app": owner.app, "to_environment": owner.environment}
-        _in_transaction(link, lambda tx: tx.changed(_CLAIM, values), reading=False)
-        claimed_by = _in_transaction(link, _read, reading=True).app
+        _in_transaction(connection, lambda tx: tx.changed(_CLAIM, values), reading=False)
+        claimed_by = _in_transaction(connection, _read, reading=True).app
     if claimed_by != owner.app:
         raise InvalidSettings(
             f"{name} belongs to the app {claimed_by!r}, not to {owner.app!r}: give each app a run"
@@ -82,13 +82,15 @@ def claim(link: Link, name: str, owner: Owner) -> None:
         )
 
 
-def _in_transaction(link: Link, work: Callable[[Transaction], Result], *, reading: bool) -> Result:
+def _in_transaction(
+    connection: StoreConnection, work: Callable[[Transaction], Result], *, reading: bool
+) -> Result:
     try:
-        link.begin(reading=reading, patient=True, lightly=False)
-        result = work(link.tx)
-        link.commit()
+        connection.begin(reading=reading, patient=True, lightly=False)
+        result = work(connection.tx)
+        connection.commit()
     finally:
-        link.rollback()
+        connection.rollback()
     return result
 
 

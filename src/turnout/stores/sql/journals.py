@@ -29,51 +29,45 @@ from turnout.stores.sql.schema import (
     among,
     attempts,
     chunks,
+    equals,
     fixed,
     for_rows,
-    given,
     insert_rows,
     runs,
     steps,
     transitions,
 )
-from turnout.stores.sql.statements import Many, Row, Transaction
+from turnout.stores.sql.statements import Batch, Row, Transaction
 
-_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
-_READ: Final = select(*RUN_COLUMNS).where(_ITS_RUN)
+_RUN: Final = equals(runs.c.run_id)
+_READ: Final = select(*RUN_COLUMNS).where(_RUN)
 _READ_LOCKED: Final = _READ.with_for_update()
 _STEPS: Final = (
-    select(*STEP_COLUMNS)
-    .where(steps.c.run_id == given(steps.c.run_id))
-    .order_by(steps.c.position, steps.c.step)
+    select(*STEP_COLUMNS).where(equals(steps.c.run_id)).order_by(steps.c.position, steps.c.step)
 )
-_STEP: Final = select(*STEP_COLUMNS).where(
-    steps.c.run_id == given(steps.c.run_id), steps.c.step == given(steps.c.step)
-)
+_STEP: Final = select(*STEP_COLUMNS).where(equals(steps.c.run_id), equals(steps.c.step))
 _ATTEMPTS: Final = (
     select(*ATTEMPT_COLUMNS)
-    .where(attempts.c.run_id == given(attempts.c.run_id))
+    .where(equals(attempts.c.run_id))
     .order_by(attempts.c.step, attempts.c.number)
 )
 _TRANSITIONS: Final = (
     select(transitions.c.state, transitions.c.at)
-    .where(transitions.c.run_id == given(transitions.c.run_id))
+    .where(equals(transitions.c.run_id))
     .order_by(transitions.c.seq, transitions.c.place)
 )
 _CHUNKS: Final = (
     select(*CHUNK_COLUMNS)
-    .where(chunks.c.run_id == given(chunks.c.run_id), chunks.c.number >= bindparam("of_after"))
+    .where(equals(chunks.c.run_id), chunks.c.number >= bindparam("of_after"))
     .order_by(chunks.c.number)
     .limit(bindparam("limit"))
 )
 _CHILDREN: Final = (
-    select(*RUN_COLUMNS)
-    .where(runs.c.parent_run_id == given(runs.c.parent_run_id))
-    .order_by(runs.c.emit_seq)
+    select(*RUN_COLUMNS).where(equals(runs.c.parent_run_id)).order_by(runs.c.emit_seq)
 )
 _CONDITIONS: Final = {
-    "of_task": runs.c.task == given(runs.c.task),
-    "of_provider": runs.c.provider == given(runs.c.provider),
+    "of_task": equals(runs.c.task),
+    "of_provider": equals(runs.c.provider),
     "of_before": runs.c.emit_seq < bindparam("of_before"),
     "of_after": runs.c.emit_seq > bindparam("of_after"),
 }
@@ -92,7 +86,7 @@ _RELEASE: Final = for_rows(
 )
 _WAKE: Final = (
     update(runs)
-    .where(_ITS_RUN, runs.c.ended_at.is_(None))
+    .where(_RUN, runs.c.ended_at.is_(None))
     .values(
         seq=runs.c.seq + fixed(1),
         wake_at=bindparam("to_wake_at"),
@@ -107,10 +101,10 @@ _WAKE: Final = (
 
 def read_run(tx: Transaction, run_id: str, *, locked: bool = False) -> Run:
     """Read a run; locked: nobody else changes it until this transaction ends."""
-    found = tx.rows(_READ_LOCKED if locked else _READ, {"of_run_id": run_id})
-    if not found:
+    rows = tx.rows(_READ_LOCKED if locked else _READ, {"of_run_id": run_id})
+    if not rows:
         raise UnknownRun(f"no run {run_id!r} is known")
-    return run_of(found[0])
+    return run_of(rows[0])
 
 
 def read_journal(tx: Transaction, run: Run) -> Journal:
@@ -118,28 +112,28 @@ def read_journal(tx: Transaction, run: Run) -> Journal:
     if run.seq == 0:  # nothing was ever committed on it
         return Journal(run=run)
     of_run = {"of_run_id": run.run_id}
-    tried: dict[str, list[Any]] = {}
+    attempts_: dict[str, list[Any]] = {}
     for row in tx.rows(_ATTEMPTS, of_run):
-        tried.setdefault(row[0], []).append(attempt_of(row))
+        attempts_.setdefault(row[0], []).append(attempt_of(row))
     return Journal(
         run=run,
         steps={row[0]: step_of(row) for row in tx.rows(_STEPS, of_run)},
-        attempts={step: tuple(found) for step, found in tried.items()},
+        attempts={step: tuple(numbered) for step, numbered in attempts_.items()},
     )
 
 
 def read_step(tx: Transaction, run_id: str, step: str) -> Step | None:
     """Read one step."""
-    found = tx.rows(_STEP, {"of_run_id": run_id, "of_step": step})
-    return step_of(found[0]) if found else None
+    rows = tx.rows(_STEP, {"of_run_id": run_id, "of_step": step})
+    return step_of(rows[0]) if rows else None
 
 
 def read_transitions(tx: Transaction, run_id: str) -> Sequence[Transition]:
     """Read a run's changes of state, in order."""
-    found = tx.rows(_TRANSITIONS, {"of_run_id": run_id})
-    if not found:
+    rows = tx.rows(_TRANSITIONS, {"of_run_id": run_id})
+    if not rows:
         read_run(tx, run_id)
-    return [transition_of(row) for row in found]
+    return [transition_of(row) for row in rows]
 
 
 def read_streamed(
@@ -149,8 +143,8 @@ def read_streamed(
     run = read_run(tx, run_id)
     if run.chunks <= after:
         return run, ()
-    wanted = {"of_run_id": run_id, "of_after": after, "limit": limit}
-    return run, [chunk_of(row) for row in tx.rows(_CHUNKS, wanted)]
+    page = {"of_run_id": run_id, "of_after": after, "limit": limit}
+    return run, [chunk_of(row) for row in tx.rows(_CHUNKS, page)]
 
 
 def read_children(tx: Transaction, run_id: str) -> Sequence[Run]:
@@ -160,10 +154,12 @@ def read_children(tx: Transaction, run_id: str) -> Sequence[Run]:
 
 def read_runs(tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
     """Read a page of runs, newest emit first; in order of emit where `after` is given."""
-    asked = {name: getattr(run_filter, name) for name in ("task", "provider", "before", "after")}
-    given_ = {f"of_{name}": value for name, value in asked.items() if value is not None}
-    statement = _page(frozenset(given_), run_filter.states, shadowed=run_filter.shadowed)
-    return [run_of(row) for row in tx.rows(statement, {**given_, "limit": run_filter.limit})]
+    conditions = {
+        name: getattr(run_filter, name) for name in ("task", "provider", "before", "after")
+    }
+    params = {f"of_{name}": value for name, value in conditions.items() if value is not None}
+    statement = _page(frozenset(params), run_filter.states, shadowed=run_filter.shadowed)
+    return [run_of(row) for row in tx.rows(statement, {**params, "limit": run_filter.limit})]
 
 
 def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
@@ -172,43 +168,47 @@ def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
     One change of each run at most.
     """
     moved = _moved(tx, changes)
-    done = [each.before.run_id in moved for each in changes]
-    written = [each for each, wrote in zip(changes, done, strict=True) if wrote]
-    tx.put(
-        _PUT_STEP, [step_row(each.before.run_id, step) for each in written for step in each.steps]
+    applied = [change.before.run_id in moved for change in changes]
+    written = [change for change, moved_ in zip(changes, applied, strict=True) if moved_]
+    tx.write_rows(
+        _PUT_STEP,
+        [step_row(change.before.run_id, step) for change in written for step in change.steps],
     )
-    tx.put(
+    tx.write_rows(
         _PUT_ATTEMPT,
-        [attempt_row(each.after, tried) for each in written for tried in each.attempts],
+        [attempt_row(change.after, attempt) for change in written for attempt in change.attempts],
     )
-    tx.put(
+    tx.write_rows(
         _TRANSITION,
         [
-            transition_row(each.before.run_id, each.before.seq + 1, place, passed)
-            for each in written
-            for place, passed in enumerate(each.transitions)
+            transition_row(change.before.run_id, change.before.seq + 1, place, passed)
+            for change in written
+            for place, passed in enumerate(change.transitions)
         ],
     )
-    tx.put(
-        _CHUNK, [chunk_row(each.before.run_id, chunk) for each in written for chunk in each.chunks]
+    tx.write_rows(
+        _CHUNK,
+        [chunk_row(change.before.run_id, chunk) for change in written for chunk in change.chunks],
     )
-    return done
+    return applied
 
 
 def _moved(tx: Transaction, changes: Sequence[Change]) -> set[str]:
     """Compare and set the runs of these changes; the ids of those that were as they were read."""
     alike: dict[tuple[str, ...], list[Row]] = {}
-    for each in changes:
-        before = each.before
-        changed = changed_values(before, each.after)
-        row = (before.run_id, before.seq, each.wake_at, *changed.values())
+    for change in changes:
+        before = change.before
+        changed = changed_values(before, change.after)
+        row = (before.run_id, before.seq, change.wake_at, *changed.values())
         alike.setdefault(tuple(changed), []).append(row)
-    return {run_id for names, rows in alike.items() for (run_id,) in tx.found(_update(names), rows)}
+    return {
+        run_id for names, rows in alike.items() for (run_id,) in tx.returning(_update(names), rows)
+    }
 
 
 def release_leases(tx: Transaction, run_ids: Sequence[str]) -> None:
     """Stop watching the leases of runs that have ended."""
-    tx.put(_RELEASE, [(run_id,) for run_id in run_ids])
+    tx.write_rows(_RELEASE, [(run_id,) for run_id in run_ids])
 
 
 def wake(tx: Transaction, run_id: str, at: int) -> None:
@@ -220,15 +220,15 @@ def wake(tx: Transaction, run_id: str, at: int) -> None:
 
 
 @cache
-def _update(changed: tuple[str, ...]) -> Many:
+def _update(changed: tuple[str, ...]) -> Batch:
     """The compare-and-set that writes these columns; few sets of columns ever occur."""
 
-    def build(given_: CTE) -> Update:
+    def build(input_: CTE) -> Update:
         return (
             update(runs)
-            .where(runs.c.run_id == given_.c.run_id, runs.c.seq == given_.c.seq)
+            .where(runs.c.run_id == input_.c.run_id, runs.c.seq == input_.c.seq)
             .values(
-                {name: given_.c[name] for name in (*changed, "wake_at")}
+                {name: input_.c[name] for name in (*changed, "wake_at")}
                 | {
                     "seq": runs.c.seq + fixed(1),
                     "wake_sent": fixed(0),
@@ -242,9 +242,9 @@ def _update(changed: tuple[str, ...]) -> Many:
 
 
 @cache
-def _page(given_: frozenset[str], states: frozenset[RunStatus], *, shadowed: bool) -> Any:
+def _page(params: frozenset[str], states: frozenset[RunStatus], *, shadowed: bool) -> Any:
     """The query for a page under these conditions."""
-    conditions: list[Any] = [made for name, made in _CONDITIONS.items() if name in given_]
+    conditions: list[Any] = [condition for name, condition in _CONDITIONS.items() if name in params]
     if states:
         conditions.append(among(runs.c.state, sorted(state.value for state in states)))
         if not any(state.terminal for state in states):
@@ -252,5 +252,5 @@ def _page(given_: frozenset[str], states: frozenset[RunStatus], *, shadowed: boo
             conditions.append(runs.c.ended_at.is_(None))
     if shadowed:
         conditions.append(runs.c.shadow.is_not(None))
-    order = runs.c.emit_seq.asc() if "of_after" in given_ else runs.c.emit_seq.desc()
+    order = runs.c.emit_seq.asc() if "of_after" in params else runs.c.emit_seq.desc()
     return select(*RUN_COLUMNS).where(*conditions).order_by(order).limit(bindparam("limit"))

@@ -10,10 +10,10 @@ from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import LIVE_RUN
-from turnout.stores.sql.schema import attempts, fixed, given, runs
+from turnout.stores.sql.schema import attempts, equals, fixed, runs
 from turnout.stores.sql.statements import Transaction
 
-_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
+_ITS_RUN: Final = equals(runs.c.run_id)
 _EXPIRED: Final = (
     select(attempts.c.run_id)
     .where(attempts.c.leased == fixed(1), attempts.c.lease_until <= bindparam("now"))
@@ -23,9 +23,9 @@ _EXPIRED: Final = (
 _RENEW: Final = (
     update(attempts)
     .where(
-        attempts.c.run_id == given(attempts.c.run_id),
-        attempts.c.step == given(attempts.c.step),
-        attempts.c.number == given(attempts.c.number),
+        equals(attempts.c.run_id),
+        equals(attempts.c.step),
+        equals(attempts.c.number),
         attempts.c.state == fixed(AttemptState.CLAIMED.value),
         attempts.c.fence == select(runs.c.fence).where(_ITS_RUN, LIVE_RUN).scalar_subquery(),
     )
@@ -40,17 +40,17 @@ class SqlLeaseStore(StorePart):
     def renew(
         self, tx: Transaction, claims: Sequence[Claim], lease_until: Millis
     ) -> Sequence[Claim]:
-        """Extend leases; give back those that are no longer ours to run."""
+        """Extend leases; gives the claims that no longer hold."""
         return [claim for claim in claims if not tx.changed(_RENEW, _claim(claim, lease_until))]
 
     @reads("expired_leases")
     def expired(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[str]:
         """Read ids of runs that have a claimed attempt whose lease has run out."""
-        found = tx.rows(_EXPIRED, {"now": now, "limit": limit})
-        return list(dict.fromkeys(run_id for (run_id,) in found))
+        rows = tx.rows(_EXPIRED, {"now": now, "limit": limit})
+        return list(dict.fromkeys(run_id for (run_id,) in rows))
 
 
 def _claim(claim: Claim, lease_until: int) -> dict[str, object]:
     run_id, step, number = claim
-    its = {"of_run_id": run_id, "of_step": step, "of_number": number}
-    return {**its, "to_lease_until": lease_until}
+    key = {"of_run_id": run_id, "of_step": step, "of_number": number}
+    return {**key, "to_lease_until": lease_until}

@@ -21,12 +21,20 @@ from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.sql.base import Executable
 
 from turnout.errors import InvalidSettings, WrongUse
-from turnout.stores.sql.callers import Runs
+from turnout.stores.sql.caller_transactions import RunSql
+from turnout.stores.sql.connections import ConnectionLost
 from turnout.stores.sql.identity import Owner, claim
-from turnout.stores.sql.links import Lost
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE
-from turnout.stores.sql.statements import Contended, Many, Params, Row, Statements, parts
+from turnout.stores.sql.statements import (
+    Batch,
+    Contended,
+    NameHeld,
+    Params,
+    Row,
+    Statements,
+    batches,
+)
 
 HURRIED_MS: Final = 200
 PATIENT_MS: Final = 5_000
@@ -44,74 +52,76 @@ _CONTENDED: Final = (
 class PostgresTransaction:
     """Runs statements on a connection in pipeline mode."""
 
-    def __init__(self, connection: "psycopg.Connection[Row]", known: Statements) -> None:
+    def __init__(self, connection: "psycopg.Connection[Row]", statements: Statements) -> None:
         self._connection = connection
-        self._known = known
+        self._statements = statements
         # Reused: making a cursor costs half as much as running a statement.
-        self._asks = connection.cursor(binary=True)
-        self._tells = connection.cursor(binary=True)
+        self._reading = connection.cursor(binary=True)
+        self._writing = connection.cursor(binary=True)
         self.untouched = True
         self.patient = True
         self.pipeline: psycopg.Pipeline | None = None
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
         """Run a statement and read all its rows."""
-        known = self._known[statement]
-        return self._asks.execute(known.sql, known.values(params)).fetchall()
+        compiled = self._statements[statement]
+        return self._reading.execute(compiled.sql, compiled.values(params)).fetchall()
 
     def changed(self, statement: Executable, params: Params) -> int:
         """Run a statement and say how many rows it changed."""
-        known = self._known[statement]
-        self._asks.execute(known.sql, known.values(params))
+        compiled = self._statements[statement]
+        self._reading.execute(compiled.sql, compiled.values(params))
         if self.pipeline is not None:
             self.pipeline.sync()
-        if self._asks.rowcount:
+        if self._reading.rowcount:
             self.untouched = False
-        return self._asks.rowcount
+        return self._reading.rowcount
 
     def write(self, statement: Executable, params: Params) -> None:
-        """Send a statement; that it failed is found out by the next one that is waited for."""
+        """Send a statement; if it fails, the next statement that is waited for raises."""
         self.untouched = False
-        known = self._known[statement]
-        self._tells.execute(known.sql, known.values(params))
+        compiled = self._statements[statement]
+        self._writing.execute(compiled.sql, compiled.values(params))
 
-    def put(self, many: Many, rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Send a statement over these rows."""
         if rows:
             self.untouched = False
-        for count, values in parts(rows):
-            self._tells.execute(self._known.text(many, count), values)
+        for size, values in batches(rows):
+            self._writing.execute(self._statements.batch(batch, size), values)
 
-    def found(self, many: Many, rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: Batch, rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
-        found: list[Row] = []
-        for count, values in parts(rows):
-            found += self._asks.execute(self._known.text(many, count), values).fetchall()
-        if found:
+        returned: list[Row] = []
+        for size, values in batches(rows):
+            returned += self._reading.execute(
+                self._statements.batch(batch, size), values
+            ).fetchall()
+        if returned:
             self.untouched = False
-        return found
+        return returned
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold a name; a group does not wait long for one that it shares, and not for another."""
         if shared or self.patient:
             # Sent, not waited for: what follows is run behind it, or fails with it.
             kind = "_shared" if shared else ""
-            self._tells.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", (number(name),))
+            self._writing.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", (number(name),))
             return
-        found = self._asks.execute("SELECT pg_try_advisory_xact_lock(%s)", (number(name),))
-        if found.fetchone() != (True,):
-            raise Contended(name)
+        locked = self._reading.execute("SELECT pg_try_advisory_xact_lock(%s)", (number(name),))
+        if locked.fetchone() != (True,):
+            raise NameHeld(name)
 
 
-class PostgresLink:
+class PostgresConnection:
     """A connection of our own."""
 
-    def __init__(self, connection: "psycopg.Connection[Row]", known: Statements) -> None:
+    def __init__(self, connection: "psycopg.Connection[Row]", statements: Statements) -> None:
         self._connection = connection
         self._pipelining = ExitStack()
-        self.tx = PostgresTransaction(connection, known)
+        self.tx = PostgresTransaction(connection, statements)
 
-    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the port's
+    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the Protocol's
         """Begin; a reader sees one state of the database throughout."""
         self.tx.patient = patient
         self.tx.pipeline = self._pipelining.enter_context(self._connection.pipeline())
@@ -138,11 +148,11 @@ class PostgresLink:
     def translated(self, error: Exception) -> Exception:
         """Say what a driver's error means."""
         if isinstance(error, psycopg.OperationalError) and self._connection.closed:
-            return Lost("the connection to PostgreSQL broke")
+            return ConnectionLost("the connection to PostgreSQL broke")
         return translated(error)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close it."""
         with suppress(psycopg.Error):
             self._connection.close()
 
@@ -156,6 +166,7 @@ class PostgresDatabase:
 
     backend = "postgresql"
     drivers = frozenset({"psycopg"})
+    errors: tuple[type[Exception], ...] = (psycopg.Error,)
 
     def __init__(self, url: URL, schema: str) -> None:
         self._url = url.set(drivername="postgresql")
@@ -178,28 +189,30 @@ class PostgresDatabase:
                 if not self._is_current(connection):
                     self._upgrade()
                 if owner is not None:
-                    claim(PostgresLink(connection, self.statements), self.name, owner)
+                    claim(PostgresConnection(connection, self.statements), self.name, owner)
                 self._store_id = self._read_id(connection)
             except psycopg.Error as error:
                 raise translated(error) from error
 
-    def open(self, *, reading: bool) -> PostgresLink:  # noqa: ARG002 - the port's
-        """Connect; `Lost` where nothing answers."""
-        return PostgresLink(self._connect(), self.statements)
+    def open(self, *, reading: bool) -> PostgresConnection:  # noqa: ARG002 - the Protocol's
+        """Connect; `ConnectionLost` where nothing answers."""
+        return PostgresConnection(self._connect(), self.statements)
 
-    def check(self, run: Runs) -> None:
+    def check(self, run: RunSql) -> None:
         """Refuse a connection that is on another database."""
         # Asked without an error where the table is missing: that would end the transaction.
         table = f"{self._quoted}.turnout_store"
-        there = run("SELECT to_regclass(%s) IS NOT NULL, current_database()", (table,))[0][0]
-        found = run(f"SELECT store_id FROM {table}", ())[0] if there[0] else ()  # noqa: S608 - quoted
-        if [row[0] for row in found] != [self._store_id]:
+        ((exists, database),) = run(
+            "SELECT to_regclass(%s) IS NOT NULL, current_database()", (table,)
+        )[0]
+        rows = run(f"SELECT store_id FROM {table}", ())[0] if exists else ()  # noqa: S608 - quoted
+        if [row[0] for row in rows] != [self._store_id]:
             raise WrongUse(
-                f"connection: it is on database {there[1]!r}, which is not that of the run store,"
+                f"connection: it is on database {database!r}, which is not that of the run store,"
                 f" {self.name}"
             )
 
-    def lock(self, run: Runs, name: str, *, shared: bool) -> None:
+    def lock(self, run: RunSql, name: str, *, shared: bool) -> None:
         """Hold a name until the caller's transaction ends."""
         run(f"SELECT pg_advisory_xact_lock{'_shared' if shared else ''}(%s)", (number(name),))
 
@@ -248,13 +261,13 @@ class PostgresDatabase:
         table = f"{self._quoted}.{VERSION_TABLE}"
         if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()[0] is None:
             return None
-        found = connection.execute(f"SELECT version_num FROM {table}").fetchone()  # noqa: S608 - quoted
-        return None if found is None else str(found[0])
+        row = connection.execute(f"SELECT version_num FROM {table}").fetchone()  # noqa: S608 - quoted
+        return None if row is None else str(row[0])
 
     def _read_id(self, connection: "psycopg.Connection[Row]") -> str:
         table = f"{self._quoted}.turnout_store"
-        found = connection.execute(f"SELECT store_id FROM {table}").fetchone()  # noqa: S608 - quoted
-        return str(found[0]) if found else ""
+        row = connection.execute(f"SELECT store_id FROM {table}").fetchone()  # noqa: S608 - quoted
+        return str(row[0]) if row else ""
 
     def _upgrade(self) -> None:
         """Run the migrations, holding a name that other upgrades wait for."""
@@ -272,13 +285,13 @@ class PostgresDatabase:
 
 
 def translated(error: Exception) -> Exception:
-    """Say what an error of psycopg means: `Contended`, `Lost`, or the error itself."""
+    """Say what an error of psycopg means: `Contended`, `ConnectionLost`, or the error itself."""
     if isinstance(error, _CONTENDED):
         return Contended(type(error).__name__)
     if isinstance(error, psycopg.InterfaceError):
-        return Lost("the connection to PostgreSQL is closed")
+        return ConnectionLost("the connection to PostgreSQL is closed")
     if isinstance(error, psycopg.OperationalError):
-        return Lost(f"PostgreSQL: {error.diag.message_primary or type(error).__name__}")
+        return ConnectionLost(f"PostgreSQL: {error.diag.message_primary or type(error).__name__}")
     return error
 
 
@@ -289,9 +302,9 @@ def number(name: str) -> int:
 
 def _unconnected(error: psycopg.Error, name: str) -> Exception:
     """Say why there is no connection, without what libpq says of user and password."""
-    told = str(error)
-    if "password authentication failed" in told or "no password supplied" in told:
+    message = str(error)
+    if "password authentication failed" in message or "no password supplied" in message:
         return InvalidSettings(f"{name}: the server refuses this user and password")
-    if "does not exist" in told:
+    if "does not exist" in message:
         return InvalidSettings(f"{name}: there is no such database or user; create it first")
-    return Lost(f"no connection to {name}")
+    return ConnectionLost(f"no connection to {name}")

@@ -7,10 +7,10 @@ from sqlalchemy import bindparam, case, null, select, update
 
 from turnout.model.time import Millis
 from turnout.stores.sql.operations import StorePart, writes
-from turnout.stores.sql.schema import fixed, given, runs
+from turnout.stores.sql.schema import equals, fixed, runs
 from turnout.stores.sql.statements import Transaction
 
-_ITS_RUN: Final = runs.c.run_id == given(runs.c.run_id)
+_ITS_RUN: Final = equals(runs.c.run_id)
 _BEHIND: Final = (
     select(runs.c.run_id)
     .where(runs.c.projection_at.is_not(None), runs.c.projection_at <= bindparam("now"))
@@ -33,10 +33,10 @@ class SqlProjectionQueue(StorePart):
     @writes("unprojected", key="pump")
     def take(self, tx: Transaction, *, limit: int, now: Millis, hold: Millis) -> Sequence[str]:
         """Take runs whose artifacts are behind their journal."""
-        found = [run_id for (run_id,) in tx.rows(_BEHIND, {"now": now, "limit": limit})]
-        for run_id in found:
+        run_ids = [run_id for (run_id,) in tx.rows(_BEHIND, {"now": now, "limit": limit})]
+        for run_id in run_ids:
             tx.write(_HOLD, {"of_run_id": run_id, "to_projection_at": now + hold})
-        return found
+        return run_ids
 
     @writes("projected")
     def record(self, tx: Transaction, run_id: str, seq: int) -> None:

@@ -16,7 +16,7 @@ from turnout.stores.sql.schema import put_into, replicas
 from turnout.stores.sql.statements import Row, Transaction
 
 _BEAT: Final = put_into(replicas)
-_SEEN: Final = (
+_READ: Final = (
     select(*replicas.c)
     .where(replicas.c.seen_at >= bindparam("since"))
     .order_by(replicas.c.replica_id)
@@ -31,13 +31,13 @@ class SqlReplicaStore(StorePart):
         """Publish that a replica lives."""
         values = {"replica_id": replica.replica_id, "provider": replica.provider}
         values |= {"definition": replica.definition, "version": replica.version}
-        links = canonical_bytes({name: asdict(each) for name, each in replica.links.items()})
+        links = canonical_bytes({name: asdict(link) for name, link in replica.links.items()})
         tx.write(_BEAT, {**values, "seen_at": replica.seen_at, "links": links})
 
     @reads("replicas")
     def read(self, tx: Transaction, *, since: Millis) -> Sequence[Replica]:
         """Read the replicas that have beaten since."""
-        return [_replica(row) for row in tx.rows(_SEEN, {"since": since})]
+        return [_replica(row) for row in tx.rows(_READ, {"since": since})]
 
 
 def _replica(row: Row) -> Replica:
@@ -49,7 +49,7 @@ def _replica(row: Row) -> Replica:
         version=version,
         seen_at=seen_at,
         links={
-            name: LinkStatus(**{**told, "state": LinkState(told["state"])})
-            for name, told in orjson.loads(links or b"{}").items()
+            name: LinkStatus(**{**link, "state": LinkState(link["state"])})
+            for name, link in orjson.loads(links or b"{}").items()
         },
     )

@@ -30,12 +30,12 @@ from turnout.model.status import (
 from turnout.stores.sql import schema
 from turnout.stores.sql.statements import Row
 
-_RUN_STATES: Final = {each.value: each for each in RunStatus}
-_STEP_STATES: Final = {each.value: each for each in StepState}
-_KINDS: Final = {each.value: each for each in StepKind}
-_ATTEMPT_STATES: Final = {each.value: each for each in AttemptState}
-_REASONS: Final = {each.value: each for each in DeliveryReason}
-_DELIVERY_STATES: Final = {each.value: each for each in DeliveryState}
+_RUN_STATES: Final = {member.value: member for member in RunStatus}
+_STEP_STATES: Final = {member.value: member for member in StepState}
+_KINDS: Final = {member.value: member for member in StepKind}
+_ATTEMPT_STATES: Final = {member.value: member for member in AttemptState}
+_REASONS: Final = {member.value: member for member in DeliveryReason}
+_DELIVERY_STATES: Final = {member.value: member for member in DeliveryState}
 
 RUN_COLUMNS: Final = tuple(
     schema.runs.c[name]
@@ -51,7 +51,7 @@ STEP_COLUMNS: Final = tuple(schema.steps.c)[1:]
 ATTEMPT_COLUMNS: Final = tuple(schema.attempts.c)[1:-1]
 CHUNK_COLUMNS: Final = tuple(schema.chunks.c)[1:]
 DELIVERY_COLUMNS: Final = tuple(
-    each for each in schema.deliveries.c if each.name not in {"error", "watched"}
+    column for column in schema.deliveries.c if column.name not in {"error", "watched"}
 )
 LIVE: Final = frozenset({DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.CLAIMED})
 """States in which a vendor run may still call."""
@@ -291,17 +291,17 @@ _WHOLE: Final = ["", "whole"]
 
 def wait_of(row: Row) -> Wait:
     """Read a wait from (run_id, step, event, path, value, more)."""
-    run_id, step, event, path, value, more = row
+    run_id, step, event, path, value, further = row
     first = ((path, value),) if path else ()
-    told = orjson.loads(more)
-    rest = tuple((where, text.encode()) for where, text in told if where)
-    whole = _WHOLE in told
-    return Wait(run_id=run_id, step=step or None, event=event, match=first + rest, whole=whole)
+    pairs = orjson.loads(further)
+    matches = tuple((further_path, text.encode()) for further_path, text in pairs if further_path)
+    whole = _WHOLE in pairs
+    return Wait(run_id=run_id, step=step or None, event=event, match=first + matches, whole=whole)
 
 
 def wait_values(wait: Wait, place: int) -> dict[str, Any]:
     """Write a wait; its first match is what it is found by."""
-    (path, value), *more = wait.match or (("", b""),)
+    (path, value), *further = wait.match or (("", b""),)
     return {
         "run_id": wait.run_id,
         "step": wait.step or "",
@@ -310,7 +310,10 @@ def wait_values(wait: Wait, place: int) -> dict[str, Any]:
         "path": path,
         "value": value,
         "more": canonical_bytes(
-            [*([where, text.decode()] for where, text in more), *([_WHOLE] if wait.whole else [])]
+            [
+                *([further_path, text.decode()] for further_path, text in further),
+                *([_WHOLE] if wait.whole else []),
+            ]
         ),
     }
 
@@ -341,8 +344,8 @@ _SPECIAL: Final[Mapping[str, Callable[[Any], Any]]] = {
     "parked_for": _words,
 }
 _CHANGING: Final = tuple(
-    (each.name, _SPECIAL.get(each.name, _same))
-    for each in RUN_COLUMNS
-    if each.name not in {"emit_seq", "error_name", "error_message", "run_id", "seq", "payload"}
+    (column.name, _SPECIAL.get(column.name, _same))
+    for column in RUN_COLUMNS
+    if column.name not in {"emit_seq", "error_name", "error_message", "run_id", "seq", "payload"}
 )
 _FIELDS: Final = attrgetter(*(name for name, _ in _CHANGING))

@@ -10,31 +10,29 @@ from turnout.model.protocol import Ticked
 from turnout.model.runs import Emission
 from turnout.model.schedules import OwnedSchedule, Schedule
 from turnout.model.time import Millis
-from turnout.stores.sql.crossing import emit
+from turnout.stores.sql.commits import emit
 from turnout.stores.sql.operations import StorePart, reads, writes
-from turnout.stores.sql.schema import given, insert_into, put_into, schedules, slots, ticks
+from turnout.stores.sql.schema import equals, insert_into, put_into, schedules, slots, ticks
 from turnout.stores.sql.statements import Row, Transaction
 
-_ITS: Final = schedules.c.schedule_id == given(schedules.c.schedule_id)
-_ALL: Final = select(*schedules.c).order_by(schedules.c.schedule_id)
-_ONE: Final = select(*schedules.c).where(_ITS).with_for_update()
+_SCHEDULE: Final = equals(schedules.c.schedule_id)
+_READ_ALL: Final = select(*schedules.c).order_by(schedules.c.schedule_id)
+_READ_ONE: Final = select(*schedules.c).where(_SCHEDULE).with_for_update()
 _PUT: Final = put_into(schedules)
-_REMOVE: Final = delete(schedules).where(_ITS)
+_REMOVE: Final = delete(schedules).where(_SCHEDULE)
 _CLAIM: Final = insert_into(slots).on_conflict_do_nothing(
     index_elements=[slots.c.schedule_id, slots.c.slot]
 )
-_CLAIMED_BY: Final = select(slots.c.run_id).where(
-    slots.c.schedule_id == given(slots.c.schedule_id), slots.c.slot == given(slots.c.slot)
-)
+_CLAIMED_BY: Final = select(slots.c.run_id).where(equals(slots.c.schedule_id), equals(slots.c.slot))
 _STARTED: Final = (
     update(slots)
-    .where(slots.c.schedule_id == given(slots.c.schedule_id), slots.c.slot == given(slots.c.slot))
+    .where(equals(slots.c.schedule_id), equals(slots.c.slot))
     .values(run_id=bindparam("to_run_id"))
 )
 _LAST: Final = (
     update(schedules)
     .where(
-        _ITS,
+        _SCHEDULE,
         (schedules.c.last_slot.is_(None)) | (schedules.c.last_slot < bindparam("to_last_slot")),
     )
     .values(last_slot=bindparam("to_last_slot"))
@@ -50,8 +48,8 @@ class SqlScheduleStore(StorePart):
     @writes("put_schedule", key="schedules")
     def put(self, tx: Transaction, schedule: Schedule, provider: str, now: Millis) -> None:
         """Add a schedule or replace the one of its id; what stays the same keeps its `since`."""
-        found = _find(tx, schedule.id)
-        same = found is not None and (found.schedule, found.provider) == (schedule, provider)
+        before = _find(tx, schedule.id)
+        same = before is not None and (before.schedule, before.provider) == (schedule, provider)
         values = {
             "schedule_id": schedule.id,
             "task": schedule.task,
@@ -60,8 +58,8 @@ class SqlScheduleStore(StorePart):
             "payload": canonical_bytes(schedule.payload),
             "paused": int(schedule.paused),
             "provider": provider,
-            "since": found.since if found and same else now,
-            "last_slot": found.last_slot if found else None,
+            "since": before.since if before and same else now,
+            "last_slot": before.last_slot if before else None,
         }
         tx.write(_PUT, values)
 
@@ -73,7 +71,7 @@ class SqlScheduleStore(StorePart):
     @reads("schedules")
     def read(self, tx: Transaction) -> Sequence[OwnedSchedule]:
         """Read all schedules, in order of id."""
-        return [_owned(row) for row in tx.rows(_ALL, {})]
+        return [_owned(row) for row in tx.rows(_READ_ALL, {})]
 
     @writes("tick")
     def tick(
@@ -87,13 +85,13 @@ class SqlScheduleStore(StorePart):
     ) -> Ticked:
         """Claim a slot and record its emission, or record why not."""
         at = {"schedule_id": schedule_id, "slot": slot, "provider": provider, "at": now}
-        found = _find(tx, schedule_id)
-        if found is None:
+        owned = _find(tx, schedule_id)
+        if owned is None:
             return _skip(tx, at, "removed")
-        if found.provider != provider and slot >= found.since:
+        if owned.provider != provider and slot >= owned.since:
             # A slot from before the owner changed is still the old owner's to tick.
             return _skip(tx, at, "not_owner")
-        if found.schedule.paused:
+        if owned.schedule.paused:
             return _skip(tx, at, "paused")
         key = {"of_schedule_id": schedule_id, "of_slot": slot}
         if not tx.changed(_CLAIM, {**at, "run_id": ""}):
@@ -112,8 +110,8 @@ def _skip(tx: Transaction, at: dict[str, object], reason: str) -> Ticked:
 
 
 def _find(tx: Transaction, schedule_id: str) -> OwnedSchedule | None:
-    found = tx.rows(_ONE, {"of_schedule_id": schedule_id})
-    return _owned(found[0]) if found else None
+    rows = tx.rows(_READ_ONE, {"of_schedule_id": schedule_id})
+    return _owned(rows[0]) if rows else None
 
 
 def _owned(row: Row) -> OwnedSchedule:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from sqlalchemy import (
     CTE,
     BigInteger,
-    BindParameter,
     Column,
     ColumnElement,
     ForeignKey,
@@ -35,7 +34,7 @@ from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as _insert
 from sqlalchemy.sql.base import Executable
 
-from turnout.stores.sql.statements import Many, parameter
+from turnout.stores.sql.statements import Batch, parameter
 
 VERSION_TABLE: Final = "turnout_version"
 
@@ -367,7 +366,11 @@ replicas: Final = Table(
 def insert_into(table: Table) -> Insert:
     """Insert a row, each column from the parameter of its name."""
     # PostgreSQL's construct compiles for SQLite too; inline: no implicit RETURNING.
-    return _insert(table).values({each.name: bindparam(each.name) for each in table.c}).inline()
+    return (
+        _insert(table)
+        .values({column_.name: bindparam(column_.name) for column_ in table.c})
+        .inline()
+    )
 
 
 def put_into(table: Table) -> Insert:
@@ -381,18 +384,18 @@ def insert_rows(
     without: Iterable[str] = (),
     computed: Mapping[str, Any] | None = None,
     or_replace: bool = False,
-    known: Column[Any] | None = None,
-) -> Many:
+    unless_present: Column[Any] | None = None,
+) -> Batch:
     """Insert rows, each with all of the table's columns but these.
 
     computed: columns whose values are expressions. or_replace: what is there under the same primary
-    key. known: the column of which a row may be there already: it is left alone, and the others'
-    values of that column are returned.
+    key. unless_present: a unique column; a row whose value of it is there already is left alone,
+    and the other rows' values are returned.
     """
     computed = computed or {}
-    names = [each.name for each in table.c if each.name not in {*without, *computed}]
+    names = [column_.name for column_ in table.c if column_.name not in {*without, *computed}]
 
-    def made(count: int) -> Executable:
+    def statement_over(count: int) -> Executable:
         rows: list[dict[str, Any]] = [
             {name: bindparam(parameter(name, row)) for name in names} | dict(computed)
             for row in range(count)
@@ -400,34 +403,39 @@ def insert_rows(
         statement = _insert(table).values(rows).inline()
         if or_replace:
             return _or_replace(statement, table)
-        if known is not None:
-            return statement.on_conflict_do_nothing(index_elements=[known]).returning(known)
+        if unless_present is not None:
+            skipping = statement.on_conflict_do_nothing(index_elements=[unless_present])
+            return skipping.returning(unless_present)
         return statement
 
-    return Many(names, made)
+    return Batch(names, statement_over)
 
 
-def for_rows(table: Table, names: Sequence[str], build: Callable[[CTE], Executable]) -> Many:
+def for_rows(table: Table, names: Sequence[str], build: Callable[[CTE], Executable]) -> Batch:
     """A statement that joins a table with rows of these of its columns, given as parameters."""
 
-    def made(count: int) -> Executable:
+    def statement_over(count: int) -> Executable:
         columns = [column(name, table.c[name].type) for name in names]
         rows = [tuple(_typed(table.c[name], row) for name in names) for row in range(count)]
-        return build(values(*columns, name="given").data(rows).cte("given"))
+        return build(values(*columns, name="input").data(rows).cte("input"))
 
-    return Many(names, made)
+    return Batch(names, statement_over)
 
 
-def _typed(its: Column[Any], row: int) -> ColumnElement[Any]:
+def _typed(column_: Column[Any], row: int) -> ColumnElement[Any]:
     """A row's parameter; PostgreSQL takes one that is null for text, unless it is told."""
-    param = bindparam(parameter(its.name, row), type_=its.type)
-    return cast(param, its.type) if isinstance(its.type, LargeBinary) else param
+    param = bindparam(parameter(column_.name, row), type_=column_.type)
+    return cast(param, column_.type) if isinstance(column_.type, LargeBinary) else param
 
 
 def _or_replace(statement: Insert, table: Table) -> Insert:
     keys_ = list(table.primary_key.columns)
-    rest = {each.name: statement.excluded[each.name] for each in table.c if not each.primary_key}
-    return statement.on_conflict_do_update(index_elements=keys_, set_=rest)
+    values_ = {
+        column_.name: statement.excluded[column_.name]
+        for column_ in table.c
+        if not column_.primary_key
+    }
+    return statement.on_conflict_do_update(index_elements=keys_, set_=values_)
 
 
 def fixed(value: int | str) -> ColumnElement[Any]:
@@ -443,6 +451,6 @@ def among(column: Column[str], words: Iterable[str]) -> ColumnElement[bool]:
     return or_(*(column == fixed(word) for word in words))
 
 
-def given(column: Column[Any]) -> BindParameter[Any]:
-    """A parameter that a row's column must equal; named apart from parameters that are written."""
-    return bindparam(f"of_{column.name}", type_=column.type)
+def equals(column: Column[Any]) -> ColumnElement[bool]:
+    """Whether a column equals the parameter `of_COLUMN`, named apart from values to be written."""
+    return column == bindparam(f"of_{column.name}", type_=column.type)

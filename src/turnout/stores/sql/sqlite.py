@@ -20,12 +20,12 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.base import Executable
 
 from turnout.errors import InvalidSettings, WrongUse
-from turnout.stores.sql.callers import Runs
+from turnout.stores.sql.caller_transactions import RunSql
+from turnout.stores.sql.connections import ConnectionLost
 from turnout.stores.sql.identity import Owner, claim
-from turnout.stores.sql.links import Lost
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
-from turnout.stores.sql.statements import Contended, Many, Params, Row, Statements, parts
+from turnout.stores.sql.statements import Batch, Contended, Params, Row, Statements, batches
 
 BUSY_MS: Final = 5_000
 """How long a transaction waits for another process's, each time it is tried."""
@@ -54,60 +54,60 @@ _BROKEN: Final = frozenset(
 class SqliteTransaction:
     """Runs statements on a connection's cursor."""
 
-    def __init__(self, cursor: sqlite3.Cursor, known: Statements) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, statements: Statements) -> None:
         self.untouched = True
         self._cursor = cursor
-        self._known = known
+        self._statements = statements
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
         """Run a statement and read all its rows."""
-        known = self._known[statement]
-        return self._cursor.execute(known.sql, known.values(params)).fetchall()
+        compiled = self._statements[statement]
+        return self._cursor.execute(compiled.sql, compiled.values(params)).fetchall()
 
     def changed(self, statement: Executable, params: Params) -> int:
         """Run a statement and say how many rows it changed."""
-        known = self._known[statement]
-        changed = self._cursor.execute(known.sql, known.values(params)).rowcount
-        if changed:
+        compiled = self._statements[statement]
+        count = self._cursor.execute(compiled.sql, compiled.values(params)).rowcount
+        if count:
             self.untouched = False
-        return changed
+        return count
 
     def write(self, statement: Executable, params: Params) -> None:
         """Run a statement of which nothing needs to be known."""
         self.untouched = False
-        known = self._known[statement]
-        self._cursor.execute(known.sql, known.values(params))
+        compiled = self._statements[statement]
+        self._cursor.execute(compiled.sql, compiled.values(params))
 
-    def put(self, many: Many, rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Run a statement over these rows, of which nothing needs to be known."""
         if rows:
             self.untouched = False
-        for count, values in parts(rows):
-            self._cursor.execute(self._known.text(many, count), values)
+        for size, values in batches(rows):
+            self._cursor.execute(self._statements.batch(batch, size), values)
 
-    def found(self, many: Many, rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: Batch, rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
-        found: list[Row] = []
-        for count, values in parts(rows):
-            found += self._cursor.execute(self._known.text(many, count), values).fetchall()
-        if found:
+        returned: list[Row] = []
+        for size, values in batches(rows):
+            returned += self._cursor.execute(self._statements.batch(batch, size), values).fetchall()
+        if returned:
             self.untouched = False
-        return found
+        return returned
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Nothing to do: whoever writes is alone."""
 
 
-class SqliteLink:
+class SqliteConnection:
     """A connection of our own."""
 
-    def __init__(self, connection: sqlite3.Connection, known: Statements) -> None:
+    def __init__(self, connection: sqlite3.Connection, statements: Statements) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._light = False
-        self.tx = SqliteTransaction(self._cursor, known)
+        self.tx = SqliteTransaction(self._cursor, statements)
 
-    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the port's
+    def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the Protocol's
         """Begin; a writer waits for its turn."""
         if lightly != self._light:
             self._cursor.execute(_LIGHTLY if lightly else _DURABLY)
@@ -139,6 +139,7 @@ class SqliteDatabase:
 
     backend = "sqlite"
     drivers = frozenset({"pysqlite", "aiosqlite"})
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -160,29 +161,29 @@ class SqliteDatabase:
             if not _is_current(connection):
                 self._upgrade()
             if owner is not None:
-                claim(SqliteLink(connection, self.statements), self.name, owner)
+                claim(SqliteConnection(connection, self.statements), self.name, owner)
         except sqlite3.Error as error:
             raise translated(error) from error
         finally:
             connection.close()
 
-    def open(self, *, reading: bool) -> SqliteLink:
-        """Open it; `Lost` where it cannot be."""
+    def open(self, *, reading: bool) -> SqliteConnection:
+        """Open it; `ConnectionLost` where it cannot be."""
         connection = self._connect(reading=reading)
         if self.path is None:
             _make_tables(connection)
-        return SqliteLink(connection, self.statements)
+        return SqliteConnection(connection, self.statements)
 
-    def check(self, run: Runs) -> None:
+    def check(self, run: RunSql) -> None:
         """Refuse a connection that is on another file."""
         if self.path is None:
             raise WrongUse("connection: a run store in memory is nobody else's; give it a file")
         files = {row[1]: row[2] for row in run("PRAGMA database_list", ())[0]}
-        theirs = files.get("main") or ":memory:"
-        if not (Path(theirs).exists() and self.path.exists() and self.path.samefile(theirs)):
-            raise WrongUse(f"connection: it is on {theirs}, and the run store is {self.path}")
+        file = files.get("main") or ":memory:"
+        if not (Path(file).exists() and self.path.exists() and self.path.samefile(file)):
+            raise WrongUse(f"connection: it is on {file}, and the run store is {self.path}")
 
-    def lock(self, run: Runs, name: str, *, shared: bool) -> None:
+    def lock(self, run: RunSql, name: str, *, shared: bool) -> None:
         """Nothing to do: whoever writes is alone."""
 
     def translated(self, error: Exception) -> Exception:
@@ -248,13 +249,13 @@ def _is_current(connection: Any) -> bool:
 
 def _revision(connection: Any) -> str | None:
     """Read the revision of the tables; None where there are none."""
-    there = connection.execute(
+    table = connection.execute(
         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (VERSION_TABLE,)
     ).fetchone()
-    if there is None:
+    if table is None:
         return None
-    found = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
-    return None if found is None else str(found[0])
+    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+    return None if row is None else str(row[0])
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
@@ -268,12 +269,12 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def translated(error: Exception) -> Exception:
-    """Say what an error of sqlite3 means: `Contended`, `Lost`, or the error itself."""
+    """Say what an error of sqlite3 means: `Contended`, `ConnectionLost`, or the error itself."""
     if not isinstance(error, sqlite3.DatabaseError):
         return error
     if _busy(error):
         return Contended(str(error))
-    return Lost(f"SQLite: {error}") if _code(error) in _BROKEN else error
+    return ConnectionLost(f"SQLite: {error}") if _code(error) in _BROKEN else error
 
 
 def _busy(error: sqlite3.DatabaseError) -> bool:

@@ -1,7 +1,8 @@
 """Statements, compiled once, and the transaction that runs them.
 
-SQLAlchemy writes the SQL; the driver runs it as text. Executing through SQLAlchemy would cost more
-than ten times as much, and there is nothing for it to convert: columns are text, integers, bytes.
+SQLAlchemy writes the SQL; the driver runs it as text. Executing through SQLAlchemy costs many times
+as much (`migration_docs/decisions/0033`), and there is nothing for it to convert: columns are text,
+integers, bytes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +17,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 
+BATCH_SIZES: Final = (32, 16, 8, 4, 2, 1)
+"""Rows of a batch: few sizes, because each is a statement of its own to compile and to prepare."""
+
 
 class Transaction(Protocol):
-    """What a decision may do to the database, inside a transaction that others begin and end."""
+    """What an operation may do in a transaction, which others begin and end."""
 
     untouched: bool
     """Whether the operation under way has written nothing yet; may be False without need."""
@@ -35,16 +39,16 @@ class Transaction(Protocol):
         """Run a statement of which nothing needs to be known."""
         ...
 
-    def put(self, many: "Many", rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: "Batch", rows: Sequence[Row]) -> None:
         """Run a statement over these rows, of which nothing needs to be known."""
         ...
 
-    def found(self, many: "Many", rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: "Batch", rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
         ...
 
     def lock(self, name: str, *, shared: bool = False) -> None:
-        """Hold a name until the transaction ends; `Contended` where waiting is not wanted."""
+        """Hold a name until the transaction ends; `NameHeld` where waiting is not wanted."""
         ...
 
 
@@ -52,36 +56,37 @@ class Contended(Exception):
     """Another transaction is in the way: run this one again, alone."""
 
 
-class Many:
-    """A statement over several rows at once; each row is a tuple, in the order of `names`.
+class NameHeld(Contended):
+    """Another transaction holds a name that is to be locked; this transaction is unharmed."""
+
+
+class Batch:
+    """A statement over several rows at once; each row is a tuple, in the order of `columns`.
 
     At each call the driver lets go of the interpreter, and may wait long to get it back: few calls
     cost less than many, whatever the database does in them.
     """
 
-    __slots__ = ("build", "names")
+    __slots__ = ("build", "columns")
 
-    def __init__(self, names: Sequence[str], build: Callable[[int], Executable]) -> None:
+    def __init__(self, columns: Sequence[str], build: Callable[[int], Executable]) -> None:
         """build: makes the statement over so many rows, of the parameters of `parameter`."""
-        self.names = tuple(names)
+        self.columns = tuple(columns)
         self.build = build
 
 
-def parameter(name: str, row: int) -> str:
+def parameter(column: str, row: int) -> str:
     """Name the parameter of a row's column in a statement over several."""
-    return f"{name}_{row}"
+    return f"{column}_{row}"
 
 
-def parts(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
-    """Cut rows into lengths of which there are few, each with its values one after the other."""
-    at = 0
-    for length in _LENGTHS:
-        while len(rows) - at >= length:
-            yield length, tuple(chain.from_iterable(rows[at : at + length]))
-            at += length
-
-
-_LENGTHS: Final = (64, 32, 16, 8, 4, 2, 1)
+def batches(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
+    """Cut rows into batches, each with all its values one after the other."""
+    start = 0
+    for size in BATCH_SIZES:
+        while len(rows) - start >= size:
+            yield size, tuple(chain.from_iterable(rows[start : start + size]))
+            start += size
 
 
 class Statement:
@@ -92,53 +97,39 @@ class Statement:
     def __init__(self, compiled: SQLCompiler) -> None:
         self.sql = compiled.string
         self.names = names = list(compiled.positiontup or ())
-        literals = {name: compiled.binds[name] for name in names}
+        binds = {name: compiled.binds[name] for name in names}
         self.values = _picker(
-            names, {name: each.value for name, each in literals.items() if not each.required}
+            names, {name: bind.value for name, bind in binds.items() if not bind.required}
         )
 
 
 class Statements:
-    """The statements of one database, compiled as they are first asked for."""
+    """The statements of one database, compiled when they are first asked for."""
 
     def __init__(self, dialect: Dialect, schema: str | None = None) -> None:
         self._dialect = dialect
         self._schema = schema
         self._compiled: dict[int, tuple[Executable, Statement]] = {}
-        self._texts: dict[Many, dict[int, str]] = {}
+        self._batches: dict[tuple[Batch, int], str] = {}
 
     def __getitem__(self, statement: Executable) -> Statement:
-        """Compile a statement, or find it compiled."""
+        """Compile a statement, or take it from the cache."""
         # By identity: statements are values of modules, or cached by whoever builds them. The
         # statement is kept beside its text, so that its id is not given to another.
-        found = self._compiled.get(id(statement))
-        if found is None:
-            found = self._compiled[id(statement)] = (statement, self._compile(statement))
-        return found[1]
+        entry = self._compiled.get(id(statement))
+        if entry is None:
+            entry = self._compiled[id(statement)] = (statement, self._compile(statement))
+        return entry[1]
 
-    def text(self, many: Many, rows: int) -> str:
-        """Compile a statement over so many rows, or find it compiled."""
-        texts = self._texts.get(many)
-        if texts is None:
-            texts = self._texts[many] = {}
-        text = texts.get(rows)
-        if text is None:
-            text = texts[rows] = self._repeated(many, rows) if rows > 2 else self._over(many, rows)  # noqa: PLR2004 - two show what is repeated
-        return text
-
-    def _over(self, many: Many, rows: int) -> str:
-        statement = self._compile(many.build(rows))
-        wanted = [parameter(name, row) for row in range(rows) for name in many.names]
-        assert statement.names == wanted, "rows are given one after the other"
-        return statement.sql
-
-    def _repeated(self, many: Many, rows: int) -> str:
-        """Make the text over so many rows from those over one and two: compiling takes long."""
-        one, two = self.text(many, 1), self.text(many, 2)
-        unlike = (at for at, (its, other) in enumerate(zip(one, two, strict=False)) if its != other)
-        same = next(unlike, len(one))
-        second = two[same : same + len(two) - len(one)]
-        return one[:same] + second * (rows - 1) + one[same:]
+    def batch(self, batch: Batch, size: int) -> str:
+        """Compile a statement over so many rows, or take it from the cache."""
+        sql = self._batches.get((batch, size))
+        if sql is None:
+            compiled = self._compile(batch.build(size))
+            names = [parameter(column, row) for row in range(size) for column in batch.columns]
+            assert compiled.names == names, "a batch's values stand row after row"
+            sql = self._batches[batch, size] = compiled.sql
+        return sql
 
     def _compile(self, statement: Any) -> Statement:
         if self._schema is None:

@@ -20,26 +20,26 @@ from turnout.ports.run_store import (
     ScheduleStore,
 )
 from turnout.stores.sql import journals
-from turnout.stores.sql.callers import Callers
+from turnout.stores.sql.caller_transactions import CallerTransactions
+from turnout.stores.sql.commits import apply_all, emit
 from turnout.stores.sql.committer import Committer
-from turnout.stores.sql.crossing import apply_all, emit
 from turnout.stores.sql.deliveries import SqlDeliveryStore
 from turnout.stores.sql.due import SqlDueWork
 from turnout.stores.sql.identity import SqlIdentityStore
 from turnout.stores.sql.leases import SqlLeaseStore
+from turnout.stores.sql.limits import SqlLimitStore
 from turnout.stores.sql.operations import StorePart, reads
 from turnout.stores.sql.projections import SqlProjectionQueue
 from turnout.stores.sql.replicas import SqlReplicaStore
 from turnout.stores.sql.routes import SqlRouteStore
 from turnout.stores.sql.schedules import SqlScheduleStore
-from turnout.stores.sql.slots import SqlLimitStore
 from turnout.stores.sql.statements import Transaction
 
 
 class SqlRunStore:
     """A `RunStore` on SQLite or PostgreSQL; made by `open_run_store`."""
 
-    def __init__(self, name: str, committer: Committer, callers: Callers) -> None:
+    def __init__(self, name: str, committer: Committer, callers: CallerTransactions) -> None:
         self._name = name
         self._committer = committer
         self.events: EventStore = SqlEventStore(committer, callers)
@@ -66,7 +66,7 @@ class SqlRunStore:
 class SqlEventStore(StorePart):
     """Events and the runs that they start."""
 
-    def __init__(self, committer: Committer, callers: Callers) -> None:
+    def __init__(self, committer: Committer, callers: CallerTransactions) -> None:
         super().__init__(committer)
         self._callers = callers
 

@@ -11,26 +11,24 @@ from turnout.model.policies import at_path
 from turnout.model.runs import Wait
 from turnout.model.transitions import matches
 from turnout.stores.sql.rows import wait_of, wait_values
-from turnout.stores.sql.schema import for_rows, given, insert_into, waits
+from turnout.stores.sql.schema import equals, for_rows, insert_into, waits
 from turnout.stores.sql.statements import Transaction
 
 _OPEN: Final = insert_into(waits)
 _NEXT_PLACE: Final = select(func.coalesce(func.max(waits.c.place) + 1, 0)).where(
-    waits.c.run_id == given(waits.c.run_id), waits.c.step == given(waits.c.step)
+    equals(waits.c.run_id), equals(waits.c.step)
 )
-_CLOSE: Final = delete(waits).where(
-    waits.c.run_id == given(waits.c.run_id), waits.c.step == given(waits.c.step)
-)
+_CLOSE: Final = delete(waits).where(equals(waits.c.run_id), equals(waits.c.step))
 _CLOSE_ALL: Final = for_rows(
     waits,
     ["run_id"],
     lambda ended: delete(waits).where(waits.c.run_id.in_(select(ended.c.run_id))),
 )
-_PATHS: Final = select(waits.c.path).where(waits.c.event == given(waits.c.event)).distinct()
+_PATHS: Final = select(waits.c.path).where(equals(waits.c.event)).distinct()
 _MEETING: Final = (
     select(*(waits.c[name] for name in ("run_id", "step", "event", "path", "value", "more")))
     .where(
-        waits.c.event == given(waits.c.event),
+        equals(waits.c.event),
         waits.c.path == bindparam("path"),
         waits.c.value == bindparam("value"),
     )
@@ -57,7 +55,7 @@ def close_waits(tx: Transaction, run_id: str, step: str) -> None:
 
 def close_all_waits(tx: Transaction, run_ids: Sequence[str]) -> None:
     """Close all waits of these runs."""
-    tx.put(_CLOSE_ALL, [(run_id,) for run_id in run_ids])
+    tx.write_rows(_CLOSE_ALL, [(run_id,) for run_id in run_ids])
 
 
 def hold_names(tx: Transaction, names: Sequence[str]) -> None:
@@ -68,20 +66,20 @@ def hold_names(tx: Transaction, names: Sequence[str]) -> None:
 
 def paths_of(tx: Transaction, names: Iterable[str]) -> Mapping[str, Sequence[str]]:
     """Find where in these events' payloads the open waits for them look; most have none."""
-    found = {name: tx.rows(_PATHS, {"of_event": name}) for name in set(names)}
-    return {name: [path for (path,) in rows] for name, rows in found.items() if rows}
+    paths = {name: tx.rows(_PATHS, {"of_event": name}) for name in set(names)}
+    return {name: [path for (path,) in rows] for name, rows in paths.items() if rows}
 
 
 def met_by(tx: Transaction, event: StoredEvent, paths: Sequence[str]) -> Sequence[Wait]:
     """Find the open waits that an event meets, in order of their runs' ids."""
     payload = parse(event.payload)
-    found: list[Wait] = []
+    candidates: list[Wait] = []
     for path in paths:
         value = canonical_bytes(at_path(path, payload)) if path else b""
         rows = tx.rows(_MEETING, {"of_event": event.name, "path": path, "value": value})
-        found.extend(map(wait_of, rows))
-    found = [wait for wait in found if matches(wait, event.name, payload)]
-    return sorted(found, key=lambda wait: (wait.run_id, wait.step or ""))
+        candidates.extend(map(wait_of, rows))
+    met = [wait for wait in candidates if matches(wait, event.name, payload)]
+    return sorted(met, key=lambda wait: (wait.run_id, wait.step or ""))
 
 
 def _event(name: str) -> str:

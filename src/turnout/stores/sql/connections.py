@@ -5,7 +5,7 @@ from typing import Protocol
 from turnout.stores.sql.statements import Transaction
 
 
-class Link(Protocol):
+class StoreConnection(Protocol):
     """A connection: transactions are begun and ended here, statements go through `tx`."""
 
     @property
@@ -29,21 +29,26 @@ class Link(Protocol):
         ...
 
     def translated(self, error: Exception) -> Exception:
-        """Say what a driver's error means: `Contended`, `Lost`, or the error itself."""
+        """Say what a driver's error means: `Contended`, `ConnectionLost`, or the error itself."""
         ...
 
     def close(self) -> None:
-        """Let go; never raises."""
+        """Close it; never raises."""
         ...
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection is gone, or the database refuses to work; the text tells no secret."""
 
 
-class Opens(Protocol):
-    """Opens links to one database."""
+class OpensConnections(Protocol):
+    """A database to which connections can be opened."""
 
-    def open(self, *, reading: bool) -> Link:
-        """Connect, or raise `Lost`."""
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What its driver raises."""
+        ...
+
+    def open(self, *, reading: bool) -> StoreConnection:
+        """Connect, or raise `ConnectionLost`."""
         ...

@@ -6,17 +6,18 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.base import Executable
 
 from turnout.errors import StoreUnavailable, WrongUse
 from turnout.stores.sql.statements import (
+    Batch,
     Contended,
-    Many,
     Params,
     Row,
     Statements,
     Transaction,
-    parts,
+    batches,
 )
 
 Result = TypeVar("Result")
@@ -27,19 +28,21 @@ ACCEPTED = (
 )
 
 
-class Home(Protocol):
+class StoreDatabase(Protocol):
     """The database that the store is in, as far as callers' connections go."""
 
     statements: Statements
     drivers: frozenset[str]
     """SQLAlchemy's names of the drivers whose connections can be on it."""
     backend: str
+    errors: tuple[type[Exception], ...]
+    """What its driver raises."""
 
-    def check(self, run: "Runs") -> None:
+    def check(self, run: "RunSql") -> None:
         """Refuse a connection that is on another database."""
         ...
 
-    def lock(self, run: "Runs", name: str, *, shared: bool) -> None:
+    def lock(self, run: "RunSql", name: str, *, shared: bool) -> None:
         """Hold a name until the caller's transaction ends."""
         ...
 
@@ -48,8 +51,8 @@ class Home(Protocol):
         ...
 
 
-Runs = Callable[[str, Row], tuple[Sequence[Row], int]]
-"""Runs a statement as text: its rows, and how many it changed."""
+RunSql = Callable[[str, Row], tuple[Sequence[Row], int]]
+"""Runs a statement as text; gives its rows, and how many it changed."""
 
 
 class CallersTransaction:
@@ -57,8 +60,8 @@ class CallersTransaction:
 
     untouched = False
 
-    def __init__(self, home: Home, run: Runs) -> None:
-        self._home = home
+    def __init__(self, database: StoreDatabase, run: RunSql) -> None:
+        self._database = database
         self._run = run
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
@@ -73,31 +76,31 @@ class CallersTransaction:
         """Run a statement of which nothing needs to be known."""
         self._execute(statement, params)
 
-    def put(self, many: Many, rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Run a statement over these rows, of which nothing needs to be known."""
-        self.found(many, rows)
+        self.returning(batch, rows)
 
-    def found(self, many: Many, rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: Batch, rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
-        found: list[Row] = []
-        for count, values in parts(rows):
-            found += self._run(self._home.statements.text(many, count), values)[0]
-        return found
+        returned: list[Row] = []
+        for size, values in batches(rows):
+            returned += self._run(self._database.statements.batch(batch, size), values)[0]
+        return returned
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold a name until the caller's transaction ends."""
-        self._home.lock(self._run, name, shared=shared)
+        self._database.lock(self._run, name, shared=shared)
 
     def _execute(self, statement: Executable, params: Params) -> tuple[Sequence[Row], int]:
-        known = self._home.statements[statement]
-        return self._run(known.sql, known.values(params))
+        compiled = self._database.statements[statement]
+        return self._run(compiled.sql, compiled.values(params))
 
 
-class Callers:
+class CallerTransactions:
     """Runs an operation in whatever transaction a caller brings; commits nothing."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, database: StoreDatabase) -> None:
+        self._database = database
 
     async def run(self, connection: Any, work: Callable[[Transaction], Result]) -> Result:
         """Run an operation there; `WrongUse` names what cannot be."""
@@ -112,22 +115,22 @@ class Callers:
         self, connection: Any, work: Callable[[Transaction], Result]
     ) -> Result:
         if isinstance(connection, sqlite3.Connection):
-            return self._there(_of_sqlite(connection), work, "sqlite")
+            return self._run_in(_of_sqlite(connection), work, "sqlite")
         if _is_a(connection, "psycopg", "Connection"):
-            return self._there(_of_psycopg(connection), work, "postgresql")
+            return self._run_in(_of_psycopg(connection), work, "postgresql")
         if _is_a(connection, "psycopg", "AsyncConnection"):
             run = _of_async_psycopg(connection, asyncio.get_running_loop())
-            return await asyncio.to_thread(self._there, run, work, "postgresql")
+            return await asyncio.to_thread(self._run_in, run, work, "postgresql")
         if _is_a(connection, "sqlalchemy.engine", "Connection"):
             return self._with_sqlalchemy(connection, work)
         if _is_a(connection, "sqlalchemy.orm", "Session"):
             return self._with_session(connection, work)
         if _is_a(connection, "sqlalchemy.ext.asyncio", "AsyncConnection"):
-            found: Result = await connection.run_sync(self._with_sqlalchemy, work)
-            return found
+            result: Result = await connection.run_sync(self._with_sqlalchemy, work)
+            return result
         if _is_a(connection, "sqlalchemy.ext.asyncio", "AsyncSession"):
-            given: Result = await connection.run_sync(self._with_session, work)
-            return given
+            outcome: Result = await connection.run_sync(self._with_session, work)
+            return outcome
         kind = type(connection)
         raise WrongUse(
             f"connection: a {kind.__module__}.{kind.__qualname__} cannot be used; give {ACCEPTED}"
@@ -138,25 +141,28 @@ class Callers:
 
     def _with_sqlalchemy(self, connection: Any, work: Callable[[Transaction], Result]) -> Result:
         dialect = connection.dialect
-        if dialect.name == self._home.backend and dialect.driver not in self._home.drivers:
+        if dialect.name == self._database.backend and dialect.driver not in self._database.drivers:
             raise WrongUse(
                 f"connection: the driver {dialect.driver!r} cannot be used; give {ACCEPTED}"
             )
-        if dialect.name == self._home.backend and _commits_by_itself(connection):
+        if dialect.name == self._database.backend and _commits_by_itself(connection):
             raise WrongUse("connection: it commits by itself; give one with a transaction")
-        return self._there(_of_sqlalchemy(connection), work, dialect.name)
+        return self._run_in(_of_sqlalchemy(connection), work, dialect.name)
 
-    def _there(self, run: Runs, work: Callable[[Transaction], Result], backend: str) -> Result:
-        if backend != self._home.backend:
+    def _run_in(self, run: RunSql, work: Callable[[Transaction], Result], backend: str) -> Result:
+        if backend != self._database.backend:
             raise WrongUse(
-                f"connection: it is on {backend}, and the run store is on {self._home.backend}"
+                f"connection: it is on {backend}, and the run store is on {self._database.backend}"
             )
         try:
-            self._home.check(run)
-            return work(CallersTransaction(self._home, run))
-        except Exception as error:
+            self._database.check(run)
+            return work(CallersTransaction(self._database, run))
+        except DBAPIError as error:
             # SQLAlchemy wraps the driver's error, which says what happened.
-            raise self._home.translated(getattr(error, "orig", None) or error) from error
+            cause = error.orig if isinstance(error.orig, Exception) else error
+            raise self._database.translated(cause) from error
+        except self._database.errors as error:
+            raise self._database.translated(error) from error
 
 
 def _commits_by_itself(connection: Any) -> bool:
@@ -173,11 +179,11 @@ def _commits_by_itself(connection: Any) -> bool:
 
 def _is_a(connection: Any, module: str, name: str) -> bool:
     """Whether it is one, without importing what the caller has not."""
-    found = getattr(sys.modules.get(module), name, None)
-    return found is not None and isinstance(connection, found)
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(connection, kind)
 
 
-def _of_sqlite(connection: sqlite3.Connection) -> Runs:
+def _of_sqlite(connection: sqlite3.Connection) -> RunSql:
     if connection.isolation_level is None and not connection.in_transaction:
         raise WrongUse("connection: it commits by itself; execute BEGIN first")
     cursor = connection.cursor()
@@ -190,7 +196,7 @@ def _of_sqlite(connection: sqlite3.Connection) -> Runs:
     return run
 
 
-def _of_psycopg(connection: Any) -> Runs:
+def _of_psycopg(connection: Any) -> RunSql:
     _check_psycopg(connection)
     psycopg = sys.modules["psycopg"]
     cursor = psycopg.Cursor(connection, row_factory=psycopg.rows.tuple_row)
@@ -202,7 +208,7 @@ def _of_psycopg(connection: Any) -> Runs:
     return run
 
 
-def _of_async_psycopg(connection: Any, loop: asyncio.AbstractEventLoop) -> Runs:
+def _of_async_psycopg(connection: Any, loop: asyncio.AbstractEventLoop) -> RunSql:
     """Run on the caller's loop, for an operation in a thread beside it."""
     _check_psycopg(connection)
     psycopg = sys.modules["psycopg"]
@@ -224,7 +230,7 @@ def _check_psycopg(connection: Any) -> None:
         raise WrongUse("connection: it commits by itself; use `with connection.transaction():`")
 
 
-def _of_sqlalchemy(connection: Any) -> Runs:
+def _of_sqlalchemy(connection: Any) -> RunSql:
     def run(sql: str, params: Row) -> tuple[Sequence[Row], int]:
         result = connection.exec_driver_sql(sql, params)
         rows = [tuple(row) for row in result.fetchall()] if result.returns_rows else ()

@@ -15,23 +15,21 @@ from turnout.model.runs import Run
 from turnout.model.time import Millis
 from turnout.stores.sql.journals import read_run, wake
 from turnout.stores.sql.operations import StorePart, writes
-from turnout.stores.sql.schema import among, fixed, given, insert_into, line
+from turnout.stores.sql.schema import among, equals, fixed, insert_into, line
 from turnout.stores.sql.statements import Transaction
 
-_IN_LINE: Final = and_(
-    line.c.task == given(line.c.task), line.c.limit_key == given(line.c.limit_key)
-)
-_ITS_PLACE: Final = and_(line.c.run_id == given(line.c.run_id), line.c.step == given(line.c.step))
-_STATE: Final = select(line.c.state).where(_ITS_PLACE)
+_IN_LINE: Final = and_(equals(line.c.task), equals(line.c.limit_key))
+_PLACE: Final = and_(equals(line.c.run_id), equals(line.c.step))
+_STATE: Final = select(line.c.state).where(_PLACE)
 _STAND: Final = insert_into(line)
-_SET: Final = update(line).where(_ITS_PLACE).values(state=bindparam("to_state"))
-_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("held"))
+_SET: Final = update(line).where(_PLACE).values(state=bindparam("to_state"))
+_COUNT_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("held"))
 _OVERTAKEN: Final = (
     select(line.c.emit_seq)
     .where(
         _IN_LINE,
         among(line.c.state, ["queued", "waiting"]),
-        line.c.emit_seq < given(line.c.emit_seq),
+        line.c.emit_seq < bindparam("of_emit_seq"),
         line.c.due_at <= bindparam("now"),
     )
     .limit(1)
@@ -42,8 +40,8 @@ _WAITING: Final = (
     .order_by(line.c.emit_seq)
     .limit(1)
 )
-_LEAVE: Final = delete(line).where(_ITS_PLACE)
-_LEAVE_ALL: Final = delete(line).where(line.c.run_id == given(line.c.run_id))
+_LEAVE: Final = delete(line).where(_PLACE)
+_LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
 
 
 class SqlLimitStore(StorePart):
@@ -67,13 +65,13 @@ class SqlLimitStore(StorePart):
         state = _state(tx, run, step or "")
         if state == "held":
             return True
-        held = tx.rows(_HELD, _line_of(run))[0][0]
-        if held >= limit or _overtakes(tx, run, run.emit_seq, now):
+        held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
+        if held_slots >= limit or _overtakes(tx, run, run.emit_seq, now):
             if state != "waiting":
                 tx.write(_SET, {**place, "to_state": "waiting"})
             return False
         tx.write(_SET, {**place, "to_state": "held"})
-        if held + 1 < limit:
+        if held_slots + 1 < limit:
             wake_next(tx, run, now, but=run_id)
         return True
 
@@ -101,11 +99,11 @@ def wake_next(tx: Transaction, run: Run, now: int, *, but: str = "") -> None:
 
 
 def _state(tx: Transaction, run: Run, step: str) -> str:
-    found = tx.rows(_STATE, {"of_run_id": run.run_id, "of_step": step})
-    if found:
-        return str(found[0][0])
-    stands = {"run_id": run.run_id, "step": step, "task": run.task, "limit_key": run.limit_key}
-    tx.write(_STAND, {**stands, "emit_seq": run.emit_seq, "due_at": run.due_at, "state": "queued"})
+    rows = tx.rows(_STATE, {"of_run_id": run.run_id, "of_step": step})
+    if rows:
+        return str(rows[0][0])
+    values = {"run_id": run.run_id, "step": step, "task": run.task, "limit_key": run.limit_key}
+    tx.write(_STAND, {**values, "emit_seq": run.emit_seq, "due_at": run.due_at, "state": "queued"})
     return "queued"
 
 
