@@ -10,6 +10,7 @@ row does not hold up the others of its group.
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from typing import Any, Final
 
 import psycopg
@@ -42,6 +43,7 @@ PATIENT_MS: Final = 5_000
 CONNECT_SECONDS: Final = 5
 UPGRADE_MS: Final = 60_000
 
+_DIALECT: Final = psycopg_dialect.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 _CONTENDED: Final = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
@@ -173,9 +175,8 @@ class PostgresDatabase:
         self.schema = schema
         safe = URL.create("postgresql", host=url.host, port=url.port, database=url.database)
         self.name = f"{safe.render_as_string()} schema {schema}"
-        dialect = psycopg_dialect.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-        self._quoted = dialect.identifier_preparer.quote_schema(schema)
-        self.statements = Statements(dialect, schema)
+        self._quoted = _DIALECT.identifier_preparer.quote_schema(schema)
+        self.statements = _statements(schema)
         self._store_id = ""
 
     def threads(self, writers: int) -> tuple[int, int]:
@@ -282,6 +283,12 @@ class PostgresDatabase:
                 connection.exec_driver_sql(f"SET LOCAL search_path TO {self._quoted}")
                 run_migrations(connection, self.schema)
             connection.exec_driver_sql("COMMIT")
+
+
+@cache
+def _statements(schema: str) -> Statements:
+    """The statements of every database of this process that has this schema."""
+    return Statements(_DIALECT, schema)
 
 
 def translated(error: Exception) -> Exception:

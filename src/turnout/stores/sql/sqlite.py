@@ -25,7 +25,15 @@ from turnout.stores.sql.connections import ConnectionLost
 from turnout.stores.sql.identity import Owner, claim
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
-from turnout.stores.sql.statements import Batch, Contended, Params, Row, Statements, batches
+from turnout.stores.sql.statements import (
+    Batch,
+    Contended,
+    Params,
+    Row,
+    Statements,
+    batches,
+    sqlite_statements,
+)
 
 BUSY_MS: Final = 5_000
 """How long a transaction waits for another process's, each time it is tried."""
@@ -144,7 +152,7 @@ class SqliteDatabase:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.name = "sqlite://" if path is None else f"sqlite:///{path}"
-        self.statements = Statements(sqlite.dialect(paramstyle="qmark"))
+        self.statements = sqlite_statements()
 
     def threads(self, _writers: int) -> tuple[int, int]:
         """One writer, however many are asked for; memory has no second connection to read by."""

@@ -1,15 +1,17 @@
 """Statements, compiled once, and the transaction that runs them.
 
 SQLAlchemy writes the SQL; the driver runs it as text. Executing through SQLAlchemy costs many times
-as much (`migration_docs/decisions/0033`), and there is nothing for it to convert: columns are text,
+as much (decision 0033), and there is nothing for it to convert: columns are text,
 integers, bytes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -17,7 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 
-BATCH_SIZES: Final = (32, 16, 8, 4, 2, 1)
+BATCH_SIZES: Final = (16, 4, 1)
 """Rows of a batch: few sizes, because each is a statement of its own to compile and to prepare."""
 
 
@@ -141,6 +143,12 @@ class Statements:
                 render_schema_translate=True,
             )
         )
+
+
+@cache
+def sqlite_statements() -> Statements:
+    """The statements of every SQLite database in this process."""
+    return Statements(sqlite.dialect(paramstyle="qmark"))
 
 
 def _picker(names: list[str], constants: Params) -> Callable[[Params], Row]:
