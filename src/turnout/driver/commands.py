@@ -1,7 +1,7 @@
-"""What a task function can ask for. A command does nothing by itself.
+"""What a task function can ask for.
 
-Awaited, it hands itself to the driver that steps the function, and gives what the journal has
-recorded under its id.
+A command does nothing by itself. When it is awaited, the driver answers it with the outcome that
+the journal has under its id.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -17,15 +17,16 @@ from turnout.model.time import Millis
 
 T = TypeVar("T")
 
-_PATIENCE: Final = 100
-"""Refusals that a closing function may swallow before it is left where it is."""
+_REFUSAL_LIMIT: Final = 100
+"""Refusals that a function may ignore while it is closed, before it is left suspended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """One call of ctx.stream. branch: where in the function; empty in a step's body too."""
+    """One call of ctx.stream."""
 
     branch: str
+    """The position of the branch that called; empty outside of branches and in a step's body."""
     name: str
     value: bytes
 
@@ -49,7 +50,7 @@ class ReplaySession:
     def refuse(self, command: "Command[Any]") -> None:
         """Refuse a command outside of a replay; a function that insists is left suspended."""
         self.refused += 1
-        if self.refused <= _PATIENCE:
+        if self.refused <= _REFUSAL_LIMIT:
             raise ReplayError(
                 f"{command} is asked for outside of a replay: ctx.* is awaited in the task function"
                 " itself, never in a step's body or while the function is being closed"

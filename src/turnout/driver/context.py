@@ -1,4 +1,4 @@
-"""What a task function is given: `ctx`, the door to its run."""
+"""`ctx`, which a task function is called with."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -28,12 +28,12 @@ from turnout.model.time import Duration, Millis, as_datetime, millis, moment
 T = TypeVar("T")
 
 LARGEST_PROGRESS: Final = 64 * 1024
-"""Bytes of what a task says of itself."""
+"""Bytes of one value of ctx.progress."""
 LARGEST_CHUNK: Final = 64 * 1024
 """Bytes of a chunk of a stream."""
-MOST_CHUNKS: Final = 10_000
+MAX_CHUNKS: Final = 10_000
 """Chunks of one run."""
-MOST_STREAMED: Final = 8 * 1024 * 1024
+MAX_STREAMED_BYTES: Final = 8 * 1024 * 1024
 """Bytes of the chunks of one attempt of a step, or of the function itself."""
 
 
@@ -49,7 +49,7 @@ class StepContext:
     progress: bytes | None = None
     """What it last said through ctx.progress, as JSON."""
     streamed: list[Streamed] = field(default_factory=list)
-    chunk_limit: int = MOST_CHUNKS
+    chunk_limit: int = MAX_CHUNKS
     """How many chunks it may stream."""
     streamed_bytes: int = 0
     """Bytes of what it has streamed."""
@@ -60,7 +60,7 @@ CURRENT: Final[ContextVar[StepContext | None]] = ContextVar("turnout_step", defa
 
 
 class Context:
-    """The door from a task function to its run. All but `progress` and `stream` is awaited."""
+    """A task function's access to its run. All but `progress` and `stream` is awaited."""
 
     __slots__ = ("_payload", "_run", "_session", "_task")
 
@@ -251,7 +251,7 @@ class Context:
         return ParallelCommand(self._session, branches, return_exceptions=return_exceptions)
 
     def progress(self, value: Any) -> None:
-        """Say how far the run is, in JSON; the last word shows in its status."""
+        """Record how far the run is, as JSON; the last value is shown in its status."""
         raw = encode(value, subject="progress")
         if len(raw) > LARGEST_PROGRESS:
             raise InvalidDefinition(f"progress is at most {LARGEST_PROGRESS:,} bytes of JSON")
@@ -279,7 +279,7 @@ class Context:
         if current is not None:
             _append(current, current.chunk_limit, Streamed("", name, raw))
         elif session.open:
-            _append(session, MOST_CHUNKS, Streamed(session.branch, name, raw))
+            _append(session, MAX_CHUNKS, Streamed(session.branch, name, raw))
 
     def _current_step(self, name: str) -> StepContext:
         current = CURRENT.get()
@@ -289,10 +289,10 @@ class Context:
 
 
 def _append(to: StepContext | ReplaySession, chunk_limit: int, chunk: Streamed) -> None:
-    if len(to.streamed) >= chunk_limit or to.streamed_bytes + len(chunk.value) > MOST_STREAMED:
+    if len(to.streamed) >= chunk_limit or to.streamed_bytes + len(chunk.value) > MAX_STREAMED_BYTES:
         raise TooLarge(
-            f"stream {chunk.name!r} is full: a run has at most {MOST_CHUNKS:,} chunks, and one"
-            f" attempt of a step, or the function itself, {MOST_STREAMED:,} bytes of them"
+            f"stream {chunk.name!r} is full: a run has at most {MAX_CHUNKS:,} chunks, and one"
+            f" attempt of a step, or the function itself, {MAX_STREAMED_BYTES:,} bytes of them"
         )
     to.streamed_bytes += len(chunk.value)
     to.streamed.append(chunk)

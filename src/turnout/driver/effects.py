@@ -1,4 +1,4 @@
-"""What a new command does to the world beyond its run, as data to be committed with it.
+"""What a new command does beyond its run, as data to be committed with it.
 
 `LiveEffects` is a primary's. A dual run's shadow has its own: it starts no child, emits nothing,
 and settles its waits with what the primary recorded.
@@ -252,7 +252,7 @@ def _event(
 
 
 def _drawn(run: Run, step: str, kind: str, now: Millis) -> str:
-    """An id that is new in the world, and the same each time this is asked."""
+    """Draw an id that nothing else has; the same arguments give the same id."""
     seed = f"{run.run_id}\0{step}\0{kind}".encode()
     return new_run_id(now, draw=hashlib.sha256(seed).digest())
 

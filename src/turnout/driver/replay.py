@@ -1,8 +1,9 @@
-"""The driver: steps a task function through its journal, and says what comes next.
+"""The driver: replays a task function over its journal, and decides what comes next.
 
-Nobody holds a continuation. The function runs from its top as far as the journal answers, is then
-closed, and what it asked for is the decision. No clock, no store and no loop are used; nothing is
-thrown into the function but the failures of its own steps.
+The function runs from its top. A command with a recorded outcome is answered from the journal; at a
+command without one the function is closed, and what it has asked for is the decision. The driver
+uses no clock, no store and no event loop. It throws nothing into the function but the failures of
+its own steps.
 """
 
 import asyncio
@@ -30,8 +31,8 @@ from turnout.model.tasks import Task
 from turnout.model.time import Millis
 from turnout.model.transitions import failure
 
-MOST_STEPS: Final = 10_000
-"""Steps of one run; a function that asks for more is taken to be endless."""
+MAX_STEPS: Final = 10_000
+"""Steps of one run; a function that asks for more is assumed to be endless."""
 
 _RETURNED: Final = "returned"
 _RAISED: Final = "raised"
@@ -45,7 +46,7 @@ _WAITS: Final = {
 
 
 def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
-    """Step a task function as far as its journal goes, and close it."""
+    """Run a task function as far as its journal has outcomes, and close it."""
     walk = _Replay(task, journal, now, effects)
     whole = walk.whole()
     try:
@@ -56,7 +57,7 @@ def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decis
 
 
 async def replay_open(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
-    """Do as `replay` for an adopted function: other awaits than ctx's are made, each time."""
+    """Replay an adopted function; what it awaits beside ctx is awaited again at each replay."""
     walk = _Replay(task, journal, now, effects)
     await _pass_through(walk)
     return walk.decision
@@ -68,22 +69,22 @@ def _pass_through(walk: "_Replay") -> Generator[Any, Any, None]:
 
 
 class _Replay:
-    """One walk through a function."""
+    """One replay of one function."""
 
     __slots__ = (
         "_decision_reasons",
         "asked_ids",
         "attempts",
-        "cut",
         "decision",
         "effects",
         "journal",
-        "live",
         "now",
         "retries",
         "session",
         "steps",
+        "suspended",
         "task",
+        "was_cancelled",
     )
 
     def __init__(self, task: Task, journal: Journal, now: Millis, effects: Effects) -> None:
@@ -95,10 +96,10 @@ class _Replay:
         self.effects = effects
         self.retries = task.policies.retries
         self.session = ReplaySession()
-        self.live: list[Any] = []
+        self.suspended: list[Any] = []
         self.asked_ids: set[str] = set()
-        self.cut = False
-        """Whether an await of the function was cancelled: by its own timeout, or by our stop."""
+        self.was_cancelled = False
+        """Whether an await of the function was cancelled, by its own timeout or by our stop."""
         self.decision = Decision()
         self._decision_reasons: dict[ParkReason, None] = {}
 
@@ -124,19 +125,19 @@ class _Replay:
         )
 
     def _walk(self, coroutine: Any, prefix: str) -> Generator[Any, Any, _Walked]:
-        self.live.append(coroutine)
+        self.suspended.append(coroutine)
         index, value, error = 0, None, None
         while True:
             self.session.branch = prefix
             try:
                 awaited = coroutine.send(value) if error is None else coroutine.throw(error)
             except StopIteration as stop:
-                self.live.remove(coroutine)
+                self.suspended.remove(coroutine)
                 return _RETURNED, stop.value
             except KeyboardInterrupt:
                 raise
             except BaseException as raised:  # noqa: BLE001 - whatever it raises fails the run
-                self.live.remove(coroutine)
+                self.suspended.remove(coroutine)
                 return _RAISED, raised
             value = error = None
             if isinstance(awaited, ParallelCommand):
@@ -181,7 +182,7 @@ class _Replay:
         try:
             return (yield awaited), None
         except BaseException as error:  # noqa: BLE001 - the function's, as where nothing is between
-            self.cut = self.cut or isinstance(error, asyncio.CancelledError)
+            self.was_cancelled = self.was_cancelled or isinstance(error, asyncio.CancelledError)
             return None, error
 
     def _check_stop(self) -> None:
@@ -189,7 +190,7 @@ class _Replay:
 
         A timeout that it sets takes back the cancel that it asks for.
         """
-        if self.cut and _stopping():
+        if self.was_cancelled and _stopping():
             raise asyncio.CancelledError
 
     def _check_own(self, command: Command[Any]) -> None:
@@ -226,8 +227,8 @@ class _Replay:
         return _BLOCKED, None
 
     def _record(self, command: Command[Any], position: str, index: int) -> Step:
-        if index >= MOST_STEPS:
-            raise ReplayError(f"task {self.task.id!r} asks for more than {MOST_STEPS:,} steps")
+        if index >= MAX_STEPS:
+            raise ReplayError(f"task {self.task.id!r} asks for more than {MAX_STEPS:,} steps")
         new = self.effects.record(self.journal.run, command, position, self.now)
         self.decision.new_steps.append(new)
         return new.step
@@ -308,14 +309,14 @@ class _Replay:
     def _close(self) -> None:
         """Close what is suspended, innermost first; its `finally` blocks run, ctx is refused."""
         self.session.open = False
-        for coroutine in reversed(self.live):
+        for coroutine in reversed(self.suspended):
             try:
                 coroutine.close()
             except KeyboardInterrupt:
                 raise
             except BaseException:  # noqa: BLE001, S112 - the park stands, whatever it says in closing
                 continue
-        self.live.clear()
+        self.suspended.clear()
 
     def _conclude(self, outcome: str, value: Any) -> None:
         decision = self.decision

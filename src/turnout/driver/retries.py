@@ -21,15 +21,15 @@ INTERRUPTED: Final = Failure(name="Interrupted", message="the worker stopped")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyOutcome:
-    """How a step's body ended: an output, or an error and what is to become of the step.
-
-    retry_after: the moment before which it is not tried again.
-    """
+    """How a step's body ended: with an output, or with an error."""
 
     output: bytes | None = None
+    """Canonical JSON."""
     error: Failure | None = None
     non_retryable: bool = False
+    """Whether the error ends the step, however many tries are left."""
     retry_after: Millis | None = None
+    """The moment before which the step is not tried again; None: as its policy says."""
     timed_out: bool = False
 
 

@@ -10,18 +10,17 @@ from turnout.model.time import Millis
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A fact, as a caller emits it.
-
-    payload: JSON, or a pydantic model. key: makes the event unique per task for ever; a second
-    emit with it returns the first run. at: a delayed start. run_id: the caller's own id for the
-    run of the one task that subscribes.
-    """
+    """A fact, as a caller emits it."""
 
     name: str
     payload: Any = field(default_factory=dict)
+    """JSON, or a pydantic model."""
     key: str | None = None
+    """Makes the event unique per task for ever: a second emit with it returns the first run."""
     at: datetime | None = None
+    """A delayed start."""
     run_id: str | None = None
+    """The caller's own id for the run of the one task that subscribes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,10 @@ Match = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Only:
-    """Of an event that a task listens to, only those whose payload has these values start it."""
+    """Of an event that a task listens to, only those whose payload has these values start it.
+
+    How this is written as text is part of the definition's digest: its names stay.
+    """
 
     event: str
     match: tuple[tuple[str, Any], ...]

@@ -79,76 +79,77 @@ class Run(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a task function asked for under an id, and its committed outcome.
-
-    position: where in the function it was asked, as text that sorts in the order of asking,
-    branches depth-first: `0003`, `0004.0001.0000` (fifth command, second branch, first in it).
-    due_at: when a sleep ends or a wait times out. child: the run an invoke started.
-    """
+    """What a task function asked for under an id, and its committed outcome."""
 
     step: str
     kind: StepKind
     position: str
+    """Where in the function it was asked for, as text that sorts in the order of asking.
+
+    Branches are depth-first: `0003`, `0004.0001.0000` (fifth command, second branch, first in it).
+    """
     asked_at: Millis
     state: StepState = StepState.OPEN
     ended_at: Millis | None = None
     due_at: Millis | None = None
+    """When a sleep ends, or a wait times out."""
     child: str | None = None
+    """The run that an invoke started."""
     output: bytes | None = None
     error: Failure | None = None
 
 
 class Attempt(NamedTuple):
-    """One try of a step of the kind `step`.
-
-    fence: the run's when it was claimed. worker: who runs it. lease_until: when it counts as lost
-    unless renewed. retry_at: after a failure, when the next may be claimed.
-    """
+    """One try of a step of the kind `step`."""
 
     step: str
     number: int
     state: AttemptState
     fence: int
+    """The run's fence when it was claimed."""
     worker: str
+    """The process that runs it."""
     claimed_at: Millis
     lease_until: Millis
+    """When it counts as lost, unless the lease is renewed."""
     timeout_at: Millis | None = None
     ended_at: Millis | None = None
     error: Failure | None = None
     retry_at: Millis | None = None
+    """After a failure: when the next one may be claimed."""
     streamed: int = 0
     """How many chunks it has streamed that are recorded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
-    """One piece of what a run streams, through ctx.stream; append-only.
-
-    number: its place in the run, from 0, over all names. value: canonical JSON. at: when it was
-    recorded. step and attempt: whose body streamed it; None: the function itself.
-    """
+    """One piece of what a run streams, through ctx.stream; append-only."""
 
     number: int
+    """Its place in the run, from 0, over all streams."""
     name: str
+    """The stream."""
     value: bytes
+    """Canonical JSON."""
     at: Millis
+    """When it was recorded."""
     step: str | None = None
+    """The step whose body streamed it; None: the function itself."""
     attempt: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
-    """An open wait for an event: it meets the step, or cancels the run when `step` is None.
-
-    match: (path into the event's payload, canonical JSON that must stand there), or None. whole:
-    the step gets the event, of which the payload is a part.
-    """
+    """An open wait for an event, which settles the step, or cancels the run."""
 
     run_id: str
     step: str | None
+    """The step that waits; None: the event cancels the run."""
     event: str
     match: tuple[tuple[str, bytes], ...] = ()
+    """Paths into the event's payload, and the canonical JSON that must stand there."""
     whole: bool = False
+    """Whether the step gets the event, of which the payload is a part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,14 +172,13 @@ class Journal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
-    """A run to be inserted as queued, with its first delivery pending at `run.due_at`.
-
-    cancel_on: waits that cancel it. slotted: whether it queues for a slot of the run-level limit.
-    """
+    """A run to be inserted as queued, with its first delivery pending at `run.due_at`."""
 
     run: Run
     cancel_on: tuple[Wait, ...] = ()
+    """Waits that cancel it."""
     slotted: bool = False
+    """Whether it stands in line for a slot of a limit that counts runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,32 +200,36 @@ class Calling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One commit on one run: applied whole if the run's seq is still `journal.run.seq`.
+    """One commit on one run, applied whole if the run's seq is still that of `before`.
 
-    after: the run as it becomes (the store sets seq to the old one + 1). steps and attempts are
-    inserted or replaced. chunks are appended. waits are opened; a step that settles, or a run that
-    ends, closes its own. emissions are stored with it. wake_at: when the pump must wake the parked
-    run at the latest; None leaves no alarm. calling: applied only if that vendor run may call for
-    the live delivery, which it claims by it. The store itself does what crosses runs: on an end it
-    frees the slot and wakes the next run in line, settles the parent's invoke, ends the delivery.
+    The store itself does what crosses runs: at an end it frees the slot and wakes the next run in
+    line, settles the parent's invoke, and ends the delivery.
     """
 
     before: Run
     after: Run
+    """The run as it becomes; the store sets its seq to the old one + 1."""
     steps: tuple[Step, ...] = ()
+    """Steps to insert or replace; the waits of those that settle are closed."""
     attempts: tuple[Attempt, ...] = ()
+    """Attempts to insert or replace."""
     transitions: tuple[Transition, ...] = ()
     chunks: tuple[Chunk, ...] = ()
+    """Chunks to append."""
     waits: tuple[Wait, ...] = ()
+    """Waits to open; a run that ends closes all of its own."""
     emissions: tuple[Emission, ...] = ()
+    """Events to store with it, with the runs that they start."""
     wake_at: Millis | None = None
+    """When the pump must wake the parked run at the latest; None leaves no alarm."""
     stop_vendor: bool = False
     """Whether the provider's own run must be stopped: we ended the run, not its worker."""
     calling: Calling | None = None
+    """The vendor run that claims the live delivery with it; applied only if it may."""
 
     @property
     def only_claims(self) -> bool:
-        """Whether all that it says is that attempts begin: nothing is done yet."""
+        """Whether it only claims attempts, so that nothing is lost with it but claims."""
         beyond = (self.steps, self.transitions, self.waits, self.emissions, self.chunks)
         return (
             bool(self.attempts)

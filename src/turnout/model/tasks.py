@@ -23,12 +23,7 @@ ShadowMode = Literal["replay", "mock", "execute"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """A named unit of work: its function, the events that start it, its policies.
-
-    shadow: how a dual run's shadow runs its steps. `replay` (the default) returns what the primary
-    recorded; `mock` calls the stand-ins of `mocks`, by step id; `execute` calls the steps, which
-    the author declares free of effects.
-    """
+    """A named unit of work: its function, the events that start it, its policies."""
 
     id: str
     function: TaskFunction
@@ -36,7 +31,13 @@ class Task:
     policies: Policies = field(default_factory=Policies)
     on_failure: TaskFunction | None = None
     shadow: ShadowMode = "replay"
+    """How a dual run's shadow runs its steps.
+
+    `replay` returns what the primary recorded; `mock` calls the stand-ins of `mocks`; `execute`
+    calls the steps, which the author declares free of effects.
+    """
     mocks: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    """The stand-ins for steps, by step id."""
     only: tuple[Only, ...] = ()
     """Conditions, by event; one of an event's is enough. An event without any always starts it."""
     open_mode: bool = False

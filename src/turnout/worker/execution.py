@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from turnout.driver.commands import StepCommand
-from turnout.driver.context import MOST_CHUNKS, StepContext
+from turnout.driver.context import MAX_CHUNKS, StepContext
 from turnout.driver.decision import Decision, claimed
 from turnout.driver.retries import BodyOutcome, interrupt_attempt, settle_attempt
 from turnout.errors import Overloaded, Refused, TurnoutError, Unavailable
@@ -227,7 +227,7 @@ class Executor:
                 run_id=run.run_id,
                 step=attempt.step,
                 attempt=attempt.number,
-                chunk_limit=MOST_CHUNKS - run.chunks,
+                chunk_limit=MAX_CHUNKS - run.chunks,
             ),
             answer=answer,
             reader=reader,

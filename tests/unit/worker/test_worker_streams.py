@@ -10,7 +10,7 @@ from calling_parts import VendorRun, World, world_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnout.driver.context import LARGEST_CHUNK, MOST_CHUNKS
+from turnout.driver.context import LARGEST_CHUNK, MAX_CHUNKS
 from turnout.errors import InvalidDefinition, Superseded, TooLarge, Unavailable
 from turnout.model.policies import Retries
 from turnout.model.protocol import LARGEST_MESSAGE
@@ -29,7 +29,7 @@ async def started(world: World, **options: Any) -> VendorRun:
 
 async def chunks(world: World, run_id: str) -> list[Chunk]:
     """Read what a run has streamed."""
-    run, found = await world.store.journals.streamed(run_id, after=0, limit=MOST_CHUNKS)
+    run, found = await world.store.journals.streamed(run_id, after=0, limit=MAX_CHUNKS)
     assert [each.number for each in found] == list(range(run.chunks))
     return list(found)
 
@@ -165,7 +165,7 @@ async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
         ctx.stream("log", "x" * (LARGEST_CHUNK - 2))
 
         async def body() -> None:
-            for number in range(MOST_CHUNKS + 1):
+            for number in range(MAX_CHUNKS + 1):
                 ctx.stream("log", number)
 
         await ctx.step("a", body)
@@ -175,7 +175,7 @@ async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
     ended = await vendor.to_the_end()
     assert ended.state is RunStatus.FAILED
     run = await world.run(vendor.run_id)
-    assert run.chunks == MOST_CHUNKS
+    assert run.chunks == MAX_CHUNKS
     assert run.error is not None
     assert "stream 'log' is full" in run.error.message
     assert len((await world.journal(vendor.run_id)).attempts["a"]) == 1
