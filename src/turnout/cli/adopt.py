@@ -56,12 +56,14 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
             "adoptions": [row.__dict__ for row in rows],
         },
         as_json=json,
-        table=lambda: table(
-            f"{honoured} kept, {len(refused)} refused, {len(unseen)} not seen,"
-            " as far as the source shows",
-            ("function", "option", "", "why", "at"),
-            _cells(rows),
-        ),
+        page=lambda: [
+            table(
+                f"{honoured} kept, {len(refused)} refused, {len(unseen)} not seen,"
+                " as far as the source shows",
+                ("function", "option", "", "why", "at"),
+                _cells(rows),
+            )
+        ],
     )
     raise typer.Exit(FOUND if refused or unseen else CLEAN)
 

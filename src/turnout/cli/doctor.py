@@ -35,7 +35,7 @@ def doctor(
         "next": advice(checks),
     }
     rows = ((MARKS[check.health], check.name, check.text) for check in checks)
-    show(value, as_json=json, table=lambda: table("doctor", ("", "what", "found"), rows))
+    show(value, as_json=json, page=lambda: [table("doctor", ("", "what", "found"), rows)])
     if not json:
         typer.echo(f"next: {value['next']}")
     raise typer.Exit(FOUND if any(check.health is Health.FAIL for check in checks) else CLEAN)

@@ -46,11 +46,13 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
     show(
         {"event_id": emitted.event_id, "runs": runs},
         as_json=as_json,
-        table=lambda: table(
-            f"event {emitted.event_id}: {len(runs)} run(s)",
-            ("run", "task", "duplicate"),
-            (row.values() for row in map(_texts, runs)),
-        ),
+        page=lambda: [
+            table(
+                f"event {emitted.event_id}: {len(runs)} run(s)",
+                ("run", "task", "duplicate"),
+                (row.values() for row in map(_texts, runs)),
+            )
+        ],
     )
 
 

@@ -1,23 +1,38 @@
 """What a command prints on stdout: one JSON object, or tables."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 WHOLE = ("run", "emitted", "at", "next")
 """Columns of ids and times, which are copied: never wrapped."""
 
 
-def show(value: Any, *, as_json: bool, table: Callable[[], Any]) -> None:
-    """Print a value as JSON, or as the table that shows it."""
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text; what a cell holds is never read as markup."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Page: TypeAlias = str | Sequence[Table]
+"""One sentence, or tables below each other."""
+
+
+def show(value: Any, *, as_json: bool, page: Callable[[], Page]) -> None:
+    """Print a value as JSON, or as the page that shows it."""
     if as_json:
         print_json(value)
     elif sys.stdout.isatty():
-        from rich.console import Console
-
-        Console().print(table())
+        _print_for_people(page())
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in plain_lines(table())))
+        sys.stdout.writelines(f"{line}\n" for line in _plain_lines(page()))
 
 
 def print_json(value: Any) -> None:
@@ -28,37 +43,42 @@ def print_json(value: Any) -> None:
     sys.stdout.write(orjson.dumps(value, option=options, default=str).decode() + "\n")
 
 
-def plain_lines(content: Any) -> Iterable[str]:
-    """Write tables as lines without borders, each row on one: for pipes and grep."""
-    from rich.console import Group
-    from rich.table import Table
+def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Table:
+    """Make a table; None is an empty cell."""
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    return Table(title, columns, cells)
 
-    if isinstance(content, Group):
-        for part in content.renderables:
-            yield from plain_lines(part)
-    elif isinstance(content, Table):
-        columns = [
-            [" ".join(str(cell).split()) for cell in (column.header, *column.cells)]
-            for column in content.columns
-        ]
-        widths = [max(map(len, column)) for column in columns]
-        yield f"# {content.title}"
-        for row in zip(*columns, strict=True):
+
+def _plain_lines(page: Page) -> Iterator[str]:
+    """Write tables as lines without borders, each row on one: for pipes and grep."""
+    if isinstance(page, str):
+        yield page
+        return
+    for part in page:
+        yield f"# {part.title}"
+        lines = [[" ".join(cell.split()) for cell in row] for row in (part.columns, *part.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for row in lines:
             text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             if text.strip():
                 yield text.rstrip()
-    else:
-        yield str(content)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Any:
-    """Make a table; what a value holds is text, never markup."""
-    from rich.table import Table
+def _print_for_people(page: Page) -> None:
+    from rich.console import Console
+
+    console = Console()
+    for part in [page] if isinstance(page, str) else page:
+        console.print(part if isinstance(part, str) else _drawn(part))
+
+
+def _drawn(part: Table) -> "RichTable":
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    result = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        result.add_column(column, overflow="fold", no_wrap=column in WHOLE)
-    for row in rows:
-        result.add_row(*(Text("" if value is None else str(value)) for value in row))
-    return result
+    drawing = RichTable(title=part.title, title_justify="left", header_style="bold")
+    for column in part.columns:
+        drawing.add_column(column, overflow="fold", no_wrap=column in WHOLE)
+    for row in part.rows:
+        drawing.add_row(*map(Text, row))
+    return drawing

@@ -28,9 +28,9 @@ def show_provider(json: Json = False) -> None:
     show(
         values,
         as_json=json,
-        table=lambda: table(
-            "provider", ("", ""), ((name, _text(value)) for name, value in values.items())
-        ),
+        page=lambda: [
+            table("provider", ("", ""), ((name, _text(value)) for name, value in values.items()))
+        ],
     )
 
 

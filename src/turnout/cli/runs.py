@@ -8,7 +8,7 @@ import typer
 from turnout.cli.exits import CLEAN, FOUND, run
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
-from turnout.cli.output import show, table
+from turnout.cli.output import Page, show, table
 
 if TYPE_CHECKING:
     from turnout.control.run_events import RunEvent
@@ -51,7 +51,7 @@ def list_runs(
     show(
         {"runs": rows},
         as_json=json,
-        table=lambda: table(f"{len(rows)} run(s)", columns, (row.values() for row in rows)),
+        page=lambda: [table(f"{len(rows)} run(s)", columns, (row.values() for row in rows))],
     )
 
 
@@ -64,7 +64,7 @@ def show_run(
 ) -> None:
     """Show a run: its states, steps, attempts, deliveries."""
     value = _report_data(run(_report(run_id, app, look=look)))
-    show(value, as_json=json, table=lambda: _page(value))
+    show(value, as_json=json, page=lambda: _page(value))
 
 
 @app.command()
@@ -89,7 +89,7 @@ def cancel(run_id: RunId, app: AppName = None, json: Json = False) -> None:
     show(
         value,
         as_json=json,
-        table=lambda: (
+        page=lambda: (
             f"{run_id}: {value['state']}"
             f" ({'cancelled now' if value['changed'] else 'it had ended before'};"
             f" {'confirmed' if value['confirmed'] else 'not yet confirmed by the provider'})"
@@ -249,10 +249,8 @@ def _bounded(document: bytes) -> str:
     return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
 
 
-def _page(value: dict[str, Any]) -> Any:
-    from rich.console import Group
-
-    return Group(
+def _page(value: dict[str, Any]) -> Page:
+    return [
         table("run", ("", ""), ((name, value[name]) for name in HEAD)),
         table("states", ("state", "at"), (row.values() for row in value["transitions"])),
         table(
@@ -265,4 +263,4 @@ def _page(value: dict[str, Any]) -> Any:
             ("number", "provider", "state", "provider's run"),
             (row.values() for row in value["deliveries"]),
         ),
-    )
+    ]

@@ -25,7 +25,7 @@ def list_schedules(app: AppName = None, json: Json = False) -> None:
     show(
         {"schedules": rows},
         as_json=json,
-        table=lambda: table(f"{len(rows)} schedule(s)", columns, (row.values() for row in rows)),
+        page=lambda: [table(f"{len(rows)} schedule(s)", columns, (row.values() for row in rows))],
     )
 
 

@@ -35,6 +35,7 @@ class Message(BaseModel):
     """A value on the wire: frozen, no field beyond the schema's."""
 
     model_config = ConfigDict(
+        defer_build=True,  # a command that reads no message does not pay for their validators
         frozen=True,
         extra="forbid",
         validate_by_name=True,
