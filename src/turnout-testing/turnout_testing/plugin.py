@@ -1,8 +1,8 @@
 """The pytest plugin: fixtures for tests of tasks. Nothing heavy is imported until one is used."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,23 +70,11 @@ def turnout_orchestrator(turnout_app: "App") -> "Turnout":
     return open_turnout(turnout_app, {"ORCHESTRATOR_PROVIDER": "memory"})
 
 
-def _in_a_loop(begin: Callable[[], Any]) -> Any:
+def _in_a_loop(begin: Callable[[], Awaitable[Any]]) -> Any:
     """Run a coroutine to its end in a thread of its own: the test may have a loop running."""
-    ended: list[Any] = []
-    raised: list[BaseException] = []
 
-    async def whole() -> None:
-        ended.append(await begin())
+    async def whole() -> Any:
+        return await begin()
 
-    def run() -> None:
-        try:
-            asyncio.run(whole())
-        except BaseException as error:  # noqa: BLE001 - it is raised again, in the test
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="turnout-testing")
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
-    return ended[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="turnout-testing") as pool:
+        return pool.submit(lambda: asyncio.run(whole())).result()
