@@ -147,10 +147,12 @@ class ArtifactStoreContract:
         await store.put("a", bodies[0], mode="overwrite")
 
         async def write() -> None:
+            """Write one body after the other."""
             for body in bodies:
                 await store.put("a", body, mode="overwrite")
 
         async def read() -> None:
+            """Read bodies as they are written."""
             for _ in range(6):
                 body = (await store.get("a")).body
                 assert body in bodies or not self.replaces_whole

@@ -25,6 +25,7 @@ def behaviour(capability: Capability, *, clock_bound: bool = False) -> Callable[
     """Make a behaviour of a function: its name names it, its docstring is the promise."""
 
     def decorate(trial: Trial) -> Behaviour:
+        """Describe the behaviour that a function tries."""
         promise = " ".join((trial.__doc__ or "").split())
         assert promise, f"{trial.__name__} has no promise"
         return Behaviour(
@@ -49,6 +50,7 @@ async def try_all(
     places = asyncio.Semaphore(world.at_once)
 
     async def try_one(behaviour: Behaviour) -> None:
+        """Try a behaviour when there is a place for it."""
         async with places:
             await behaviour.trial(world)
 

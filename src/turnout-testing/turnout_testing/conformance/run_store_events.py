@@ -295,9 +295,10 @@ class WaitsContract:
         """Waits that open while events are emitted miss none that is committed later."""
         runs = [f"r{at}" for at in range(12)]
 
-        async def drain(run_id: str) -> bool:
+        async def is_met(run_id: str) -> bool:
+            """Open a wait and emit its event; whether the wait is met."""
             await waiting(store, Wait(run_id=run_id, step="w", event="go"))
             await store.events.emit([Emission(event=event(f"go-{run_id}", "go"))])
             return (await store.journals.load(run_id)).steps["w"].state.settled
 
-        assert all(await asyncio.gather(*map(drain, runs)))
+        assert all(await asyncio.gather(*map(is_met, runs)))

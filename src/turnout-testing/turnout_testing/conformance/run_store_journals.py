@@ -186,6 +186,7 @@ class JournalsContract:
         await ended(store, "r4")
 
         async def ids(**criteria: Any) -> list[str]:
+            """List the ids of the runs that match."""
             return [run.run_id for run in await store.runs.find(RunFilter(**criteria))]
 
         assert await ids(limit=2) == ["r5", "r4"]

@@ -65,6 +65,8 @@ class Tasks:
 
         @task("three", on=["conformance/three", "conformance/both"])
         async def three(ctx: Any, payload: Payload) -> list[int]:
+            """Run three steps, each with the result of the one before."""
+
             def body(number: int) -> int:
                 trace.mark(payload["id"], f"step-{number}")
                 return number
@@ -75,10 +77,13 @@ class Tasks:
 
         @task("echo", on=["conformance/echo", "conformance/both"])
         async def echo(_ctx: Any, payload: Payload) -> Payload:
+            """Give the payload back."""
             return payload
 
         @task("typed", on="conformance/typed")
         async def typed(ctx: Any, order: Order) -> Line:
+            """Take a model, and give another one back."""
+
             def line() -> Line:
                 return Line(text=order.id, amount=order.amount)
 
@@ -88,6 +93,8 @@ class Tasks:
 
         @task("bodies", on="conformance/bodies")
         async def bodies(ctx: Any, payload: Payload) -> list[str]:
+            """Run an async body, and an ordinary one."""
+
             async def slow() -> str:
                 await asyncio.sleep(0.01)
                 return "async"
@@ -100,6 +107,8 @@ class Tasks:
 
         @task("keyed", on="conformance/keyed", retries=Retries(max_attempts=2, min_delay="1s"))
         async def keyed(ctx: Any, payload: Payload) -> list[Any]:
+            """Give the run's id, and the key and the number of the second attempt."""
+
             def body() -> list[Any]:
                 identity = [ctx.idempotency_key, ctx.attempt]
                 if trace.mark(payload["id"], "keyed") == 1:
@@ -110,14 +119,17 @@ class Tasks:
 
         @task("told", on="conformance/told")
         async def reporting(ctx: Any, payload: Payload) -> None:
+            """Tell of progress, and wait for an event."""
             ctx.progress({"half": True})
             await ctx.step("one", lambda: 1)
             await ctx.wait_for_event("conformance/go", match="payload.id", timeout="60s")
 
         def double(payload: Payload) -> int:
+            """Double the payload's number."""
             return int(payload["number"]) * 2
 
         def add_one(number: int) -> int:
+            """Add one."""
             return number + 1
 
         chain = define_task("chain", steps=[double, add_one], on="conformance/chain")
@@ -128,17 +140,20 @@ class Tasks:
 
         @task("nap", on="conformance/nap")
         async def nap(ctx: Any, payload: Payload) -> None:
+            """Sleep for as long as the payload says."""
             await ctx.step("before", trace.mark, payload["id"], "before")
             await ctx.sleep("rest", payload["for"])
             await ctx.step("after", trace.mark, payload["id"], "after")
 
         @task("until", on="conformance/until")
         async def until(ctx: Any, payload: Payload) -> None:
+            """Sleep until the payload's moment."""
             await ctx.sleep_until("rest", payload["until"])
             await ctx.step("after", trace.mark, payload["id"], "after")
 
         @task("approval", on="conformance/approval")
         async def approval(ctx: Any, payload: Payload) -> Any:
+            """Wait for an event with the payload's id."""
             timeout = payload.get("timeout", "60s")
             return await ctx.wait_for_event(
                 "conformance/approved", match="payload.id", timeout=timeout
@@ -146,6 +161,7 @@ class Tasks:
 
         @task("two-waits", on="conformance/two-waits")
         async def two_waits(ctx: Any, payload: Payload) -> list[Any]:
+            """Wait for two events, one after the other."""
             first = await ctx.wait_for_event(
                 "conformance/approved", match="payload.id", timeout="60s", id="first"
             )
@@ -164,6 +180,8 @@ class Tasks:
 
         @task("fan", on="conformance/fan")
         async def fan(ctx: Any, payload: Payload) -> list[int]:
+            """Run three steps side by side."""
+
             async def body(number: int) -> int:
                 trace.enter(payload["id"])
                 await asyncio.sleep(0.8)
@@ -177,6 +195,8 @@ class Tasks:
 
         @task("branches", on="conformance/branches", retries=ONCE)
         async def branches(ctx: Any, payload: Payload) -> Any:
+            """Run a branch that fails beside one that takes longer."""
+
             def fail() -> None:
                 raise ValueError("branch")
 
@@ -194,6 +214,8 @@ class Tasks:
 
         @task("nested", on="conformance/nested")
         async def nested(ctx: Any, payload: Payload) -> Any:
+            """Run steps side by side within branches."""
+
             async def inner(name: str) -> list[int]:
                 results: list[int] = await ctx.parallel(
                     ctx.step(f"{name}-1", int, 1), ctx.step(f"{name}-2", int, 2)
@@ -204,6 +226,8 @@ class Tasks:
 
         @task("uneven", on="conformance/uneven", retries=QUICK)
         async def uneven(ctx: Any, payload: Payload) -> list[str]:
+            """Run a branch that is tried again beside one that is slow."""
+
             def flaky() -> str:
                 if trace.mark(payload["id"], "flaky") == 1:
                     raise ValueError("once more")
@@ -223,6 +247,7 @@ class Tasks:
         trace = self.trace
 
         def attempt(name: str, fails: int) -> int:
+            """Fail until the number of the attempt exceeds `fails`."""
             number = trace.mark(name, "attempt")
             if number <= fails:
                 raise ValueError(f"attempt {number}")
@@ -230,6 +255,7 @@ class Tasks:
 
         @task("flaky", on="conformance/flaky", retries=QUICK)
         async def flaky(ctx: Any, payload: Payload) -> int:
+            """Fail as often as the payload says."""
             result: int = await ctx.step("try", attempt, payload["id"], payload["fails"])
             return result
 
@@ -239,11 +265,13 @@ class Tasks:
             retries=Retries(max_attempts=4, min_delay="1s", max_delay="1s", factor=10),
         )
         async def capped(ctx: Any, payload: Payload) -> int:
+            """Fail as often as the payload says, with delays that have a cap."""
             result: int = await ctx.step("try", attempt, payload["id"], payload["fails"])
             return result
 
         @task("caught", on="conformance/caught", retries=ONCE)
         async def catching(ctx: Any, payload: Payload) -> list[Any]:
+            """Catch what a step raises when its attempts are used up."""
             try:
                 await ctx.step("try", attempt, payload["id"], 9)
             except StepFailed as error:
@@ -252,6 +280,8 @@ class Tasks:
 
         @task("final", on="conformance/final", retries=QUICK)
         async def final(ctx: Any, payload: Payload) -> None:
+            """Raise what must not be tried again."""
+
             def body() -> None:
                 trace.mark(payload["id"], "attempt")
                 raise NonRetryable("no use")
@@ -264,6 +294,8 @@ class Tasks:
             retries=Retries(max_attempts=2, min_delay="30s", max_delay="30s"),
         )
         async def later(ctx: Any, payload: Payload) -> int:
+            """Ask once to be tried again after two seconds."""
+
             def body() -> int:
                 number = trace.mark(payload["id"], "attempt")
                 if number == 1:
@@ -275,16 +307,19 @@ class Tasks:
 
         @task("own", on="conformance/own", retries=Retries(max_attempts=9))
         async def own_retries(ctx: Any, payload: Payload) -> int:
+            """Give a step retries of its own."""
             result: int = await ctx.step("try", attempt, payload["id"], 9, retries=ONCE)
             return result
 
         @task("budgets", on="conformance/budgets", retries=QUICK)
         async def budgets(ctx: Any, payload: Payload) -> list[int]:
+            """Use two steps' attempts, which are counted apart."""
             name = payload["id"]
             first = await ctx.step("a", attempt, f"{name}-a", 2)
             return [first, await ctx.step("b", attempt, f"{name}-b", 2)]
 
         async def on_failure(ctx: Any, failed: Payload) -> None:
+            """Note how the run ended."""
             await ctx.step("note", trace.mark, failed["payload"]["id"], "hook:" + failed["state"])
 
         @task(
@@ -296,6 +331,7 @@ class Tasks:
             cancel_on=CancelOn(event="conformance/unhook", match="payload.id"),
         )
         async def hooked(ctx: Any, payload: Payload) -> None:
+            """Fail, or time out, with a hook for failures."""
             if payload.get("wait"):
                 await ctx.wait_for_event("conformance/never", timeout="15s")
             await ctx.step("try", attempt, payload["id"], 9)
@@ -307,6 +343,7 @@ class Tasks:
             timeouts=Timeouts(run="5s"),
         )
         async def impatient(ctx: Any, payload: Payload) -> None:
+            """Wait for longer than the run may take."""
             await ctx.wait_for_event("conformance/never", timeout="15s")
 
         return [impatient, flaky, capped, catching, final, later, own_retries, budgets, hooked]
@@ -316,6 +353,7 @@ class Tasks:
         second_holder: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
         async def hold(group: str, name: str, seconds: float) -> None:
+            """Hold a place in the group for so many seconds."""
             trace.mark(group, f"begin:{name}")
             trace.enter(group)
             await asyncio.sleep(seconds)
@@ -341,6 +379,7 @@ class Tasks:
             concurrency=Concurrency(limit=1, key="payload.group"),
         )
         async def single(ctx: Any, payload: Payload) -> None:
+            """Hold the group's only place, sleep, and hold it again."""
             await ctx.step("hold", hold, payload["group"], payload["id"], payload.get("for", 0.3))
             if payload.get("fail"):
                 raise ValueError("as asked")
@@ -349,6 +388,7 @@ class Tasks:
 
         @task("pair", on="conformance/pair", concurrency=Concurrency(limit=2, key="payload.group"))
         async def pair(ctx: Any, payload: Payload) -> None:
+            """Hold one of the group's two places until another run has the second."""
             await ctx.step("hold", meet, payload["group"], payload["id"], 20.0 * self.longer)
 
         @task(
@@ -357,6 +397,7 @@ class Tasks:
             concurrency=Concurrency(limit=1, key="payload.group", counts="steps"),
         )
         async def stepwise(ctx: Any, payload: Payload) -> None:
+            """Run two steps of which one of the group runs at a time."""
             await ctx.step("hold", hold, payload["group"], payload["id"], 0.3)
             await ctx.sleep("rest", timedelta(seconds=payload["rest"]))
             await ctx.step("again", hold, payload["group"], payload["id"], 0.3)
@@ -368,6 +409,7 @@ class Tasks:
             concurrency=Concurrency(limit=1, key="payload.group"),
         )
         async def queued(ctx: Any, payload: Payload) -> None:
+            """Hold a place that others may only wait for so long."""
             await ctx.step("hold", hold, payload["group"], payload["id"], payload["for"])
 
         return [single, pair, stepwise, queued]
@@ -376,12 +418,14 @@ class Tasks:
         trace = self.trace
 
         async def stall(name: str, seconds: float) -> int:
+            """Take so many seconds at the first attempt."""
             number = trace.mark(name, "attempt")
             await asyncio.sleep(seconds if number == 1 else 0)
             return number
 
         @task("bounded", on="conformance/bounded", timeouts=Timeouts(run="3s"))
         async def bounded(ctx: Any, payload: Payload) -> None:
+            """Sleep or work for longer than the run may take."""
             if payload.get("asleep"):
                 await ctx.sleep("rest", "60s")
             await ctx.step("stall", stall, payload["id"], 20.0)
@@ -393,11 +437,13 @@ class Tasks:
             timeouts=Timeouts(step="1s"),
         )
         async def step_bounded(ctx: Any, payload: Payload) -> int:
+            """Work for longer than a step may take, once."""
             result: int = await ctx.step("stall", stall, payload["id"], 20.0)
             return result
 
         @task("step-own", on="conformance/step-own", retries=ONCE)
         async def step_own(ctx: Any, payload: Payload) -> str:
+            """Work for longer than this step may take."""
             try:
                 await ctx.step("stall", stall, payload["id"], 20.0, timeout="1s")
             except StepFailed as error:
@@ -406,6 +452,8 @@ class Tasks:
 
         @task("long", on="conformance/long")
         async def long(ctx: Any, payload: Payload) -> int:
+            """Work for as long as the payload says, and note a cancel."""
+
             async def body() -> int:
                 trace.mark(payload["id"], "long")
                 try:
@@ -426,6 +474,7 @@ class Tasks:
 
         @task("parent", on="conformance/parent", retries=ONCE)
         async def parent(ctx: Any, payload: Payload) -> Any:
+            """Invoke the task that the payload names."""
             try:
                 return await ctx.invoke(payload["child"], {"id": payload["id"], "for": 30})
             except StepFailed as error:
@@ -433,12 +482,14 @@ class Tasks:
 
         @task("speaker", on="conformance/speaker")
         async def speaker(ctx: Any, payload: Payload) -> str:
+            """Emit an event that another task is started by."""
             result: str = await ctx.emit("conformance/heard", {"id": payload["id"]})
             await ctx.sleep("rest", "1s")
             return result
 
         @task("listener", on="conformance/heard")
         async def listener(ctx: Any, payload: Payload) -> None:
+            """Note that the event was heard."""
             await ctx.step("hear", trace.mark, payload["id"], "heard")
 
         @task(
@@ -447,10 +498,12 @@ class Tasks:
             cancel_on=CancelOn(event="conformance/stop", match="payload.id"),
         )
         async def stoppable(ctx: Any, payload: Payload) -> None:
+            """Sleep until the run is cancelled by its event."""
             await ctx.sleep("rest", payload.get("for", "60s"))
 
         @task("scheduled")
         async def scheduled(ctx: Any, payload: Payload) -> None:
+            """Note that a slot has started a run."""
             await ctx.step("mark", trace.mark, payload["id"], "slot")
 
         return [parent, speaker, listener, stoppable, scheduled]
@@ -458,19 +511,23 @@ class Tasks:
     def _broken(self) -> list[Task]:
         @task("twice", on="conformance/twice")
         async def twice(ctx: Any, payload: Payload) -> None:
+            """Use one step id twice."""
             await ctx.step("same", int)
             await ctx.step("same", int)
 
         @task("numbered", on="conformance/numbered")
         async def numbered(ctx: Any, payload: Payload) -> None:
+            """Use an id that a numbered repetition would have."""
             await ctx.step("part:2", int)
 
         @task("foreign", on="conformance/foreign")
         async def foreign(ctx: Any, payload: Payload) -> None:
+            """Await what is not of the context."""
             await asyncio.sleep(0)
 
         @task("unknown-child", on="conformance/unknown-child")
         async def unknown_child(ctx: Any, payload: Payload) -> str:
+            """Invoke a task that there is not."""
             try:
                 await ctx.invoke("no-such-task", {})
             except StepFailed as error:
@@ -479,6 +536,7 @@ class Tasks:
 
         @task("no-json", on="conformance/no-json", retries=QUICK)
         async def no_json(ctx: Any, payload: Payload) -> None:
+            """Give a result that is no JSON."""
             await ctx.step("make", object)
 
         return [twice, numbered, foreign, unknown_child, no_json]

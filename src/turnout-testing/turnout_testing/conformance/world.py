@@ -116,6 +116,7 @@ class World:
         """
 
         async def has_come() -> bool:
+            """Whether the moment has come."""
             return self.clock.now() >= moment
 
         await self.until(has_come, "the moment has come")
@@ -133,6 +134,7 @@ class World:
         reports: list[RunReport] = []
 
         async def over() -> bool:
+            """Whether the run has ended."""
             reports[:] = [await self.report(run_id)]
             return reports[0].journal.run.state.terminal
 
@@ -150,6 +152,7 @@ class World:
         """Wait until a body has noted something."""
 
         async def has_mark() -> bool:
+            """Whether a body has noted it."""
             return self.trace.count(name, label) > 0
 
         await self.until(has_mark, f"{label!r} of {name}")
@@ -158,6 +161,7 @@ class World:
         """Wait until a run waits for this reason."""
 
         async def waits() -> bool:
+            """Whether the run waits for this reason."""
             run = (await self.report(run_id)).journal.run
             return run.parked and reason in run.parked_for
 

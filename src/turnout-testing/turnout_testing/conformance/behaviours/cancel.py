@@ -16,6 +16,7 @@ async def is_cancelled(world: World, run_id: str) -> None:
     assert (await world.report(run_id)).journal.run.state is RunStatus.CANCELLED
 
     async def stopped() -> bool:
+        """Whether the provider's run has ended."""
         report = await world.orchestrator.status(run_id, look=True)
         sighting = report.sighting
         return (

@@ -34,6 +34,7 @@ async def is_armed(world: World, name: str, *, cron: str | None) -> None:
     """Wait until the runtime fires by this expression; None: not at all."""
 
     async def is_so() -> bool:
+        """Whether the runtime fires by this expression."""
         schedule = await armed(world, name)
         return (schedule.cron if schedule else None) == cron
 

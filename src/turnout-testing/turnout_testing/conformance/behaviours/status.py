@@ -80,6 +80,7 @@ async def the_provider_agrees_in_the_end(world: World) -> None:
         return
 
     async def agrees() -> bool:
+        """Whether the provider says so, too."""
         sighting = (await world.orchestrator.status(run_id, look=True)).sighting
         return sighting is not None and sighting.state is RunStatus.COMPLETED
 
@@ -95,6 +96,7 @@ async def the_provider_agrees_on_a_failure(world: World) -> None:
         return
 
     async def agrees() -> bool:
+        """Whether the provider says so, too."""
         sighting = (await world.orchestrator.status(run_id, look=True)).sighting
         return sighting is not None and sighting.state is RunStatus.FAILED
 

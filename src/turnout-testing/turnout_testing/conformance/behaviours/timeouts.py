@@ -18,6 +18,7 @@ async def start_queued(world: World, group: str, name: str, seconds: float) -> s
         run_id = await world.start("queued", **payload)
 
         async def has_begun(run_id: str = run_id) -> bool:
+            """Whether the run has begun, or ended."""
             ended = (await world.report(run_id)).journal.run.state.terminal
             return ended or world.trace.count(group, f"begin:{name}") > 0
 

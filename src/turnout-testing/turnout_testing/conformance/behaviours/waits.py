@@ -109,6 +109,7 @@ async def two_waits_take_an_event_each(world: World) -> None:
     await world.emit("conformance/approved", id=name, number=1)
 
     async def second() -> bool:
+        """Whether the run waits for the second time."""
         steps = (await world.report(run_id)).journal.steps
         return "second" in steps
 
