@@ -99,6 +99,8 @@ print(json.dumps({"pairs": pairs, "differ": differ}))
 def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
     """Write one run's documents by the published models."""
     from turnout.model import artifacts as a
+    from turnout.model import documents as d
+    from turnout.model.keys import step_path
 
     bodies: dict[str, bytes] = {}
     entries = []
@@ -114,7 +116,7 @@ def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
             "error": None,
             "retry_at": None,
         }
-        document = a.StepDocument.model_validate(
+        document = d.StepDocument.model_validate(
             {
                 "schema": "turnout/step@1",
                 "run_id": run_id,
@@ -131,13 +133,13 @@ def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
             },
             strict=False,
         )
-        path = a.step_path(index, step)
+        path = step_path(index, step)
         bodies[path] = a.document_bytes(document)
         entries.append(a.document_entry(path, document))
     status = _status(run_id, shadow=shadow)
     bodies["status.json"] = a.document_bytes(status)
     entries.append(a.document_entry("status.json", status))
-    manifest = a.ManifestDocument.model_validate(
+    manifest = d.ManifestDocument.model_validate(
         {
             "schema": "turnout/manifest@1",
             "run_id": run_id,
@@ -159,9 +161,10 @@ def documents(run_id: str, *, shadow: bool) -> dict[str, bytes]:
 
 def _status(run_id: str, *, shadow: bool) -> Any:
     from turnout.model import artifacts as a
+    from turnout.model import documents as d
 
     placed = a.place_value({"stored": True})
-    return a.StatusDocument.model_validate(
+    return d.StatusDocument.model_validate(
         {
             "schema": "turnout/status@1",
             "run_id": run_id,

@@ -7,6 +7,14 @@ from pathlib import Path
 
 from turnout.errors import Unavailable
 from turnout.model.artifacts import (
+    document_bytes,
+    document_entry,
+    place_value,
+    read_manifest,
+    read_status,
+    read_step,
+)
+from turnout.model.documents import (
     AnyDocument,
     AttemptEntry,
     ManifestDocument,
@@ -15,15 +23,9 @@ from turnout.model.artifacts import (
     StepDocument,
     StepEntry,
     Transition,
-    document_bytes,
-    document_entry,
-    place_value,
-    read_manifest,
-    read_status,
-    read_step,
-    step_path,
 )
 from turnout.model.ids import SHADOW_SUFFIX, primary_id
+from turnout.model.keys import step_path
 from turnout.model.status import AttemptState, RunStatus, StepKind
 
 NOISE = "noise"

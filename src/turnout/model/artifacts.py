@@ -1,6 +1,6 @@
 """What a run leaves in object storage: writing it, reading it back, and its parity form.
 
-The documents are in `documents`, their keys in `keys`; both can be imported from here.
+The documents are in `documents`, their keys in `keys`.
 
 The parity form is the canonical form without the fields that the schema declares volatile or
 measured: equal parity digests mean that every exactly compared field is equal. Clock times are
@@ -19,75 +19,15 @@ from turnout.errors import ArtifactInvalid, InvalidJson, TooLarge
 from turnout.model.canonical import MAX_BYTES, canonical_bytes, parse, pointer_of, sha256_of
 from turnout.model.documents import (
     AnyDocument,
-    AttemptEntry,
     Comparison,
-    ConcurrencyEntry,
     DocumentEntry,
     ManifestDocument,
-    RecordedError,
     Source,
     StatusDocument,
     StepDocument,
-    StepEntry,
-    Timings,
-    Transition,
     ValueRef,
 )
-from turnout.model.ids import check_run_id, primary_id, shadow_id
-from turnout.model.keys import (
-    is_shadow_id,
-    manifest_key,
-    run_folder,
-    status_key,
-    step_key,
-    step_path,
-    valid_run_id,
-    value_key,
-    value_path,
-)
-
-__all__ = [
-    "INLINE_BYTES",
-    "AnyDocument",
-    "AttemptEntry",
-    "Comparison",
-    "ConcurrencyEntry",
-    "DocumentEntry",
-    "FieldRule",
-    "ManifestDocument",
-    "PlacedValue",
-    "RecordedError",
-    "Source",
-    "StatusDocument",
-    "StepDocument",
-    "StepEntry",
-    "Timings",
-    "Transition",
-    "ValueRef",
-    "check_run_id",
-    "document_bytes",
-    "document_entry",
-    "field_rules",
-    "is_shadow_id",
-    "manifest_key",
-    "parity_form",
-    "parity_sha256",
-    "place_value",
-    "primary_id",
-    "read_manifest",
-    "read_status",
-    "read_step",
-    "read_value",
-    "run_folder",
-    "shadow_id",
-    "status_key",
-    "step_key",
-    "step_path",
-    "valid_run_id",
-    "value_entry",
-    "value_key",
-    "value_path",
-]
+from turnout.model.keys import value_path
 
 INLINE_BYTES: Final = 64 * 1024
 """A value whose canonical JSON is larger is kept beside the document, by its digest."""

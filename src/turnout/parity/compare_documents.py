@@ -5,17 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from turnout.errors import ArtifactError, ArtifactInvalid, ArtifactMissing, TooLarge
-from turnout.model.artifacts import (
-    DocumentEntry,
-    StepDocument,
-    ValueRef,
-    parity_sha256,
-    read_status,
-    read_step,
-    read_value,
-)
+from turnout.model.artifacts import parity_sha256, read_status, read_step, read_value
 from turnout.model.canonical import sha256_of
-from turnout.model.documents import Source
+from turnout.model.documents import DocumentEntry, Source, StepDocument, ValueRef
 from turnout.model.keys import RUNS, STATUS
 from turnout.model.storage import ArtifactBody, GetResult
 from turnout.parity.compare_manifests import StepPair

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from turnout.model.artifacts import ManifestDocument, StepEntry, step_path
-from turnout.model.documents import Source
-from turnout.model.keys import MANIFEST
+from turnout.model.documents import ManifestDocument, Source, StepEntry
+from turnout.model.keys import MANIFEST, step_path
 from turnout.model.status import StepKind
 from turnout.parity.faults import SideName
 from turnout.parity.json_diff import ABSENT, JsonChange, differences

@@ -1,6 +1,6 @@
 """Compare both runs of a pair by what their manifests and status documents say."""
 
-from turnout.model.artifacts import StatusDocument
+from turnout.model.documents import StatusDocument
 from turnout.model.keys import MANIFEST, RUNS
 from turnout.parity.compare_manifests import compare_manifests
 from turnout.parity.compare_status import compare_overhead, compare_provider_states, compare_status

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from turnout.model.artifacts import StatusDocument
-from turnout.model.documents import Source
+from turnout.model.documents import Source, StatusDocument
 from turnout.model.keys import STATUS
 from turnout.model.status import RunStatus
 from turnout.parity.json_diff import JsonChange, differences

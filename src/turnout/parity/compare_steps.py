@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from turnout.model.artifacts import AttemptEntry, StepDocument
-from turnout.model.documents import Source
+from turnout.model.documents import AttemptEntry, Source, StepDocument
 from turnout.model.status import AttemptState, StepKind
 from turnout.parity.compare_manifests import StepPair
 from turnout.parity.json_diff import JsonChange, differences

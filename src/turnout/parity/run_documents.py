@@ -6,14 +6,9 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from turnout.errors import ArtifactInvalid, ArtifactMissing, TooLarge
-from turnout.model.artifacts import (
-    DocumentEntry,
-    ManifestDocument,
-    StatusDocument,
-    read_manifest,
-    read_status,
-)
+from turnout.model.artifacts import read_manifest, read_status
 from turnout.model.canonical import sha256_of
+from turnout.model.documents import DocumentEntry, ManifestDocument, StatusDocument
 from turnout.model.keys import MANIFEST, STATUS
 from turnout.model.status import RunStatus
 from turnout.model.storage import ArtifactBody, GetResult

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from turnout.model.artifacts import StepEntry
+from turnout.model.documents import StepEntry
 
 _Placed = tuple[list[tuple[str, str]], str]
 """The (place, branch) pairs of a step below a level, and its id."""

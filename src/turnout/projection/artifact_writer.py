@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from turnout.errors import ArtifactExists, UnknownTask
-from turnout.model.artifacts import document_bytes, run_folder
+from turnout.model.artifacts import document_bytes
+from turnout.model.keys import run_folder
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery, Journal
 from turnout.model.runs import Transition as StateChange

@@ -11,23 +11,25 @@ from typing import Literal
 import orjson
 
 from turnout.model.artifacts import (
+    PlacedValue,
+    document_bytes,
+    document_entry,
+    place_value,
+    value_entry,
+)
+from turnout.model.documents import (
     AnyDocument,
     AttemptEntry,
     ConcurrencyEntry,
     DocumentEntry,
     ManifestDocument,
-    PlacedValue,
     RecordedError,
     StatusDocument,
     StepDocument,
     StepEntry,
     Transition,
-    document_bytes,
-    document_entry,
-    place_value,
-    step_path,
-    value_entry,
 )
+from turnout.model.keys import step_path
 from turnout.model.protocol import PROTOCOL
 from turnout.model.providers import Sighting
 from turnout.model.runs import Attempt, Delivery, Failure, Journal, Step

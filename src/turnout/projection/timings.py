@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from turnout.model.artifacts import Timings
+from turnout.model.documents import Timings
 from turnout.model.runs import Attempt, Journal, Step
 from turnout.model.status import StepKind
 from turnout.model.time import Millis

@@ -11,18 +11,6 @@ from pydantic import BaseModel, ValidationError
 import turnout.model
 from turnout.errors import ArtifactInvalid
 from turnout.model.artifacts import (
-    AnyDocument,
-    AttemptEntry,
-    Comparison,
-    ConcurrencyEntry,
-    ManifestDocument,
-    RecordedError,
-    Source,
-    StatusDocument,
-    StepDocument,
-    StepEntry,
-    Timings,
-    Transition,
     document_bytes,
     document_entry,
     field_rules,
@@ -36,6 +24,20 @@ from turnout.model.artifacts import (
     value_entry,
 )
 from turnout.model.canonical import canonical_bytes, sha256_of
+from turnout.model.documents import (
+    AnyDocument,
+    AttemptEntry,
+    Comparison,
+    ConcurrencyEntry,
+    ManifestDocument,
+    RecordedError,
+    Source,
+    StatusDocument,
+    StepDocument,
+    StepEntry,
+    Timings,
+    Transition,
+)
 from turnout.model.published_schemas import PUBLISHED, schema_text
 from turnout.model.status import AttemptState, Role, RunStatus, StepKind, StepState
 

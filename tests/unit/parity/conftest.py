@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
-from turnout.model.artifacts import (
-    ManifestDocument,
-    StatusDocument,
-    StepDocument,
-    document_bytes,
-    document_entry,
-    place_value,
-    step_path,
-    value_entry,
-)
+from turnout.model.artifacts import document_bytes, document_entry, place_value, value_entry
+from turnout.model.documents import ManifestDocument, StatusDocument, StepDocument
+from turnout.model.keys import step_path
 from turnout.parity.check import check
 from turnout.parity.report import ParityReport
 from turnout.ports.artifact_store import ArtifactStore

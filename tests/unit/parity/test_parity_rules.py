@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.errors import InvalidSettings
-from turnout.model.artifacts import StepEntry
+from turnout.model.documents import StepEntry
 from turnout.parity.noise import looks_like_noise
 from turnout.parity.overlap import ConcurrencySlot, Overlaps
 from turnout.parity.pairing import pairs

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.model.artifacts import StatusDocument
-from turnout.model.documents import Transition
+from turnout.model.documents import StatusDocument, Transition
 from turnout.model.status import RunStatus
 from turnout.parity.report import ParityReport, Verdict
 from turnout.parity.rules import PATIENCE, Rules
