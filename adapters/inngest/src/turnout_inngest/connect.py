@@ -78,6 +78,7 @@ def connector(
     name = f"{socket.gethostname()}-{os.getpid()}"
 
     def make_connection(crons: Crons) -> Connection:
+        """Make a connection that offers the functions with these schedules."""
         return connect(
             [(client, functions(crons))],
             instance_id=name,

@@ -88,6 +88,7 @@ def task_functions(
     """Make one function for each task, so that the vendor's dashboard shows tasks."""
 
     async def handle(ctx: inngest.Context) -> dict[str, Any]:
+        """Make one pass over a vendor run."""
         _check_delivery(ctx.event.data)
         loop = RunLoop(
             ctx,
@@ -118,6 +119,7 @@ def schedule_function(
     """Make the function that ticks a schedule; it only claims the slot."""
 
     async def tick(ctx: inngest.Context) -> dict[str, Any]:
+        """Claim the slot that the vendor fires."""
         try:
             call = Tick(
                 schedule=schedule_id,
