@@ -23,7 +23,7 @@ from turnout.parity.faults import SideName, invalid, missing, unlisted
 from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Kind
 from turnout.parity.rules import Bounds
-from turnout.parity.run_documents import RunDocuments, RunRecord
+from turnout.parity.run_documents import ComparableRun, RunDocuments
 from turnout.ports.artifact_store import ArtifactStore, ListsArtifacts
 
 UNLISTED_LIMIT: Final = 20
@@ -47,8 +47,8 @@ class DocumentComparison:
     store: ArtifactStore
     bounds: Bounds
     result: PairResult
-    primary: RunRecord
-    shadow: RunRecord
+    primary: ComparableRun
+    shadow: ComparableRun
     steps: Sequence[StepPair]
     """The steps whose documents are read."""
     searched_runs: Sequence[RunDocuments] = ()
@@ -88,6 +88,7 @@ class DocumentComparison:
         shadow_entries = {entry.path: entry for entry in self.shadow.manifest.documents}
         outcomes = self.store.get_many(key for pair in self.steps for key in self._keys(pair))
         bodies = [outcome async for _, outcome in outcomes]
+        # The keys alternate between the sides, and so do the bodies.
         for pair, body, twin_body in zip(self.steps, bodies[::2], bodies[1::2], strict=True):
             entry, twin_entry = primary_entries.get(pair.primary), shadow_entries.get(pair.shadow)
             document = self._read_step("primary", pair.primary, body, entry)
@@ -194,7 +195,7 @@ class DocumentComparison:
         )
 
     async def _boxed(
-        self, side: SideName, run: RunRecord, name: str, value: _Value
+        self, side: SideName, run: ComparableRun, name: str, value: _Value
     ) -> dict[str, Any] | None:
         """Read a value that lies beside its document; None where it cannot be believed."""
         if value.sha256 is None:

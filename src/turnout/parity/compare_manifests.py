@@ -10,7 +10,7 @@ from turnout.parity.faults import SideName
 from turnout.parity.json_diff import ABSENT, JsonChange, differences
 from turnout.parity.pair_result import PairResult
 from turnout.parity.report import Difference, Kind
-from turnout.parity.run_documents import RunRecord
+from turnout.parity.run_documents import ComparableRun
 from turnout.parity.step_order import first_difference
 
 
@@ -49,7 +49,7 @@ def compare_manifests(
         _differ(result, "/unasked", *unasked, kind=Kind.STEP)
 
 
-def steps_to_read(primary: RunRecord, shadow: RunRecord, *, verify: bool) -> list[StepPair]:
+def steps_to_read(primary: ComparableRun, shadow: ComparableRun, *, verify: bool) -> list[StepPair]:
     """List the steps of both sides whose documents must be read: those whose digests differ.
 
     With `verify`, and where a step was retried, that is all of them: the delays between attempts
@@ -64,6 +64,7 @@ def steps_to_read(primary: RunRecord, shadow: RunRecord, *, verify: bool) -> lis
         twin_index = twin_indexes.get(entry.step)
         if twin_index is None:
             continue
+        # A step of a parallel branch may have another index on the other side.
         path = step_path(entry.index, entry.step)
         twin_path = path if twin_index == entry.index else step_path(twin_index, entry.step)
         digest = digests.get(path)
@@ -73,13 +74,13 @@ def steps_to_read(primary: RunRecord, shadow: RunRecord, *, verify: bool) -> lis
     return pairs
 
 
-def has_retries(run: RunRecord) -> bool:
+def has_retries(run: ComparableRun) -> bool:
     """Whether any step was tried more than once, so that there are delays to compare."""
     kinds = [entry.kind for entry in run.manifest.steps]
     return run.status.attempts > kinds.count(StepKind.STEP)
 
 
-def is_hollow(run: RunRecord) -> bool:
+def is_hollow(run: ComparableRun) -> bool:
     """Whether a run tried steps, and its manifest lists none."""
     return run.status.attempts > 0 and not run.manifest.steps
 

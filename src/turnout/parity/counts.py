@@ -80,6 +80,8 @@ class Counts:
         task.counts["missing"] += pair.twin_missing
         if outcome is not PairOutcome.MATCHED:
             self.outcomes[pair.run_id] = outcome.value
+            # Values are explained as they are listed, in the order of the pairs, so that two
+            # checks of one store explain the same ones.
             self._list(task, differences, pair.differing_values)
         self._count_fields(pair, task, differences)
         self.totals["documents"] += pair.documents

@@ -18,8 +18,8 @@ from turnout.parity.overlap import ConcurrencySlot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """Both documents of a run, both valid."""
+class ComparableRun:
+    """A run with both of its documents, both valid."""
 
     manifest: ManifestDocument
     status: MeasuredStatus
@@ -57,7 +57,7 @@ class RunDocuments:
     status_body: bytes = b""
     status_digest: str | None = None
     """The parity digest of the status; None where its bytes are not those in the manifest."""
-    record: RunRecord | None = None
+    record: ComparableRun | None = None
     """Both documents, where both are valid."""
     faults: list[Fault] = field(default_factory=list)
 
@@ -105,7 +105,7 @@ def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) 
     except ArtifactInvalid as error:
         run.faults.append(invalid(side, STATUS, error))
     if run.manifest is not None and run.status is not None:
-        run.record = RunRecord(
+        run.record = ComparableRun(
             manifest=run.manifest, status=run.status, status_body=run.status_body
         )
     _check_role(run)
@@ -120,6 +120,7 @@ def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) 
 def _read_status(run: RunDocuments, raw: bytes, listing: DocumentEntry | None) -> MeasuredStatus:
     """Read the measured fields; all others too, unless the bytes are those that were written."""
     if listing is not None and listing.sha256 == sha256_of(raw):
+        # An odd document is read in full below, which says what is wrong with it.
         with suppress(ValidationError):
             status = MeasuredStatus.model_validate_json(raw)
             if status.run_id == run.name:

@@ -77,6 +77,7 @@ class Scan:
             async for members in _chunks(pairs(self._names())):
                 chunks.append(_Chunk())
                 await self._compare_chunk(members, chunks[-1])
+                # One chunk behind: meanwhile its further documents were read.
                 if len(chunks) > 1:
                     await self._count(chunks[0])
                     chunks.popleft()

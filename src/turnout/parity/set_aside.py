@@ -61,6 +61,7 @@ def not_due(
     if not lags:
         return None
     due, ended = status.emitted_at + max(lags), status.transitions[-1].at + max(lags)
+    # Where all spans have ended nobody starts shadows any more, whatever time it is now.
     closed = [span.until for span in spans if span.until is not None]
     if len(closed) == len(spans):
         reason = _at_close(shadow, due, ended + patience, moment(max(closed)))

@@ -35,7 +35,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class AxisTick:
     """One mark on an axis."""
 
     at: float
@@ -47,8 +47,8 @@ class Scatter:
     """The shadow's overhead over the primary's, both on one logarithmic scale."""
 
     points: list[Point]
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
+    x_ticks: list[AxisTick]
+    y_ticks: list[AxisTick]
     bound: str
     """The line above which a pair is `slow`, as SVG points."""
 
@@ -69,7 +69,7 @@ class Histogram:
     """The shadow's overhead minus the primary's."""
 
     columns: list[Column]
-    ticks: list[Tick]
+    ticks: list[AxisTick]
     zero: float
 
 
@@ -96,8 +96,8 @@ def scatter(timings: Sequence[Timing], *, slow_ms: float) -> Scatter | None:
     top = max(math.ceil(math.log10(max(highest, slow_ms * 2))), 1)
     return Scatter(
         points=[_point(timing, top, slow_ms) for timing in timings],
-        x_ticks=[Tick(at=_x(10.0**n, top), text=_short(10.0**n)) for n in range(top + 1)],
-        y_ticks=[Tick(at=_y(10.0**n, top), text=_short(10.0**n)) for n in range(top + 1)],
+        x_ticks=[AxisTick(at=_x(10.0**n, top), text=_short(10.0**n)) for n in range(top + 1)],
+        y_ticks=[AxisTick(at=_y(10.0**n, top), text=_short(10.0**n)) for n in range(top + 1)],
         bound=" ".join(_bound(top, slow_ms)),
     )
 
@@ -120,7 +120,7 @@ def histogram(timings: Sequence[Timing]) -> Histogram | None:
     ticks = [low, low + span / 2, low + span]
     return Histogram(
         columns=[_column(n, count, max(counts), low, span) for n, count in enumerate(counts)],
-        ticks=[Tick(at=MARGIN + (at - low) / span * inner, text=_signed(at)) for at in ticks],
+        ticks=[AxisTick(at=MARGIN + (at - low) / span * inner, text=_signed(at)) for at in ticks],
         zero=MARGIN - low / span * inner,
     )
 
