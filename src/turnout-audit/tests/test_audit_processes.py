@@ -23,6 +23,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in range(6):
         (tmp_path / f"{number}.ts").write_text("acme\n" * (number + 1) + "x\n" * 50_000)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "PAYS", 0)
     return tmp_path
 
 
