@@ -7,7 +7,9 @@ from importlib.metadata import entry_points
 import pytest
 import typer
 
+from turnout.cli.command_table import DISTRIBUTIONS
 from turnout.cli.extensions import GROUP, CliDesk, load_extension
+from turnout.cli.main import run
 
 ADDED = sorted(each.name for each in entry_points(group=GROUP))
 
@@ -99,3 +101,20 @@ def test_a_desk_without_an_address_says_where_it_is_set(
         CliDesk().service_url(None)
     assert "TURNOUT_SERVICE_URL" in capsys.readouterr().err
     assert CliDesk().service_url("http://a/") == "http://a"
+
+
+@pytest.mark.parametrize(("name", "distribution"), DISTRIBUTIONS.items())
+def test_a_command_that_is_not_installed_says_what_to_install(
+    name: str,
+    distribution: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In one line, on stderr, with exit code 2."""
+    monkeypatch.setattr("turnout.cli.command_group._extensions", dict)
+    with pytest.raises(SystemExit) as ended:
+        run([name, "anything"])
+    captured = capsys.readouterr()
+    assert (ended.value.code, captured.out) == (2, "")
+    assert captured.err.startswith(f"error: {name} is not installed: pip install {distribution}; ")
+    assert captured.err.count("\n") == 1
