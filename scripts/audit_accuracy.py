@@ -38,7 +38,7 @@ class Measured:
     labelled: int
     traps: int
     expected: frozenset[Place]
-    found: frozenset[Place]
+    findings: frozenset[Place]
     problems: tuple[str, ...] = ()
     shown: bool = True
     """Whether the lines may be shown."""
@@ -46,12 +46,12 @@ class Measured:
     @property
     def hits(self) -> int:
         """Count what was expected and found."""
-        return len(self.expected & self.found)
+        return len(self.expected & self.findings)
 
     @property
     def precision(self) -> float:
         """Say which share of what was found was expected."""
-        return self.hits / len(self.found) if self.found else 1.0
+        return self.hits / len(self.findings) if self.findings else 1.0
 
     @property
     def recall(self) -> float:
@@ -78,17 +78,17 @@ def measured(ruleset: str) -> Measured:
     tree = CORPUS / ruleset
     scanner = Scanner(load(ruleset))
     places = labels(ruleset)
-    found: set[Place] = set()
+    findings: set[Place] = set()
     problems: list[str] = []
     for name, path in files(tree):
-        found |= _found(scanner, name, path.read_text(encoding="utf-8"), problems)
+        findings |= _places(scanner, name, path.read_text(encoding="utf-8"), problems)
     expected = {(str(p["path"]), int(str(p["line"])), str(r)) for p in places for r in _rules(p)}
     return Measured(
         name=ruleset,
         labelled=len(places),
         traps=sum(not p["rules"] for p in places),
         expected=frozenset(expected),
-        found=frozenset(found),
+        findings=frozenset(findings),
         problems=tuple(problems),
     )
 
@@ -99,47 +99,51 @@ def documents() -> list[Measured]:
     if not folder:
         return []
     text = (CORPUS / "documents.toml").read_text(encoding="utf-8")
-    known = {entry["sha256"]: entry for entry in tomllib.loads(text)["document"]}
+    labelled = {entry["sha256"]: entry for entry in tomllib.loads(text)["document"]}
     contents = [path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()]
     return [
-        _document(known[digest], content.decode("utf-8"))
+        _document(labelled[digest], content.decode("utf-8"))
         for content in contents
-        if (digest := hashlib.sha256(content).hexdigest()) in known
+        if (digest := hashlib.sha256(content).hexdigest()) in labelled
     ]
 
 
 def _document(entry: dict[str, object], text: str) -> Measured:
     name = str(entry["name"])
     expected: set[Place] = set()
-    found: set[Place] = set()
+    findings: set[Place] = set()
     problems: list[str] = []
     for ruleset, lines in dict(entry["lines"]).items():  # type: ignore[call-overload]
-        found |= _found(Scanner(load(ruleset)), name, text, problems)
+        findings |= _places(Scanner(load(ruleset)), name, text, problems)
         expected |= {(name, line, rule) for rule, listed in lines.items() for line in listed}
     return Measured(
         name=str(entry["title"]),
         labelled=len(text.splitlines()),
         traps=len(text.splitlines()) - len({line for _, line, _ in expected}),
         expected=frozenset(expected),
-        found=frozenset(found),
+        findings=frozenset(findings),
         problems=tuple(problems),
         shown=False,
     )
 
 
-def _found(scanner: Scanner, name: str, text: str, problems: list[str]) -> set[Place]:
+def _places(scanner: Scanner, name: str, text: str, problems: list[str]) -> set[Place]:
     scan = scanner.scan(name, text)
     problems += [f"{problem.path}:{problem.line}: {problem.reason}" for problem in scan.problems]
-    found = {(name, finding.line, finding.rule) for finding in scan.findings}
-    named = {each.rule.id for each in scanner.prepared if each.takes(name) and each.fits_name(name)}
-    return found | {(name, 1, rule) for rule in named}
+    findings = {(name, finding.line, finding.rule) for finding in scan.findings}
+    named = {
+        prepared.rule.id
+        for prepared in scanner.prepared
+        if prepared.takes(name) and prepared.fits_name(name)
+    }
+    return findings | {(name, 1, rule) for rule in named}
 
 
 def _rules(place: dict[str, object]) -> list[str]:
     return [str(rule) for rule in place["rules"]]  # type: ignore[attr-defined]
 
 
-def kept() -> str:
+def section_elsewhere() -> str:
     """Give the page's section on documents from elsewhere, as it was written where they were."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     return text[text.find(ELSEWHERE) :] if ELSEWHERE in text else ""
@@ -180,7 +184,7 @@ def page(results: list[Measured], elsewhere: str) -> str:
 def _table(results: list[Measured]) -> list[str]:
     head = "| tree | traces | traps | found | right | precision | recall |"
     rows = [
-        f"| {r.name} | {len(r.expected)} | {r.traps} | {len(r.found)} | {r.hits} "
+        f"| {r.name} | {len(r.expected)} | {r.traps} | {len(r.findings)} | {r.hits} "
         f"| {r.precision:.4f} | {r.recall:.4f} |"
         for r in results
     ]
@@ -209,8 +213,8 @@ def _languages(results: list[Measured]) -> str:
 
 def _misses(result: Measured) -> Iterator[str]:
     for word, places in (
-        ("found, but no trace", result.found - result.expected),
-        ("a trace, but not found", result.expected - result.found),
+        ("found, but no trace", result.findings - result.expected),
+        ("a trace, but not found", result.expected - result.findings),
     ):
         for path, line, rule in sorted(places):
             shown = ""
@@ -224,7 +228,9 @@ def main() -> int:
     """Write the page and say the figures; 1 where one is below 0.99."""
     results = [measured(name) for name in RULESETS]
     outside = documents()
-    PAGE.write_text(page(results, _section(outside) if outside else kept()), encoding="utf-8")
+    PAGE.write_text(
+        page(results, _section(outside) if outside else section_elsewhere()), encoding="utf-8"
+    )
     for result in [*results, *outside]:
         print(f"{result.name}: precision {result.precision:.4f}, recall {result.recall:.4f}")
     return int(any(min(r.precision, r.recall) < 0.99 for r in [*results, *outside]))

@@ -133,8 +133,8 @@ def main() -> None:
         if not options.tree:
             total = options.megabytes * 1_000_000
             size = generate(folder, files=options.files, total=total, every=options.every)
-            told = f"{options.files} files, {size / 1e6:.1f} MB, a trace in 1 of {options.every}"
-            print(f"tree: {told}")
+            summary = f"{options.files} files, {size / 1e6:.1f} MB, a trace in 1 of {options.every}"
+            print(f"tree: {summary}")
         rules = _text_rules(scratch / "text-only.toml")
         rows = {"ripgrep, the text rules' expressions": _ripgrep(folder)}
         for name in (str(rules), *SETS):
@@ -145,7 +145,9 @@ def main() -> None:
                     str(folder),
                     "--json",
                 ]
-        _told({label: _measured(scratch, command) for label, command in rows.items()}, options.runs)
+        _print_medians(
+            {label: _measured(scratch, command) for label, command in rows.items()}, options.runs
+        )
         for name in (str(rules), *SETS):
             _inside(name, folder, options.runs)
     finally:
@@ -205,8 +207,8 @@ def _text_rules(path: Path) -> Path:
 
 
 def _ripgrep(folder: Path) -> list[str]:
-    given = [part for expression in EXPRESSIONS for part in ("-e", expression)]
-    return ["rg", "--no-config", "--hidden", "-n", *given, str(folder)]
+    options = [part for expression in EXPRESSIONS for part in ("-e", expression)]
+    return ["rg", "--no-config", "--hidden", "-n", *options, str(folder)]
 
 
 Run = tuple[float, float, float]
@@ -215,11 +217,11 @@ Run = tuple[float, float, float]
 
 def _measured(scratch: Path, command: list[str]) -> Callable[[], Run]:
     """Make a measurement of a command."""
-    kept = {"PYTHONPYCACHEPREFIX": str(scratch / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+    environment = {"PYTHONPYCACHEPREFIX": str(scratch / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
 
     def run() -> Run:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | kept)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | environment)
         _, _, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
@@ -227,12 +229,12 @@ def _measured(scratch: Path, command: list[str]) -> Callable[[], Run]:
     return run
 
 
-def _told(rows: dict[str, Callable[[], Run]], runs: int) -> None:
+def _print_medians(rows: dict[str, Callable[[], Run]], runs: int) -> None:
     """Run all by turns, once more than asked for, and print the medians; the first is ripgrep."""
-    taken = [[run() for run in rows.values()] for _ in range(runs + 1)][1:]
+    rounds = [[run() for run in rows.values()] for _ in range(runs + 1)][1:]
     medians = [
-        [statistics.median(each[kind] for each in column) for kind in range(3)]
-        for column in zip(*taken, strict=True)
+        [statistics.median(sample[kind] for sample in column) for kind in range(3)]
+        for column in zip(*rounds, strict=True)
     ]
     first = medians[0]
     for label, (wall, busy, peak) in zip(rows, medians, strict=True):
@@ -261,8 +263,8 @@ for _ in range(int(sys.argv[3])):
 def _inside(name: str, folder: Path, runs: int) -> None:
     """Measure without the interpreter's start."""
     command = [sys.executable, "-c", INSIDE, name, str(folder), str(runs)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = [row.split() for row in told.splitlines()]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [row.split() for row in output.splitlines()]
     wall = statistics.median(float(row[0]) for row in rows)
     busy = statistics.median(float(row[1]) for row in rows)
     print(

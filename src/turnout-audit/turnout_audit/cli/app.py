@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -11,6 +11,8 @@ from turnout_audit.cli.commands import CANNOT_TELL, check, find, history
 
 SUBCOMMANDS = ("history", "check")
 """Words in the place of a rule set that are commands of their own."""
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""What click raises for a wrong command line; typer brings click along under no public name."""
 
 
 class UnnamedCommand(TyperCommand):
@@ -33,18 +35,13 @@ class RulesetOrSubcommand(TyperGroup):
         """Run a command; words that it cannot take are answered in one line."""
         try:
             return super().invoke(ctx)
-        except Exception as error:  # typer brings its own click along: its errors have no one name
-            line = _usage_error(error)
-            if line is None:
-                raise
-            typer.echo(line, err=True)
+        except UsageError as error:
+            typer.echo(_one_line(error), err=True)
             raise typer.Exit(CANNOT_TELL) from None
 
 
-def _usage_error(error: Any) -> str | None:
-    """Say in one line what is wrong with the words of a command line; None for other errors."""
-    if "UsageError" not in {kind.__name__ for kind in type(error).__mro__}:
-        return None
+def _one_line(error: Any) -> str:
+    """Say what is wrong with the words of a command line."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
     command = error.ctx.command_path.removesuffix(" find")
     return f"error: {message}; see {command} --help"
