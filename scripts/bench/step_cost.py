@@ -42,27 +42,27 @@ SLEEP = "7s"
 counts: Counter[str] = Counter()
 
 
-async def nothing() -> int:
+async def empty_step() -> int:
     """Do nothing."""
     return 1
 
 
 @task("none", on="cost/none")
-async def none(_ctx: Context, _payload: dict[str, Any]) -> int:
+async def without_steps(_ctx: Context, _payload: dict[str, Any]) -> int:
     """Run no step."""
     return 0
 
 
 @task("one", on="cost/one")
-async def one(ctx: Context, _payload: dict[str, Any]) -> int:
+async def one_step(ctx: Context, _payload: dict[str, Any]) -> int:
     """Run one step."""
-    return await ctx.step("step-0", nothing)
+    return await ctx.step("step-0", empty_step)
 
 
 @task("four", on="cost/four")
-async def four(ctx: Context, _payload: dict[str, Any]) -> int:
+async def four_steps(ctx: Context, _payload: dict[str, Any]) -> int:
     """Run four steps, one after the other."""
-    return sum([await ctx.step(f"step-{number}", nothing) for number in range(4)])
+    return sum([await ctx.step(f"step-{number}", empty_step) for number in range(4)])
 
 
 @task("sleeps", on="cost/sleeps")
@@ -72,7 +72,7 @@ async def sleeps(ctx: Context, _payload: dict[str, Any]) -> int:
     return 0
 
 
-COST = App(name="cost", tasks=(none, one, four, sleeps))
+COST = App(name="cost", tasks=(without_steps, one_step, four_steps, sleeps))
 
 
 def count_the_store() -> None:
@@ -88,29 +88,29 @@ def count_the_store() -> None:
 
 def _operation(original: Callable[..., Awaitable[Any]], inside: list[str]) -> Callable[..., Any]:
     async def counted(
-        self: Committer, name: str, work: Callable[..., Any], *rest: Any, **more: Any
+        self: Committer, name: str, work: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
-        def noted(*given: Any) -> Any:
+        def counted_work(*tx: Any) -> Any:
             inside.append(name)
             try:
-                found = work(*given)
+                result = work(*tx)
             finally:
                 inside.pop()
-            if name in COUNTED or (name in POLLS and found):
+            if name in COUNTED or (name in POLLS and result):
                 counts[f"operation {name}"] += 1
                 counts["operations"] += 1
                 counts["commits"] += original.__name__ != "read"
-            return found
+            return result
 
-        return await original(self, name, noted, *rest, **more)
+        return await original(self, name, counted_work, *args, **kwargs)
 
     return counted
 
 
 def _statement(original: Callable[..., Any], inside: list[str]) -> Callable[..., Any]:
-    def counted(self: SqliteTransaction, *rest: Any, **more: Any) -> Any:
+    def counted(self: SqliteTransaction, *args: Any, **kwargs: Any) -> Any:
         counts["statements"] += bool(inside) and inside[-1] in COUNTED
-        return original(self, *rest, **more)
+        return original(self, *args, **kwargs)
 
     return counted
 
@@ -127,8 +127,8 @@ def count_requests_out() -> None:
     """Count what adapters send, and the bytes of bodies both ways."""
     original = httpx.AsyncClient.send
 
-    async def counted(self: httpx.AsyncClient, request: httpx.Request, **more: Any) -> Any:
-        answer = await original(self, request, **more)
+    async def counted(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> Any:
+        answer = await original(self, request, **options)
         if request.url.path != "/turnout/health":
             counts["requests out"] += 1
             counts["bytes out"] += len(await request.aread()) + len(await answer.aread())
@@ -151,11 +151,11 @@ def counting(application: Any) -> Any:
             counts["bytes in"] += len(message.get("body", b""))
             return message
 
-        async def sent(message: Any) -> None:
+        async def count_sent(message: Any) -> None:
             counts["bytes in"] += len(message.get("body", b""))
             await send(message)
 
-        await application(scope, received, sent)
+        await application(scope, received, count_sent)
 
     return counted
 
@@ -165,16 +165,16 @@ async def measure(provider: str) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="step-cost-")))
         live = await stack.enter_async_context(_opened(provider, folder))
-        found = {each.id: await _cost(live, each.id, folder) for each in COST.tasks}
-    names = sorted({name for cost in found.values() for name in cost})
+        costs = {task.id: await _cost(live, task.id, folder) for task in COST.tasks}
+    names = sorted({name for cost in costs.values() for name in cost})
     return {
-        "run": {name: found["none"].get(name, 0) for name in names},
+        "run": {name: costs["none"].get(name, 0) for name in names},
         "step": {
-            name: round((found["four"].get(name, 0) - found["one"].get(name, 0)) / 3, 2)
+            name: round((costs["four"].get(name, 0) - costs["one"].get(name, 0)) / 3, 2)
             for name in names
         },
         "park": {
-            name: round(found["sleeps"].get(name, 0) - found["none"].get(name, 0), 2)
+            name: round(costs["sleeps"].get(name, 0) - costs["none"].get(name, 0), 2)
             for name in names
         },
     }
@@ -182,9 +182,9 @@ async def measure(provider: str) -> dict[str, Any]:
 
 async def _cost(live: Turnout, name: str, folder: Path) -> dict[str, float]:
     rounds = [await _once(live, name, folder) for _ in range(ROUNDS)]
-    names = {each for round_ in rounds for each in round_}
+    names = {name for round_ in rounds for name in round_}
     return {
-        each: statistics.median(round_.get(each, 0) for round_ in rounds) for each in sorted(names)
+        name: statistics.median(round_.get(name, 0) for round_ in rounds) for name in sorted(names)
     }
 
 
@@ -197,8 +197,8 @@ async def _once(live: Turnout, name: str, folder: Path) -> dict[str, float]:
     while not (run_folder / "manifest.json").exists():
         await asyncio.sleep(0.05)
     await asyncio.sleep(1.0)
-    written = [path.stat().st_size for path in run_folder.rglob("*.json")]
-    return {**counts, "objects": len(written), "bytes of objects": sum(written)}
+    sizes = [path.stat().st_size for path in run_folder.rglob("*.json")]
+    return {**counts, "objects": len(sizes), "bytes of objects": sum(sizes)}
 
 
 @asynccontextmanager
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     providers = parser.parse_args(arguments).providers
     count_the_store()
     count_requests_out()
-    print(json.dumps({each: asyncio.run(measure(each)) for each in providers}, indent=2))
+    print(json.dumps({name: asyncio.run(measure(name)) for name in providers}, indent=2))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -26,6 +27,8 @@ from turnout.model.runs import Journal
 from turnout.model.time import Millis, millis, moment
 from turnout.model.transitions import failure
 from turnout.ports.clock import Clock
+
+ResultT = TypeVar("ResultT")
 
 THREADS: Final = 40
 """Sync bodies at once, in one process."""
@@ -152,6 +155,24 @@ class _TimeUp(Exception):
 
 class OutputMismatch(ValueError):
     """A step returned what does not fit its own return annotation."""
+
+
+@types.coroutine
+def within(
+    context: Context, coroutine: Coroutine[Any, Any, ResultT]
+) -> Generator[Any, Any, ResultT]:
+    """Await a coroutine in a context that is not the task's own."""
+    step, value = coroutine.send, None
+    try:
+        while True:
+            awaited = context.run(step, value)
+            try:
+                step, value = coroutine.send, (yield awaited)
+            except BaseException as error:  # noqa: BLE001 - whatever is thrown in is the coroutine's
+                step, value = coroutine.throw, error
+    except StopIteration as stop:
+        result: ResultT = stop.value
+        return result
 
 
 def _output(command: StepCommand[Any], value: Any) -> bytes:

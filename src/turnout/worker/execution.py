@@ -8,10 +8,9 @@ attempt the next thing to do.
 import asyncio
 import contextvars
 import logging
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import MAX_CHUNKS, StepContext
@@ -24,7 +23,7 @@ from turnout.model.runs import Attempt, Journal, Run, Step
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
-from turnout.worker.bodies import Bodies
+from turnout.worker.bodies import Bodies, within
 from turnout.worker.commit import Commit, unparked
 from turnout.worker.continuation import Continuation
 from turnout.worker.in_flight import ClaimedAttempt, InFlightAttempt
@@ -33,8 +32,6 @@ from turnout.worker.run_cache import CachedRun, RunCache
 from turnout.worker.watch import Watch
 
 log = logging.getLogger("turnout.worker")
-
-ResultT = TypeVar("ResultT")
 
 Ending: TypeAlias = Callable[[Journal, Millis], tuple[Attempt, Step]]
 """Settles an attempt, and perhaps its step, from the journal as it stands."""
@@ -249,7 +246,7 @@ class Executor:
         body = self.bodies.run(claim.command, running.step_context, running.journal, claim.timeout)
         try:
             # A context of its own: what one body sets in it the next one does not see.
-            outcome = await _within(running.variables.copy(), body)
+            outcome = await within(running.variables.copy(), body)
             if not running.dropped:
                 return await self._commit(running, outcome)
         except asyncio.CancelledError:
@@ -474,21 +471,3 @@ def _is_held(journal: Journal, attempt: Attempt) -> bool:
         and not journal.run.state.terminal
         and journal.run.fence == attempt.fence
     )
-
-
-@types.coroutine
-def _within(
-    context: contextvars.Context, coroutine: Coroutine[Any, Any, ResultT]
-) -> Generator[Any, Any, ResultT]:
-    """Await a coroutine in a context that is not the task's own."""
-    step, value = coroutine.send, None
-    try:
-        while True:
-            awaited = context.run(step, value)
-            try:
-                step, value = coroutine.send, (yield awaited)
-            except BaseException as error:  # noqa: BLE001 - whatever is thrown in is the coroutine's
-                step, value = coroutine.throw, error
-    except StopIteration as stop:
-        result: ResultT = stop.value
-        return result

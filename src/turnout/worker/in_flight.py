@@ -45,7 +45,7 @@ class InFlightAttempt:
     task: asyncio.Task[None] | None = None
     watches: int = 0
     """How often the watch has come by."""
-    shown: tuple[bytes | None, int] = (None, 0)
+    recorded_state: tuple[bytes | None, int] = (None, 0)
     """The progress and the number of chunks that were last recorded while it ran."""
     committing: bool = False
     """Whether its outcome is being committed."""

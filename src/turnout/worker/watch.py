@@ -76,8 +76,8 @@ class Watch:
         bound = self._runs.options.bound_of(running.provider)
         waited = (asyncio.get_running_loop().time() - running.started_at) * 1_000
         late = bound is not None and waited >= bound and not running.answer.done()
-        shown = (running.step_context.progress, len(running.step_context.streamed))
-        if not late and shown == running.shown:
+        state = (running.step_context.progress, len(running.step_context.streamed))
+        if not late and state == running.recorded_state:
             return
         async with self._cache.at(running.run_id) as cached:
             if running.committing or running.dropped:
@@ -86,7 +86,7 @@ class Watch:
                 await self._runs.reload(cached, for_caller=False)
             reader = Continuation.CALLER if late else Continuation.PUMP
             answer = await self._runs.advance(cached, reader, showing=running)
-            running.shown = shown
+            running.recorded_state = state
             if late:
                 attempt = running.attempt
                 receipt = not_run(attempt.step, attempt.number, Outcome.ACCEPTED)

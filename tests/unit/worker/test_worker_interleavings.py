@@ -7,7 +7,7 @@ from typing import Any
 from calling_parts import VendorRun, World, world_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_parts import Node, programs, task_of
+from programs import Node, programs, task_of
 
 from turnout.errors import Superseded
 from turnout.model.protocol import Next

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_parts import Node, programs, task_of
-from worker_parts import PureRun, bad, ok, positions
+from programs import Node, programs, task_of
+from pure_run import PureRun, bad, ok, positions
 
 from turnout.driver.decision import Decision
 from turnout.driver.replay import replay

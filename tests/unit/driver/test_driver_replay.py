@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pure_run import NOW, PureRun, bad, in_state, ok, positions
 from pydantic import BaseModel
-from worker_parts import NOW, PureRun, bad, in_state, ok, positions
 
 from turnout.driver.replay import replay
 from turnout.driver.retries import BodyOutcome

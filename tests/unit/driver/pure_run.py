@@ -1,4 +1,4 @@
-"""What the worker's tests share: journals that are run through in memory, without a store."""
+"""A run that is taken through its life in memory, without a store and without a worker."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
