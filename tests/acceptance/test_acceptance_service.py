@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from turnout_demo.client import ServiceClient
 from turnout_demo.journey import MODES
-from turnout_demo.stage import Stage, stage
+from turnout_demo.stage import DemoStage, stage
 from turnout_demo.tasks import AgentRequest
 from turnout_dev.devserver import Process
 from turnout_dev.supervisor import Supervisor
@@ -36,7 +36,7 @@ async def test_every_kind_of_run_ends_under_each_flag(flag: str, tmp_path: Path)
     assert {by for _, by in states} == {expected}
 
 
-def _needed(found: Stage, provider: str) -> Sequence[Process]:
+def _needed(found: DemoStage, provider: str) -> Sequence[Process]:
     """What the flag needs: the language service always, the doubles only of those it names."""
     wanted = {"nlm"}
     for server in (found.old, found.new):

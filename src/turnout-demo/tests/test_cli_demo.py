@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 from turnout_demo.command import finish
-from turnout_demo.journey import Outcome
+from turnout_demo.journey import JourneyOutcome
 from turnout_demo.ledger import Ledger, Slots
 
 from turnout.cli.extensions import CliDesk
@@ -16,14 +16,14 @@ from turnout.parity.pair_result import PairResult
 from turnout.parity.summary import summary
 
 
-def outcome(slots: Slots) -> Outcome:
+def outcome(slots: Slots) -> JourneyOutcome:
     """An outcome whose only pair matches."""
     counts = Counts()
     counts.add(PairResult(run_id="a", task="t"))
     at = datetime(2026, 11, 21, tzinfo=UTC)
     report = summary(counts, store="", checked_at=at, duration_ms=1, ignores=(), warnings=())
     ledger = Ledger(emitted=1, completed=1, lost=0, doubled=0, slots=slots)
-    return Outcome(report=report, ledger=ledger, phases={})
+    return JourneyOutcome(report=report, ledger=ledger, phases={})
 
 
 @pytest.mark.parametrize("as_json", [True, False])

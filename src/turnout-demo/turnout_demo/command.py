@@ -14,8 +14,8 @@ from turnout.errors import TurnoutError
 from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
-    from turnout_demo.journey import Outcome
-    from turnout_demo.stage import Stage
+    from turnout_demo.journey import JourneyOutcome
+    from turnout_demo.stage import DemoStage
 
 CLEAN, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes: every pair matches and the ledger balances; not so; ended by ^C."""
@@ -76,7 +76,7 @@ def _empty_folder(desk: Desk, out: Path | None) -> Path:
 
 def _travel(
     desk: Desk, folder: Path, runs: int, seed: int, plant: str | None, *, real_worker: bool
-) -> "Outcome":
+) -> "JourneyOutcome":
     """Make the journey; what stops it is one line on stderr."""
     from turnout_demo.stage import stage
 
@@ -107,7 +107,7 @@ def _lag(runs: int, *, real_worker: bool) -> str:
     return f"{6 + runs * seconds:.0f}s"
 
 
-async def _go(stage: "Stage", runs: int, plant: str | None) -> "Outcome":
+async def _go(stage: "DemoStage", runs: int, plant: str | None) -> "JourneyOutcome":
     from turnout_demo.journey import Journey
 
     console = Console(stderr=True)
@@ -124,7 +124,7 @@ async def _go(stage: "Stage", runs: int, plant: str | None) -> "Outcome":
 
 def finish(
     desk: Desk,
-    outcome: "Outcome",
+    outcome: "JourneyOutcome",
     out: Path,
     seconds: float,
     *,
@@ -162,14 +162,14 @@ def finish(
     raise typer.Exit(FAILED if reasons else CLEAN)
 
 
-def unclean(outcome: "Outcome") -> list[str]:
+def unclean(outcome: "JourneyOutcome") -> list[str]:
     """Say why the journey did not go well; nothing when every pair matches and all balances."""
     verdict = outcome.report.verdict
     pairs = [f"parity is {verdict}: {'; '.join(outcome.report.reasons)}"]
     return [*(pairs if verdict.exit_code != CLEAN else ()), *outcome.ledger.reasons]
 
 
-def _print(outcome: "Outcome", out: Path, page: Path, data: Path, seconds: float) -> None:
+def _print(outcome: "JourneyOutcome", out: Path, page: Path, data: Path, seconds: float) -> None:
     from turnout.parity.render import render_terminal
 
     console = Console()
@@ -186,7 +186,7 @@ def _print(outcome: "Outcome", out: Path, page: Path, data: Path, seconds: float
     )
 
 
-def _lines(outcome: "Outcome") -> list[tuple[str, Any]]:
+def _lines(outcome: "JourneyOutcome") -> list[tuple[str, Any]]:
     ledger = outcome.ledger
     slots = ledger.slots
     providers = ", ".join(f"{name} {count}" for name, count in ledger.by_provider.items())

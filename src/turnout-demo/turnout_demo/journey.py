@@ -28,7 +28,7 @@ from turnout.stores.sql import open_run_store
 from turnout_demo.client import ServiceClient
 from turnout_demo.ledger import Ledger, ledger
 from turnout_demo.plant import NOISE, plant
-from turnout_demo.stage import Stage
+from turnout_demo.stage import DemoStage
 from turnout_demo.tasks import AgentRequest, Mode
 
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class JourneyOutcome:
     """What the journey found."""
 
     report: ParityReport
@@ -62,14 +62,14 @@ class Outcome:
 class Journey:
     """One journey over a stage; `go` makes it once."""
 
-    stage: Stage
+    stage: DemoStage
     runs: int
     say: Say
     planted: str | None = None
     started: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
 
-    async def go(self) -> Outcome:
+    async def go(self) -> JourneyOutcome:
         """Go all the way, and leave no process behind."""
         async with AsyncExitStack() as stack:
             processes = await stack.enter_async_context(Supervisor(self.stage.out / "logs"))
@@ -84,7 +84,9 @@ class Journey:
             await self._phase("rollback", self._roll_back(processes, client))
             until = _now()
             balance = await self._balance(kept_since, until)
-        return Outcome(report=report, ledger=balance, phases=self.phases, planted=self.planted)
+        return JourneyOutcome(
+            report=report, ledger=balance, phases=self.phases, planted=self.planted
+        )
 
     async def _phase(self, name: str, work: Awaitable[Result]) -> Result:
         began = time.monotonic()

@@ -18,7 +18,7 @@ from turnout_demo.tasks import agents
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class DemoStage:
     """Everything that the journey's processes need to know of each other."""
 
     out: Path
@@ -106,7 +106,7 @@ class Stage:
         )
 
 
-def stage(out: Path, *, seed: int, lag: str, real_worker: bool = False) -> Stage:
+def stage(out: Path, *, seed: int, lag: str, real_worker: bool = False) -> DemoStage:
     """Set the stage for a move from the first provider to the second one."""
     servers = list(devservers().values())
     if len(servers) < 2:  # noqa: PLR2004 - from one to another
@@ -115,7 +115,7 @@ def stage(out: Path, *, seed: int, lag: str, real_worker: bool = False) -> Stage
     old, new = servers[:2]
     names_ = ("service", "nlm", old.name, new.name)
     key = "whsec_" + base64.b64encode(os.urandom(32)).decode()
-    return Stage(
+    return DemoStage(
         out=out.resolve(),
         old=old,
         new=new,

@@ -29,7 +29,7 @@ class AgentRequest(BaseModel):
     mode: Mode = "plain"
 
 
-class Source(BaseModel):
+class NotebookSource(BaseModel):
     """A document as the agent reads it."""
 
     name: str
@@ -37,7 +37,7 @@ class Source(BaseModel):
     text: str
 
 
-class Report(BaseModel):
+class AgentReport(BaseModel):
     """What an agent leaves behind."""
 
     agent_id: str
@@ -53,7 +53,7 @@ class Report(BaseModel):
     concurrency=Concurrency(limit=1, key="payload.agent_id"),
     timeouts=Timeouts(run="15m", step="1m"),
 )
-async def agent_run(ctx: Context, request: AgentRequest) -> Report:
+async def agent_run(ctx: Context, request: AgentRequest) -> AgentReport:
     """Read a notebook, summarise it, store the report."""
     sources = await ctx.step("load-sources", load_sources, request.notebook)
     if request.mode == "sleep":
@@ -98,7 +98,7 @@ async def stamp(ctx: Context, _payload: dict[str, Any]) -> dict[str, str]:
     return await ctx.step("stamp", new_stamp)
 
 
-def load_sources(notebook: str) -> list[Source]:
+def load_sources(notebook: str) -> list[NotebookSource]:
     """Read a notebook's documents: bundled notes, or the Markdown of the working folder."""
     return [_read(path) for path in _documents(notebook)]
 
@@ -116,9 +116,9 @@ async def summarise(texts: list[str]) -> str:
         return str(answer.json()["summary"])
 
 
-def store(agent_id: str, sources: list[Source], summary: str) -> Report:
+def store(agent_id: str, sources: list[NotebookSource], summary: str) -> AgentReport:
     """Keep the report as a file; the same report again is the same file."""
-    report = Report(
+    report = AgentReport(
         agent_id=agent_id,
         sources=[source.name for source in sources],
         words=sum(source.words for source in sources),
@@ -151,9 +151,9 @@ def _documents(notebook: str) -> list[Path]:
     return [path for path in paths if path.is_file()][:8]
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path) -> NotebookSource:
     text = path.read_text(encoding="utf-8", errors="replace")[:LONGEST_DOCUMENT]
-    return Source(name=path.name, words=count_words(text), text=text[:4_000])
+    return NotebookSource(name=path.name, words=count_words(text), text=text[:4_000])
 
 
 agents = App(

@@ -32,7 +32,7 @@ from turnout.ports.clock import Clock
 from turnout.service.clock import SystemClock
 from turnout.web.app import asgi
 from turnout_testing.clock import TurnableClock
-from turnout_testing.conformance.tasks import Tasks
+from turnout_testing.conformance.tasks import suite_app
 from turnout_testing.conformance.world import Trace, World
 
 REAL_WORKER = "TURNOUT_REAL_WORKER"
@@ -77,7 +77,7 @@ async def open_backend(
     longer = patience(variables)
     clock: Clock = TurnableClock() if turned else SystemClock()
     trace = Trace(clock=clock)
-    app = app or Tasks(trace, longer=longer).app()
+    app = app or suite_app(trace, longer=longer)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
         port = free_port()
@@ -121,8 +121,8 @@ async def open_backend(
         )
 
 
-class Pace(TypedDict):
-    """How patiently a backend is tried."""
+class BackendPace(TypedDict):
+    """How patiently a backend is tried, and how much of it at a time."""
 
     slack: Millis
     patience: float
@@ -130,12 +130,12 @@ class Pace(TypedDict):
     longer: float
 
 
-def _pace(*, real_worker: bool, longer: float) -> Pace:
+def _pace(*, real_worker: bool, longer: float) -> BackendPace:
     """Be patient in time, and in how much is tried at a time."""
     slack = REAL_SLACK if real_worker else World.slack
     seconds = REAL_PATIENCE if real_worker else World.patience
     at_once = REAL_TOGETHER if real_worker else World.at_once
-    return Pace(
+    return BackendPace(
         slack=round(slack * longer),
         patience=seconds * longer,
         at_once=max(1, round(at_once / longer)),
