@@ -22,7 +22,6 @@ LONGEST_KEY: Final = 900
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}")
 _KEY: Final = re.compile(r"[A-Za-z0-9._=-]{1,255}(?:/[A-Za-z0-9._=-]{1,255})*")
-_STEP_FILE: Final = re.compile(r"(\d{4,9})-([A-Za-z0-9._=-]*)\.json")
 _LONGEST_NAME: Final = 200
 _SHORTENED: Final = "=="
 
@@ -48,35 +47,15 @@ def run_folder(run_id: str) -> str:
     return f"{RUNS}/{run_id}/"
 
 
-def status_key(run_id: str) -> str:
-    """`runs/<run_id>/status.json`."""
-    return run_folder(run_id) + STATUS
-
-
-def manifest_key(run_id: str) -> str:
-    """`runs/<run_id>/manifest.json`."""
-    return run_folder(run_id) + MANIFEST
-
-
 @lru_cache(maxsize=4096)
 def step_path(index: int, step_id: str) -> str:
     """`steps/<nnnn>-<step_id>.json`, below the run's folder."""
     return f"steps/{index:04d}-{encode_step_id(step_id)}.json"
 
 
-def step_key(run_id: str, index: int, step_id: str) -> str:
-    """`runs/<run_id>/steps/<nnnn>-<step_id>.json`."""
-    return run_folder(run_id) + step_path(index, step_id)
-
-
 def value_path(sha256: str) -> str:
     """`values/<sha256>.json`, below the run's folder: a large value, kept by its digest."""
     return f"values/{sha256}.json"
-
-
-def value_key(run_id: str, sha256: str) -> str:
-    """`runs/<run_id>/values/<sha256>.json`."""
-    return run_folder(run_id) + value_path(sha256)
 
 
 def encode_step_id(step_id: str) -> str:
@@ -88,27 +67,6 @@ def encode_step_id(step_id: str) -> str:
     if len(encoded) <= _LONGEST_NAME:
         return encoded
     return _cut(encoded) + _SHORTENED + sha256_of(step_id.encode())[:32]
-
-
-def decode_step_path(path: str) -> tuple[int, str | None] | None:
-    """The index and the step id of `<nnnn>-<step_id>.json`; None where it is no such name.
-
-    The id is None where it was too long to be kept in the name; the document has it.
-    """
-    match = _STEP_FILE.fullmatch(path.removeprefix("steps/"))
-    if match is None:
-        return None
-    if _SHORTENED in match[2]:
-        return int(match[1]), None
-    try:
-        raw = re.sub(
-            rb"=([0-9A-F]{2})", lambda escape: bytes.fromhex(escape[1].decode()), _ascii(match)
-        )
-        index, step_id = int(match[1]), raw.decode()
-    except ValueError:
-        return None
-    same = step_path(index, step_id) == f"steps/{match[0]}"
-    return (index, step_id) if same else None
 
 
 def valid_key(key: str) -> bool:
@@ -172,7 +130,3 @@ def _encode_character(match: re.Match[str]) -> str:
 def _cut(encoded: str) -> str:
     """The first part, without half an escape at its end."""
     return re.sub(r"=[0-9A-F]?$", "", encoded[: _LONGEST_NAME - 40])
-
-
-def _ascii(match: re.Match[str]) -> bytes:
-    return match[2].encode("ascii")

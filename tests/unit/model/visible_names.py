@@ -191,11 +191,11 @@ def _ids() -> dict[str, Any]:
 
 def _keys() -> list[str]:
     return [
-        keys.status_key(RUN_ID),
-        keys.manifest_key(f"{RUN_ID}-dryrun"),
-        keys.step_key(RUN_ID, 3, "Загрузка / load"),
-        keys.step_key(RUN_ID, 12_345, "x" * 200 + "я"),
-        keys.value_key(RUN_ID, "0" * 64),
+        keys.run_folder(RUN_ID) + keys.STATUS,
+        keys.run_folder(f"{RUN_ID}-dryrun") + keys.MANIFEST,
+        keys.run_folder(RUN_ID) + keys.step_path(3, "Загрузка / load"),
+        keys.run_folder(RUN_ID) + keys.step_path(12_345, "x" * 200 + "я"),
+        keys.run_folder(RUN_ID) + keys.value_path("0" * 64),
     ]
 
 
