@@ -1,7 +1,11 @@
 """Documents: mentions that count, and mentions that are exempt, in four languages."""
 
+from pathlib import Path
+
 import pytest
+from markdown_it import MarkdownIt
 from turnout_audit.load import parse
+from turnout_audit.markdown import _blocks
 from turnout_audit.scan import Scanner
 
 RULES = """
@@ -187,3 +191,23 @@ def test_modules_of_mdx_are_read() -> None:
 def test_a_fence_that_is_never_closed_ends_with_the_document() -> None:
     """Nothing is lost, nothing loops."""
     assert scanned('```ts\nimport "acme";\n')[0] == ["import:2"]
+
+
+PAGES = sorted(Path(__file__).parents[3].glob("**/*.md"))
+
+
+def test_markdown_is_read_as_a_library_reads_it() -> None:
+    """The fences and headings of every page of this repository are those of CommonMark."""
+    library = MarkdownIt("commonmark").enable("table")
+    pages = [page for page in PAGES if not {".venv", "node_modules"} & set(page.parts)]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        if text.startswith("---\n"):  # front matter is no part of CommonMark
+            continue
+        tokens = library.parse(text)
+        blocks = list(_blocks(text.split("\n"), mdx=False))
+        fences = [(block.first, block.last) for block in blocks if block.kind == "fence"]
+        assert fences == [tuple(t.map) for t in tokens if t.type == "fence" and t.map], page
+        headings = [block.first for block in blocks if block.kind == "heading"]
+        assert headings == [t.map[0] for t in tokens if t.type == "heading_open" and t.map], page
+    assert len(pages) > 20

@@ -117,19 +117,19 @@ class _Coverage:
         return finding.rule, self.name(finding.path), _digest(finding)
 
     def unseen(self, entries: Counter[Key]) -> Counter[Key]:
-        """Keep the entries of files about which this audit says nothing."""
+        """Keep the entries of files that this audit does not cover."""
         paths = {path: self._covers(path) for _, path, _ in entries}
         return Counter({key: count for key, count in entries.items() if not paths[key[1]]})
 
     def _covers(self, path: str) -> bool:
-        """Only a file that was told, or is no more where we looked, can have lost its findings."""
+        """Say whether the audit covers a file: it was scanned, or is gone from where we looked."""
         if path in self.examined:
             return True
         in_scope = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
         return in_scope and not self._is_there(path)
 
     def missing(self, entries: Counter[Key]) -> Counter[Key]:
-        """Keep the entries of files that are no more: such a file may have got another name."""
+        """Keep the entries of files that do not exist: such a file may have been renamed."""
         present = {path: self._is_there(path) for path in {path for _, path, _ in entries}}
         return Counter({key: count for key, count in entries.items() if not present[key[1]]})
 

@@ -90,7 +90,7 @@ def _worth_reading(scanner: "Scanner", tree: Tree, files: Sequence[str]) -> list
 def _problems(
     tree: Tree, files: Iterable[str], shares: Iterable[Share], scans: Iterable[FileScan]
 ) -> tuple[FileProblem, ...]:
-    """Collect problems; those of files that were not asked for do not count."""
+    """Collect problems; those of files outside the scope do not count."""
     passed_by = tree.files.keys() - set(files)
     problems = {problem for problem in tree.problems if problem.path not in passed_by}
     problems.update(problem for share in shares for problem in share.problems)
@@ -138,7 +138,7 @@ def _scan_hand(paths: Sequence[str]) -> Share:
 
 
 def _size(path: str) -> int:
-    """Give a file's size; why one cannot be asked for it, its reading will say."""
+    """Give a file's size; 0 where it cannot be read: reading it will report why."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
     except OSError:

@@ -18,7 +18,7 @@ from turnout_audit.words import needs
 
 
 def faults(ruleset: Ruleset) -> list[str]:
-    """Name what the format cannot tell: expressions, matches without words, unknown fixers."""
+    """Name faults beyond the format: expressions, matches without words, unknown fixers."""
     fixers = ", ".join(sorted(FIXERS))
     return [
         f"rule {rule.id!r}: fix.kind: there is no fixer {rule.fix.kind!r}; known: {fixers}"

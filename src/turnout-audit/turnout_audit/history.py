@@ -1,4 +1,4 @@
-"""The burndown: what each of a repository's past commits would have been told."""
+"""The burndown: how many findings a repository's past commits had."""
 
 import subprocess
 from collections import Counter
@@ -36,7 +36,7 @@ class HistoryPoint:
     skipped: int
     """Files too large to read here."""
     problems: int
-    """Files that could not be told."""
+    """Files that could not be read or parsed."""
 
 
 def burndown(

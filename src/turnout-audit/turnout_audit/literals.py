@@ -1,7 +1,7 @@
 r"""The words that any match of a regular expression holds.
 
-Only what can be told for sure is read: literal characters, groups, alternatives and repetition. Of
-`\bacme(\.send|Queue)+` it tells `acme`. Anything else may be anything.
+Only what is certain is read: literal characters, groups, alternatives and repetition. The words of
+`\bacme(\.send|Queue)+` are `acme`. Any other construct may match anything.
 """
 
 import re
@@ -36,13 +36,13 @@ class _Item:
 
 @lru_cache(1024)
 def words_of(expression: str) -> frozenset[str]:
-    """Give words of which any match holds one, in lower case; none where that cannot be told."""
+    """Give words of which any match holds one, in lower case; empty where no word is certain."""
     items, end = _alternatives(expression, 0, 0)
     return _best_of(items) if end == len(expression) else NO_WORDS
 
 
 def first_letter(expression: str) -> str:
-    """Give the letter by which every match begins; empty where that cannot be told."""
+    """Give the letter by which every match begins; empty where it is not certain."""
     items, _ = _alternatives(expression, 0, 0)
     return items[0].letter if items else ""
 

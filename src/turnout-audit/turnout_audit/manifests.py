@@ -49,7 +49,7 @@ _ENDS = re.compile(r"(?:-\d[^/]*\.(?:whl|tar\.gz|zip)|\.(?:whl|tar\.gz|zip)|\.gi
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """A dependency as a manifest asks for it."""
+    """A dependency as a manifest lists it."""
 
     name: str
     version: str

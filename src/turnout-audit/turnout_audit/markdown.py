@@ -78,7 +78,7 @@ class Outline:
         self._glossary = bytearray(len(source.starts) + 1)
 
     def offset(self, line: int) -> int:
-        """Tell where a line, counted from 0, starts; the text's end for the one after the last."""
+        """Give the offset at which a line starts, counted from 0; the text's end after the last."""
         starts = self.source.starts
         return starts[line] if line < len(starts) else len(self.source.text)
 
@@ -157,7 +157,7 @@ def _segment(document: Outline, block: Block, language: Language, path: str) -> 
 
 
 def _cut(line: str, indent: str) -> int:
-    """Tell how much of a line is the fence's own indent."""
+    """Count the characters of a line that are the fence's own indent."""
     cut = 0
     for mark in indent:
         if cut < len(line) and (line[cut] == mark or (line[cut] == " " and mark in "\t ")):
@@ -324,7 +324,7 @@ def _has_marker(marked: Sequence[int], block: Block) -> bool:
 
 
 def _ends(blocks: Sequence[Block], last: int) -> dict[int, int]:
-    """Tell where the section of each heading ends: at the next one of its level."""
+    """Give the line at which each heading's section ends: the next heading of its level."""
     ends: dict[int, int] = {}
     open_: list[int] = []
     for index, block in enumerate(blocks):

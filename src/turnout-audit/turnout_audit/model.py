@@ -1,4 +1,4 @@
-"""The nouns of the audit: what was found, what could not be told, and what would mend it."""
+"""The nouns of the audit: findings, problems, and the edits that fix a finding."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileProblem:
-    """A file about which the audit could not tell."""
+    """A file that could not be read, parsed or scanned."""
 
     path: str
     reason: str
@@ -134,7 +134,7 @@ class AuditReport:
     audited: frozenset[str] = frozenset()
     """The files that were looked at."""
     roots: tuple[str, ...] = ()
-    """The folders and files that were asked for."""
+    """The folders and files that the caller named."""
     accepted: tuple[Finding, ...] = ()
     """Findings that the baseline already holds."""
     resolved: int = 0

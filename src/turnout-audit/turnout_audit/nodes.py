@@ -28,7 +28,7 @@ def joined(nodes: Iterable[Any]) -> list[tuple[int, int]]:
 
 
 def span(node: Any) -> tuple[int, int]:
-    """Tell a node's place in characters."""
+    """Give a node's place in characters."""
     place = node.range()
     return place.start.index, place.end.index
 

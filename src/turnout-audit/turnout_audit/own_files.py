@@ -23,7 +23,7 @@ class NamedFiles:
 
 
 def is_ours(path: str, text: str) -> bool:
-    """Tell a baseline, a JSON report or a SARIF report of the audit by its whole form.
+    """Recognise a baseline, a JSON report or a SARIF report of the audit by its whole form.
 
     The form must fit in every part, so that nothing else is left out by chance.
     """

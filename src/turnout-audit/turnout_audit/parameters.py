@@ -31,7 +31,7 @@ def listed(function: Any) -> list[Any]:
 
 
 def parameter_use(node: Any, parts: Collection[str], whole: Collection[str]) -> ParameterUse | None:
-    """Tell what the one parameter of a function is, from its pattern, its type and its uses.
+    """Say what the only parameter of a function is, by its pattern, its type and its uses.
 
     `parts` are what the object holds; `whole` are names that only something else would be given.
     None where it is no function written here, or has not exactly one parameter.
@@ -52,7 +52,7 @@ def parameter_use(node: Any, parts: Collection[str], whole: Collection[str]) -> 
 
 
 def _of_keys(keys: Iterable[str], parts: Collection[str]) -> ParameterUse | None:
-    """One key that the object has not tells that something else was meant."""
+    """Decide by the keys that are read: a key that the object lacks means another value."""
     expected = [key in parts for key in keys]
     if not expected:
         return None
@@ -81,7 +81,7 @@ def _of_type(annotation: Any, parts: Collection[str]) -> ParameterUse | None:
 def _of_uses(
     function: Any, name: str, parts: Collection[str], whole: Collection[str]
 ) -> ParameterUse:
-    """A parameter that is not used harms nobody; one that is passed on may be either."""
+    """Decide by the uses: an unused parameter may be the object; one passed on is unsure."""
     body = function.field("body")
     uses = [n for n in _identifiers(body) if n.text() == name] if body is not None else []
     keys: list[str] = []
@@ -107,7 +107,7 @@ def _identifiers(body: Any) -> list[Any]:
 
 
 def _keys_of(use: Any) -> list[str]:
-    """Name what is taken out of a variable where it stands; nothing where it is used whole."""
+    """Name the keys that are read from a variable here; none where it is used as a whole."""
     holder = use.parent()
     while holder is not None and holder.kind() in ("as_expression", "parenthesized_expression"):
         use, holder = holder, holder.parent()

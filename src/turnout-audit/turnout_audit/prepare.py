@@ -49,7 +49,7 @@ class Prepared:
     sharp: frozenset[str]
     """Words of which a file must hold one, as few files do."""
     behind: frozenset[str]
-    """Words without which nothing behind a script's head matters; empty where that is not told."""
+    """Words of which the text behind a script's head must hold one to matter; empty if unknown."""
     sketches: tuple[tuple[Any, ...], tuple[Any, ...]]
     """What any text, and what a text that names modules in quotes, holds if this match is there."""
 

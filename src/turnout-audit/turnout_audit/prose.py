@@ -41,7 +41,7 @@ class Page:
         return [(self._scheme(start), end) for start, end in places]
 
     def _scheme(self, start: int) -> int:
-        """Tell where an address starts, found by what stands behind its scheme."""
+        """Give the offset at which an address starts, from the offset behind its scheme."""
         before = max(0, start - 31)
         scheme = _SCHEME.search(self.text[before:start]) if self.text[start] == ":" else None
         return before + scheme.start() if scheme else start
@@ -53,7 +53,7 @@ class Page:
 
 
 def find_prose(match: ProseMatch) -> Any:
-    """Find mentions; the finder takes a Page and tells exempt ones apart."""
+    """Find mentions; the finder takes a Page and gives the reason why a mention is exempt."""
     joined = "|".join(f"(?:{word})" for word in match.prose)
     pattern = compiled(joined, ignore_case=True)
 

@@ -10,7 +10,7 @@ MAX_FINDINGS = 20_000
 
 
 class TooManyFindings(Exception):
-    """A file holds more than anybody will read."""
+    """A file holds more findings than MAX_FINDINGS."""
 
 
 class Results:
@@ -56,7 +56,7 @@ class Results:
         )
 
     def add_problem(self, reason: str, line: int) -> None:
-        """Note what could not be told, once a line; line 0 means the whole file."""
+        """Record what could not be read or parsed, once a line; line 0 means the whole file."""
         problem = FileProblem(path=self.source.path, reason=reason, line=line)
         self.problems.setdefault((reason, line), problem)
 

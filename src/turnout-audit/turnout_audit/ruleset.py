@@ -145,7 +145,7 @@ class CallMatch(_Match):
     whole: Words = ()
     """What such a parameter is called where it is no object of `parts`."""
     unsure: StrictBool = False
-    """Instead only where that cannot be told."""
+    """Instead only where that is unclear."""
     min_args: Count = None
     max_args: Count = None
     within: Words = ()
@@ -276,7 +276,7 @@ class Fix(_Table):
     to: Text | None = None
     """The replacement; `{name}` stands for what the match captured."""
     table: Mapping[str, str] = field(default_factory=dict)
-    """What stands there → what shall stand there, most specific first."""
+    """Old text → new text, most specific first."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -338,7 +338,7 @@ class Ruleset(_Table):
     version: Annotated[str, BeforeValidator(_version)]
     title: Text
     markers: SomeWords
-    """The vendor's words; they tell a banner about the vendor from any other."""
+    """The vendor's words; by them a banner about the vendor is recognised."""
     prose: Prose = Prose()
     rules: Annotated[tuple[Rule, ...], Field(alias="rule"), BeforeValidator(_filled)]
     """In the file: `[[rule]]`."""

@@ -30,7 +30,7 @@ from turnout_audit.view import View, distinct
 from turnout_audit.words import Index
 
 MAX_PARSED = 4_000_000
-"""Characters of a script; a larger one is named as one that could not be told."""
+"""Characters of a script; a larger one is reported as a problem."""
 _SCRIPT = re.compile(r"(?i)<script\b[^<>]*>")
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 _TREE_MATCHES = (ImportMatch, CallMatch, MemberMatch, DecoratorMatch, AstMatch)
@@ -259,7 +259,7 @@ def _note_broken_script(results: Results, view: View, matches: Iterable[Prepared
 
 
 def _without_ruled_out(view: View, matches: Sequence[Prepared]) -> list[Prepared]:
-    """Leave out what a script's head rules out, and say if the head tells all imports."""
+    """Leave out what a script's head rules out, and note if the head holds all imports."""
     possible = [match for match in matches if not _ruled_out(view, match)]
     imports = [match for match in possible if isinstance(match.match, ImportMatch)]
     view.settled = bool(imports) and not any(_matters_behind(view, match) for match in imports)
@@ -267,7 +267,7 @@ def _without_ruled_out(view: View, matches: Sequence[Prepared]) -> list[Prepared
 
 
 def _ruled_out(view: View, prepared: Prepared) -> bool:
-    """Say whether a match asks for an import that is not at the head, nor anywhere else."""
+    """Say whether a match needs an import that the script does not have."""
     match = prepared.match
     if not isinstance(match, _TREE_MATCHES) or _matters_behind(view, prepared) or view.head is None:
         return False

@@ -1,7 +1,7 @@
-"""What a script must hold for a match to be found in it: told from its text, long before its tree.
+"""What a script's text must hold for a match to be found in it; cheaper than its syntax tree.
 
-A sketch is a list of expressions; each of them stands somewhere in any script in which the match
-finds anything. It may let through too much, never too little.
+A sketch is a list of expressions. Every script in which the match finds anything holds all of them;
+a script that holds all of them may still hold no finding.
 """
 
 import re
@@ -76,7 +76,7 @@ def _globs(match: CallMatch | MemberMatch | DecoratorMatch) -> tuple[str, ...]:
 
 
 def _one_of(alternatives: Iterable[str]) -> str:
-    """Join alternatives; one that asks for nothing makes all of them ask for nothing."""
+    """Join alternatives; if one of them is empty, so is the result."""
     distinct = list(dict.fromkeys(alternatives))
     return (
         "|".join(f"(?:{expression})" for expression in distinct)
@@ -103,7 +103,7 @@ def _named(globs: tuple[str, ...], *, exported: bool) -> list[str]:
 
 
 def _read(glob: str) -> str:
-    """What is read of something stands behind a dot or in brackets, whatever that is called."""
+    """Require the last name behind a dot or a bracket, since it is read from an object."""
     first, dot, last = glob.rpartition(".")
     word = "" if "()" in last else _words(last)
     return rf"[.\[]{_GAP}{word}" if first and dot and word else ""
@@ -151,7 +151,7 @@ def _option(glob: str, value: str | None) -> str:
 
 
 def _starts(value: str) -> bool:
-    """Say whether an expression asks for a mark, and so for no name, where a value begins."""
+    """Say whether an expression requires a mark, so no name, at the start of a value."""
     marks = value.startswith(("^\\{", "^`", '^"', "^'"))
     ends = re.search(r"(?<!\\)\$", value)
     return marks and ends is None and first_letter(value[1:]) != ""

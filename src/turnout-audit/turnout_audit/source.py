@@ -27,21 +27,21 @@ class SourceText:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """Tell where the lines start."""
+        """Give the offsets at which lines start."""
         return line_starts(self.text)
 
     def line(self, offset: int) -> int:
-        """Tell the line of an offset, from 1."""
+        """Give the line of an offset, from 1."""
         if len(self.text) < SHORT:
             return self.text.count("\n", 0, offset) + 1
         return bisect_right(self.starts, offset)
 
     def column(self, offset: int) -> int:
-        """Tell the column of an offset, from 1."""
+        """Give the column of an offset, from 1."""
         return offset - self.start(offset) + 1
 
     def start(self, offset: int) -> int:
-        """Tell where the line around an offset starts."""
+        """Give the offset at which the line around an offset starts."""
         if len(self.text) < SHORT:
             return self.text.rfind("\n", 0, offset) + 1
         return self.starts[bisect_right(self.starts, offset) - 1]
@@ -74,7 +74,7 @@ class Segment:
 
     @property
     def scope(self) -> Scope:
-        """Tell what kind of text it is."""
+        """Give the kind of text that it is."""
         return scope_of(self.language)
 
     @cached_property
@@ -83,7 +83,7 @@ class Segment:
         return self.text.lower()
 
     def origin(self, offset: int) -> int:
-        """Tell where an offset of this segment stands in the file."""
+        """Translate an offset of this segment into one of the file."""
         if not self.starts:
             return offset
         line = bisect_right(self.starts, offset) - 1
@@ -117,7 +117,7 @@ def read_text(path: Path) -> str:
 
 
 def is_binary(raw: bytes) -> bool:
-    """Tell a binary file by a NUL among its first bytes, unless a mark says UTF-16."""
+    """Say whether a file is binary: a NUL among its first bytes, and no mark of UTF-16."""
     return b"\0" in raw[:8192] and not raw.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 

@@ -1,4 +1,4 @@
-"""What a script's syntax tree says: its imports, and the names of its calls, aliases resolved."""
+"""A script's syntax tree: its imports, and the names of its calls, aliases resolved."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -47,7 +47,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class TreeQuery:
-    """What the rules ask of a tree, so that it is walked once for all of them."""
+    """What the rules look for in a tree, so that one walk serves them all."""
 
     modules: Callable[[str], bool]
     """Whether some rule resolves names of this module."""
@@ -136,7 +136,7 @@ class SyntaxTree:
 
     @cached_property
     def imported(self) -> dict[str, list[Binding]]:
-        """Tell what the names of imports stand for."""
+        """Map the names of imports to what they stand for."""
         bindings: dict[str, list[Binding]] = {}
         for imported in self.imports:
             for exported, local in imported.names:
@@ -148,7 +148,7 @@ class SyntaxTree:
 
     @cached_property
     def bindings(self) -> dict[str, list[Binding]]:
-        """Tell what local names stand for: what is imported, and what its calls returned."""
+        """Map local names to what they stand for: imports, and results of their calls."""
         bindings = dict(self.imported)
         waiting = self._assigned if bindings and self.query.depth else []
         for _ in range(PASSES):
@@ -172,7 +172,7 @@ class SyntaxTree:
         return assigned
 
     def _followed(self, bindings: dict[str, list[Binding]], target: Any, value: str) -> bool:
-        """Follow a variable if it is known what it holds: that may be declared further down."""
+        """Follow a variable if its value is known; the value may be declared further down."""
         resolved = self._resolve(bindings, value)
         if resolved and target.kind() == "object_pattern":
             self._follow_pattern(bindings, target, resolved)
@@ -190,7 +190,7 @@ class SyntaxTree:
         return inner is not None and self._ends_so(inner, self.query.calls)
 
     def _ends_so(self, node: Any, names: frozenset[str] | None) -> bool:
-        """Say whether a name's last part is wanted, or an import's own; what is in doubt is."""
+        """Say whether a name's last part is one of these or an import's; yes if unclear."""
         field = _LAST.get(kind := node.kind(), "")
         if kind == "subscript_expression":
             index = node.field("index")
@@ -211,7 +211,7 @@ class SyntaxTree:
                 bindings.setdefault(local, [Binding(binding.module, name)])
 
     def resolve(self, name: str) -> list[Binding]:
-        """Tell what a dotted name of this file may stand for; nothing if it is not imported."""
+        """Give what a dotted name of this file may stand for; empty if it is not imported."""
         if re.split(r"[.(]", name, maxsplit=1)[0] not in self._roots:
             return []
         return self._resolve(self.bindings, name)

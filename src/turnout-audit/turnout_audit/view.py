@@ -1,4 +1,4 @@
-"""A segment as the finders see it: its text, and its syntax tree once somebody asks."""
+"""A segment as the finders see it: its text, and its syntax tree, parsed at first use."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -15,7 +15,7 @@ class View:
     def __init__(self, segment: Segment, query: syntax.TreeQuery | None = None) -> None:
         self.query = query
         self.settled = False
-        """Whether the head holds all imports that the rules at hand look for."""
+        """Whether the head holds all imports that the rules in question look for."""
         self.segment = segment
         self.text = segment.text
         self.language = segment.language
@@ -28,7 +28,7 @@ class View:
 
     @cached_property
     def head(self) -> head.Head | None:
-        """Read the imports at a script's head, without its tree; None where that is not told."""
+        """Read the imports at a script's head, without its tree; None where they are unclear."""
         return head.read(self.text) if self.language in SCRIPTS else None
 
     def past_head(self, words: Iterable[str]) -> bool:
@@ -40,14 +40,14 @@ class View:
 
     @property
     def imports(self) -> tuple[Import, ...]:
-        """Give the imports: the tree's, or the head's where all are known to stand there."""
+        """Give the imports: the tree's, or the head's where it holds all of them."""
         if self.settled and self.parsed is None and self.head is not None:
             return self.head.imports
         return self.tree.imports if self.tree else ()
 
     @property
     def parsed(self) -> syntax.SyntaxTree | None:
-        """Give the tree if somebody asked for it."""
+        """Give the tree if it has been parsed."""
         return self.__dict__.get("tree")
 
 
@@ -63,7 +63,7 @@ def line_of(text: str, offset: int) -> tuple[str, int]:
 
 
 def unquoted_hash(line: str) -> int:
-    """Tell where a `#` comment starts in a line; its length where there is none."""
+    """Give the column at which a `#` comment starts in a line; its length where there is none."""
     quote = ""
     for at, letter in enumerate(line):
         if quote:

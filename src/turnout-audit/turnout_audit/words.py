@@ -1,4 +1,4 @@
-"""The words without which a rule cannot find anything: they let the text search drop most files."""
+"""The words that a file must hold for a rule to find anything in it; the text search uses them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -78,7 +78,7 @@ class Needs:
 
 
 def shortest(words: Iterable[str]) -> frozenset[str]:
-    """Leave out words that hold another one: whoever has them has that one too."""
+    """Leave out words that contain another one: a text with them has that one, too."""
     words_kept: list[str] = []
     for word in sorted(set(words), key=len):
         if not any(inner in word for inner in words_kept):
@@ -109,14 +109,14 @@ def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
 
 
 def of_path(match: PathMatch) -> frozenset[str]:
-    """Give words of which a path holds one if it fits; empty where that is not told."""
+    """Give words of which a path that fits holds one; empty where none is certain."""
     plain = all(not set(glob) & set("[]\\!") for glob in match.path)
     pieces = (longest(re.findall(r"[^*?/]+", glob)) for glob in match.path)
     return one_of(pieces) if plain else frozenset()
 
 
 def of_modules(match: Match) -> frozenset[str]:
-    """Give words of which a text holds one where it imports what a match asks for."""
+    """Give words of which every text holds one that imports the match's modules."""
     globs = [*match.when_imports]
     if isinstance(match, ImportMatch):
         globs += match.import_

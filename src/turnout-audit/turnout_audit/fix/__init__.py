@@ -1,4 +1,4 @@
-"""What mends a finding: `apply` says which edits.
+"""Fixes of findings: `apply` gives the edits.
 
 A fixer is told by name in a rule's `fix.kind`; the rest of the `fix` table is its own. It either
 understood the whole construct, or leaves it alone and says why. Edits of two findings that meet

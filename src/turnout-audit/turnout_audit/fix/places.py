@@ -106,7 +106,7 @@ def _rst(line: str) -> bool:
 
 
 def _content_column(line: str) -> int:
-    """Tell from which column on a list's item or an admonition holds text; 0 where it is none."""
+    """Give the column at which the text of a list's item or an admonition starts; 0 for others."""
     if _ASIDE.match(line):
         return _indent(line) + TAB
     content = _CONTENT.match(line.expandtabs(TAB))

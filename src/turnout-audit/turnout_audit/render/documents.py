@@ -11,7 +11,7 @@ from turnout_audit.ruleset import Ruleset
 
 VERSION = 1
 MAX_ROWS = 500
-"""Rows of one Markdown table; a page of thousands is read by nobody."""
+"""Rows of one Markdown table."""
 
 
 def render_json(report: AuditReport, ruleset: Ruleset) -> str:
