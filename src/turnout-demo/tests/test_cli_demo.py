@@ -9,11 +9,11 @@ import typer
 from turnout_demo.command import finish
 from turnout_demo.journey import JourneyOutcome
 from turnout_demo.ledger import Ledger, Slots
+from turnout_parity.counts import Counts
+from turnout_parity.pair_result import PairResult
+from turnout_parity.summary import summary
 
 from turnout.cli.extensions import CliDesk
-from turnout.parity.counts import Counts
-from turnout.parity.pair_result import PairResult
-from turnout.parity.summary import summary
 
 
 def outcome(slots: Slots) -> JourneyOutcome:

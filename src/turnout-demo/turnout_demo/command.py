@@ -132,7 +132,7 @@ def finish(
     real_worker: bool,
 ) -> None:
     """Write the report, print the outcome, and end with its exit code."""
-    from turnout.parity.render import render_html, render_json
+    from turnout_parity.render import render_html, render_json
 
     page, data = out / "report.html", out / "report.json"
     doubles = "A demonstration: both servers were doubles of the providers', not production."
@@ -170,7 +170,7 @@ def unclean(outcome: "JourneyOutcome") -> list[str]:
 
 
 def _print(outcome: "JourneyOutcome", out: Path, page: Path, data: Path, seconds: float) -> None:
-    from turnout.parity.render import render_terminal
+    from turnout_parity.render import render_terminal
 
     console = Console()
     console.print(render_terminal(outcome.report))

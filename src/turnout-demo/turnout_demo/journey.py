@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from turnout_dev.supervisor import Supervisor
+from turnout_parity.check import check
+from turnout_parity.report import ParityReport
+from turnout_parity.rules import Bounds, Rules
 
 from turnout.errors import Unavailable
 from turnout.model.ids import shadow_id
@@ -20,9 +23,6 @@ from turnout.model.routing import DUAL
 from turnout.model.runs import RunFilter
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
-from turnout.parity.check import check
-from turnout.parity.report import ParityReport
-from turnout.parity.rules import Bounds, Rules
 from turnout.stores.artifacts import open_store
 from turnout.stores.sql import open_run_store
 from turnout_demo.client import ServiceClient

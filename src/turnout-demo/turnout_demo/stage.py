@@ -10,10 +10,10 @@ from pathlib import Path
 from turnout_dev.devserver import DevServer, DevSetup, Process
 from turnout_dev.installed import devservers
 from turnout_dev.supervisor import free_port
+from turnout_parity.rules import Bounds
 
 from turnout.errors import UnknownProvider
 from turnout.model.time import Millis
-from turnout.parity.rules import Bounds
 from turnout_demo.tasks import agents
 
 

@@ -7,10 +7,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("turnout.cli.runs:app", "List, show and cancel runs; rebuild their artifacts."),
     "schedules": ("turnout.cli.schedules:app", "List schedules, and what is armed."),
     "provider": ("turnout.cli.provider:app", "Show which provider new runs go to."),
-    "parity": ("turnout.cli.parity:app", "Compare runs with their shadows."),
     "doctor": ("turnout.cli.doctor:app", "Check everything, and name the next command."),
     "adopt": ("turnout.cli.adopt:app", "Say what becomes of functions of a vendor's own SDK."),
 }
 """Name → (module:attribute of its Typer app, the line that --help shows)."""
-DISTRIBUTIONS = {"audit": "turnout-audit", "demo": "turnout-demo", "dev": "turnout-dev"}
+DISTRIBUTIONS = {
+    "audit": "turnout-audit",
+    "demo": "turnout-demo",
+    "dev": "turnout-dev",
+    "parity": "turnout-parity",
+}
 """Commands that other distributions of this project add: name → what to install."""

@@ -6,8 +6,8 @@ A run that was emitted outside of every span has no shadow, and needs none.
 from collections.abc import Sequence
 
 from turnout.errors import ArtifactMissing
+from turnout.model.parity_window import WINDOW_KEY, Span, WindowDocument
 from turnout.model.time import Millis, as_datetime
-from turnout.parity.window import WINDOW_KEY, Span, WindowDocument
 from turnout.ports.artifact_store import ArtifactStore
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_parity.window import read_window
 
 from turnout.dualrun.window import close_window, open_window
 from turnout.model.time import moment
-from turnout.parity.window import read_window
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
 

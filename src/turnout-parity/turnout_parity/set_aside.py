@@ -1,0 +1,99 @@
+"""Pairs that are counted and not compared, and why."""
+
+from typing import Final
+
+from turnout.model.time import Millis, as_datetime, iso, moment
+from turnout_parity.report import SetAside
+from turnout_parity.run_documents import RunDocuments
+from turnout_parity.window import DualRunWindow
+
+BEGUN_WITHIN: Final[Millis] = 1_000
+"""How long after it is due a shadow may begin."""
+
+
+def set_aside(
+    run_id: str,
+    primary: RunDocuments | None,
+    shadow: RunDocuments | None,
+    window: DualRunWindow,
+) -> SetAside | None:
+    """Decide whether a pair must not be compared: by its window, its own word, or its state."""
+    runs = [run for run in (primary, shadow) if run is not None]
+    task = next((run.task for run in runs if run.task is not None), None)
+    if declared := window.set_aside.get(run_id):
+        return declared.model_copy(update={"task": task})
+    for run in runs:
+        obstacle = run.status.not_comparable if run.status is not None else None
+        if obstacle == "late":
+            reason = "the primary had not ended when its shadow was due"
+            return SetAside(run_id=run_id, task=task, why="late", reason=reason)
+        if obstacle is not None:
+            reason = f"{run.side}: {obstacle.replace('_', ' ')}"
+            return SetAside(run_id=run_id, task=task, why="not_comparable", reason=reason)
+    if primary is not None and primary.running and (shadow is None or shadow.empty):
+        reason = "the primary has not ended; its shadow is not due yet"
+        return SetAside(run_id=run_id, task=task, why="late", reason=reason)
+    return None
+
+
+def not_due(
+    run_id: str,
+    primary: RunDocuments | None,
+    shadow: RunDocuments | None,
+    window: DualRunWindow,
+    *,
+    now: Millis,
+    patience: Millis,
+) -> SetAside | None:
+    """Say why the shadow of an incomplete pair may still come; None where it is missing.
+
+    Only a window that states its lag can tell, and only of a run that was to have a shadow. A
+    shadow ends about one lag after its primary. It is missing when it has not ended `patience`
+    later, or when the dual run ended after it was due.
+    """
+    status = primary.status if primary is not None else None
+    if status is None or not status.state.terminal or not _incomplete(primary, shadow):
+        return None
+    if not window.needs_twin(status.task, as_datetime(status.emitted_at)):
+        return None
+    spans = window.spans_after(status.task, status.emitted_at)
+    lags = [span.lag_ms for span in spans if span.lag_ms is not None]
+    if not lags:
+        return None
+    due, ended = status.emitted_at + max(lags), status.transitions[-1].at + max(lags)
+    # Where all spans have ended nobody starts shadows any more, whatever time it is now.
+    closed = [span.until for span in spans if span.until is not None]
+    if len(closed) == len(spans):
+        reason = _at_close(shadow, due, ended + patience, moment(max(closed)))
+    else:
+        opened = max(moment(span.since) for span in spans)
+        reason = _on_its_way(due, max(ended, opened) + patience, now)
+    if reason is None:
+        return None
+    return SetAside(run_id=run_id, task=status.task, why="not_due", reason=reason)
+
+
+def _incomplete(primary: RunDocuments | None, shadow: RunDocuments | None) -> bool:
+    """Whether documents are missing, and nothing else is wrong."""
+    faults = [fault for run in (primary, shadow) if run is not None for fault in run.faults]
+    return (shadow is None or bool(faults)) and all(fault.missing for fault in faults)
+
+
+def _on_its_way(due: Millis, until: Millis, now: Millis) -> str | None:
+    if now >= until:
+        return None
+    state = f"due at {iso(due)}" if due > now else "on its way"
+    return f"its shadow is {state}; missing from {iso(until)} on"
+
+
+def _at_close(
+    shadow: RunDocuments | None, due: Millis, until: Millis, closed: Millis
+) -> str | None:
+    """Say why a shadow did not come, when the dual run has ended and starts no more of them."""
+    if shadow is None or shadow.empty:
+        if due + BEGUN_WITHIN < closed:
+            return None
+        return f"the dual run ended before its shadow was due at {iso(due)}"
+    if until < closed:
+        return None
+    return f"the dual run ended at {iso(closed)}, while its shadow was under way"
