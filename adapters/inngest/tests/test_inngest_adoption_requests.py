@@ -8,7 +8,7 @@ import inngest
 import pytest
 from inngest_stage import until
 from turnout_inngest.adoption import adopt
-from turnout_testing import Ran, run_task
+from turnout_testing import TaskRun, run_task
 from turnout_testing.backends import open_backend
 
 from turnout import Event
@@ -26,13 +26,13 @@ def function(handler: Any, **options: Any) -> inngest.Function[Any]:
     return found
 
 
-async def ran(handler: Any, payload: Any = None, **options: Any) -> Ran:
+async def ran(handler: Any, payload: Any = None, **options: Any) -> TaskRun:
     """Run a function, adopted, to its end."""
     (task,) = adopt(client, [function(handler, **options)]).tasks
     return await run_task(task, payload)
 
 
-def steps_of(found: Ran) -> set[str]:
+def steps_of(found: TaskRun) -> set[str]:
     """Name the steps that are the function's own."""
     return {each for each in found.steps if not each.startswith("(function")}
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from turnout_testing import InTurn, Ran, TurnableClock, run_task
+from turnout_testing import InTurn, TaskRun, TurnableClock, run_task
 
 from turnout.model.events import Event
 from turnout.model.policies import Retries
@@ -84,12 +84,12 @@ async def test_stand_ins_that_are_not_used_are_an_error() -> None:
         await run_task(journey, {"url": "u"}, steps={"fetch": "p", "fetsch": "p"}, beside=[child])
 
 
-def test_a_sync_test_uses_the_fixture(run_task: Callable[..., Ran]) -> None:
+def test_a_sync_test_uses_the_fixture(run_task: Callable[..., TaskRun]) -> None:
     """The fixture needs no event loop."""
     assert run_task(child, {"n": 2}).result == 4
 
 
-async def test_the_fixture_works_below_a_loop_too(run_task: Callable[..., Ran]) -> None:
+async def test_the_fixture_works_below_a_loop_too(run_task: Callable[..., TaskRun]) -> None:
     """It has a thread of its own."""
     assert run_task(child, {"n": 3}).result == 6
 

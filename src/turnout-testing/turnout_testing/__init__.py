@@ -17,7 +17,7 @@ Tests that are not async use the fixture `run_task` in the same way, without `aw
 """
 
 from turnout_testing.clock import TurnableClock
-from turnout_testing.running import Ran, run_task
 from turnout_testing.stubs import InTurn
+from turnout_testing.task_run import TaskRun, run_task
 
-__all__ = ["InTurn", "Ran", "TurnableClock", "run_task"]
+__all__ = ["InTurn", "TaskRun", "TurnableClock", "run_task"]

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from turnout.model.tasks import App
     from turnout.ports.run_store import RunStore
     from turnout_testing.clock import TurnableClock
-    from turnout_testing.running import Ran
+    from turnout_testing.task_run import TaskRun
 
 
 @pytest.fixture
-def run_task() -> "Callable[..., Ran]":
+def run_task() -> "Callable[..., TaskRun]":
     """Run a task with its time skipped, from a test that is not async.
 
     The same as `turnout_testing.run_task`, which async tests await.
     """
-    from turnout_testing.running import run_task as run
+    from turnout_testing.task_run import run_task as run
 
-    def run_now(*args: Any, **options: Any) -> "Ran":
-        ran: Ran = _in_a_loop(lambda: run(*args, **options))
-        return ran
+    def run_now(*args: Any, **options: Any) -> "TaskRun":
+        task_run: TaskRun = _in_a_loop(lambda: run(*args, **options))
+        return task_run
 
     return run_now
 

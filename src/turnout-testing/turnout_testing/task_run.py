@@ -29,21 +29,25 @@ MOST_ROUNDS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """How a run of a task ended, and what it did on the way.
-
-    steps: outputs by step id, those of waits, invokes and emits included. attempts: how often each
-    step was tried. emitted: what it and its children emitted. took: the time that was skipped.
-    """
+class TaskRun:
+    """How a run of a task ended, and what it did on the way."""
 
     state: RunStatus
+    """How it ended."""
     result: Any
+    """What the task returned; None where it did not complete."""
     error: Failure | None
+    """Why it failed."""
     steps: Mapping[str, Any]
+    """Outputs by step id, those of waits, invokes and emits included."""
     attempts: Mapping[str, int]
+    """How often each step was tried."""
     emitted: Sequence[tuple[str, Any]]
+    """The events that it and its children emitted: name and payload."""
     took: Millis
+    """The time that was skipped."""
     journal: Journal
+    """All that is recorded of the run."""
 
 
 async def run_task(
@@ -54,7 +58,7 @@ async def run_task(
     events: Sequence[Event | tuple[str, Any]] = (),
     beside: Sequence[Task] = (),
     clock: TurnableClock | None = None,
-) -> Ran:
+) -> TaskRun:
     """Run a task to its end, with its time skipped.
 
     steps: by step id, what stands in for its body: a function, a value that it returns, an
@@ -66,20 +70,26 @@ async def run_task(
     clock = clock or TurnableClock()
     stubs = StubBodies(clock, steps or {})
     store = open_run_store("sqlite://")
-    rig = _Rig(app=app("testing", task, *beside), store=store, clock=clock, bodies=stubs)
+    simulation = _Simulation(
+        app=app("testing", task, *beside), store=store, clock=clock, bodies=stubs
+    )
     try:
-        ran = await rig.run(task, {} if payload is None else payload, [_event(e) for e in events])
+        task_run = await simulation.run(
+            task, {} if payload is None else payload, [_event(e) for e in events]
+        )
     finally:
-        await rig.worker.close(0)
+        await simulation.worker.close(0)
         await store.close()
     unused = sorted(set(steps or {}) - stubs.steps_replaced)
-    if unused and ran.state is RunStatus.COMPLETED:
-        raise AssertionError(f"stand-ins were given for steps that never ran: {', '.join(unused)}")
-    return ran
+    if unused and task_run.state is RunStatus.COMPLETED:
+        raise AssertionError(
+            f"stand-ins were given for steps that never task_run: {', '.join(unused)}"
+        )
+    return task_run
 
 
 @dataclass(kw_only=True)
-class _Rig:
+class _Simulation:
     """A caller for every run of a store, which turns the clock when nothing else is to do."""
 
     app: App
@@ -87,12 +97,12 @@ class _Rig:
     clock: TurnableClock
     bodies: StubBodies
     worker: TaskWorker = field(init=False)
-    effects: "_Noting" = field(init=False)
+    effects: "_RecordingEffects" = field(init=False)
     live: dict[str, tuple[str, int]] = field(default_factory=dict)
     parked: dict[str, Next] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.effects = _Noting(self.app)
+        self.effects = _RecordingEffects(self.app)
         self.worker = TaskWorker(
             app=self.app,
             store=self.store,
@@ -102,14 +112,14 @@ class _Rig:
             options=WorkerOptions(bound=None, default_grace=0),
         )
 
-    async def run(self, task: Task, payload: Any, events: list[Event]) -> Ran:
+    async def run(self, task: Task, payload: Any, events: list[Event]) -> TaskRun:
         began = self.clock.now()
         run_id = await self._emit_run(task, payload)
         for _ in range(MOST_ROUNDS):
             moved = await self._round()
             run = (await self.store.journals.load(run_id)).run
             if run.state.terminal:
-                return await self._ran(run_id, began)
+                return await self._outcome(run_id, began)
             if not moved and not await self._feed(events):
                 await self._skip(run_id, events)
         raise AssertionError(f"task {task.id!r} does not end")
@@ -215,10 +225,10 @@ class _Rig:
         now = self.clock.now()
         return StoredEvent(event_id=new_run_id(now), name=name, payload=raw, emitted_at=now)
 
-    async def _ran(self, run_id: str, began: Millis) -> Ran:
+    async def _outcome(self, run_id: str, began: Millis) -> TaskRun:
         journal = await self.store.journals.load(run_id)
         run = journal.run
-        return Ran(
+        return TaskRun(
             state=run.state,
             result=None if run.result is None else orjson.loads(run.result),
             error=run.error,
@@ -234,7 +244,7 @@ class _Rig:
         )
 
 
-class _Noting(LiveEffects):
+class _RecordingEffects(LiveEffects):
     """Live effects that note which events are waited for and which are emitted."""
 
     def __init__(self, app: App) -> None:
