@@ -52,7 +52,7 @@ from turnout.service.replicas import living_schedules
 from turnout.service.routes import RouteBoard
 from turnout.service.settings import Settings
 from turnout.service.side import Side
-from turnout.stores.artifacts.within import only_primaries, only_shadows
+from turnout.stores.artifacts.views import only_primaries, only_shadows
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker

@@ -16,7 +16,7 @@ from turnout.model.storage import ConditionSupport
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
 from turnout.stores.artifacts.probe import probe
-from turnout.stores.artifacts.within import Below, Guarded
+from turnout.stores.artifacts.views import GuardedStore, PrefixedStore
 
 IGNORES_CONDITIONS = ConditionSupport(create=False, if_match=False)
 _number = itertools.count()
@@ -42,7 +42,7 @@ class TestGuarded(ProbedContract):
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> ArtifactStore:
-        return Guarded(open_store(str(tmp_path)), bool, rule="any key")
+        return GuardedStore(open_store(str(tmp_path)), bool, rule="any key")
 
 
 class BucketContract(ProbedContract):
@@ -62,7 +62,7 @@ class BucketContract(ProbedContract):
 
     @pytest.fixture
     def store(self, bucket: ArtifactStore) -> ArtifactStore:
-        return Below(bucket, f"test-{next(_number)}")
+        return PrefixedStore(bucket, f"test-{next(_number)}")
 
 
 class TestBoto3OnMoto(BucketContract):
@@ -94,7 +94,7 @@ if "TURNOUT_REAL_S3" in os.environ:
         @pytest.fixture
         def store(self) -> ArtifactStore:
             bucket = open_store(os.environ["TURNOUT_REAL_S3"], os.environ)
-            return Below(bucket, f"turnout-test-{secrets.token_hex(8)}")
+            return PrefixedStore(bucket, f"turnout-test-{secrets.token_hex(8)}")
 
 else:
 

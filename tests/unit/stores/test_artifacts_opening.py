@@ -11,7 +11,7 @@ from turnout.errors import InvalidSettings, StoreUnavailable, TurnoutError, Wron
 from turnout.model.storage import ArtifactBody
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
-from turnout.stores.artifacts.within import Below, only_primaries, only_shadows
+from turnout.stores.artifacts.views import PrefixedStore, only_primaries, only_shadows
 
 SECRET = "wJalrXUtnFEMI-secret"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA-key", "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -160,7 +160,7 @@ async def test_a_primary_writes_nothing_where_shadows_do(tmp_path: Path) -> None
 async def test_views_can_be_stacked(tmp_path: Path) -> None:
     """A shadow's view of a store below a prefix."""
     store = open_store(str(tmp_path))
-    view = only_shadows(Below(store, "team/one"))
+    view = only_shadows(PrefixedStore(store, "team/one"))
     await view.put("runs/r1-dryrun/a", b"1")
     assert await listed(view) == ["runs/r1-dryrun/a"]
     assert await listed(store) == ["team/one/runs/r1-dryrun/a"]

@@ -39,6 +39,7 @@ _NO_FILE: Final = {
     errno.ENXIO,
     errno.ENAMETOOLONG,
 }
+_REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABANDONED: Final = 24 * 3600
@@ -51,6 +52,7 @@ class Folder:
     Nothing is made or removed before the first write, so one that only reads may be read-only.
     """
 
+    errors: tuple[type[Exception], ...] = (OSError,)
     threads = 4
     batch = 128
     ahead = 2
@@ -66,32 +68,37 @@ class Folder:
     def __repr__(self) -> str:
         return f"Folder({str(self._root)!r})"
 
+    def translated(self, error: Exception, key: str, _mode: PutMode | None) -> TurnoutError:
+        """Say in our words what the file system answered."""
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _NO_FILE:
+            return ArtifactMissing(f"there is no {key}")
+        reason = os.strerror(number) if number else str(error)
+        if number in _REFUSED:
+            return InvalidSettings(f"the artifact folder: {key}: {reason}")
+        return StoreUnavailable(f"{key}: {reason}")
+
     def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read a regular file; links out of the folder are not followed."""
-        try:
-            body = _read(self._prefix + key, key, max_bytes)
-        except OSError as error:
-            raise _store_error(key, error) from error
+        body = _read(self._prefix + key, key, max_bytes)
         return ArtifactBody(body=body, etag=_etag(body))
 
     def head(self, key: str) -> ArtifactEntry:
         """Look at a file, which means reading it for its ETag."""
-        with _translated(key):
-            body = _read(self._prefix + key, key, None)
+        body = _read(self._prefix + key, key, None)
         return ArtifactEntry(key=key, size=len(body), etag=_etag(body))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         """Write a file aside, then put it into place under the mode's condition."""
-        with _translated(key):
-            self._sweep_once()
-            aside = self._write_aside(body)
-            try:
-                self._place(aside, key, mode)
-            finally:
-                aside.unlink(missing_ok=True)
+        self._sweep_once()
+        aside = self._write_aside(body)
+        try:
+            self._place(aside, key, mode)
+        finally:
+            aside.unlink(missing_ok=True)
         return _etag(body)
 
-    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[ArtifactEntry]]:
+    def pages(self, prefix: str, after: str, limit: int) -> Iterator[Sequence[ArtifactEntry]]:
         """Walk the folders in the order of the keys."""
         page: list[ArtifactEntry] = []
         start = prefix.rpartition("/")[0]
@@ -99,7 +106,7 @@ class Folder:
             with suppress(FileNotFoundError):  # removed since it was seen
                 size = (self._root / key).stat(follow_symlinks=False).st_size
                 page.append(ArtifactEntry(key=key, size=size, etag=None))
-            if len(page) == most:
+            if len(page) == limit:
                 yield page
                 page = []
         yield page
@@ -115,7 +122,7 @@ class Folder:
 
     def delete(self, key: str) -> None:
         """Remove a file, and the folders that it leaves empty."""
-        with _translated(key, missing_is_error=False), self._locked(key):
+        with self._locked(key):
             (self._root / key).unlink()
         for parent in list((self._root / key).parents)[: key.count("/")]:
             try:
@@ -207,10 +214,12 @@ class Folder:
         """The names in a folder, those of folders with `/` at the end, in the order of keys."""
         return self._scanned(folder, _name)
 
-    def _scanned(self, folder: str, named: Callable[["os.DirEntry[str]"], str | None]) -> list[str]:
+    def _scanned(
+        self, folder: str, name_of: Callable[["os.DirEntry[str]"], str | None]
+    ) -> list[str]:
         try:
             with os.scandir(self._root / folder) as entries:
-                names = [found for entry in entries if (found := named(entry))]
+                names = [name for entry in entries if (name := name_of(entry))]
         except OSError as error:
             if error.errno in _NO_FILE:
                 return []
@@ -222,10 +231,10 @@ class Folder:
 def _sweep(aside: Path) -> None:
     """Remove what crashes left long ago; what is younger may be in use by another process."""
     try:
-        left = list(aside.iterdir())
+        paths = list(aside.iterdir())
     except FileNotFoundError:
         return
-    for path in left:
+    for path in paths:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED:
                 path.unlink()
@@ -240,8 +249,8 @@ def _name(entry: "os.DirEntry[str]") -> str | None:
 
 
 def _folder_name(entry: "os.DirEntry[str]") -> str | None:
-    own = entry.name.startswith("~")
-    return None if own or not entry.is_dir(follow_symlinks=False) else f"{entry.name}/"
+    internal = entry.name.startswith("~")
+    return None if internal or not entry.is_dir(follow_symlinks=False) else f"{entry.name}/"
 
 
 def _shown(name: str) -> str:
@@ -266,28 +275,28 @@ def _with_folder(target: Path, place: Callable[[], object]) -> None:
 
 def _check_version(target: Path, key: str, etag: str) -> None:
     try:
-        found = _etag(_read(str(target), key, None))
+        actual = _etag(_read(str(target), key, None))
     except (ArtifactMissing, FileNotFoundError):
         raise ArtifactChanged(f"{key} is gone, so it is not the version {etag}") from None
-    if found != etag:
-        raise ArtifactChanged(f"{key} is the version {found}, not {etag}")
+    if actual != etag:
+        raise ArtifactChanged(f"{key} is the version {actual}, not {etag}")
 
 
 def _read(path: str, key: str, max_bytes: int | None) -> bytes:
     """Read a regular file. Neither a link nor a pipe in its place is opened in earnest."""
     opened = os.open(path, _READ)
     try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
             raise ArtifactMissing(f"{key} is not a file")
-        if max_bytes is not None and found.st_size > max_bytes:
-            raise TooLarge(f"{key} has {found.st_size:,} bytes; at most {max_bytes:,} are read")
-        return _all_of(opened, found.st_size)
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise TooLarge(f"{key} has {status.st_size:,} bytes; at most {max_bytes:,} are read")
+        return _read_fully(opened, status.st_size)
     finally:
         os.close(opened)
 
 
-def _all_of(opened: int, size: int) -> bytes:
+def _read_fully(opened: int, size: int) -> bytes:
     """Read `size` bytes, in one call unless the file is huge or being written by someone else."""
     body = os.read(opened, size)
     if len(body) == size:
@@ -300,21 +309,3 @@ def _all_of(opened: int, size: int) -> bytes:
 
 def _etag(body: bytes) -> str:
     return md5(body, usedforsecurity=False).hexdigest()
-
-
-@contextmanager
-def _translated(key: str, *, missing_is_error: bool = True) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_FILE and not missing_is_error:
-            return
-        raise _store_error(key, error) from error
-
-
-def _store_error(key: str, error: OSError) -> TurnoutError:
-    if error.errno in _NO_FILE:
-        return ArtifactMissing(f"there is no {key}")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return InvalidSettings(f"the artifact folder: {key}: {error.strerror}")
-    return StoreUnavailable(f"{key}: {error.strerror}")

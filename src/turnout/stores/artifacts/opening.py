@@ -9,11 +9,12 @@ from urllib.parse import unquote, urlsplit
 from turnout.errors import InvalidSettings
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts.folder import Folder
-from turnout.stores.artifacts.threaded import Blocking, ThreadedStore
-from turnout.stores.artifacts.within import Below
+from turnout.stores.artifacts.threaded import ThreadedStore
+from turnout.stores.artifacts.views import PrefixedStore
 
 if TYPE_CHECKING:
     from turnout.stores.artifacts.s3_settings import S3Settings
+    from turnout.stores.artifacts.threaded import Blocking
 
 
 def open_store(url: str, settings: Mapping[str, str] | None = None) -> ArtifactStore:
@@ -45,28 +46,29 @@ def _folder(path: str) -> ArtifactStore:
 def _bucket(url: str, settings: Mapping[str, str]) -> ArtifactStore:
     from turnout.stores.artifacts.s3_settings import s3_settings
 
-    where = s3_settings(url, settings)
-    store = ThreadedStore(_client(settings.get("TURNOUT_ARTIFACTS_CLIENT", ""))(where))
-    return Below(store, where.prefix) if where.prefix else store
+    address = s3_settings(url, settings)
+    bucket = _bucket_class(settings.get("TURNOUT_ARTIFACTS_CLIENT", ""))
+    store = ThreadedStore(bucket(address))
+    return PrefixedStore(store, address.prefix) if address.prefix else store
 
 
-def _client(wanted: str) -> "Callable[[S3Settings], Blocking]":
-    """The class of the client that is wanted, or of the better one that is installed."""
-    installed = [name for name in ("obstore", "boto3") if find_spec(name)]
-    if wanted and wanted not in {"obstore", "boto3"}:
+def _bucket_class(name: str) -> "Callable[[S3Settings], Blocking]":
+    """The class of the named client, or of the faster one that is installed."""
+    installed = [client for client in ("obstore", "boto3") if find_spec(client)]
+    if name and name not in {"obstore", "boto3"}:
         raise InvalidSettings(
-            f"TURNOUT_ARTIFACTS_CLIENT: {wanted[:20]!r} is not one of boto3, obstore"
+            f"TURNOUT_ARTIFACTS_CLIENT: {name[:20]!r} is not one of boto3, obstore"
         )
-    if not installed or (wanted and wanted not in installed):
-        extra = "obstore" if wanted == "obstore" else "s3"
+    if not installed or (name and name not in installed):
+        extra = "obstore" if name == "obstore" else "s3"
         raise InvalidSettings(
             f"TURNOUT_ARTIFACTS: for s3://, pip install 'turnout[{extra}]', "
             f"or '.[{extra}]' in a checkout"
         )
-    if (wanted or installed[0]) == "obstore":
-        from turnout.stores.artifacts.obstore import Obstore
+    if (name or installed[0]) == "obstore":
+        from turnout.stores.artifacts.obstore_bucket import ObstoreBucket
 
-        return Obstore
-    from turnout.stores.artifacts.s3 import S3
+        return ObstoreBucket
+    from turnout.stores.artifacts.boto3_bucket import Boto3Bucket
 
-    return S3
+    return Boto3Bucket

@@ -4,10 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from turnout.errors import ArtifactMissing, TooLarge
+from turnout.errors import ArtifactMissing, TooLarge, TurnoutError
 from turnout.model.canonical import MAX_BYTES
 from turnout.model.keys import check_key, check_prefix, check_readable, readable_key
 from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, GetResult, PutMode
@@ -24,23 +25,32 @@ class Blocking(Protocol):
 
     @property
     def threads(self) -> int:
-        """As many calls at once are worth while."""
+        """How many calls at once are worth while."""
         ...
 
     @property
     def batch(self) -> int:
-        """As many objects are read for one change of threads."""
+        """How many objects are read for one change of threads."""
         ...
 
     @property
     def ahead(self) -> int:
-        """As many batches are read ahead of who asked for them."""
+        """How many batches are read ahead of the reader."""
         ...
 
-    def get(self, key: str, max_bytes: int) -> ArtifactBody: ...  # noqa: D102 - as the port's
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What its client raises."""
+        ...
+
+    def translated(self, error: Exception, key: str, mode: PutMode | None) -> TurnoutError:
+        """Say in our words what the client raised; mode: that of a put."""
+        ...
+
+    def get(self, key: str, max_bytes: int) -> ArtifactBody: ...  # noqa: D102 - as the Protocol's
     def head(self, key: str) -> ArtifactEntry: ...  # noqa: D102
     def put(self, key: str, body: bytes, mode: PutMode) -> str: ...  # noqa: D102
-    def pages(self, prefix: str, after: str, most: int) -> Iterator[Sequence[ArtifactEntry]]: ...  # noqa: D102
+    def pages(self, prefix: str, after: str, limit: int) -> Iterator[Sequence[ArtifactEntry]]: ...  # noqa: D102
     def folders(self, prefix: str) -> Iterator[Sequence[str]]: ...  # noqa: D102
     def delete(self, key: str) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
@@ -59,22 +69,22 @@ class ThreadedStore:
     async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> ArtifactBody:
         """Read a body."""
         check_readable(key)
-        return await self._run(lambda: self._blocking.get(key, max_bytes))
+        return await self._run(key, lambda: self._blocking.get(key, max_bytes))
 
     async def get_many(
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
     ) -> AsyncIterator[tuple[str, GetResult]]:
         """Read many bodies in the order of the keys, ahead of the reader by a few batches."""
         waiting: deque[asyncio.Future[_Batch]] = deque()
-        coming = iter(keys)
+        remaining = iter(keys)
         try:
             while True:
-                while len(waiting) < self._blocking.ahead and (batch := self._next(coming)):
+                while len(waiting) < self._blocking.ahead and (batch := self._next(remaining)):
                     waiting.append(self._start_batch(batch, max_bytes))
                 if not waiting:
                     return
-                for key, found in await waiting.popleft():
-                    yield key, found if found is not None else await self._later(key, max_bytes)
+                for key, result in await waiting.popleft():
+                    yield key, result if result is not None else await self._later(key, max_bytes)
         finally:
             for future in waiting:
                 future.cancel()
@@ -82,12 +92,12 @@ class ThreadedStore:
     async def head(self, key: str) -> ArtifactEntry:
         """Look at an object."""
         check_readable(key)
-        return await self._run(lambda: self._blocking.head(key))
+        return await self._run(key, lambda: self._blocking.head(key))
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
         """Write a body."""
         check_key(key)
-        return await self._run(lambda: self._blocking.put(key, body, mode))
+        return await self._run(key, lambda: self._blocking.put(key, body, mode), mode)
 
     async def pages(
         self, prefix: str = "", *, after: str = "", limit: int = PAGE_SIZE
@@ -95,35 +105,52 @@ class ThreadedStore:
         """List keys."""
         check_prefix(prefix)
         check_prefix(after)
-        async for page in self._each(self._blocking.pages(prefix, after, min(limit, PAGE_SIZE))):
-            yield [stored for stored in page if readable_key(stored.key)]
+        async for page in self._pages_of(
+            prefix, self._blocking.pages(prefix, after, min(limit, PAGE_SIZE))
+        ):
+            yield [entry for entry in page if readable_key(entry.key)]
 
     async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
         """List names directly below a prefix."""
         check_prefix(prefix if not prefix or prefix.endswith("/") else f"//{prefix}")
-        async for page in self._each(self._blocking.folders(prefix)):
+        async for page in self._pages_of(prefix, self._blocking.folders(prefix)):
             yield page
 
     async def delete(self, key: str) -> None:
-        """Remove an object."""
+        """Remove an object; a missing one is removed already."""
         check_key(key)
-        await self._run(lambda: self._blocking.delete(key))
+        with suppress(ArtifactMissing):
+            await self._run(key, lambda: self._blocking.delete(key))
 
     async def aclose(self) -> None:
         """Close the client and end the threads."""
-        await self._run(self._blocking.close)
+        await self._run("", self._blocking.close)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, call: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+    async def _run(
+        self, key: str, call: Callable[[], _Result], mode: PutMode | None = None
+    ) -> _Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._translating, key, call, mode)
 
-    async def _each(self, pages: Iterator[Sequence[_Result]]) -> AsyncIterator[Sequence[_Result]]:
-        while (page := await self._run(lambda: next(pages, None))) is not None:
+    def _translating(
+        self, key: str, call: Callable[[], _Result], mode: PutMode | None = None
+    ) -> _Result:
+        try:
+            return call()
+        except self._blocking.errors as error:
+            # Not chained: a client's error may quote a request, with its secrets.
+            raise self._blocking.translated(error, key, mode) from None
+
+    async def _pages_of(
+        self, prefix: str, pages: Iterator[Sequence[_Result]]
+    ) -> AsyncIterator[Sequence[_Result]]:
+        while (page := await self._run(prefix or "/", lambda: next(pages, None))) is not None:
             if page:
                 yield page
 
-    def _next(self, coming: Iterator[str]) -> list[str]:
-        return [check_readable(key) for key in islice(coming, self._blocking.batch)]
+    def _next(self, remaining: Iterator[str]) -> list[str]:
+        return [check_readable(key) for key in islice(remaining, self._blocking.batch)]
 
     def _start_batch(self, batch: list[str], max_bytes: int) -> asyncio.Future[_Batch]:
         def read() -> _Batch:
@@ -135,17 +162,17 @@ class ThreadedStore:
         self, batch: list[str], max_bytes: int
     ) -> Iterator[tuple[str, GetResult | None]]:
         """Read a batch, but leave for later what comes after too many bytes."""
-        left = BATCH_BYTES
+        budget = BATCH_BYTES
         for key in batch:
-            found = self._outcome(key, max_bytes) if left > 0 else None
-            left -= len(found.body) if isinstance(found, ArtifactBody) else 0
-            yield key, found
+            result = self._result(key, max_bytes) if budget > 0 else None
+            budget -= len(result.body) if isinstance(result, ArtifactBody) else 0
+            yield key, result
 
     async def _later(self, key: str, max_bytes: int) -> GetResult:
-        return await self._run(lambda: self._outcome(key, max_bytes))
+        return await self._run(key, lambda: self._result(key, max_bytes))
 
-    def _outcome(self, key: str, max_bytes: int) -> GetResult:
+    def _result(self, key: str, max_bytes: int) -> GetResult:
         try:
-            return self._blocking.get(key, max_bytes)
+            return self._translating(key, lambda: self._blocking.get(key, max_bytes))
         except (ArtifactMissing, TooLarge) as error:
             return error

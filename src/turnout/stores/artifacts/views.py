@@ -10,7 +10,7 @@ from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, GetRes
 from turnout.ports.artifact_store import ArtifactStore
 
 
-class Below:
+class PrefixedStore:
     """A store whose keys all lie below one prefix of another store."""
 
     def __init__(self, store: ArtifactStore, prefix: str) -> None:
@@ -28,13 +28,13 @@ class Below:
         self, keys: Iterable[str], *, max_bytes: int = MAX_BYTES
     ) -> AsyncIterator[tuple[str, GetResult]]:
         """Read many bodies."""
-        whole = map(self._readable, keys)
-        async for key, found in self._store.get_many(whole, max_bytes=max_bytes):
-            yield key.removeprefix(self._prefix), found
+        full_keys = map(self._readable, keys)
+        async for key, result in self._store.get_many(full_keys, max_bytes=max_bytes):
+            yield key.removeprefix(self._prefix), result
 
     async def head(self, key: str) -> ArtifactEntry:
         """Look at an object."""
-        return self._without(await self._store.head(self._readable(key)))
+        return self._without_prefix(await self._store.head(self._readable(key)))
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
         """Write a body."""
@@ -45,9 +45,9 @@ class Below:
     ) -> AsyncIterator[Sequence[ArtifactEntry]]:
         """List keys."""
         below = self._prefix + check_prefix(prefix)
-        behind = self._prefix + check_prefix(after) if after else ""
-        async for page in self._store.pages(below, after=behind, limit=limit):
-            yield [self._without(stored) for stored in page]
+        full_after = self._prefix + check_prefix(after) if after else ""
+        async for page in self._store.pages(below, after=full_after, limit=limit):
+            yield [self._without_prefix(entry) for entry in page]
 
     async def folders(self, prefix: str = "") -> AsyncIterator[Sequence[str]]:
         """List names directly below a prefix."""
@@ -68,11 +68,11 @@ class Below:
     def _readable(self, key: str) -> str:
         return self._prefix + check_readable(key)
 
-    def _without(self, stored: ArtifactEntry) -> ArtifactEntry:
-        return replace(stored, key=stored.key.removeprefix(self._prefix))
+    def _without_prefix(self, entry: ArtifactEntry) -> ArtifactEntry:
+        return replace(entry, key=entry.key.removeprefix(self._prefix))
 
 
-class Guarded:
+class GuardedStore:
     """A store that reads everything, and writes and removes only what a rule allows."""
 
     def __init__(
@@ -108,16 +108,18 @@ class Guarded:
 
 def only_shadows(store: ArtifactStore) -> ArtifactStore:
     """A store in which nothing but shadows' artifacts can be written."""
-    return Guarded(store, _of_a_shadow, rule="a shadow writes only below runs/<run id>-dryrun/")
+    return GuardedStore(
+        store, _of_a_shadow, rule="a shadow writes only below runs/<run id>-dryrun/"
+    )
 
 
 def only_primaries(store: ArtifactStore) -> ArtifactStore:
     """A store in which no shadow's artifacts can be written."""
     rule = "a primary writes nothing below runs/<run id>-dryrun/"
-    return Guarded(store, lambda key: not _of_a_shadow(key), rule=rule)
+    return GuardedStore(store, lambda key: not _of_a_shadow(key), rule=rule)
 
 
 def _of_a_shadow(key: str) -> bool:
-    first, _, rest = key.partition("/")
-    run_id, inside, _ = rest.partition("/")
-    return first == RUNS and bool(inside) and is_shadow_id(run_id)
+    folder, _, path = key.partition("/")
+    run_id, slash, _ = path.partition("/")
+    return folder == RUNS and bool(slash) and is_shadow_id(run_id)
