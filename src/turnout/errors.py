@@ -149,13 +149,9 @@ class Superseded(Refused):
 
 
 class RunEnded(Refused):
-    """The run has ended; `state` says how."""
+    """The run has ended."""
 
     code = "finished"
-
-    def __init__(self, message: str | None = None, *, state: str | None = None) -> None:
-        super().__init__(message)
-        self.state = state
 
 
 class Unauthorised(Refused):

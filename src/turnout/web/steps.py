@@ -11,8 +11,6 @@ from starlette.responses import Response
 from turnout.errors import (
     DefinitionMismatch,
     Refused,
-    RunEnded,
-    Superseded,
     TooLarge,
     TurnoutError,
     Unauthorised,
@@ -23,7 +21,6 @@ from turnout.errors import (
 )
 from turnout.model.protocol import LARGEST_MESSAGE, Message, Refusal
 from turnout.model.protocol_versions import OLDEST
-from turnout.model.status import RunStatus
 from turnout.ports.worker import Worker
 from turnout.web.signature import verify
 from turnout.web.wire import read_call, write
@@ -62,7 +59,7 @@ def refusal(error: TurnoutError) -> Response:
         log.warning("step call not answered", extra={"action": "step", "error": str(error)})
     wait = getattr(error, "retry_after", None)
     body = Refusal(
-        code=_code_of(error),
+        code=error.code,
         message=str(error)[:2_000],
         retry_after_ms=round(wait.total_seconds() * 1_000) if wait else _default_wait(error),
     )
@@ -83,13 +80,6 @@ _STATUS: Final[tuple[tuple[type[TurnoutError], int], ...]] = (
 
 def _status_of(error: TurnoutError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-def _code_of(error: TurnoutError) -> str:
-    """The protocol's word for an error: a cancelled run is told apart from a finished one."""
-    if isinstance(error, RunEnded) and error.state is RunStatus.CANCELLED:
-        return "cancelled"
-    return Superseded.code if isinstance(error, Superseded) else error.code
 
 
 def _default_wait(error: TurnoutError) -> int | None:
