@@ -20,7 +20,7 @@ LARGEST_MESSAGE = 1024 * 1024
 """Bytes; larger values travel by artifact reference."""
 
 Text = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
-"""Without control characters: no database keeps NUL, and no log should be told a new line."""
+"""Without control characters: no database keeps NUL, and a line break would forge a log line."""
 
 LARGEST_COUNT = 2**31 - 1
 LARGEST_SEQ = 2**63 - 1
@@ -110,19 +110,19 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     FAILED = "failed"
+    """The attempt has failed, and was the last one."""
     RETRY = "retry"
+    """The attempt has failed; the next one is due at `retry_at`."""
     TIMED_OUT = "timed_out"
+    """The attempt took too long: as retry or, without `retry_at`, as failed."""
     ACCEPTED = "accepted"
+    """The step takes longer than the caller waits; it goes on under its lease."""
     BUSY = "busy"
+    """Another caller holds the claim, or the attempt is not what comes next."""
 
 
 class Receipt(Message):
-    """What became of one attempt.
-
-    failed: that was the last one. retry: this attempt failed, the next is due at `retry_at`.
-    timed_out: as retry or, without `retry_at`, as failed. accepted: the bound passed and the step
-    goes on under its lease. busy: another caller holds the claim.
-    """
+    """What became of one attempt."""
 
     step: str
     attempt: int
@@ -148,9 +148,10 @@ class Parked(Message):
 
 
 class StreamedChunk(Message):
-    """A piece of one of the run's streams. number: its place in the run, from 0, over all names."""
+    """A piece of one of the run's streams."""
 
     number: int
+    """Its place in the run, from 0, over all streams."""
     stream: str
     chunk: Any
 
@@ -232,13 +233,11 @@ class Park(RunCall[Parked]):
 
 
 class Follow(RunCall[Followed]):
-    """What has the run streamed, and said of itself? A look: nothing is claimed or changed.
-
-    streamed: how many of the run's chunks the vendor run has passed on.
-    """
+    """Read what the run has streamed, and its progress; nothing is claimed or changed."""
 
     op: Literal["follow"] = "follow"
     streamed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+    """How many of the run's chunks the vendor run has passed on."""
 
 
 class ReportEvent(StrEnum):
@@ -261,20 +260,18 @@ class Report(RunCall[None]):
 
 
 class Tick(Call[Ticked]):
-    """A schedule's slot is due at the vendor; the vendor run only claims it.
-
-    slot: the nominal time in the vendor's payload, never the clock.
-    """
+    """Say that a schedule's slot is due at the vendor, and claim it."""
 
     op: Literal["tick"] = "tick"
     schedule: Text
     slot: Moment
+    """The nominal time in the vendor's payload, never the clock."""
     provider: Text
     provider_run_id: Text
 
 
 class Probe(Call[Probed]):
-    """Looks at the way to the service: nothing is changed, no run is named."""
+    """Try the way to the service; no run is named, and nothing is changed."""
 
     op: Literal["probe"] = "probe"
     definition: Text = ""
