@@ -65,6 +65,7 @@ def same_by_schema(bodies: list[bytes]) -> bool:
         return False
     forms = [parity_form(manifest) for manifest in manifests]
     for form in forms:
+        del form["task"]  # the status documents are compared by it
         form["documents"] = [d for d in form["documents"] if d["path"].startswith("steps/")]
     return forms[0] == forms[1] and parity_form(statuses[0]) == parity_form(statuses[1])
 
@@ -172,7 +173,7 @@ def test_what_providers_say_is_compared_where_both_were_asked(
     assert equal(pair({"provider_state": primary}, {"provider_state": shadow})) is same
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_bytes_changed_anywhere_are_never_called_equal(data: st.DataObject) -> None:
     """Whatever is put in, cut or replaced: equal means equal in all that the schemas call exact."""

@@ -92,7 +92,7 @@ def compare_values(
     """Compare two JSON values; in executed steps, clock times and random ids get a label."""
     changes = differences(primary, shadow)
     if changes:
-        result.differing_values[len(result.differences)] = primary, shadow
+        result.keep_values(primary, shadow)
     for change in changes:
         noisy = executed and looks_like_noise(change.primary, change.shadow)
         result.differ(

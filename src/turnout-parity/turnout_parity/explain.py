@@ -63,7 +63,7 @@ class Explainer:
 
     def __call__(self, primary: Any, shadow: Any) -> Explanation | None:
         """Say how two values differ; None where it would cost too much or add nothing."""
-        if self.remaining <= 0 or not _worth_explaining(primary, shadow):
+        if self.remaining <= 0 or not explainable(primary, shadow):
             return None
         # A third of a second to import: only a check that found something pays for it.
         from deepdiff import DeepDiff
@@ -85,7 +85,7 @@ class Explainer:
         return Explanation(summary=REORDERED, lines=[]) if reordered else None
 
 
-def _worth_explaining(primary: Any, shadow: Any) -> bool:
+def explainable(primary: Any, shadow: Any) -> bool:
     """Whether both are objects, or both arrays, and of moderate size."""
     if type(primary) is not type(shadow) or not isinstance(primary, dict | list):
         return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnout.model.documents import Source
+from turnout_parity.explain import explainable
 from turnout_parity.faults import Fault
 from turnout_parity.json_diff import ABSENT, JsonChange
 from turnout_parity.report import Difference, Kind
@@ -20,7 +21,7 @@ class PairResult:
     compared: list[tuple[Kind, Source, int]] = field(default_factory=list)
     """How many values of a field were compared, and on what ground; a field may come again."""
     differing_values: dict[int, tuple[Any, Any]] = field(default_factory=dict)
-    """Two whole values that differ, by the position of their first difference."""
+    """Two whole values that differ, by the position of their first difference; small ones."""
     twin_missing: bool = False
     overhead: tuple[float, float] | None = None
     """Milliseconds, of the primary and of the shadow."""
@@ -35,6 +36,11 @@ class PairResult:
         """Count values of each of these kinds as compared."""
         for kind in kinds:
             self.compared.append((kind, source, times))
+
+    def keep_values(self, primary: Any, shadow: Any) -> None:
+        """Keep two differing values, whose first difference comes next, for an explanation."""
+        if explainable(primary, shadow):
+            self.differing_values[len(self.differences)] = primary, shadow
 
     def differ(self, change: JsonChange, *, artifact: str, kind: Kind, **details: Any) -> None:
         """Add a difference; `details` are further fields of `Difference`."""

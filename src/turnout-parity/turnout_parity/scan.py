@@ -34,28 +34,6 @@ CONCURRENT_PAIRS: Final = 8
 """Pairs whose further documents are read at the same time."""
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """Some pairs in their order; their further documents are read while the next chunk is."""
-
-    results: list[PairResult] = field(default_factory=list)
-    readings: list[asyncio.Task[None]] = field(default_factory=list)
-    permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_PAIRS))
-
-    def begin(self, comparison: DocumentComparison) -> None:
-        """Read and compare the further documents of one pair."""
-        self.readings.append(asyncio.create_task(self._compare(comparison)))
-
-    async def _compare(self, comparison: DocumentComparison) -> None:
-        async with self.permits:
-            await comparison.compare()
-
-    def cancel(self) -> None:
-        """Stop reading."""
-        for reading in self.readings:
-            reading.cancel()
-
-
 @dataclass(slots=True, kw_only=True)
 class Scan:
     """Compares all pairs of a store, and keeps only counts of them."""
@@ -67,27 +45,25 @@ class Scan:
     now: Millis
     window: DualRunWindow = field(default_factory=DualRunWindow)
     overlaps: Overlaps = field(default_factory=Overlaps)
+    waiting: deque[tuple[PairResult, asyncio.Task[None] | None]] = field(default_factory=deque)
+    """Pairs in their order that are not counted yet, with what still reads their documents."""
+    readings: int = 0
+    """How many of them have documents to be read."""
     pairs_seen: int = 0
     shadows_seen: bool = False
 
     async def run(self) -> list[str]:
         """Count everything; give back what a reader must be warned of."""
         warnings = await self._read_window()
-        chunks: deque[_Chunk] = deque()
         try:
-            async for members in _chunks(pairs(self._names())):
-                chunks.append(_Chunk())
-                await self._compare_chunk(members, chunks[-1])
-                # One chunk behind: meanwhile its further documents were read.
-                if len(chunks) > 1:
-                    await self._count(chunks[0])
-                    chunks.popleft()
+            async for chunk in _chunks(pairs(self._names())):
+                await self._compare_chunk(chunk)
                 self.progress(self.pairs_seen)
-            for last in chunks:
-                await self._count(last)
+            await self._count_compared(0)
         finally:
-            for chunk in chunks:
-                chunk.cancel()
+            for _, reading in self.waiting:
+                if reading is not None:
+                    reading.cancel()
         for excess in self.overlaps.excesses():
             self.counts.add_late_finding(_as_difference(excess))
         return warnings
@@ -115,10 +91,10 @@ class Scan:
                 else:
                     self.counts.totals["junk"] += 1
 
-    async def _compare_chunk(self, members: Sequence[Pair], chunk: _Chunk) -> None:
+    async def _compare_chunk(self, chunk: Sequence[Pair]) -> None:
         """Compare manifests and status documents, and begin to read what these leave open."""
-        outcomes = self.store.get_many(_keys(members))
-        for pair in members:
+        outcomes = self.store.get_many(_keys(chunk))
+        for pair in chunk:
             primary = await _read_run("primary", pair.primary, outcomes)
             shadow = await _read_run("shadow", pair.shadow, outcomes)
             self.shadows_seen = self.shadows_seen or shadow is not None
@@ -126,18 +102,22 @@ class Scan:
             if self._set_aside(pair.run_id, primary, shadow):
                 continue
             if primary is not None and shadow is not None:
-                result, comparison = await self._compare(pair.run_id, primary, shadow)
-                chunk.results.append(result)
-                if comparison is not None:
-                    chunk.begin(comparison)
+                await self._compare(pair.run_id, primary, shadow)
             elif run := primary or shadow:
-                chunk.results += filter(None, [self._unpaired(pair.run_id, run)])
+                self._unpaired(pair.run_id, run)
+            await self._count_compared(CONCURRENT_PAIRS)
 
-    async def _count(self, chunk: _Chunk) -> None:
-        """Count a chunk's pairs in their order, once all of them are compared."""
-        for reading in chunk.readings:
-            await reading
-        for result in chunk.results:
+    async def _count_compared(self, limit: int) -> None:
+        """Count compared pairs in their order, until at most `limit` have documents to be read."""
+        while self.waiting:
+            result, reading = self.waiting[0]
+            if reading is not None:
+                bounded = self.readings <= limit and len(self.waiting) < CHUNK
+                if bounded and not reading.done():
+                    return
+                await reading
+                self.readings -= 1
+            self.waiting.popleft()
             self.counts.add(result)
 
     def _note_concurrency(
@@ -162,20 +142,18 @@ class Scan:
             self.counts.add_set_aside(aside)
         return aside is not None
 
-    def _unpaired(self, run_id: str, run: RunDocuments) -> PairResult | None:
-        """Report a run without a twin; None where it was never to have one."""
+    def _unpaired(self, run_id: str, run: RunDocuments) -> None:
+        """Report a run without a twin, unless it was never to have one."""
         if run.side == "primary" and run.status is not None:
             emitted_at = as_datetime(run.status.emitted_at)
             if not self.window.needs_twin(run.status.task, emitted_at):
                 self.counts.add_single(run_id)
-                return None
+                return
         self.pairs_seen += 1
-        return report_missing_twin(run_id, run)
+        self.waiting.append((report_missing_twin(run_id, run), None))
 
-    async def _compare(
-        self, run_id: str, primary: RunDocuments, shadow: RunDocuments
-    ) -> tuple[PairResult, DocumentComparison | None]:
-        """Compare a pair as far as its digests decide; name the documents that decide the rest."""
+    async def _compare(self, run_id: str, primary: RunDocuments, shadow: RunDocuments) -> None:
+        """Compare a pair as far as its digests decide; begin to read what decides the rest."""
         self.pairs_seen += 1
         for run in (primary, shadow):
             if run.status is not None:
@@ -186,7 +164,8 @@ class Scan:
         if record is None or twin_record is None:
             await report_unlisted(self.store, result, primary)
             await report_unlisted(self.store, result, shadow)
-            return result, None
+            self.waiting.append((result, None))
+            return
         search = verify or is_hollow(record) or is_hollow(twin_record)
         comparison = DocumentComparison(
             store=self.store,
@@ -199,9 +178,11 @@ class Scan:
         )
         comparison.count_unread()
         if comparison.needs_reading:
-            return result, comparison
-        await comparison.compare()
-        return result, None
+            self.readings += 1
+            self.waiting.append((result, asyncio.create_task(comparison.compare())))
+        else:
+            await comparison.compare()
+            self.waiting.append((result, None))
 
 
 async def _read_run(
@@ -226,8 +207,8 @@ async def _chunks(stream: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:
         yield chunk
 
 
-def _keys(members: Sequence[Pair]) -> Iterator[str]:
-    for pair in members:
+def _keys(chunk: Sequence[Pair]) -> Iterator[str]:
+    for pair in chunk:
         for name in (pair.primary, pair.shadow):
             if name is not None:
                 yield f"{RUNS}/{name}/{MANIFEST}"
