@@ -45,6 +45,20 @@ def _texts_outside_adapters() -> Iterator[Path]:
                 yield path
 
 
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    """Every folder of code is named there, and what is named there exists."""
+    readme = (ROOT / "README.md").read_text()
+    tree = readme[readme.index("```\nsrc/turnout/") :].split("```")[1]
+    rooms = [path.name for path in CORE.iterdir() if (path / "__init__.py").is_file()]
+    assert [name for name in rooms if f" {name}/ " not in tree] == []
+    folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("src/*-*/pyproject.toml")]
+    assert [str(path) for path in folders if f"\n{path}/ " not in tree] == []
+    first_words = [
+        line.split()[0] for line in tree.strip().splitlines() if not line.startswith(" ")
+    ]
+    assert [name for name in first_words if "<" not in name and not (ROOT / name).is_dir()] == []
+
+
 def test_every_adapter_is_found_by_entry_point() -> None:
     """Discovery is by entry point; the folder's name is the provider's."""
     found = {each.name for each in entry_points(group="turnout.orchestrators")}
