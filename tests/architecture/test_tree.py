@@ -75,21 +75,36 @@ def test_no_module_is_longer_than_one_purpose() -> None:
     assert long == []
 
 
+IMPURE = {"httpx", "os", "socket", "sqlalchemy", "threading", "time"}
+"""What does I/O, or reads a clock."""
+
+
 def test_the_model_does_no_io() -> None:
     """`model/` holds values and pure functions: no async, no clock, no files, no sockets."""
     offending = []
     for path in (CORE / "model").glob("*.py"):
         tree = ast.parse(path.read_text())
-        names = {
-            alias.name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        }
-        forbidden = {"asyncio", "httpx", "socket", "sqlalchemy", "threading", "time"}
-        if names & forbidden or _has_async(tree):
+        forbidden = {"asyncio", *IMPURE} - {"os"}  # whose random bytes new ids are made of
+        if _imports(tree) & forbidden or _has_async(tree):
             offending.append(path.name)
     assert offending == []
+
+
+def test_the_driver_is_pure() -> None:
+    """`driver/` steps a task function: no port, no clock, no files."""
+    offending = []
+    for path in (CORE / "driver").glob("*.py"):
+        imports = _imports(ast.parse(path.read_text()))
+        if imports & IMPURE or any(name.startswith("turnout.ports") for name in imports):
+            offending.append(path.name)
+    assert offending == []
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """The modules that are imported by `import`, and those that names are imported from."""
+    nodes = list(ast.walk(tree))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
 def _has_async(tree: ast.AST) -> bool:
