@@ -37,7 +37,7 @@ def api_of(url: str) -> Api:
 def test_a_good_way_is_told_check_by_check() -> None:
     """Network, clock, signature and definition, each with its figure."""
     seen = judged(GOOD, DIGEST)
-    assert [each.what for each in seen] == ["network", "clock", "signature", "definition"]
+    assert [each.subject for each in seen] == ["network", "clock", "signature", "definition"]
     assert all(each.ok for each in seen)
     assert "4.2 ms" in seen[0].text
 
@@ -46,7 +46,7 @@ def test_a_good_way_is_told_check_by_check() -> None:
 def test_a_fault_is_named_and_has_a_fix(what: str) -> None:
     """The first thing that is wrong is told, with what to do."""
     faults = [each for each in judged(GOOD | WRONG[what], DIGEST) if not each.ok]
-    assert [each.what for each in faults] == [what]
+    assert [each.subject for each in faults] == [what]
     assert faults[0].fix
 
 
@@ -61,7 +61,7 @@ async def test_the_stand_in_looks_from_where_runs_are_worked_on(rig: Any) -> Non
     """The probe is a vendor run, so what is seen is the path of all others."""
     rig.peer.ahead = 90_000
     api = api_of(rig.api.url)
-    seen = {each.what: each for each in await probe(api, DIGEST, 15.0)}
+    seen = {each.subject: each for each in await probe(api, DIGEST, 15.0)}
     await api.close()
     assert all(seen[what].ok for what in ("worker", "network", "signature", "definition"))
     assert not seen["clock"].ok
@@ -75,5 +75,5 @@ async def test_a_worker_that_is_not_there_is_told(rig: Any) -> None:
     rig.standin.stop()
     (nobody,) = await probe(api, DIGEST, 1.0)
     await api.close()
-    assert (nobody.what, nobody.ok) == ("worker", False)
+    assert (nobody.subject, nobody.ok) == ("worker", False)
     assert "trigger dev" in nobody.fix

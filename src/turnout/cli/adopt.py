@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,14 +38,14 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
             " turnout adopt --check module:client"
         )
     from turnout.bootstrap.adoption import adoptions
-    from turnout.model.adoption import Kept
+    from turnout.model.adoption import AdoptionOutcome
 
     try:
         rows = adoptions(client)
     except TurnoutError as error:
         fail(str(error))
-    refused = [row for row in rows if row.kept is Kept.REFUSED]
-    unseen = [row for row in rows if row.kept is Kept.NOT_SEEN]
+    refused = [row for row in rows if row.outcome is AdoptionOutcome.REFUSED]
+    unseen = [row for row in rows if row.outcome is AdoptionOutcome.NOT_SEEN]
     honoured = len(rows) - len(refused) - len(unseen)
     show(
         {
@@ -53,7 +53,7 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
             "kept": honoured,
             "refused": len(refused),
             "not_seen": len(unseen),
-            "adoptions": [row.__dict__ for row in rows],
+            "adoptions": list(map(_data, rows)),
         },
         as_json=json,
         page=lambda: [
@@ -68,8 +68,19 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
     raise typer.Exit(FOUND if refused or unseen else CLEAN)
 
 
+def _data(row: "Adoption") -> dict[str, Any]:
+    return {
+        "function": row.function,
+        "option": row.option,
+        "kept": row.outcome,
+        "why": row.reason,
+        "file": row.file,
+        "line": row.line,
+    }
+
+
 def _cells(rows: "Sequence[Adoption]") -> Sequence[Sequence[str]]:
-    return [(row.function, row.option, row.kept, row.why, _location(row)) for row in rows]
+    return [(row.function, row.option, row.outcome, row.reason, _location(row)) for row in rows]
 
 
 def _location(row: "Adoption") -> str:

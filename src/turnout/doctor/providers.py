@@ -74,7 +74,7 @@ async def _through(live: Turnout, name: str, caller: DurableCaller) -> Sequence[
         return [Check(name=title, health=Health.FAIL, text=text)]
     return [
         Check(
-            name=f"{title}: {result.what}",
+            name=f"{title}: {result.subject}",
             health=Health.OK if result.ok else Health.FAIL,
             text=result.text,
             fix=result.fix,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kept(StrEnum):
+class AdoptionOutcome(StrEnum):
     """What becomes of one option of a function once it is adopted."""
 
     AS_IT_IS = "kept"
@@ -20,8 +20,8 @@ class Adoption:
 
     function: str
     option: str
-    kept: Kept
-    why: str
+    outcome: AdoptionOutcome
+    reason: str
     """How it is kept, or why it cannot be."""
     file: str = ""
     """Where it is written."""

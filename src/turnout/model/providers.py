@@ -66,10 +66,10 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probing:
+class ProbeResult:
     """The result of one check of the way from the vendor's worker to this service."""
 
-    what: str
+    subject: str
     """What was checked, like `address` or `signature`."""
     ok: bool
     text: str

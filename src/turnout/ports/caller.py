@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from turnout.model.events import Emitted, Event
-from turnout.model.providers import Delivered, LinkStatus, Notice, Probing, Sighting
+from turnout.model.providers import Delivered, LinkStatus, Notice, ProbeResult, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
@@ -169,7 +169,7 @@ class Notices(Protocol):
 class Probes(Protocol):
     """A caller whose vendor runs a worker elsewhere, which can look at the way from there."""
 
-    async def probe(self, patience: float) -> Sequence[Probing]:
+    async def probe(self, patience: float) -> Sequence[ProbeResult]:
         """Have the worker call this service as runs do; wait so many seconds for what it saw."""
         ...
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.protocol import PROTOCOL
-from turnout.model.providers import Delivered, Notice, Probing, Sighting
+from turnout.model.providers import Delivered, Notice, ProbeResult, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held, RunStatus
@@ -179,7 +179,7 @@ class TriggerdevCaller:
         """Receive the vendor's alert webhooks, signed with TRIGGER_ALERT_WEBHOOK_SECRET."""
         return alerts(self._alert_secrets, self._worker, self._clock)
 
-    async def probe(self, patience: float) -> Sequence[Probing]:
+    async def probe(self, patience: float) -> Sequence[ProbeResult]:
         """Let the worker call the service, and report what it found."""
         return await probe(self._api, self._app.definition, patience)
 

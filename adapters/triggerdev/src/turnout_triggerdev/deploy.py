@@ -306,7 +306,7 @@ def _no_version(before: str | None) -> DeployStep:
 async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterator[DeployStep]:
     """Probe the service from the new version, while no run depends on that version."""
     for probing in await probe(api, target.app.definition, PROBE_IN, version=version):
-        name = f"through {version}: {probing.what}"
+        name = f"through {version}: {probing.subject}"
         yield DeployStep(name=name, ok=probing.ok, text=probing.text, fix=probing.fix)
 
 

@@ -13,7 +13,7 @@ import inngest
 from pydantic import TypeAdapter
 
 from turnout.errors import InvalidDefinition, TurnoutError
-from turnout.model.adoption import Adoption, Kept
+from turnout.model.adoption import Adoption, AdoptionOutcome
 from turnout.model.ids import check_task_id
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
@@ -183,8 +183,8 @@ def _hidden(declaration: Declared) -> Adoption:
     return Adoption(
         function=declaration.id,
         option="create_function",
-        kept=Kept.NOT_SEEN,
-        why=reason,
+        outcome=AdoptionOutcome.NOT_SEEN,
+        reason=reason,
         file=place.file,
         line=place.line,
     )
@@ -249,8 +249,8 @@ def _lines(declaration: Declared, reading: Reading) -> list[Adoption]:
         Adoption(
             function=declaration.id,
             option=verdict.option,
-            kept=verdict.outcome,
-            why=verdict.reason,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
             file=place.file,
             line=_line(place, verdict.option, verdict.index),
         )
@@ -264,8 +264,8 @@ def _lines(declaration: Declared, reading: Reading) -> list[Adoption]:
         Adoption(
             function=declaration.id,
             option=call.option,
-            kept=call.outcome,
-            why=call.reason,
+            outcome=call.outcome,
+            reason=call.reason,
             file=call.file,
             line=call.line,
         )
@@ -289,7 +289,11 @@ def _check_names(
     unknown = sorted(names - options - qualified)
     if unknown:
         misspelt = ", ".join(map(repr, unknown))
-        refused = {f"{line.function}:{line.option}" for line in report if line.kept is Kept.REFUSED}
+        refused = {
+            f"{line.function}:{line.option}"
+            for line in report
+            if line.outcome is AdoptionOutcome.REFUSED
+        }
         raise InvalidDefinition(
             f"lose names {misspelt}, which is no option of these functions; refused here:"
             f" {', '.join(sorted(refused)) or 'nothing'}"
@@ -302,11 +306,12 @@ def _check(report: Sequence[Adoption], lose: set[str]) -> None:
     refusals = [
         line
         for line in report
-        if line.kept is Kept.REFUSED and not {line.option, f"{line.function}:{line.option}"} & lose
+        if line.outcome is AdoptionOutcome.REFUSED
+        and not {line.option, f"{line.function}:{line.option}"} & lose
     ]
     if refusals:
         problems = "\n".join(
-            f"  {line.function}: {line.option}: {line.why} ({line.file}:{line.line})"
+            f"  {line.function}: {line.option}: {line.reason} ({line.file}:{line.line})"
             for line in refusals
         )
         raise InvalidDefinition(

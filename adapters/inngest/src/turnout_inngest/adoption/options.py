@@ -9,7 +9,7 @@ from typing import Any, Final
 import inngest
 
 from turnout.errors import InvalidDefinition, TurnoutError
-from turnout.model.adoption import Kept
+from turnout.model.adoption import AdoptionOutcome
 from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_task_id
 from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts
@@ -39,7 +39,7 @@ class Verdict:
     """What becomes of one option."""
 
     option: str
-    outcome: Kept
+    outcome: AdoptionOutcome
     reason: str
     index: int = 0
     """Which of several values of the option, from 0."""
@@ -73,13 +73,13 @@ class Reading:
 
     def keep(self, option: str, reason: str, *, by_turnout: bool = False, index: int = 0) -> None:
         """Note that an option is kept; by_turnout: in a way of its own."""
-        outcome = Kept.BY_TURNOUT if by_turnout else Kept.AS_IT_IS
+        outcome = AdoptionOutcome.BY_TURNOUT if by_turnout else AdoptionOutcome.AS_IT_IS
         self.verdicts.append(Verdict(option=option, outcome=outcome, reason=reason, index=index))
 
     def refuse(self, option: str, reason: str, *, index: int = 0) -> None:
         """Note that an option cannot be kept."""
         self.verdicts.append(
-            Verdict(option=option, outcome=Kept.REFUSED, reason=reason, index=index)
+            Verdict(option=option, outcome=AdoptionOutcome.REFUSED, reason=reason, index=index)
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from turnout.errors import TurnoutError
-from turnout.model.adoption import Kept
+from turnout.model.adoption import AdoptionOutcome
 from turnout_inngest.adoption.context_uses import FunctionNode, Use, node_of, uses
 from turnout_inngest.adoption.expressions import Path as EventPath
 from turnout_inngest.adoption.expressions import equalities
@@ -25,7 +25,7 @@ class CallFinding:
     """A call inside a function that is not simply kept."""
 
     option: str
-    outcome: Kept
+    outcome: AdoptionOutcome
     reason: str
     file: str
     line: int
@@ -91,7 +91,11 @@ def _call(use: Use, app: str) -> Iterator[CallFinding]:
             return  # the SDK's own: no step is made by it
         reason = f"Turnout has no {option}"
         yield CallFinding(
-            option=option, outcome=Kept.REFUSED, reason=reason, file=use.file, line=use.line
+            option=option,
+            outcome=AdoptionOutcome.REFUSED,
+            reason=reason,
+            file=use.file,
+            line=use.line,
         )
     elif use.name in _JUDGED_ARGUMENTS and use.call is None:
         yield _unseen(use.file, use.line, option, "is called by another name")
@@ -116,38 +120,52 @@ def _call(use: Use, app: str) -> Iterator[CallFinding]:
 
 def _unseen(file: str, line: int, option: str, reason: str) -> CallFinding:
     advice = f"{reason}: look yourself"
-    return CallFinding(option=option, outcome=Kept.NOT_SEEN, reason=advice, file=file, line=line)
+    return CallFinding(
+        option=option, outcome=AdoptionOutcome.NOT_SEEN, reason=advice, file=file, line=line
+    )
 
 
-def _app(value: ast.expr, app: str) -> tuple[Kept, str] | None:
+def _app(value: ast.expr, app: str) -> tuple[AdoptionOutcome, str] | None:
     """Judge the app of a function that is invoked by id: it is the client's own."""
     if not isinstance(value, ast.Constant):
-        return Kept.NOT_SEEN, "is not written out; it must be the client's own: look yourself"
+        return (
+            AdoptionOutcome.NOT_SEEN,
+            "is not written out; it must be the client's own: look yourself",
+        )
     if value.value in {None, app}:
         return None
-    return Kept.REFUSED, f"{value.value!r} is another app; only functions of {app!r} are adopted"
+    return (
+        AdoptionOutcome.REFUSED,
+        f"{value.value!r} is another app; only functions of {app!r} are adopted",
+    )
 
 
-def _condition_of(value: ast.expr) -> tuple[Kept, str] | None:
+def _condition_of(value: ast.expr) -> tuple[AdoptionOutcome, str] | None:
     if isinstance(value, ast.Constant):
         return _condition(str(value.value)) if value.value else None
     if isinstance(value, ast.JoinedStr):  # whatever is put in stands for a value
         parts = (part.value if isinstance(part, ast.Constant) else "0" for part in value.values)
         outcome, reason = _condition("".join(map(str, parts)))
         return outcome, f"read as it runs: {reason}"
-    return Kept.NOT_SEEN, "is not written out; equalities joined by && only: look yourself"
+    return (
+        AdoptionOutcome.NOT_SEEN,
+        "is not written out; equalities joined by && only: look yourself",
+    )
 
 
-def _condition(expression: str) -> tuple[Kept, str]:
+def _condition(expression: str) -> tuple[AdoptionOutcome, str]:
     try:
         equal_sides = equalities(expression)
     except TurnoutError as error:
-        return Kept.REFUSED, str(error)
+        return AdoptionOutcome.REFUSED, str(error)
     for equal in equal_sides:
         roots = [side.root for side in (equal.first, equal.second) if isinstance(side, EventPath)]
         if roots.count("async") != 1:
-            return Kept.REFUSED, f"{expression!r} does not compare async.data.… with what is known"
-    return Kept.BY_TURNOUT, expression
+            return (
+                AdoptionOutcome.REFUSED,
+                f"{expression!r} does not compare async.data.… with what is known",
+            )
+    return AdoptionOutcome.BY_TURNOUT, expression
 
 
 def _name(node: ast.AST) -> str:
