@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { Follower, type Outlet } from "../src/turnout/follow.js";
 import type { Fields } from "../src/turnout/json.js";
-import { drive, type Host, type Says } from "../src/turnout/loop.js";
+import { drive, type Host, type StepClient } from "../src/turnout/loop.js";
 import type { Identity, Message, Progress } from "../src/turnout/messages.js";
 
 const IDENTITY: Identity = {
@@ -47,7 +47,7 @@ class Noting implements Outlet {
 }
 
 /** A service that has recorded these chunks, and tells a few at a time. */
-class Recorded implements Says {
+class Recorded implements StepClient {
   readonly asked: number[] = [];
   told: unknown = null;
   seq = 1;
@@ -56,7 +56,7 @@ class Recorded implements Says {
     private readonly atOnce = 2,
   ) {}
 
-  async say(message: Message, signal: AbortSignal): Promise<Fields> {
+  async ask(message: Message, signal: AbortSignal): Promise<Fields> {
     signal.throwIfAborted();
     assert.equal(message.op, "follow");
     const after = "streamed" in message ? message.streamed : -1;
@@ -71,7 +71,7 @@ class Recorded implements Says {
   }
 }
 
-function follower(service: Says, outlet: Outlet, told = (_: number, __: unknown) => {}): Follower {
+function follower(service: StepClient, outlet: Outlet, told = (_: number, __: unknown) => {}): Follower {
   return new Follower(IDENTITY, service, outlet, never, told, QUICK);
 }
 
@@ -166,8 +166,8 @@ test("what the vendor leaves without an answer counts as not taken", async () =>
 
 test("a service that does not follow is asked once", async () => {
   let asked = 0;
-  const service: Says = {
-    say: async () => {
+  const service: StepClient = {
+    ask: async () => {
       asked += 1;
       throw new Error("wrong_use");
     },
@@ -189,8 +189,8 @@ test("a service that tells less than it says it has is not asked without end", a
 });
 
 test("the end of a run is held up for a while only", async () => {
-  const service: Says = {
-    say: (_, signal) => delay(600_000, {}, { signal }),
+  const service: StepClient = {
+    ask: (_, signal) => delay(600_000, {}, { signal }),
   };
   const follows = follower(service, new Noting());
   follows.heard(1);
@@ -200,8 +200,8 @@ test("the end of a run is held up for a while only", async () => {
 
 test("a run that fails closes its look", async () => {
   const stop = new AbortController();
-  const service: Says = {
-    say: (_, signal) => delay(600_000, {}, { signal }),
+  const service: StepClient = {
+    ask: (_, signal) => delay(600_000, {}, { signal }),
   };
   const outlet = new Noting();
   const follows = new Follower(IDENTITY, service, outlet, stop.signal, () => {});
@@ -242,11 +242,11 @@ function next(seq: number, chunks: number, more: Fields = {}): Fields {
   return { seq, state: "running", run: [], park: null, progress, ...more };
 }
 
-function scripted(recorded: Recorded, answers: readonly Fields[]): Says {
+function scripted(recorded: Recorded, answers: readonly Fields[]): StepClient {
   const left = [...answers];
   return {
-    say: async (message, signal) =>
-      message.op === "follow" ? recorded.say(message, signal) : (left.shift() ?? {}),
+    ask: async (message, signal) =>
+      message.op === "follow" ? recorded.ask(message, signal) : (left.shift() ?? {}),
   };
 }
 
@@ -287,7 +287,7 @@ test("what a look tells is shown unless an answer was later", async () => {
   [recorded.seq, recorded.told] = [1, "old"];
   const done = next(2, 1, { state: "completed", result: { sha256: "f" } });
   await drive(IDENTITY, scripted(recorded, [done]), run, never);
-  assert.deepEqual(run.shown.map((each) => each.told), [null]);
+  assert.deepEqual(run.shown.map((progress) => progress.latest), [null]);
 });
 
 function resolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

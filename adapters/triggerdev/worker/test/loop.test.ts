@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import type { Fields } from "../src/turnout/json.js";
-import { drive, type Host, type Says } from "../src/turnout/loop.js";
+import { drive, type Host, type StepClient } from "../src/turnout/loop.js";
 import type { Identity, Message } from "../src/turnout/messages.js";
 
 const IDENTITY: Identity = {
@@ -35,12 +35,12 @@ function executed(step: string, then: Fields, outcome = "completed"): Fields {
 const DONE = next(99, { state: "completed", result: { sha256: "f" } });
 
 /** A service that answers by script, and remembers what it was told. */
-class Scripted implements Says {
+class Scripted implements StepClient {
   readonly heard: string[] = [];
   readonly messages: Message[] = [];
   constructor(private readonly answer: (message: Message, at: number) => Fields | Promise<Fields>) {}
 
-  async say(message: Message, signal: AbortSignal): Promise<Fields> {
+  async ask(message: Message, signal: AbortSignal): Promise<Fields> {
     signal.throwIfAborted();
     this.messages.push(message);
     this.heard.push("step" in message ? `${message.op} ${message.step}` : message.op);
@@ -127,11 +127,11 @@ test("an older answer changes nothing", async () => {
     return {};
   });
   let advances = 0;
-  const answered: Says = {
-    say: (message, signal) =>
+  const answered: StepClient = {
+    ask: (message, signal) =>
       message.op === "advance" && ++advances > 1
         ? Promise.resolve(DONE)
-        : service.say(message, signal),
+        : service.ask(message, signal),
   };
   await drive(IDENTITY, answered, new Noting(), never);
   assert.deepEqual(service.heard, ["advance", "execute slow", "execute quick"]);
@@ -201,8 +201,8 @@ test("a park beside calls in flight is a timer, never the vendor's wait", async 
 
 test("when one call ends the run, the others are closed", async () => {
   const closed: string[] = [];
-  const service: Says = {
-    async say(message, signal) {
+  const service: StepClient = {
+    async ask(message, signal) {
       if (message.op !== "execute") return next(1, starting("ends", "hangs"));
       if (message.step === "ends") throw new Error("superseded");
       signal.addEventListener("abort", () => closed.push(message.step));
@@ -216,8 +216,8 @@ test("when one call ends the run, the others are closed", async () => {
 
 test("an abort of the run ends the loop", async () => {
   const stop = new AbortController();
-  const service: Says = {
-    async say(message, signal) {
+  const service: StepClient = {
+    async ask(message, signal) {
       if (message.op !== "execute") return next(1, starting("a"));
       stop.abort();
       await delay(60_000, undefined, { signal });

@@ -16,8 +16,8 @@ const IDENTITY = identityOf(PAYLOAD, CTX, "d");
 const never = new AbortController().signal;
 const host = { progress: () => undefined, passed: () => 0 } as unknown as Host;
 
-function ending(state: string, more: Fields = {}): { say: () => Promise<Fields> } {
-  return { say: async () => ({ seq: 1, state, progress: { done: 0, current: [] }, ...more }) };
+function ending(state: string, more: Fields = {}): { ask: () => Promise<Fields> } {
+  return { ask: async () => ({ seq: 1, state, progress: { done: 0, current: [] }, ...more }) };
 }
 
 test("a delivery's payload and the vendor's run say who this attempt is", () => {
@@ -48,7 +48,7 @@ test("a completed run answers with its digest: the result stays with the service
 test("a cancelled or superseded run ends quietly", async () => {
   const ended = { turnout: 1, run_id: "r1", ended: "cancelled" };
   assert.deepEqual(await work(IDENTITY, ending("cancelled"), host, never), ended);
-  const superseded = { say: () => Promise.reject(new EndQuietly("superseded")) };
+  const superseded = { ask: () => Promise.reject(new EndQuietly("superseded")) };
   const output = await work(IDENTITY, superseded, host, never);
   assert.deepEqual(output, { ...ended, ended: "superseded" });
 });

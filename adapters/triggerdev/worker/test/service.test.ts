@@ -17,7 +17,7 @@ for (const status of [429, 503]) {
   test(`${status} gets the same message again, freshly signed`, async () => {
     const busy = { status, body: { code: "busy", message: "later", retry_after_ms: 5 } };
     await served(inTurn(busy, busy), async (origin, heard) => {
-      assert.deepEqual(await new Service(origin, KEYS).say(MESSAGE, never), { ok: true });
+      assert.deepEqual(await new Service(origin, KEYS).ask(MESSAGE, never), { ok: true });
       assert.equal(new Set(heard.map(({ body }) => body)).size, 1);
       assert.equal(new Set(heard.map(({ headers }) => headers["webhook-id"])).size, 3);
     });
@@ -28,8 +28,8 @@ test("a service that is away gets the same message until it is back", async () =
   await served(inTurn(), async (origin, heard) => {
     const away = new Service("http://127.0.0.1:1", KEYS);
     const giveUp = AbortSignal.timeout(300);
-    await assert.rejects(away.say(MESSAGE, giveUp), { name: /Abort|Timeout/ });
-    await new Service(`${origin}/`, KEYS).say(MESSAGE, never);
+    await assert.rejects(away.ask(MESSAGE, giveUp), { name: /Abort|Timeout/ });
+    await new Service(`${origin}/`, KEYS).ask(MESSAGE, never);
     assert.equal(heard.length, 1);
   });
 });
@@ -38,7 +38,7 @@ test("409 ends the run quietly, with the service's word for it", async () => {
   const reply = { status: 409, body: { code: "superseded", message: "another delivery" } };
   await served(inTurn(reply), async (origin) => {
     await assert.rejects(
-      new Service(origin, KEYS).say(MESSAGE, never),
+      new Service(origin, KEYS).ask(MESSAGE, never),
       (error: unknown) => error instanceof EndQuietly && error.code === "superseded",
     );
   });
@@ -49,7 +49,7 @@ for (const status of [400, 401, 404, 426]) {
     const reply = { status, body: { code: "why", message: "said so" } };
     await served(inTurn(reply), async (origin, heard) => {
       await assert.rejects(
-        new Service(origin, KEYS).say(MESSAGE, never),
+        new Service(origin, KEYS).ask(MESSAGE, never),
         (error: unknown) => error instanceof ServiceRefused && error.message === "why: said so",
       );
       assert.equal(heard.length, 1);
@@ -59,7 +59,7 @@ for (const status of [400, 401, 404, 426]) {
 
 test("a defect of the service is tried again", async () => {
   await served(inTurn({ status: 500 }, { status: 502 }), async (origin, heard) => {
-    await new Service(origin, KEYS).say(MESSAGE, never);
+    await new Service(origin, KEYS).ask(MESSAGE, never);
     assert.equal(heard.length, 3);
   });
 });
@@ -81,7 +81,7 @@ test("an abort closes the call that is under way", async () => {
       return {};
     },
     async (origin, heard) => {
-      await assert.rejects(new Service(origin, KEYS).say(MESSAGE, stop.signal));
+      await assert.rejects(new Service(origin, KEYS).ask(MESSAGE, stop.signal));
       await heard[0]?.hungUp;
     },
   );
@@ -91,7 +91,7 @@ for (const status of [301, 302, 307, 308]) {
   test(`a signed message follows no redirect: ${status} is final, and says what to set`, async () => {
     await served(inTurn({ status }), async (origin, heard) => {
       await assert.rejects(
-        new Service(origin, KEYS).say(MESSAGE, never),
+        new Service(origin, KEYS).ask(MESSAGE, never),
         (error: unknown) =>
           error instanceof ServiceRefused && error.message.includes("TURNOUT_SERVICE_URL"),
       );
@@ -125,7 +125,7 @@ test("a service that cannot be reached is told once for each call, with the reas
     said.push(`${message}: ${reason}`);
   });
   for (const _ of [1, 2]) {
-    await assert.rejects(away.say(MESSAGE, AbortSignal.timeout(400)), { name: /Abort|Timeout/ });
+    await assert.rejects(away.ask(MESSAGE, AbortSignal.timeout(400)), { name: /Abort|Timeout/ });
   }
   assert.equal(said.length, 2);
   assert.match(said[0] ?? "", /does not answer.*Error: \S+/);
@@ -134,7 +134,7 @@ test("a service that cannot be reached is told once for each call, with the reas
 test("a service that is only busy for a moment is not worth a word", async () => {
   const said: string[] = [];
   await served(inTurn({ status: 503 }), async (origin) => {
-    await new Service(origin, KEYS, (message) => said.push(message)).say(MESSAGE, never);
+    await new Service(origin, KEYS, (message) => said.push(message)).ask(MESSAGE, never);
   });
   assert.deepEqual(said, []);
 });
@@ -144,7 +144,7 @@ for (const asked of [0, -5, Number.NaN, "1"]) {
     const busy = { status: 503, body: { code: "busy", retry_after_ms: asked } };
     const began = performance.now();
     await served(inTurn(busy, busy, busy), async (origin) => {
-      await new Service(origin, KEYS).say(MESSAGE, never);
+      await new Service(origin, KEYS).ask(MESSAGE, never);
     });
     assert.ok(performance.now() - began >= 50 + 100 + 200 - 10);
   });
@@ -153,7 +153,7 @@ for (const asked of [0, -5, Number.NaN, "1"]) {
 test("a message that is too large is not sent", async () => {
   await served(inTurn(), async (origin, heard) => {
     const large = { ...MESSAGE, definition: "x".repeat(1024 * 1024) };
-    await assert.rejects(new Service(origin, KEYS).say(large, never), ServiceRefused);
+    await assert.rejects(new Service(origin, KEYS).ask(large, never), ServiceRefused);
     assert.equal(heard.length, 0);
   });
 });

@@ -11,15 +11,15 @@ import { tick } from "../turnout/tick.js";
 /** The infrastructure budget: how often a vendor run is tried when its process or network fails. */
 const RETRY = { maxAttempts: 5, factor: 2, minTimeoutInMs: 500, maxTimeoutInMs: 20_000, randomize: true };
 
-for (const each of definition.tasks) {
-  if (each.schedule) scheduled(each);
-  else if (each.probe) probing(each);
-  else stepped(each);
+for (const declared of definition.tasks) {
+  if (declared.schedule) scheduled(declared);
+  else if (declared.probe) probing(declared);
+  else stepped(declared);
 }
 
-function stepped(each: TaskDefinition): void {
+function stepped(declared: TaskDefinition): void {
   task({
-    ...optionsOf(each),
+    ...optionsOf(declared),
     run: async (payload: unknown, { ctx, signal }) => {
       const identity = identityOrFail(payload, ctx, definition.digest);
       const host = vendorHost();
@@ -32,9 +32,9 @@ function stepped(each: TaskDefinition): void {
   });
 }
 
-function scheduled(each: TaskDefinition): void {
+function scheduled(declared: TaskDefinition): void {
   schedules.task({
-    ...optionsOf(each),
+    ...optionsOf(declared),
     run: async (payload, { ctx, signal }) =>
       tick(
         {
@@ -51,9 +51,9 @@ function scheduled(each: TaskDefinition): void {
   });
 }
 
-function probing(each: TaskDefinition): void {
+function probing(declared: TaskDefinition): void {
   task({
-    ...optionsOf(each),
+    ...optionsOf(declared),
     run: (_: unknown, { signal }) => probe(service(), serviceUrl(), definition.digest, signal),
   });
 }

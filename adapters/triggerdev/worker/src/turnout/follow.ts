@@ -5,7 +5,7 @@
  * Nothing of it may fail a run or hold it up for long: what cannot be passed on stays in the
  * service's journal. It knows neither the vendor nor HTTP.
  */
-import type { Says } from "./loop.js";
+import type { StepClient } from "./loop.js";
 import { call, type Chunk, type Identity, readFollowed } from "./messages.js";
 
 /** Where chunks go. */
@@ -58,11 +58,11 @@ export class Follower {
 
   constructor(
     private readonly identity: Identity,
-    private readonly service: Says,
+    private readonly service: StepClient,
     private readonly outlet: Outlet,
     signal: AbortSignal,
-    /** Takes what the task last said of itself, as the run was at this seq. */
-    private readonly told: (seq: number, told: unknown) => void,
+    /** Takes the progress that the task reported last, as of this seq. */
+    private readonly report: (seq: number, latest: unknown) => void,
     private readonly pace: Pace = PACE,
   ) {
     this.#signal = AbortSignal.any([signal, this.#stop.signal]);
@@ -150,10 +150,10 @@ export class Follower {
   async #ask(): Promise<void> {
     const before = this.#recorded;
     const message = call(this.identity, { op: "follow", streamed: this.#passed });
-    const { seq, recorded, chunks, told } = readFollowed(
-      await this.service.say(message, this.#signal),
+    const { seq, recorded, chunks, latest } = readFollowed(
+      await this.service.ask(message, this.#signal),
     );
-    this.told(seq, told);
+    this.report(seq, latest);
     if (chunks.length === 0) {
       this.#quiet += 1;
       // What is not told cannot be passed on: it is not asked for again and again.
@@ -189,9 +189,9 @@ export class Follower {
   }
 
   #giveUp(reason: unknown): void {
-    const known = this.#behind;
+    const behind = this.#behind;
     this.close();
-    if (known) this.outlet.givenUp(reason);
+    if (behind) this.outlet.givenUp(reason);
   }
 }
 
@@ -207,11 +207,11 @@ async function inTime(promise: Promise<void>, signal: AbortSignal): Promise<void
 
 /** Sorts chunks by stream; each stream keeps its order. */
 function parts(chunks: readonly Chunk[]): Part[] {
-  const found = new Map<string, unknown[]>();
+  const byStream = new Map<string, unknown[]>();
   for (const { stream, chunk } of chunks) {
-    const known = found.get(stream);
-    if (known === undefined) found.set(stream, [chunk]);
-    else known.push(chunk);
+    const values = byStream.get(stream);
+    if (values === undefined) byStream.set(stream, [chunk]);
+    else values.push(chunk);
   }
-  return [...found].map(([stream, values]) => ({ stream, chunks: values }));
+  return [...byStream].map(([stream, values]) => ({ stream, chunks: values }));
 }

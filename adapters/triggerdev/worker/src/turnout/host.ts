@@ -4,7 +4,7 @@ import { logger, metadata, wait } from "@trigger.dev/sdk";
 import type { Host } from "./loop.js";
 import type { Progress, Receipt, Start } from "./messages.js";
 import { piped } from "./pipe.js";
-import { SaidStream } from "./said.js";
+import { ProgressStream } from "./progressStream.js";
 
 /** What the SDK hands to a span's work. */
 type Span = Parameters<Parameters<typeof logger.trace>[1]>[0];
@@ -25,7 +25,7 @@ type Shown = { [name: string]: Parameters<typeof metadata.set>[1] };
 
 /** A host for one run. */
 export function vendorHost(): VendorHost {
-  const said = new SaidStream();
+  const progressStream = new ProgressStream();
   let passed = passedBefore();
   let shown: Shown = {};
   const show = (): unknown => metadata.set(KEY, passed === 0 ? shown : { ...shown, passed });
@@ -35,7 +35,7 @@ export function vendorHost(): VendorHost {
     progress(progress) {
       shown = metadataOf(progress);
       show();
-      said.tell(progress.told);
+      progressStream.send(progress.latest);
     },
     passed: () => passed,
     pass: piped,
@@ -47,15 +47,15 @@ export function vendorHost(): VendorHost {
     givenUp(reason) {
       logger.warn("what the task streams is not passed on", { error: String(reason) });
     },
-    close: () => said.sent(),
+    close: () => progressStream.settled(),
   };
 }
 
 /** How many chunks an earlier attempt of this vendor run has passed on. */
 function passedBefore(): number {
-  const kept = metadata.get(KEY);
-  if (typeof kept !== "object" || kept === null || Array.isArray(kept)) return 0;
-  const passed = kept["passed"];
+  const stored = metadata.get(KEY);
+  if (typeof stored !== "object" || stored === null || Array.isArray(stored)) return 0;
+  const passed = stored["passed"];
   return typeof passed === "number" && Number.isSafeInteger(passed) && passed > 0 ? passed : 0;
 }
 
@@ -100,7 +100,7 @@ function show(span: Span, receipt: Receipt): void {
 }
 
 /** What the dashboard shows, and what realtime subscribers read. */
-function metadataOf({ done, current, told }: Progress): Shown {
+function metadataOf({ done, current, latest }: Progress): Shown {
   const shown = { done, current: [...current] };
-  return told === null ? shown : { ...shown, told: told as string };
+  return latest === null ? shown : { ...shown, told: latest as string };
 }

@@ -34,8 +34,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 const TIMED: ReadonlySet<string> = new Set(["sleep", "backoff"]);
 
 /** The service, as the loop needs it. */
-export interface Says {
-  say(message: Message, signal: AbortSignal): Promise<Fields>;
+export interface StepClient {
+  ask(message: Message, signal: AbortSignal): Promise<Fields>;
 }
 
 /** What the loop needs of the vendor's run that it is in. */
@@ -55,7 +55,7 @@ export interface Host extends Outlet {
 /** Works on a run until it ends, and gives its last Next. The signal closes all calls. */
 export async function drive(
   identity: Identity,
-  service: Says,
+  service: StepClient,
   host: Host,
   signal: AbortSignal,
 ): Promise<Next> {
@@ -83,12 +83,12 @@ class Loop {
 
   constructor(
     private readonly identity: Identity,
-    private readonly service: Says,
+    private readonly service: StepClient,
     private readonly host: Host,
     private readonly signal: AbortSignal,
   ) {
-    const told = (seq: number, said: unknown) => this.#told(seq, said);
-    this.#follower = new Follower(identity, service, host, signal, told);
+    const report = (seq: number, latest: unknown) => this.#report(seq, latest);
+    this.#follower = new Follower(identity, service, host, signal, report);
   }
 
   async run(): Promise<Next> {
@@ -111,7 +111,7 @@ class Loop {
   }
 
   async #advance(): Promise<Next> {
-    const answer = await this.service.say(call(this.identity, { op: "advance" }), this.signal);
+    const answer = await this.service.ask(call(this.identity, { op: "advance" }), this.signal);
     return this.#take(readNext(answer));
   }
 
@@ -128,17 +128,17 @@ class Loop {
     return answer;
   }
 
-  /** Shows what the task says while its step is at work, unless an answer was later. */
-  #told(seq: number, told: unknown): void {
+  /** Shows the progress that a step reports while it runs, unless a later answer is known. */
+  #report(seq: number, latest: unknown): void {
     if (this.#next === undefined || seq < this.#next.seq) return;
-    this.host.progress({ ...this.#next.progress, told });
+    this.host.progress({ ...this.#next.progress, latest });
   }
 
   #execute(start: Start, key: string): Promise<Answered> {
     const { step, attempt } = start;
     return this.host.span(start, async (ended) => {
       const message = call(this.identity, { op: "execute", step, attempt });
-      const answer = this.service.say(message, this.signal);
+      const answer = this.service.ask(message, this.signal);
       const executed = readExecuted(await this.#follower.during(answer));
       ended(executed.receipt);
       return { key, next: executed.next };
@@ -184,7 +184,7 @@ class Loop {
     const token = await this.host.newToken(this.#tokenKey(current.seq), until);
     // Registered, then asked again: a wake between the last answer and the wait cannot be lost.
     const message = call(this.identity, { op: "park", seq: current.seq, token });
-    const answer = await this.service.say(message, this.signal);
+    const answer = await this.service.ask(message, this.signal);
     if (answer["go"] !== true) return this.#take(readNext(answer["next"]));
     await this.#follower.settled();
     await this.host.wait(token);

@@ -81,8 +81,8 @@ export type State = (typeof STATES)[number];
 export interface Progress {
   readonly done: number;
   readonly current: readonly string[];
-  /** What the task last said of itself. */
-  readonly told: unknown;
+  /** The progress that the task reported last; `told` on the wire. */
+  readonly latest: unknown;
   /** How many chunks the run has streamed that may be passed on. */
   readonly chunks: number;
 }
@@ -122,7 +122,7 @@ export interface Followed {
   /** All that there are; there may be more than was told. */
   readonly recorded: number;
   readonly chunks: readonly Chunk[];
-  readonly told: unknown;
+  readonly latest: unknown;
 }
 
 /** Reads the service's answer to advance; Unreadable names the field that is wrong. */
@@ -161,7 +161,7 @@ export function readFollowed(value: unknown): Followed {
     seq: countOf(fields["seq"], "followed.seq"),
     recorded: countOf(fields["recorded"], "followed.recorded"),
     chunks: listOf(fields["chunks"] ?? [], "followed.chunks").map(chunkOf),
-    told: fields["told"] ?? null,
+    latest: fields["told"] ?? null,
   };
 }
 
@@ -172,13 +172,13 @@ function chunkOf(value: unknown, at: number): Chunk {
 }
 
 function stateOf(value: unknown): State {
-  const found = STATES.find((state) => state === value);
+  const state = STATES.find((name) => name === value);
   // A state of a later protocol: to go on would be to guess.
-  return found ?? unknownState(textOf(value, "next.state"));
+  return state ?? unknownState(textOf(value, "next.state"));
 }
 
 function unknownState(state: string): never {
-  throw new RangeError(`the service told an unknown state '${state}'`);
+  throw new RangeError(`the service answered an unknown state '${state}'`);
 }
 
 function startOf(value: unknown, at: number): Start {
@@ -194,7 +194,7 @@ function parkOf(value: unknown, where: string): Park {
   const fields = fieldsOf(value, where);
   return {
     until: optional(fields["until"], `${where}.until`, countOf),
-    reasons: listOf(fields["reasons"] ?? [], `${where}.reasons`).map((each) => textOf(each, where)),
+    reasons: listOf(fields["reasons"] ?? [], `${where}.reasons`).map((item) => textOf(item, where)),
   };
 }
 
@@ -210,8 +210,8 @@ function progressOf(fields: Fields): Progress {
   const current = listOf(fields["current"] ?? [], "progress.current");
   return {
     done: countOf(fields["done"] ?? 0, "progress.done"),
-    current: current.map((each) => textOf(each, "progress.current")),
-    told: fields["told"] ?? null,
+    current: current.map((item) => textOf(item, "progress.current")),
+    latest: fields["told"] ?? null,
     chunks: countOf(fields["chunks"] ?? 0, "progress.chunks"),
   };
 }

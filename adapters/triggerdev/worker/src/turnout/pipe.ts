@@ -8,7 +8,7 @@ export async function piped(
   signal: AbortSignal,
 ): Promise<void> {
   guard();
-  const { waitUntilComplete } = streams.pipe(name, each(values), { signal, collapsed: true });
+  const { waitUntilComplete } = streams.pipe(name, iterated(values), { signal, collapsed: true });
   try {
     await waitUntilComplete();
   } catch (error) {
@@ -17,7 +17,7 @@ export async function piped(
   }
 }
 
-async function* each<T>(values: readonly T[]): AsyncGenerator<T> {
+async function* iterated<T>(values: readonly T[]): AsyncGenerator<T> {
   yield* values;
 }
 

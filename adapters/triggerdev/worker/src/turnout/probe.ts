@@ -45,7 +45,7 @@ export async function probe(
     signal.throwIfAborted();
     if (tries.length === 0) return { ...about, ...unreached(error) };
   }
-  return { ...about, ...told(tries) };
+  return { ...about, ...outcomeOf(tries) };
 }
 
 async function once(service: Service, body: string, signal: AbortSignal): Promise<Try> {
@@ -75,7 +75,7 @@ function unreached(error: unknown): Omit<Probed, "turnout" | "service" | "defini
 }
 
 /** The quickest try is the way itself; the others had to wait for something. */
-function told(tries: readonly Try[]): Omit<Probed, "turnout" | "service" | "definition"> {
+function outcomeOf(tries: readonly Try[]): Omit<Probed, "turnout" | "service" | "definition"> {
   const best = tries.reduce((a, b) => (b.took < a.took ? b : a));
   const { status, fields } = best.answer;
   return {

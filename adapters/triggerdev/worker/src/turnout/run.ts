@@ -1,7 +1,7 @@
 /** One vendor run, from its payload to its end. */
 import type { TaskRunContext } from "@trigger.dev/sdk";
 import { countOf, type Fields, fieldsOf, textOf, Unreadable } from "./json.js";
-import { drive, type Host, type Says } from "./loop.js";
+import { drive, type Host, type StepClient } from "./loop.js";
 import type { Identity, Next } from "./messages.js";
 import { EndQuietly } from "./service.js";
 
@@ -48,7 +48,7 @@ export function identityOrFail(payload: unknown, ctx: TaskRunContext, definition
 /** Works on the run until it ends, here or at the service. */
 export async function work(
   identity: Identity,
-  service: Says,
+  service: StepClient,
   host: Host,
   signal: AbortSignal,
 ): Promise<Output> {

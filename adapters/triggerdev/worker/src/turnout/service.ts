@@ -60,7 +60,7 @@ export class Service {
   }
 
   /** The answer to a message, which is sent again until there is one. The signal ends all trying. */
-  async say(message: Message, signal: AbortSignal): Promise<Fields> {
+  async ask(message: Message, signal: AbortSignal): Promise<Fields> {
     const body = bodyOf(message);
     let serverErrors = 0;
     let warned = false;

@@ -23,10 +23,10 @@ export function service(): Service {
  * ServiceRefused, naming the variable or the file, where it is no address of a service.
  */
 export function serviceUrl(): string {
-  const given = process.env["TURNOUT_SERVICE_URL"];
-  const address = given || definition.service;
+  const override = process.env["TURNOUT_SERVICE_URL"];
+  const address = override || definition.service;
   const fault = faultOf(address);
   if (fault === undefined) return address;
-  const name = given ? "TURNOUT_SERVICE_URL" : "the service in turnout.definition.json";
+  const name = override ? "TURNOUT_SERVICE_URL" : "the service in turnout.definition.json";
   throw new ServiceRefused("wrong_address", `${name} ${fault}`);
 }

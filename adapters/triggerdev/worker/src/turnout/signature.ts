@@ -11,7 +11,7 @@ export class WrongKeys extends Error {
 
 /** Reads keys written whsec_…, separated by commas. While keys are rotated there are two. */
 export function signingKeys(setting: string | undefined): readonly Buffer[] {
-  const texts = (setting ?? "").split(",").map((each) => each.trim());
+  const texts = (setting ?? "").split(",").map((text) => text.trim());
   const keys = texts.filter(Boolean).map(keyOf);
   if (keys.length === 0) throw new WrongKeys("TURNOUT_SIGNING_KEYS is not set");
   return keys;

@@ -1,25 +1,25 @@
 /**
- * What a task says of itself, as a realtime stream of its run: subscribers see every change, where
- * the metadata shows the last one alone.
+ * The progress that a task reports, as a realtime stream of its run: subscribers see every change,
+ * while the metadata has the last one only.
  */
 import { logger, streams } from "@trigger.dev/sdk";
 
 /** The stream's name; a frontend reads it by `useRealtimeStream(run, "turnout")`. */
 const NAME = "turnout";
 
-export class SaidStream {
+export class ProgressStream {
   #last = "null";
   #sending: Promise<void> = Promise.resolve();
 
   /** Sends what is new, in order, while the run goes on. */
-  tell(told: unknown): void {
-    const part = JSON.stringify(told ?? null);
+  send(progress: unknown): void {
+    const part = JSON.stringify(progress ?? null);
     if (part === this.#last) return;
     this.#last = part;
     this.#sending = this.#sending.then(() => append(part));
   }
 
-  sent(): Promise<void> {
+  settled(): Promise<void> {
     return this.#sending;
   }
 }
@@ -29,6 +29,6 @@ async function append(part: string): Promise<void> {
   try {
     await streams.append(NAME, part);
   } catch (error) {
-    logger.warn("what the task said was not streamed", { error: String(error) });
+    logger.warn("the progress of the task was not streamed", { error: String(error) });
   }
 }
