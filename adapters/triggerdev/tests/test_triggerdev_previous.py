@@ -102,6 +102,21 @@ async def test_a_worker_of_the_version_before_serves_todays_service(
     assert set(tries.values()) == {1}
 
 
+async def test_todays_double_reads_what_the_one_before_left(tmp_path: Path) -> None:
+    """A folder of `turnout dev` stays good: its runs and tokens are there again."""
+    stage = Stage(tmp_path / "stage")
+    token = {"idempotencyKey": "a.1.1", "timeout": "1h", "tags": ["turnout"]}
+    async with stage.server_process(previous=previous_environ()):
+        run = (await stage.api.post("/api/v1/tasks/any/trigger", json={"payload": {"n": 1}})).json()
+        before = (await stage.api.get(f"/api/v3/runs/{run['id']}")).json()
+        made = (await stage.api.post("/api/v1/waitpoints/tokens", json=token)).json()
+    async with stage.server_process():
+        after = (await stage.api.get(f"/api/v3/runs/{run['id']}")).json()
+        again = (await stage.api.post("/api/v1/waitpoints/tokens", json=token)).json()
+    assert (after, after["payload"]) == (before, {"n": 1})
+    assert again["id"] == made["id"]
+
+
 def _stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage = Stage(folder / "stage")
     monkeypatch.setenv(LEDGER, str(stage.folder / "ledger"))

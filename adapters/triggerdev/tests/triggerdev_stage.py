@@ -154,11 +154,16 @@ class Stage:
         await self.api.aclose()
 
     @asynccontextmanager
-    async def server_process(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """The offline server as a process that may be killed."""
-        data = str(self.folder / "server")
-        argv = ("-m", "turnout_triggerdev_double.server", "--port", str(self.port), "--data", data)
-        async with process(argv) as running:
+    async def server_process(
+        self, *, previous: Mapping[str, str] | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The offline server as a process that may be killed.
+
+        previous: the environment of the version before, to be run in place of today's.
+        """
+        module = "turnout_triggerdev.devserver" if previous else f"{_package(None)}.server"
+        argv = ("-m", module, "--port", str(self.port), "--data", str(self.folder / "server"))
+        async with process(argv, previous) as running:
             await until(self._answers)
             yield running
 
