@@ -50,7 +50,7 @@ async def test_a_run_is_worked_on_and_reported(real_rig: Any, rid: str) -> None:
     assert run["metadata"] == {"turnout": {"done": 3, "current": []}}
     wanted = ["advance", "execute", "execute", "advance", "park", "advance", "execute"]
     assert rig.peer.asked(rid) == wanted
-    assert rig.peer.events(rid) == ["started", "completed"]
+    await true_soon(lambda: rig.peer.events(rid) == ["started", "completed"])
     for message in rig.peer.said:
         assert (message["definition"], message["provider_run_id"]) == ("d" * 64, vendor_run)
 
@@ -129,7 +129,7 @@ async def test_a_run_that_failed_fails_here_without_a_retry(real_rig: Any, rid: 
     run = await rig.api.ended(await rig.api.deliver(rid), SLOW)
     assert (run["status"], run["attemptCount"]) == ("FAILED", 1)
     assert (run["error"]["name"], run["error"]["message"]) == ("StepFailed", "a broke")
-    assert rig.peer.events(rid) == ["started", "failed"]
+    await true_soon(lambda: rig.peer.events(rid) == ["started", "failed"])
 
 
 async def test_a_cancel_closes_the_calls_and_is_reported(real_rig: Any, rid: str) -> None:
@@ -152,7 +152,7 @@ async def test_a_run_beyond_the_vendors_limit_is_reported(real_rig: Any, rid: st
     rig.peer.run(rid, ("steps", "a"))
     run = await rig.api.ended(await rig.api.deliver(rid, task="brief"), SLOW)
     assert run["status"] == "TIMED_OUT"
-    assert "timed_out" in rig.peer.events(rid)
+    await true_soon(lambda: "timed_out" in rig.peer.events(rid))
 
 
 async def test_a_payload_without_a_delivery_fails_by_name(real_rig: Any) -> None:
