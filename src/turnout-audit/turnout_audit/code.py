@@ -8,7 +8,6 @@ from typing import Any
 from turnout_audit import nodes, syntax
 from turnout_audit.names import Fits, expression_of, fits
 from turnout_audit.parameters import FUNCTIONS, listed, parameter_use
-from turnout_audit.plain import compiled
 from turnout_audit.ruleset import (
     AstMatch,
     CallMatch,
@@ -18,6 +17,7 @@ from turnout_audit.ruleset import (
     MemberMatch,
 )
 from turnout_audit.source import Hit
+from turnout_audit.text import compiled
 from turnout_audit.view import Finder, View
 
 LOOPS = frozenset(

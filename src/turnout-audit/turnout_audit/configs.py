@@ -8,9 +8,9 @@ from typing import Any
 
 from turnout_audit import nodes
 from turnout_audit.names import fits
-from turnout_audit.plain import compiled
 from turnout_audit.ruleset import ConfigKeyMatch
 from turnout_audit.source import Hit
+from turnout_audit.text import compiled
 from turnout_audit.view import Finder, View
 
 MAX_DEPTH = 200

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from turnout_audit.plain import compiled
 from turnout_audit.ruleset import Ruleset
+from turnout_audit.text import compiled
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _NEVER = r"[^\s\S]"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from turnout_audit import code, configs, kinds, manifests, plain, prose
+from turnout_audit import code, configs, kinds, manifests, prose, text
 from turnout_audit.names import Fits, fits
 from turnout_audit.ruleset import (
     SCRIPTS,
@@ -32,7 +32,7 @@ from turnout_audit.words import Needs, needs, of_modules, sharpest
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class CompiledMatch:
     """A match, compiled."""
 
     number: int
@@ -72,7 +72,7 @@ class Prepared:
         return not self.rule.languages or language in self.rule.languages
 
 
-def prepare(ruleset: Ruleset) -> list[Prepared]:
+def prepare(ruleset: Ruleset) -> list[CompiledMatch]:
     """Compile every match of a rule set."""
     pairs: Sequence[tuple[Rule, Match]] = [
         (rule, match) for rule in ruleset.rules for match in rule.match
@@ -86,11 +86,11 @@ def prepare(ruleset: Ruleset) -> list[Prepared]:
 
 def _prepared(
     number: int, rule: Rule, match: Match, markers: Iterable[str], shared: dict[str, Any]
-) -> Prepared:
+) -> CompiledMatch:
     sharp = sharpest(match, markers)
     sets = (needs(match) or Needs(sets=())).sets
     modules = of_modules(match)
-    return Prepared(
+    return CompiledMatch(
         number=number,
         rule=rule,
         match=match,
@@ -101,7 +101,7 @@ def _prepared(
         files=GitIgnoreSpec.from_lines(rule.files) if rule.files else None,
         exclude=GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None,
         imports=fits(match.when_imports) if match.when_imports else None,
-        unless=plain.compiled(match.unless, ignore_case=False) if match.unless else None,
+        unless=text.compiled(match.unless, ignore_case=False) if match.unless else None,
         sketches=(
             compiled(sketch(match, quoted=False), shared),
             compiled(sketch(match, quoted=True), shared),
@@ -111,14 +111,14 @@ def _prepared(
 
 def _finder(match: Match) -> Any:
     table: dict[type[Any], Callable[[Any], Any]] = {
-        TextMatch: plain.find_text,
+        TextMatch: text.find_text,
         ImportMatch: code.find_imports,
         CallMatch: code.find_calls,
         MemberMatch: code.find_members,
         DecoratorMatch: code.find_decorators,
         ConfigKeyMatch: configs.find_config_keys,
         ManifestMatch: manifests.find_manifests,
-        EnvMatch: plain.find_env,
+        EnvMatch: text.find_env,
         ProseMatch: prose.find_prose,
         PathMatch: _find_path,
         AstMatch: code.find_ast,

@@ -9,9 +9,9 @@ from typing import Any
 from turnout_audit.markdown import Outline, prose_fence
 from turnout_audit.markers import Markers
 from turnout_audit.nodes import inside
-from turnout_audit.plain import compiled
 from turnout_audit.ruleset import ProseMatch
 from turnout_audit.source import Hit
+from turnout_audit.text import compiled
 from turnout_audit.view import groups, line_of
 
 _ADDRESS = re.compile(r"(?:://|[wW]{3}\.)[^\s<>\"'`|\\^{}]+")

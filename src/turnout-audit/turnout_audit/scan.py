@@ -7,7 +7,7 @@ from functools import cached_property
 from turnout_audit import code, configs, kinds, markdown, prose, syntax
 from turnout_audit.markers import Markers
 from turnout_audit.model import FileScan, Scope
-from turnout_audit.prepare import Prepared, prepare
+from turnout_audit.prepare import CompiledMatch, prepare
 from turnout_audit.results import MAX_FINDINGS, Results, TooManyFindings
 from turnout_audit.ruleset import (
     AstMatch,
@@ -51,14 +51,14 @@ class Scanner:
         self.sharp = frozenset(word for match in self.prepared for word in match.sharp)
         self.reads_keys = any(isinstance(match.match, ConfigKeyMatch) for match in self.prepared)
         self._queries: dict[tuple[int, ...], syntax.TreeQuery] = {}
-        self._readers: dict[tuple[Scope, Language], list[Prepared]] = {}
+        self._readers: dict[tuple[Scope, Language], list[CompiledMatch]] = {}
 
     @cached_property
     def markers(self) -> Markers:
         """Compile the marker words."""
         return Markers.of(self.ruleset)
 
-    def query(self, matches: Sequence[Prepared]) -> syntax.TreeQuery:
+    def query(self, matches: Sequence[CompiledMatch]) -> syntax.TreeQuery:
         """Sum up what matches ask of a syntax tree; remembered, since files are alike."""
         key = tuple(match.number for match in matches)
         if key not in self._queries:
@@ -89,7 +89,7 @@ class Scanner:
         loose = path.lower().endswith(".json5")
         return self.reads_keys and scope == "config" and language in _KEYED_LANGUAGES and not loose
 
-    def _readers_of(self, path: str) -> Sequence[Prepared]:
+    def _readers_of(self, path: str) -> Sequence[CompiledMatch]:
         """Choose what may read a file of this kind; documents and components hold other texts."""
         scope, language = kinds.classify(path)
         if scope == "docs" or kinds.is_component(path):
@@ -104,7 +104,7 @@ class Scanner:
 
 
 def _scan_file(
-    scanner: Scanner, results: Results, matches: Sequence[Prepared], *, must_parse: bool
+    scanner: Scanner, results: Results, matches: Sequence[CompiledMatch], *, must_parse: bool
 ) -> None:
     source = results.source
     scope, language = kinds.classify(source.path)
@@ -131,7 +131,7 @@ def _segments(source: SourceText, language: Language) -> Iterator[Segment]:
         yield Segment(source.path, text[opened.end() : at], "typescript", [0], [opened.end()])
 
 
-def _scan_document(scanner: Scanner, results: Results, matches: Sequence[Prepared]) -> None:
+def _scan_document(scanner: Scanner, results: Results, matches: Sequence[CompiledMatch]) -> None:
     """Scan a document as prose, then its fences as what they are."""
     source = results.source
     document = markdown.read(source, scanner.markers)
@@ -156,7 +156,7 @@ def _scan_document(scanner: Scanner, results: Results, matches: Sequence[Prepare
 def _scan_segment(
     scanner: Scanner,
     results: Results,
-    matches: Sequence[Prepared],
+    matches: Sequence[CompiledMatch],
     segment: Segment,
     scope: Scope,
     document: markdown.Outline | None,
@@ -177,8 +177,8 @@ def _scan_segment(
 
 
 def _likely(
-    scanner: Scanner, matches: Sequence[Prepared], segment: Segment, scope: Scope
-) -> list[Prepared]:
+    scanner: Scanner, matches: Sequence[CompiledMatch], segment: Segment, scope: Scope
+) -> list[CompiledMatch]:
     """Choose what can be found in a segment; in a fence its own words decide once more."""
     present = scanner.index.present(segment.text) if segment.fenced else None
     expressions = ExpressionMatches(segment.text)
@@ -193,7 +193,7 @@ def _likely(
     ]
 
 
-def _too_large(view: View, matches: Iterable[Prepared]) -> bool:
+def _too_large(view: View, matches: Iterable[CompiledMatch]) -> bool:
     if view.language not in _PARSED_LANGUAGES or len(view.text) <= MAX_PARSED:
         return False
     return any(isinstance(match.match, _PARSED_MATCHES) for match in matches)
@@ -202,7 +202,7 @@ def _too_large(view: View, matches: Iterable[Prepared]) -> bool:
 def _apply(
     results: Results,
     view: View,
-    match: Prepared,
+    match: CompiledMatch,
     scope: Scope,
     document: markdown.Outline | None,
 ) -> None:
@@ -244,7 +244,7 @@ def _note_unparsable(results: Results, view: View, error: configs.Unparsable) ->
         results.add_problem(str(error), error.line)
 
 
-def _note_broken_script(results: Results, view: View, matches: Iterable[Prepared]) -> None:
+def _note_broken_script(results: Results, view: View, matches: Iterable[CompiledMatch]) -> None:
     """Name a script that does not parse where a rule's word stands."""
     tree = view.parsed
     if tree is None or view.segment.fenced or not tree.broken:
@@ -258,7 +258,7 @@ def _note_broken_script(results: Results, view: View, matches: Iterable[Prepared
             return
 
 
-def _without_ruled_out(view: View, matches: Sequence[Prepared]) -> list[Prepared]:
+def _without_ruled_out(view: View, matches: Sequence[CompiledMatch]) -> list[CompiledMatch]:
     """Leave out what a script's head rules out, and note if the head holds all imports."""
     possible = [match for match in matches if not _ruled_out(view, match)]
     imports = [match for match in possible if isinstance(match.match, ImportMatch)]
@@ -266,7 +266,7 @@ def _without_ruled_out(view: View, matches: Sequence[Prepared]) -> list[Prepared
     return possible
 
 
-def _ruled_out(view: View, prepared: Prepared) -> bool:
+def _ruled_out(view: View, prepared: CompiledMatch) -> bool:
     """Say whether a match needs an import that the script does not have."""
     match = prepared.match
     if not isinstance(match, _TREE_MATCHES) or _matters_behind(view, prepared) or view.head is None:
@@ -278,5 +278,5 @@ def _ruled_out(view: View, prepared: Prepared) -> bool:
     return not view.head.names(match)
 
 
-def _matters_behind(view: View, match: Prepared) -> bool:
+def _matters_behind(view: View, match: CompiledMatch) -> bool:
     return not match.behind or view.past_head(match.behind)
