@@ -10,7 +10,6 @@ import pytest
 from previous_version import previous_environ
 
 TESTS = Path(__file__).parent
-DOUBLE = TESTS.parent / "double" / "src"
 
 
 @pytest.mark.timeout(400)
@@ -21,10 +20,7 @@ def test_what_the_vendor_sees_is_what_it_saw(version: str) -> None:
     A difference is a vendor run that starts again, hangs, or is lost when a service is updated.
     `python visible.py > visible.json` writes the file anew: only for what nobody has in flight.
     """
-    environ = dict(os.environ)
-    if version == "previous":
-        environ = previous_environ()
-        environ["PYTHONPATH"] += f":{DOUBLE}"
+    environ = previous_environ() if version == "previous" else dict(os.environ)
     program = [sys.executable, "visible.py"]
     shown = subprocess.run(program, cwd=TESTS, env=environ, check=True, capture_output=True)
     assert json.loads(shown.stdout) == json.loads((TESTS / "visible.json").read_text())

@@ -19,10 +19,8 @@ from urllib.parse import parse_qs
 
 import inngest
 import orjson
-from inngest_lab import free_port, serving
+from local_ports import free_port, serving
 from turnout_inngest.adoption import adopt
-from turnout_inngest_double.app import create_app
-from turnout_inngest_double.options import Options
 
 import turnout
 from turnout import (
@@ -38,6 +36,13 @@ from turnout import (
     Turnout,
     task,
 )
+
+try:
+    from turnout_inngest.devserver.app import create_app  # where the previous version has it
+    from turnout_inngest.devserver.options import Options
+except ModuleNotFoundError:
+    from turnout_inngest_double.app import create_app
+    from turnout_inngest_double.options import Options
 
 SERVED_AT = "/turnout/inngest/functions"
 _RUN_ID = re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b")
