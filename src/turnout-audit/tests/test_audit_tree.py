@@ -362,3 +362,13 @@ def test_a_folder_that_is_named_is_read_even_if_ignored(here: Path) -> None:
     assert audit(RULES, ["."]).findings == ()
     assert {f.path for f in audit(RULES, ["build"]).findings} == {"build/a.ts", "build/in/b.ts"}
     assert {f.path for f in audit(RULES, ["build/in"]).findings} == {"build/in/b.ts"}
+
+
+@pytest.mark.parametrize("pattern", ["/build/", "build", "*", "*.ts\nbuild"])
+def test_what_ignores_a_named_folder_ignores_none_of_its_files(here: Path, pattern: str) -> None:
+    """Patterns above a folder that they ignore do not count below it."""
+    write(here, {".gitignore": f"{pattern}\n", "build/a.ts": "acme", "build/in/b.ts": "acme"})
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert audit(RULES, ["."]).findings == ()
+    assert len(audit(RULES, ["build"]).findings) == 2
+    assert len(audit(RULES, ["build/in"]).findings) == 1

@@ -11,8 +11,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pathspec import GitIgnoreSpec
 
 from turnout_audit.errors import InvalidInput, WrongArguments
 from turnout_audit.model import FileProblem
@@ -79,7 +82,7 @@ class Search:
         command = [ripgrep(), *WALK, *(_search(words) if words else ["--files"])]
         self.runs = [
             _Run([*command, *parents, "--", *batch])
-            for parents, roots in _by_repository([*self.folders, *self.named])
+            for parents, roots in _by_ignore_files([*self.folders, *self.named])
             for batch in _batches(roots)
         ]
 
@@ -179,24 +182,36 @@ def _search(words: frozenset[str]) -> list[str]:
     return [*SEARCH, *ascii_only, *(f"-e{word}" for word in sorted(words))]
 
 
-def _by_repository(paths: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Divide paths: ignore files above a folder count up to its repository's root, no further."""
-    inner: dict[bool, list[str]] = {True: [], False: []}
+def _by_ignore_files(paths: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Divide paths by whether ignore files above them count."""
+    arguments: dict[bool, list[str]] = {True: [], False: []}
     for path in paths:
-        inner[_in_repository(path)].append(_argument(path))
-    for inside, arguments in inner.items():
-        if arguments:
-            yield [] if inside else ["--no-ignore-parent"], arguments
+        arguments[_obeys_above(path)].append(_argument(path))
+    for obeys, batch in arguments.items():
+        if batch:
+            yield [] if obeys else ["--no-ignore-parent"], batch
 
 
-def _in_repository(path: str) -> bool:
-    place = os.path.realpath(path)
-    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118 -- as above
-        above = os.path.dirname(place)  # noqa: PTH120 -- as above
-        if above == place:
-            return False
-        place = above
-    return True
+def _obeys_above(path: str) -> bool:
+    """Say whether ignore files above a path count.
+
+    They do up to the repository's root, and no further; not where they ignore the path itself,
+    which is read because it is named.
+    """
+    place = Path(os.path.realpath(path))
+    folders = (place, *place.parents)
+    top = next((up for up in folders if os.path.exists(up / ".git")), None)  # noqa: PTH110 -- as above
+    if top is None:
+        return False
+    above = folders[1 : folders.index(top) + 1][::-1]
+    files = [top / ".git" / "info" / "exclude", *(up / ".gitignore" for up in above)]
+    ignored = None
+    for folder, file in zip((top, *above), files, strict=True):
+        with suppress(OSError):  # ripgrep reports what it cannot read
+            spec = GitIgnoreSpec.from_lines(file.read_text("utf-8", "replace").splitlines())
+            verdict = spec.check_file(f"{place.relative_to(folder).as_posix()}/").include
+            ignored = ignored if verdict is None else verdict
+    return not ignored
 
 
 def _argument(path: str) -> str:
