@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
 from turnout_audit.errors import InvalidInput, WrongArguments
 from turnout_audit.model import FileProblem
 
@@ -201,8 +199,10 @@ def _obeys_above(path: str) -> bool:
     place = Path(os.path.realpath(path))
     folders = (place, *place.parents)
     top = next((up for up in folders if os.path.exists(up / ".git")), None)  # noqa: PTH110 -- as above
-    if top is None:
-        return False
+    if top is None or top == place:
+        return top is not None
+    from pathspec import GitIgnoreSpec  # here, so that most searches start without it
+
     above = folders[1 : folders.index(top) + 1][::-1]
     files = [top / ".git" / "info" / "exclude", *(up / ".gitignore" for up in above)]
     ignored = None
