@@ -32,7 +32,7 @@ DETERMINERS = """
 """
 PARTICIPLES = """
     asked been begun brought called caught chosen come done drawn felt found given gone got gotten
-    had handed heard held kept known laid left lent let looked lost made meant met noted owed put
+    had handed heard held kept known laid left lent let looked made meant met noted owed
     said seen sent shown stood taken thought told tried understood used wanted went won written
 """
 ADVERBS = """

@@ -59,15 +59,15 @@ def _add_init(app: typer.Typer, desk: Desk) -> None:
         loaded, url = desk.app(app), desk.service_url(service)
         ref = _project_ref(desk)
         try:
-            written, unchanged = copied(folder, force=force)
+            copied_files, unchanged = copied(folder, force=force)
             if ref and name_project(folder, ref):
-                written = sorted({*written, Path(CONFIG)})
+                copied_files = sorted({*copied_files, Path(CONFIG)})
             built = write_definition(folder, loaded, url)
         except OSError as error:
             desk.fail(f"{error.filename}: {error.strerror}")
         value = {
             "folder": str(folder),
-            "written": [str(path) for path in written],
+            "written": [str(path) for path in copied_files],
             "kept": [str(path) for path in unchanged if path.name != FILE],
             "definition": loaded.definition,
             "next": f"cd {shlex.quote(str(folder))} && npm ci && npx trigger dev",
@@ -160,13 +160,13 @@ def _add_deploy(app: typer.Typer, desk: Desk) -> None:
 
 
 async def _show_steps(steps: "AsyncIterator[DeployStep]", desk: Desk) -> "list[DeployStep]":
-    shown = []
+    visible_steps = []
     async for step in steps:
-        shown.append(step)
+        visible_steps.append(step)
         desk.tell(f"{'✓' if step.ok else '✗'} {step.name}: {step.text}")
         if step.fix:
             desk.tell(f"  next: {step.fix}")
-    return shown
+    return visible_steps
 
 
 def worker_folder(desk: Desk, folder: Path | None) -> Path:

@@ -101,8 +101,8 @@ def _difference(path: Path, definition: Any, app: App) -> str | None:
     if definition == definition_of(app, service):
         return None
     if digest != app.definition:
-        shown = digest[:12] if DIGEST.fullmatch(digest) else "another kind"
-        return f"{path} is of definition {shown}, the app of {app.definition[:12]}"
+        label = digest[:12] if DIGEST.fullmatch(digest) else "another kind"
+        return f"{path} is of definition {label}, the app of {app.definition[:12]}"
     return f"{path} was built by another version of this adapter"
 
 

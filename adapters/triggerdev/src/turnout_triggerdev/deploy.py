@@ -34,7 +34,7 @@ from turnout_triggerdev.variables import DesiredVariable, EnvironmentVariables, 
 
 SLUGS: Final = {"prod": "prod", "staging": "stg", "preview": "preview"}
 """The CLI's name of an environment → the API's."""
-CALLED: Final = {slug: name for name, slug in SLUGS.items()}
+NAME_OF_SLUG: Final = {slug: name for name, slug in SLUGS.items()}
 PROBE_IN: Final = 120.0
 """Seconds for the first run of a new version, whose image must be pulled and started."""
 KEYS: Final = "TURNOUT_SIGNING_KEYS"
@@ -93,7 +93,7 @@ def read_target(
     """
     needed = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN", "TRIGGER_PROJECT_REF", KEYS)
     missing = [name for name in needed if not settings.get(name)]
-    environment = CALLED.get(environment, environment)
+    environment = NAME_OF_SLUG.get(environment, environment)
     if environment not in SLUGS:
         raise InvalidSettings(f"--env is one of {', '.join(SLUGS)}")
     if missing:

@@ -38,7 +38,7 @@ def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
     configuration does not count as a change.
     """
     source = template()
-    written, changed = [], []
+    copied_files, changed = [], []
     for name in files(source):
         template_file, target = source / name, to / name
         if target.exists() and _same(target, template_file):
@@ -48,8 +48,8 @@ def copied(to: Path, *, force: bool = False) -> tuple[list[Path], list[Path]]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(template_file, target)
-        written.append(name)
-    return written, changed
+        copied_files.append(name)
+    return copied_files, changed
 
 
 def _same(target: Path, template_file: Path) -> bool:

@@ -21,7 +21,7 @@ BRANCHED: Final = ("dev", "preview")
 """Environments that may have branches; a preview environment always has one."""
 NAMES: Final = {"stg": "staging"}
 """Slug → name of an environment, where some paths of the API use another word."""
-CALLED: Final = {name: slug for slug, name in NAMES.items()}
+SLUG_OF_NAME: Final = {name: slug for slug, name in NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
     if token is not None and not token.startswith("tr_pat_"):
         faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
     slug = settings.get("TRIGGER_ENVIRONMENT") or slug_named_by(secret) or "dev"
-    slug = CALLED.get(slug, slug)
+    slug = SLUG_OF_NAME.get(slug, slug)
     if slug not in SLUGS:
         faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
     branch = settings.get("TRIGGER_PREVIEW_BRANCH") or None

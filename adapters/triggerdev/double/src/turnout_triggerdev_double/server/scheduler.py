@@ -23,8 +23,8 @@ def arm(world: OfflineWorld, schedule: ScheduleRecord) -> None:
     schedule.next_tick = None
     if schedule.active:
         after = max(world.now(), schedule.last_tick or 0)
-        ahead = next_ticks(schedule.cron, schedule.timezone, after, 1)
-        schedule.next_tick = ahead[0] if ahead else None
+        upcoming = next_ticks(schedule.cron, schedule.timezone, after, 1)
+        schedule.next_tick = upcoming[0] if upcoming else None
     world.store.put(schedule)
     if schedule.next_tick is not None:
         tick = schedule.next_tick

@@ -169,7 +169,7 @@ def tree(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
 
 
 def _node(run: RunRecord, span: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "message": span["message"],
         "taskSlug": run.task,
         "events": span["events"],
@@ -181,12 +181,12 @@ def _node(run: RunRecord, span: dict[str, Any]) -> dict[str, Any]:
         "level": span["level"],
     }
     if span["properties"]:
-        shown["properties"] = span["properties"]
+        view["properties"] = span["properties"]
     return {
         "id": span["spanId"],
         "parentId": span["parentId"],
         "runId": run.id,
-        "data": shown,
+        "data": view,
         "children": [],
     }
 

@@ -159,8 +159,8 @@ class VendorRun:
             wrong = completions.built_in("InvalidPayload", f"no delivery of Turnout: {error!r}")
             return completions.failed(self.id, wrong)
         try:
-            with self._span(f"Attempt {self._attempt}", "attempt") as shown:
-                self._parent = (self._parent[0], shown["$id"])
+            with self._span(f"Attempt {self._attempt}", "attempt") as view:
+                self._parent = (self._parent[0], view["$id"])
                 last = await drive(identity, self._tools.service, self)
                 return completions.ended(self.id, identity.run_id, last)
         except EndQuietly as quiet:
@@ -313,8 +313,8 @@ class VendorRun:
     @asynccontextmanager
     async def step_span(self, label: str) -> AsyncIterator[dict[str, Any]]:
         """A span of one attempt of a step."""
-        with self._span(label, "function") as shown:
-            yield shown
+        with self._span(label, "function") as view:
+            yield view
 
     def _span(self, name: str, icon: str) -> Any:
         return self._tools.spans.span(self.id, self._attempt, self._parent, name, icon)

@@ -136,11 +136,11 @@ class _Loop:
 
     async def _execute(self, start: StepStart) -> NextAnswer:
         message = self._identity.message("execute", step=start.step, attempt=start.attempt)
-        async with self._host.step_span(start.label) as shown:
+        async with self._host.step_span(start.label) as view:
             answer = await self._service.say(message)
             receipt = answer.get("receipt")
             if isinstance(receipt, dict):
-                shown.update(receipt)
+                view.update(receipt)
         return read_next(answer.get("next"))
 
     async def _answers(self, current: NextAnswer) -> None:

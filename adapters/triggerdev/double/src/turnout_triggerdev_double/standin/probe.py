@@ -27,12 +27,12 @@ async def probe(service: StepService, url: str, definition: str) -> dict[str, An
     took, sent_at, answer = min(tries, key=lambda attempt: attempt[0])
     fields = answer.fields()
     at = fields.get("at")
-    ahead = at - (sent_at + took * 500) if isinstance(at, int) else None
+    upcoming = at - (sent_at + took * 500) if isinstance(at, int) else None
     return {
         **about,
         **_outcome(answer.status, code=fields.get("code"), message=fields.get("message")),
         "latency_ms": round(took * 1000, 1),
-        "clock_ms": None if ahead is None else round(ahead),
+        "clock_ms": None if upcoming is None else round(upcoming),
     }
 
 

@@ -27,23 +27,23 @@ class Spans:
         self, run: str, attempt: int, parent: tuple[str, str], name: str, icon: str
     ) -> Iterator[dict[str, Any]]:
         """A span that ends with the block; entries of the dict become its attributes."""
-        shown: dict[str, Any] = {}
+        view: dict[str, Any] = {}
         span_id, start = secrets.token_hex(8), time.time_ns()
-        shown["$id"] = span_id
+        view["$id"] = span_id
         failed = False
         try:
-            yield shown
+            yield view
         except BaseException:
             failed = True
             raise
         finally:
-            del shown["$id"]
-            failed = failed or shown.get("outcome") in {"failed", "retry", "timed_out"}
+            del view["$id"]
+            failed = failed or view.get("outcome") in {"failed", "retry", "timed_out"}
             attributes = {
                 "ctx.run.id": run,
                 "ctx.attempt.number": attempt,
                 "$style.icon": icon,
-                **{f"turnout.{key}": value for key, value in shown.items() if value is not None},
+                **{f"turnout.{key}": value for key, value in view.items() if value is not None},
             }
             span = {
                 "traceId": parent[0],

@@ -178,20 +178,20 @@ def start(call: ApiCall) -> Response:
 
 
 def _variables(call: ApiCall, run: RunRecord) -> dict[str, str]:
-    shown = {
+    view = {
         "TRIGGER_API_URL": call.origin,
         "TRIGGER_SECRET_KEY": call.env.key,
         "TRIGGER_OTEL_EXPORTER_OTLP_ENDPOINT": f"{call.origin}/otel",
     }
-    shown |= {v.name: v.value for (owner, _), v in call.world.variables.items() if owner == run.env}
-    return shown
+    view |= {v.name: v.value for (owner, _), v in call.world.variables.items() if owner == run.env}
+    return view
 
 
 def _execution(call: ApiCall, run: RunRecord) -> dict[str, Any]:
     world, env = call.world, call.env
     queue = world.queue(run.env, run.queue)
     task = engine.task_settings(world, run)
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "attempt": {"number": run.attempt, "startedAt": iso(world.now())},
         "run": _executed_run(world, run),
         "task": {
@@ -215,15 +215,15 @@ def _execution(call: ApiCall, run: RunRecord) -> dict[str, Any]:
         "machine": _machine(run),
     }
     if run.batch is not None:
-        shown["batch"] = {"id": run.batch}
-    if shown["task"]["exportName"] is None:
-        del shown["task"]["exportName"]
-    return shown
+        view["batch"] = {"id": run.batch}
+    if view["task"]["exportName"] is None:
+        del view["task"]["exportName"]
+    return view
 
 
 def _executed_run(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
     settings = engine.task_settings(world, run).get("retry") or {}
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "id": run.id,
         "payload": run.payload or "{}",
         "payloadType": run.payload_type,
@@ -250,7 +250,7 @@ def _executed_run(world: OfflineWorld, run: RunRecord) -> dict[str, Any]:
         "idempotencyKey": run.user_key or run.idempotency_key,
         "idempotencyKeyScope": run.idempotency_scope,
     }
-    return shown | {name: value for name, value in optional.items() if value is not None}
+    return view | {name: value for name, value in optional.items() if value is not None}
 
 
 def latest_snapshot(call: ApiCall) -> Response:

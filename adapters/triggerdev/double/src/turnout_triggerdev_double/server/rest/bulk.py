@@ -104,7 +104,7 @@ def _do(world: OfflineWorld, action: BulkAction) -> None:
 
 def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/bulk-actions/{bulk}`."""
-    return answer(_shown(_action(call)))
+    return answer(_view(_action(call)))
 
 
 def abort(call: ApiCall) -> Response:
@@ -127,7 +127,7 @@ def list_actions(call: ApiCall) -> Response:
     if after:
         actions = [action for action in actions if action.id < after]
     links = {"next": actions[size - 1].id} if len(actions) > size else {}
-    return answer({"data": [_shown(action) for action in actions[:size]], "pagination": links})
+    return answer({"data": [_view(action) for action in actions[:size]], "pagination": links})
 
 
 def _action(call: ApiCall) -> BulkAction:
@@ -137,15 +137,15 @@ def _action(call: ApiCall) -> BulkAction:
     return action
 
 
-def _shown(action: BulkAction) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": action.id}
+def _view(action: BulkAction) -> dict[str, Any]:
+    view: dict[str, Any] = {"id": action.id}
     if action.name is not None:
-        shown["name"] = action.name
+        view["name"] = action.name
     total = action.success + action.failure if action.completed_at else len(action.runs)
-    shown |= {
+    view |= {
         "type": action.type,
         "status": action.status,
         "counts": {"total": total, "success": action.success, "failure": action.failure},
         "createdAt": iso(action.created_at),
     }
-    return shown | ({"completedAt": iso(action.completed_at)} if action.completed_at else {})
+    return view | ({"completedAt": iso(action.completed_at)} if action.completed_at else {})

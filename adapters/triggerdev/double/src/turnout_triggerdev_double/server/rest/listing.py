@@ -30,8 +30,8 @@ def list_runs(call: ApiCall) -> Response:
     timeline = _timeline(call)
     after, before = _cursor(call.query.get("page[after]")), _cursor(call.query.get("page[before]"))
     if before is not None:
-        ahead = (place for place in timeline if place > before)
-        page = _first(call.world, ahead, matches, size + 1)
+        upcoming = (place for place in timeline if place > before)
+        page = _first(call.world, upcoming, matches, size + 1)
         has_next, page = len(page) > size, page[:size][::-1]
         links = _links(page, newer=has_next, older=True)
     else:
@@ -39,8 +39,8 @@ def list_runs(call: ApiCall) -> Response:
         page = _first(call.world, behind, matches, size + 1)
         has_next, page = len(page) > size, page[:size]
         links = _links(page, newer=after is not None, older=has_next)
-    shown = [run_item(call.world, run, call.api_version) for run in page]
-    return answer({"data": shown, "pagination": links})
+    view = [run_item(call.world, run, call.api_version) for run in page]
+    return answer({"data": view, "pagination": links})
 
 
 def _timeline(call: ApiCall) -> list[tuple[int, str]]:

@@ -14,7 +14,7 @@ from turnout_triggerdev_double.server.times import iso
 from turnout_triggerdev_double.server.wiring import ApiCall
 
 SHOWN_RUNS = 200
-SHOWN = ("status", "taskIdentifier", "version", "attemptCount", "createdAt", "startedAt", "tags")
+FACTS = ("status", "taskIdentifier", "version", "attemptCount", "createdAt", "startedAt", "tags")
 STYLE = """body{font:14px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}
 table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}
 ul{list-style:none;padding-left:1.4rem;border-left:1px solid #ccc}.error{color:#b00020}
@@ -45,8 +45,8 @@ def run(call: ApiCall) -> Response:
     run_record = call.world.runs.get(str(call.params["run"]))
     if run_record is None:
         raise ApiRefusal(404, "No such run")
-    shown = run_answer(call.world, run_record, CURRENT_VERSION)
-    facts = "".join(_fact(name, shown[name]) for name in (*SHOWN, "error") if shown.get(name))
+    view = run_answer(call.world, run_record, CURRENT_VERSION)
+    facts = "".join(_fact(name, view[name]) for name in (*FACTS, "error") if view.get(name))
     tree = traces.tree(call.world, run_record)["rootSpan"]
     return _page(run_record.id, f"<table>{facts}</table><h2>Trace</h2><ul>{_span(tree)}</ul>")
 

@@ -160,7 +160,7 @@ def current_worker(call: ApiCall) -> Response:
         }
         for task in worker.tasks.values()
     ]
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "id": worker.id,
         "version": worker.version,
         "engine": "V2",
@@ -170,15 +170,15 @@ def current_worker(call: ApiCall) -> Response:
         "createdAt": iso(worker.created_at),
         "tasks": tasks,
     }
-    return answer({"worker": shown, "urls": {"runs": f"{call.origin}/runs"}})
+    return answer({"worker": view, "urls": {"runs": f"{call.origin}/runs"}})
 
 
 def cli_variables(call: ApiCall) -> Response:
     """`GET /api/v1/projects/{ref}/envvars`: what the CLI gives its task processes."""
     env = environment_of_path(call)
-    shown = {"TRIGGER_OTEL_EXPORTER_OTLP_ENDPOINT": f"{call.origin}/otel"}
-    shown |= {v.name: v.value for (owner, _), v in call.world.variables.items() if owner == env.id}
-    return answer({"variables": shown})
+    view = {"TRIGGER_OTEL_EXPORTER_OTLP_ENDPOINT": f"{call.origin}/otel"}
+    view |= {v.name: v.value for (owner, _), v in call.world.variables.items() if owner == env.id}
+    return answer({"variables": view})
 
 
 def list_variables(call: ApiCall) -> Response:

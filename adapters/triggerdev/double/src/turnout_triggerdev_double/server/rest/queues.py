@@ -15,7 +15,7 @@ from turnout_triggerdev_double.server.world import OfflineWorld
 MAX_LIMIT = 100_000
 
 
-def _shown(world: OfflineWorld, queue: TaskQueue) -> dict[str, Any]:
+def _view(world: OfflineWorld, queue: TaskQueue) -> dict[str, Any]:
     is_task = queue.name.startswith("task/")
     current = queue.limit if queue.override is None else queue.override
     return {
@@ -42,10 +42,8 @@ def list_queues(call: ApiCall) -> Response:
     queues = [queue for queue in call.world.queues.values() if queue.env == call.env.id]
     queues.sort(key=lambda queue: queue.name.removeprefix("task/"))
     page, pagination = pages(call.query, queues)
-    shown = [
-        {**_shown(call.world, queue), "concurrencyLimitOverridePercent": None} for queue in page
-    ]
-    return answer({"data": shown, "pagination": pagination})
+    view = [{**_view(call.world, queue), "concurrencyLimitOverridePercent": None} for queue in page]
+    return answer({"data": view, "pagination": pagination})
 
 
 def _queue(call: ApiCall, kind: str) -> TaskQueue:
@@ -65,7 +63,7 @@ def _queue(call: ApiCall, kind: str) -> TaskQueue:
 def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/queues/{queue}?type=id|task|custom`."""
     queue = _queue(call, call.query.get("type", "id"))
-    return answer({**_shown(call.world, queue), "concurrencyLimitOverridePercent": None})
+    return answer({**_view(call.world, queue), "concurrencyLimitOverridePercent": None})
 
 
 def pause(call: ApiCall) -> Response:
@@ -110,7 +108,7 @@ def reset(call: ApiCall) -> Response:
 def _changed(call: ApiCall, queue: TaskQueue) -> Response:
     call.world.store.put(queue)
     _look_again(call)
-    return answer(_shown(call.world, queue))
+    return answer(_view(call.world, queue))
 
 
 def _look_again(call: ApiCall) -> None:

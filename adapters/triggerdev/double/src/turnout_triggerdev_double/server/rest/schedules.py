@@ -122,11 +122,11 @@ def _save(call: ApiCall, schedule: ScheduleRecord, fields: dict[str, Any]) -> Re
         "type": call.env.type,
         "userName": call.world.project.user,
     }
-    return answer(_shown(schedule, environment))
+    return answer(_view(schedule, environment))
 
 
-def _shown(schedule: ScheduleRecord, environment: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _view(schedule: ScheduleRecord, environment: dict[str, Any]) -> dict[str, Any]:
+    view: dict[str, Any] = {
         "id": schedule.id,
         "type": schedule.type,
         "task": schedule.task,
@@ -138,14 +138,14 @@ def _shown(schedule: ScheduleRecord, environment: dict[str, Any]) -> dict[str, A
         "environments": [environment],
     }
     if schedule.next_tick is not None:
-        shown["nextRun"] = iso(schedule.next_tick)
-        shown["nextRunEffectiveAt"] = iso(scheduler.effective(schedule))
+        view["nextRun"] = iso(schedule.next_tick)
+        view["nextRunEffectiveAt"] = iso(scheduler.effective(schedule))
     optional = {
         "externalId": schedule.external_id,
         "deduplicationKey": schedule.deduplication_key,
         "window": schedule.window,
     }
-    return shown | {name: value for name, value in optional.items() if value is not None}
+    return view | {name: value for name, value in optional.items() if value is not None}
 
 
 def _plain_environment(call: ApiCall) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _schedule(call: ApiCall) -> ScheduleRecord:
 
 def retrieve(call: ApiCall) -> Response:
     """`GET /api/v1/schedules/{schedule}`."""
-    return answer(_shown(_schedule(call), _plain_environment(call)))
+    return answer(_view(_schedule(call), _plain_environment(call)))
 
 
 def delete(call: ApiCall) -> Response:
@@ -186,7 +186,7 @@ def _switch(call: ApiCall, *, active: bool) -> Response:
     schedule = _schedule(call)
     schedule.active = active
     scheduler.arm(call.world, schedule)
-    return answer(_shown(schedule, _plain_environment(call)))
+    return answer(_view(schedule, _plain_environment(call)))
 
 
 def list_schedules(call: ApiCall) -> Response:
@@ -201,8 +201,8 @@ def list_schedules(call: ApiCall) -> Response:
         "slug": call.env.slug,
         "userName": call.world.project.user,
     }
-    shown = [{"externalId": None, **_shown(schedule, environment)} for schedule in page]
-    return answer({"data": shown, "pagination": about})
+    view = [{"externalId": None, **_view(schedule, environment)} for schedule in page]
+    return answer({"data": view, "pagination": about})
 
 
 def timezones(call: ApiCall) -> Response:

@@ -53,6 +53,6 @@ def span(call: ApiCall) -> Response:
     span_id = str(call.params["span"])
     for candidate in traces.run_spans(call.world, run):
         if candidate["spanId"] == span_id:
-            shown = {**traces.event_item(run, candidate), "properties": candidate["properties"]}
-            return answer({**shown, "triggeredRuns": []})
+            view = {**traces.event_item(run, candidate), "properties": candidate["properties"]}
+            return answer({**view, "triggeredRuns": []})
     raise not_found("Span not found")

@@ -45,8 +45,8 @@ def create(call: ApiCall) -> Response:
             key_expires_at=_key_end(body, now),
             tags=tag_list(body.get("tags")),
         )
-    shown = {"id": point.id, "isCached": cached, "url": callback_url(call.world, point)}
-    return answer(shown, 200, token_headers(call))
+    view = {"id": point.id, "isCached": cached, "url": callback_url(call.world, point)}
+    return answer(view, 200, token_headers(call))
 
 
 def _key_end(body: dict[str, Any], now: int) -> int | None:
@@ -125,9 +125,9 @@ def list_tokens(call: ApiCall) -> Response:
     start = call.query.get("page[after]")
     if start:
         points = [point for point in points if point.id < start]
-    shown = [token_answer(p, callback_url(call.world, p)) for p in points[:size]]
+    view = [token_answer(p, callback_url(call.world, p)) for p in points[:size]]
     links = {"next": points[size - 1].id} if len(points) > size else {}
-    return answer({"data": shown, "pagination": links})
+    return answer({"data": view, "pagination": links})
 
 
 # Waits of a run, asked for by its worker
@@ -164,5 +164,5 @@ def wait_for_duration(call: ApiCall) -> Response:
             call.world, call.env.id, "DATETIME", due=until, key=key, key_expires_at=expires
         )
     waiting.block(call.world, run, [{"waitpoint": point.id}])
-    shown = {"waitUntil": iso(point.due or until), "waitpoint": {"id": point.id}}
-    return answer(shown)
+    view = {"waitUntil": iso(point.due or until), "waitpoint": {"id": point.id}}
+    return answer(view)

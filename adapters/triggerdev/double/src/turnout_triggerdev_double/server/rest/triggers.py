@@ -64,8 +64,8 @@ def batch_tasks(call: ApiCall) -> Response:
 def batch_tasks_v1(call: ApiCall) -> Response:
     """`POST /api/v1/tasks/batch`: like version 2, but the answer lists the runs."""
     batch, runs = _whole_batch(call, generation=1)
-    shown = [{"id": run.id, "isCached": cached, "taskIdentifier": run.task} for run, cached in runs]
-    return answer({"id": batch.id, "isCached": False, "runs": shown}, 202, token_headers(call))
+    view = [{"id": run.id, "isCached": cached, "taskIdentifier": run.task} for run, cached in runs]
+    return answer({"id": batch.id, "isCached": False, "runs": view}, 202, token_headers(call))
 
 
 def batch_one_task(call: ApiCall) -> Response:
@@ -105,14 +105,14 @@ def create_batch(call: ApiCall) -> Response:
     key = body.get("idempotencyKey") or call.headers.get("idempotency-key")
     existing = call.world.batches.get(call.world.batch_keys.get((call.env.id, key or ""), ""))
     batch = existing or _new_batch(call, body, count, 3, key)
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "id": batch.id,
         "runCount": batch.run_count,
         "isCached": existing is not None,
     }
     if key:
-        shown["idempotencyKey"] = key
-    return answer(shown, 202, token_headers(call))
+        view["idempotencyKey"] = key
+    return answer(view, 202, token_headers(call))
 
 
 def batch_items(call: ApiCall) -> Response:
@@ -131,7 +131,7 @@ def batch_items(call: ApiCall) -> Response:
     if len(batch.indexes) >= batch.run_count:
         _seal(call, batch)
     waiting.touch(call.world, batch)
-    shown: dict[str, Any] = {
+    view: dict[str, Any] = {
         "id": batch.id,
         "itemsAccepted": accepted,
         "itemsDeduplicated": repeated,
@@ -139,8 +139,8 @@ def batch_items(call: ApiCall) -> Response:
         "runCount": batch.run_count,
     }
     if not batch.sealed:
-        shown |= {"enqueuedCount": len(batch.indexes), "expectedCount": batch.run_count}
-    return answer(shown)
+        view |= {"enqueuedCount": len(batch.indexes), "expectedCount": batch.run_count}
+    return answer(view)
 
 
 def _item(line: bytes) -> dict[str, Any]:
