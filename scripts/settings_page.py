@@ -30,9 +30,11 @@ OURS = {
     "TURNOUT_APP": "the app, as `module:attribute`; commands take `--app` instead",
     "TURNOUT_ENV": "`development` or `production`; production refuses defaults for a laptop",
     "TURNOUT_DATABASE_URL": "the run store: `sqlite:///path`, `sqlite://` (in memory) or"
-    " `postgresql://user@host/database` (extra `postgres`). **secret**",
+    " `postgresql://user@host/database` (extra `postgres`), there in the schema `turnout` unless"
+    " `?schema=` names another. It belongs to the app that opens it first. **secret**",
     "TURNOUT_SHADOW_DATABASE_URL": "the shadows' run store. Default: a file beside the primary's"
-    " (`…-shadow.db`), or the schema `turnout_shadow`. **secret**",
+    " (`…-shadow.db`), or on PostgreSQL a schema beside"
+    " the primary's (`…_shadow`). **secret**",
     "TURNOUT_ARTIFACTS": "where artifacts go: a folder, `s3://bucket/prefix` (extra `s3` or"
     " `obstore`), or `none`",
     "TURNOUT_SIGNING_KEYS": "keys of the step protocol, `whsec_` and 24 to 64 bytes in base64,"

@@ -80,12 +80,12 @@ async def one_run(store: RunStore, run_id: str) -> float:
         run = await commit(store, claim)
         step = step._replace(state=StepState.COMPLETED, ended_at=now, output=b'{"words":1024}')
         attempt = attempt._replace(state=AttemptState.COMPLETED, ended_at=now)
-        done = Change(before=run, after=run, steps=(step,), attempts=(attempt,))
+        outcome = Change(before=run, after=run, steps=(step,), attempts=(attempt,))
         if at == STEPS - 1:
             ended = run._replace(state=RunStatus.COMPLETED, ended_at=now, result=b'"ok"')
             last = (Transition(state=RunStatus.COMPLETED, at=now),)
-            done = replace(done, after=ended, transitions=last)
-        after = run = await commit(store, done)
+            outcome = replace(outcome, after=ended, transitions=last)
+        after = run = await commit(store, outcome)
         passed = ()
     return emitted
 
@@ -120,8 +120,8 @@ def measure(url: str, *, runs: int, width: int, rounds: int) -> dict[str, object
         grouped.append(asyncio.run(round_of(url, runs, width, f"{name}-g")))
         single.append(asyncio.run(round_of(url, max(20, runs // 20), 1, f"{name}-s")))
     ratios = [
-        many["operations_per_s"] / few["operations_per_s"]
-        for many, few in zip(grouped, single, strict=True)
+        shared["operations_per_s"] / alone["operations_per_s"]
+        for shared, alone in zip(grouped, single, strict=True)
     ]
     return {
         "grouped": _medians(grouped),
@@ -131,7 +131,9 @@ def measure(url: str, *, runs: int, width: int, rounds: int) -> dict[str, object
 
 
 def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(statistics.median(each[name] for each in rounds), 2) for name in rounds[0]}
+    return {
+        name: round(statistics.median(figures[name] for figures in rounds), 2) for name in rounds[0]
+    }
 
 
 @contextlib.contextmanager
@@ -163,17 +165,17 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128, help="runs at once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--postgres", metavar="URL")
-    given = parser.parse_args()
-    how = {"runs": given.runs, "width": given.width, "rounds": given.rounds}
-    told: dict[str, object] = {**how, "cpus": os.cpu_count(), "load_before": os.getloadavg()}
-    told["memory"] = measure("sqlite://", **how)
+    options = parser.parse_args()
+    size = {"runs": options.runs, "width": options.width, "rounds": options.rounds}
+    report: dict[str, object] = {**size, "cpus": os.cpu_count(), "load_before": os.getloadavg()}
+    report["memory"] = measure("sqlite://", **size)
     with tempfile.TemporaryDirectory() as folder:
-        told["sqlite"] = measure(f"sqlite:///{folder}/runs.db", **how)
-    with postgres(given.postgres) as url:
+        report["sqlite"] = measure(f"sqlite:///{folder}/runs.db", **size)
+    with postgres(options.postgres) as url:
         if url is not None:
-            told["postgres"] = measure(url, **how)
-    told["load_after"] = os.getloadavg()
-    print(json.dumps(told, indent=2))
+            report["postgres"] = measure(url, **size)
+    report["load_after"] = os.getloadavg()
+    print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":

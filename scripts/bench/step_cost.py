@@ -31,7 +31,7 @@ from turnout import App, Context, Event, Turnout, asgi, open_turnout, read_setti
 from turnout.bootstrap.adapters import EMBEDDED
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.sqlite import SqliteTransaction
-from turnout.stores.sql.statements import Batch, Row, batches
+from turnout.stores.sql.statements import BatchStatement, Row, batches
 
 COUNTED = frozenset({*COMMITS, "load", "transitions", "deliveries", "children"}) - POLLS
 """Operations that a run causes, beside polls that took something for it; the others are the pump's
@@ -116,7 +116,7 @@ def _statement(original: Callable[..., Any], inside: list[str]) -> Callable[...,
 
 
 def _statements(original: Callable[..., Any], inside: list[str]) -> Callable[..., Any]:
-    def counted(self: SqliteTransaction, batch: Batch, rows: Sequence[Row]) -> Any:
+    def counted(self: SqliteTransaction, batch: BatchStatement, rows: Sequence[Row]) -> Any:
         counts["statements"] += len(list(batches(rows))) if inside and inside[-1] in COUNTED else 0
         return original(self, batch, rows)
 

@@ -254,6 +254,26 @@ async def test_a_file_that_stays_locked_is_unavailable(
     await store.close()
 
 
+async def test_a_fault_in_a_commit_answers_all_who_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever breaks, nobody waits for ever, it is logged, and the next commit is made."""
+    caplog.set_level(logging.CRITICAL)
+    store = open_run_store(f"sqlite:///{tmp_path}/runs.db")
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("a bug")
+
+        broken.setattr(sqlite.SqliteConnection, "begin", fail)
+        calls = [store.events.emit([emission(new_run(f"r{at}"))]) for at in range(5)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [RuntimeError] * 5
+    await store.events.emit([emission(new_run("after"))])
+    assert [run.run_id for run in await store.runs.find(RunFilter())] == ["after"]
+    await store.close()
+
+
 async def test_tables_of_the_first_release_are_upgraded_with_what_is_in_them(
     tmp_path: Path,
 ) -> None:

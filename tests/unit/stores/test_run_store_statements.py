@@ -9,7 +9,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
 from turnout.stores.sql import deliveries, emissions, journals, waits
-from turnout.stores.sql.statements import BATCH_SIZES, Batch, Statements, batches
+from turnout.stores.sql.statements import BATCH_SIZES, BatchStatement, Statements, batches
 
 BATCHES = {
     "insert": emissions._DELIVERIES,
@@ -27,7 +27,7 @@ DIALECTS = {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
-def test_a_batch_takes_its_values_row_after_row(batch: Batch, dialect: str) -> None:
+def test_a_batch_takes_its_values_row_after_row(batch: BatchStatement, dialect: str) -> None:
     """Compiling asserts the order of the parameters; each size is compiled once."""
     statements = Statements(DIALECTS[dialect], "schema" if dialect == "postgresql" else None)
     mark = "?" if dialect == "sqlite" else "%s"

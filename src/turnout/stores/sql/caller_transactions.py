@@ -11,7 +11,7 @@ from sqlalchemy.sql.base import Executable
 
 from turnout.errors import StoreUnavailable, WrongUse
 from turnout.stores.sql.statements import (
-    Batch,
+    BatchStatement,
     Contended,
     Params,
     Row,
@@ -76,11 +76,11 @@ class CallersTransaction:
         """Run a statement of which nothing needs to be known."""
         self._execute(statement, params)
 
-    def write_rows(self, batch: Batch, rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: BatchStatement, rows: Sequence[Row]) -> None:
         """Run a statement over these rows, of which nothing needs to be known."""
         self.returning(batch, rows)
 
-    def returning(self, batch: Batch, rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: BatchStatement, rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
         returned: list[Row] = []
         for size, values in batches(rows):

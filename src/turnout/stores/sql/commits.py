@@ -12,6 +12,7 @@ from turnout.model.runs import Change, Emission, Journal, Run, Step, Wait
 from turnout.model.status import AttemptState, DeliveryState, StepKind
 from turnout.model.transitions import child_ended, meet
 from turnout.stores.sql.emissions import event_names, record
+from turnout.stores.sql.expressions import fixed, for_rows
 from turnout.stores.sql.journals import (
     read_run,
     read_step,
@@ -20,7 +21,7 @@ from turnout.stores.sql.journals import (
 )
 from turnout.stores.sql.limits import free_slots
 from turnout.stores.sql.rows import IS_LIVE
-from turnout.stores.sql.schema import deliveries, fixed, for_rows
+from turnout.stores.sql.schema import deliveries
 from turnout.stores.sql.statements import Row, Transaction
 from turnout.stores.sql.waits import (
     close_all_waits,

@@ -9,6 +9,7 @@ from turnout.errors import RunEnded, Superseded, UnknownRun
 from turnout.model.runs import Delivery, Journal, SendResult
 from turnout.model.status import DeliveryReason, DeliveryState
 from turnout.model.time import Millis
+from turnout.stores.sql.expressions import equals, fixed, for_rows, insert_rows
 from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.journals import read_journal, read_run
 from turnout.stores.sql.operations import StorePart, reads, writes
@@ -20,7 +21,7 @@ from turnout.stores.sql.rows import (
     delivery_row,
     run_of,
 )
-from turnout.stores.sql.schema import deliveries, equals, fixed, for_rows, insert_rows, runs
+from turnout.stores.sql.schema import deliveries, runs
 from turnout.stores.sql.statements import Row, Transaction
 
 _RUN: Final = equals(runs.c.run_id)

@@ -9,12 +9,13 @@ from turnout.model.runs import Delivery, Run, Wake
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
 from turnout.stores.sql.deliveries import postpone_all
+from turnout.stores.sql.expressions import equals, fixed
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, RUN_COLUMNS, delivery_of, run_of
-from turnout.stores.sql.schema import deliveries, equals, fixed, runs
+from turnout.stores.sql.schema import deliveries, runs
 from turnout.stores.sql.statements import Row, Transaction
 
-LARGEST_KNOWN: Final = 64 * 1024
+LARGEST_PAYLOAD: Final = 64 * 1024
 """Bytes of the payload of a run that comes with its delivery."""
 
 _ITS_RUN: Final = equals(runs.c.run_id)
@@ -43,7 +44,7 @@ _DUE: Final = (
             runs.c.run_id == deliveries.c.run_id,
             runs.c.seq == fixed(0),
             deliveries.c.state == fixed(DeliveryState.PENDING.value),
-            func.length(runs.c.payload) <= fixed(LARGEST_KNOWN),
+            func.length(runs.c.payload) <= fixed(LARGEST_PAYLOAD),
         ),
         isouter=True,
     )

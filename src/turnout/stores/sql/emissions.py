@@ -9,20 +9,10 @@ from turnout.errors import InvalidRunId, WrongUse
 from turnout.model.events import Emitted, RunRef, StoredEvent
 from turnout.model.runs import Emission, NewRun, Run
 from turnout.model.status import DeliveryReason
+from turnout.stores.sql.expressions import equals, fixed, insert_into, insert_rows
 from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.rows import delivery_row, event_row, run_row
-from turnout.stores.sql.schema import (
-    deliveries,
-    equals,
-    events,
-    fixed,
-    insert_into,
-    insert_rows,
-    keys,
-    line,
-    runs,
-    transitions,
-)
+from turnout.stores.sql.schema import deliveries, events, keys, line, runs, transitions
 from turnout.stores.sql.statements import Transaction
 from turnout.stores.sql.waits import open_waits
 

@@ -10,8 +10,9 @@ from turnout.errors import InvalidSettings
 from turnout.model.identity import StoreIdentity
 from turnout.model.status import DeliveryState
 from turnout.stores.sql.connections import StoreConnection
+from turnout.stores.sql.expressions import fixed
 from turnout.stores.sql.operations import StorePart, reads, writes
-from turnout.stores.sql.schema import deliveries, fixed, store
+from turnout.stores.sql.schema import deliveries, store
 from turnout.stores.sql.statements import Transaction
 
 Result = TypeVar("Result")

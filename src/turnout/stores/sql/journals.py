@@ -9,6 +9,7 @@ from sqlalchemy import CTE, Update, bindparam, func, null, select, update
 from turnout.errors import UnknownRun
 from turnout.model.runs import Change, Chunk, Journal, Run, RunFilter, Step, Transition
 from turnout.model.status import RunStatus
+from turnout.stores.sql.expressions import among, equals, fixed, for_rows, insert_rows
 from turnout.stores.sql.rows import (
     ATTEMPT_COLUMNS,
     CHUNK_COLUMNS,
@@ -25,19 +26,8 @@ from turnout.stores.sql.rows import (
     transition_of,
     transition_row,
 )
-from turnout.stores.sql.schema import (
-    among,
-    attempts,
-    chunks,
-    equals,
-    fixed,
-    for_rows,
-    insert_rows,
-    runs,
-    steps,
-    transitions,
-)
-from turnout.stores.sql.statements import Batch, Row, Transaction
+from turnout.stores.sql.schema import attempts, chunks, runs, steps, transitions
+from turnout.stores.sql.statements import BatchStatement, Row, Transaction
 
 _RUN: Final = equals(runs.c.run_id)
 _READ: Final = select(*RUN_COLUMNS).where(_RUN)
@@ -220,7 +210,7 @@ def wake(tx: Transaction, run_id: str, at: int) -> None:
 
 
 @cache
-def _update(changed: tuple[str, ...]) -> Batch:
+def _update(changed: tuple[str, ...]) -> BatchStatement:
     """The compare-and-set that writes these columns; few sets of columns ever occur."""
 
     def build(input_: CTE) -> Update:

@@ -8,9 +8,10 @@ from sqlalchemy import bindparam, select, update
 from turnout.model.runs import Claim
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
+from turnout.stores.sql.expressions import equals, fixed
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import LIVE_RUN
-from turnout.stores.sql.schema import attempts, equals, fixed, runs
+from turnout.stores.sql.schema import attempts, runs
 from turnout.stores.sql.statements import Transaction
 
 _ITS_RUN: Final = equals(runs.c.run_id)

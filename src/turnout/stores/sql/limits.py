@@ -13,9 +13,10 @@ from sqlalchemy import and_, bindparam, delete, func, select, update
 from turnout.errors import WrongUse
 from turnout.model.runs import Run
 from turnout.model.time import Millis
+from turnout.stores.sql.expressions import among, equals, fixed, insert_into
 from turnout.stores.sql.journals import read_run, wake
 from turnout.stores.sql.operations import StorePart, writes
-from turnout.stores.sql.schema import among, equals, fixed, insert_into, line
+from turnout.stores.sql.schema import line
 from turnout.stores.sql.statements import Transaction
 
 _IN_LINE: Final = and_(equals(line.c.task), equals(line.c.limit_key))

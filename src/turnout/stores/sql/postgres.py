@@ -28,7 +28,7 @@ from turnout.stores.sql.identity import Owner, claim
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE
 from turnout.stores.sql.statements import (
-    Batch,
+    BatchStatement,
     Contended,
     NameHeld,
     Params,
@@ -85,14 +85,14 @@ class PostgresTransaction:
         compiled = self._statements[statement]
         self._writing.execute(compiled.sql, compiled.values(params))
 
-    def write_rows(self, batch: Batch, rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: BatchStatement, rows: Sequence[Row]) -> None:
         """Send a statement over these rows."""
         if rows:
             self.untouched = False
         for size, values in batches(rows):
             self._writing.execute(self._statements.batch(batch, size), values)
 
-    def returning(self, batch: Batch, rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: BatchStatement, rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
         returned: list[Row] = []
         for size, values in batches(rows):

@@ -6,8 +6,9 @@ from typing import Final
 from sqlalchemy import bindparam, case, null, select, update
 
 from turnout.model.time import Millis
+from turnout.stores.sql.expressions import equals, fixed
 from turnout.stores.sql.operations import StorePart, writes
-from turnout.stores.sql.schema import equals, fixed, runs
+from turnout.stores.sql.schema import runs
 from turnout.stores.sql.statements import Transaction
 
 _ITS_RUN: Final = equals(runs.c.run_id)

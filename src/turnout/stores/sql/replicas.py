@@ -11,8 +11,9 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.replicas import Replica
 from turnout.model.time import Millis
+from turnout.stores.sql.expressions import put_into
 from turnout.stores.sql.operations import StorePart, reads, writes
-from turnout.stores.sql.schema import put_into, replicas
+from turnout.stores.sql.schema import replicas
 from turnout.stores.sql.statements import Row, Transaction
 
 _BEAT: Final = put_into(replicas)

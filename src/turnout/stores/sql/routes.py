@@ -7,8 +7,9 @@ from sqlalchemy import select
 
 from turnout.model.routing import Route, Stage
 from turnout.model.time import Millis
+from turnout.stores.sql.expressions import put_into
 from turnout.stores.sql.operations import StorePart, reads, writes
-from turnout.stores.sql.schema import put_into, routes
+from turnout.stores.sql.schema import routes
 from turnout.stores.sql.statements import Transaction
 
 _ROUTES: Final = select(

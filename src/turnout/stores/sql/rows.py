@@ -28,6 +28,7 @@ from turnout.model.status import (
     StepState,
 )
 from turnout.stores.sql import schema
+from turnout.stores.sql.expressions import among
 from turnout.stores.sql.statements import Row
 
 _RUN_STATES: Final = {member.value: member for member in RunStatus}
@@ -55,10 +56,10 @@ DELIVERY_COLUMNS: Final = tuple(
 )
 LIVE: Final = frozenset({DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.CLAIMED})
 """States in which a vendor run may still call."""
-LIVE_RUN: Final = schema.among(
+LIVE_RUN: Final = among(
     schema.runs.c.state, (state.value for state in RunStatus if not state.terminal)
 )
-IS_LIVE: Final = schema.among(schema.deliveries.c.state, (state.value for state in LIVE))
+IS_LIVE: Final = among(schema.deliveries.c.state, (state.value for state in LIVE))
 
 
 def run_of(row: Row) -> Run:

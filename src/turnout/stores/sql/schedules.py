@@ -11,8 +11,9 @@ from turnout.model.runs import Emission
 from turnout.model.schedules import OwnedSchedule, Schedule
 from turnout.model.time import Millis
 from turnout.stores.sql.commits import emit
+from turnout.stores.sql.expressions import equals, insert_into, put_into
 from turnout.stores.sql.operations import StorePart, reads, writes
-from turnout.stores.sql.schema import equals, insert_into, put_into, schedules, slots, ticks
+from turnout.stores.sql.schema import schedules, slots, ticks
 from turnout.stores.sql.statements import Row, Transaction
 
 _SCHEDULE: Final = equals(schedules.c.schedule_id)

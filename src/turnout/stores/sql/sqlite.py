@@ -26,7 +26,7 @@ from turnout.stores.sql.identity import Owner, claim
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
 from turnout.stores.sql.statements import (
-    Batch,
+    BatchStatement,
     Contended,
     Params,
     Row,
@@ -86,14 +86,14 @@ class SqliteTransaction:
         compiled = self._statements[statement]
         self._cursor.execute(compiled.sql, compiled.values(params))
 
-    def write_rows(self, batch: Batch, rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: BatchStatement, rows: Sequence[Row]) -> None:
         """Run a statement over these rows, of which nothing needs to be known."""
         if rows:
             self.untouched = False
         for size, values in batches(rows):
             self._cursor.execute(self._statements.batch(batch, size), values)
 
-    def returning(self, batch: Batch, rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: BatchStatement, rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
         returned: list[Row] = []
         for size, values in batches(rows):

@@ -41,11 +41,11 @@ class Transaction(Protocol):
         """Run a statement of which nothing needs to be known."""
         ...
 
-    def write_rows(self, batch: "Batch", rows: Sequence[Row]) -> None:
+    def write_rows(self, batch: "BatchStatement", rows: Sequence[Row]) -> None:
         """Run a statement over these rows, of which nothing needs to be known."""
         ...
 
-    def returning(self, batch: "Batch", rows: Sequence[Row]) -> Sequence[Row]:
+    def returning(self, batch: "BatchStatement", rows: Sequence[Row]) -> Sequence[Row]:
         """Run a statement over these rows, and read all that it returns."""
         ...
 
@@ -62,7 +62,7 @@ class NameHeld(Contended):
     """Another transaction holds a name that is to be locked; this transaction is unharmed."""
 
 
-class Batch:
+class BatchStatement:
     """A statement over several rows at once; each row is a tuple, in the order of `columns`.
 
     At each call the driver lets go of the interpreter, and may wait long to get it back: few calls
@@ -112,7 +112,7 @@ class Statements:
         self._dialect = dialect
         self._schema = schema
         self._compiled: dict[int, tuple[Executable, Statement]] = {}
-        self._batches: dict[tuple[Batch, int], str] = {}
+        self._batches: dict[tuple[BatchStatement, int], str] = {}
 
     def __getitem__(self, statement: Executable) -> Statement:
         """Compile a statement, or take it from the cache."""
@@ -123,7 +123,7 @@ class Statements:
             entry = self._compiled[id(statement)] = (statement, self._compile(statement))
         return entry[1]
 
-    def batch(self, batch: Batch, size: int) -> str:
+    def batch(self, batch: BatchStatement, size: int) -> str:
         """Compile a statement over so many rows, or take it from the cache."""
         sql = self._batches.get((batch, size))
         if sql is None:

@@ -10,8 +10,9 @@ from turnout.model.events import StoredEvent
 from turnout.model.policies import at_path
 from turnout.model.runs import Wait
 from turnout.model.transitions import matches
+from turnout.stores.sql.expressions import equals, for_rows, insert_into
 from turnout.stores.sql.rows import wait_of, wait_values
-from turnout.stores.sql.schema import equals, for_rows, insert_into, waits
+from turnout.stores.sql.schema import waits
 from turnout.stores.sql.statements import Transaction
 
 _OPEN: Final = insert_into(waits)
