@@ -161,7 +161,9 @@ def open_turnout(
         runs_on=runs_on,
         callers=callers,
         orchestrator=ControlPlane(
-            store=store,
+            journals=store.journals,
+            runs=store.runs,
+            deliveries=store.deliveries,
             emitter=emitter,
             schedules=schedules,
             providers=providers,

@@ -128,7 +128,7 @@ async def _report(run_id: str, app: str | None, *, look: bool) -> "RunReport":
     from turnout.control.reports import run_report
 
     async with opened_store() as store:
-        return await run_report(store, run_id)
+        return await run_report(store.journals, store.deliveries, run_id)
 
 
 async def _follow(run_id: str, after: str | None, *, as_json: bool) -> str:

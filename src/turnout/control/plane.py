@@ -20,7 +20,7 @@ from turnout.model.status import Capability, DeliveryState, Held
 from turnout.model.tasks import App, Task
 from turnout.model.transitions import cancel
 from turnout.ports.clock import Clock
-from turnout.ports.run_store import RunStore
+from turnout.ports.run_store import DeliveryStore, JournalStore, RunSearch
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,18 @@ class ControlPlane:
     def __init__(
         self,
         *,
-        store: RunStore,
+        journals: JournalStore,
+        runs: RunSearch,
+        deliveries: DeliveryStore,
         emitter: Emitter,
         schedules: Schedules,
         providers: Providers,
         clock: Clock,
         nudge: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store = store
+        self._journals = journals
+        self._runs = runs
+        self._deliveries = deliveries
         self._emitter = emitter
         self._schedules = schedules
         self._providers = providers
@@ -81,7 +85,7 @@ class ControlPlane:
     async def cancel(self, run_id: str) -> Cancelled:
         """Cancel a run and its children; UnknownRun when there is none of that id."""
         run, changed = await self._cancel(run_id)
-        for child in await self._store.runs.children(run_id):
+        for child in await self._runs.children(run_id):
             if not child.state.terminal:
                 await self.cancel(child.run_id)
         self._nudge()
@@ -94,7 +98,7 @@ class ControlPlane:
 
     async def status(self, run_id: str, *, look: bool = False) -> RunReport:
         """Report on a run; `look` asks the provider too. UnknownRun when there is none."""
-        report = await run_report(self._store, run_id)
+        report = await run_report(self._journals, self._deliveries, run_id)
         if not look or not report.deliveries:
             return report
         return replace(report, sighting=await self._look(report.deliveries[-1]))
@@ -127,16 +131,16 @@ class ControlPlane:
 
     async def _cancel(self, run_id: str) -> tuple[Run, bool]:
         while True:
-            run = (await self._store.journals.load(run_id)).run
+            run = (await self._journals.load(run_id)).run
             change = cancel(run, self._clock.now())
             if change is None:
                 return run, False
-            if await self._store.journals.apply(change):
+            if await self._journals.apply(change):
                 return change.after._replace(seq=run.seq + 1), True
 
     async def _confirm(self, run_id: str) -> bool:
         """Stop the vendor run now rather than at the pump's next turn; True once it has ended."""
-        deliveries = await self._store.deliveries.read(run_id)
+        deliveries = await self._deliveries.read(run_id)
         for delivery in deliveries:
             if not delivery.stopping:
                 continue
@@ -149,7 +153,7 @@ class ControlPlane:
                     extra={"action": "stop", "run_id": run_id, "error": str(error)},
                 )
                 return False
-            await self._store.deliveries.mark_stopped(delivery.run_id, delivery.number)
+            await self._deliveries.mark_stopped(delivery.run_id, delivery.number)
         return True
 
     async def _look(self, delivery: Delivery) -> Sighting | None:
