@@ -70,10 +70,10 @@ def find_calls(match: CallMatch) -> Finder:
         tree = view.tree
         if tree is None:
             return
-        for node, called, written in tree.called(named.lasts):
-            name = named.canonical(tree, written)
+        for node, callee, source_name in tree.called(named.lasts):
+            name = named.canonical(tree, source_name)
             if name is not None and _surrounded(node, match.within):
-                start, end = _name_span(called)
+                start, end = _name_span(callee)
                 yield from narrow(node, Hit(start=start, end=end, captured={"name": name}))
 
     return find
@@ -85,10 +85,10 @@ def find_members(match: MemberMatch) -> Finder:
 
     def find(view: View) -> Iterator[Hit]:
         tree = view.tree
-        for node, written in tree.read(named.lasts) if tree else ():
-            if not (named.plain or "." in written):
+        for node, source_name in tree.read(named.lasts) if tree else ():
+            if not (named.plain or "." in source_name):
                 continue
-            name = named.canonical(tree, written) if tree else None
+            name = named.canonical(tree, source_name) if tree else None
             if name is not None and _surrounded(node, match.within) and not _in_import(node):
                 start, end = _name_span(node)
                 yield Hit(start=start, end=end, captured={"name": name})
@@ -106,10 +106,10 @@ def find_decorators(match: DecoratorMatch) -> Finder:
             inner = next((child for child in node.children() if child.is_named()), None)
             if inner is None or tree is None:
                 continue
-            called = nodes.callee(inner) if inner.kind() in ("call", "call_expression") else inner
-            name = named.canonical(tree, nodes.dotted(called))
+            callee = nodes.callee(inner) if inner.kind() in ("call", "call_expression") else inner
+            name = named.canonical(tree, nodes.dotted(callee))
             if name is not None:
-                start, end = nodes.span(called)
+                start, end = nodes.span(callee)
                 yield Hit(start=start, end=end, captured={"name": name})
 
     return find
@@ -194,11 +194,11 @@ def _in_import(node: Any) -> bool:
     )
 
 
-def _name_span(called: Any) -> tuple[int, int]:
+def _name_span(callee: Any) -> tuple[int, int]:
     """A chain over several lines is shown where its last name stands."""
-    start, end = nodes.span(called)
-    name = called.field("property") or called.field("attribute")
-    if name is not None and "\n" in called.text():
+    start, end = nodes.span(callee)
+    name = callee.field("property") or callee.field("attribute")
+    if name is not None and "\n" in callee.text():
         return nodes.span(name)
     return start, end
 
@@ -214,8 +214,8 @@ def _surrounded(node: Any, within: tuple[str, ...]) -> bool:
         if kind in LOOPS and name_fits("loop"):
             return True
         if kind in ("call_expression", "call", "new_expression"):
-            called = nodes.callee(around)
-            if called and nodes.span(called)[1] <= start and name_fits(nodes.dotted(called)):
+            callee = nodes.callee(around)
+            if callee and nodes.span(callee)[1] <= start and name_fits(nodes.dotted(callee)):
                 return True
     return False
 

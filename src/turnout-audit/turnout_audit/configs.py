@@ -85,12 +85,12 @@ def _json(text: str) -> Iterator[Entry]:
             key, value = node.field("key"), node.field("value")
             name, start, end = nodes.literal(key)
             path = f"{prefix}{name}"
-            written, value_start = _json_value(value)
-            yield Entry(path, start, end, written, value_start)
+            content, value_start = _json_value(value)
+            yield Entry(path, start, end, content, value_start)
             pending.append((value, f"{path}."))
         elif kind == "string" and prefix.endswith("[]."):
-            written, start, end = nodes.literal(node)
-            yield Entry(prefix[:-1], start, end, written, start)
+            content, start, end = nodes.literal(node)
+            yield Entry(prefix[:-1], start, end, content, start)
         elif kind == "array":
             inner = f"{prefix.removesuffix('.')}[]."
             pending.extend((child, inner) for child in node.children()[::-1])
@@ -154,9 +154,9 @@ def _depth(text: str) -> int:
 
 def _yaml_entry(path: str, key: Any, value: Any) -> Entry:
     quoted = 1 if key.style in ("'", '"') else 0
-    written = value.value if isinstance(value.value, str) else ""
+    content = value.value if isinstance(value.value, str) else ""
     start, end = key.start_mark.index + quoted, key.end_mark.index - quoted
-    return Entry(path, start, end, written, value.start_mark.index)
+    return Entry(path, start, end, content, value.start_mark.index)
 
 
 _TABLE = re.compile(r"^\s*\[{1,2}\s*(?P<path>[^\[\]#]+?)\s*\]{1,2}\s*(?:#.*)?$")

@@ -36,9 +36,9 @@ def faults(ruleset: Ruleset) -> list[str]:
 
 def found_by(ruleset: Ruleset, rule: Rule, example: Example) -> list[Finding]:
     """Give what the rule alone finds in the example."""
-    alone = replace(ruleset, rules=(rule,))
+    single = replace(ruleset, rules=(rule,))
     path = path_of(example)
-    scan = Scanner(alone).scan(path, example.code, anywhere=example.path is None)
+    scan = Scanner(single).scan(path, example.code, anywhere=example.path is None)
     return list(scan.findings)
 
 
@@ -61,11 +61,11 @@ def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
 
 
 def _fixed(ruleset: Ruleset, rule: Rule, example: Example, number: int) -> Iterator[str]:
-    alone = Scanner(replace(ruleset, rules=(rule,)))
+    single = Scanner(replace(ruleset, rules=(rule,)))
     anywhere = example.path is None
-    fixed = mended_text(alone, path_of(example), example.code, unsafe=True, anywhere=anywhere)
+    fixed = mended_text(single, path_of(example), example.code, unsafe=True, anywhere=anywhere)
     if fixed.text != example.fixed:
         yield f"example {number}: fixed to {fixed.text!r}, expected {example.fixed!r}"
-    refixed = mended_text(alone, path_of(example), fixed.text, unsafe=True, anywhere=anywhere)
+    refixed = mended_text(single, path_of(example), fixed.text, unsafe=True, anywhere=anywhere)
     if refixed.text != fixed.text:
         yield f"example {number}: a second fix changes it again"

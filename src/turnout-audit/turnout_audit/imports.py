@@ -92,10 +92,10 @@ def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def _script_call(node: Any) -> Import | None:
-    called = node.field("function")
-    if called is None or not _short(called):
+    callee_node = node.field("function")
+    if callee_node is None or not _short(callee_node):
         return None
-    name = str(called.text())
+    name = str(callee_node.text())
     if not _SCRIPT_CALLS.fullmatch(name):
         return None
     passed = arguments(node)
@@ -108,11 +108,11 @@ def _script_call(node: Any) -> Import | None:
     return _import(passed[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
 
 
-def _short(called: Any) -> bool:
+def _short(callee_node: Any) -> bool:
     """Say whether a name has two parts at most: a chain's text may be as long as the file."""
-    if called.kind() != "member_expression":
-        return called.kind() in ("identifier", "import")
-    return bool(called.field("object").kind() == "identifier")
+    if callee_node.kind() != "member_expression":
+        return callee_node.kind() in ("identifier", "import")
+    return bool(callee_node.field("object").kind() == "identifier")
 
 
 def _holder_names(node: Any) -> Iterator[tuple[str, str]]:
@@ -208,8 +208,8 @@ def _typed(node: Any) -> str:
 
 
 def _python_call(node: Any) -> Import | None:
-    called = node.field("function")
-    last = called.field("attribute") or called if called is not None else None
+    callee_node = node.field("function")
+    last = callee_node.field("attribute") or callee_node if callee_node is not None else None
     name = str(last.text()) if last is not None and last.kind() == "identifier" else ""
     if name not in _PYTHON_CALLS:
         return None

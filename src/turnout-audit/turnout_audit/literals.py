@@ -29,7 +29,7 @@ _CONTROLS = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\f": "\f", r"\v": "\v", r"
 class _Item:
     """A piece of an expression: a letter, or something that holds one of some words."""
 
-    written: str
+    spelling: str
     letter: str = ""
     words: frozenset[str] = NO_WORDS
 
@@ -92,8 +92,8 @@ def _alternatives(text: str, at: int, depth: int) -> tuple[list[_Item], int]:
     shared = [items[0] for items in same]
     endings = [branch[len(shared) :] for branch in branches]
     words = one_of(map(_best_of, endings))
-    written = "|".join("".join(item.written for item in branch) for branch in endings)
-    return [*shared, _Item(f"(?:{written})", words=words)], at
+    spelling = "|".join("".join(item.spelling for item in branch) for branch in endings)
+    return [*shared, _Item(f"(?:{spelling})", words=words)], at
 
 
 def _repeated(text: str, at: int, depth: int) -> tuple[list[_Item], int]:
@@ -116,24 +116,24 @@ def _piece(text: str, at: int, depth: int) -> tuple[list[_Item], int]:
         assert atom  # it takes any letter
         return [_atom(atom[0])], atom.end()
     items, end = _alternatives(text, group.end(), depth + 1)
-    written = text[at : end + 1]
+    spelling = text[at : end + 1]
     if group["other"] and group["other"][-1] in "=!":
-        return [_Item(written)], end + 1
+        return [_Item(spelling)], end + 1
     if depth > MAX_DEPTH:
-        return [_Item(written)], end + 1
+        return [_Item(spelling)], end + 1
     inline = group["plain"] is not None
-    return items if inline else [_Item(written, words=_best_of(items))], end + 1
+    return items if inline else [_Item(spelling, words=_best_of(items))], end + 1
 
 
-def _atom(written: str) -> _Item:
-    if single := _SINGLE.fullmatch(written):
-        return _Item(written, single["letter"])
-    if written in _CONTROLS:
-        return _Item(written, _CONTROLS[written])
-    if written.startswith(r"\x"):
-        return _Item(written, chr(int(written[2:].strip("{}") or "0", 16)))
-    if len(written) == 2 and written[0] == "\\" and not written[1].isalnum():  # noqa: PLR2004
-        return _Item(written, written[1])
-    if len(written) == 1 and written not in ".^$":
-        return _Item(written, written)
-    return _Item(written)
+def _atom(spelling: str) -> _Item:
+    if single := _SINGLE.fullmatch(spelling):
+        return _Item(spelling, single["letter"])
+    if spelling in _CONTROLS:
+        return _Item(spelling, _CONTROLS[spelling])
+    if spelling.startswith(r"\x"):
+        return _Item(spelling, chr(int(spelling[2:].strip("{}") or "0", 16)))
+    if len(spelling) == 2 and spelling[0] == "\\" and not spelling[1].isalnum():  # noqa: PLR2004
+        return _Item(spelling, spelling[1])
+    if len(spelling) == 1 and spelling not in ".^$":
+        return _Item(spelling, spelling)
+    return _Item(spelling)

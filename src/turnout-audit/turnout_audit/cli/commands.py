@@ -113,10 +113,10 @@ def find(
             raise WrongArguments("--update-baseline needs --baseline FILE")
         rules = load.load(ruleset)
         gc.set_threshold(GC_THRESHOLD)
-        written = [str(path) for path in (baseline, output) if path is not None]
+        outputs = [str(path) for path in (baseline, output) if path is not None]
 
         def audit() -> "AuditReport":
-            return auditor.audit(rules, places, scope=scope.value, without=written)
+            return auditor.audit(rules, places, scope=scope.value, without=outputs)
 
         report = audit()
         if fix or unsafe_fixes or diff:
