@@ -173,9 +173,10 @@ class RunAdvancer:
 
     async def next(self, cached: CachedRun, *, lease_until: Millis | None = None) -> Next:
         """Say what a vendor run does next, as the cached run stands."""
-        run, decision = cached.journal.run, cached.decision
+        journal, decision = cached.journal, cached.decision
+        run = journal.run
         if run.state.terminal or decision is None:
-            return next_ended(cached.journal, inline=self.options.inline)
+            return next_ended(journal, inline=self.options.inline)
         policies = self.app.task(run.task).policies
         ready = decision.ready
         if ready and counts_steps(policies):

@@ -218,7 +218,10 @@ class Executor:
     ) -> InFlightAttempt:
         run, attempt = journal.run, claim.attempt
         running = InFlightAttempt(
+            run_id=run.run_id,
+            provider=run.provider,
             claimed=claim,
+            attempt=attempt,
             journal=journal,
             step_context=StepContext(
                 run_id=run.run_id,
@@ -297,15 +300,16 @@ class Executor:
         if not cached.is_read:
             await self.runs.reload(cached, for_caller=False)
         for _ in range(TRIES):
-            if not _is_held(cached.journal, running.attempt):
+            journal = cached.journal
+            if not _is_held(journal, running.attempt):
                 if cached.fresh:
                     return await self._answer_standing(cached, running)
                 await self.runs.reload(cached, for_caller=False)
                 continue
-            now, commit = self.runs.clock.now(), Commit(cached.journal)
-            attempt, step = ending(cached.journal, now)
+            now, commit = self.runs.clock.now(), Commit(journal)
+            attempt, step = ending(journal, now)
             commit.put_attempt(attempt)
-            if step is not cached.journal.steps[step.step]:
+            if step is not journal.steps[step.step]:
                 commit.put_step(step)
             commit.put_progress(running.step_context.progress)
             commit.stream_of(attempt, running.step_context.streamed, now)

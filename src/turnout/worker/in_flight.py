@@ -29,7 +29,12 @@ class ClaimedAttempt:
 class InFlightAttempt:
     """One attempt that runs here, from its claim to its commit."""
 
+    run_id: str
+    provider: str
+    """The provider whose vendor run calls."""
     claimed: ClaimedAttempt
+    attempt: Attempt
+    """The attempt, as it was claimed."""
     journal: Journal
     """The run as the claim left it."""
     step_context: StepContext
@@ -52,21 +57,6 @@ class InFlightAttempt:
     dropped: bool = False
     """Whether its outcome is no longer wanted."""
     _ended: asyncio.Future[None] | None = None
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self.journal.run.run_id
-
-    @property
-    def provider(self) -> str:
-        """The provider whose vendor run calls."""
-        return self.journal.run.provider
-
-    @property
-    def attempt(self) -> Attempt:
-        """The attempt, as it was claimed."""
-        return self.claimed.attempt
 
     @property
     def claim(self) -> Claim:
