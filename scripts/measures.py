@@ -104,7 +104,7 @@ class Measures:
     ignores: float
     """Comments that silence a tool, in a thousand lines."""
     broad: int
-    """`except` of `Exception`, `BaseException`, or everything."""
+    """`except` of `Exception`, `BaseException` or everything, that does not raise again."""
     documented: float
     """Per cent of modules, and of public classes and functions at any depth, with a docstring."""
     typed: float
@@ -173,11 +173,11 @@ def vague_names(code: Iterable[Module]) -> Counter[str]:
 
 
 def broad_excepts(module: Module) -> list[int]:
-    """Give the lines that catch whatever is raised."""
+    """Give the lines that catch whatever is raised, and go on."""
     return [
         node.lineno
         for node in module.nodes
-        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _raises(node)
     ]
 
 
@@ -266,6 +266,11 @@ def _is_broad(caught: ast.expr | None) -> bool:
     return caught is None or (
         isinstance(caught, ast.Name) and caught.id in {"Exception", "BaseException"}
     )
+
+
+def _raises(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler ends by raising: it cleans up or translates, and catches nothing."""
+    return isinstance(handler.body[-1], ast.Raise)
 
 
 def _documented(tree: ast.Module) -> Iterator[bool]:

@@ -138,9 +138,8 @@ def _replace(path: Path, content: bytes) -> None:
             file.write(content)
         Path(temporary).chmod(mode & 0o7777)
         Path(temporary).replace(target)
-    except BaseException:
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _ended(line: str) -> str:

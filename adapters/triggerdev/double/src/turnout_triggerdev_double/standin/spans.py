@@ -30,12 +30,10 @@ class Spans:
         view: dict[str, Any] = {}
         span_id, start = secrets.token_hex(8), time.time_ns()
         view["$id"] = span_id
-        failed = False
+        failed = True
         try:
             yield view
-        except BaseException:
-            failed = True
-            raise
+            failed = False
         finally:
             del view["$id"]
             failed = failed or view.get("outcome") in {"failed", "retry", "timed_out"}
