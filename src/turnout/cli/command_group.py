@@ -52,14 +52,14 @@ WRONG_USE = 2
 """The exit code of a command line that cannot be understood."""
 
 
-def _usage(error: Exception) -> str | None:
-    """Say in one line what is wrong with the words of a command line; None for other errors."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # typer brings its own click along
-    if "UsageError" not in kinds or "NoArgsIsHelpError" in kinds:
-        return None
-    text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    context = getattr(error, "ctx", None)
-    command = context.command_path.removesuffix(" find") if context else "turnout"
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""The class of what is wrong with the words of a command line; typer exports no name for it."""
+
+
+def _usage(error: Any) -> str:
+    """Say in one line what is wrong with the words of a command line."""
+    text = " ".join(error.format_message().split())
+    command = error.ctx.command_path.removesuffix(" find") if error.ctx else "turnout"
     return f"error: {text.replace('Value error, ', '').rstrip('.')}; see {command} --help"
 
 
@@ -86,11 +86,10 @@ class Commands(TyperGroup):
         """Run a command; what it cannot take is answered in one line."""
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            line = _usage(error)
-            if line is None:
-                raise
-            typer.echo(line, err=True)
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise  # the help is shown, which is no fault
+            typer.echo(_usage(error), err=True)
             raise typer.Exit(WRONG_USE) from None
 
     def get_command(self, ctx: Any, cmd_name: str) -> LateCommand | None:
