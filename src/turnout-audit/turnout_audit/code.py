@@ -39,6 +39,7 @@ def find_imports(match: ImportMatch) -> Finder:
     name_fits = fits(match.names) if match.names else None
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         for imported in view.imports:
             if match.kinds and imported.kind not in match.kinds:
                 continue
@@ -67,6 +68,7 @@ def find_calls(match: CallMatch) -> Finder:
     narrow = _narrow(match)
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         tree = view.tree
         if tree is None:
             return
@@ -84,6 +86,7 @@ def find_members(match: MemberMatch) -> Finder:
     named = _Named(match.member, match.from_)
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         tree = view.tree
         for node, source_name in tree.read(named.lasts) if tree else ():
             if not (named.plain or "." in source_name):
@@ -101,6 +104,7 @@ def find_decorators(match: DecoratorMatch) -> Finder:
     named = _Named(match.decorator, match.from_)
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         tree = view.tree
         for node in tree.decorators if tree else ():
             inner = next((child for child in node.children() if child.is_named()), None)
@@ -123,6 +127,7 @@ def find_ast(match: AstMatch) -> Finder:
     variables = sorted(set(re.findall(r"\$([A-Z_][A-Z0-9_]*)", str(match.ast))))
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         tree = view.tree
         for node in tree.root.find_all(rule) if tree else ():
             place = node.get_match(match.capture) if match.capture else node

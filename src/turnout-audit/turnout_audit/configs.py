@@ -51,6 +51,7 @@ def find_config_keys(match: ConfigKeyMatch) -> Finder:
     value = compiled(match.value, ignore_case=False) if match.value else None
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         if view.language not in ("json", "yaml", "toml"):
             return
         for entry in entries(view):

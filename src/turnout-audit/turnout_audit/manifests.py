@@ -63,6 +63,7 @@ def find_manifests(match: ManifestMatch) -> Finder:
     below = _version(match.below) if match.below else None
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's packages in a manifest."""
         if view.segment.fenced:
             return
         if view.language == "lock":

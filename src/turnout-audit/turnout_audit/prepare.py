@@ -130,6 +130,7 @@ def _find_path(match: PathMatch) -> Finder:
     spec = GitIgnoreSpec.from_lines(match.path)
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         if not view.segment.fenced and spec.match_file(view.path):
             yield Hit(start=0, end=0, captured={"name": view.path})
 

@@ -58,6 +58,7 @@ def find_prose(match: ProseMatch) -> Any:
     pattern = compiled(joined, ignore_case=True)
 
     def find(page: Page) -> Iterator[tuple[Hit, str | None]]:
+        """Find the rule's matches."""
         for mention in pattern.finditer(page.text):
             start, end = mention.span()
             if start < end and _counts(page, match, start, end):

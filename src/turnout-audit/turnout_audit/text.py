@@ -32,6 +32,7 @@ def find_text(match: TextMatch) -> Finder:
     patterns = [compiled(text, ignore_case=match.ignore_case) for text in match.text]
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         for pattern in patterns:
             for occurrence in pattern.finditer(view.text):
                 start, end = occurrence.span()
@@ -56,6 +57,7 @@ def find_env(match: EnvMatch) -> Finder:
     pattern = re.compile(rf"(?<![A-Za-z0-9_])(?P<name>{names})(?![A-Za-z0-9_])")
 
     def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
         for variable in pattern.finditer(view.text):
             if _used(view, variable.start(), variable.end()):
                 name = variable["name"]
