@@ -229,7 +229,7 @@ class Folder:
 
 
 def _sweep(aside: Path) -> None:
-    """Remove what crashes left long ago; what is younger may be in use by another process."""
+    """Remove files that crashes left long ago; younger ones may be in use by another process."""
     try:
         paths = list(aside.iterdir())
     except FileNotFoundError:

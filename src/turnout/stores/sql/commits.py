@@ -211,7 +211,7 @@ def _settle_parent(tx: Transaction, child: Run, parent_id: str, now: int) -> Non
 
 
 def _apply_under_lock(tx: Transaction, change: Change | None) -> None:
-    """Apply what another run's commit brings; the run is locked, so nobody was faster."""
+    """Apply what another run's commit brings; the run is locked, so it cannot be stale."""
     if change is None:
         return
     if change.wake_at is None and not change.after.state.terminal:

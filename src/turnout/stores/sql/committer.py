@@ -355,7 +355,7 @@ def _resolve(group: Sequence[Operation]) -> None:
     for operation in group:
         by_loop.setdefault(operation.loop, []).append(operation)
     for loop, operations in by_loop.items():
-        # A loop that was closed has nobody left who waits.
+        # Nothing waits any more on a loop that was closed.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_set_results, operations)
 

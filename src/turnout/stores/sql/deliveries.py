@@ -45,7 +45,7 @@ _HELD_BY: Final = (
         and_(deliveries.c.run_id == runs.c.run_id, deliveries.c.number == runs.c.delivery),
     )
     .where(_RUN)
-    # Both: what is read of a row that is not locked may be older than the wait for the other.
+    # Both rows are locked: a row that is not may be read as it was before the wait for the other.
     .with_for_update(of=[runs, deliveries])
 )
 _CLAIM: Final = (

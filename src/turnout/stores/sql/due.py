@@ -73,7 +73,7 @@ class SqlDueWork(StorePart):
     def take_deliveries(
         self, tx: Transaction, now: Millis, *, limit: int, hold: Millis
     ) -> Sequence[Delivery]:
-        """Take what is due; what is taken is due again after the hold."""
+        """Take due deliveries; each is due again after the hold."""
         deliveries_ = [_delivery(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
         postpone_all(
             tx, [(delivery.run_id, delivery.number, now + hold) for delivery in deliveries_]

@@ -85,7 +85,7 @@ def for_rows(
 
 
 def _typed(column_: Column[Any], row: int) -> ColumnElement[Any]:
-    """A row's parameter; PostgreSQL takes one that is null for text, unless it is told."""
+    """A row's parameter; without a cast PostgreSQL takes a null for text."""
     param = bindparam(parameter(column_.name, row), type_=column_.type)
     return cast(param, column_.type) if isinstance(column_.type, LargeBinary) else param
 

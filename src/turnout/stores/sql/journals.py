@@ -202,9 +202,9 @@ def release_leases(tx: Transaction, run_ids: Sequence[str]) -> None:
 
 
 def wake(tx: Transaction, run_id: str, at: int) -> None:
-    """Owe a run a wake. Its seq moves too: whoever is about to park it looks again first.
+    """Owe a run a wake. Its seq moves too, so a worker that is about to park it reads it again.
 
-    It is no longer parked: if whoever it wakes dies before a commit, its silence is noticed.
+    It is no longer parked: if the worker that is woken dies before a commit, the stall is noticed.
     """
     tx.write(_WAKE, {"of_run_id": run_id, "to_wake_at": at})
 

@@ -103,7 +103,7 @@ class SqliteTransaction:
         return returned
 
     def lock(self, name: str, *, shared: bool = False) -> None:
-        """Nothing to do: whoever writes is alone."""
+        """Nothing to do: SQLite has one writer at a time."""
 
 
 class SqliteConnection:
@@ -192,7 +192,7 @@ class SqliteDatabase:
             raise WrongUse(f"connection: it is on {file}, and the run store is {self.path}")
 
     def lock(self, run: RunSql, name: str, *, shared: bool) -> None:
-        """Nothing to do: whoever writes is alone."""
+        """Nothing to do: SQLite has one writer at a time."""
 
     def translated(self, error: Exception) -> Exception:
         """Say what an error of sqlite3 means."""
@@ -226,7 +226,7 @@ class SqliteDatabase:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             raw = connection.connection.dbapi_connection
-            if not _is_current(raw):  # nobody was faster
+            if not _is_current(raw):  # unless another process has upgraded them meanwhile
                 run_migrations(connection)
             connection.exec_driver_sql("COMMIT")
 

@@ -20,7 +20,7 @@ Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 
 BATCH_SIZES: Final = (16, 4, 1)
-"""Rows of a batch: few sizes, because each is a statement of its own to compile and to prepare."""
+"""Rows of a batch: few sizes, because each size is one more statement to compile and prepare."""
 
 
 class Transaction(Protocol):
@@ -116,7 +116,7 @@ class Statements:
 
     def __getitem__(self, statement: Executable) -> Statement:
         """Compile a statement, or take it from the cache."""
-        # By identity: statements are values of modules, or cached by whoever builds them. The
+        # By identity: statements are constants of modules, or cached by what builds them. The
         # statement is kept beside its text, so that its id is not given to another.
         entry = self._compiled.get(id(statement))
         if entry is None:

@@ -11,6 +11,6 @@ context.configure(
     version_table=attributes["version_table"],
     version_table_schema=attributes["schema"],
     render_as_batch=attributes["connection"].dialect.name == "sqlite",
-    transactional_ddl=False,  # whoever gave the connection commits
+    transactional_ddl=False,  # the caller of run_migrations commits
 )
 context.run_migrations()
