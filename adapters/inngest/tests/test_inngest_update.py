@@ -1,6 +1,7 @@
 """An update of the service, from the version before to today's, while runs wait at the vendor."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from previous_version import previous_environ
 
 import turnout
 from turnout import Event, Turnout
-from turnout.model.status import RunStatus
+from turnout.model.status import RunStatus, StepKind
 
 TESTS = Path(__file__).parent
 PATIENCE = 240.0
@@ -48,17 +49,17 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 @pytest.mark.parametrize("end", [stop, kill], ids=["stopped", "killed"])
 async def test_runs_that_the_version_before_parked_end_on_this_one(stage: Stage, end: Any) -> None:
     """Each ends in the vendor run that it began in, and no step of it runs twice."""
-    async with stage.server():
+    async with stage.server(), contextlib.AsyncExitStack() as services:
         old = await _serve(stage, previous_environ())
+        services.push_async_callback(kill, old)
         runs = await _start(stage, previous_environ())
         await until(lambda: _all_wait(stage, len(runs)), PATIENCE)
         await end(old)
-        new = await _serve(stage, dict(os.environ))
+        services.push_async_callback(kill, await _serve(stage, dict(os.environ)))
         environ = {**os.environ, **stage.environ}
         async with turnout.open_turnout(parked_tasks.app, environ, serve=False) as live:
-            await _answer(live)
-            found = {name: await ended(live, each, PATIENCE) for name, each in runs.items()}
-        await kill(new)
+            await _answer(live, runs["queued"])
+            found = {name: await ended(live, run_id, PATIENCE) for name, run_id in runs.items()}
     states = {name: report.journal.run.state for name, report in found.items()}
     assert states.pop("stoppable") is RunStatus.CANCELLED
     assert set(states.values()) == {RunStatus.COMPLETED}, states
@@ -109,18 +110,17 @@ def _waits(root: dict[str, Any]) -> bool:
     return bool(waits) and all(each.get("stepOp") in {"SLEEP", "WAIT_FOR_EVENT"} for each in waits)
 
 
-async def _answer(live: Turnout) -> None:
+async def _answer(live: Turnout, queued: str) -> None:
     """Emit what the runs wait for; the one that waited for its place comes to wait after that."""
-    for who in "wapl":
+    for who in "waldp":
         await live.orchestrator.emit(Event(name="parked/go", payload={"who": who}))
-    await live.orchestrator.emit(Event(name="parked/go", payload={"who": "d"}))
     await live.orchestrator.emit(Event(name="parked/stop", payload={"who": "s"}))
-    notes = Path(os.environ["NOTES"])
 
-    async def admitted() -> bool | None:
-        return (notes / "q-first").exists() or None
+    async def waits() -> bool | None:
+        steps = (await live.orchestrator.status(queued)).journal.steps
+        return any(step.kind is StepKind.EVENT for step in steps.values()) or None
 
-    await until(admitted, PATIENCE)
+    await until(waits, PATIENCE)
     await live.orchestrator.emit(Event(name="parked/go", payload={"who": "q"}))
 
 
