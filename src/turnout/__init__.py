@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from turnout.sync import SyncDoor, sync_door
     from turnout.web.app import asgi, lifespan, routes
 
-_WHERE = {
+_MODULES = {
     "App": "turnout.model.tasks",
     "CancelOn": "turnout.model.policies",
     "Concurrency": "turnout.model.policies",
@@ -52,9 +52,9 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module 'turnout' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 __all__ = [

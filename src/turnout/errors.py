@@ -27,12 +27,12 @@ the field or the fix.
     │   ├── StoreUnavailable
     │   └── Overloaded
     ├── DefinitionMismatch          a worker of another definition or protocol
-    ├── ArtifactError               an artifact that cannot be believed
+    ├── ArtifactError               an artifact is missing, or is not what it must be
     │   ├── ArtifactMissing
-    │   ├── ArtifactExists          write-once, and something is there
+    │   ├── ArtifactExists          it is written once, and is there already
     │   ├── ArtifactChanged         not the version that was expected
     │   └── ArtifactInvalid
-    ├── ProviderRefused             the provider answered no, with its reason
+    ├── ProviderRefused             the provider refused, and gave a reason
     ├── UnmappedStatus              a vendor's word that our table lacks
     └── TaskError                   raised into, or by, user code
         ├── StepFailed              a step used up its attempts
@@ -183,7 +183,7 @@ class StoreUnavailable(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """Too much is going on."""
+    """The service has no room for this call now."""
 
     code = "overloaded"
 
@@ -195,7 +195,7 @@ class DefinitionMismatch(TurnoutError):
 
 
 class ArtifactError(TurnoutError):
-    """The artifact cannot be believed."""
+    """The artifact is missing, or is not what it must be."""
 
     code = "artifact_error"
 
@@ -207,7 +207,7 @@ class ArtifactMissing(ArtifactError):
 
 
 class ArtifactExists(ArtifactError):
-    """There is an artifact under this key, and it is written once."""
+    """There is already an artifact under this key, and an artifact is written once."""
 
     code = "artifact_exists"
 
@@ -306,9 +306,9 @@ class ForeignAwait(ReplayError):
 
 @contextmanager
 def foreign_errors_translated() -> Iterator[None]:
-    """Let an adapter raise nothing but ours: anything else becomes ProviderUnavailable.
+    """Turn errors of an adapter that are not TurnoutErrors into ProviderUnavailable.
 
-    For calls of an adapter's code that are repeated later, whatever went wrong.
+    For calls that are repeated later whatever went wrong.
     """
     try:
         yield

@@ -39,7 +39,7 @@ def load(name: str) -> Plugin:
 
 def select(settings: Settings) -> Selection:
     """Decide which providers new runs go to; UnknownProvider for one that is not installed."""
-    return selected(
+    return select_by_names(
         settings.provider,
         primary=settings.primary,
         shadow=settings.shadow,
@@ -47,10 +47,10 @@ def select(settings: Settings) -> Selection:
     )
 
 
-def selected(
+def select_by_names(
     provider: str | None, *, primary: str | None, shadow: str | None, production: bool
 ) -> Selection:
-    """Decide as `select` does, from the settings' texts."""
+    """Decide which providers new runs go to, from the texts of the settings."""
     adapters = installed()
     if provider is None and production:
         raise InvalidSettings(
@@ -73,7 +73,9 @@ def selected(
 
 
 def load_plugins(selection: Selection) -> dict[str, Plugin]:
-    """Load the selected adapters, and every other one that can be: its runs are to finish.
+    """Load the selected adapters, and every other adapter that can be imported.
+
+    An adapter that is not selected is loaded so that the runs which it has can finish.
 
     InvalidSettings where a selected adapter lacks a package.
     """
@@ -94,7 +96,7 @@ def load_plugins(selection: Selection) -> dict[str, Plugin]:
 def open_callers(
     plugins: Mapping[str, Plugin], surroundings: Surroundings, selection: Selection
 ) -> dict[str, DurableCaller]:
-    """Open the selected adapters, and every other one that is set up.
+    """Open the selected adapters, and every other adapter whose settings are complete.
 
     InvalidSettings names what all selected adapters lack.
     """

@@ -60,7 +60,7 @@ from turnout.worker.worker import TaskWorker
 
 @dataclass(frozen=True, kw_only=True)
 class Foundation:
-    """What everything else is built on."""
+    """What all other live objects are made from."""
 
     app: App
     settings: Settings
@@ -80,6 +80,7 @@ class SideStart:
     effects: Effects
     worker: TaskWorker
     mark: Callable[[Journal], Reason | None]
+    """Says why a run cannot be compared with its twin; None where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,12 +264,12 @@ def _worker(
 
 def _workers(settings: Settings, primary: SideStart, dual: DualRun | None) -> tuple[Worker, RunsOn]:
     """Choose what providers call, and what a provider in our own process calls."""
-    both = primary.worker if dual is None else dual.worker
+    worker = primary.worker if dual is None else dual.worker
     if settings.vendor_data == "inline":
-        return both, both
+        return worker, worker
     from turnout.worker.reference import ReferenceWorker
 
-    return ReferenceWorker(both), both
+    return ReferenceWorker(worker), worker
 
 
 def _side(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from turnout.bootstrap.adapters import installed, selected
+from turnout.bootstrap.adapters import installed, select_by_names
 from turnout.errors import TurnoutError
 
 SETTINGS = (
@@ -21,8 +21,8 @@ SETTINGS = (
 )
 """The settings that a user may have meant."""
 
-LINK = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_\w+)?)")
-"""What Kubernetes puts into the environment for a service named `turnout` or `orchestrator`."""
+KUBERNETES_NAME = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT(?:_\d+_\w+)?)")
+"""Names that Kubernetes sets for a service which is called `turnout` or `orchestrator`."""
 
 DATABASES = {"sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg"}
 FORMS = "sqlite:///path/to/file, sqlite:// (in memory) or postgresql://user@host/database"
@@ -60,7 +60,7 @@ def _unknown(raw: Mapping[str, str]) -> Iterable[str]:
         prefixed = name.startswith("TURNOUT_")
         if not prefixed and not name.startswith("ORCHESTRATOR_"):
             continue
-        if name in SETTINGS or LINK.fullmatch(name) or _of_a_vendor(name):
+        if name in SETTINGS or KUBERNETES_NAME.fullmatch(name) or _of_a_vendor(name):
             continue
         near = get_close_matches(name, SETTINGS, n=1, cutoff=0.7 if prefixed else 0.8)
         if near:
@@ -70,7 +70,7 @@ def _unknown(raw: Mapping[str, str]) -> Iterable[str]:
 
 
 def _of_a_vendor(name: str) -> bool:
-    """Whether an installed adapter's tests read it: their names follow TURNOUT_<vendor>_."""
+    """Whether the tests of an installed adapter read it: it is TURNOUT_<vendor>_<something>."""
     _, vendor, *words = name.lower().split("_")
     shortest = 4
     return (
@@ -82,7 +82,7 @@ def _of_a_vendor(name: str) -> bool:
 
 def _provider(raw: Mapping[str, str]) -> Iterable[str]:
     try:
-        selected(
+        select_by_names(
             raw.get("ORCHESTRATOR_PROVIDER"),
             primary=raw.get("ORCHESTRATOR_PRIMARY"),
             shadow=raw.get("ORCHESTRATOR_SHADOW"),

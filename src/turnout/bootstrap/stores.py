@@ -15,7 +15,10 @@ MEMORY = "sqlite://"
 
 
 def open_primary_store(settings: Settings, app: App | None = None) -> RunStore:
-    """Open the run store of the runs whose results count; app: who claims it, or is refused."""
+    """Open the run store of the runs whose results count.
+
+    app: claims the store; InvalidSettings where the store belongs to another app.
+    """
     if settings.provider == "memory":
         return open_run_store(MEMORY)
     url = settings.database_url.get_secret_value()
@@ -40,7 +43,10 @@ def _open(url: str, setting: str, settings: Settings, app: App | None) -> RunSto
 def open_artifacts(
     settings: Settings, guard: Callable[[ArtifactStore], ArtifactStore]
 ) -> ArtifactStore | None:
-    """Open the artifact store behind a guard that limits what may be written; None: none."""
+    """Open the artifact store behind a guard that limits what may be written.
+
+    None where the settings say that no artifacts are written.
+    """
     if settings.artifacts is None:
         return None
     from turnout.stores.artifacts import open_store

@@ -22,7 +22,7 @@ def load_app(name: str | None) -> App:
 
 
 def load_attribute(role: str, name: str) -> Any:
-    """Import what `module:attribute` names; the attribute is called like its role by default.
+    """Import what `module:attribute` names; without an attribute, the one that `role` names.
 
     InvalidSettings names the file and line where the import failed, in one line.
     """

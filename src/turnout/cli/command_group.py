@@ -42,7 +42,7 @@ class InstalledCommand(LateCommand):
 
 
 def _extensions() -> dict[str, EntryPoint]:
-    """Find the commands that are added; looked for only when our own table is not enough."""
+    """Find the commands of other distributions; slow, so only where our own table lacks one."""
     from turnout.cli.extensions import extensions
 
     return extensions()
@@ -53,11 +53,11 @@ WRONG_USE = 2
 
 
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""The class of what is wrong with the words of a command line; typer exports no name for it."""
+"""The class of errors in the use of a command line; typer exports no name for it."""
 
 
 def _usage(error: Any) -> str:
-    """Say in one line what is wrong with the words of a command line."""
+    """Describe a usage error in one line."""
     text = " ".join(error.format_message().split())
     command = error.ctx.command_path.removesuffix(" find") if error.ctx else "turnout"
     return f"error: {text.replace('Value error, ', '').rstrip('.')}; see {command} --help"
@@ -67,7 +67,7 @@ class Commands(TyperGroup):
     """Lists every command without importing any."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Name the commands, in the order of the table; then those that others add."""
+        """Name our commands, in the order of the table; then those of other distributions."""
         del ctx
         return [*COMMANDS, *_extensions()]
 
@@ -83,7 +83,7 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; what it cannot take is answered in one line."""
+        """Run a command; a usage error is one line on stderr."""
         try:
             return super().invoke(ctx)
         except UsageError as error:
@@ -120,7 +120,7 @@ def _version(requested: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which it is.")
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
     ] = False,
 ) -> None:
     del version

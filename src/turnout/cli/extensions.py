@@ -22,13 +22,13 @@ GROUP = "turnout.commands"
 
 
 def extensions() -> dict[str, EntryPoint]:
-    """Find the commands that are added, by name; none is imported."""
+    """Find the commands of other distributions, by name; none is imported."""
     entries = sorted(entry_points(group=GROUP), key=attrgetter("name"))
     return {entry.name: entry for entry in entries}
 
 
 def load_extension(entry: EntryPoint) -> typer.Typer:
-    """Import an added command and hand it its desk; a wrong one ends with exit code 2."""
+    """Import a command and give it a `Desk`; exit code 2 where it makes no Typer app."""
     commands: Commands = entry.load()
     group = commands(CliDesk())
     if not isinstance(group, typer.Typer):
@@ -37,14 +37,14 @@ def load_extension(entry: EntryPoint) -> typer.Typer:
 
 
 class CliDesk:
-    """The `Desk` of this process."""
+    """The `Desk` of a command on this terminal."""
 
     def settings(self) -> Mapping[str, str]:
         """Return what the environment, `.env` and `turnout.toml` say."""
         return _settings().raw
 
     def service_url(self, override: str | None) -> str:
-        """Return the address, or stop and say where it is set; it is written where others read."""
+        """Return the address; exit code 2 where it is not set or not valid."""
         from turnout.bootstrap.settings_faults import service_fault
 
         url = override or _settings().service_url

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 LOGGERS = "turnout"
-"""What the names of our own loggers begin with, adapters' included."""
+"""What the names of our loggers, and of those of adapters, begin with."""
 LONGEST = 500
 """Characters of a field that are shown."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"[\w.,:;/@+*()\[\]-]+")
 
 
 class Lines(logging.Formatter):
-    """Write a record as one line, and what was raised below it."""
+    """Write a record as one line, with the traceback, if there is one, below it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write time, level, logger, message and fields; secrets are left out."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-WHOLE = ("run", "emitted", "at", "next")
-"""Columns of ids and times, which are copied: never wrapped."""
+NEVER_WRAPPED = ("run", "emitted", "at", "next")
+"""Columns of ids, times and commands: people copy them."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _drawn(part: Table) -> "RichTable":
 
     drawing = RichTable(title=part.title, title_justify="left", header_style="bold")
     for column in part.columns:
-        drawing.add_column(column, overflow="fold", no_wrap=column in WHOLE)
+        drawing.add_column(column, overflow="fold", no_wrap=column in NEVER_WRAPPED)
     for row in part.rows:
         drawing.add_row(*map(Text, row))
     return drawing

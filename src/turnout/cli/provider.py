@@ -1,4 +1,4 @@
-"""`turnout provider`: which provider new runs go to, and who holds which promise."""
+"""`turnout provider`: which provider new runs go to, and which adapters are installed."""
 
 import os
 from typing import Any

@@ -18,9 +18,9 @@ from turnout.model.time import Millis
 from turnout.ports.run_store import JournalStore
 
 PAGE: Final = 100
-"""Chunks that are read at once."""
+"""Chunks that are read in one query."""
 OVERLAP: Millis = 5_000
-"""To a reader who comes back, steps that ended this long before the last one are sent again."""
+"""A reader that reconnects gets again the steps that ended this long before its last one."""
 POLL_INTERVAL: Final = 0.5
 """Seconds between two looks at a run to which nothing happens."""
 _NO_PROGRESS: Final = "0"

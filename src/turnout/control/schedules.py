@@ -1,4 +1,4 @@
-"""Recurring schedules: what is intended in the run store, and what the providers will fire."""
+"""Recurring schedules: those in the run store, and those that the providers have armed."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ class Schedules:
         return removed
 
     async def schedules(self) -> Sequence[Schedule]:
-        """List what we intend."""
+        """List the schedules in the run store."""
         return [owned.schedule for owned in await self._schedules.read()]
 
     async def armed(self) -> Sequence[ArmedSchedule]:
@@ -90,8 +90,8 @@ class Schedules:
     async def declare(self, schedule: Schedule) -> None:
         """Store a schedule of the code, unless it is stored as it is: then its slots go on.
 
-        A new owner starts no slot before it became the owner. A slot whose tick nobody took from
-        the last owner would be lost with the change, so it is started first.
+        A new owner starts only slots from the time when it became the owner. So a slot of the last
+        owner whose tick was lost is started before the change.
         """
         provider = self._provider(schedule)
         now = self._clock.now()

@@ -75,7 +75,7 @@ class ScheduleSlots:
         return started
 
     async def make_up(self, owned: OwnedSchedule, until: Millis) -> int:
-        """Start the slots of a schedule, up to a moment, that nobody has started; count them."""
+        """Start the runs of a schedule's missed slots up to a moment; return their number."""
         if owned.schedule.paused or not declares(self._emissions.app, owned.schedule):
             return 0
         started = 0

@@ -26,7 +26,7 @@ class Check:
     name: str
     health: Health
     text: str
-    """What is so."""
+    """What the check found."""
     fix: str = ""
     """What to do about it; empty where nothing is to be done."""
 

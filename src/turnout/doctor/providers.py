@@ -1,4 +1,4 @@
-"""Checks of the providers: reachable, registered, armed, and what else stands at the vendor."""
+"""Checks of the providers: reachable, tasks registered, schedules armed, the vendor's notices."""
 
 import asyncio
 from collections.abc import Sequence

@@ -38,17 +38,24 @@ class ReplaySession:
 
     def __init__(self) -> None:
         self.open = True
+        """Whether the function may ask for commands."""
         self.refused = 0
+        """How many commands were refused."""
         self.unawaited: dict[int, Command[Any]] = {}
+        """Commands that were made and not awaited yet, by identity."""
         self.progress: bytes | None = None
+        """The last value of ctx.progress, as JSON."""
         self.branch = ""
         """The prefix of positions in the branch that is being stepped."""
         self.streamed: list[Streamed] = []
         self.streamed_bytes = 0
-        """Bytes of what was streamed."""
+        """Bytes of all values in `streamed`."""
 
     def refuse(self, command: "Command[Any]") -> None:
-        """Refuse a command outside of a replay; a function that insists is left suspended."""
+        """Raise ReplayError for a command outside of a replay, up to a number of times.
+
+        A function that catches the error and asks again would never end: it is left suspended.
+        """
         self.refused += 1
         if self.refused <= _REFUSAL_LIMIT:
             raise ReplayError(
@@ -100,7 +107,7 @@ class StepCommand(Command[T]):
         retries: Retries | None,
         timeout: Millis | None,
     ) -> None:
-        # Written out: this is what nearly every command is, at every replay.
+        # Without super().__init__, for speed: most commands of a replay are steps.
         self.session = session
         self.id = id
         session.unawaited[id_of(self)] = self

@@ -39,7 +39,7 @@ MAX_STREAMED_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class StepContext:
-    """The attempt that a step's body runs for, and what the body says as it runs."""
+    """The attempt that a step's body runs for, and the progress and chunks that it reports."""
 
     run_id: str
     step: str
@@ -47,12 +47,12 @@ class StepContext:
     cancelled: bool = False
     """Whether its outcome is no longer wanted."""
     progress: bytes | None = None
-    """What it last said through ctx.progress, as JSON."""
+    """The last value that the body gave to ctx.progress, as JSON."""
     streamed: list[Streamed] = field(default_factory=list)
     chunk_limit: int = MAX_CHUNKS
-    """How many chunks it may stream."""
+    """How many chunks the body may stream."""
     streamed_bytes: int = 0
-    """Bytes of what it has streamed."""
+    """Bytes of all values in `streamed`."""
 
 
 CURRENT: Final[ContextVar[StepContext | None]] = ContextVar("turnout_step", default=None)

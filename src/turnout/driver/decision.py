@@ -1,4 +1,4 @@
-"""What a replay finds: what to record, what to run, what to wait for, or the end."""
+"""The decision of a replay, as data."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +40,7 @@ class Decision:
     result: bytes | None = None
     error: Failure | None = None
     progress: bytes | None = None
-    """What the function last said through ctx.progress."""
+    """The last value that the function gave to ctx.progress."""
     streamed: list[Streamed] = field(default_factory=list)
     """All that the function streamed in this replay, old and new."""
     completed: int = 0
@@ -59,7 +59,7 @@ class Decision:
 
 
 def claimed(decision: Decision, step_id: str) -> Decision:
-    """Say what stands after one of the ready attempts has been claimed, without a replay."""
+    """Return the decision after one of its ready attempts has been claimed; saves a replay."""
     reasons = decision.reasons
     return Decision(
         ready=[ready for ready in decision.ready if ready.command.id != step_id],

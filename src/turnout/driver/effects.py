@@ -87,11 +87,11 @@ class LiveEffects:
             case EventCommand():
                 return _wait(run, step, command, now)
             case InvokeCommand() | EmitCommand():
-                return self._started(run, step, command, now)
+                return self._record_emission(run, step, command, now)
         return NewStep(step=step)
 
     def due(self, run: Run, step: Step, now: Millis) -> Step:
-        """Settle what was waited for: a sleep is over, an event never came, a child is late."""
+        """Settle a wait: the sleep is over, no event came in time, or the child run is late."""
         del run
         if step.kind is StepKind.INVOKE:
             late = Failure(name="TimedOut", message=f"the run {step.child} did not end in time")
@@ -112,7 +112,7 @@ class LiveEffects:
                 "run_id": run.run_id,
                 "task": run.task,
                 "state": run.state.value,
-                "error": _problem(run),
+                "error": _error_document(run),
                 "payload": orjson.loads(run.payload),
                 "event": run.event,
                 "event_id": run.event_id,
@@ -122,19 +122,19 @@ class LiveEffects:
         event = _event(run, "on-failure", "turnout/on-failure", payload, now, None)
         return self._emission(event, (hook,), run, key=f"{run.run_id}/on-failure")
 
-    def _started(
+    def _record_emission(
         self, run: Run, step: Step, command: InvokeCommand | EmitCommand, now: Millis
     ) -> NewStep:
         try:
             if isinstance(command, InvokeCommand):
-                return self._invoked(run, step, command, now)
-            return self._emitted(run, step, command, now)
+                return self._invoke(run, step, command, now)
+            return self._emit(run, step, command, now)
         except TurnoutError as error:
             # A payload that does not fit, or a task that is not there: recorded, so that the
             # function sees the same failure at every replay and can catch it.
             return NewStep(step=settled(step, now, error=failure(error)))
 
-    def _invoked(self, run: Run, step: Step, command: InvokeCommand, now: Millis) -> NewStep:
+    def _invoke(self, run: Run, step: Step, command: InvokeCommand, now: Millis) -> NewStep:
         task = self._app.task(command.task)
         raw = encode(command.payload, subject=f"the payload for {task.id!r}")
         payload = orjson.loads(raw)
@@ -145,7 +145,7 @@ class LiveEffects:
             self._app,
             task,
             event,
-            run_id=_drawn(run, step.step, task.id, now),
+            run_id=_derived_id(run, step.step, task.id, now),
             provider=choice.provider,
             shadow=choice.shadow,
             payload=payload,
@@ -157,7 +157,7 @@ class LiveEffects:
             emission=Emission(event=event, runs=(child,)),
         )
 
-    def _emitted(self, run: Run, step: Step, command: EmitCommand, now: Millis) -> NewStep:
+    def _emit(self, run: Run, step: Step, command: EmitCommand, now: Millis) -> NewStep:
         raw = encode(command.payload, subject=f"the payload of {command.event!r}")
         payload = orjson.loads(raw)
         tasks = self._app.subscribed(command.event, payload)
@@ -196,7 +196,7 @@ class LiveEffects:
             self._app,
             task,
             event,
-            run_id=_drawn(run, event.event_id, task.id, event.emitted_at),
+            run_id=_derived_id(run, event.event_id, task.id, event.emitted_at),
             provider=choice.provider,
             shadow=choice.shadow,
             payload=payload,
@@ -242,7 +242,7 @@ def _event(
     run: Run, step: str, name: str, payload: bytes, now: Millis, key: str | None
 ) -> StoredEvent:
     return StoredEvent(
-        event_id=_drawn(run, step, "event", now),
+        event_id=_derived_id(run, step, "event", now),
         name=name,
         payload=payload,
         emitted_at=now,
@@ -251,11 +251,11 @@ def _event(
     )
 
 
-def _drawn(run: Run, step: str, kind: str, now: Millis) -> str:
-    """Draw an id that nothing else has; the same arguments give the same id."""
+def _derived_id(run: Run, step: str, kind: str, now: Millis) -> str:
+    """Derive an id from what it is for: the same arguments give the same id at every replay."""
     seed = f"{run.run_id}\0{step}\0{kind}".encode()
     return new_run_id(now, draw=hashlib.sha256(seed).digest())
 
 
-def _problem(run: Run) -> dict[str, str] | None:
+def _error_document(run: Run) -> dict[str, str] | None:
     return None if run.error is None else {"name": run.error.name, "message": run.error.message}

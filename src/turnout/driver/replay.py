@@ -47,32 +47,31 @@ _WAITS: Final = {
 
 def replay(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
     """Run a task function as far as its journal has outcomes, and close it."""
-    walk = _Replay(task, journal, now, effects)
-    whole = walk.whole()
+    current = _Replay(task, journal, now, effects)
     try:
-        next(whole)
+        next(current.run())
     except StopIteration:
-        return walk.decision
+        return current.decision
     raise AssertionError("a strict replay awaits nothing")
 
 
 async def replay_open(task: Task, journal: Journal, now: Millis, effects: Effects) -> Decision:
     """Replay an adopted function; what it awaits beside ctx is awaited again at each replay."""
-    walk = _Replay(task, journal, now, effects)
-    await _pass_through(walk)
-    return walk.decision
+    current = _Replay(task, journal, now, effects)
+    await _awaiting(current)
+    return current.decision
 
 
 @types.coroutine
-def _pass_through(walk: "_Replay") -> Generator[Any, Any, None]:
-    yield from walk.whole()
+def _awaiting(current: "_Replay") -> Generator[Any, Any, None]:
+    yield from current.run()
 
 
 class _Replay:
     """One replay of one function."""
 
     __slots__ = (
-        "_decision_reasons",
+        "_park_reasons",
         "asked_ids",
         "attempts",
         "decision",
@@ -101,9 +100,10 @@ class _Replay:
         self.was_cancelled = False
         """Whether an await of the function was cancelled, by its own timeout or by our stop."""
         self.decision = Decision()
-        self._decision_reasons: dict[ParkReason, None] = {}
+        self._park_reasons: dict[ParkReason, None] = {}
 
-    def whole(self) -> Generator[Any, Any, None]:
+    def run(self) -> Generator[Any, Any, None]:
+        """Replay the function into `decision`; yields what an adopted function awaits itself."""
         try:
             outcome, value = yield from self._walk(self._function(), "")
             self._check_stop()
@@ -181,14 +181,14 @@ class _Replay:
             )
         try:
             return (yield awaited), None
-        except BaseException as error:  # noqa: BLE001 - the function's, as where nothing is between
+        except BaseException as error:  # noqa: BLE001 - thrown into the function, which may catch it
             self.was_cancelled = self.was_cancelled or isinstance(error, asyncio.CancelledError)
             return None, error
 
     def _check_stop(self) -> None:
-        """Go no further where this process stops: what the function says of that does not count.
+        """Raise CancelledError where this process stops: the function's reaction must not count.
 
-        A timeout that it sets takes back the cancel that it asks for.
+        A timeout of the function itself also cancels its await, but takes the cancel back.
         """
         if self.was_cancelled and _stopping():
             raise asyncio.CancelledError
@@ -217,7 +217,7 @@ class _Replay:
                 f" as {command.kind}; give the new one a new id"
             )
         if step.state is StepState.OPEN:
-            step = self._open(command, step, index)
+            step = self._decide_open(command, step, index)
         if step.state is StepState.COMPLETED:
             self.decision.completed += 1
             return _RETURNED, self._output(command, step)
@@ -233,10 +233,10 @@ class _Replay:
         self.decision.new_steps.append(new)
         return new.step
 
-    def _open(self, command: Command[Any], step: Step, index: int) -> Step:
-        """Look at a step that is not settled: is it time, may it start, or does it wait."""
+    def _decide_open(self, command: Command[Any], step: Step, index: int) -> Step:
+        """Decide about an open step: it is due, an attempt may start, or the run waits for it."""
         if isinstance(command, StepCommand):
-            return self._attempt(command, step, index)
+            return self._decide_attempt(command, step, index)
         if step.due_at is not None and step.due_at <= self.now:
             step = self.effects.due(self.journal.run, step, self.now)
             self.decision.steps.append(step)
@@ -244,7 +244,7 @@ class _Replay:
         self._wait(_WAITS[step.kind], step.due_at)
         return step
 
-    def _attempt(self, command: StepCommand[Any], step: Step, index: int) -> Step:
+    def _decide_attempt(self, command: StepCommand[Any], step: Step, index: int) -> Step:
         decision, now = self.decision, self.now
         attempts = self.attempts.get(step.step, ())
         last = attempts[-1] if attempts else None
@@ -268,7 +268,7 @@ class _Replay:
         return step
 
     def _lose_unasked(self) -> None:
-        """Settle lost attempts of steps that are no longer asked for: nobody else would."""
+        """Settle lost attempts of steps that the function no longer asks for; nothing else does."""
         for name in self.decision.unasked:
             step, attempts = self.steps[name], self._attempts_of(name)
             claimed = step.state is StepState.OPEN and attempts[-1:]
@@ -281,9 +281,9 @@ class _Replay:
                 self.decision.steps.append(step)
 
     def _wait(self, reason: ParkReason, until: Millis | None) -> None:
-        self._decision_reasons[reason] = None
-        until_so_far = self.decision.until
-        if until is not None and (until_so_far is None or until < until_so_far):
+        self._park_reasons[reason] = None
+        earliest = self.decision.until
+        if until is not None and (earliest is None or until < earliest):
             self.decision.until = until
 
     def _output(self, command: Command[Any], step: Step) -> Any:
@@ -314,7 +314,7 @@ class _Replay:
                 coroutine.close()
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # noqa: BLE001, S112 - the park stands, whatever it says in closing
+            except BaseException:  # noqa: BLE001, S112 - an error in closing does not change the decision
                 continue
         self.suspended.clear()
 
@@ -326,7 +326,7 @@ class _Replay:
             decision.unasked = tuple(name for name in self.steps if name not in self.asked_ids)
             self._lose_unasked()
         if outcome is _BLOCKED:
-            decision.reasons = tuple(self._decision_reasons)
+            decision.reasons = tuple(self._park_reasons)
             return
         if outcome is _RETURNED:
             try:
@@ -348,17 +348,17 @@ def _stopping() -> bool:
 
 
 def _number(index: int) -> str:
-    """A number as text that sorts as numbers do."""
+    """Write a number as text that sorts in the order of numbers."""
     return f"{index:04d}" if index < 10_000 else f"a{index:08d}"  # noqa: PLR2004 - four digits
 
 
 def _branch(branch: Any) -> Any:
     if isinstance(branch, Command) or hasattr(branch, "send"):
         return _coroutine(branch)
-    return _called(branch)
+    return _call_branch(branch)
 
 
-async def _called(branch: Callable[[], Awaitable[Any]]) -> Any:
+async def _call_branch(branch: Callable[[], Awaitable[Any]]) -> Any:
     return await branch()
 
 

@@ -35,13 +35,13 @@ class ShadowBodies:
         limit: Millis | None,
         /,
     ) -> BodyOutcome:
-        """Give what the primary recorded, after the same time; or run a stand-in, or the step."""
+        """Return what the primary recorded, after the same time; or run the mock, or the step."""
         task = self._app.task(journal.run.task)
         match task.shadow:
             case "replay":
-                return await self._replayed(context)
+                return await self._replay(context)
             case "mock":
-                return await self._live.run(_mocked(task, command), context, journal, limit)
+                return await self._live.run(_with_mock(task, command), context, journal, limit)
             case "execute":
                 return await self._live.run(command, context, journal, limit)
 
@@ -49,7 +49,7 @@ class ShadowBodies:
         """Close what runs mocks and executed steps."""
         await self._live.close()
 
-    async def _replayed(self, context: StepContext) -> BodyOutcome:
+    async def _replay(self, context: StepContext) -> BodyOutcome:
         await self._recordings.fetch(context.run_id)
         recorded = self._recordings.attempt(context.run_id, context.step, context.attempt)
         step = self._recordings.step(context.run_id, context.step)
@@ -77,23 +77,23 @@ def outcome(recorded: Attempt, step: Step, now: Millis) -> BodyOutcome:
     )
 
 
-def _mocked(task: Task, command: StepCommand[Any]) -> StepCommand[Any]:
-    """The same step, with the function that the task declares in its place."""
+def _with_mock(task: Task, command: StepCommand[Any]) -> StepCommand[Any]:
+    """Make the same step with the mock that the task declares for it."""
     mocked: StepCommand[Any] = StepCommand(
         command.session,
         command.id,
-        task.mocks.get(command.id) or _no_stand_in(task, command.id),
+        task.mocks.get(command.id) or _refusing_mock(task, command.id),
         command.args,
         command.kwargs,
         command.retries,
         command.timeout,
     )
-    command.session.unawaited.clear()  # nobody awaits the new command: it is called
+    command.session.unawaited.clear()  # the new command is run here, never awaited
     return mocked
 
 
-def _no_stand_in(task: Task, step: str) -> Callable[..., Any]:
+def _refusing_mock(task: Task, step: str) -> Callable[..., Any]:
     def refuse(*_args: Any, **_kwargs: Any) -> Any:
-        raise LookupError(f"task {task.id!r} declares no stand-in for step {step!r}")
+        raise LookupError(f"task {task.id!r} declares no mock for step {step!r}")
 
     return refuse

@@ -1,4 +1,4 @@
-"""What a shadow's commands do to the world: nothing.
+"""The effects of a shadow's commands: they change nothing outside of the shadow's own run.
 
 Sleeps are shortened to a limit; waits, children and emissions end as the primary's did, after the
 same time.

@@ -1,8 +1,8 @@
 """Starts shadows when they are due, and repeats the cancels of their primaries.
 
 A shadow is due a constant lag after its primary's emit, so that shadows arrive and compete as their
-primaries did. A primary that has not ended by then is late: counted, not compared. The two stores
-hold all that a feeder knows, so it may die at any point.
+primaries did. A primary that has not ended by then is late: counted, not compared. A feeder
+reads all it needs from the two stores, so it may be killed at any point.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from turnout.ports.run_store import RunStore
 log = logging.getLogger(__name__)
 
 PAGE = 200
+"""Runs that are read in one query."""
 OVERLAP: Millis = 60_000
 """How long primaries are listed again, because emits may commit out of order."""
 
@@ -45,7 +46,7 @@ class FeedTiming:
     lag: Millis
     """From a primary's emit to its shadow's start."""
     idle: Millis = 100
-    """Between two looks for new primaries."""
+    """From one search for new primaries to the next."""
 
 
 class Feeder:
@@ -259,7 +260,7 @@ def _emission(shadow: Run, *, slotted: bool) -> Emission:
 
 @contextlib.contextmanager
 def _contained(action: str, run_id: str | None = None) -> Iterator[None]:
-    """Log what goes wrong with shadows, and go on: it must not reach primaries, or other runs."""
+    """Log an error of one shadow and go on, so that primaries and other shadows go on too."""
     extra = {"action": action, "run_id": run_id}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Write down the window of a dual run, beside the artifacts, for whoever compares them.
+"""Write the window of a dual run beside the artifacts, for the parity check.
 
 A run that was emitted outside of every span has no shadow, and needs none.
 """

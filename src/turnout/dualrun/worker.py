@@ -1,4 +1,4 @@
-"""The worker that serves both sides: a run's id says whose it is."""
+"""The worker of a dual run: it serves both sides, and a run's id says which side the run is on."""
 
 from typing import Protocol, TypeVar
 
@@ -24,12 +24,12 @@ class DualWorker:
         self._recordings = recordings
 
     async def answer(self, call: Call[AnswerT]) -> AnswerT:
-        """Answer on the run's side; what names no run (schedules, probes) is the primary's."""
+        """Answer on the run's side; a call without a run (tick, probe) goes to the primary's."""
         side = await self._side(call.run_id) if isinstance(call, RunCall) else self._primary
         return await side.answer(call)
 
     async def run_on(self, call: Advance | Execute, *, delivered: Run | None = None) -> Next:
-        """Run on, on the run's side."""
+        """Call `run_on` of the worker on the run's side."""
         return await (await self._side(call.run_id)).run_on(call, delivered=delivered)
 
     async def _side(self, run_id: str) -> SideWorker:

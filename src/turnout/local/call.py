@@ -1,4 +1,4 @@
-"""One run, called until it parks or ends: what a vendor's worker does, in process."""
+"""Calls the worker for one run until it parks or ends, as a vendor's worker does."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.worker import RunsOn, Worker
 
-PAUSE: Final[Millis] = 500
-"""Before a call that met something unavailable is made again."""
+RETRY_PAUSE: Final[Millis] = 500
+"""The pause before a call that was answered Unavailable is made again."""
 
 Key: TypeAlias = tuple[str, int]
 """An attempt: the step's id and the attempt's number."""
@@ -32,7 +32,7 @@ class LocalCall:
             "provider_run_id": delivery.key,
         }
         self._delivered = delivery.run
-        """The run as it came with its delivery, until it has been handed on."""
+        """The run as it came with its delivery; None once the worker has it."""
         self._worker = worker
         self._runs_on = runs_on
         self._clock = clock
@@ -43,8 +43,8 @@ class LocalCall:
         """Advance the run again, beside what is under way."""
         self._woken.set()
 
-    async def go(self) -> None:
-        """Do what the worker answers until nothing is left to do here."""
+    async def run(self) -> None:
+        """Do what the worker answers until the run parks or ends."""
         try:
             answer = await self._run_on(Advance(**self._common))
             while answer.run or self._executing:
@@ -59,7 +59,7 @@ class LocalCall:
                 await asyncio.gather(*self._executing.values(), return_exceptions=True)
 
     async def _run_beside(self, answer: Next) -> Next:
-        """Start what is to start; the next answer once something has ended, is due or was woken."""
+        """Start the attempts of an answer; return the next answer, after an end or a wake."""
         for start in answer.run:
             key = (start.step, start.attempt)
             if key not in self._executing:
@@ -72,7 +72,7 @@ class LocalCall:
         return max(answers, key=lambda latest: latest.seq)
 
     async def _first_ended(self, answer: Next) -> list[Key]:
-        """Wait for an attempt, a wake or the time of the park; the attempts that have ended."""
+        """Wait for an attempt, a wake or the park's time; return the attempts that have ended."""
         alarms: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._woken.wait())]
         if answer.park is not None and answer.park.until is not None:
             pause = max(1, answer.park.until - self._clock.now())
@@ -92,21 +92,21 @@ class LocalCall:
             with contextlib.suppress(Unavailable):
                 delivered, self._delivered = self._delivered, None
                 return await self._runs_on.run_on(call, delivered=delivered)
-            await self._clock.sleep(PAUSE)
+            await self._clock.sleep(RETRY_PAUSE)
 
     async def _advance(self) -> Next:
         call = Advance(**self._common)
         while True:
             with contextlib.suppress(Unavailable):
                 return await self._worker.answer(call)
-            await self._clock.sleep(PAUSE)
+            await self._clock.sleep(RETRY_PAUSE)
 
     async def _execute(self, start: Start) -> Next:
         call = self._execution(start)
         while True:
             with contextlib.suppress(Unavailable):
                 return (await self._worker.answer(call)).next
-            await self._clock.sleep(PAUSE)
+            await self._clock.sleep(RETRY_PAUSE)
 
     def _execution(self, start: Start) -> Execute:
         return Execute(**self._common, step=start.step, attempt=start.attempt)

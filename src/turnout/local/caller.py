@@ -1,7 +1,7 @@
 """`local`: a durable caller in this process, made durable by the run store alone.
 
-What it was told to call is in memory only; the pump tells it again whatever is still due, in this
-process or in another one that shares the run store.
+Its queue of calls is in memory only. What is lost from it the pump delivers again, in this process
+or in another one that shares the run store.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class LocalCaller:
 
     @property
     def capabilities(self) -> Mapping[Capability, Held]:
-        """All is kept by the core."""
+        """Turnout holds every capability itself."""
         return CAPABILITIES
 
     async def start(self) -> None:
@@ -77,12 +77,12 @@ class LocalCaller:
                 self._enqueue(wake.delivery)
 
     async def stop(self, delivery: Delivery) -> bool:
-        """Confirm: a run that has ended is refused at its next call, and nothing else calls it."""
+        """Confirm at once: calls for a run that has ended are refused, so nothing is stopped."""
         del delivery
         return True
 
     async def look(self, delivery: Delivery) -> Sighting:
-        """Say that the run is known: it is, for as long as the run store has it."""
+        """Report the run as running: only the run store knows more, and it is not asked here."""
         del delivery
         return Sighting(state=RunStatus.RUNNING, word="embedded", seen_at=self._clock.now())
 
@@ -91,16 +91,16 @@ class LocalCaller:
         self._ticker.arm(schedules)
 
     async def armed(self) -> Sequence[ArmedSchedule]:
-        """Read back what ticks: here, or where nothing ticks here, in the living replicas."""
+        """Read back the schedules that are ticked: in this process, else in the living replicas."""
         if self._ticker.started or self._living_schedules is None:
             return self._ticker.armed()
         return armed_schedules(await self._living_schedules(self.name), self._clock.now())
 
     def check(self, task: Task) -> None:
-        """Refuse nothing: every policy is kept by the core."""
+        """Refuse nothing: Turnout keeps every policy itself."""
 
     async def define(self, app: App) -> None:
-        """Know the tasks already: they are in this process."""
+        """Do nothing: the tasks are in this process."""
 
     async def defined(self) -> Sequence[str]:
         """Name the tasks of this process's app."""
@@ -122,17 +122,17 @@ class LocalCaller:
         caller.add_done_callback(self._replace)
 
     def _replace(self, ended: asyncio.Task[None]) -> None:
-        """Put another caller in the place of one that was cancelled from within, or that broke."""
+        """Start another caller in place of one that a task function cancelled, or that failed."""
         self._callers.discard(ended)
         if self._closing:
             return
         if ended.cancelled():
             log.warning(
-                "a call was cancelled from within; the pump calls again", extra={"action": "call"}
+                "a task function cancelled its call; the pump calls again", extra={"action": "call"}
             )
         else:
             log.error(
-                "a call broke; the pump calls again",
+                "a call failed unexpectedly; the pump calls again",
                 exc_info=ended.exception(),
                 extra={"action": "call"},
             )
@@ -156,7 +156,7 @@ class LocalCaller:
 
     async def _guarded(self, call: LocalCall, run_id: str) -> None:
         try:
-            await call.go()
+            await call.run()
         except Refused:
             pass
         except TurnoutError as error:

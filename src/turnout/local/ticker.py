@@ -14,7 +14,7 @@ from turnout.ports.clock import happened
 log = logging.getLogger(__name__)
 
 CATCH_UP: Millis = 10 * 60 * 1_000
-"""Slots missed for at most this long are made up when the process is back."""
+"""A process that starts also ticks the slots of this last period."""
 
 
 class Ticker:
@@ -59,7 +59,7 @@ class Ticker:
             now = self._clock.now()
             for schedule in list(self._armed.values()):
                 await self._tick_due(schedule, now)
-            await self._until_next(now)
+            await self._wait_for_next(now)
 
     async def _tick_due(self, schedule: Schedule, now: Millis) -> None:
         last = self._ticked.get(schedule.id, now - CATCH_UP)
@@ -86,7 +86,7 @@ class Ticker:
             )
         )
 
-    async def _until_next(self, now: Millis) -> None:
+    async def _wait_for_next(self, now: Millis) -> None:
         schedules = self._armed.values()
         upcoming = [next(schedule.slots(now), now + 60_000) for schedule in schedules]
         pause = min([slot - now for slot in upcoming] or [60_000])
@@ -94,7 +94,7 @@ class Ticker:
 
 
 def armed_schedules(schedules: Iterable[Schedule], now: Millis) -> list[ArmedSchedule]:
-    """Give schedules that are ticked, with the next slot of each; a paused one is not ticked."""
+    """List the schedules that are not paused, with the next slot of each."""
     return [
         ArmedSchedule(
             id=schedule.id,

@@ -1,1 +1,1 @@
-"""Nouns: frozen values and pure functions; no I/O, no clock, no async."""
+"""The model: frozen values and pure functions; no I/O, no clock, no async."""

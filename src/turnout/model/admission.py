@@ -21,10 +21,11 @@ def new_run(
     key: str | None = None,
     parent: tuple[str, str] | None = None,
 ) -> NewRun:
-    """Say which run an event starts of a task: queued, with its deadlines, limit and cancel-waits.
+    """Make the run that an event starts of a task: queued, with its deadlines, limit and waits.
 
-    payload: the event's payload where the caller has it parsed already. due_at: a delayed start.
-    key: the caller's own, unique per task. parent: the run and the step that invoke this one.
+    payload: the event's payload, if the caller has parsed it; else it is parsed here.
+    due_at: a delayed start. key: the caller's own, unique per task.
+    parent: the run and the step that invoke this one.
     """
     parsed = parse(event.payload) if payload is ... else payload
     policies = task.policies

@@ -11,7 +11,7 @@ class AdoptionOutcome(StrEnum):
     BY_TURNOUT = "kept by Turnout"
     REFUSED = "refused"
     NOT_SEEN = "not seen"
-    """The source does not show it: someone has to look."""
+    """The source does not show it: a person has to check."""
 
 
 @dataclass(frozen=True, kw_only=True)

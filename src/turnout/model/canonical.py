@@ -1,4 +1,4 @@
-"""Canonical JSON: one value, one sequence of bytes.
+"""Canonical JSON: equal values are written as equal bytes.
 
 Names sorted by code point, no blanks, UTF-8, floats as Python's `repr`; the standard library can
 write it, too. Types are kept apart: `true` is not `1`, `1` is not `1.0`, `-0.0` is not `0.0`, and
@@ -75,7 +75,7 @@ def parse(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         raise InvalidJson(f"not JSON: {error}") from None
     if _too_deep(raw, value):
         raise _fault(value) or InvalidJson(f"nests more than {MAX_DEPTH} levels deep")
-    if not _survives(raw, value):
+    if not _round_trips(raw, value):
         _check_strictly(raw)
     return value
 
@@ -86,7 +86,7 @@ def pointer_of(path: tuple[str | int, ...]) -> str:
 
 
 def _has_unusual_float(text: bytes) -> bool:
-    """Whether orjson may write a float unlike Python; a text may look so without one."""
+    """Whether orjson may have written a float otherwise than Python; True may be a false alarm."""
     exponent = (b"e-" in text or b"e+" in text) and _EXPONENT.search(text) is not None
     return exponent or b"0.0000" in text
 
@@ -101,11 +101,11 @@ def _plain(text: bytes) -> bytes:
     return plain.encode()
 
 
-def _survives(raw: bytes, value: Any) -> bool:
-    """Whether writing the value gives the text back, so that the parser dropped nothing.
+def _round_trips(raw: bytes, value: Any) -> bool:
+    """Whether writing the value gives the text again, so that the parser dropped nothing.
 
-    That is so for canonical documents and for those of common writers, and is several times faster
-    to find out than by the strict parser.
+    It does for canonical documents and for those of common writers. This check is several times
+    faster than the strict parser, which is needed only where it fails.
     """
     text = raw.strip()
     if orjson.dumps(value) == text:

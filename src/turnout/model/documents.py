@@ -85,7 +85,7 @@ Moment: TypeAlias = Annotated[
     PlainSerializer(iso, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""Milliseconds since the epoch in Python, ISO 8601 in UTC in the document."""
+"""Milliseconds since the epoch in Python; ISO 8601 in UTC in the document."""
 
 Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -316,7 +316,7 @@ AnyDocument: TypeAlias = StatusDocument | ManifestDocument | StepDocument
 
 
 def _check_value(name: str, value: Any, ref: ValueRef | None, digest: str | None) -> None:
-    """A value, its reference and its digest tell one story."""
+    """Refuse a value, a reference and a digest that do not fit together."""
     inline = digest is not None and ref is None
     if not inline and value is not None:
         raise PydanticCustomError("value", "/{name}: should be null here", {"name": name})

@@ -60,9 +60,9 @@ Match = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Only:
-    """Of an event that a task listens to, only those whose payload has these values start it.
+    """A condition: the event starts the task only if its payload has these values.
 
-    How this is written as text is part of the definition's digest: its names stay.
+    The repr of this class is part of the definition's digest: its names must not change.
     """
 
     event: str

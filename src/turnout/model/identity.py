@@ -1,14 +1,14 @@
-"""Which run store this is, and whose."""
+"""The identity of a run store: its id, and the app that it belongs to."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreIdentity:
-    """A run store belongs to one app."""
+    """The id of a run store, and the app that it belongs to."""
 
     store_id: str
-    """Drawn when the tables were made."""
+    """A random id, made with the tables."""
     app: str | None = None
     """The name of the app that opened it first; None: no app has yet."""
     environment: str | None = None

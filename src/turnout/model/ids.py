@@ -14,7 +14,7 @@ _STEP_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _NUMBERED = re.compile(r".*:\d+")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
 OWN_STREAM = "turnout"
-"""The stream in which what ctx.progress says is told at a vendor."""
+"""The stream at a vendor that shows the values of ctx.progress."""
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
@@ -23,7 +23,7 @@ _PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
 def new_run_id(now: Millis, *, draw: bytes | None = None) -> str:
     """Make a run id of 26 characters; later ones sort after earlier ones.
 
-    draw: ten bytes to make it of, where the same id must come out again.
+    draw: the ten random bytes of the id; the same bytes and moment give the same id.
     """
     number = (now << 80) | int.from_bytes((os.urandom(10) if draw is None else draw)[:10])
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
@@ -50,7 +50,7 @@ def check_stream_name(name: str) -> str:
         )
     if name == OWN_STREAM:
         raise InvalidDefinition(
-            f"stream name {name!r} is taken: vendors tell under it what ctx.progress says"
+            f"stream name {name!r} is reserved: at vendors it shows the values of ctx.progress"
         )
     return name
 
@@ -71,7 +71,7 @@ def shadow_id(run_id: str) -> str:
 
 
 def primary_id(run_id: str) -> str:
-    """Name the primary, given either of the pair."""
+    """Name the primary of a pair, from the id of the primary or of its shadow."""
     return run_id.removesuffix(SHADOW_SUFFIX)
 
 

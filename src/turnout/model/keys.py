@@ -1,4 +1,4 @@
-"""Where a run's artifacts lie in a store.
+"""Keys: where a run's artifacts are in a store.
 
 Every key is made of segments of `[A-Za-z0-9._=-]`, so that it is the same in a folder, in a bucket
 and in a URL, and no key is a folder of another one.
@@ -77,7 +77,7 @@ def valid_key(key: str) -> bool:
 
 
 def check_key(key: str) -> str:
-    """Give the key back, or raise `WrongUse`."""
+    """Return the key, or raise `WrongUse`."""
     if valid_key(key):
         return key
     raise WrongUse(
@@ -99,14 +99,14 @@ def readable_key(key: str) -> bool:
 
 
 def check_readable(key: str) -> str:
-    """Give the key back, or raise `WrongUse`."""
+    """Return the key, or raise `WrongUse`."""
     if readable_key(key):
         return key
-    raise WrongUse(f"the key {key[:120]!r} cannot be one: it has an empty, '.' or '..' segment, …")
+    raise WrongUse(f"the key {key[:120]!r} is not valid: it has an empty, '.' or '..' segment, …")
 
 
 def check_prefix(prefix: str) -> str:
-    """Give the start of keys back, or raise `WrongUse`; it may be empty, end in `/` or in between.
+    """Return the prefix, or raise `WrongUse`; it may be empty, and may end anywhere in a key.
 
     Whatever starts a readable key is such a prefix; nothing that leads out of a folder is.
     """
@@ -128,5 +128,5 @@ def _encode_character(match: re.Match[str]) -> str:
 
 
 def _cut(encoded: str) -> str:
-    """The first part, without half an escape at its end."""
+    """Cut an encoded id to the longest name, without half an escape at its end."""
     return re.sub(r"=[0-9A-F]?$", "", encoded[: _LONGEST_NAME - 40])

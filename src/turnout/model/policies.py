@@ -1,4 +1,4 @@
-"""The policies of a task, and the decisions that follow from them alone."""
+"""The policies of a task, and what follows from them alone, such as the delay of a retry."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Retries:
             raise InvalidDefinition("retries.max_delay is shorter than retries.min_delay")
 
     def delay(self, failed: int, *, seed: str) -> Millis:
-        """Say how long to wait after the `failed`-th failed attempt.
+        """Return how long to wait after the `failed`-th failed attempt.
 
         Jitter is drawn from `seed`, so that the same run has the same delays wherever it is
         replayed.

@@ -1,4 +1,4 @@
-"""What providers say of runs, of themselves and of the way to them."""
+"""What providers answer: about deliveries, vendor runs, connections and checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Delivered:
     """What became of one delivery: accepted, or why not."""
 
     key: str
-    """The delivery's."""
+    """The key of the delivery."""
     provider_run_id: str | None = None
     """The vendor's run; None where it is known only once the run calls in."""
     error: Exception | None = None
@@ -38,7 +38,7 @@ class Sighting:
 
 
 class LinkState(StrEnum):
-    """Where a caller's own connection to its vendor stands."""
+    """The states of a caller's own connection to its vendor."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -48,11 +48,11 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LinkStatus:
-    """How a caller's own connection to its vendor stands."""
+    """A caller's own connection to its vendor: its state and its history."""
 
     state: LinkState
     connections: int = 0
-    """How often it was made."""
+    """How often the connection was made."""
     problem: str = ""
     """What went wrong last, also once the link is up again; bounded, and without secrets."""
 
@@ -73,6 +73,6 @@ class ProbeResult:
     """What was checked, like `address` or `signature`."""
     ok: bool
     text: str
-    """What is so."""
+    """What the check found."""
     fix: str = ""
-    """What to do about it."""
+    """What to do about it; empty where nothing is to be done."""

@@ -12,7 +12,7 @@ DUAL = "dual"
 
 
 class Stage(StrEnum):
-    """Where a task's move stands."""
+    """How far a task has moved from its old provider to the new one."""
 
     OLD = "old"
     DUAL = "dual"
@@ -41,7 +41,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What the settings say. primary and shadow matter in `dual` only."""
+    """The providers that the settings name; primary and shadow count in `dual` only."""
 
     provider: str
     primary: str | None = None
@@ -62,9 +62,9 @@ class Selection:
 
 
 def choose(selection: Selection, routes: Mapping[str, Route], *, task: str, sticky: str) -> Choice:
-    """Choose for one new run.
+    """Choose the provider of one new run.
 
-    A named provider is absolute: routes are not looked at, so that the flag always rolls back.
+    Where the settings name a provider, routes are ignored, so that setting it back always works.
     sticky: runs of one key stay together while a task ramps.
     """
     if selection.provider != DUAL:
@@ -79,12 +79,12 @@ def choose(selection: Selection, routes: Mapping[str, Route], *, task: str, stic
         case Stage.DUAL:
             return Choice(provider=route.old, shadow=route.new)
         case Stage.RAMP:
-            ramped = _part(f"{task}/{sticky}") < route.percentage
+            ramped = _percentile(f"{task}/{sticky}") < route.percentage
             return Choice(provider=route.new if ramped else route.old)
         case Stage.NEW | Stage.DRAINED:
             return Choice(provider=route.new)
 
 
-def _part(sticky: str) -> int:
-    """A number from 0 to 99 that a key always has."""
+def _percentile(sticky: str) -> int:
+    """Return a number from 0 to 99; the same text always gets the same number."""
     return int.from_bytes(hashlib.sha256(sticky.encode()).digest()[:8]) % 100

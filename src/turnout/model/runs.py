@@ -68,13 +68,13 @@ class Run(NamedTuple):
     streamed: bytes | None = None
     """How many chunks each branch of the function itself has streamed, as JSON; None: none."""
     chunks: int = 0
-    """How many chunks are recorded, its steps' with them."""
+    """How many chunks are recorded, those of its steps included."""
     emit_seq: int = 0
     """The order of emit; given by the store."""
 
     @property
     def role(self) -> Role:
-        """Whether its result counts."""
+        """Primary or shadow, by the run's id."""
         return Role.SHADOW if self.run_id.endswith(SHADOW_SUFFIX) else Role.PRIMARY
 
 
@@ -147,9 +147,9 @@ class Wait:
     """The step that waits; None: the event cancels the run."""
     event: str
     match: tuple[tuple[str, bytes], ...] = ()
-    """Paths into the event's payload, and the canonical JSON that must stand there."""
+    """Paths into the event's payload, and the canonical JSON that each must have."""
     whole: bool = False
-    """Whether the step gets the event, of which the payload is a part."""
+    """Whether the step gets the whole event; else it gets the payload."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +178,7 @@ class NewRun:
     cancel_on: tuple[Wait, ...] = ()
     """Waits that cancel it."""
     slotted: bool = False
-    """Whether it stands in line for a slot of a limit that counts runs."""
+    """Whether it waits for a limit slot of its own: its task has a limit that counts runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,11 +225,11 @@ class Change:
     stop_vendor: bool = False
     """Whether the provider's own run must be stopped: we ended the run, not its worker."""
     calling: Calling | None = None
-    """The vendor run that claims the live delivery with it; applied only if it may."""
+    """The vendor run that claims the live delivery with this change; Superseded if it may not."""
 
     @property
     def only_claims(self) -> bool:
-        """Whether it only claims attempts, so that nothing is lost with it but claims."""
+        """Whether it only claims attempts, so that losing it would lose nothing but claims."""
         beyond = (self.steps, self.transitions, self.waits, self.emissions, self.chunks)
         return (
             bool(self.attempts)
@@ -252,7 +252,7 @@ class Delivery:
     """When the pump must act next: send it, look after it, or stop it."""
     provider_run_id: str | None = None
     token: str | None = None
-    """What the parked vendor run waits on, where its provider has such a thing."""
+    """The token that wakes the parked vendor run, where its provider has tokens."""
     sent_at: Millis | None = None
     claimed_at: Millis | None = None
     called_at: Millis | None = None
@@ -279,14 +279,14 @@ def read_delivery_key(key: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wake:
-    """A sign owed to a parked run: sent again until the run has called in."""
+    """A wake that a parked run is to get: sent again until the run has called."""
 
     run_id: str
     seq: int
     due_at: Millis
     sent: int = 0
     delivery: Delivery | None = None
-    """The live delivery, filled in for whoever sends it."""
+    """The live delivery, which the sender needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

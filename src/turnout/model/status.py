@@ -81,9 +81,9 @@ class DeliveryReason(StrEnum):
     FIRST = "first"
     """The run was emitted."""
     RELEASED = "released"
-    """The run had let go of its vendor run while it waited, and goes on."""
+    """The run had ended its vendor run in order to wait, and now goes on."""
     LOST = "lost"
-    """The delivery before is held to be lost."""
+    """The delivery before counts as lost."""
     MOVED = "moved"
     """The run goes on at another provider."""
     OPERATOR = "operator"
@@ -91,7 +91,7 @@ class DeliveryReason(StrEnum):
 
     @classmethod
     def unrecorded(cls, number: int) -> "DeliveryReason":
-        """Say why a delivery was made that an earlier release recorded without a reason."""
+        """Return the reason of a delivery that an earlier release recorded without one."""
         return cls.FIRST if number == 1 else cls.LOST
 
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 from turnout.errors import ArtifactMissing, TooLarge
 
 PAGE_SIZE: Final = 1000
-"""As many entries come at once, where no less is asked for."""
+"""Entries in a page, unless the caller asks for fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ GetResult: TypeAlias = ArtifactBody | ArtifactMissing | TooLarge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionSupport:
-    """What a store was seen to do with conditions."""
+    """Which conditions of a put a store was seen to honour."""
 
     create: bool
     """A second `create` of a key is refused."""

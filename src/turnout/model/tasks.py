@@ -33,15 +33,15 @@ class Task:
     shadow: ShadowMode = "replay"
     """How a dual run's shadow runs its steps.
 
-    `replay` returns what the primary recorded; `mock` calls the stand-ins of `mocks`; `execute`
+    `replay` returns what the primary recorded; `mock` calls the functions of `mocks`; `execute`
     calls the steps, which the author declares free of effects.
     """
     mocks: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    """The stand-ins for steps, by step id."""
+    """Functions that a shadow calls in place of steps, by step id."""
     only: tuple[Only, ...] = ()
-    """Conditions, by event; one of an event's is enough. An event without any always starts it."""
+    """Conditions of events: one that holds is enough; an event without any starts the task."""
     open_mode: bool = False
-    """An adopted function: awaits of others than ctx are rerun at each replay, not refused."""
+    """Whether the function may await other things than ctx, which run again at each replay."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Call the function itself, as plain code would."""
@@ -62,7 +62,7 @@ class Task:
 
     @cached_property
     def payload_adapter(self) -> TypeAdapter[Any]:
-        """What the payload must fit: the annotation of the function's second parameter."""
+        """The type that checks the payload: the annotation of the function's second parameter."""
         return TypeAdapter(_annotation_of_payload(self.function))
 
     @cached_property
@@ -127,7 +127,7 @@ def define_task(
     steps: Sequence[Callable[..., Any]],
     **options: Any,
 ) -> Task:
-    """Make a task of plain functions: each gets the one before's result, the first the payload.
+    """Make a task of plain functions: the first gets the payload, each other the result before.
 
     A step's id is its function's name. Options are those of `task`.
     """
@@ -136,10 +136,10 @@ def define_task(
         raise InvalidDefinition(f"task {id!r}: give it steps with names of their own")
 
     async def run(ctx: Any, payload: Any) -> Any:
-        carried = payload
+        value = payload
         for name, step in zip(names, steps, strict=True):
-            carried = await ctx.step(name, step, carried)
-        return carried
+            value = await ctx.step(name, step, value)
+        return value
 
     composed = task(id, **options)(run)
     first = _parameters(steps[0])
@@ -177,7 +177,7 @@ class App:
         return task
 
     def subscribed(self, event: str, payload: Any) -> tuple[Task, ...]:
-        """Say which tasks an event starts."""
+        """Return the tasks that an event starts."""
         subscribers = self._by_event.get(event, ())
         return tuple(task for task in subscribers if not task.only or task.takes(event, payload))
 

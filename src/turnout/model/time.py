@@ -1,6 +1,6 @@
-"""Moments and durations: integer milliseconds, since the epoch or long.
+"""Moments and durations, both as integer milliseconds; a moment counts from the epoch.
 
-The world's words (`"15m"`, `timedelta`, ISO 8601) become integers at the edge, and stay so.
+Other forms (`"15m"`, `timedelta`, ISO 8601) are turned into integers where they come in.
 """
 
 import re

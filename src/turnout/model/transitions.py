@@ -1,7 +1,7 @@
-"""How a run moves: each function takes what is recorded and gives the change to commit.
+"""How a run changes state: each function takes what is recorded and returns the change to commit.
 
-Nothing here reads a clock or a store. A function that finds nothing to change gives None: news
-only moves forward, and late, repeated or out-of-order news changes nothing.
+Nothing here reads a clock or a store. A function that finds nothing to change returns None:
+a report that is late, repeated or out of order changes nothing.
 """
 
 from turnout.errors import TurnoutError
@@ -17,7 +17,7 @@ LONGEST_MESSAGE = 8_000
 
 
 def failure(error: BaseException) -> Failure:
-    """Record an error: our own by their code's class, any by name and bounded message."""
+    """Record an error: the name of its class, and its message, cut to a limit."""
     message = str(error)
     if not message and isinstance(error, TurnoutError):
         message = (type(error).__doc__ or "").strip()
@@ -25,7 +25,7 @@ def failure(error: BaseException) -> Failure:
 
 
 def begin(journal: Journal, timeouts: Timeouts, now: Millis) -> Change | None:
-    """Start a queued run: it has been called, and holds its slot."""
+    """Start a queued run, which has been called and holds its limit slot."""
     run = journal.run
     if run.state is not RunStatus.QUEUED:
         return None
@@ -51,7 +51,7 @@ def end(
     error: Failure | None = None,
     by_us: bool = False,
 ) -> Change | None:
-    """End a run. by_us: its vendor run did not bring the news, so it must be stopped."""
+    """End a run. by_us: Turnout ends the run, not its vendor run, which must then be stopped."""
     if run.state.terminal:
         return None
     after = run._replace(
@@ -74,7 +74,7 @@ def end(
 
 
 def cancel(run: Run, now: Millis) -> Change | None:
-    """Cancel a run at our own or an event's word."""
+    """Cancel a run, because a caller or an event says so."""
     return end(run, RunStatus.CANCELLED, now, by_us=True)
 
 
@@ -101,7 +101,7 @@ def settle(
         return None
     state = StepState.COMPLETED if error is None else StepState.FAILED
     settled = step._replace(state=state, ended_at=now, output=output, error=error)
-    # No longer parked: the next look parks it anew, which also sets its alarm again.
+    # No longer parked: the next advance parks it again, and sets its alarm.
     after = run._replace(parked=False, parked_until=None, parked_for=())
     return Change(before=run, after=after, steps=(settled,), wake_at=now)
 
@@ -143,7 +143,7 @@ def _invoking(journal: Journal, child: Run) -> Step | None:
 
 
 def _whole(event: StoredEvent) -> bytes:
-    """Write an event with what is known of it beside its payload."""
+    """Write an event as JSON: its payload, name, id, key and time."""
     return canonical_bytes(
         {
             "name": event.name,
