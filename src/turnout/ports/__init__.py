@@ -1,1 +1,1 @@
-"""What we ask of the world: Protocols only."""
+"""The ports: what Turnout asks of providers, stores and clocks. Protocols only."""

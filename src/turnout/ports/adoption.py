@@ -8,11 +8,11 @@ from turnout.model.adoption import Adoption
 
 @runtime_checkable
 class Adopts(Protocol):
-    """A plugin that can adopt."""
+    """A plugin that can adopt functions of its vendor's SDK."""
 
     def examine(self, client: Any) -> Sequence[Adoption] | None:
-        """Say what becomes of the functions of a client; None for what is no client of its SDK.
+        """Say what becomes of the functions of a client; None where it is no client of this SDK.
 
-        Nothing is called and nothing is registered; functions are those of loaded modules.
+        No function is called or registered. Only functions of imported modules are seen.
         """
         ...

@@ -9,7 +9,7 @@ without quotes, unless a bucket encrypts; so compare ETags, never compute them.
 `StoreUnavailable` and `InvalidSettings` (no such bucket, refused credentials) may come from all.
 
 Conditions are honoured by most stores and silently ignored by some; `ConditionSupport` says which,
-and nothing that Turnout promises rests on them.
+and no promise of Turnout depends on them.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -41,7 +41,7 @@ class LooksAtArtifacts(Protocol):
     """Looks at an object without reading it."""
 
     async def head(self, key: str) -> ArtifactEntry:
-        """Look. `ArtifactMissing`."""
+        """Read the size and the ETag of an object. `ArtifactMissing`."""
         ...
 
 
@@ -49,7 +49,7 @@ class PutsArtifacts(Protocol):
     """Writes objects."""
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
-        """Write a body and give its ETag.
+        """Write a body and return its ETag.
 
         `create`: `ArtifactExists` where something is there. `IfMatch`: `ArtifactChanged` where
         another version, or nothing, is there. Readers see the old body or the new one.
@@ -58,7 +58,7 @@ class PutsArtifacts(Protocol):
 
 
 class ListsArtifacts(Protocol):
-    """ListsArtifacts keys, sorted, in pages."""
+    """Lists keys, sorted, in pages."""
 
     def pages(
         self, prefix: str = "", *, after: str = "", limit: int = PAGE_SIZE
@@ -73,7 +73,7 @@ class ListsArtifacts(Protocol):
         """List the names directly below `prefix` (empty or ending in `/`) that hold keys.
 
         In the order of their keys, which is the order of the names with `/` at their ends. A store
-        with real folders also lists those that hold nothing, or are named as no key can be.
+        with real folders also lists empty ones, and ones whose names are not valid in keys.
         """
         ...
 
@@ -89,8 +89,8 @@ class DeletesArtifacts(Protocol):
 class ArtifactStore(
     ReadsArtifacts, LooksAtArtifacts, PutsArtifacts, ListsArtifacts, DeletesArtifacts, Protocol
 ):
-    """All of it."""
+    """An artifact store with all of these methods."""
 
     async def aclose(self) -> None:
-        """Let go of connections and threads; the store is not used afterwards."""
+        """Close connections and threads; the store is not used afterwards."""
         ...

@@ -25,7 +25,7 @@ Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
 """Records events with their runs, all or none; what `Orchestrator.emit` does."""
 
 HasRun: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Whether a run of that id is in the run store."""
+"""Says whether a run of that id is in the run store."""
 
 LivingSchedules: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
 """Reads the schedules that a provider owns, by its name; none while no replica is alive."""
@@ -55,10 +55,10 @@ class Stops(Protocol):
 
 
 class Looks(Protocol):
-    """Reads the vendor's truth."""
+    """Reads what the vendor knows of its runs."""
 
     async def look(self, delivery: Delivery) -> Sighting:
-        """Say what the provider knows of the vendor run; UnmappedStatus for a word unknown."""
+        """Say what the provider knows of the vendor run; UnmappedStatus for an unknown word."""
         ...
 
 
@@ -78,7 +78,7 @@ class Defines(Protocol):
     """Makes tasks known to the vendor."""
 
     def check(self, task: Task) -> None:
-        """Refuse, by name, a policy that cannot be honoured exactly (PolicyRefused)."""
+        """Raise PolicyRefused, which names the policy, for one that cannot be kept exactly."""
         ...
 
     async def define(self, app: App) -> None:
@@ -91,7 +91,7 @@ class Defines(Protocol):
 
 
 class DurableCaller(Delivers, Stops, Looks, Arms, Defines, Protocol):
-    """All of it, with a name and a declaration of who holds which capability."""
+    """What an adapter implements: all of these, a name, and who holds which capability."""
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ class DurableCaller(Delivers, Stops, Looks, Arms, Defines, Protocol):
         ...
 
     async def start(self) -> None:
-        """Begin to call the worker, where this process has a part in that."""
+        """Begin to call the worker, where the caller runs in this process."""
         ...
 
     async def close(self) -> None:
@@ -117,7 +117,7 @@ class Serves(Protocol):
     """A caller that needs an endpoint in the service."""
 
     def asgi(self) -> Any:
-        """Give the ASGI application to mount."""
+        """Return the ASGI application to mount."""
         ...
 
     @property
@@ -128,7 +128,7 @@ class Serves(Protocol):
 
 @runtime_checkable
 class Drains(Protocol):
-    """A caller that is called other than through the service's endpoint, and can end that."""
+    """A caller to which its vendor can send calls by another way than the service's endpoint."""
 
     def drain(self) -> None:
         """Take no more calls from now on; those under way end with the worker, before `close`."""
@@ -137,28 +137,28 @@ class Drains(Protocol):
 
 @runtime_checkable
 class Links(Protocol):
-    """A caller that can be called down a connection which it holds to its vendor itself."""
+    """A caller to which its vendor can send calls over a connection that the caller opened."""
 
     def link(self) -> LinkStatus | None:
-        """Say how the connection stands; None where the settings have none."""
+        """Return the state of the connection; None where the settings name none."""
         ...
 
 
 @runtime_checkable
 class Receives(Protocol):
-    """A caller that takes in events which are posted to the service as to its vendor."""
+    """A caller that receives events which are posted to the service instead of its vendor."""
 
     def doors(self) -> Mapping[str, Any]:
-        """Give ASGI applications by path, like /e; none unless the settings ask for it."""
+        """Return ASGI applications by path, like /e; none unless the settings ask for them."""
         ...
 
 
 @runtime_checkable
 class Notices(Protocol):
-    """A caller that can look around at its vendor."""
+    """A caller that can report what an operator should know of its vendor."""
 
     async def notices(self, has_run: HasRun) -> Sequence[Notice]:
-        """Say what stands open, who else sends and listens, which keys are out of date.
+        """List leftover runs, other senders and listeners, and keys that are out of date.
 
         In few, bounded requests; nothing is changed.
         """
@@ -167,16 +167,16 @@ class Notices(Protocol):
 
 @runtime_checkable
 class Probes(Protocol):
-    """A caller whose vendor runs a worker elsewhere, which can look at the way from there."""
+    """A caller whose vendor runs a remote worker, which can check its way to this service."""
 
     async def probe(self, patience: float) -> Sequence[ProbeResult]:
-        """Have the worker call this service as runs do; wait so many seconds for what it saw."""
+        """Have the worker call this service as runs do; wait `patience` seconds for its results."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What an adapter works with."""
+    """What an adapter is given to work with."""
 
     settings: Mapping[str, str]
     """The environment; the adapter reads its vendor's own names, and reports faults by name."""
@@ -185,15 +185,15 @@ class Surroundings:
     worker: Worker
     """What the vendor runs call."""
     clock: Clock
-    """The time; a test may turn it."""
+    """The clock; a test may set it."""
     service_url: str | None = None
     """Where the vendor reaches this service, like http://127.0.0.1:8000."""
     runs_on: RunsOn | None = None
-    """For a caller in the worker's own process; None where there is none."""
+    """The worker, for a caller in its process; None where the worker is in another process."""
     emit: Emit | None = None
-    """For events that reach us through the vendor; None where nothing can be emitted."""
+    """Records events that come through the vendor; None where nothing can be emitted."""
     living_schedules: LivingSchedules | None = None
-    """For a provider that ticks in our own processes: what any of them ticks."""
+    """For a provider that ticks in our processes: the schedules that living replicas tick."""
 
 
 class Plugin(Protocol):

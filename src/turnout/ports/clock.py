@@ -1,4 +1,4 @@
-"""Time, as the core sees it."""
+"""The clock that the core uses."""
 
 import asyncio
 from typing import Protocol
@@ -7,7 +7,7 @@ from turnout.model.time import Millis
 
 
 class Clock(Protocol):
-    """Tells the time and waits. The machine's clock, or one that tests turn."""
+    """Tells the time and waits: the machine's clock, or one that a test sets."""
 
     def now(self) -> Millis:
         """Tell the time, in milliseconds since the epoch."""

@@ -10,7 +10,7 @@ from turnout.model.tasks import App
 
 
 class Desk(Protocol):
-    """How an added command reads its settings and answers."""
+    """What an added command works with: settings, the app, and ways to answer."""
 
     def settings(self) -> Mapping[str, str]:
         """Return the environment over `.env` over `turnout.toml`, by name."""

@@ -1,6 +1,6 @@
 """The control plane: seven capabilities, one small Protocol each.
 
-Ask for the least: a function that only cancels takes a `Cancels`.
+Type a parameter with the smallest one: a function that only cancels takes a `Cancels`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from turnout.model.tasks import Task
 
 
 class Emits(Protocol):
-    """Every subscribed task starts once."""
+    """Emits events: every subscribed task starts once."""
 
     async def emit(self, *events: Event, connection: Any = None) -> Sequence[Emitted]:
         """Record the events and their runs, and return the runs' ids; delivery follows.
@@ -28,18 +28,18 @@ class Emits(Protocol):
 
 
 class SchedulesRecurring(Protocol):
-    """A cron expression in a zone starts a task, at every slot, once."""
+    """Schedules tasks: a cron expression in a zone starts a task once at every slot."""
 
     async def schedule_recurring(self, schedule: Schedule) -> None:
         """Add the schedule or replace the one of its id; armed at the provider."""
         ...
 
     async def unschedule(self, schedule_id: str) -> bool:
-        """Remove it; False when there was none."""
+        """Remove a schedule; False when there is none of that id."""
         ...
 
     async def schedules(self) -> Sequence[Schedule]:
-        """List what we intend."""
+        """List the schedules in the run store."""
         ...
 
     async def armed(self) -> Sequence[ArmedSchedule]:
@@ -48,7 +48,7 @@ class SchedulesRecurring(Protocol):
 
 
 class Cancels(Protocol):
-    """That run stops, and no other."""
+    """Cancels runs: the named run and its children stop, and no other."""
 
     async def cancel(self, run_id: str) -> Cancelled:
         """Cancel a run and its children; UnknownRun when there is none of that id."""
@@ -56,7 +56,7 @@ class Cancels(Protocol):
 
 
 class ReportsStatus(Protocol):
-    """State, steps, attempts, timings, and what the provider itself says."""
+    """Reports on runs: state, steps, attempts, and what the provider itself says."""
 
     async def status(self, run_id: str, *, look: bool = False) -> RunReport:
         """Report on a run; `look` asks the provider too. UnknownRun when there is none."""
@@ -64,15 +64,15 @@ class ReportsStatus(Protocol):
 
 
 class DefinesTasks(Protocol):
-    """A task and its policies are known to the provider, or refused by name."""
+    """Checks tasks: the provider can keep each policy, or the policy is refused by name."""
 
     async def define_task(self, task: Task) -> None:
-        """Check the task's policies and make it known; PolicyRefused names the policy."""
+        """Check the task's policies; PolicyRefused names one that a provider cannot keep."""
         ...
 
 
 class RetriesSteps(Protocol):
-    """`max_attempts` tries of one step, with the declared delays."""
+    """Retries steps: up to `max_attempts` tries of a step, with the declared delays."""
 
     def check_retries(self, retries: Retries) -> Held:
         """Say who holds the policy; PolicyRefused if nobody can."""
@@ -80,7 +80,7 @@ class RetriesSteps(Protocol):
 
 
 class LimitsConcurrency(Protocol):
-    """At most n runs, or executing steps, of a key; in order of emit."""
+    """Limits concurrency: at most n runs, or executing steps, of a key, in order of emit."""
 
     def check_concurrency(self, concurrency: Concurrency) -> Held:
         """Say who holds the policy; PolicyRefused if nobody can."""

@@ -1,6 +1,6 @@
 """The run store: the truth about runs, steps, events, deliveries, schedules and routes.
 
-It has a small part for each need; ask for the parts that are used. Every method is one
+It has a small Protocol for each need; take only the ones that you use. Every method is one
 transaction. A store may group several callers' methods into one commit; a method returns only when
 that commit is durable. A commit that only claims attempts may be lost when the machine loses power,
 with all claims since the last durable commit. StoreUnavailable: try again later.
@@ -48,7 +48,7 @@ class EventStore(Protocol):
 
 
 class JournalStore(Protocol):
-    """Runs, read whole and changed whole."""
+    """Journals: a run is read with all its steps, and changed in one commit."""
 
     async def load(self, run_id: str) -> Journal:
         """Read one run with its steps and attempts; UnknownRun when there is none."""
@@ -96,7 +96,7 @@ class DeliveryStore(Protocol):
 
         The first vendor run that calls claims the delivery; every other one gets Superseded, as
         does any call for a delivery that is not the live one. RunEnded where the run has ended;
-        UnknownRun. The run's owed wake is withdrawn if its alarm had come; its timer stays.
+        UnknownRun. The run's wake is withdrawn if it was due or sent; an alarm for later stays.
         """
         ...
 
@@ -116,7 +116,7 @@ class DeliveryStore(Protocol):
         ...
 
     async def postpone(self, run_id: str, number: int, due_at: Millis) -> None:
-        """Look after this delivery later."""
+        """Make the delivery due at another time."""
         ...
 
     async def redeliver(
@@ -155,7 +155,7 @@ class LeaseStore(Protocol):
     async def renew(self, claims: Sequence[Claim], lease_until: Millis) -> Sequence[Claim]:
         """Extend the leases of claimed attempts; returns the claims that no longer hold.
 
-        Those: the attempt is not claimed any more, or the run has ended or moved to a new fence.
+        A claim no longer holds when the attempt is settled, the run has ended, or its fence rose.
         """
         ...
 
@@ -165,7 +165,7 @@ class LeaseStore(Protocol):
 
 
 class DueWork(Protocol):
-    """What the pump has to do now, and when it has to do something next."""
+    """Work that is due: what the pump has to do now, and when it has to do something next."""
 
     async def take_deliveries(self, now: Millis, *, limit: int, hold: Millis) -> Sequence[Delivery]:
         """Take live deliveries that are due to be sent, looked after or stopped.
@@ -238,7 +238,7 @@ class RouteStore(Protocol):
 
 
 class IdentityStore(Protocol):
-    """Which store this is."""
+    """The identity of the store."""
 
     async def read(self) -> StoreIdentity:
         """Read the store's identity as it is now."""
@@ -258,7 +258,7 @@ class ReplicaStore(Protocol):
     """The processes of the service, and what each runs with."""
 
     async def beat(self, replica: Replica) -> None:
-        """Publish that this replica lives, and with which settings."""
+        """Publish that this replica is alive, and with which settings."""
         ...
 
     async def read(self, *, since: Millis) -> Sequence[Replica]:
@@ -267,7 +267,7 @@ class ReplicaStore(Protocol):
 
 
 class RunStore(Protocol):
-    """All parts of one store; who opens it closes it."""
+    """All parts of one store; whoever opens it closes it."""
 
     events: EventStore
     journals: JournalStore

@@ -12,7 +12,7 @@ class Worker(Protocol):
     """Runs a task one call at a time; every call is idempotent."""
 
     async def answer(self, call: Call[AnswerT]) -> AnswerT:
-        """Answer one message of the step protocol; its class says what it does and is answered.
+        """Answer one message of the step protocol, whose class says what it does.
 
         Raises Superseded or RunEnded when the vendor run must end quietly, DefinitionMismatch when
         its worker is of another protocol or definition, Unavailable when the same call should be
@@ -22,13 +22,13 @@ class Worker(Protocol):
 
 
 class RunsOn(Protocol):
-    """A worker that a caller in its own process can leave several attempts to at once."""
+    """A worker that runs several attempts in turn for one call of a caller in its process."""
 
     async def run_on(self, call: Advance | Execute, *, delivered: Run | None = None) -> Next:
         """Advance or execute, and then execute what comes next while that is one attempt alone.
 
         It does what the caller would ask for in several calls, in fewer commits.
         delivered: the run as it came with its delivery, which saves a read if it is unchanged.
-        The Next is what is left to do.
+        The Next says what is left to do.
         """
         ...

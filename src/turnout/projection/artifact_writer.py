@@ -27,7 +27,7 @@ PATIENCE: Millis = 15_000
 
 
 class ArtifactWriter:
-    """Writes the artifacts of runs; called for a run by whoever holds its projection."""
+    """Writes the artifacts of runs; the pump calls it for a run that is due."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class ArtifactWriter:
         self._unasked = unasked
 
     async def __call__(self, run_id: str) -> None:
-        """Bring a run's artifacts up to its journal.
+        """Write a run's artifacts as its journal is now.
 
-        The last documents of a run that has ended are written once its provider says that its own
-        run has ended too, when there is nobody to ask, or when the patience is over. Until then it
-        stays due.
+        The steps and the manifest of an ended run are written once its provider says that the
+        vendor run has ended too, where there is no provider to ask, or after PATIENCE. Until then
+        the run stays due.
         """
         facts = await self._facts(run_id)
         seq, ended = facts.journal.run.seq, facts.journal.run.ended_at
@@ -113,13 +113,13 @@ class ArtifactWriter:
 
 
 def _run_limit(task: Task | None) -> int | None:
-    """The limit on whole runs; one on steps says nothing of how runs overlap."""
+    """Return the task's limit where it counts runs; None where it counts steps."""
     limit = None if task is None else task.policies.concurrency
     return limit.limit if limit is not None and limit.counts == "runs" else None
 
 
 def _until(transitions: Sequence[StateChange], state: RunStatus) -> Sequence[StateChange]:
-    """Leave out what was committed after the journal was read."""
+    """Leave out transitions that were committed after the journal was read."""
     states = [change.state for change in transitions]
     return transitions[: states.index(state) + 1]
 

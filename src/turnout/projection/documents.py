@@ -1,7 +1,4 @@
-"""The documents of a run, made from its journal; pure.
-
-Every document can be made again from the journal.
-"""
+"""Pure functions that make the documents of a run from its journal, as often as wanted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +39,7 @@ Reason = Literal["late", "provider_failure", "unsupported"]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that a run's documents are made of."""
+    """Everything that a run's documents are made from."""
 
     journal: Journal
     transitions: Sequence[StateChange]
@@ -75,7 +72,7 @@ def documents(facts: Facts) -> dict[str, bytes]:
 
 
 def status(facts: Facts) -> StatusDocument:
-    """Make `status.json`, of a run that may still be going."""
+    """Make `status.json`; the run may still be running."""
     run, latest = facts.journal.run, facts.deliveries[-1] if facts.deliveries else None
     result = _placed(run.result)
     attempts = [*chain.from_iterable(facts.journal.attempts.values())]

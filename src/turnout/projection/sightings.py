@@ -1,4 +1,4 @@
-"""Asking providers about runs that have ended, without ever waiting long for one."""
+"""Asks providers about runs that have ended, and never waits long for an answer."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ LONGEST_WORD = 500
 
 
 class Sightings:
-    """Gets what the providers say of vendor runs; a provider that fails is part of the answer."""
+    """Looks at vendor runs; an error of a provider becomes a sighting without a state."""
 
     def __init__(
         self, callers: Mapping[str, DurableCaller], clock: Clock, *, embedded: Collection[str] = ()

@@ -1,4 +1,4 @@
-"""Where a run's time went: pure arithmetic over its journal."""
+"""How long a run executed, waited and stood still: pure arithmetic over its journal."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain

@@ -7,14 +7,14 @@ from turnout.model.tasks import App
 
 
 class UnaskedSteps:
-    """Finds them by replaying the task over its journal."""
+    """Finds the recorded steps that a replay of the task over its journal does not ask for."""
 
     def __init__(self, app: App, effects: Effects) -> None:
         self._app = app
         self._effects = effects
 
     def __call__(self, journal: Journal) -> tuple[str, ...]:
-        """Return their ids; none for a run that has not ended, or whose task is gone or open."""
+        """Return the steps' ids; none while the run goes on, or if its task is gone or adopted."""
         run = journal.run
         if run.ended_at is None or all(task.id != run.task for task in self._app.tasks):
             return ()

@@ -1,4 +1,4 @@
-"""Runs that could not be moved on are left alone for a while, and block no other run."""
+"""Back-off: a run on which an action failed is skipped for a while, and blocks no other run."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -7,13 +7,13 @@ from turnout.ports.clock import Clock
 from turnout.pump.failures import logged
 
 WIDEST = 64
-"""How many batches are read at most to get past runs that are left alone."""
+"""How many batches are read at most to get past runs that are skipped."""
 
 
 class Backoff:
-    """Moves runs on, one by one, and skips those that failed a short time ago.
+    """Does an action on runs, one by one, and skips runs on which it failed a short time ago.
 
-    A read that gave nothing but skipped runs is widened, so that later rows are reached.
+    If a read returned only skipped runs, the next read takes more rows, so that others are reached.
     """
 
     def __init__(self, clock: Clock, *, batch: int, wait: Millis) -> None:
@@ -31,7 +31,7 @@ class Backoff:
     async def move(
         self, action: str, run_ids: Sequence[str], move: Callable[[str], Awaitable[None]]
     ) -> int:
-        """Move each run on that is not skipped; return how many were moved."""
+        """Do the action on each run that is not skipped; return on how many it succeeded."""
         moved = 0
         for run_id in self._without_skipped(run_ids):
             self._skipped_until[run_id] = self._clock.now() + self._wait

@@ -1,4 +1,4 @@
-"""What happens to work that fails: it is logged, and tried again later."""
+"""Work that fails is logged, and tried again later."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def logged(action: str, subject: str) -> Iterator[None]:
-    """Log what goes wrong, with the action and what it was done to, and go on."""
+    """Log an error, with the action and its subject, and go on."""
     try:
         yield
     except TurnoutError as error:

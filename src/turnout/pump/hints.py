@@ -1,4 +1,4 @@
-"""Hints that a vendor run gives about itself: never believed, but a reason to look."""
+"""Reports of vendor runs about themselves: a hint to look at them soon, never a fact."""
 
 from turnout.model.protocol import Report
 from turnout.model.time import Millis

@@ -1,4 +1,4 @@
-"""Holding deliveries: what this pump has taken is nobody else's for a while."""
+"""Holds: no other pump takes a delivery that this pump has taken, for a while."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Work in the background of the pump: by key, in lanes, bounded.
+"""Lanes: bounded background work of the pump, by key.
 
 A lane is one kind of call to one provider. A key whose work is in progress is not begun again, and
 a full lane takes no more keys; what it does not take stays due in the run store.
@@ -23,13 +23,13 @@ class Lane:
     calls: asyncio.Semaphore
     """Limits the calls at the same time."""
     keys: set[str] = field(default_factory=set)
-    """What the calls, and those that wait for their turn, are for."""
+    """The keys of calls in progress, and of calls that wait for their turn."""
 
 
 class Lanes:
     """Begins work without waiting for it.
 
-    Work begins within `hold` of having been taken, or not at all: by then another pump may have it.
+    Work that has not begun within `hold` is given up: another pump may have taken it by then.
     """
 
     def __init__(self, clock: Clock, *, at_once: int, capacity: int, hold: Millis) -> None:

@@ -1,4 +1,4 @@
-"""How often the pump does what."""
+"""How often and how fast the pump does its work."""
 
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,9 @@ class Pace:
     batch: int = 500
     """How many items of each kind a turn takes."""
     resend: Millis = 2_000
-    """After so long an unanswered wake is sent again."""
+    """How long a wake may be unanswered before it is sent again."""
     patience: int = 5
-    """After so many unanswered wakes the provider is asked about the run."""
+    """How many wakes may be unanswered before the provider is asked about the run."""
     look: Millis = 15_000
     """How long a sent delivery may be silent before its provider is asked."""
     calm_look: Millis = 60_000
@@ -25,14 +25,14 @@ class Pace:
     silence: Millis = 600_000
     """How long a vendor run that its provider calls running may be silent until it is stalled."""
     hold: Millis = 10_000
-    """For how long taken work is this pump's, unless renewed."""
+    """For how long a pump holds the work that it took, unless the hold is renewed."""
     retry: tuple[Millis, Millis] = (200, 10_000)
     """The first and the longest delay before a failed call to a provider is repeated."""
     at_once: int = 8
     """Calls of each kind to each provider that run at the same time."""
 
     def retry_after(self, failures: int, error: Exception) -> Millis:
-        """Return how long to wait after a failed call, as the provider says or longer each time."""
+        """Return the wait after a failed call: what the provider says, else longer each time."""
         if isinstance(error, Unavailable) and error.retry_after is not None:
             return round(error.retry_after.total_seconds() * 1_000)
         first, longest = self.retry
@@ -40,7 +40,7 @@ class Pace:
 
 
 def pace_for(*, lease: Millis, silence: Millis) -> Pace:
-    """Choose a pace at which what a dead pump had taken is taken over as soon as its steps are."""
+    """Choose a pace at which the work of a dead pump is taken over as soon as its steps."""
     default = Pace()
     return replace(
         default,

@@ -38,7 +38,7 @@ GRACE = 2.0
 
 
 class Upkeep(Protocol):
-    """What the worker does to a run when the pump asks; harmless when there is nothing to do."""
+    """What the pump asks of the worker for a run; does nothing where nothing is to be done."""
 
     async def time_out(self, run_id: str) -> None:
         """End the run if its deadline has passed."""
@@ -50,7 +50,7 @@ class Upkeep(Protocol):
 
 
 class Pump:
-    """Turns over one run store for the given callers, until closed."""
+    """Moves the due work of one run store, in turns, for the given callers, until closed."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Pump:
             await self._projections.close(GRACE)
 
     async def turn(self) -> int:
-        """Begin to move everything that is due now; return the size of the largest kind."""
+        """Begin all work that is due now; return the number of items of the largest kind."""
         self._turned_at = self._clock.now()
         moved = await asyncio.gather(
             self._deliveries(), self._wakes(), self._deadlines(), self._leases(), self._artifacts()
@@ -130,7 +130,7 @@ class Pump:
         return max(moved)
 
     async def settle(self) -> None:
-        """Wait for what the turns so far have begun."""
+        """Wait for all work that turns have begun."""
         await self._calls.settle()
         await self._projections.settle()
 
@@ -151,7 +151,7 @@ class Pump:
         self._due.clear()
         due = await self._store.due.next_due()
         pause = self._pace.idle
-        # What was due before the turn and still is cannot be moved on: it must not make us spin.
+        # Work that the turn could not move is still due: it must not make the pump spin.
         if due is not None and due > self._turned_at:
             pause = max(0, min(pause, due - self._clock.now()))
         await happened(self._due, self._clock, pause)
@@ -235,7 +235,7 @@ class Pump:
             self._due.set()
 
     def _by_provider(self, items: Iterable[Item]) -> list[tuple[str, list[Item]]]:
-        """Group by provider; what belongs to a provider that is not live here stays due."""
+        """Group by provider; items of a provider that has no caller here stay due."""
         groups: dict[str, list[Item]] = {}
         for item in items:
             delivery = item if isinstance(item, Delivery) else item.delivery
@@ -249,5 +249,5 @@ def _delivery_key(delivery: Delivery) -> str:
 
 
 def _wake_key(wake: Wake) -> str:
-    """Name a wake: after the next commit of the run it is another one."""
+    """Name a wake by its run and seq: after the next commit it is another wake."""
     return f"{wake.run_id}.{wake.seq}"

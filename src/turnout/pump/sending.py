@@ -60,7 +60,7 @@ class Sender:
         await self._deliveries.record(results)
 
     async def _answers(self, provider: str, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
-        """Deliver; whatever goes wrong is the answer for every one."""
+        """Deliver all; an error of the call is the answer for each of them."""
         try:
             if not self._ready(provider):
                 raise ProviderUnavailable(f"{provider} does not know the tasks yet")

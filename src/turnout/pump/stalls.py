@@ -1,8 +1,8 @@
 """Stall detection: vendor runs that their provider calls running and that make no call.
 
-Silence is counted by the pump that observes it, from its own first look, and starts again with
-everything that happens to the run: a call, a commit, an attempt under its lease, a wait. So time in
-which nobody looked, because the service was down, never counts.
+Each pump counts silence by itself, from its own first look. The count starts again when anything
+happens to the run: a call, a commit, an attempt under its lease, a wait. So time in which the
+service was down never counts.
 """
 
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 
 CAPACITY: Final = 100_000
-"""Silent vendor runs that are remembered; beyond that, those seen first start again."""
+"""Silent vendor runs that are remembered; beyond that, the oldest is forgotten."""
 LONGEST_FACTOR: Final = 16
-"""How many times the patience a run of many deliveries is given."""
+"""The patience for a run of many deliveries is at most this many times the first one."""
 
 Activity: TypeAlias = tuple[str, int, Millis | None]
-"""Of a delivery: its key, its run's seq, and when its vendor run last called."""
+"""A delivery's key, its run's seq, and when its vendor run last called."""
 
 
 def silence_is_expected(journal: Journal, now: Millis) -> bool:
@@ -34,9 +34,9 @@ def silence_is_expected(journal: Journal, now: Millis) -> bool:
 
 
 def patience_for(delivery: Delivery, silence: Millis) -> Millis:
-    """How long this vendor run may be silent: twice as long with each delivery before it.
+    """How long this vendor run may be silent: each delivery doubles it.
 
-    A provider that is merely behind is not given more and more work to be behind with.
+    So a provider that is only slow does not get more and more vendor runs of the same run.
     """
     return int(silence * min(2 ** (delivery.number - 1), LONGEST_FACTOR))
 
@@ -49,7 +49,7 @@ class StallDetector:
     _silent: dict[str, tuple[Activity, Millis]] = field(default_factory=dict, init=False)
 
     def is_stalled(self, delivery: Delivery, journal: Journal, now: Millis) -> bool:
-        """Note that a running vendor run is silent where it should call; True after too long."""
+        """Record that a vendor run is silent though it should call; True if that lasts too long."""
         activity = (delivery.key, journal.run.seq, delivery.called_at)
         previous, since = self._silent.get(delivery.run_id, (None, now))
         if previous != activity or since > now:
@@ -60,5 +60,5 @@ class StallDetector:
         return now - since >= patience_for(delivery, self.patience)
 
     def forget(self, run_id: str) -> None:
-        """Start again: the silence is over, or is expected."""
+        """Forget the run's silence: it is over, or it is expected."""
         self._silent.pop(run_id, None)

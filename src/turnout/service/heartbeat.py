@@ -1,4 +1,4 @@
-"""What a serving replica does every few seconds, besides its pump."""
+"""The heartbeat: what a serving replica does every few seconds, beside its pump."""
 
 import asyncio
 import itertools
@@ -15,14 +15,14 @@ INTERVAL = 5.0
 """Seconds between two beats."""
 
 BEATS_TO_REARM = 12
-"""After so many beats the schedules are armed again at every provider that is ready.
+"""Every so many beats, the schedules are armed again at every provider that is ready.
 
 A replica that was cut off and came back may have armed an older list than another replica did.
 """
 
 
 class Heartbeat:
-    """Publishes that this replica is alive, starts missed slots, and keeps schedules armed."""
+    """Publishes that this replica is alive, starts the runs of missed slots, re-arms schedules."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Heartbeat:
         registrar: Registrar,
         providers: tuple[str, ...],
     ) -> None:
-        """replica: describes this replica as it is now. providers: all that are set up."""
+        """replica: describes this replica as it is now. providers: those that have a caller."""
         self._replicas = replicas
         self._replica = replica
         self._slots = slots
@@ -43,7 +43,7 @@ class Heartbeat:
         self._providers = providers
 
     async def run(self) -> None:
-        """Beat for ever; a beat that fails does not stop the next one."""
+        """Beat until cancelled; a beat that fails does not stop the next one."""
         for number in itertools.count(1):
             with logged("beat", self._replica().replica_id):
                 await self._beat(rearm=number % BEATS_TO_REARM == 0)

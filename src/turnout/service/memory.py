@@ -1,10 +1,10 @@
-"""What the owner of a process may do about its memory; a library leaves that alone."""
+"""Settings of the garbage collector, for a process that only serves."""
 
 import gc
 from typing import Final
 
 YOUNG: Final = 10_000
-"""New containers, less those freed, after which the collector looks at the young ones."""
+"""The collector runs after this many allocations more than deallocations."""
 
 
 def collect_rarely() -> None:

@@ -31,8 +31,8 @@ from turnout.service.window import mark_window
 class Turnout:
     """What a process of a service holds; an async context manager, used once.
 
-    With `serve` it takes part in the work: it calls, pumps and registers. Without, it only
-    records and asks, as a command or a web process that emits does.
+    With `serve` it also calls workers, pumps and registers tasks. Without `serve` it only records
+    and reads, like a command, or a web process that emits.
     """
 
     app: App

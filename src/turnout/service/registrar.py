@@ -1,4 +1,4 @@
-"""Makes the app's tasks and schedules known to the providers, again and again until they are."""
+"""Registers the app's tasks and schedules with the providers, and retries until it succeeds."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Which replicas of the service are alive, and the schedules that they have."""
+"""Which replicas of the service are alive, and which schedules they tick."""
 
 from collections.abc import Sequence
 

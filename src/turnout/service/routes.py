@@ -1,4 +1,4 @@
-"""The routes as this replica knows them: read again and again, so a change takes effect at once."""
+"""The routes that this replica uses: read every half second, so a change takes effect soon."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ INTERVAL = 0.5
 
 
 class RouteBoard:
-    """Holds the routes last read; while the store is down, those stay in force."""
+    """Caches the routes; while the store is down, those that were read last stay in force."""
 
     def __init__(self, store: RouteStore) -> None:
         self._store = store
