@@ -1,6 +1,6 @@
-"""A door for code that is not async: Flask, Django, scripts.
+"""The door: calls for code that is not async, in Flask, Django and scripts.
 
-One loop in one thread runs the same async objects; there are no twins to keep in step.
+A loop in one thread runs the async objects; there is no second, sync implementation.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class SyncDoor:
         self.call(self.turnout.orchestrator.schedule_recurring(schedule))
 
     def close(self) -> None:
-        """Finish what was begun and end the thread."""
+        """Close the live objects and end the thread."""
         self.call(self.turnout.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

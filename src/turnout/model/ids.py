@@ -50,7 +50,7 @@ def check_stream_name(name: str) -> str:
         )
     if name == OWN_STREAM:
         raise InvalidDefinition(
-            f"stream name {name!r} is reserved: at vendors it shows the values of ctx.progress"
+            f"stream name {name!r} is taken: at vendors it shows the values of ctx.progress"
         )
     return name
 

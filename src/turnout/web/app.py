@@ -18,12 +18,12 @@ from turnout.web.steps import StepEndpoint
 
 
 def asgi(turnout: Turnout) -> Starlette:
-    """Make the whole application; its lifespan starts and stops the pump and the callers."""
+    """Make the application of a service; its lifespan starts and stops the pump and the callers."""
     return Starlette(routes=routes(turnout), lifespan=lifespan(turnout))
 
 
 def lifespan(turnout: Turnout) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Give the lifespan for an application that mounts `routes` itself (FastAPI, Starlette)."""
+    """Return the lifespan for an application that mounts `routes` itself (FastAPI, Starlette)."""
 
     @contextlib.asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:
@@ -34,13 +34,13 @@ def lifespan(turnout: Turnout) -> Callable[[Any], AbstractAsyncContextManager[No
 
 
 def routes(turnout: Turnout) -> list[BaseRoute]:
-    """List the step endpoint, health, the protocol's description, events, and adapters' doors."""
+    """List the routes: step endpoint, OpenAPI, health, event streams, adapters' applications."""
     steps = StepEndpoint(turnout.worker, turnout.settings.signing_keys)
 
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse(await turnout.health())
 
-    async def described(_request: Request) -> JSONResponse:
+    async def describe(_request: Request) -> JSONResponse:
         return JSONResponse(openapi())
 
     token = turnout.settings.events_token
@@ -49,9 +49,9 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
     receiving = [caller for caller in turnout.callers.values() if isinstance(caller, Receives)]
     return [
         Route("/turnout/v1/step", steps.answer, methods=["POST"]),
-        Route("/turnout/v1/openapi.json", described),
+        Route("/turnout/v1/openapi.json", describe),
         Route("/turnout/health", health),
         *([Route("/turnout/runs/{run_id}/events", events.answer)] if events else []),
         *(Mount(caller.mount, app=caller.asgi()) for caller in served),
-        *(Mount(path, app=door) for caller in receiving for path, door in caller.doors().items()),
+        *(Mount(path, app=app) for caller in receiving for path, app in caller.doors().items()),
     ]

@@ -41,7 +41,7 @@ _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class EventStreams:
-    """Checks the token, then tells of one run until it has ended."""
+    """Checks the token, then sends the events of one run until it has ended."""
 
     def __init__(
         self,
@@ -57,26 +57,26 @@ class EventStreams:
         self._look_every = look_every
         self._keep_alive = keep_alive
         self._limit = limit
-        # Weak, too: a response that is never sent must not keep its place.
+        # Weak: a response that is never sent frees its place.
         self._places: WeakSet[_ReaderPlace] = WeakSet()
 
     async def answer(self, request: Request) -> Response:
-        """Answer one reader; 204 where the run has ended and it was told all."""
+        """Answer one reader; 204 where the run has ended and the reader has all its events."""
         try:
             self._check(request.headers.get("authorization", ""))
             reader = self._reader(request)
-            place = self._reserved()
+            place = self._take_place()
         except TurnoutError as error:
             return refusal(error)
-        with ExitStack() as leaving:
-            leaving.callback(place.leave)
+        with ExitStack() as cleanup:
+            cleanup.callback(place.leave)
             try:
                 first = await reader.look()
             except TurnoutError as error:
                 return refusal(error)
             if reader.over and not first:
                 return Response(status_code=204, headers=_HEADERS)
-            leaving.pop_all()  # from here on the response has the place
+            cleanup.pop_all()  # from here on the response frees the place
         return _Stream(self._events(reader, first), place)
 
     def _check(self, header: str) -> None:
@@ -85,7 +85,7 @@ class EventStreams:
         if kind.lower() != "bearer" or not good:
             raise Unauthorised("send the header Authorization: Bearer <TURNOUT_EVENTS_TOKEN>")
 
-    def _reserved(self) -> "_ReaderPlace":
+    def _take_place(self) -> "_ReaderPlace":
         """Take a place before anything is awaited, so that no two readers take the last one."""
         if len(self._places) >= self._limit:
             raise Overloaded(f"{self._limit} readers follow runs here already; come again later")
@@ -101,14 +101,14 @@ class EventStreams:
     async def _events(self, reader: RunReader, first: Sequence[RunEvent]) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         wrote_at = loop.time()
-        yield b"retry: 2000\n\n" + b"".join(map(_written, first))
+        yield b"retry: 2000\n\n" + b"".join(map(_sse_bytes, first))
         if reader.over:
             return
         try:
-            async for news in follow(reader, lambda: asyncio.sleep(self._look_every)):
-                if news or loop.time() - wrote_at >= self._keep_alive:
+            async for events in follow(reader, lambda: asyncio.sleep(self._look_every)):
+                if events or loop.time() - wrote_at >= self._keep_alive:
                     wrote_at = loop.time()
-                    yield b"".join(map(_written, news)) or b": still here\n\n"
+                    yield b"".join(map(_sse_bytes, events)) or b": still here\n\n"
         except TurnoutError as error:
             # The reader comes back with the last id that it has.
             log.warning("a reader was cut off", extra={"action": "events", "error": str(error)})
@@ -126,7 +126,7 @@ class _ReaderPlace:
 
 
 class _Stream(StreamingResponse):
-    """The events, and the place that is left when they end or the reader has gone."""
+    """Streams the events, and frees the reader's place when they end or the reader has gone."""
 
     def __init__(self, events: AsyncIterator[bytes], place: _ReaderPlace) -> None:
         super().__init__(events, media_type="text/event-stream", headers=_HEADERS)
@@ -139,7 +139,7 @@ class _Stream(StreamingResponse):
             self._place.leave()
 
 
-def _written(event: RunEvent) -> bytes:
+def _sse_bytes(event: RunEvent) -> bytes:
     # JSON has no line break in it, so one line of data is enough.
     head = f"id: {event.id}\nevent: {event.event}\ndata: ".encode()
     return head + orjson.dumps(event.data) + b"\n\n"

@@ -1,4 +1,4 @@
-"""Signatures of step calls: standard-webhooks, several keys, five minutes."""
+"""Signatures of step calls: standard-webhooks, with several keys, valid for five minutes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[SecretStr]) -
         raise Unauthorised(f"the header {missing[0]} is missing")
     for key in keys:
         try:
-            # The body is read later, where a fault of it has a name of its own.
+            # The body is parsed later, where an error in it is named.
             Webhook(key.get_secret_value()).verify(body, signature, json_parse=False)
         except (WebhookVerificationError, ValueError):
             continue

@@ -1,4 +1,4 @@
-"""Advances a run: reads it, decides, and commits, until the store agrees."""
+"""Advances a run: reads it, decides, and commits, until a commit is applied."""
 
 import asyncio
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from turnout.worker.protocol_answers import CHUNK_LIMIT, followed, next_ended, n
 from turnout.worker.run_cache import CachedRun
 
 TRIES: Final = 50
-"""Lost races on one run before the caller is asked to come again."""
+"""How many commits on one run may fail before the call is answered Overloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ class RunAdvancer:
     in_flight: InFlightAttempts
 
     async def claim_delivery(self, cached: CachedRun, call: RunCall[Any]) -> None:
-        """Read the run for a vendor run that holds its live delivery, or may claim it."""
+        """Read the run for a call; its vendor run holds the live delivery, or claims it now."""
         now = self.clock.now()
         try:
             journal = await self.store.deliveries.claim(
                 call.run_id, call.delivery, call.provider_run_id, now
             )
         except RunEnded:
-            # The one that holds the delivery is told how it ended; any other ends quietly.
+            # The vendor run that holds the delivery is told how it ended; any other is refused.
             if not await self._holds_last_delivery(call):
                 raise
             journal = await self.store.journals.load(call.run_id)
@@ -58,9 +58,9 @@ class RunAdvancer:
     def take_delivered(
         self, cached: CachedRun, call: RunCall[Any], delivered: Run
     ) -> Calling | None:
-        """Take a run as it came with its delivery, which is then claimed by its first commit.
+        """Use the run that came with its delivery; the run's first commit then claims the delivery.
 
-        None where the run must be read: it is cached, or its limit is looked at first.
+        None where this cannot be: the run is cached or not new, or its task has a limit.
         """
         limit = self.app.task(delivered.task).policies.concurrency
         is_new = delivered.seq == 0 and delivered.delivery == call.delivery
@@ -74,7 +74,10 @@ class RunAdvancer:
         )
 
     async def reload(self, cached: CachedRun, *, for_caller: bool = True) -> None:
-        """Read the run again; Superseded when the caller that is served no longer holds it."""
+        """Read the run again.
+
+        for_caller: raise Superseded where the vendor run that calls no longer holds the run.
+        """
         try:
             journal = await self.store.journals.load(cached.run_id)
         except (TurnoutError, asyncio.CancelledError):
@@ -93,9 +96,9 @@ class RunAdvancer:
         *,
         showing: InFlightAttempt | None = None,
     ) -> Next:
-        """Bring the run as far as it goes, and say what is next.
+        """Take the run as far as it can go without an attempt, and say what is next.
 
-        showing: a body that runs, whose progress and chunks are recorded with it.
+        showing: an attempt that runs; its progress and chunks are recorded in the same commit.
         """
         for _ in range(TRIES):
             now = self.clock.now()
@@ -103,7 +106,7 @@ class RunAdvancer:
                 break
             commit = Commit(cached.journal)
             if showing is not None:
-                self._show(showing, commit, now)
+                self._put_reports_of(showing, commit, now)
             decision = await self.decide(cached, commit, now, continuation)
             if decision is None:
                 continue
@@ -121,7 +124,7 @@ class RunAdvancer:
         now: Millis,
         continuation: Continuation = Continuation.CALLER,
     ) -> Decision | None:
-        """Decide what the run does now, into the commit; None when it had to be read again."""
+        """Decide what the run does now, and add it to the commit; None: the run was read again."""
         run = commit.run
         if run.deadline_at is not None and run.deadline_at <= now:
             commit.finish(time_out(run, now), self.effects, now)
@@ -137,7 +140,7 @@ class RunAdvancer:
             decision = await replay_open(task, commit.view(), now, self.effects)
         else:
             decision = replay(task, commit.view(), now, self.effects)
-        if decision.attempts and await self._renewed(cached, decision, now):
+        if decision.attempts and await self._reread_leases(cached, decision, now):
             return None
         if continuation is Continuation.PUMP and decision.state is not RunStatus.RUNNING:
             # The vendor run is woken to end the run, so that both end alike.
@@ -165,14 +168,14 @@ class RunAdvancer:
         try:
             applied = await self.store.journals.apply(commit.change(wake_at))
         except (TurnoutError, asyncio.CancelledError):
-            cached.forget()  # it may have been committed, or not
+            cached.forget()  # whether it was committed is not known
             raise
         if applied:
-            cached.wrote(commit.committed(), decision, commit.added_bytes)
+            cached.record_commit(commit.committed(), decision, commit.added_bytes)
         return applied
 
     async def next(self, cached: CachedRun, *, lease_until: Millis | None = None) -> Next:
-        """Say what a vendor run does next, as the cached run stands."""
+        """Say what a vendor run does next, from the cached run."""
         journal, decision = cached.journal, cached.decision
         run = journal.run
         if run.state.terminal or decision is None:
@@ -208,7 +211,7 @@ class RunAdvancer:
     async def take_limit_slot(self, run: Run, policies: Policies, step: str, now: Millis) -> bool:
         """Whether a step may start under the task's limit; otherwise it stands in line.
 
-        A run that was emitted before the task had a limit has no key to be counted by, and none.
+        A run that was emitted before the task had a limit has no limit key: it is not limited.
         """
         if not counts_steps(policies) or run.limit_key is None:
             return True
@@ -217,7 +220,7 @@ class RunAdvancer:
         return await self.store.limits.take_slot(run.run_id, step, limit, now)
 
     def contended(self, cached: CachedRun) -> Overloaded:
-        """Say that a run changes faster than it can be read."""
+        """Make the error for a run that changes faster than it can be read."""
         return Overloaded(
             f"run {cached.run_id!r} changed {TRIES} times while it was being moved on"
         )
@@ -251,8 +254,8 @@ class RunAdvancer:
             return None
         return Decision(reasons=(ParkReason.SLOT,))
 
-    async def _renewed(self, cached: CachedRun, decision: Decision, now: Millis) -> bool:
-        """Whether attempts that look lost have to be looked at again.
+    async def _reread_leases(self, cached: CachedRun, decision: Decision, now: Millis) -> bool:
+        """Whether the run was read again, because attempts that look lost may not be.
 
         Leases are renewed without raising the run's seq, so a cached lease may be out of date.
         """
@@ -266,7 +269,7 @@ class RunAdvancer:
         return False
 
     def _put_progress(self, cached: CachedRun, commit: Commit, decision: Decision) -> None:
-        """Take up what the function said of its progress, unless this replay only repeats it."""
+        """Put the function's progress into the commit, unless this replay only repeats it."""
         progress = decision.progress
         if progress is None or progress == cached.progress:
             return
@@ -275,14 +278,14 @@ class RunAdvancer:
             commit.put_progress(progress)
         cached.progress = progress
 
-    def _show(self, running: InFlightAttempt, commit: Commit, now: Millis) -> None:
-        """Take up what a running body says, as long as its attempt stands."""
+    def _put_reports_of(self, running: InFlightAttempt, commit: Commit, now: Millis) -> None:
+        """Put a running body's progress and chunks into the commit, while its claim holds."""
         body, attempt = running.step_context, running.attempt
         commit.put_progress(body.progress)
         attempts = commit.journal.attempts.get(attempt.step, ())
         last = attempts[-1] if attempts else attempt
         if last.state is AttemptState.CLAIMED and last.number == attempt.number:
-            # It is written whole, and its lease may have been renewed since it was read.
+            # The whole row is written, and the lease may have been renewed since the row was read.
             alive = last._replace(lease_until=now + self.options.lease)
             commit.stream_of(alive, body.streamed, now)
 

@@ -38,7 +38,7 @@ _UNWIND_SECONDS: Final = 1.0
 
 
 class Bodies(Protocol):
-    """Runs the bodies of steps, or gives what stands in their place."""
+    """Runs the bodies of steps, or returns outcomes in their place."""
 
     async def run(
         self,
@@ -55,7 +55,7 @@ class Bodies(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release the threads; bodies that still run are left behind."""
+        """Release the threads; bodies that still run in them are not waited for."""
         ...
 
 
@@ -97,7 +97,7 @@ class LiveBodies:
             return await function(*command.args, **command.kwargs)
         variables = copy_context()
         loop = asyncio.get_running_loop()
-        value = await loop.run_in_executor(self._pool, variables.run, _quietly, command)
+        value = await loop.run_in_executor(self._pool, variables.run, _call_sync, command)
         # A sync function may return an awaitable: functools.partial, a lambda around a coroutine.
         return await value if inspect.isawaitable(value) else value
 
@@ -161,14 +161,14 @@ class OutputMismatch(ValueError):
 def within(
     context: Context, coroutine: Coroutine[Any, Any, ResultT]
 ) -> Generator[Any, Any, ResultT]:
-    """Await a coroutine in a context that is not the task's own."""
+    """Await a coroutine in another context than that of the current task."""
     step, value = coroutine.send, None
     try:
         while True:
             awaited = context.run(step, value)
             try:
                 step, value = coroutine.send, (yield awaited)
-            except BaseException as error:  # noqa: BLE001 - whatever is thrown in is the coroutine's
+            except BaseException as error:  # noqa: BLE001 - an error thrown in is thrown on into the coroutine
                 step, value = coroutine.throw, error
     except StopIteration as stop:
         result: ResultT = stop.value
@@ -189,10 +189,10 @@ def _output(command: StepCommand[Any], value: Any) -> bytes:
     return raw
 
 
-def _quietly(command: StepCommand[Any]) -> Any:
+def _call_sync(command: StepCommand[Any]) -> Any:
     try:
         return command.function(*command.args, **command.kwargs)
-    except StopIteration as error:  # a future cannot carry it
+    except StopIteration as error:  # a future cannot hold it
         raise RuntimeError("the step raised StopIteration") from error
 
 

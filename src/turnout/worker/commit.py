@@ -1,4 +1,4 @@
-"""The next commit on a run, put together from all that belongs to one moment.
+"""The next commit on a run, put together from all that is to be committed at once.
 
 A commit starts from a journal as it was read, takes an attempt's outcome, what the replay after it
 decided, and the run's end, and becomes one `Change`: applied whole, or not at all.
@@ -51,7 +51,7 @@ class Commit:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.run: Run = journal.run
-        # What changed, and the whole with it, which is copied once there is a change.
+        # All rows, and the changed ones; a mapping of all is copied at the first change of it.
         self._all_steps: Mapping[str, Step] = journal.steps
         self._all_attempts: Mapping[str, tuple[Attempt, ...]] = journal.attempts
         self._steps: dict[str, Step] = {}
@@ -89,7 +89,7 @@ class Commit:
         self._all_attempts[attempt.step] = (*earlier, attempt)  # type: ignore[index]
 
     def merge(self, change: Change | None) -> None:
-        """Take up a change of the run's state, decided from `run` as it stands here."""
+        """Add a change of the run's state that was decided from `self.run`."""
         if change is None:
             return
         self.run = change.after
@@ -97,7 +97,7 @@ class Commit:
         self._stop_vendor = self._stop_vendor or change.stop_vendor
 
     def record(self, decision: Decision, effects: Effects, now: Millis) -> None:
-        """Take up what a replay of `view()` decided."""
+        """Add what a replay of `view()` decided."""
         for new in decision.new_steps:
             self.put_step(new.step)
             if new.wait is not None:
@@ -113,46 +113,47 @@ class Commit:
             self.finish(end(self.run, state, now, result=result, error=error), effects, now)
 
     def record_settled(self, decision: Decision) -> None:
-        """Take up only the steps and attempts that the replay settled."""
+        """Add only the steps and attempts that the replay settled."""
         for step in decision.steps:
             self.put_step(step)
         for attempt in decision.attempts:
             self.put_attempt(attempt)
 
     def park(self, decision: Decision) -> None:
-        """Take up what the run waits for, if it can do nothing else."""
+        """Park the run, if it can do nothing but wait."""
         run = self.run
         if decision.ready:
-            return  # whoever claims it commits that the run is no longer parked
+            return  # the claim of the attempt unparks the run
         until, reasons = decision.until, decision.reasons
         if not (run.parked and run.parked_until == until and run.parked_for == reasons):
             self.run = run._replace(parked=True, parked_until=until, parked_for=reasons)
 
     def _unpark(self, decision: Decision, now: Millis) -> None:
-        """Take up that a run that can go on does not wait, where its wait would not be over soon.
+        """Unpark a run that can go on, unless its wait is over now anyway.
 
-        Its vendor run may die before it claims anything: its silence must not look like a wait.
+        Its vendor run may die before it claims an attempt. The silence that follows is noticed only
+        if the run is not parked.
         """
         run = self.run
         if decision.ready and run.parked and (run.parked_until is None or run.parked_until > now):
             self.run = unparked(run)
 
     def finish(self, change: Change | None, effects: Effects, now: Millis) -> None:
-        """Take up the end of the run, with what follows from it."""
+        """Add the end of the run, with the failure hook that it starts."""
         self.merge(change)
         emission = effects.ended(self.run, now) if change is not None else None
         if emission is not None:
             self._emissions.append(emission)
 
     def put_progress(self, progress: bytes | None) -> None:
-        """Take up what the task last said of its progress."""
+        """Add the last value of ctx.progress."""
         if progress is not None and progress != self.run.progress:
             self.run = self.run._replace(progress=progress)
 
     def stream(self, streamed: Sequence[Streamed], now: Millis) -> None:
-        """Take up what the function itself streamed, unless it only repeats it in this replay.
+        """Add the chunks of the function itself that earlier replays have not streamed.
 
-        A branch's calls keep their order, whatever other branches do: each branch is counted.
+        They are counted by branch, because only calls of one branch keep their order.
         """
         if not streamed:
             return
@@ -171,7 +172,7 @@ class Commit:
             self._append(new, now)
 
     def stream_of(self, attempt: Attempt, streamed: Sequence[Streamed], now: Millis) -> None:
-        """Take up what an attempt's body has streamed and is not recorded yet."""
+        """Add the chunks of an attempt's body that are not recorded yet."""
         new = streamed[attempt.streamed :]
         if new:
             self.put_attempt(attempt._replace(streamed=attempt.streamed + len(new)))
@@ -193,16 +194,16 @@ class Commit:
         self.run = self.run._replace(chunks=first + len(new))
 
     def view(self) -> Journal:
-        """The journal as it would be now; its seq is still the old one."""
+        """Return the journal with what was added so far; its seq is still the old one."""
         return Journal(run=self.run, steps=self._all_steps, attempts=self._all_attempts)
 
     def committed(self) -> Journal:
-        """The journal once this has been committed."""
+        """Return the journal as it is after this commit."""
         run = self.run._replace(seq=self.journal.run.seq + 1)
         return Journal(run=run, steps=self._all_steps, attempts=self._all_attempts)
 
     def change(self, wake_at: Millis | None) -> Change:
-        """The change to apply."""
+        """Return the commit as a change to apply."""
         return Change(
             before=self.journal.run,
             after=self.run,
@@ -219,7 +220,7 @@ class Commit:
 
 
 def unparked(run: Run) -> Run:
-    """The run, no longer parked."""
+    """Return the run, not parked."""
     if not run.parked:
         return run
     return run._replace(parked=False, parked_until=None, parked_for=())

@@ -33,8 +33,8 @@ from turnout.worker.watch import Watch
 
 log = logging.getLogger("turnout.worker")
 
-Ending: TypeAlias = Callable[[Journal, Millis], tuple[Attempt, Step]]
-"""Settles an attempt, and perhaps its step, from the journal as it stands."""
+SettlesAttempt: TypeAlias = Callable[[Journal, Millis], tuple[Attempt, Step]]
+"""Returns an attempt as it ended, and its step, from the latest journal."""
 
 STORE_TRIES: Final = 12
 """How often an outcome is committed to a store that does not answer: for about 20 seconds."""
@@ -49,7 +49,7 @@ class Executor:
         self.bodies = bodies
         self.watch = Watch(runs=runs, cache=cache, drop=self._drop)
         self.closing = False
-        """Whether nothing more is claimed."""
+        """Whether the executor is closing, and claims nothing more."""
 
     async def execute(self, call: Execute) -> Executed:
         """Run one attempt of a step once, and commit its outcome with what follows.
@@ -69,7 +69,7 @@ class Executor:
             if isinstance(call, Execute):
                 claim: ClaimedAttempt | Executed | Next = await self._claim(cached, call)
             else:
-                claim = await self._claim_first(cached, call, delivered)
+                claim = await self._advance_and_claim(cached, call, delivered)
             if not isinstance(claim, ClaimedAttempt):
                 return claim.next if isinstance(claim, Executed) else claim
             running = self._start(claim, cached.journal, Continuation.WORKER)
@@ -80,8 +80,8 @@ class Executor:
     async def _claim(self, cached: CachedRun, call: Execute) -> ClaimedAttempt | Executed:
         """Claim the attempt that is called for, or answer why it does not run.
 
-        A recorded attempt is answered with its outcome. One that another worker holds, or that is
-        not what comes next, is busy.
+        A recorded attempt is answered with its outcome. An attempt that another worker holds, or
+        that is not next, is answered `busy`.
         """
         if not cached.is_held_by(call):
             await self.runs.claim_delivery(cached, call)
@@ -108,7 +108,7 @@ class Executor:
     async def _commit_claim(
         self, cached: CachedRun, call: Execute
     ) -> ClaimedAttempt | Executed | None:
-        """Commit a claim on its own; None when the run has moved."""
+        """Commit a claim in a commit of its own; None when the run has changed meanwhile."""
         journal, decision = cached.journal, cached.decision
         assert decision is not None
         command, now = decision.commands[call.step][0], self.runs.clock.now()
@@ -120,12 +120,12 @@ class Executor:
         applied = await self.runs.apply(cached, commit, _after(decision, claim), now)
         return claim if applied else None
 
-    async def _claim_first(
+    async def _advance_and_claim(
         self, cached: CachedRun, call: Advance, delivered: Run | None
     ) -> ClaimedAttempt | Next:
-        """Advance the run, and claim with it the attempt that comes next, if that is only one.
+        """Advance the run, and claim the next attempt in the same commit, if only one is next.
 
-        The delivery is claimed first, or with the first commit of a run that came with it.
+        The delivery is claimed before that, or in the same commit if the run came with it.
         """
         calling = None
         if delivered is not None and not self.closing:
@@ -154,9 +154,9 @@ class Executor:
         raise self.runs.contended(cached)
 
     def _claim_next(self, commit: Commit, decision: Decision, now: Millis) -> ClaimedAttempt | None:
-        """Put into a commit the claim of what comes next, if that is one attempt and no wait.
+        """Add the claim of the next attempt to a commit, if only one is next and nothing waits.
 
-        A step that a limit counts is claimed on its own, as it stands in line for a slot first.
+        A step under a limit is claimed in a commit of its own, after it has a limit slot.
         """
         if len(decision.ready) != 1 or decision.reasons:
             return None
@@ -174,7 +174,7 @@ class Executor:
         policies: Policies,
         now: Millis,
     ) -> ClaimedAttempt:
-        """Put a claim into a commit; it holds once that has been applied."""
+        """Add a claim to a commit; the claim holds once the commit is applied."""
         options, timeout = self.runs.options, step_timeout(command, policies.timeouts)
         attempt = Attempt(
             step=command.id,
@@ -200,12 +200,12 @@ class Executor:
     def _start(
         self, claim: ClaimedAttempt, journal: Journal, reader: Continuation
     ) -> InFlightAttempt:
-        """Run a claimed attempt in a task; its answer comes with its commit, or at the bound."""
+        """Run a claimed attempt in a task; it is answered after its commit, or at the bound."""
         loop = asyncio.get_running_loop()
         variables = contextvars.copy_context()
         running = self._begin(claim, journal, reader, loop.create_future(), variables)
         running.task = loop.create_task(self._run_all(running))
-        self.watch.ensure()
+        self.watch.start()
         return running
 
     def _begin(
@@ -238,17 +238,17 @@ class Executor:
         return running
 
     async def _run_all(self, first: InFlightAttempt) -> None:
-        """Run an attempt, then each that is claimed in the commit of the one before."""
+        """Run an attempt, then each attempt that the commit of the one before has claimed."""
         running: InFlightAttempt | None = first
         while running is not None:
             running = await self._run(running)
 
     async def _run(self, running: InFlightAttempt) -> InFlightAttempt | None:
-        """Run the body and commit its outcome; the attempt that the same commit claimed, if any."""
+        """Run the body and commit its outcome; return the attempt that the commit claimed."""
         claim = running.claimed
         body = self.bodies.run(claim.command, running.step_context, running.journal, claim.timeout)
         try:
-            # A context of its own: what one body sets in it the next one does not see.
+            # Each body gets a copy of the context: what it sets there the next body does not see.
             outcome = await within(running.variables.copy(), body)
             if not running.dropped:
                 return await self._commit(running, outcome)
@@ -257,7 +257,7 @@ class Executor:
                 running.answer_with(Unavailable("this worker was stopped; send the call again"))
                 raise
         except Exception as error:
-            # Its lease runs out and the attempt counts as lost: nothing is stranded.
+            # The lease will run out: then the attempt counts as lost, and the run goes on.
             log.exception(
                 "an attempt could not be committed",
                 extra={"action": "attempt_not_committed", "attempt": running.claim},
@@ -272,9 +272,9 @@ class Executor:
     async def _commit(
         self, running: InFlightAttempt, outcome: BodyOutcome
     ) -> InFlightAttempt | None:
-        """Commit an outcome; then answer the caller, or begin what the commit has claimed for it.
+        """Commit an outcome; then answer the caller, or begin the attempt that the commit claimed.
 
-        The body has run: its outcome is worth waiting for a store that is away.
+        A store that does not answer is tried again, so that the outcome is not lost.
         """
         ending = partial(_settle, running, outcome)
         for tries_left in reversed(range(STORE_TRIES)):
@@ -291,11 +291,11 @@ class Executor:
         raise AssertionError("the last try returns or raises")
 
     async def _commit_ending(
-        self, cached: CachedRun, running: InFlightAttempt, ending: Ending
+        self, cached: CachedRun, running: InFlightAttempt, ending: SettlesAttempt
     ) -> Executed | ClaimedAttempt:
         """Commit the end of an attempt with all that follows from it, in one change.
 
-        An attempt that this process no longer holds commits nothing.
+        Nothing is committed for an attempt whose claim this process no longer holds.
         """
         if not cached.is_read:
             await self.runs.reload(cached, for_caller=False)
@@ -303,7 +303,7 @@ class Executor:
             journal = cached.journal
             if not _is_held(journal, running.attempt):
                 if cached.fresh:
-                    return await self._answer_standing(cached, running)
+                    return await self._answer_current(cached, running)
                 await self.runs.reload(cached, for_caller=False)
                 continue
             now, commit = self.runs.clock.now(), Commit(journal)
@@ -358,8 +358,8 @@ class Executor:
         receipt = receipt_of(cached.journal.steps[call.step], attempt)
         return Executed(receipt=receipt, next=answer)
 
-    async def _answer_standing(self, cached: CachedRun, running: InFlightAttempt) -> Executed:
-        """Answer with what stands in place of an attempt that is no longer held here."""
+    async def _answer_current(self, cached: CachedRun, running: InFlightAttempt) -> Executed:
+        """Answer for an attempt that this process no longer holds, from the journal."""
         answer = await self.runs.advance(cached, running.continuation)
         name, number = running.attempt.step, running.attempt.number
         attempts = cached.journal.attempts.get(name, ())
@@ -371,38 +371,38 @@ class Executor:
     # -- stop ---------------------------------------------------------------------------------
 
     async def close(self, grace: float) -> None:
-        """Claim nothing more, wait for what runs up to `grace` seconds, and give the rest back."""
+        """Claim nothing more, wait `grace` seconds for running attempts, interrupt those left."""
         self.closing = True
         in_flight = self.runs.in_flight
         tasks = {running.task for running in in_flight if running.task is not None}
         if tasks and grace > 0:
             await asyncio.wait(tasks, timeout=grace)
-        # In rounds, for what is claimed in a commit that is under way.
+        # In rounds: a commit in progress may still claim an attempt.
         while any(not running.dropped for running in in_flight):
             for running in in_flight:
                 if not running.committing and not running.dropped:
-                    await self._give_back(running)
-            # Not for their tasks, which may go on with what is claimed as they are committed.
+                    await self._interrupt_or_log(running)
+            # Not for the tasks: they may go on with the attempt that their commit claims.
             await asyncio.gather(*(running.ended() for running in in_flight if running.committing))
         self.watch.stop()
         await self.bodies.close()
 
-    async def _give_back(self, running: InFlightAttempt) -> None:
+    async def _interrupt_or_log(self, running: InFlightAttempt) -> None:
         try:
             await self._interrupt(running)
         except TurnoutError:
             log.warning(
-                "an attempt could not be given back; it counts as lost when its lease runs out",
+                "an attempt could not be interrupted; it counts as lost when its lease runs out",
                 exc_info=True,
                 extra={"action": "interrupt_failed", "attempt": running.claim},
             )
 
     async def _interrupt(self, running: InFlightAttempt) -> None:
-        """Give an attempt back: it does not count, and another worker may begin at once."""
+        """Interrupt an attempt: it does not count, and another worker may go on at once."""
 
         def ending(journal: Journal, now: Millis) -> tuple[Attempt, Step]:
             name = running.attempt.step
-            # As it is recorded: what it has streamed since its claim is not recorded twice.
+            # From the journal, which has the number of chunks that are already recorded.
             return interrupt_attempt(journal.attempts[name][-1], now), journal.steps[name]
 
         running.drop()
@@ -411,19 +411,19 @@ class Executor:
             await self._commit_ending(cached, running, ending)
 
     async def _drop(self, running: InFlightAttempt) -> None:
-        """Stop an attempt that this process no longer holds, and answer what stands instead."""
+        """Stop an attempt that this process no longer holds, and answer its caller."""
         running.drop()
         try:
             async with self.cache.at(running.run_id) as cached:
                 await self.runs.reload(cached)
-                running.answer_with(await self._answer_standing(cached, running))
+                running.answer_with(await self._answer_current(cached, running))
         except Refused as error:
             running.answer_with(error)
         except TurnoutError as error:
             running.answer_with(error)
             raise
 
-    # -- questions ----------------------------------------------------------------------------
+    # -- look-ups ----------------------------------------------------------------------------
 
     def _is_next(self, cached: CachedRun, call: Execute) -> bool:
         run, decision = cached.journal.run, cached.decision
@@ -450,7 +450,7 @@ def _busy(call: Execute, answer: Next) -> Executed:
 
 
 def _after(decision: Decision, claim: ClaimedAttempt | None) -> Decision:
-    """What is decided once a commit with this claim, or without one, has been applied."""
+    """Return the decision after a commit, which may have claimed an attempt."""
     return decision if claim is None else claimed(decision, claim.attempt.step)
 
 

@@ -17,7 +17,7 @@ from turnout.worker.continuation import Continuation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimedAttempt:
-    """An attempt that this process has committed to run, and what its body needs."""
+    """An attempt that this process has claimed, and what its body needs."""
 
     attempt: Attempt
     command: StepCommand[Any]
@@ -38,9 +38,9 @@ class InFlightAttempt:
     journal: Journal
     """The run as the claim left it."""
     step_context: StepContext
-    """What the body says of itself as it runs."""
+    """The progress and chunks that the body reports."""
     answer: asyncio.Future[Executed]
-    """What the caller waits for; done before the commit if the caller was answered `accepted`."""
+    """The answer to the caller; given before the commit if it is `accepted`."""
     reader: Continuation
     """Who acts on the answer, for as long as the answer is waited for."""
     variables: contextvars.Context
@@ -49,18 +49,18 @@ class InFlightAttempt:
     """When it began, in the loop's time."""
     task: asyncio.Task[None] | None = None
     watches: int = 0
-    """How often the watch has come by."""
+    """How many rounds of the watch have seen the attempt."""
     recorded_state: tuple[bytes | None, int] = (None, 0)
     """The progress and the number of chunks that were last recorded while it ran."""
     committing: bool = False
     """Whether its outcome is being committed."""
     dropped: bool = False
-    """Whether its outcome is no longer wanted."""
+    """Whether the attempt was stopped, so that its outcome is not committed."""
     _ended: asyncio.Future[None] | None = None
 
     @property
     def claim(self) -> Claim:
-        """The name of the attempt."""
+        """The key of the attempt: run, step and number."""
         return self.run_id, self.attempt.step, self.attempt.number
 
     @property
@@ -69,7 +69,7 @@ class InFlightAttempt:
         return Continuation.PUMP if self.answer.done() else self.reader
 
     def ended(self) -> asyncio.Future[None]:
-        """Give a future that is done once this attempt runs no more."""
+        """Return a future that is done once this attempt has ended."""
         if self._ended is None:
             self._ended = asyncio.get_running_loop().create_future()
         return self._ended
@@ -80,12 +80,12 @@ class InFlightAttempt:
             self._ended.set_result(None)
 
     def answer_with(self, answer: Executed | BaseException) -> None:
-        """Give the caller its answer, if it still waits."""
+        """Answer the caller, if it has no answer yet."""
         if self.answer.done():
             return
         if isinstance(answer, BaseException):
             self.answer.set_exception(answer)
-            self.answer.exception()  # its reader may have gone: that is no error
+            self.answer.exception()  # marks it as retrieved: its reader may have gone
         else:
             self.answer.set_result(answer)
 
@@ -99,7 +99,7 @@ class InFlightAttempt:
 
 @dataclass(slots=True)
 class InFlightAttempts:
-    """All of them, by claim."""
+    """The attempts that run in this process, by claim."""
 
     _by_claim: dict[Claim, InFlightAttempt] = field(default_factory=dict)
 
@@ -123,7 +123,7 @@ class InFlightAttempts:
         attempt.end()
 
     def claims_of(self, run_id: str, attempts: Sequence[Attempt]) -> list[Claim]:
-        """Name those of a run's attempts that run here and are wanted."""
+        """Return the claims of those of a run's attempts that run here and are not dropped."""
         claims = [(run_id, attempt.step, attempt.number) for attempt in attempts]
         return [
             claim

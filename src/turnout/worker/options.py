@@ -1,4 +1,4 @@
-"""How a worker works."""
+"""The options of a worker."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ def _worker_id() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """Times, bounds and what is served."""
+    """A worker's times and bounds, and the runs that it serves."""
 
     worker_id: str = field(default_factory=_worker_id)
     """The name of this process in the attempts that it claims."""
@@ -26,11 +26,11 @@ class WorkerOptions:
     bounds: Mapping[str, Millis | None] = field(default_factory=dict)
     """The bounds of single providers."""
     lease: Millis = 15_000
-    """How long a claim stands without a sign of life."""
+    """How long a claim holds unless its lease is renewed."""
     watch_seconds: float = 1.0
     """How often leases are renewed and cancels are looked for, in real time."""
     inline: int = 64 * 1024
-    """Bytes of a result that a vendor is given; of a larger one it gets the digest only."""
+    """The largest result, in bytes, that a vendor gets; of a larger one it gets the digest only."""
     definitions: frozenset[str] = frozenset()
     """Definitions of other versions of the app whose workers are served during a deployment."""
     providers: frozenset[str] | None = None

@@ -43,7 +43,7 @@ def next_of(
     """Say what a vendor run does next.
 
     ready: the attempts that may start; the others of the decision wait for a limit slot.
-    lease_until: when a claim that stands in the caller's way counts as lost.
+    lease_until: when the claim of another worker, for which the caller waits, counts as lost.
     """
     if run.state.terminal:
         return _ended(run, decision, inline)

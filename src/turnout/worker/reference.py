@@ -1,4 +1,4 @@
-"""A worker that tells vendors ids only: data of the user's stays in the run store."""
+"""A worker whose answers hold no user data: vendors get ids, digests, states and times."""
 
 from functools import singledispatch
 from typing import Any, Final, TypeVar
@@ -12,16 +12,17 @@ WITHHELD: Final = "the message is kept in Turnout's run store"
 
 
 class ReferenceWorker:
-    """Makes every call on another worker, and leaves results, messages, progress and streams out.
+    """Passes calls to another worker, and removes the user's data from the answers.
 
-    Its answers hold ids, digests, states, names of errors, and times.
+    Results, messages, progress and streams are removed; ids, digests, states, names of errors and
+    times stay.
     """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     async def answer(self, call: Call[AnswerT]) -> AnswerT:
-        """Answer without data of the user's."""
+        """Answer without the user's data."""
         answer: AnswerT = without_data(await self._worker.answer(call))
         return answer
 

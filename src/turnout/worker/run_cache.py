@@ -1,8 +1,8 @@
-"""The runs that this process remembers, so that a step needs no read.
+"""The cache of runs: a step of a cached run needs no read of the store.
 
-A cached journal may be out of date. Every commit is guarded by the run's seq in the store, and the
-run is read again where that has moved. The lock of a cached run keeps this process from racing
-itself.
+A cached journal may be out of date. A commit is applied only if the run's seq in the store
+is still that of the journal; else the run is read again. A cached run is locked, so that calls in
+this process do not race each other.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from turnout.model.protocol import RunCall
 from turnout.model.runs import Journal
 
 CACHE_SIZE: Final = 2_000
+"""Runs that are cached at most, unless more are in use."""
 LARGEST_JOURNAL: Final = 64 * 1024
 """Bytes of outputs; a larger journal is read each time."""
 
@@ -41,7 +42,7 @@ class CachedRun:
         self.decision: Decision | None = None
         """What was decided from the journal; None if nothing has been decided yet."""
         self.progress: bytes | None = None
-        """What the task function itself last said of its progress."""
+        """The last value that the task function itself gave to ctx.progress."""
         self.caller: tuple[int, str] | None = None
         """The delivery that holds the run, and its vendor run."""
         self.fresh = False
@@ -51,17 +52,17 @@ class CachedRun:
 
     @property
     def is_read(self) -> bool:
-        """Whether there is a journal."""
+        """Whether the journal has been read."""
         return self._journal is not None
 
     @property
     def journal(self) -> Journal:
-        """The journal, which has been read."""
+        """The journal; only where `is_read`."""
         assert self._journal is not None
         return self._journal
 
     def is_held_by(self, call: RunCall[Any]) -> bool:
-        """Whether the caller is the vendor run that is known to hold the run."""
+        """Whether the caller is the vendor run that holds the run, as far as the cache knows."""
         return self.is_read and self.caller == (call.delivery, call.provider_run_id)
 
     def read(self, journal: Journal) -> None:
@@ -73,14 +74,14 @@ class CachedRun:
         outputs = [step.output for step in journal.steps.values() if step.output is not None]
         self.size = len(journal.run.payload) + sum(map(len, outputs))
 
-    def wrote(self, journal: Journal, decision: Decision, added: int) -> None:
-        """Take a journal as it was just committed, with so many bytes of outputs added."""
+    def record_commit(self, journal: Journal, decision: Decision, added: int) -> None:
+        """Take a journal as it was just committed; added: the bytes of its new outputs."""
         self._journal = journal
         self.decision = decision
         self.size += added
 
     def forget(self) -> None:
-        """Drop all that may no longer be true; the run is read before it is used again."""
+        """Forget the journal, the decision and the caller; the run is read before its next use."""
         self._journal = self.decision = self.caller = None
         self.fresh = False
 
@@ -101,7 +102,7 @@ class RunCache:
         return _LockedRun(self, cached)
 
     def release(self, cached: CachedRun) -> None:
-        """Evict a run that nobody uses and that is not worth its memory."""
+        """Evict an unused run that has ended or is too large; evict the oldest if full."""
         if cached.users:
             return
         evicted = not cached.is_read or cached.journal.run.state.terminal
@@ -115,7 +116,7 @@ class RunCache:
 
 
 class _LockedRun:
-    """A run while it is locked; a class, because a generator would cost more than the lock."""
+    """The context in which a run is locked; a class, because a generator would cost more."""
 
     __slots__ = ("_cache", "_cached")
 

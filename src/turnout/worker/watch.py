@@ -1,4 +1,4 @@
-"""Watches over the attempts that run here: keeps their leases, and answers in time."""
+"""Watches the attempts that run here: renews their leases, and answers callers in time."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ Drop: TypeAlias = Callable[[InFlightAttempt], Awaitable[None]]
 
 
 class Watch:
-    """The loop over running attempts; it runs while there are any."""
+    """A loop over the running attempts; it ends when there are none."""
 
     def __init__(self, *, runs: RunAdvancer, cache: RunCache, drop: Drop) -> None:
         self._runs = runs
@@ -28,13 +28,13 @@ class Watch:
         self._in_flight = runs.in_flight
         self._task: asyncio.Task[None] | None = None
 
-    def ensure(self) -> None:
-        """Start the loop, where it has ended for lack of running attempts."""
+    def start(self) -> None:
+        """Start the loop, unless it runs already."""
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._loop())
 
     async def once(self) -> None:
-        """Renew the leases of what has run for a while; stop what is no longer held here."""
+        """Renew the leases of attempts that an earlier round saw; drop those that are lost."""
         older = [running for running in self._in_flight if running.watches and not running.dropped]
         for running in self._in_flight:
             running.watches += 1
@@ -49,7 +49,7 @@ class Watch:
             if running.claim in lost:
                 await self._drop(running)
             else:
-                await self._show(running)
+                await self._report(running)
 
     def stop(self) -> None:
         """End the loop."""
@@ -64,15 +64,15 @@ class Watch:
             await asyncio.sleep(pause)
             try:
                 await self.once()
-            except Exception:  # the edge of a task: leases must be kept all the same
+            except Exception:  # the outermost edge: the next round must renew the leases
                 log.warning(
                     "the watch over running steps failed; it goes on",
                     exc_info=True,
                     extra={"action": "watch_failed"},
                 )
 
-    async def _show(self, running: InFlightAttempt) -> None:
-        """Record how far a body says it is; answer a caller who has waited for the bound."""
+    async def _report(self, running: InFlightAttempt) -> None:
+        """Record a body's progress and chunks; answer a caller that has waited for the bound."""
         bound = self._runs.options.bound_of(running.provider)
         waited = (asyncio.get_running_loop().time() - running.started_at) * 1_000
         late = bound is not None and waited >= bound and not running.answer.done()

@@ -44,7 +44,7 @@ OnTick: TypeAlias = Callable[[Tick], Awaitable[Ticked]]
 class TaskWorker:
     """Runs an app's tasks for durable callers: the ports `Worker` and `RunsOn`, with a close.
 
-    on_report and on_tick are the control plane's part; they may be set after it has been made.
+    on_report and on_tick are parts of the control plane; they may be set later.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class TaskWorker:
         return await self._runs.follow(call)
 
     async def _report(self, call: Report) -> None:
-        """Take a hint about the vendor run; it is not believed, but looked at."""
+        """Pass on a vendor run's report about itself: a hint to look at it soon."""
         if self.on_report is not None:
             await self.on_report(call)
 
@@ -139,11 +139,11 @@ class TaskWorker:
         return await self.on_tick(call)
 
     async def _probe(self, _call: Probe) -> Probed:
-        """Say that this worker is there, knows the caller's definition, and what its time is."""
+        """Confirm that the call came through and that the definitions match; return the time."""
         return Probed(at=self._runs.clock.now())
 
     async def expire(self, run_id: str) -> None:
-        """Count the attempts whose lease has run out as lost, and wake the run to go on."""
+        """Count the attempts whose lease has run out as lost, and have the pump wake the run."""
         async with self._cache.at(run_id) as cached:
             await self._runs.reload(cached, for_caller=False)
             if cached.journal.attempts:
@@ -158,14 +158,14 @@ class TaskWorker:
                 await self._runs.advance(cached, Continuation.PUMP)
 
     async def watch(self) -> None:
-        """Renew the leases of what runs here, and stop what is no longer wanted.
+        """Renew the leases of running attempts once, and stop those whose claim is lost.
 
-        Done by itself every `watch_seconds` while something runs.
+        A loop does this every `watch_seconds` while attempts run.
         """
         await self._executor.watch.once()
 
     async def close(self, grace: float = 10.0) -> None:
-        """Claim nothing more, wait for what runs up to `grace` seconds, and give the rest back."""
+        """Claim nothing more, wait `grace` seconds for running attempts, interrupt those left."""
         await self._executor.close(grace)
 
     def _waits(self, answer: Next) -> bool:

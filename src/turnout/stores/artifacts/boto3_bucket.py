@@ -36,7 +36,7 @@ class Boto3Bucket:
         return f"Boto3Bucket({self._settings.shown()})"
 
     def translated(self, error: Exception, key: str, mode: PutMode | None) -> TurnoutError:
-        """Say in our words what botocore raised."""
+        """Translate an error of botocore."""
         if isinstance(error, NoCredentialsError):
             return InvalidSettings(
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: not set, and no role gives"
@@ -58,12 +58,12 @@ class Boto3Bucket:
         return ArtifactBody(body=body, etag=_etag(answer))
 
     def head(self, key: str) -> ArtifactEntry:
-        """Look at an object."""
+        """Read the size and the ETag of an object."""
         answer = self._client.head_object(Bucket=self._bucket, Key=key)
         return ArtifactEntry(key=key, size=answer["ContentLength"], etag=_etag(answer))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
-        """Write JSON under the mode's condition."""
+        """Write an object, as JSON, under the condition of the mode."""
         condition: Any = {"IfNoneMatch": "*"} if mode == "create" else {}
         if isinstance(mode, IfMatch):
             condition = {"IfMatch": f'"{mode.etag}"'}
@@ -74,15 +74,15 @@ class Boto3Bucket:
 
     def pages(self, prefix: str, after: str, limit: int) -> Iterator[Sequence[ArtifactEntry]]:
         """List objects."""
-        for page in self._listed(limit, Prefix=prefix, StartAfter=after):
+        for page in self._list(limit, Prefix=prefix, StartAfter=after):
             yield [
                 ArtifactEntry(key=entry["Key"], size=entry["Size"], etag=_etag(entry))
                 for entry in page.get("Contents", ())
             ]
 
     def folders(self, prefix: str) -> Iterator[Sequence[str]]:
-        """List what lies between the prefix and the next `/`."""
-        for page in self._listed(PAGE_SIZE, Prefix=prefix, Delimiter="/"):
+        """List the names between the prefix and the next `/`."""
+        for page in self._list(PAGE_SIZE, Prefix=prefix, Delimiter="/"):
             common = page.get("CommonPrefixes", ())
             yield [entry["Prefix"][len(prefix) : -1] for entry in common]
 
@@ -94,7 +94,7 @@ class Boto3Bucket:
         """Close the connections."""
         self._client.close()
 
-    def _listed(self, limit: int, **options: str) -> Iterator[Any]:
+    def _list(self, limit: int, **options: str) -> Iterator[Any]:
         conditions: Any = {name: value for name, value in options.items() if value}
         yield from self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, PaginationConfig={"PageSize": limit}, **conditions

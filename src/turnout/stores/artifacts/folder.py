@@ -43,7 +43,9 @@ _REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABANDONED: Final = 24 * 3600
+"""Seconds after which a temporary file counts as left by a crash."""
 _LOCKS: Final = 64
+"""How many lock files the keys share."""
 
 
 class Folder:
@@ -69,7 +71,7 @@ class Folder:
         return f"Folder({str(self._root)!r})"
 
     def translated(self, error: Exception, key: str, _mode: PutMode | None) -> TurnoutError:
-        """Say in our words what the file system answered."""
+        """Translate an error of the file system."""
         number = error.errno if isinstance(error, OSError) else None
         if number in _NO_FILE:
             return ArtifactMissing(f"there is no {key}")
@@ -84,12 +86,12 @@ class Folder:
         return ArtifactBody(body=body, etag=_etag(body))
 
     def head(self, key: str) -> ArtifactEntry:
-        """Look at a file, which means reading it for its ETag."""
+        """Read the size and the ETag of a file, for which the whole file is read."""
         body = _read(self._prefix + key, key, None)
         return ArtifactEntry(key=key, size=len(body), etag=_etag(body))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
-        """Write a file aside, then put it into place under the mode's condition."""
+        """Write a temporary file, then move it into place under the condition of the mode."""
         self._sweep_once()
         aside = self._write_aside(body)
         try:
@@ -112,11 +114,11 @@ class Folder:
         yield page
 
     def folders(self, prefix: str) -> Iterator[Sequence[str]]:
-        """List the folders, also one that was emptied by hand: a bucket could not tell of it.
+        """List the folders, empty ones too, which a bucket does not have.
 
-        A name that is no text comes with `\ufffd` in it, so that its folder is seen, if not read.
+        A name that is not UTF-8 is listed with `\ufffd` in it: the folder is seen, but not read.
         """
-        names = [_shown(name) for name in self._scanned(prefix, _folder_name)]
+        names = [_shown(name) for name in self._scan(prefix, _folder_name)]
         for start in range(0, len(names), PAGE_SIZE):
             yield names[start : start + PAGE_SIZE]
 
@@ -131,7 +133,7 @@ class Folder:
                 return
 
     def close(self) -> None:
-        """Nothing is held between two calls."""
+        """Do nothing: no file is open between two calls."""
 
     def _sweep_once(self) -> None:
         if not self._swept:
@@ -199,7 +201,7 @@ class Folder:
             yield
 
     def _keys(self, folder: str, prefix: str, after: str) -> Iterator[str]:
-        """The keys below a folder (empty or ending in `/`), in their order."""
+        """Yield the keys below a folder (empty or ending in `/`), in order."""
         for name in self._entries(folder):
             path = folder + name
             if not (path.startswith(prefix) or prefix.startswith(path)):
@@ -211,12 +213,10 @@ class Folder:
                 yield path
 
     def _entries(self, folder: str) -> list[str]:
-        """The names in a folder, those of folders with `/` at the end, in the order of keys."""
-        return self._scanned(folder, _name)
+        """List the names in a folder in the order of keys; those of folders end in `/`."""
+        return self._scan(folder, _name)
 
-    def _scanned(
-        self, folder: str, name_of: Callable[["os.DirEntry[str]"], str | None]
-    ) -> list[str]:
+    def _scan(self, folder: str, name_of: Callable[["os.DirEntry[str]"], str | None]) -> list[str]:
         try:
             with os.scandir(self._root / folder) as entries:
                 names = [name for entry in entries if (name := name_of(entry))]
@@ -283,7 +283,7 @@ def _check_version(target: Path, key: str, etag: str) -> None:
 
 
 def _read(path: str, key: str, max_bytes: int | None) -> bytes:
-    """Read a regular file. Neither a link nor a pipe in its place is opened in earnest."""
+    """Read a regular file; links are not followed, and a pipe is not waited for."""
     opened = os.open(path, _READ)
     try:
         status = os.fstat(opened)

@@ -46,7 +46,7 @@ class ObstoreBucket:
         return f"ObstoreBucket({self._settings.shown()})"
 
     def translated(self, error: Exception, key: str, mode: PutMode | None) -> TurnoutError:
-        """Say in our words what obstore raised, by S3's code, the HTTP status, or the class."""
+        """Translate an error of obstore, by S3's code, the HTTP status, or the class."""
         match = _CODE.search(str(error))
         code = match[1] or match[2] if match else _CODE_OF_CLASS.get(type(error), "")
         if not code:
@@ -60,11 +60,11 @@ class ObstoreBucket:
         return ArtifactBody(body=bytes(answer.bytes()), etag=_etag(answer.meta))
 
     def head(self, key: str) -> ArtifactEntry:
-        """Look at an object."""
+        """Read the size and the ETag of an object."""
         return _entry(obstore.head(self._store, key))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
-        """Write JSON under the mode's condition."""
+        """Write an object, as JSON, under the condition of the mode."""
         condition: Any = {"e_tag": f'"{mode.etag}"'} if isinstance(mode, IfMatch) else mode
         attributes: Any = {"Content-Type": "application/json"}
         answer = obstore.put(
@@ -73,7 +73,7 @@ class ObstoreBucket:
         return _etag(answer)
 
     def pages(self, prefix: str, after: str, limit: int) -> Iterator[Sequence[ArtifactEntry]]:
-        """List objects. The client lists whole folders only, so others are left out here."""
+        """List objects; the client lists whole folders, so keys without the prefix are dropped."""
         folder = prefix.rpartition("/")[0]
         for page in obstore.list(
             self._store, folder or None, offset=after or None, chunk_size=limit
@@ -81,7 +81,7 @@ class ObstoreBucket:
             yield [_entry(meta) for meta in page if meta["path"].startswith(prefix)]
 
     def folders(self, prefix: str) -> Iterator[Sequence[str]]:
-        """List what lies between the prefix and the next `/`; it comes as a whole."""
+        """List the names between the prefix and the next `/`; the client returns all at once."""
         listing = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
         start = len(prefix)
         names = sorted(f"{path.rstrip('/')}/"[start:] for path in listing["common_prefixes"])
@@ -93,7 +93,7 @@ class ObstoreBucket:
         obstore.delete(self._store, key)
 
     def close(self) -> None:
-        """Connections end with the object."""
+        """Do nothing: the client closes its connections when it is deleted."""
 
 
 def _store(settings: S3Settings) -> S3Store:

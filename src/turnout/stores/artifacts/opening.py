@@ -1,4 +1,4 @@
-"""From `TURNOUT_ARTIFACTS` to a live store."""
+"""Opens the artifact store that `TURNOUT_ARTIFACTS` names."""
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -53,7 +53,7 @@ def _bucket(url: str, settings: Mapping[str, str]) -> ArtifactStore:
 
 
 def _bucket_class(name: str) -> "Callable[[S3Settings], Blocking]":
-    """The class of the named client, or of the faster one that is installed."""
+    """Return the class of the named client, else of the fastest client that is installed."""
     installed = [client for client in ("obstore", "boto3") if find_spec(client)]
     if name and name not in {"obstore", "boto3"}:
         raise InvalidSettings(

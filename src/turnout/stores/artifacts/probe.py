@@ -1,4 +1,4 @@
-"""What a store really does with conditions: some honour them, some ignore them in silence."""
+"""Tests whether a store honours the conditions of a put, or ignores them silently."""
 
 import secrets
 

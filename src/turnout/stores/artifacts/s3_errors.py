@@ -1,4 +1,4 @@
-"""What S3's error codes mean, whichever client brought them."""
+"""What S3's error codes mean, for every client."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ _ELSEWHERE: Final = frozenset({"301", "400", "PermanentRedirect", "Authorization
 
 
 def error_of_code(code: str, key: str, settings: S3Settings, mode: PutMode | None) -> TurnoutError:
-    """Give the error for an S3 error code or an HTTP status; mode: that of a put."""
+    """Return the error for an S3 error code or an HTTP status; mode: that of a put."""
     if isinstance(mode, IfMatch) and code in _MISSING | _CONDITION:
         return ArtifactChanged(f"{key} is not the version {mode.etag}")
     if mode == "create" and code in _CONDITION:
@@ -48,7 +48,7 @@ def error_of_code(code: str, key: str, settings: S3Settings, mode: PutMode | Non
 
 
 def no_answer(error: Exception, settings: S3Settings) -> StoreUnavailable:
-    """Give the error for a store that cannot be reached."""
+    """Return the error for a store that cannot be reached."""
     return StoreUnavailable(f"{settings.shown()} does not answer: {type(error).__name__}")
 
 

@@ -1,4 +1,4 @@
-"""How to reach a bucket: read from the mapping that is given, secrets never shown."""
+"""The address and the credentials of a bucket, read from settings; secrets are never shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _DEFAULT_REGION: Final = "us-east-1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Settings:
-    """A bucket and how to reach it. Without keys, what the machine's role gives is used."""
+    """The address and the credentials of a bucket; without keys, those of the machine's role."""
 
     bucket: str
     prefix: str = ""
@@ -26,7 +26,7 @@ class S3Settings:
     read_timeout: float = 30
 
     def shown(self) -> str:
-        """The address without anything secret."""
+        """Return the address, without secrets."""
         address = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         return f"{address} at {self.endpoint}" if self.endpoint else address
 

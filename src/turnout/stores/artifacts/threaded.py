@@ -1,4 +1,4 @@
-"""The one door from the async port to clients that block: a small pool of threads."""
+"""An async artifact store over a client that blocks, by a small pool of threads."""
 
 import asyncio
 from collections import deque
@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 _Batch: TypeAlias = list[tuple[str, GetResult | None]]
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
-"""A batch that has read so much leaves the rest for later, so that large bodies do not pile up."""
+"""A batch stops reading after this many bytes, so that large bodies do not fill the memory."""
 
 
 class Blocking(Protocol):
@@ -25,12 +25,12 @@ class Blocking(Protocol):
 
     @property
     def threads(self) -> int:
-        """How many calls at once are worth while."""
+        """How many calls to make at the same time."""
         ...
 
     @property
     def batch(self) -> int:
-        """How many objects are read for one change of threads."""
+        """How many objects one job of a thread reads."""
         ...
 
     @property
@@ -40,11 +40,11 @@ class Blocking(Protocol):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What its client raises."""
+        """The exceptions that its client raises."""
         ...
 
     def translated(self, error: Exception, key: str, mode: PutMode | None) -> TurnoutError:
-        """Say in our words what the client raised; mode: that of a put."""
+        """Translate an error of the client; mode: that of a put."""
         ...
 
     def get(self, key: str, max_bytes: int) -> ArtifactBody: ...  # noqa: D102 - as the Protocol's
@@ -84,13 +84,16 @@ class ThreadedStore:
                 if not waiting:
                     return
                 for key, result in await waiting.popleft():
-                    yield key, result if result is not None else await self._later(key, max_bytes)
+                    yield (
+                        key,
+                        result if result is not None else await self._get_result(key, max_bytes),
+                    )
         finally:
             for future in waiting:
                 future.cancel()
 
     async def head(self, key: str) -> ArtifactEntry:
-        """Look at an object."""
+        """Read the size and the ETag of an object."""
         check_readable(key)
         return await self._run(key, lambda: self._blocking.head(key))
 
@@ -161,14 +164,14 @@ class ThreadedStore:
     def _within_budget(
         self, batch: list[str], max_bytes: int
     ) -> Iterator[tuple[str, GetResult | None]]:
-        """Read a batch, but leave for later what comes after too many bytes."""
+        """Read a batch; the result is None for keys after the bytes of the batch are used up."""
         budget = BATCH_BYTES
         for key in batch:
             result = self._result(key, max_bytes) if budget > 0 else None
             budget -= len(result.body) if isinstance(result, ArtifactBody) else 0
             yield key, result
 
-    async def _later(self, key: str, max_bytes: int) -> GetResult:
+    async def _get_result(self, key: str, max_bytes: int) -> GetResult:
         return await self._run(key, lambda: self._result(key, max_bytes))
 
     def _result(self, key: str, max_bytes: int) -> GetResult:

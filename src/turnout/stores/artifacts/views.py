@@ -33,7 +33,7 @@ class PrefixedStore:
             yield key.removeprefix(self._prefix), result
 
     async def head(self, key: str) -> ArtifactEntry:
-        """Look at an object."""
+        """Read the size and the ETag of an object."""
         return self._without_prefix(await self._store.head(self._readable(key)))
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
@@ -59,7 +59,7 @@ class PrefixedStore:
         await self._store.delete(self._key(key))
 
     async def aclose(self) -> None:
-        """Close the store beneath."""
+        """Close the store that this one is a view of."""
         await self._store.aclose()
 
     def _key(self, key: str) -> str:
@@ -107,14 +107,14 @@ class GuardedStore:
 
 
 def only_shadows(store: ArtifactStore) -> ArtifactStore:
-    """A store in which nothing but shadows' artifacts can be written."""
+    """Return a view of a store that writes only shadows' artifacts."""
     return GuardedStore(
         store, _of_a_shadow, rule="a shadow writes only below runs/<run id>-dryrun/"
     )
 
 
 def only_primaries(store: ArtifactStore) -> ArtifactStore:
-    """A store in which no shadow's artifacts can be written."""
+    """Return a view of a store that never writes shadows' artifacts."""
     rule = "a primary writes nothing below runs/<run id>-dryrun/"
     return GuardedStore(store, lambda key: not _of_a_shadow(key), rule=rule)
 

@@ -1,4 +1,4 @@
-"""Working in a transaction of the caller's: which connections can be, and how."""
+"""Runs operations in a transaction of the caller's; says which connections can be used."""
 
 import asyncio
 import sqlite3
@@ -29,14 +29,14 @@ ACCEPTED = (
 
 
 class StoreDatabase(Protocol):
-    """The database that the store is in, as far as callers' connections go."""
+    """The database of the store, as far as callers' connections need it."""
 
     statements: Statements
     drivers: frozenset[str]
-    """SQLAlchemy's names of the drivers whose connections can be on it."""
+    """SQLAlchemy's names of the drivers whose connections can be used."""
     backend: str
     errors: tuple[type[Exception], ...]
-    """What its driver raises."""
+    """The exceptions that its driver raises."""
 
     def check(self, run: "RunSql") -> None:
         """Refuse a connection that is on another database."""
@@ -47,7 +47,7 @@ class StoreDatabase(Protocol):
         ...
 
     def translated(self, error: Exception) -> Exception:
-        """Say what a driver's error means."""
+        """Translate an error of the driver."""
         ...
 
 
@@ -73,11 +73,11 @@ class CallersTransaction:
         return self._execute(statement, params)[1]
 
     def write(self, statement: Executable, params: Params) -> None:
-        """Run a statement of which nothing needs to be known."""
+        """Run a statement whose result is not needed."""
         self._execute(statement, params)
 
     def write_rows(self, batch: BatchStatement, rows: Sequence[Row]) -> None:
-        """Run a statement over these rows, of which nothing needs to be known."""
+        """Run a statement over these rows; its result is not needed."""
         self.returning(batch, rows)
 
     def returning(self, batch: BatchStatement, rows: Sequence[Row]) -> Sequence[Row]:
@@ -103,7 +103,7 @@ class CallerTransactions:
         self._database = database
 
     async def run(self, connection: Any, work: Callable[[Transaction], Result]) -> Result:
-        """Run an operation there; `WrongUse` names what cannot be."""
+        """Run an operation in the caller's transaction; `WrongUse` says why it cannot be used."""
         try:
             return await self._dispatch(connection, work)
         except Contended as error:
@@ -172,13 +172,13 @@ def _commits_by_itself(connection: Any) -> bool:
         return bool(driver.autocommit)
     if driver.isolation_level is not None:
         return False
-    # It may be one whose engine writes BEGIN itself, as SQLAlchemy's documentation advises.
+    # Its engine may write BEGIN itself, as SQLAlchemy's documentation advises.
     connection.exec_driver_sql("SELECT 1")
     return not driver.in_transaction
 
 
 def _is_a(connection: Any, module: str, name: str) -> bool:
-    """Whether it is one, without importing what the caller has not."""
+    """Whether the connection is of a class, without importing the class's module."""
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(connection, kind)
 
@@ -209,7 +209,7 @@ def _of_psycopg(connection: Any) -> RunSql:
 
 
 def _of_async_psycopg(connection: Any, loop: asyncio.AbstractEventLoop) -> RunSql:
-    """Run on the caller's loop, for an operation in a thread beside it."""
+    """Run statements on the caller's loop, for an operation that runs in a thread."""
     _check_psycopg(connection)
     psycopg = sys.modules["psycopg"]
     cursor = psycopg.AsyncCursor(connection, row_factory=psycopg.rows.tuple_row)

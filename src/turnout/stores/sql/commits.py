@@ -1,4 +1,4 @@
-"""Commits that cross runs: an event meets waits, an end wakes the next in line and the parent."""
+"""Commits that change other runs: an event meets waits, an end wakes the next and the parent."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from turnout.stores.sql.statements import Row, Transaction
 from turnout.stores.sql.waits import (
     close_all_waits,
     close_waits,
-    hold_names,
+    lock_event_names,
     met_by,
     open_waits,
     paths_of,
@@ -81,7 +81,7 @@ _STOP: Final = for_rows(
 
 def emit(tx: Transaction, emissions: Sequence[Emission]) -> list[Emitted]:
     """Record emissions; each new event meets the open waits."""
-    hold_names(tx, event_names(emissions))
+    lock_event_names(tx, event_names(emissions))
     recorded = record(tx, emissions)
     emitted = [result for result, _ in recorded]
     paths = paths_of(tx, event_names(emissions))
@@ -97,23 +97,23 @@ def emit(tx: Transaction, emissions: Sequence[Emission]) -> list[Emitted]:
 
 
 def apply(tx: Transaction, change: Change) -> bool:
-    """Write a change, and what follows from it elsewhere; False and nothing if it is stale."""
+    """Write a change and its effects on other runs; False, and nothing, if it is stale."""
     return apply_all(tx, [change])[0]
 
 
 def apply_all(tx: Transaction, changes: Sequence[Change]) -> list[bool]:
     """Do as `apply` for several changes, in this order, in few statements."""
     applied: list[bool] = []
-    for group in _one_of_each_run(changes):
+    for group in _without_repeated_runs(changes):
         results = write_changes(tx, group)
         written = [change for change, result in zip(group, results, strict=True) if result]
         _claim_all(tx, written)
-        _write_consequences(tx, written)
+        _write_effects(tx, written)
         applied += results
     return applied
 
 
-def _one_of_each_run(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+def _without_repeated_runs(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
     """Cut changes into groups that have no two changes of one run."""
     start, run_ids = 0, set[str]()
     for index, change in enumerate(changes):
@@ -137,7 +137,7 @@ def _claim_all(tx: Transaction, changes: Sequence[Change]) -> None:
             raise Superseded(f"another vendor run holds delivery {number} of run {run_id!r}")
 
 
-def _write_consequences(tx: Transaction, changes: Sequence[Change]) -> None:
+def _write_effects(tx: Transaction, changes: Sequence[Change]) -> None:
     """Write what follows from changes in other tables, and in other runs."""
     for change in changes:
         for step in change.steps:

@@ -1,4 +1,4 @@
-"""Group commit: callers on any loop wait, one thread commits for all who wait.
+"""Group commit: callers on any loop wait, and one thread commits for all of them.
 
 An operation is a plain function of a transaction. A thread takes all operations that wait, runs
 them in one transaction, commits once, and wakes each loop once. Operations of one kind may be
@@ -28,7 +28,7 @@ Work = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
 
 LARGEST_GROUP: Final = 256
 TRIES: Final = 5
-"""How often an operation that others are in the way of, or whose connection broke, is tried."""
+"""How often an operation is tried that is Contended, or whose connection broke."""
 FIRST_PAUSE: Final = 0.02
 """Seconds before it is tried again; doubled each time."""
 
@@ -47,7 +47,7 @@ class Operation:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     light: bool = False
-    """Whether a loss of power may undo it."""
+    """Whether the commit may be lost when the machine loses power."""
     result: Any = None
     error: Exception | None = None
 
@@ -57,7 +57,7 @@ Around = Callable[[Sequence[Operation]], AbstractContextManager[Any]]
 
 
 class Committer:
-    """The threads of a store, and the way to them."""
+    """The threads of a store; takes operations and gives each to its thread."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Committer:
         readers: int,
         around: Around = nullcontext,
     ) -> None:
-        """Make the threads; each commit of a writing one happens within a context of `around`."""
+        """around: makes the context that each commit of a writing thread happens in."""
         self._writers = [_Thread(database, around, f"writer-{number}") for number in range(writers)]
         self._readers = [
             _Thread(database, around, f"reader-{number}", reading=True) for number in range(readers)
@@ -141,8 +141,12 @@ class _Thread:
     ) -> None:
         self._database = database
         self._around = around
-        self._undoing: tuple[type[Exception], ...] = (Contended, _Spoiled, *database.errors)
-        self._refusals: tuple[type[Exception], ...] = (TurnoutError, *database.errors)
+        self._group_errors: tuple[type[Exception], ...] = (
+            Contended,
+            _GroupFailed,
+            *database.errors,
+        )
+        self._operation_errors: tuple[type[Exception], ...] = (TurnoutError, *database.errors)
         self._reading = reading
         self._waiting: SimpleQueue[Operation | None] = SimpleQueue()
         self._connection: StoreConnection | None = None
@@ -197,7 +201,7 @@ class _Thread:
                 operation.error = error
 
     def _commit(self, group: list[Operation]) -> None:
-        """Run and commit a group; what cannot be run with the others, one by one."""
+        """Run and commit a group; operations that cannot be run with the others are run alone."""
         remaining = self._commit_together(group) if len(group) > 1 else group
         for position, operation in enumerate(remaining):
             if not self._commit_alone(operation):
@@ -206,18 +210,18 @@ class _Thread:
                 return
 
     def _commit_together(self, group: list[Operation]) -> list[Operation]:
-        """Run and commit a group; gives the operations that must be run alone."""
+        """Run and commit a group; returns the operations that must be run alone."""
         try:
             return self._transaction(group, patient=False)
         except ConnectionLost:
             self._drop()
-        except self._undoing as error:
+        except self._group_errors as error:
             # Which operation is at fault shows when each runs alone.
             _log.debug("group undone", extra={"action": "group_undone", "error": repr(error)})
         return group
 
     def _commit_alone(self, operation: Operation) -> bool:
-        """Run one operation, patiently; False when the database itself does not answer."""
+        """Run one operation, waiting for locks; False when the database itself does not answer."""
         problem, answered = "", True
         for attempt in range(TRIES):
             try:
@@ -227,7 +231,7 @@ class _Thread:
             except ConnectionLost as error:
                 problem, answered = f"the run store does not answer: {error}", False
                 self._drop()
-            except self._refusals as error:
+            except self._operation_errors as error:
                 operation.error = error
                 return True
             else:
@@ -238,7 +242,7 @@ class _Thread:
         return answered
 
     def _transaction(self, group: list[Operation], *, patient: bool) -> list[Operation]:
-        """Run operations in one transaction and commit it; gives the postponed ones."""
+        """Run operations in one transaction and commit it; returns those that must be run alone."""
         if self._connection is None:
             self._connection = self._database.open(reading=self._reading)
         connection = self._connection
@@ -282,8 +286,8 @@ class _Thread:
             self._connection = None
 
 
-class _Spoiled(Exception):
-    """An operation failed in a way that only undoing the group undoes."""
+class _GroupFailed(Exception):
+    """An operation failed after it may have written: the whole group must be undone."""
 
 
 def _single(work: Callable[[Transaction], Result]) -> Work:
@@ -309,7 +313,7 @@ def _alike(group: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
 
 
 def _run_alone(connection: StoreConnection, operation: Operation) -> None:
-    """Run the only operation of a transaction; its own failure is its outcome."""
+    """Run the only operation of a transaction; its error is recorded as its outcome."""
     operation.error = _run(connection, [operation])
 
 
@@ -327,15 +331,15 @@ def _run_together(connection: StoreConnection, alike: Sequence[Operation]) -> bo
         return True
     # A savepoint for each operation would cost more than the few times that this happens.
     if len(alike) > 1 or not (isinstance(error, TurnoutError) and tx.untouched):
-        raise _Spoiled from error
+        raise _GroupFailed from error
     alike[0].error = error
     return True
 
 
 def _run(connection: StoreConnection, alike: Sequence[Operation]) -> Exception | None:
-    """Run alike operations in one call; gives the error that is their callers'.
+    """Run alike operations in one call; returns the error that their callers get.
 
-    Contended and ConnectionLost are raised: they are the transaction's.
+    Contended and ConnectionLost are raised: they concern the whole transaction.
     """
     try:
         results = alike[0].work(connection.tx, [operation.item for operation in alike])

@@ -10,18 +10,18 @@ class StoreConnection(Protocol):
 
     @property
     def tx(self) -> Transaction:
-        """What runs statements in the open transaction."""
+        """The open transaction, which runs statements."""
         ...
 
     def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:
         """Begin; patient: wait for locks, else give up soon with `Contended`.
 
-        lightly: the commit may be lost with the machine's power, and with nothing less.
+        lightly: the commit may be lost when the machine loses power, and only then.
         """
         ...
 
     def commit(self) -> None:
-        """Commit durably, but for what was begun lightly."""
+        """Commit; durably, unless the transaction was begun lightly."""
         ...
 
     def rollback(self) -> None:
@@ -29,16 +29,16 @@ class StoreConnection(Protocol):
         ...
 
     def translated(self, error: Exception) -> Exception:
-        """Say what a driver's error means: `Contended`, `ConnectionLost`, or the error itself."""
+        """Translate an error of the driver: `Contended`, `ConnectionLost`, or the error itself."""
         ...
 
     def close(self) -> None:
-        """Close it; never raises."""
+        """Close the connection; never raises."""
         ...
 
 
 class ConnectionLost(Exception):
-    """The connection is gone, or the database refuses to work; the text tells no secret."""
+    """The connection is gone, or the database refuses to work; the text holds no secret."""
 
 
 class OpensConnections(Protocol):
@@ -46,7 +46,7 @@ class OpensConnections(Protocol):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What its driver raises."""
+        """The exceptions that its driver raises."""
         ...
 
     def open(self, *, reading: bool) -> StoreConnection:

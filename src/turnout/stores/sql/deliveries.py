@@ -162,8 +162,8 @@ class SqlDeliveryStore(StorePart):
 
     @writes("park_on")
     def park(self, tx: Transaction, run_id: str, number: int, seq: int, token: str) -> bool:
-        """Remember a token while the run is as its vendor run saw it."""
-        # Locked, so that a commit that owes the run a wake comes after the token, and finds it.
+        """Record a token, if the run is still as its vendor run read it."""
+        # Locked, so that a commit that wakes the run comes later, and finds the token.
         run = read_run(tx, run_id, locked=True)
         if run.seq != seq or run.delivery != number or run.state.terminal:
             return False
@@ -191,7 +191,7 @@ class SqlDeliveryStore(StorePart):
 
     @writes("postpone")
     def postpone(self, tx: Transaction, run_id: str, number: int, due_at: Millis) -> None:
-        """Look after a delivery later."""
+        """Make a delivery due at another time."""
         postpone_all(tx, [(run_id, number, due_at)])
 
     @writes("redeliver")
@@ -205,12 +205,12 @@ class SqlDeliveryStore(StorePart):
         *,
         stop: bool = False,
     ) -> bool:
-        """Supersede a live delivery by the next; on another provider it is a move, and fences."""
+        """Supersede a live delivery by the next; a change of the provider also raises the fence."""
         run = read_run(tx, run_id, locked=True)
         if run.delivery != number or run.state.terminal:
             return False
         moved = int(provider != run.provider)
-        # The old provider's run is stopped; at the same provider it mostly is gone.
+        # A vendor run at another provider is stopped; at the same provider it is mostly gone.
         stopping = int(stop or moved)
         tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": stopping, "to_due_at": now})
         tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
@@ -228,7 +228,7 @@ class SqlDeliveryStore(StorePart):
 
 
 def postpone_all(tx: Transaction, due: Sequence[Row]) -> None:
-    """Look after deliveries later; each row: run_id, number, due_at."""
+    """Make deliveries due at other times; each row: run_id, number, due_at."""
     tx.write_rows(_MOVE, due)
 
 

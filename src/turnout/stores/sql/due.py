@@ -16,9 +16,9 @@ from turnout.stores.sql.schema import deliveries, runs
 from turnout.stores.sql.statements import Row, Transaction
 
 LARGEST_PAYLOAD: Final = 64 * 1024
-"""Bytes of the payload of a run that comes with its delivery."""
+"""The largest payload, in bytes, of a run that comes with its delivery."""
 
-_ITS_RUN: Final = equals(runs.c.run_id)
+_RUN: Final = equals(runs.c.run_id)
 _WAKES: Final = (
     select(runs.c.run_id, runs.c.seq, runs.c.wake_at, runs.c.wake_sent, *DELIVERY_COLUMNS)
     .join(
@@ -32,7 +32,7 @@ _WAKES: Final = (
 )
 _RESEND: Final = (
     update(runs)
-    .where(_ITS_RUN)
+    .where(_RUN)
     .values(wake_at=bindparam("to_wake_at"), wake_sent=runs.c.wake_sent + fixed(1))
 )
 _DUE: Final = (
@@ -67,7 +67,7 @@ _NEXT: Final = select(
 
 
 class SqlDueWork(StorePart):
-    """What the pump has to do."""
+    """Work that is due for the pump."""
 
     @writes("due_deliveries", key="pump")
     def take_deliveries(

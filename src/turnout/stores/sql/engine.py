@@ -38,8 +38,8 @@ def open_run_store(
     """Open the run store at a URL; makes or upgrades its tables first, under a lock.
 
     schema: on PostgreSQL, where the tables are: else `?schema=` of the URL says it, else `turnout`.
-    app: who opens it. A store belongs to the app that opens it first; another one gets
-    InvalidSettings. None: whoever it belongs to. environment: recorded with the app.
+    app: the name of the app that opens it. A store belongs to the app that opens it first; another
+    app gets InvalidSettings. None: opens the store of any app. environment: recorded with the app.
     writers: connections that commit, on PostgreSQL.
     around: makes a context that each commit happens within, like the span of a trace, from the
     operations that are committed.
@@ -47,7 +47,7 @@ def open_run_store(
     StoreUnavailable where nothing answers.
     """
     owner = None if app is None else Owner(app=app, environment=environment)
-    database = _prepared(url, schema, owner)
+    database = _prepare(url, schema, owner)
     writing, reading = database.threads(writers)
     committer = Committer(database, writers=writing, readers=reading, around=around)
     return SqlRunStore(database.name, committer, CallerTransactions(database))
@@ -55,7 +55,7 @@ def open_run_store(
 
 def upgrade(url: str, *, schema: str | None = None) -> str:
     """Make or upgrade the tables at a URL; returns the newest revision that this code knows."""
-    _prepared(url, schema, None)
+    _prepare(url, schema, None)
     return migrate.HEAD
 
 
@@ -71,7 +71,7 @@ def shadow_url(url: str) -> str:
     return f"sqlite:///{path.with_name(path.stem + '-shadow.db')}"
 
 
-def _prepared(
+def _prepare(
     url: str, schema: str | None, owner: Owner | None
 ) -> "SqliteDatabase | PostgresDatabase":
     database = _database(_parsed(url), schema)
@@ -98,7 +98,7 @@ def _database(url: URL, schema: str | None) -> "SqliteDatabase | PostgresDatabas
 
 
 def _file(url: URL) -> Path | None:
-    """The file of a SQLite URL; None: in memory."""
+    """Return the file of a SQLite URL; None where the database is in memory."""
     return None if url.database in {None, "", ":memory:"} else Path(str(url.database))
 
 

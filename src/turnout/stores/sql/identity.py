@@ -1,4 +1,4 @@
-"""Which store this is: the one row of `turnout_store`."""
+"""The store's identity: the one row of `turnout_store`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _RAISE: Final = update(store).values(
         else_=store.c.oldest_code,
     ),
 )
-_RENAME_PENDING: Final = (
+_PUT_PENDING_IN_EPOCH: Final = (
     update(deliveries)
     .where(deliveries.c.state == fixed(DeliveryState.PENDING.value))
     .values(epoch=EPOCH)
@@ -43,7 +43,7 @@ _RENAME_PENDING: Final = (
 
 
 class SqlIdentityStore(StorePart):
-    """Which store this is."""
+    """The store's identity."""
 
     @reads("identity")
     def read(self, tx: Transaction) -> StoreIdentity:
@@ -52,15 +52,15 @@ class SqlIdentityStore(StorePart):
 
     @writes("raise_epoch", key="identity")
     def raise_epoch(self, tx: Transaction) -> int:
-        """Begin a new epoch; deliveries that are not sent yet are of it."""
+        """Begin a new epoch; it also counts for deliveries that are not sent yet."""
         tx.write(_RAISE, {})
-        tx.write(_RENAME_PENDING, {})
+        tx.write(_PUT_PENDING_IN_EPOCH, {})
         return _read(tx).epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who opens a store for itself."""
+    """The app that opens a store."""
 
     app: str
     environment: str | None = None

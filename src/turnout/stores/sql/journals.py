@@ -98,7 +98,7 @@ def read_run(tx: Transaction, run_id: str, *, locked: bool = False) -> Run:
 
 
 def read_journal(tx: Transaction, run: Run) -> Journal:
-    """Read what belongs to a run."""
+    """Read a run's steps and attempts."""
     if run.seq == 0:  # nothing was ever committed on it
         return Journal(run=run)
     of_run = {"of_run_id": run.run_id}
@@ -153,9 +153,9 @@ def read_runs(tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
 
 
 def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
-    """Write the own rows of those changes whose run's seq is still what was read.
+    """Write the rows of those changes whose run's seq is still what was read.
 
-    One change of each run at most.
+    At most one change of each run. Returns for each change whether it was written.
     """
     moved = _moved(tx, changes)
     applied = [change.before.run_id in moved for change in changes]
@@ -197,7 +197,7 @@ def _moved(tx: Transaction, changes: Sequence[Change]) -> set[str]:
 
 
 def release_leases(tx: Transaction, run_ids: Sequence[str]) -> None:
-    """Stop watching the leases of runs that have ended."""
+    """Release the leases of runs that have ended, so that none of them expires."""
     tx.write_rows(_RELEASE, [(run_id,) for run_id in run_ids])
 
 
@@ -211,7 +211,7 @@ def wake(tx: Transaction, run_id: str, at: int) -> None:
 
 @cache
 def _update(changed: tuple[str, ...]) -> BatchStatement:
-    """The compare-and-set that writes these columns; few sets of columns ever occur."""
+    """Build the compare-and-set that writes these columns; few sets of columns occur."""
 
     def build(input_: CTE) -> Update:
         return (
@@ -233,12 +233,12 @@ def _update(changed: tuple[str, ...]) -> BatchStatement:
 
 @cache
 def _page(params: frozenset[str], states: frozenset[RunStatus], *, shadowed: bool) -> Any:
-    """The query for a page under these conditions."""
+    """Build the query for a page under these conditions."""
     conditions: list[Any] = [condition for name, condition in _CONDITIONS.items() if name in params]
     if states:
         conditions.append(among(runs.c.state, sorted(state.value for state in states)))
         if not any(state.terminal for state in states):
-            # Says what the states say, in the words of an index.
+            # Follows from the states, and lets the planner use a partial index.
             conditions.append(runs.c.ended_at.is_(None))
     if shadowed:
         conditions.append(runs.c.shadow.is_not(None))

@@ -14,7 +14,7 @@ from turnout.stores.sql.rows import LIVE_RUN
 from turnout.stores.sql.schema import attempts, runs
 from turnout.stores.sql.statements import Transaction
 
-_ITS_RUN: Final = equals(runs.c.run_id)
+_RUN: Final = equals(runs.c.run_id)
 _EXPIRED: Final = (
     select(attempts.c.run_id)
     .where(attempts.c.leased == fixed(1), attempts.c.lease_until <= bindparam("now"))
@@ -28,7 +28,7 @@ _RENEW: Final = (
         equals(attempts.c.step),
         equals(attempts.c.number),
         attempts.c.state == fixed(AttemptState.CLAIMED.value),
-        attempts.c.fence == select(runs.c.fence).where(_ITS_RUN, LIVE_RUN).scalar_subquery(),
+        attempts.c.fence == select(runs.c.fence).where(_RUN, LIVE_RUN).scalar_subquery(),
     )
     .values(lease_until=bindparam("to_lease_until"))
 )
@@ -41,7 +41,7 @@ class SqlLeaseStore(StorePart):
     def renew(
         self, tx: Transaction, claims: Sequence[Claim], lease_until: Millis
     ) -> Sequence[Claim]:
-        """Extend leases; gives the claims that no longer hold."""
+        """Extend leases; returns the claims that no longer hold."""
         return [claim for claim in claims if not tx.changed(_RENEW, _claim(claim, lease_until))]
 
     @reads("expired_leases")

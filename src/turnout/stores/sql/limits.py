@@ -1,8 +1,9 @@
-"""Concurrency slots: a line per (task, limit key), in order of emit.
+"""Limit slots: a waiting line for each (task, limit key), in order of emit.
 
-A place in the line is `queued` (it will ask by itself), `waiting` (it asked in vain and must be
-woken) or `held`. Whenever a slot may be free and the head of the line waits, the head is owed a
-wake: after a slot is freed, after a place is given up, and after one is taken while more are free.
+A place in the line is `queued` (its run will ask by itself), `waiting` (its run asked, got no slot,
+and must be woken) or `held` (its run has a slot). The run at the head of the line is woken whenever
+a slot may be free for it: after a slot or a place is given up, and after a slot is taken while more
+are free.
 """
 
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class SqlLimitStore(StorePart):
     def take_slot(
         self, tx: Transaction, run_id: str, step: str | None, limit: int, now: Millis
     ) -> bool:
-        """Hold a slot, or stand in line for one."""
+        """Take a slot, or a place in the line for one."""
         run = read_run(tx, run_id)
         if run.limit_key is None:
             raise WrongUse(
@@ -92,7 +93,7 @@ def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int)
 
 
 def wake_next(tx: Transaction, run: Run, now: int, *, but: str = "") -> None:
-    """Wake the head of the line if it waits; one that has not asked yet comes by itself."""
+    """Wake the run at the head of the line, if it waits; a queued one asks by itself."""
     waiting = tx.rows(_WAITING, _line_of(run))
     if not waiting or waiting[0][0] == but or _overtakes(tx, run, waiting[0][1], now):
         return

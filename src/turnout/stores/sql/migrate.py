@@ -2,7 +2,7 @@
 
 Expand, then contract: a migration only adds what older code does not mind (a table, a nullable
 column, a column with a default, an index), so that replicas of two versions work on one database;
-what nothing reads any more is removed by a migration of a later release. That migration raises
+what no code reads any more is removed by a migration of a later release. That migration raises
 `oldest_code` in `turnout_store`: code that knows this revision, or a later one, may start on the
 tables, so a release can be rolled back.
 """
@@ -49,7 +49,7 @@ def is_current(revision: str | None, read_oldest_code: Callable[[], str]) -> boo
 
 def run_migrations(connection: Connection, schema: str | None = None) -> None:
     """Upgrade to the newest revision, in the transaction that is open on the connection."""
-    # Late: Alembic takes longer to import than most commands take to run.
+    # Imported here: Alembic takes longer to import than most commands take to run.
     from alembic import command
     from alembic.config import Config
 

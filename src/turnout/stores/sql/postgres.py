@@ -1,10 +1,10 @@
 """PostgreSQL: several connections commit side by side.
 
-READ COMMITTED is enough: a run changes by one compare-and-set, and what must not happen twice at
-once holds a name (an advisory lock) until it is committed. Statements of which nothing needs to be
-known are sent without waiting for their answers (pipeline mode). A group waits for locks only
-briefly; what finds one taken runs again alone, and waits. So a deadlock ends soon, and one busy
-row does not hold up the others of its group.
+READ COMMITTED is enough: a run changes by one compare-and-set, and operations
+that must not run at the same time lock a name (an advisory lock) until they are committed.
+Statements whose result is not needed are sent without waiting for their answers (pipeline mode). A
+group waits for locks only briefly; an operation that finds one taken runs again alone, and waits.
+So a deadlock ends soon, and one busy row does not delay the other operations of its group.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from turnout.stores.sql.statements import (
 
 HURRIED_MS: Final = 200
 PATIENT_MS: Final = 5_000
-"""How long a lock is waited for: by one of a group, and by an operation that runs alone."""
+"""How long an operation waits for a lock: in a group HURRIED_MS, alone PATIENT_MS."""
 CONNECT_SECONDS: Final = 5
 UPGRADE_MS: Final = 60_000
 
@@ -104,9 +104,9 @@ class PostgresTransaction:
         return returned
 
     def lock(self, name: str, *, shared: bool = False) -> None:
-        """Hold a name; a group does not wait long for one that it shares, and not for another."""
+        """Lock a name; in a group, an exclusive lock that is taken raises NameHeld at once."""
         if shared or self.patient:
-            # Sent, not waited for: what follows is run behind it, or fails with it.
+            # Sent without waiting: the statements after it run once it is locked, or fail with it.
             kind = "_shared" if shared else ""
             self._writing.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", (number(name),))
             return
@@ -116,7 +116,7 @@ class PostgresTransaction:
 
 
 class PostgresConnection:
-    """A connection of our own."""
+    """A connection of the store's own."""
 
     def __init__(self, connection: "psycopg.Connection[Row]", statements: Statements) -> None:
         self._connection = connection
@@ -135,7 +135,7 @@ class PostgresConnection:
             self._connection.execute(f"SET LOCAL lock_timeout = {PATIENT_MS}")
 
     def commit(self) -> None:
-        """Commit; on disk when it returns."""
+        """Commit; the commit is on disk when this returns."""
         self._connection.execute("COMMIT")
         self._end_pipeline()
 
@@ -148,13 +148,13 @@ class PostgresConnection:
                 self._connection.execute("ROLLBACK")
 
     def translated(self, error: Exception) -> Exception:
-        """Say what a driver's error means."""
+        """Translate an error of the driver."""
         if isinstance(error, psycopg.OperationalError) and self._connection.closed:
             return ConnectionLost("the connection to PostgreSQL broke")
         return translated(error)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         with suppress(psycopg.Error):
             self._connection.close()
 
@@ -180,7 +180,7 @@ class PostgresDatabase:
         self._store_id = ""
 
     def threads(self, writers: int) -> tuple[int, int]:
-        """As many writers as are asked for, and a reader."""
+        """Return how many writing and reading threads to use: `writers`, and one reader."""
         return max(1, writers), 1
 
     def prepare(self, owner: Owner | None) -> None:
@@ -218,7 +218,7 @@ class PostgresDatabase:
         run(f"SELECT pg_advisory_xact_lock{'_shared' if shared else ''}(%s)", (number(name),))
 
     def translated(self, error: Exception) -> Exception:
-        """Say what an error of psycopg means."""
+        """Translate an error of psycopg."""
         return translated(error)
 
     def _connect(self) -> "psycopg.Connection[Row]":
@@ -234,7 +234,7 @@ class PostgresDatabase:
             connection.adapters.register_dumper(int, Int8Dumper)
             connection.execute(f"SET lock_timeout = {HURRIED_MS}")
         except psycopg.Error as error:
-            raise _unconnected(error, self.name) from None
+            raise _connect_error(error, self.name) from None
         return connection
 
     def _target(self) -> Mapping[str, Any]:
@@ -271,7 +271,7 @@ class PostgresDatabase:
         return str(row[0]) if row else ""
 
     def _upgrade(self) -> None:
-        """Run the migrations, holding a name that other upgrades wait for."""
+        """Run the migrations, under a lock that other upgrades wait for."""
         engine = create_engine("postgresql+psycopg://", creator=self._connect, poolclass=NullPool)
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
@@ -287,12 +287,12 @@ class PostgresDatabase:
 
 @cache
 def _statements(schema: str) -> Statements:
-    """The statements of every database of this process that has this schema."""
+    """Return the compiled statements that all databases of this process with this schema share."""
     return Statements(_DIALECT, schema)
 
 
 def translated(error: Exception) -> Exception:
-    """Say what an error of psycopg means: `Contended`, `ConnectionLost`, or the error itself."""
+    """Translate an error of psycopg: `Contended`, `ConnectionLost`, or the error itself."""
     if isinstance(error, _CONTENDED):
         return Contended(type(error).__name__)
     if isinstance(error, psycopg.InterfaceError):
@@ -303,12 +303,12 @@ def translated(error: Exception) -> Exception:
 
 
 def number(name: str) -> int:
-    """The number of a name, for advisory locks: 63 bits of its digest."""
+    """Return the number of a name for advisory locks: 63 bits of its digest."""
     return int.from_bytes(hashlib.sha256(f"turnout:{name}".encode()).digest()[:8]) >> 1
 
 
-def _unconnected(error: psycopg.Error, name: str) -> Exception:
-    """Say why there is no connection, without what libpq says of user and password."""
+def _connect_error(error: psycopg.Error, name: str) -> Exception:
+    """Return why there is no connection, without the user and password that libpq may show."""
     message = str(error)
     if "password authentication failed" in message or "no password supplied" in message:
         return InvalidSettings(f"{name}: the server refuses this user and password")

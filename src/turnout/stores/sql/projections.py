@@ -11,7 +11,7 @@ from turnout.stores.sql.operations import StorePart, writes
 from turnout.stores.sql.schema import runs
 from turnout.stores.sql.statements import Transaction
 
-_ITS_RUN: Final = equals(runs.c.run_id)
+_RUN: Final = equals(runs.c.run_id)
 _BEHIND: Final = (
     select(runs.c.run_id)
     .where(runs.c.projection_at.is_not(None), runs.c.projection_at <= bindparam("now"))
@@ -19,11 +19,11 @@ _BEHIND: Final = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_HOLD: Final = update(runs).where(_ITS_RUN).values(projection_at=bindparam("to_projection_at"))
+_HOLD: Final = update(runs).where(_RUN).values(projection_at=bindparam("to_projection_at"))
 _SHOWN: Final = bindparam("to_projected_seq", type_=runs.c.seq.type)
 _PROJECTED: Final = (
     update(runs)
-    .where(_ITS_RUN, runs.c.projected_seq <= _SHOWN)
+    .where(_RUN, runs.c.projected_seq <= _SHOWN)
     .values(projected_seq=_SHOWN, projection_at=case((runs.c.seq > _SHOWN, fixed(0)), else_=null()))
 )
 

@@ -29,7 +29,7 @@ class SqlReplicaStore(StorePart):
 
     @writes("beat", key="beat")
     def beat(self, tx: Transaction, replica: Replica) -> None:
-        """Publish that a replica lives."""
+        """Publish that a replica is alive."""
         values = {"replica_id": replica.replica_id, "provider": replica.provider}
         values |= {"definition": replica.definition, "version": replica.version}
         links = canonical_bytes({name: asdict(link) for name, link in replica.links.items()})
@@ -37,7 +37,7 @@ class SqlReplicaStore(StorePart):
 
     @reads("replicas")
     def read(self, tx: Transaction, *, since: Millis) -> Sequence[Replica]:
-        """Read the replicas that have beaten since."""
+        """Read the replicas that have published since."""
         return [_replica(row) for row in tx.rows(_READ, {"since": since})]
 
 

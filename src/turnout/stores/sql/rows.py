@@ -132,9 +132,9 @@ def run_row(run: Run) -> Row:
         run.progress,
         run.streamed,
         run.chunks,
-        None,  # no wake is owed to it
+        None,  # it is not to be woken
         0,
-        -1,  # and it has no artifacts yet, which are due
+        -1,  # it has no artifacts yet: they are due
         0,
     )
 
@@ -287,7 +287,10 @@ def event_row(event: StoredEvent) -> Row:
 
 
 _WHOLE: Final = ["", "whole"]
-"""Among the further matches of a wait: not a path, which is never empty, but a wish."""
+"""Marks, among the further matches of a wait, that the step gets the whole event.
+
+It cannot be a match: a path is never empty.
+"""
 
 
 def wait_of(row: Row) -> Wait:

@@ -1,9 +1,9 @@
 """SQLite: one writer at a time, readers beside it.
 
 WAL, so that readers never wait. `synchronous=FULL`: a commit is on the disk when it returns, power
-loss included; a group of commits shares the one fsync that this costs. A group of claims alone is
-committed without it: the next durable commit brings them to the disk, in order. `BEGIN
-IMMEDIATE`: a transaction that will write never finds out half-way that another one was faster.
+loss included; a group of commits shares the one fsync that this costs. A group that only claims is
+committed without it: the next durable commit writes it to the disk, in order. `BEGIN IMMEDIATE`: a
+transaction that will write takes the lock first, so it never fails half-way.
 """
 
 import sqlite3
@@ -81,13 +81,13 @@ class SqliteTransaction:
         return count
 
     def write(self, statement: Executable, params: Params) -> None:
-        """Run a statement of which nothing needs to be known."""
+        """Run a statement whose result is not needed."""
         self.untouched = False
         compiled = self._statements[statement]
         self._cursor.execute(compiled.sql, compiled.values(params))
 
     def write_rows(self, batch: BatchStatement, rows: Sequence[Row]) -> None:
-        """Run a statement over these rows, of which nothing needs to be known."""
+        """Run a statement over these rows; its result is not needed."""
         if rows:
             self.untouched = False
         for size, values in batches(rows):
@@ -107,7 +107,7 @@ class SqliteTransaction:
 
 
 class SqliteConnection:
-    """A connection of our own."""
+    """A connection of the store's own."""
 
     def __init__(self, connection: sqlite3.Connection, statements: Statements) -> None:
         self._connection = connection
@@ -123,7 +123,7 @@ class SqliteConnection:
         self._cursor.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Commit; on disk when it returns, unless it was begun lightly."""
+        """Commit; the commit is on disk when this returns, unless it was begun lightly."""
         self._cursor.execute("COMMIT")
 
     def rollback(self) -> None:
@@ -133,7 +133,7 @@ class SqliteConnection:
                 self._cursor.execute("ROLLBACK")
 
     def translated(self, error: Exception) -> Exception:
-        """Say what a driver's error means."""
+        """Translate an error of the driver."""
         return translated(error)
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class SqliteDatabase:
         self.statements = sqlite_statements()
 
     def threads(self, _writers: int) -> tuple[int, int]:
-        """One writer, however many are asked for; memory has no second connection to read by."""
+        """Return how many writing and reading threads to use; in memory there is no reader."""
         return (1, 0) if self.path is None else (1, 1)
 
     def prepare(self, owner: Owner | None) -> None:
@@ -176,7 +176,7 @@ class SqliteDatabase:
             connection.close()
 
     def open(self, *, reading: bool) -> SqliteConnection:
-        """Open it; `ConnectionLost` where it cannot be."""
+        """Open a connection; `ConnectionLost` where the file cannot be opened."""
         connection = self._connect(reading=reading)
         if self.path is None:
             _make_tables(connection)
@@ -195,7 +195,7 @@ class SqliteDatabase:
         """Nothing to do: SQLite has one writer at a time."""
 
     def translated(self, error: Exception) -> Exception:
-        """Say what an error of sqlite3 means."""
+        """Translate an error of sqlite3."""
         return translated(error)
 
     def _connect(self, *, reading: bool) -> sqlite3.Connection:
@@ -267,7 +267,7 @@ def _revision(connection: Any) -> str | None:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables at once, as the migrations would, and far sooner."""
+    """Make the tables from the schema: the same as by the migrations, and much faster."""
     dialect = sqlite.dialect()
     for table in metadata.sorted_tables:
         connection.execute(str(CreateTable(table).compile(dialect=dialect)))
@@ -277,7 +277,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def translated(error: Exception) -> Exception:
-    """Say what an error of sqlite3 means: `Contended`, `ConnectionLost`, or the error itself."""
+    """Translate an error of sqlite3: `Contended`, `ConnectionLost`, or the error itself."""
     if not isinstance(error, sqlite3.DatabaseError):
         return error
     if _busy(error):

@@ -24,10 +24,10 @@ BATCH_SIZES: Final = (16, 4, 1)
 
 
 class Transaction(Protocol):
-    """What an operation may do in a transaction, which others begin and end."""
+    """What an operation may do in a transaction; the committer begins and ends it."""
 
     untouched: bool
-    """Whether the operation under way has written nothing yet; may be False without need."""
+    """True: the operation has written nothing. False: it may have written something."""
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
         """Run a statement and read all its rows."""
@@ -38,11 +38,11 @@ class Transaction(Protocol):
         ...
 
     def write(self, statement: Executable, params: Params) -> None:
-        """Run a statement of which nothing needs to be known."""
+        """Run a statement whose result is not needed."""
         ...
 
     def write_rows(self, batch: "BatchStatement", rows: Sequence[Row]) -> None:
-        """Run a statement over these rows, of which nothing needs to be known."""
+        """Run a statement over these rows; its result is not needed."""
         ...
 
     def returning(self, batch: "BatchStatement", rows: Sequence[Row]) -> Sequence[Row]:
@@ -50,12 +50,12 @@ class Transaction(Protocol):
         ...
 
     def lock(self, name: str, *, shared: bool = False) -> None:
-        """Hold a name until the transaction ends; `NameHeld` where waiting is not wanted."""
+        """Lock a name until the transaction ends; may raise `NameHeld` instead of waiting."""
         ...
 
 
 class Contended(Exception):
-    """Another transaction is in the way: run this one again, alone."""
+    """Another transaction holds a lock: run the operation again, alone."""
 
 
 class NameHeld(Contended):
@@ -65,8 +65,8 @@ class NameHeld(Contended):
 class BatchStatement:
     """A statement over several rows at once; each row is a tuple, in the order of `columns`.
 
-    At each call the driver lets go of the interpreter, and may wait long to get it back: few calls
-    cost less than many, whatever the database does in them.
+    Each call of the driver releases the interpreter lock, and may wait long to get it again. So few
+    calls with many rows cost less than many calls.
     """
 
     __slots__ = ("build", "columns")
@@ -147,12 +147,12 @@ class Statements:
 
 @cache
 def sqlite_statements() -> Statements:
-    """The statements of every SQLite database in this process."""
+    """Return the compiled statements that all SQLite databases of this process share."""
     return Statements(sqlite.dialect(paramstyle="qmark"))
 
 
 def _picker(names: list[str], constants: Params) -> Callable[[Params], Row]:
-    """Put parameters into the statement's order; literals of the statement are constants."""
+    """Make a function that puts parameters, and the statement's constants, into its order."""
     if not names:
         return lambda _: ()
     if len(names) == 1:

@@ -39,8 +39,8 @@ _MEETING: Final = (
 
 def open_waits(tx: Transaction, opened: Sequence[Wait]) -> None:
     """Open waits; an event that is committed from now on meets them."""
-    # An emit holds the names of its events, shared, until it has committed: so an event is seen to
-    # be committed before the wait, or it sees the wait.
+    # An emit holds a shared lock on the names of its events until it has committed. So each event
+    # is committed before the wait opens, or meets the wait.
     for name in sorted({wait.event for wait in opened}):
         tx.lock(_event(name))
     for wait in opened:
@@ -59,14 +59,14 @@ def close_all_waits(tx: Transaction, run_ids: Sequence[str]) -> None:
     tx.write_rows(_CLOSE_ALL, [(run_id,) for run_id in run_ids])
 
 
-def hold_names(tx: Transaction, names: Sequence[str]) -> None:
-    """Keep waits for these events from being opened until this transaction ends."""
+def lock_event_names(tx: Transaction, names: Sequence[str]) -> None:
+    """Lock the names of events, so that no wait for them opens until this transaction ends."""
     for name in sorted(set(names)):
         tx.lock(_event(name), shared=True)
 
 
 def paths_of(tx: Transaction, names: Iterable[str]) -> Mapping[str, Sequence[str]]:
-    """Find where in these events' payloads the open waits for them look; most have none."""
+    """Find the paths that open waits for these events compare; most events have no waits."""
     paths = {name: tx.rows(_PATHS, {"of_event": name}) for name in set(names)}
     return {name: [path for (path,) in rows] for name, rows in paths.items() if rows}
 
