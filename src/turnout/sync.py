@@ -33,7 +33,11 @@ class SyncDoor:
             target=self._loop.run_forever, name="turnout-door", daemon=True
         )
         self._thread.start()
-        self.turnout: Turnout = self.call(_opened(app, environ, serve=serve))
+        try:
+            self.turnout: Turnout = self.call(_opened(app, environ, serve=serve))
+        except BaseException:
+            self._end()
+            raise
 
     def call(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         """Run a coroutine in the door's loop, and wait for its answer."""
@@ -58,6 +62,9 @@ class SyncDoor:
     def close(self) -> None:
         """Close the live objects and end the thread."""
         self.call(self.turnout.close())
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

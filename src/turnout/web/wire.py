@@ -30,6 +30,7 @@ def read_call(body: bytes) -> AnyCall:
         fault = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, fault["loc"]))
         raise WrongUse(f"{field}: {fault['msg']}") from None
+    check_version(call.protocol)  # once more: a text or a float may have been read as a number
     check_fields(call, call.protocol)
     return call
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from django.test import Client
 from django.urls import path
 
 from turnout import App, Context, Event, Schedule, SyncDoor, sync_door, task
-from turnout.errors import InvalidPayload, UnknownRun
+from turnout.errors import InvalidPayload, InvalidSettings, UnknownRun
 from turnout.model.status import RunStatus
 
 
@@ -115,6 +116,14 @@ def test_a_rolled_back_transaction_leaves_nothing(door: SyncDoor, tmp_path: Path
     database.close()
     with pytest.raises(UnknownRun):
         door.status(emitted.runs[0].run_id)
+
+
+def test_a_door_that_cannot_be_opened_leaves_no_thread(door: SyncDoor) -> None:
+    """Another app is refused the run store, and may be opened on its own in the same process."""
+    before = threading.active_count()
+    with pytest.raises(InvalidSettings, match="belongs to the app 'door'"):
+        sync_door(App(name="other", tasks=(greet,)), door.turnout.settings.raw)
+    assert threading.active_count() == before
 
 
 urlpatterns: list[Any] = []

@@ -21,6 +21,7 @@ from turnout.model.protocol_versions import (
     check_version,
     in_version,
 )
+from turnout.web.wire import read_call
 
 
 class Part(Message):
@@ -105,3 +106,10 @@ async def test_a_message_of_a_newer_version_is_refused_whatever_it_holds() -> No
     refusal = json.loads(talk.recorded[-1]["answer"])
     assert refusal["code"] == "definition_mismatch"
     assert str(NEWEST) in refusal["message"]
+
+
+@pytest.mark.parametrize("protocol", [0, "0", NEWEST + 1, str(NEWEST + 1), NEWEST + 1.0, -(10**30)])
+def test_a_version_that_is_not_spoken_is_refused_however_it_is_written(protocol: Any) -> None:
+    """What is read as a number counts as that number."""
+    with pytest.raises(DefinitionMismatch, match="speaks step protocol"):
+        read_call(json.dumps({"op": "probe", "protocol": protocol}).encode())
