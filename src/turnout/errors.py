@@ -44,9 +44,11 @@ the field or the fix.
             └── ForeignAwait        something other than ctx.* awaited at the top level
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any, Self
 
 
 class TurnoutError(Exception):
@@ -316,3 +318,33 @@ def foreign_errors_translated() -> Iterator[None]:
         raise
     except Exception as error:
         raise ProviderUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+class FailureLog:
+    """Logs whatever goes wrong within its `with`, and goes on behind it.
+
+    For the outermost edge of a loop, a thread or a call: one piece of work may fail in any way, the
+    loop around it may not. An error of ours is a warning; any other comes with its traceback.
+    """
+
+    def __init__(self, log: logging.Logger, message: str, *, action: str, **fields: Any) -> None:
+        self.error: Exception | None = None
+        """What went wrong; None where nothing did."""
+        self._log = log
+        self._message = message
+        self._extra = {"action": action, **fields}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.error = error
+        if isinstance(error, TurnoutError):
+            self._log.warning(self._message, extra={**self._extra, "error": str(error)})
+        else:
+            self._log.error(self._message, exc_info=error, extra=self._extra)
+        return True

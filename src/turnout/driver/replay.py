@@ -34,10 +34,11 @@ from turnout.model.transitions import failure
 MAX_STEPS: Final = 10_000
 """Steps of one run; a function that asks for more is assumed to be endless."""
 
+_AWAITS: Final = "awaits"
 _RETURNED: Final = "returned"
 _RAISED: Final = "raised"
 _BLOCKED: Final = "blocked"
-_Walked = tuple[Literal["returned", "raised", "blocked"], Any]
+_Walked = tuple[Literal["awaits", "returned", "raised", "blocked"], Any]
 _WAITS: Final = {
     StepKind.SLEEP: ParkReason.SLEEP,
     StepKind.EVENT: ParkReason.EVENT,
@@ -129,16 +130,11 @@ class _Replay:
         index, value, error = 0, None, None
         while True:
             self.session.branch = prefix
-            try:
-                awaited = coroutine.send(value) if error is None else coroutine.throw(error)
-            except StopIteration as stop:
+            proceed = coroutine.send if error is None else coroutine.throw
+            state, awaited = _resume(proceed, value if error is None else error)
+            if state is not _AWAITS:
                 self.suspended.remove(coroutine)
-                return _RETURNED, stop.value
-            except KeyboardInterrupt:
-                raise
-            except BaseException as raised:  # noqa: BLE001 - whatever it raises fails the run
-                self.suspended.remove(coroutine)
-                return _RAISED, raised
+                return state, awaited
             value = error = None
             if isinstance(awaited, ParallelCommand):
                 outcome, result = yield from self._branches(awaited, prefix, index)
@@ -310,12 +306,7 @@ class _Replay:
         """Close what is suspended, innermost first; its `finally` blocks run, ctx is refused."""
         self.session.open = False
         for coroutine in reversed(self.suspended):
-            try:
-                coroutine.close()
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # noqa: BLE001, S112 - an error in closing does not change the decision
-                continue
+            _resume(coroutine.close)  # an error in closing does not change the decision
         self.suspended.clear()
 
     def _conclude(self, outcome: str, value: Any) -> None:
@@ -340,6 +331,18 @@ class _Replay:
         decision.new_steps = [new for new in decision.new_steps if new.step.state.settled]
         decision.ready, decision.commands, decision.current = [], {}, []
         decision.until = None
+
+
+def _resume(proceed: Callable[..., Any], *arguments: Any) -> _Walked:
+    """Let a coroutine of the user's go on: what it awaits, what it returned, or what it raised."""
+    try:
+        return _AWAITS, proceed(*arguments)
+    except StopIteration as stop:
+        return _RETURNED, stop.value
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
+        return _RAISED, error
 
 
 def _stopping() -> bool:

@@ -6,14 +6,13 @@ reads all it needs from the two stores, so it may be killed at any point.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from turnout.errors import TurnoutError, UnknownRun
+from turnout.errors import FailureLog, UnknownRun
 from turnout.model.events import StoredEvent
 from turnout.model.ids import primary_id, shadow_id
 from turnout.model.runs import Emission, Failure, Journal, NewRun, Run, RunFilter
@@ -258,13 +257,6 @@ def _emission(shadow: Run, *, slotted: bool) -> Emission:
     return Emission(event=event, runs=(NewRun(run=shadow, slotted=slotted),))
 
 
-@contextlib.contextmanager
-def _contained(action: str, run_id: str | None = None) -> Iterator[None]:
-    """Log an error of one shadow and go on, so that primaries and other shadows go on too."""
-    extra = {"action": action, "run_id": run_id}
-    try:
-        yield
-    except TurnoutError as error:
-        log.warning("shadow delayed, will retry: %s", error, extra=extra)
-    except Exception:
-        log.exception("shadow failed, will retry", extra=extra)
+def _contained(action: str, run_id: str | None = None) -> FailureLog:
+    """Log what goes wrong with shadows, and go on: it must not reach primaries, or other runs."""
+    return FailureLog(log, "shadow failed, will retry", action=action, run_id=run_id)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from turnout.errors import (
     DefinitionMismatch,
+    FailureLog,
     Refused,
     TooLarge,
     TurnoutError,
@@ -37,6 +38,12 @@ class StepEndpoint:
 
     async def answer(self, request: Request) -> Response:
         """Answer one message; every refusal is a `Refusal` in JSON."""
+        with FailureLog(log, "a step call failed", action="step"):
+            return await self._answer(request)
+        message = "the call failed inside the service; its log says why"
+        return _response(500, Refusal(code="error", message=message))
+
+    async def _answer(self, request: Request) -> Response:
         try:
             body = await _bounded(request)
             verify(body, request.headers, self._keys)
@@ -46,10 +53,6 @@ class StepEndpoint:
             return Response(status_code=499)
         except TurnoutError as error:
             return refusal(error)
-        except Exception:  # the outermost edge: a worker must get an answer that it can read
-            log.exception("step call failed", extra={"action": "step"})
-            message = "the call failed inside the service; its log says why"
-            return _response(500, Refusal(code="error", message=message))
 
 
 def refusal(error: TurnoutError) -> Response:

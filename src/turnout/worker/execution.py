@@ -16,7 +16,7 @@ from turnout.driver.commands import StepCommand
 from turnout.driver.context import MAX_CHUNKS, StepContext
 from turnout.driver.decision import Decision, claimed
 from turnout.driver.retries import BodyOutcome, interrupt_attempt, settle_attempt
-from turnout.errors import Overloaded, Refused, TurnoutError, Unavailable
+from turnout.errors import FailureLog, Overloaded, Refused, TurnoutError, Unavailable
 from turnout.model.policies import Policies
 from turnout.model.protocol import Advance, Execute, Executed, Next, Outcome
 from turnout.model.runs import Attempt, Journal, Run, Step
@@ -248,21 +248,22 @@ class Executor:
         claim = running.claimed
         body = self.bodies.run(claim.command, running.step_context, running.journal, claim.timeout)
         try:
-            # Each body gets a copy of the context: what it sets there the next body does not see.
-            outcome = await within(running.variables.copy(), body)
-            if not running.dropped:
-                return await self._commit(running, outcome)
+            with FailureLog(
+                log,
+                "an attempt could not be committed",
+                action="attempt_not_committed",
+                attempt=running.claim,
+            ) as failure:
+                # Each body gets a copy of the context: what it sets there the next body does not see.
+                outcome = await within(running.variables.copy(), body)
+                return None if running.dropped else await self._commit(running, outcome)
+            # The lease will run out: then the attempt counts as lost, and the run goes on.
+            error = failure.error
+            running.answer_with(error if isinstance(error, TurnoutError) else Unavailable())
         except asyncio.CancelledError:
             if not running.dropped:
                 running.answer_with(Unavailable("this worker was stopped; send the call again"))
                 raise
-        except Exception as error:
-            # The lease will run out: then the attempt counts as lost, and the run goes on.
-            log.exception(
-                "an attempt could not be committed",
-                extra={"action": "attempt_not_committed", "attempt": running.claim},
-            )
-            running.answer_with(error if isinstance(error, TurnoutError) else Unavailable())
         finally:
             self.runs.in_flight.remove(running)
         return None

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from turnout.errors import FailureLog
 from turnout.model.protocol import Executed, Outcome
 from turnout.worker.advancing import RunAdvancer
 from turnout.worker.continuation import Continuation
@@ -62,14 +63,8 @@ class Watch:
         pause = min([options.watch_seconds, *(bound / 1_000 for bound in bounds)])
         while len(self._in_flight):
             await asyncio.sleep(pause)
-            try:
+            with FailureLog(log, "the watch over running steps failed", action="watch_failed"):
                 await self.once()
-            except Exception:  # the outermost edge: the next round must renew the leases
-                log.warning(
-                    "the watch over running steps failed; it goes on",
-                    exc_info=True,
-                    extra={"action": "watch_failed"},
-                )
 
     async def _report(self, running: InFlightAttempt) -> None:
         """Record a body's progress and chunks; answer a caller that has waited for the bound."""

@@ -18,7 +18,12 @@ from typing import Any, Final, Protocol
 
 import inngest
 
-from turnout.errors import InvalidSettings, ProviderUnavailable, TurnoutError
+from turnout.errors import (
+    InvalidSettings,
+    ProviderUnavailable,
+    TurnoutError,
+    foreign_errors_translated,
+)
 from turnout.model.providers import LinkState, LinkStatus
 
 log = logging.getLogger(__name__)
@@ -199,8 +204,9 @@ class Link:
         """Begin to connect."""
         self._note(LinkState.CONNECTING if not self._is_connected() else LinkState.CONNECTED)
         try:
-            connection = self._connect(self._crons)
-        except Exception as error:  # noqa: BLE001 - the SDK raises bare ones
+            with foreign_errors_translated():
+                connection = self._connect(self._crons)
+        except TurnoutError as error:
             self._note(LinkState.CONNECTING, error)
             return None
         running = asyncio.create_task(connection.start())
@@ -269,12 +275,13 @@ class Link:
     async def _end(self, opened: _OpenConnection) -> None:
         try:
             async with asyncio.timeout(GRACE):
-                await opened.connection.close(wait=True)
+                with foreign_errors_translated():
+                    await opened.connection.close(wait=True)
                 await asyncio.gather(opened.running, return_exceptions=True)
         except TimeoutError:
             log.warning("a connection did not end", extra={"action": "connect"})
             opened.running.cancel()
-        except Exception as error:  # noqa: BLE001 - the SDK raises bare ones; it is gone anyway
+        except ProviderUnavailable as error:
             log.debug("a connection broke", extra={"action": "connect", "error": str(error)})
         if opened in self._connections:
             self._connections.remove(opened)

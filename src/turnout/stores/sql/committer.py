@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 from zlib import crc32
 
-from turnout.errors import StoreUnavailable, TurnoutError
+from turnout.errors import FailureLog, StoreUnavailable, TurnoutError
 from turnout.stores.sql.connections import ConnectionLost, OpensConnections, StoreConnection
 from turnout.stores.sql.statements import Contended, NameHeld, Transaction
 
@@ -192,13 +192,12 @@ class _Thread:
 
     def _commit_safely(self, group: list[Operation]) -> None:
         """Commit a group; whatever happens, its callers get an answer and the thread goes on."""
-        try:
+        with FailureLog(_log, "a commit failed", action="commit_failed") as failure:
             self._commit(group)
-        except Exception as error:  # noqa: BLE001 - the thread's outermost edge
-            _log.exception("a commit failed", extra={"action": "commit_failed"})
-            self._drop()
-            for operation in group:
-                operation.error = error
+            return
+        self._drop()
+        for operation in group:
+            operation.error = failure.error
 
     def _commit(self, group: list[Operation]) -> None:
         """Run and commit a group; operations that cannot be run with the others are run alone."""
