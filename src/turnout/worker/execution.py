@@ -254,7 +254,7 @@ class Executor:
                 action="attempt_not_committed",
                 attempt=running.claim,
             ) as failure:
-                # Each body gets a copy of the context: what it sets there the next body does not see.
+                # Each body gets a copy of the context: the next does not see what it sets.
                 outcome = await within(running.variables.copy(), body)
                 return None if running.dropped else await self._commit(running, outcome)
             # The lease will run out: then the attempt counts as lost, and the run goes on.

@@ -179,7 +179,7 @@ async def test_a_stream_is_bounded(make: Callable[..., World]) -> None:
     assert run.error is not None
     assert "stream 'log' is full" in run.error.message
     assert len((await world.journal(vendor.run_id)).attempts["a"]) == 1
-    assert "is reserved" in refused[3]
+    assert "is taken" in refused[3]
     assert "split it" in refused[4]
 
 
