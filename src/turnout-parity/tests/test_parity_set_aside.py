@@ -82,7 +82,7 @@ async def test_a_shadow_under_way_is_no_mismatch(shelf: Any, run_spec: Any) -> N
 
 
 async def test_a_corrupt_shadow_is_never_waited_for(shelf: Any, run_spec: Any) -> None:
-    """What is there and cannot be believed is a difference at once."""
+    """An invalid document is a difference at once, and is not awaited."""
     window(shelf)
     shelf.put(run_spec("r"))
     shelf.write("runs/r-dryrun/status.json", b"{")

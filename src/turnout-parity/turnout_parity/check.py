@@ -1,4 +1,4 @@
-"""The parity check: a store in, one report out."""
+"""The parity check: compares all pairs of a store, and returns one report."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ async def check(
     now: the time by which shadows are due and ignores expire.
     name: what the report calls the store.
 
-    A document that cannot be believed fails its own pair. Memory does not grow with the documents:
+    An invalid document fails only its own pair. Memory does not grow with the documents:
     a few numbers per pair are kept. Raises `StoreUnavailable` where the store does not answer.
     """
     begun = time.monotonic()

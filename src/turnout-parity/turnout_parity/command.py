@@ -17,8 +17,8 @@ from turnout.ports.commands import Desk
 if TYPE_CHECKING:
     from turnout_parity.report import ParityReport
 
-PIPED = 240
-"""Width of a table that is printed to no terminal, in characters."""
+PIPE_WIDTH = 240
+"""Width of a table that is printed to a file or a pipe, in characters."""
 
 app = typer.Typer(no_args_is_help=True, help="Compare both sides of a dual run.")
 
@@ -29,7 +29,7 @@ def _root() -> None:
 
 
 def commands(_desk: Desk) -> typer.Typer:
-    """Give the commands; the entry point `turnout.commands` names this function."""
+    """Return the commands; the entry point `turnout.commands` names this function."""
     return app
 
 
@@ -85,7 +85,7 @@ def check(
 
 
 def _location(store: str | None) -> tuple[str, Mapping[str, str]]:
-    """Give the store's address and the settings to open it with; `--store` needs no others."""
+    """Return the store's address, and the settings to open it with."""
     if store is None:
         from turnout.bootstrap.settings import read_settings
 
@@ -137,7 +137,7 @@ def _check(
 
 
 def _existing(store: str) -> str:
-    """Refuse a folder that is not there: opening a store to write would make it."""
+    """Refuse a folder that does not exist."""
     if "://" not in store and not Path(store).expanduser().is_dir():
         raise InvalidSettings(f"the artifact store {store!r}: there is no such folder")
     return store
@@ -176,5 +176,5 @@ def _print(report: "ParityReport", *, as_json: bool) -> None:
 
     console = Console()
     if not console.is_terminal:  # a file or a pipe: no colours, one line a row
-        console = Console(color_system=None, width=PIPED)
+        console = Console(color_system=None, width=PIPE_WIDTH)
     console.print(render_terminal(report))

@@ -1,4 +1,4 @@
-"""Read and compare the step documents and results that the digests of one pair make necessary."""
+"""Reads and compares those documents of one pair that its digests cannot decide about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ UNLISTED_LIMIT: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Value:
-    """A result of one side, in its document or beside it."""
+    """A value of one side, in its document or beside it."""
 
     inline: Any
     ref: ValueRef | None
     sha256: str | None
-    """None where there is no value, which is not null."""
+    """None where there is no value; a value of null has a digest."""
 
 
 @dataclass(slots=True, kw_only=True)
 class DocumentComparison:
-    """Reads and compares further documents of one pair; an unusable one becomes a difference."""
+    """Reads and compares further documents of one pair; an invalid one becomes a difference."""
 
     store: ArtifactStore
     bounds: Bounds
@@ -56,7 +56,7 @@ class DocumentComparison:
 
     @property
     def needs_reading(self) -> bool:
-        """Whether anything must be read; where not, the digests have decided."""
+        """Whether a document must be read; if none, the digests have decided all."""
         return bool(self.steps or self.searched_runs) or not self._same_result
 
     @property
@@ -64,7 +64,7 @@ class DocumentComparison:
         return self.primary.status.result_sha256 == self.shadow.status.result_sha256
 
     def count_unread(self) -> None:
-        """Count the steps whose equal digests have decided."""
+        """Count the steps that are not read, because their digests are equal."""
         unread = len(self.primary.manifest.steps) - len(self.steps)
         if unread <= 0:
             return
@@ -75,7 +75,7 @@ class DocumentComparison:
         self.result.count(Kind.OUTPUT, source=source, times=unread)
 
     async def compare(self) -> None:
-        """Compare steps, results and the total of attempts, reading what must be read."""
+        """Compare steps, results and the total of attempts; read the documents that are needed."""
         for run in self.searched_runs:
             await report_unlisted(self.store, self.result, run)
         if self.steps:
@@ -139,7 +139,7 @@ class DocumentComparison:
         document: StepDocument,
         entry: DocumentEntry | None,
     ) -> None:
-        """Check that the manifest tells the truth about a document."""
+        """Check a document against the digests that the manifest has of it."""
         if entry is None:
             error = ArtifactInvalid(f"{path}: the manifest does not list it")
         elif entry.sha256 != sha256_of(body):
@@ -178,26 +178,26 @@ class DocumentComparison:
         source: Source = Source.RECORDED,
     ) -> None:
         """Compare two values, each as the field `name` of an object; no value, no field."""
-        box = await self._boxed("primary", self.primary, name, primary)
-        if box is None:
+        primary_field = await self._as_field("primary", self.primary, name, primary)
+        if primary_field is None:
             return
-        twin_box = await self._boxed("shadow", self.shadow, name, shadow)
-        if twin_box is None:
+        shadow_field = await self._as_field("shadow", self.shadow, name, shadow)
+        if shadow_field is None:
             return
         compare_values(
             self.result,
-            box,
-            twin_box,
+            primary_field,
+            shadow_field,
             artifact=artifact,
             source=source,
             step=step,
             executed=self.shadow.status.shadow_mode == "execute",
         )
 
-    async def _boxed(
+    async def _as_field(
         self, side: SideName, run: ComparableRun, name: str, value: _Value
     ) -> dict[str, Any] | None:
-        """Read a value that lies beside its document; None where it cannot be believed."""
+        """Return a value as the only field of an object, reading it if need be; None if invalid."""
         if value.sha256 is None:
             return {}
         if value.ref is None:

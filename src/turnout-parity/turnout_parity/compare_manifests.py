@@ -22,7 +22,7 @@ class StepPair:
     primary: str
     shadow: str
     differs: bool
-    """The digests in the manifests differ, or one is not there."""
+    """Whether the digests in the manifests differ, or one is missing."""
 
 
 def compare_manifests(
@@ -40,8 +40,8 @@ def compare_manifests(
             _differ(result, f"/{name}", *versions, kind=Kind.STATUS, **details)
     if primary.concurrency != shadow.concurrency:
         _compare_limits(result, primary, shadow)
-    _report_doubled(result, primary, "primary")
-    _report_doubled(result, shadow, "shadow")
+    _report_repeated(result, primary, "primary")
+    _report_repeated(result, shadow, "shadow")
     if primary.steps != shadow.steps:
         _compare_steps(result, primary, shadow)
     if primary.unasked != shadow.unasked:
@@ -80,7 +80,7 @@ def has_retries(run: ComparableRun) -> bool:
     return run.status.attempts > kinds.count(StepKind.STEP)
 
 
-def is_hollow(run: ComparableRun) -> bool:
+def lists_no_steps(run: ComparableRun) -> bool:
     """Whether a run tried steps, and its manifest lists none."""
     return run.status.attempts > 0 and not run.manifest.steps
 
@@ -140,7 +140,7 @@ def _compare_order(
     )
 
 
-def _report_doubled(result: PairResult, manifest: ManifestDocument, side: SideName) -> None:
+def _report_repeated(result: PairResult, manifest: ManifestDocument, side: SideName) -> None:
     if len({entry.step for entry in manifest.steps}) == len(manifest.steps):
         return
     listed: set[str] = set()

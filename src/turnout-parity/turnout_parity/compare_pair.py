@@ -1,4 +1,4 @@
-"""Compare both runs of a pair by what their manifests and status documents say."""
+"""Compares both runs of a pair by their manifests and status documents."""
 
 from turnout.model.documents import StatusDocument
 from turnout.model.keys import MANIFEST, RUNS
@@ -15,9 +15,9 @@ from turnout_parity.run_documents import RunDocuments
 def compare_pair(
     run_id: str, primary: RunDocuments, shadow: RunDocuments, bounds: Bounds, *, verify: bool
 ) -> PairResult:
-    """Compare what was read of both sides; a document that cannot be believed is a difference.
+    """Compare the documents that were read of both sides; an invalid one is a difference.
 
-    Equal digests decide that two status documents are equal, unless `verify` asks to see.
+    Status documents with equal digests are not compared, unless `verify` is set.
     """
     result = PairResult(run_id=run_id, documents=4, fetched=4)
     statuses: tuple[StatusDocument | None, StatusDocument | None] = None, None

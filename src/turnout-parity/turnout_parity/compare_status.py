@@ -28,7 +28,7 @@ def compare_status(result: PairResult, primary: StatusDocument, shadow: StatusDo
 def compare_overhead(
     result: PairResult, primary: MeasuredStatus, shadow: MeasuredStatus, bounds: Bounds
 ) -> None:
-    """Hold the bound on overhead; where one overhead is not known, nothing is compared."""
+    """Check the bound on overhead; nothing is compared where one overhead is not known."""
     primary_ms, shadow_ms = primary.timings.overhead_ms, shadow.timings.overhead_ms
     if primary_ms is None or shadow_ms is None:
         return
@@ -53,7 +53,10 @@ def compare_attempts_total(
 def compare_provider_states(
     result: PairResult, primary: MeasuredStatus, shadow: MeasuredStatus
 ) -> None:
-    """Compare what both providers report; a run that Turnout ended may end as either there."""
+    """Compare the states that both providers report, for runs that their tasks ended.
+
+    A run that Turnout itself ended may have any final state at its provider.
+    """
     state, twin_state = primary.provider_state, shadow.provider_state
     if state is None or twin_state is None:
         return

@@ -1,4 +1,4 @@
-"""Counts over all pairs, in memory that grows by a few numbers per pair."""
+"""Counts over all pairs; the memory grows by a few numbers per pair."""
 
 import heapq
 import zlib
@@ -53,7 +53,7 @@ class _TaskCounts:
 
 @dataclass(slots=True)
 class Counts:
-    """Everything counted so far."""
+    """All counts of a check."""
 
     ignores: Sequence[Ignore] = ()
     redaction: Redaction = field(default_factory=Redaction)
@@ -73,7 +73,7 @@ class Counts:
     def add(self, pair: PairResult) -> None:
         """Count one compared pair."""
         task = self._task(pair.task)
-        differences = self._declare(pair.differences) if pair.differences else []
+        differences = self._mark_ignored(pair.differences) if pair.differences else []
         outcome = _outcome(differences)
         task.counts["pairs"] += 1
         task.counts[outcome.value] += 1
@@ -91,7 +91,7 @@ class Counts:
             self._count_overhead(pair.run_id, pair.task or UNKNOWN_TASK, task, pair.overhead)
 
     def add_late_finding(self, difference: Difference) -> None:
-        """Count a difference that shows only when all pairs have been seen."""
+        """Count a difference that is found only after all pairs were compared."""
         task = self._task(difference.task)
         before = self.outcomes.get(difference.run_id, PairOutcome.MATCHED.value)
         if before != PairOutcome.MISMATCHED:
@@ -102,7 +102,7 @@ class Counts:
         self._list(task, [difference])
 
     def add_provider(self, side: SideName, provider: str) -> None:
-        """Remember who ran a side."""
+        """Record that a provider ran a side."""
         providers = self.providers.setdefault(side, set())
         if len(providers) < PROVIDER_LIMIT:
             providers.add(provider)
@@ -143,7 +143,7 @@ class Counts:
             task = self.tasks[name or UNKNOWN_TASK] = _TaskCounts()
         return task
 
-    def _declare(self, differences: Iterable[Difference]) -> list[Difference]:
+    def _mark_ignored(self, differences: Iterable[Difference]) -> list[Difference]:
         """Mark the declared differences, and count each ignore's use."""
         marked: list[Difference] = []
         used: set[str] = set()
@@ -197,7 +197,7 @@ class Counts:
     ) -> None:
         task.primary_ms.append(ms[0])
         task.shadow_ms.append(ms[1])
-        # The smallest hashes are a fair sample, and the same one every time.
+        # The runs with the smallest hashes are a random sample, and the same in every check.
         rank = -zlib.crc32(run_id.encode(errors="replace"))
         full = len(self.timings) >= TIMING_LIMIT
         if not full or rank > self.timings[0][0]:

@@ -1,7 +1,7 @@
-"""DeepDiff says in words how two values differ: an account for people, never the verdict.
+"""Explanations by DeepDiff of how two values differ: for people, never for the verdict.
 
-Our own differ decides and names every place, strictly by type and order. DeepDiff tells what
-probably happened: it matches the items of reordered lists by their likeness, so that one inserted
+`json_diff` decides, strictly by type and order, and names every place. DeepDiff says what probably
+happened: it matches the items of reordered lists by their likeness, so that one inserted
 item does not look like a change of all that follow it, and shows changed texts line by line.
 """
 
@@ -65,7 +65,7 @@ class Explainer:
         """Say how two values differ; None where it would cost too much or add nothing."""
         if self.remaining <= 0 or not explainable(primary, shadow):
             return None
-        # A third of a second to import: only a check that found something pays for it.
+        # Imported here: the import takes a third of a second, and most checks need none of it.
         from deepdiff import DeepDiff
 
         self.remaining -= 1

@@ -1,4 +1,4 @@
-"""Documents that are missing, or that cannot be believed."""
+"""Faults: documents that are missing or invalid."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,7 @@ def missing(side: SideName, artifact: str) -> Fault:
 
 
 def invalid(side: SideName, artifact: str, error: Exception) -> Fault:
-    """Describe a document that cannot be believed."""
+    """Describe a document that is invalid."""
     pointer = getattr(error, "pointer", "")
     return Fault(side=side, artifact=artifact, pointer=pointer, message=str(error))
 

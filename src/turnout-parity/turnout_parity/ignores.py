@@ -1,4 +1,4 @@
-"""Declared ignores: where a difference is expected, why, by whose word, and until when."""
+"""Declared ignores: where a difference is expected, why, who says so, and until when."""
 
 import re
 import tomllib
@@ -15,9 +15,9 @@ from turnout.errors import InvalidSettings
 from turnout_parity.report import Difference, Kind
 
 NEVER: Final = frozenset({Kind.MISSING, Kind.OVERLAP, Kind.INVALID})
-"""Kinds that no declaration takes out of the verdict."""
+"""Kinds of differences that cannot be ignored."""
 
-MOST_BYTES: Final = 1_000_000
+MAX_BYTES: Final = 1_000_000
 
 
 class Ignore(BaseModel):
@@ -55,7 +55,7 @@ class Ignore(BaseModel):
         return kinds
 
     def expired(self, today: date) -> bool:
-        """Whether the last day has gone by."""
+        """Whether the last day is over."""
         return today > self.expires
 
     def covers(self, difference: Difference) -> bool:
@@ -93,8 +93,8 @@ def read_ignores(path: Path) -> tuple[Ignore, ...]:
 
 def _parse(path: Path) -> Any:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InvalidSettings(f"{path} is larger than {MOST_BYTES} bytes")
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidSettings(f"{path} is larger than {MAX_BYTES} bytes")
         content = path.read_bytes()
         return orjson.loads(content) if path.suffix == ".json" else tomllib.loads(content.decode())
     except OSError as error:

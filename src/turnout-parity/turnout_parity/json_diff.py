@@ -17,7 +17,7 @@ DEPTH_LIMIT: Final = 200
 
 
 class _Absent:
-    """The one value that is no JSON value."""
+    """The type of ABSENT, which stands for a value that is not there."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ def differences(
 ) -> list[JsonChange]:
     """Compare two parsed JSON documents; at most `limit` changes, in document order."""
     changes: list[JsonChange] = []
-    # Iterators, not lists: what is never looked at takes no memory.
+    # Iterators, not lists: places that are never compared take no memory.
     waiting: list[_Pairs] = [iter([("", primary, shadow)])]
     while waiting and len(changes) < limit:
         following = next(waiting[-1], None)

@@ -1,4 +1,4 @@
-"""What a check needs of every status document, whatever its digest says."""
+"""The fields that a check reads of every status document, also where the digests are equal."""
 
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ class StateChange(_Part):
 
 
 class MeasuredTimings(_Part):
-    """The one duration that is compared."""
+    """The only duration that is compared."""
 
     overhead_ms: Count | None
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class ConcurrencySlot(NamedTuple):
-    """What one side of one run held: from when to when (ms), under which key and limit."""
+    """The limit slot that one side of one run held: its key and limit, from when to when (ms)."""
 
     task: str
     key: str
@@ -41,12 +41,12 @@ class _KeyHistory:
 
 @dataclass(slots=True)
 class Overlaps:
-    """Collects slots while pairs stream by."""
+    """Collects the slots of all pairs."""
 
     histories: dict[tuple[str, str, str], _KeyHistory] = field(default_factory=dict)
 
     def add(self, run_id: str, side: str, slot: ConcurrencySlot) -> None:
-        """Take note of one slot."""
+        """Add the slot of one run."""
         history = self.histories.get((side, slot.task, slot.key))
         if history is None:
             history = self.histories[side, slot.task, slot.key] = _KeyHistory()
@@ -56,10 +56,10 @@ class Overlaps:
         history.runs.append(run_id)
 
     def excesses(self) -> Iterator[Excess]:
-        """Name every slot that was taken while its key was full.
+        """Yield every slot that was taken while its key had no free slot.
 
-        A slot that is given up in the millisecond in which another is taken is free. A slot that
-        ends before it starts holds nothing.
+        A slot that is freed in the millisecond in which another is taken counts as free. A slot
+        that ends before it starts is not counted.
         """
         for (side, task, key), history in sorted(self.histories.items()):
             for index, at_once in _excesses_of(history):
@@ -75,7 +75,7 @@ class Overlaps:
 
 
 def _excesses_of(history: _KeyHistory) -> Iterator[tuple[int, int]]:
-    """Sweep over the starts; give the index and the number of runs at once where it is too high."""
+    """Go over the starts in order; yield index and number of runs where these are too many."""
     lasting = [
         index for index in range(len(history.runs)) if history.ends[index] > history.starts[index]
     ]

@@ -1,4 +1,4 @@
-"""What the comparison of one pair saw."""
+"""The result of comparing one pair."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ class PairResult:
     task: str | None = None
     differences: list[Difference] = field(default_factory=list)
     compared: list[tuple[Kind, Source, int]] = field(default_factory=list)
-    """How many values of a field were compared, and on what ground; a field may come again."""
+    """How many values of a kind were compared, and their source; a kind may occur several times."""
     differing_values: dict[int, tuple[Any, Any]] = field(default_factory=dict)
-    """Two whole values that differ, by the position of their first difference; small ones."""
+    """Small values that differ, whole, by the position of their first difference."""
     twin_missing: bool = False
     overhead: tuple[float, float] | None = None
     """Milliseconds, of the primary and of the shadow."""
@@ -58,7 +58,7 @@ class PairResult:
         )
 
     def reject(self, faults: Iterable[Fault]) -> None:
-        """Add each document that is missing or cannot be believed as a difference."""
+        """Add each document that is missing or invalid as a difference."""
         for fault in faults:
             self.differences.append(
                 Difference(

@@ -1,8 +1,8 @@
-"""Find pairs in a sorted stream of run names, holding almost nothing.
+"""Finds pairs in a sorted stream of run names, in little memory.
 
-`-` and `.` sort before `/`, so `a-dryrun/…` comes before `a/…`, and whatever lies between them
-starts with `a-` or `a.`: the shadows that still wait for their primary are prefixes of the name
-at hand, and are dropped as soon as they are not.
+`-` and `.` sort before `/`, so `a-dryrun/…` comes before `a/…`, and all names between them
+start with `a-` or `a.`. So only those shadows wait for their primary whose primary's name is a
+prefix of the current name; the others have no primary.
 """
 
 from collections.abc import AsyncIterator

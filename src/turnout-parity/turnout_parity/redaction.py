@@ -1,4 +1,4 @@
-"""Keep secrets out of reports: by the name they stand under, and by declared patterns."""
+"""Hides secrets in reports: by the name of their field, and by declared patterns."""
 
 import re
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ _TEXTS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redaction:
-    """What must not be repeated; `patterns` come on top of what is always hidden."""
+    """Hides secrets; `patterns`: texts to hide in addition to those that are always hidden."""
 
     patterns: tuple[re.Pattern[str], ...] = ()
 
     def difference(self, difference: Difference) -> Difference:
-        """Hide secrets in all that a difference repeats of its documents."""
+        """Hide secrets in the values and the detail of a difference."""
         secret = any(_NAMES.search(name) for name in difference.pointer.split("/"))
         changes: dict[str, Any] = {}
         for side in ("primary", "shadow"):

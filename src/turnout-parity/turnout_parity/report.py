@@ -1,4 +1,4 @@
-"""What a parity check found: the documented result, printed by `--json` as it stands here."""
+"""The report of a parity check; `--json` prints it with these fields."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from turnout.model.documents import Source
 
 
 class Verdict(StrEnum):
-    """What the evidence says."""
+    """The verdict of a check."""
 
     PASS = "PASS"  # noqa: S105 (a verdict, not a password)
     FAIL = "FAIL"
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 
 class Kind(StrEnum):
-    """What differs."""
+    """The kinds of differences."""
 
     STATUS = "status"
     """The final state, the error or the task."""
@@ -46,11 +46,11 @@ class Kind(StrEnum):
     OVERLAP = "overlap"
     """More runs of one concurrency key at once than its limit allows."""
     INVALID = "invalid"
-    """An artifact that cannot be believed: corrupt, cut short, foreign, too large, changed."""
+    """An artifact that is invalid: corrupt, cut short, of another run, too large, or changed."""
 
 
 class PairOutcome(StrEnum):
-    """What became of one pair."""
+    """The outcome of one pair."""
 
     MATCHED = "matched"
     MISMATCHED = "mismatched"
@@ -92,7 +92,7 @@ class Difference(ReportPart):
     """`noise-like` for values that look like clock times or random ids."""
     detail: str | None = None
     explanation: Explanation | None = None
-    """Of the first difference of two values: how these differ as a whole."""
+    """How two values differ as a whole; only at their first difference."""
     ignored_by: str | None = None
     """The declared ignore that took this difference out of the verdict."""
 
@@ -118,7 +118,7 @@ class TaskCount(ReportPart):
 
 
 class FieldCount(ReportPart):
-    """How often one field was compared, and on what ground."""
+    """How often one kind was compared, and the source of its values."""
 
     source: Source
     compared: int = 0
@@ -186,14 +186,14 @@ class ParityReport(ReportPart):
     documents: int
     """Documents whose digests or contents were compared, both sides together."""
     fetched: int
-    """Documents that had to be read for it."""
+    """Documents that were read."""
     verified: int
-    """Documents read although their digests agree, to see that the digests are true."""
+    """Documents that were read although their digests agree, to verify the digests."""
     fields: dict[str, FieldCount]
     tasks: dict[str, TaskCount]
     differences: list[Difference]
     differences_total: int
-    """More than `differences` holds where the list was cut; the counts are never cut."""
+    """How many differences there are; `differences` may hold fewer of them."""
     set_aside: list[SetAside]
     ignores: list[IgnoreUse]
     timings: list[Timing]
@@ -201,6 +201,6 @@ class ParityReport(ReportPart):
     """Keys under `runs/` that belong to no run."""
     warnings: list[str]
     providers: dict[Literal["primary", "shadow"], list[str]] = Field(default_factory=dict)
-    """Who ran which side, as the status documents that were read in full tell it."""
+    """The providers of each side, from the status documents."""
     notes: list[str] = Field(default_factory=list)
-    """What whoever asked for the check wants its readers to know."""
+    """Notes for readers, from the caller of the check."""

@@ -1,4 +1,4 @@
-"""What a check may be told about how to compare; the same for all pairs."""
+"""The rules of a check: how all pairs are compared."""
 
 import zlib
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Bounds:
     early_ms: int = 250
     """A retry may come earlier than planned by this and `early_share` together."""
     early_share: float = 0.25
-    """As a share of the planned delay."""
+    """A share of the planned delay; see `early_ms`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

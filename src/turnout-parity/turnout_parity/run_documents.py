@@ -28,7 +28,7 @@ class ComparableRun:
 
     @property
     def concurrency_slot(self) -> ConcurrencySlot | None:
-        """What the run held of its concurrency key; None without a limit, or if it never ran."""
+        """The limit slot that the run held; None without a limit, or if the run never ran."""
         limit, path = self.manifest.concurrency, self.status.transitions
         if limit is None:
             return None
@@ -47,7 +47,7 @@ class ComparableRun:
 
 @dataclass(slots=True, kw_only=True)
 class RunDocuments:
-    """What could be read of one run."""
+    """The documents of one run, as far as they could be read."""
 
     side: SideName
     name: str
@@ -67,7 +67,7 @@ class RunDocuments:
         return len(self.faults) == 2 and all(fault.missing for fault in self.faults)  # noqa: PLR2004 (both)
 
     def read_whole_status(self) -> StatusDocument | None:
-        """Read all fields of the status; one that proves to be invalid becomes a fault."""
+        """Read all fields of the status; an invalid status becomes a fault."""
         if self.status is None:
             return None
         try:
@@ -84,13 +84,13 @@ class RunDocuments:
 
     @property
     def task(self) -> str | None:
-        """The task, by whichever document names it."""
+        """The task, from the status or else the manifest."""
         document = self.status or self.manifest
         return document.task if document is not None else None
 
 
 def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) -> RunDocuments:
-    """Validate both documents; what is wrong with them becomes faults, and stops nothing."""
+    """Validate both documents; errors in them become faults."""
     run = RunDocuments(side=side, name=name)
     try:
         if (raw := _body(run, MANIFEST, manifest)) is not None:
@@ -118,9 +118,9 @@ def read_run(side: SideName, name: str, manifest: GetResult, status: GetResult) 
 
 
 def _read_status(run: RunDocuments, raw: bytes, listing: DocumentEntry | None) -> MeasuredStatus:
-    """Read the measured fields; all others too, unless the bytes are those that were written."""
+    """Read the measured fields; validate all fields, unless the manifest has the bytes' digest."""
     if listing is not None and listing.sha256 == sha256_of(raw):
-        # An odd document is read in full below, which says what is wrong with it.
+        # An invalid document is read in full below, so that the fault is named.
         with suppress(ValidationError):
             status = MeasuredStatus.model_validate_json(raw)
             if status.run_id == run.name:

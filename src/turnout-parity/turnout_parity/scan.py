@@ -1,4 +1,4 @@
-"""One pass over a store: pairs stream by, are compared and counted in their order."""
+"""Goes once over a store: reads, compares and counts its pairs, in order."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ from turnout.model.storage import GetResult
 from turnout.model.time import Millis, as_datetime
 from turnout.ports.artifact_store import ArtifactStore
 from turnout_parity.compare_documents import DocumentComparison, report_unlisted
-from turnout_parity.compare_manifests import is_hollow, steps_to_read
+from turnout_parity.compare_manifests import lists_no_steps, steps_to_read
 from turnout_parity.compare_pair import compare_pair, report_missing_twin
 from turnout_parity.counts import Counts
 from turnout_parity.faults import SideName
@@ -46,14 +46,14 @@ class Scan:
     window: DualRunWindow = field(default_factory=DualRunWindow)
     overlaps: Overlaps = field(default_factory=Overlaps)
     waiting: deque[tuple[PairResult, asyncio.Task[None] | None]] = field(default_factory=deque)
-    """Pairs in their order that are not counted yet, with what still reads their documents."""
+    """Pairs that are not counted yet, in order, each with the task that reads its documents."""
     readings: int = 0
-    """How many of them have documents to be read."""
+    """How many pairs in `waiting` have a task that reads documents."""
     pairs_seen: int = 0
     shadows_seen: bool = False
 
     async def run(self) -> list[str]:
-        """Count everything; give back what a reader must be warned of."""
+        """Count all pairs; return the warnings for the report."""
         warnings = await self._read_window()
         try:
             async for chunk in _chunks(pairs(self._names())):
@@ -70,7 +70,7 @@ class Scan:
 
     @property
     def dual_run_seen(self) -> bool:
-        """Whether there is a window or a shadow; where not, there never was a dual run."""
+        """Whether the store has a window or a shadow; without both there was no dual run."""
         return self.shadows_seen or not self.window.absent
 
     async def _read_window(self) -> list[str]:
@@ -92,7 +92,7 @@ class Scan:
                     self.counts.totals["junk"] += 1
 
     async def _compare_chunk(self, chunk: Sequence[Pair]) -> None:
-        """Compare manifests and status documents, and begin to read what these leave open."""
+        """Compare manifests and status documents; begin to read the documents they call for."""
         outcomes = self.store.get_many(_keys(chunk))
         for pair in chunk:
             primary = await _read_run("primary", pair.primary, outcomes)
@@ -104,7 +104,7 @@ class Scan:
             if primary is not None and shadow is not None:
                 await self._compare(pair.run_id, primary, shadow)
             elif run := primary or shadow:
-                self._unpaired(pair.run_id, run)
+                self._report_unpaired(pair.run_id, run)
             await self._count_compared(CONCURRENT_PAIRS)
 
     async def _count_compared(self, limit: int) -> None:
@@ -132,7 +132,7 @@ class Scan:
     def _set_aside(
         self, run_id: str, primary: RunDocuments | None, shadow: RunDocuments | None
     ) -> bool:
-        """Count a pair that must not be compared, or not yet."""
+        """Count a pair that is not to be compared, or not yet; False: compare it."""
         aside = set_aside(run_id, primary, shadow, self.window)
         patience = self.rules.patience
         if aside is None and patience is not None:
@@ -142,7 +142,7 @@ class Scan:
             self.counts.add_set_aside(aside)
         return aside is not None
 
-    def _unpaired(self, run_id: str, run: RunDocuments) -> None:
+    def _report_unpaired(self, run_id: str, run: RunDocuments) -> None:
         """Report a run without a twin, unless it was never to have one."""
         if run.side == "primary" and run.status is not None:
             emitted_at = as_datetime(run.status.emitted_at)
@@ -153,7 +153,7 @@ class Scan:
         self.waiting.append((report_missing_twin(run_id, run), None))
 
     async def _compare(self, run_id: str, primary: RunDocuments, shadow: RunDocuments) -> None:
-        """Compare a pair as far as its digests decide; begin to read what decides the rest."""
+        """Compare a pair by its digests; begin to read the documents that they leave open."""
         self.pairs_seen += 1
         for run in (primary, shadow):
             if run.status is not None:
@@ -166,7 +166,7 @@ class Scan:
             await report_unlisted(self.store, result, shadow)
             self.waiting.append((result, None))
             return
-        search = verify or is_hollow(record) or is_hollow(twin_record)
+        search = verify or lists_no_steps(record) or lists_no_steps(twin_record)
         comparison = DocumentComparison(
             store=self.store,
             bounds=self.rules.bounds,

@@ -17,7 +17,7 @@ def set_aside(
     shadow: RunDocuments | None,
     window: DualRunWindow,
 ) -> SetAside | None:
-    """Decide whether a pair must not be compared: by its window, its own word, or its state."""
+    """Return why a pair must not be compared: by the window or its status; else None."""
     runs = [run for run in (primary, shadow) if run is not None]
     task = next((run.task for run in runs if run.task is not None), None)
     if declared := window.set_aside.get(run_id):
@@ -61,7 +61,7 @@ def not_due(
     if not lags:
         return None
     due, ended = status.emitted_at + max(lags), status.transitions[-1].at + max(lags)
-    # Where all spans have ended nobody starts shadows any more, whatever time it is now.
+    # Where all spans have ended, no more shadows are started, whatever time it is now.
     closed = [span.until for span in spans if span.until is not None]
     if len(closed) == len(spans):
         reason = _at_close(shadow, due, ended + patience, moment(max(closed)))

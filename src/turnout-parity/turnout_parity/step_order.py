@@ -14,12 +14,12 @@ Shape = tuple[Any, ...]
 
 
 def shape(steps: Sequence[StepEntry]) -> Shape:
-    """Write the order in a form that is equal wherever only parallel branches changed places."""
+    """Write the order in a form that does not depend on the order of parallel branches."""
     return _shape([(_parts(entry.branch), entry.step) for entry in steps])
 
 
 def first_difference(primary: Sequence[StepEntry], shadow: Sequence[StepEntry]) -> int | None:
-    """Find where two orders of the same steps part, as a place in `primary`; None if they agree."""
+    """Find the first place in `primary` where two orders of steps differ; None if they agree."""
     if shape(primary) == shape(shadow):
         return None
     for place, (entry, twin) in enumerate(zip(primary, shadow, strict=False)):

@@ -1,4 +1,4 @@
-"""From counts to the verdict and the report."""
+"""Makes the verdict and the report from the counts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from turnout_parity.counts import Counts
 from turnout_parity.ignores import Ignore
 from turnout_parity.report import IgnoreUse, ParityReport, TaskCount, Verdict
 
-AIM: Final = 0.99
+TARGET_RATE: Final = 0.99
 """The match rate for which a report says how many more clean pairs are needed."""
 
 _SUMMED = (
@@ -27,9 +27,9 @@ _SUMMED = (
 
 
 def verdict(sums: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]]:
-    """Decide without gates: any mismatch fails, and nothing compared proves nothing.
+    """Decide the verdict: any mismatch is FAIL; without a matched pair it is INCONCLUSIVE.
 
-    A window's record that cannot be believed comes first: it may have put aside what differs.
+    So it is, too, where the window is unusable: it may have set aside pairs that differ.
     """
     if unusable:
         return Verdict.INCONCLUSIVE, [
@@ -57,8 +57,12 @@ def statistical_strength(clean: int) -> str:
     shown = shown_rate(clean)
     # Rounded down: a report must not claim more than its pairs show.
     rate = f"that many alone show a match rate of at least {int(shown * 1000) / 10:.1f} %"
-    needed = pairs_for(AIM) - clean
-    goal = f"; {needed:,} more clean pairs show {AIM:.0%}".replace("%", " %") if needed > 0 else ""
+    needed = pairs_for(TARGET_RATE) - clean
+    goal = (
+        f"; {needed:,} more clean pairs show {TARGET_RATE:.0%}".replace("%", " %")
+        if needed > 0
+        else ""
+    )
     return f"{rate} with 95 % confidence{goal}"
 
 
@@ -68,7 +72,7 @@ def pairs_for(rate: float) -> int:
 
 
 def shown_rate(clean: int) -> float:
-    """Give the lowest match rate at which so many clean pairs still come up one time in 20."""
+    """Return the lowest match rate at which so many clean pairs in a row still occur 1 in 20."""
     return float(0.05 ** (1 / clean))
 
 
@@ -119,7 +123,7 @@ def _sums(tasks: dict[str, TaskCount]) -> Counter[str]:
 
 
 def _details(sums: Counter[str], tasks: dict[str, TaskCount]) -> list[str]:
-    """Say what else a reader of the verdict must know."""
+    """List further facts for readers of the verdict."""
     kinds: Counter[str] = Counter()
     for task in tasks.values():
         kinds.update({str(kind): count for kind, count in task.kinds.items()})

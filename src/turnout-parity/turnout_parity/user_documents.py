@@ -29,7 +29,7 @@ class DocumentPattern:
     """Which keys are documents, and how a twin is named; made by `documents_at`."""
 
     prefix: str
-    """What all keys start with."""
+    """The text that all keys start with."""
     key: re.Pattern[str]
     """Captures `run`, and `task` where the pattern names one."""
     twin: re.Pattern[str]
@@ -136,7 +136,7 @@ async def _runs(
 def _compare_listings(
     pattern: DocumentPattern, primary: _RunFolder | None, shadow: _RunFolder | None
 ) -> _OpenPair:
-    """Compare what the listing says; name the documents that must be read."""
+    """Compare sizes and ETags of the listing; collect the documents that must be read."""
     documents, twins = (run.stored if run is not None else {} for run in (primary, shadow))
     run_id = primary.name if primary is not None else _primary_of(pattern, shadow)
     task = (primary or shadow or _RunFolder(name="", task=None)).task

@@ -1,4 +1,4 @@
-"""What a dual run says about its window: which runs have a twin, and which are not compared.
+"""The window of a dual run: which runs have a twin, and which are not compared.
 
 `parity-window.json` lies at the store's root. Without it every run under `runs/` must have a twin.
 """
@@ -19,14 +19,14 @@ from turnout_parity.report import SetAside
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DualRunWindow:
-    """`parity-window.json`, ready for questions."""
+    """`parity-window.json`, with methods that answer which runs need a twin."""
 
     spans: tuple[Span, ...] | None = None
     set_aside: Mapping[str, SetAside] = field(default_factory=dict)
     unknown: bool = False
-    """The document cannot be believed, so that nobody can tell which runs need a twin."""
+    """Whether the document is invalid, so that it is not known which runs need a twin."""
     absent: bool = False
-    """There is no such document."""
+    """Whether the store has no such document."""
 
     def needs_twin(self, task: str, emitted_at: datetime) -> bool:
         """Whether a run was emitted to both sides."""
@@ -54,7 +54,7 @@ class DualRunWindow:
 async def read_window(store: ReadsArtifacts) -> DualRunWindow:
     """Read the window; a store without one is one where every run needs a twin.
 
-    `ArtifactInvalid` names what is wrong: without the window nothing could be believed.
+    `ArtifactInvalid` names what is wrong with the document.
     """
     try:
         raw = (await store.get(WINDOW_KEY)).body

@@ -1,4 +1,4 @@
-"""Random histories of slots, deliveries and keys, against models small enough to be believed."""
+"""Random histories of slots, deliveries and keys, compared with small, simple models."""
 
 import asyncio
 from typing import Any

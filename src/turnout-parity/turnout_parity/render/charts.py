@@ -74,7 +74,7 @@ class Histogram:
 
 
 def outcome_bar(counts: ParityReport | TaskCount, *, width: float = 100.0) -> list[Bar]:
-    """Split a bar among the outcomes; what there is at all stays visible."""
+    """Split a bar among the outcomes; an outcome that occurs gets at least one percent."""
     numbers = {name: getattr(counts, name) for name in OUTCOMES}
     total = sum(numbers.values())
     bars: list[Bar] = []
@@ -89,7 +89,7 @@ def outcome_bar(counts: ParityReport | TaskCount, *, width: float = 100.0) -> li
 
 
 def scatter(timings: Sequence[Timing], *, slow_ms: float) -> Scatter | None:
-    """Place the sampled pairs; nothing to draw without any."""
+    """Place the sampled pairs; None where there are none."""
     if not timings:
         return None
     highest = max(max(t.primary_ms, t.shadow_ms) for t in timings)

@@ -1,4 +1,4 @@
-"""A report as one page of HTML that needs nothing else: no network, no script."""
+"""A report as one page of HTML, without scripts, that loads no other file."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from turnout_parity.render import charts
 from turnout_parity.report import Difference, Kind, ParityReport
 
 KIND_LIMIT: Final = 200
-"""Differences of one kind on the page; the cut is said, and all are counted."""
+"""Differences of one kind that the page shows; it says how many there are."""
 
 TASKS_LIMIT: Final = 200
 WORST_LIMIT: Final = 8
@@ -18,7 +18,7 @@ SET_ASIDE_LIMIT: Final = 200
 
 def render_html(report: ParityReport, *, slow_ms: float = 5_000) -> str:
     """Draw the page. Every text of the report is escaped; the page may load nothing."""
-    # A tenth of a second to import: only who asks for the page pays for it.
+    # Imported here: the import takes a tenth of a second.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -91,7 +91,7 @@ def _number(value: int) -> str:
 
 
 def _visible(text: str | None) -> str:
-    """Show characters that would hide or turn around the text beside them."""
+    """Write control and direction characters as escapes, so that they cannot hide other text."""
     return "".join(
         char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}"
         for char in text or UNKNOWN_TASK

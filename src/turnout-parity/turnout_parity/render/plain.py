@@ -1,4 +1,4 @@
-"""A report as JSON, and a value in one line of it."""
+"""A report as JSON, and one value of it in a line."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from turnout_parity.report import Difference, Kind, ParityReport
 
 
 def render_json(report: ParityReport) -> str:
-    """Write the documented result."""
+    """Write the report as JSON."""
     return report.model_dump_json(indent=2)
 
 

@@ -27,7 +27,7 @@ _ALWAYS: Final = {"pairs", "matched", "mismatched"}
 
 
 def render_terminal(report: ParityReport) -> RenderableType:
-    """Lay out the verdict, tasks, the first differences and how they came about, and warnings."""
+    """Lay out the verdict, tasks, the first differences with explanations, and warnings."""
     parts: list[RenderableType] = [_headline(report)]
     if report.providers:
         sides = (f"{side}: {', '.join(names)}" for side, names in report.providers.items())
@@ -50,7 +50,7 @@ def _headline(report: ParityReport) -> Text:
 
 
 def _tasks(report: ParityReport) -> Table:
-    """Lay out the tasks; counts that are zero throughout take no column."""
+    """Lay out the tasks; a count that is zero for all of them gets no column."""
     shown = [name for name in _COUNTS if name in _ALWAYS or getattr(report, name)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("task", overflow="fold", min_width=_longest(report.tasks), no_wrap=True)
@@ -71,7 +71,7 @@ def _differences(report: ParityReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [d for d in report.differences if d.ignored_by is None][:DIFFERENCES_LIMIT]
     table.title = f"differences: {len(shown)} of {report.differences_total}"
-    # An id is there to be copied, so it is never broken; the other columns give way.
+    # People copy ids, so they are never wrapped; the other columns are.
     longest = _longest(difference.run_id for difference in shown)
     table.add_column("kind", overflow="fold")
     table.add_column("run", min_width=longest, no_wrap=True)
@@ -83,7 +83,7 @@ def _differences(report: ParityReport) -> Table:
 
 
 def _explanations(report: ParityReport) -> Iterator[Text]:
-    """Show how values differ as a whole, where a row of the table does not say it already."""
+    """Show the explanations, except those of one line, which the table shows already."""
     explained = [
         (difference, explanation)
         for difference in report.differences
@@ -145,5 +145,5 @@ def _ms(value: float | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Show control characters instead of obeying them: artifacts are written by others."""
+    """Write control characters as escapes: artifacts may contain terminal commands."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
