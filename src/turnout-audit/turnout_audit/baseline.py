@@ -84,7 +84,7 @@ def compared(report: AuditReport, baseline: Baseline) -> AuditReport:
 
 
 def shrunk(report: AuditReport, baseline: Baseline) -> Baseline:
-    """Give the baseline without what is gone; `report` is a compared one."""
+    """Return the baseline without what is gone; `report` is a compared one."""
     coverage = _Coverage(report, baseline.folder)
     accepted = Counter(map(coverage.key, report.accepted))
     unseen = coverage.unseen(baseline.entries)

@@ -154,7 +154,7 @@ class _Named:
         self.module_fits: Fits | None = fits(modules) if modules else None
 
     def canonical(self, tree: syntax.SyntaxTree, name: str) -> str | None:
-        """Give the name that fits, or None."""
+        """Return the name that fits, or None."""
         if self.module_fits is None:
             return name if self.fits(name) else None
         for binding in tree.resolve(name):

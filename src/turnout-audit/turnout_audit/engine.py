@@ -138,7 +138,7 @@ def _scan_hand(paths: Sequence[str]) -> Share:
 
 
 def _size(path: str) -> int:
-    """Give a file's size; 0 where it cannot be read: reading it will report why."""
+    """Return a file's size; 0 where it cannot be read: reading it will report why."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
     except OSError:

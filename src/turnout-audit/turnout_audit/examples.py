@@ -35,7 +35,7 @@ def faults(ruleset: Ruleset) -> list[str]:
 
 
 def found_by(ruleset: Ruleset, rule: Rule, example: Example) -> list[Finding]:
-    """Give what the rule alone finds in the example."""
+    """Return what the rule alone finds in the example."""
     single = replace(ruleset, rules=(rule,))
     path = path_of(example)
     scan = Scanner(single).scan(path, example.code, anywhere=example.path is None)

@@ -86,7 +86,7 @@ COMPONENTS = frozenset({".vue", ".svelte", ".astro"})
 
 
 def classify(path: str) -> tuple[Scope, Language]:
-    """Give a file's scope and language; an unknown file is code in plain text."""
+    """Return a file's scope and language; an unknown file is code in plain text."""
     name = path.rpartition("/")[2].lower()
     language = "ini" if is_requirements(path) else _by_name(name)
     if language is None:
@@ -112,12 +112,12 @@ def is_component(path: str) -> bool:
 
 
 def scope_of(language: Language) -> Scope:
-    """Give the scope of a language."""
+    """Return the scope of a language."""
     return _SCOPES.get(language, "code")
 
 
 def of_fence(tag: str) -> Language | None:
-    """Give the language of a Markdown fence by the word after its backticks."""
+    """Return the language of a Markdown fence by the word after its backticks."""
     return _FENCES.get(tag.lower())
 
 

@@ -36,13 +36,13 @@ class _Item:
 
 @lru_cache(1024)
 def words_of(expression: str) -> frozenset[str]:
-    """Give words of which any match holds one, in lower case; empty where no word is certain."""
+    """Return words of which any match holds one, in lower case; empty where no word is certain."""
     items, end = _alternatives(expression, 0, 0)
     return _best_of(items) if end == len(expression) else NO_WORDS
 
 
 def first_letter(expression: str) -> str:
-    """Give the letter by which every match begins; empty where it is not certain."""
+    """Return the letter by which every match begins; empty where it is not certain."""
     items, _ = _alternatives(expression, 0, 0)
     return items[0].letter if items else ""
 

@@ -78,7 +78,7 @@ class Outline:
         self._glossary = bytearray(len(source.starts) + 1)
 
     def offset(self, line: int) -> int:
-        """Give the offset at which a line starts, counted from 0; the text's end after the last."""
+        """Return the offset at which a line starts, counted from 0; else the end of the text."""
         starts = self.source.starts
         return starts[line] if line < len(starts) else len(self.source.text)
 
@@ -118,7 +118,7 @@ def read(source: SourceText, markers: Markers) -> Outline:
 
 
 def segments(document: Outline) -> Iterator[Segment]:
-    """Give the fences that are in a known language."""
+    """Return the fences that are in a known language."""
     path = document.source.path
     for block in document.blocks:
         language = kinds.of_fence(block.tag) if block.kind == "fence" else None
@@ -127,7 +127,7 @@ def segments(document: Outline) -> Iterator[Segment]:
 
 
 def fences(text: str, *, mdx: bool) -> Iterator[tuple[int, int]]:
-    """Give the fences of any language by their lines, counted from 0, marks included."""
+    """Return the fences of any language by their lines, counted from 0, marks included."""
     for block in _blocks(text.split("\n"), mdx=mdx):
         if block.kind == "fence":
             yield block.first, block.last
@@ -198,7 +198,7 @@ class _Closers:
         self.places: dict[str, list[int]] = {}
 
     def after(self, at: int, closing: str) -> int | None:
-        """Give the line after the next closing one, if it is not far."""
+        """Return the line after the next closing one, if it is not far."""
         closing = closing.lower()
         if closing not in self.places:
             self.lowered = self.lowered or [line.lower() for line in self.lines]
@@ -324,7 +324,7 @@ def _has_marker(marked: Sequence[int], block: Block) -> bool:
 
 
 def _ends(blocks: Sequence[Block], last: int) -> dict[int, int]:
-    """Give the line at which each heading's section ends: the next heading of its level."""
+    """Return the line at which each heading's section ends: the next heading of its level."""
     ends: dict[int, int] = {}
     open_: list[int] = []
     for index, block in enumerate(blocks):

@@ -34,7 +34,7 @@ class MarkerWords:
         return cls(compiled(expression, ignore_case=True) if expression else None, whole)
 
     def search(self, text: str) -> int | None:
-        """Give the offset of the first word; None where there is none."""
+        """Return the offset of the first word; None where there is none."""
         match = self.anywhere.search(text) if self.anywhere else None
         return max(match.start(1), match.start(2)) if match else None
 

@@ -28,7 +28,7 @@ def joined(nodes: Iterable[Any]) -> list[tuple[int, int]]:
 
 
 def span(node: Any) -> tuple[int, int]:
-    """Give a node's place in characters."""
+    """Return a node's place in characters."""
     place = node.range()
     return place.start.index, place.end.index
 
@@ -52,7 +52,7 @@ def unwrapped(node: Any) -> Any:
 
 
 def dotted(node: Any, depth: int = 0) -> str:
-    """Give a callee's name: `a.b`, `a().b`; `?` for what has none."""
+    """Return a callee's name: `a.b`, `a().b`; `?` for what has none."""
     if depth > DEEPEST:
         return "?"
     node = unwrapped(node)
@@ -75,7 +75,7 @@ def dotted(node: Any, depth: int = 0) -> str:
 
 
 def callee(node: Any) -> Any:
-    """Give the part of a call that is called."""
+    """Return the part of a call that is called."""
     return node.field("function") or node.field("constructor")
 
 
@@ -88,7 +88,7 @@ def arguments(node: Any) -> list[Any]:
 
 
 def literal(node: Any) -> tuple[str, int, int]:
-    """Give a string's content as written, and its place without the quotes."""
+    """Return a string's content as written, and its place without the quotes."""
     start, end = span(node)
     text = str(node.text())
     cut = len(text) - len(text.lstrip("rbufRBUF"))

@@ -31,7 +31,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """Give the whole text."""
+        """Return the whole text."""
         return self.document.source.text
 
     @cached_property
@@ -41,7 +41,7 @@ class Page:
         return [(self._scheme(start), end) for start, end in places]
 
     def _scheme(self, start: int) -> int:
-        """Give the offset at which an address starts, from the offset behind its scheme."""
+        """Return the offset at which an address starts, from the offset behind its scheme."""
         before = max(0, start - 31)
         scheme = _SCHEME.search(self.text[before:start]) if self.text[start] == ":" else None
         return before + scheme.start() if scheme else start
@@ -109,7 +109,7 @@ def _reason(page: Page, match: ProseMatch, offset: int) -> str | None:
 
 
 def _entry(page: Page, offset: int) -> str:
-    """Give a glossary's entry: a table's row, a list's item, or the paragraph and its heading."""
+    """Return a glossary's entry: a table's row, a list's item, or the paragraph and its heading."""
     line, start = line_of(page.text, offset)
     if _ENTRY.match(line):
         after = start + len(line)

@@ -61,7 +61,7 @@ class Results:
         self.problems.setdefault((reason, line), problem)
 
     def scan(self) -> FileScan:
-        """Give everything in the order of the text."""
+        """Return everything in the order of the text."""
         findings = sorted(self.findings.values(), key=lambda f: (f.start, f.end, f.rule))
         return FileScan(
             path=self.source.path,

@@ -118,7 +118,7 @@ def _scan_file(
 
 
 def _segments(source: SourceText, language: Language) -> Iterator[Segment]:
-    """Give a file as one piece, or a component's scripts."""
+    """Return a file as one piece, or a component's scripts."""
     if not kinds.is_component(source.path):
         yield Segment(source.path, source.text, language)
         return
@@ -222,7 +222,7 @@ def _apply(
 
 
 def _in_file(view: View, hit: Hit) -> Hit:
-    """Give a hit of a segment in offsets of the file."""
+    """Return a hit of a segment in offsets of the file."""
     start = view.segment.origin(hit.start)
     end = start + hit.end - hit.start
     if "\n" in view.text[hit.start : hit.end]:

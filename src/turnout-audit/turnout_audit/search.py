@@ -242,7 +242,7 @@ def _unreachable(path: str) -> FileProblem | None:
 
 
 def _too_deep(path: str, roots: Iterable[str]) -> str | None:
-    """Give the last folder that counts, where a file stands deeper below every root."""
+    """Return the last folder that counts, where a file stands deeper below every root."""
     if path.count("/") <= MAX_DEPTH:
         return None
     prefixes = [prefix for root in roots if path.startswith(prefix := _prefix(root))]
@@ -252,7 +252,7 @@ def _too_deep(path: str, roots: Iterable[str]) -> str | None:
 
 
 def _prefix(root: str) -> str:
-    """Give what the names of a folder's files begin with."""
+    """Return what the names of a folder's files begin with."""
     name = _normal(root)
     return "" if name == "." else f"{name.removesuffix('/')}/"
 

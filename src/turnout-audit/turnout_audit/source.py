@@ -27,21 +27,21 @@ class SourceText:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """Give the offsets at which lines start."""
+        """Return the offsets at which lines start."""
         return line_starts(self.text)
 
     def line(self, offset: int) -> int:
-        """Give the line of an offset, from 1."""
+        """Return the line of an offset, from 1."""
         if len(self.text) < SHORT:
             return self.text.count("\n", 0, offset) + 1
         return bisect_right(self.starts, offset)
 
     def column(self, offset: int) -> int:
-        """Give the column of an offset, from 1."""
+        """Return the column of an offset, from 1."""
         return offset - self.start(offset) + 1
 
     def start(self, offset: int) -> int:
-        """Give the offset at which the line around an offset starts."""
+        """Return the offset at which the line around an offset starts."""
         if len(self.text) < SHORT:
             return self.text.rfind("\n", 0, offset) + 1
         return self.starts[bisect_right(self.starts, offset) - 1]
@@ -74,12 +74,12 @@ class Segment:
 
     @property
     def scope(self) -> Scope:
-        """Give the kind of text that it is."""
+        """Return the kind of text that it is."""
         return scope_of(self.language)
 
     @cached_property
     def lowered(self) -> str:
-        """Give the text in lower case."""
+        """Return the text in lower case."""
         return self.text.lower()
 
     def origin(self, offset: int) -> int:

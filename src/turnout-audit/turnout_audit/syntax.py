@@ -211,7 +211,7 @@ class SyntaxTree:
                 bindings.setdefault(local, [Binding(binding.module, name)])
 
     def resolve(self, name: str) -> list[Binding]:
-        """Give what a dotted name of this file may stand for; empty if it is not imported."""
+        """Return what a dotted name of this file may stand for; empty if it is not imported."""
         if re.split(r"[.(]", name, maxsplit=1)[0] not in self._roots:
             return []
         return self._resolve(self.bindings, name)
@@ -252,13 +252,13 @@ class SyntaxTree:
         return [(node, dotted(node)) for node in nodes]
 
     def called(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, Any, str]]:
-        """Give the calls whose last name is one of these or an import's own; None for all."""
+        """Return the calls whose last name is one of these or an import's own; None for all."""
         if lasts is None:
             return self.calls
         return [call for call in self.calls if self._ends(call[2], lasts)]
 
     def read(self, lasts: frozenset[str] | None) -> Iterable[tuple[Any, str]]:
-        """Give the members whose last name is one of these or an import's own; None for all."""
+        """Return the members whose last name is one of these or an import's own; None for all."""
         if lasts is None:
             return self.members
         return [member for member in self.members if self._ends(member[1], lasts)]

@@ -40,14 +40,14 @@ class View:
 
     @property
     def imports(self) -> tuple[Import, ...]:
-        """Give the imports: the tree's, or the head's where it holds all of them."""
+        """Return the imports: the tree's, or the head's where it holds all of them."""
         if self.settled and self.parsed is None and self.head is not None:
             return self.head.imports
         return self.tree.imports if self.tree else ()
 
     @property
     def parsed(self) -> syntax.SyntaxTree | None:
-        """Give the tree if it has been parsed."""
+        """Return the tree if it has been parsed."""
         return self.__dict__.get("tree")
 
 
@@ -56,14 +56,14 @@ Finder = Callable[[View], Iterable[Hit]]
 
 
 def line_of(text: str, offset: int) -> tuple[str, int]:
-    """Give the line around an offset, and where it starts; no more than a few thousand letters."""
+    """Return the line around an offset, and its start; at most a few thousand letters."""
     start = text.rfind("\n", max(0, offset - LONG), offset) + 1 or max(0, offset - LONG)
     end = text.find("\n", offset, offset + LONG)
     return text[start : end if end >= 0 else offset + LONG], start
 
 
 def unquoted_hash(line: str) -> int:
-    """Give the column at which a `#` comment starts in a line; its length where there is none."""
+    """Return the column at which a `#` comment starts in a line; its length where there is none."""
     quote = ""
     for at, letter in enumerate(line):
         if quote:
@@ -76,7 +76,7 @@ def unquoted_hash(line: str) -> int:
 
 
 def groups(match: object) -> dict[str, str]:
-    """Give the named groups of a match of `re` or re2."""
+    """Return the named groups of a match of `re` or re2."""
     named = match.groupdict()  # type: ignore[attr-defined]
     return {key: value for key, value in named.items() if value is not None}
 

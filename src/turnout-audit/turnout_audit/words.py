@@ -44,7 +44,7 @@ class Index:
         self.set.Compile()
 
     def present(self, text: str) -> frozenset[str]:
-        """Give the words that stand in a text."""
+        """Return the words that stand in a text."""
         numbers = self.set.Match(text.encode("utf-8", "surrogatepass"))
         if not numbers:
             lowered = text.lower()
@@ -97,26 +97,26 @@ def needs(match: Match) -> Needs | None:
 
 
 def sharpest(match: Match, markers: Iterable[str]) -> frozenset[str]:
-    """Give the words of which a file must hold one for a match, as few files do."""
+    """Return the words of which a file must hold one for a match, as few files do."""
     needed = needs(match)
     return needed.sharpest(markers) if needed and needed.sets else frozenset()
 
 
 def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
-    """Give the words of which a file must hold one to be worth opening."""
+    """Return the words of which a file must hold one to be worth opening."""
     matches = [match for rule in ruleset.rules for match in rule.match]
     return shortest(word for match in matches for word in sharpest(match, ruleset.markers))
 
 
 def of_path(match: PathMatch) -> frozenset[str]:
-    """Give words of which a path that fits holds one; empty where none is certain."""
+    """Return words of which a path that fits holds one; empty where none is certain."""
     plain = all(not set(glob) & set("[]\\!") for glob in match.path)
     pieces = (longest(re.findall(r"[^*?/]+", glob)) for glob in match.path)
     return one_of(pieces) if plain else frozenset()
 
 
 def of_modules(match: Match) -> frozenset[str]:
-    """Give words of which every text holds one that imports the match's modules."""
+    """Return words of which every text holds one that imports the match's modules."""
     globs = [*match.when_imports]
     if isinstance(match, ImportMatch):
         globs += match.import_

@@ -1,4 +1,4 @@
-"""For users' tests: run a task in memory, with its time skipped and its steps stood in for.
+"""For users' tests: run a task in memory, skip its waiting times, and replace its steps.
 
 ::
 

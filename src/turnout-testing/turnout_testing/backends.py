@@ -38,25 +38,27 @@ from turnout_testing.conformance.world import Trace, World
 REAL_WORKER = "TURNOUT_REAL_WORKER"
 """Set it to have a vendor's own worker run the tasks, where its adapter has one."""
 REAL_SLACK: Millis = 30_000
-REAL_TOGETHER = 8
+REAL_AT_ONCE = 8
 REAL_PATIENCE = 240.0
-"""What a real worker may be late by, behaviours at a time, and seconds for a run: it starts a
-process for each."""
+"""With a real worker: the delay that is allowed, behaviours at a time, and seconds for a run.
+
+A real worker starts a process for each run.
+"""
 PATIENCE = "TURNOUT_PATIENCE"
-"""Set it to a number by which all that the suite waits for may take longer: 3 on a busy machine."""
-MOST_PATIENCE = 20
+"""A factor for all waiting times of the suite, for example 3 on a busy machine."""
+MAX_PATIENCE = 20
 RESULTS = "TURNOUT_RESULTS"
-"""A folder: logs of servers and workers are kept in it, and what the suite found."""
+"""A folder for logs of servers and workers, and for the results of the suite."""
 BACKEND = "TURNOUT_BACKEND"
 """The provider that `tests/conformance` opens."""
 ONLY = "TURNOUT_ONLY"
 """Names of the behaviours that are tried, separated by commas; unset: all."""
 VARIABLES = frozenset({REAL_WORKER, PATIENCE, RESULTS, BACKEND, ONLY})
-"""What the suite reads from the environment by itself: no settings of a service."""
+"""Variables that only the suite reads; they are no settings of a service."""
 READY_IN = 60.0
-"""Seconds in which a provider knows the tasks, and a worker of a real server takes runs."""
-TURN, INTERVAL = "1s", 0.03
-"""A turned clock goes on by so much, every so many real seconds."""
+"""Seconds until a provider must know the tasks, and a real server's worker takes runs."""
+CLOCK_STEP, CLOCK_INTERVAL = "1s", 0.03
+"""A turned clock advances by CLOCK_STEP every CLOCK_INTERVAL real seconds."""
 
 
 @asynccontextmanager
@@ -69,8 +71,8 @@ async def open_backend(
 ) -> AsyncIterator[World]:
     """Open a provider with an app, the conformance tasks unless another is given.
 
-    `turned` gives it a clock that goes fast; only embedded providers, which have no server, run on
-    one. Unavailable says why the provider was not ready in time.
+    turned: use a fast clock; only embedded providers, which have no server, can.
+    Unavailable says why the provider was not ready in time.
     """
     variables = dict(os.environ if environ is None else environ)
     settings = {name: value for name, value in variables.items() if name not in VARIABLES}
@@ -81,7 +83,7 @@ async def open_backend(
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
         port = free_port()
-        setting = {
+        service_settings = {
             "ORCHESTRATOR_PROVIDER": name,
             "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
             "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
@@ -94,12 +96,14 @@ async def open_backend(
                 port=free_port(),
                 data=folder / name,
                 app=app,
-                service_url=setting["TURNOUT_SERVICE_URL"],
-                signing_key=setting["TURNOUT_SIGNING_KEYS"].partition(",")[0],
+                service_url=service_settings["TURNOUT_SERVICE_URL"],
+                signing_key=service_settings["TURNOUT_SIGNING_KEYS"].partition(",")[0],
                 real_worker=bool(variables.get(REAL_WORKER)),
             )
-            setting |= await _provider_settings(stack, server, setup, variables)
-        live = open_turnout(app, settings=read_settings({**settings, **setting}), clock=clock)
+            service_settings |= await _provider_settings(stack, server, setup, variables)
+        live = open_turnout(
+            app, settings=read_settings({**settings, **service_settings}), clock=clock
+        )
         await stack.enter_async_context(live)
         await stack.enter_async_context(_served(live, port))
         if isinstance(clock, TurnableClock):
@@ -122,7 +126,7 @@ async def open_backend(
 
 
 class BackendPace(TypedDict):
-    """How patiently a backend is tried, and how much of it at a time."""
+    """How long a backend may take, and how many behaviours are tried at the same time."""
 
     slack: Millis
     patience: float
@@ -131,10 +135,10 @@ class BackendPace(TypedDict):
 
 
 def _pace(*, real_worker: bool, longer: float) -> BackendPace:
-    """Be patient in time, and in how much is tried at a time."""
+    """Choose the pace: with a real worker or on a busy machine, longer times and fewer at once."""
     slack = REAL_SLACK if real_worker else World.slack
     seconds = REAL_PATIENCE if real_worker else World.patience
-    at_once = REAL_TOGETHER if real_worker else World.at_once
+    at_once = REAL_AT_ONCE if real_worker else World.at_once
     return BackendPace(
         slack=round(slack * longer),
         patience=seconds * longer,
@@ -144,19 +148,19 @@ def _pace(*, real_worker: bool, longer: float) -> BackendPace:
 
 
 def patience(environ: Mapping[str, str]) -> float:
-    """Read by how much all may take longer, 1 where nothing is said. Raises InvalidSettings."""
+    """Read the factor of waiting times, 1 by default. Raises InvalidSettings."""
     text = environ.get(PATIENCE) or "1"
     try:
         factor = float(text)
     except ValueError:
         factor = 0.0
-    if not 1 <= factor <= MOST_PATIENCE:
-        raise InvalidSettings(f"{PATIENCE} is a number from 1 to {MOST_PATIENCE}, not {text!r}")
+    if not 1 <= factor <= MAX_PATIENCE:
+        raise InvalidSettings(f"{PATIENCE} is a number from 1 to {MAX_PATIENCE}, not {text!r}")
     return factor
 
 
 def conditions(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """Say what a result must be read with: whose worker ran the tasks, and how patiently."""
+    """Return the conditions of a result: whether a real worker ran, and the factor of times."""
     return {"real_worker": bool(environ.get(REAL_WORKER)), "patience": patience(environ)}
 
 
@@ -187,7 +191,7 @@ async def _provider_settings(
 async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
     """Serve the endpoints of a service that has been started, in this process.
 
-    Its lifespan is not the server's: one that is told to leave its connections leaves that, too.
+    The server does not run its lifespan: a server that stops at once would not end it properly.
     """
     config = uvicorn.Config(asgi(live), port=port, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
@@ -209,8 +213,8 @@ async def _served(live: Turnout, port: int) -> AsyncIterator[None]:
 async def _turning(clock: TurnableClock) -> AsyncIterator[None]:
     async def turn() -> None:
         while True:
-            await asyncio.sleep(INTERVAL)
-            await clock.advance(TURN)
+            await asyncio.sleep(CLOCK_INTERVAL)
+            await clock.advance(CLOCK_STEP)
 
     turning = asyncio.create_task(turn())
     try:
@@ -231,7 +235,7 @@ async def _ready(live: Turnout, name: str, seconds: float) -> None:
 
 
 async def _worker_ready(caller: DurableCaller, seconds: float) -> None:
-    """Wait until our worker takes runs: a real server may know the tasks from one before it."""
+    """Wait until our worker takes runs: a real server may know the tasks from an earlier worker."""
     if not isinstance(caller, Probes):
         return
     until = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""A clock that tests turn."""
+"""A clock that tests set."""
 
 import asyncio
 import heapq
@@ -8,7 +8,7 @@ from turnout.model.time import Duration, Millis, millis
 
 
 class TurnableClock:
-    """Stands still until it is turned; whoever sleeps on it wakes in order of time.
+    """Stands still until a test turns it; then sleepers wake in order of time.
 
     It satisfies the port `Clock`. It belongs to one event loop.
     """
@@ -19,11 +19,11 @@ class TurnableClock:
         self._order = count()
 
     def now(self) -> Millis:
-        """Tell the time that it was last turned to."""
+        """Return the time to which the clock was turned last."""
         return self._now
 
     async def sleep(self, duration: Millis) -> None:
-        """Return when it has been turned that far; at once for nothing."""
+        """Return once the clock has been turned that far; at once for a duration of 0."""
         if duration <= 0:
             await asyncio.sleep(0)
             return
@@ -32,11 +32,11 @@ class TurnableClock:
         await woken
 
     async def advance(self, duration: Duration) -> None:
-        """Turn it on, and let everyone who wakes do what it does."""
+        """Turn the clock forward, and let each sleeper that wakes run until it waits again."""
         await self.turn_to(self._now + millis(duration))
 
     async def turn_to(self, moment: Millis) -> None:
-        """Turn it on to a moment; it never goes back."""
+        """Turn the clock forward to a moment; it never goes back."""
         await settle()
         while self._sleepers and self._sleepers[0][0] <= moment:
             at, _, woken = heapq.heappop(self._sleepers)
@@ -48,13 +48,13 @@ class TurnableClock:
         await settle()
 
     def next_sleeper(self) -> Millis | None:
-        """Say when the first one that sleeps on it would wake; None when nobody does."""
+        """Return when the next sleeper wakes; None when there is none."""
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
 
     async def skip(self) -> bool:
-        """Turn it to the next sleeper's moment; False when nobody sleeps on it."""
+        """Turn the clock to the moment of the next sleeper; False when there is none."""
         at = self.next_sleeper()
         if at is None:
             return False

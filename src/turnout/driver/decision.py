@@ -58,7 +58,7 @@ class Decision:
         return not self.ready and self.state is RunStatus.RUNNING
 
 
-def claimed(decision: Decision, step_id: str) -> Decision:
+def after_claim(decision: Decision, step_id: str) -> Decision:
     """Return the decision after one of its ready attempts has been claimed; saves a replay."""
     reasons = decision.reasons
     return Decision(

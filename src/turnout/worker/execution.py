@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import MAX_CHUNKS, StepContext
-from turnout.driver.decision import Decision, claimed
+from turnout.driver.decision import Decision, after_claim
 from turnout.driver.retries import BodyOutcome, interrupt_attempt, settle_attempt
 from turnout.errors import FailureLog, Overloaded, Refused, TurnoutError, Unavailable
 from turnout.model.policies import Policies
@@ -57,7 +57,7 @@ class Executor:
         The Next in the answer is all that the caller needs: it need not advance before it goes on.
         """
         async with self.cache.at(call.run_id) as cached:
-            claim = await self._claim(cached, call)
+            claim = await self._claim_attempt(cached, call)
             if isinstance(claim, Executed):
                 return claim
             running = self._start(claim, cached.journal, Continuation.CALLER)
@@ -67,7 +67,7 @@ class Executor:
         """Advance or execute, and then execute what comes next while that is one attempt alone."""
         async with self.cache.at(call.run_id) as cached:
             if isinstance(call, Execute):
-                claim: ClaimedAttempt | Executed | Next = await self._claim(cached, call)
+                claim: ClaimedAttempt | Executed | Next = await self._claim_attempt(cached, call)
             else:
                 claim = await self._advance_and_claim(cached, call, delivered)
             if not isinstance(claim, ClaimedAttempt):
@@ -77,7 +77,7 @@ class Executor:
 
     # -- claim --------------------------------------------------------------------------------
 
-    async def _claim(self, cached: CachedRun, call: Execute) -> ClaimedAttempt | Executed:
+    async def _claim_attempt(self, cached: CachedRun, call: Execute) -> ClaimedAttempt | Executed:
         """Claim the attempt that is called for, or answer why it does not run.
 
         A recorded attempt is answered with its outcome. An attempt that another worker holds, or
@@ -452,7 +452,7 @@ def _busy(call: Execute, answer: Next) -> Executed:
 
 def _after(decision: Decision, claim: ClaimedAttempt | None) -> Decision:
     """Return the decision after a commit, which may have claimed an attempt."""
-    return decision if claim is None else claimed(decision, claim.attempt.step)
+    return decision if claim is None else after_claim(decision, claim.attempt.step)
 
 
 def _settle(

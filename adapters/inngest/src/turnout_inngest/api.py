@@ -55,7 +55,7 @@ class InngestApi:
         self._http = httpx.AsyncClient(timeout=10.0, event_hooks=hooks)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def send(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str | Exception]:

@@ -77,11 +77,11 @@ class InngestCaller:
         return MOUNT
 
     def asgi(self) -> Any:
-        """Give the application that the vendor calls; an empty one where we call it."""
+        """Return the application that the vendor calls; an empty one where we connect to it."""
         return self._serving if self._link is None else Starlette()
 
     def doors(self) -> Mapping[str, Any]:
-        """Give the door for senders that post to this service, if anyone has a key for it."""
+        """Return the application for senders that post events here, if a key is set for it."""
         keys, emit = self._settings.door_keys, self._surroundings.emit
         if not keys or emit is None:
             return {}
@@ -93,7 +93,7 @@ class InngestCaller:
         return await around.notices(has_run)
 
     def link(self) -> LinkStatus | None:
-        """Say how the socket to the server stands; None where the server calls us over HTTP."""
+        """Return the state of the socket to the server; None where it calls us over HTTP."""
         return None if self._link is None else self._link.status
 
     async def start(self) -> None:
@@ -105,7 +105,7 @@ class InngestCaller:
             self._link.drain()
 
     async def close(self) -> None:
-        """End the calls that are under way, and let go of the connections."""
+        """End the calls in progress, and close the connections."""
         if self._link is not None:
             await self._link.close()
         await self._api.close()
@@ -152,7 +152,7 @@ class InngestCaller:
         return await self._lookout.look(delivery)
 
     def check(self, task: Task) -> None:
-        """Refuse what the vendor cannot take; every policy is kept by the core."""
+        """Refuse what the vendor cannot take; Turnout keeps every policy itself."""
         name = event_name(self._app, task.id)
         if len(name) > MAX_EVENT_NAME:
             raise PolicyRefused(
@@ -196,7 +196,7 @@ class InngestCaller:
         return armed_of(await self._api.functions(self._app.name))
 
     async def _read_crons(self) -> None:
-        """Take over what is armed: a replica that starts must not disarm it, even for a moment."""
+        """Read the armed schedules first, so that a registration does not disarm them."""
         self._crons = await self._listed_crons()
 
     async def _listed_crons(self) -> dict[str, str]:

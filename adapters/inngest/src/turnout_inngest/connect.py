@@ -1,9 +1,9 @@
-"""The transport by socket: this process connects to the server, and calls come down the socket.
+"""The transport by socket: this process connects to the server, which sends calls over the socket.
 
-The SDK's own connection reconnects a few times and then gives up for good. Here it is held for
-ever: one that has ended is replaced, after a pause that grows up to a bound. New functions need a
-new connection, since the server takes an application's functions as it is greeted; the old one
-goes on until the new one is ready, and ends what it is doing.
+The SDK's own connection reconnects a few times and then gives up for good. Here a connection
+that has ended is always replaced, after a pause that grows up to a bound. New functions need a new
+connection, because the server takes an application's functions when it greets a connection; the old
+one goes on until the new one is ready, and then ends its calls.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ LOOK_INTERVAL: Final = 15.0
 
 
 class Connection(Protocol):
-    """What is used of the SDK's connection."""
+    """The methods of the SDK's connection that are used here."""
 
     async def start(self) -> None:
         """Connect and stay until closed; raises when it gives up."""
@@ -242,7 +242,7 @@ class Link:
         return True
 
     async def _until_replaced(self, opened: _OpenConnection) -> None:
-        """Wait until the connection has ended, or another one is wanted."""
+        """Wait until the connection has ended, or is to be replaced."""
         changed = asyncio.create_task(self._changed.wait())
         await asyncio.wait((opened.running, changed), return_when=asyncio.FIRST_COMPLETED)
         changed.cancel()
@@ -287,7 +287,7 @@ class Link:
             self._connections.remove(opened)
 
     def _note_end(self, opened: _OpenConnection) -> None:
-        """Note how a connection ended by itself."""
+        """Record why a connection ended that was not closed here."""
         if opened.running.cancelled():
             return
         error = opened.running.exception()

@@ -1,4 +1,4 @@
-"""What the doctor tells of the vendor's server: open doors, other senders and apps, keys."""
+"""What the doctor reports of the vendor's server: open routes, other senders and apps, keys."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -57,16 +57,16 @@ class ServerChecks:
         """Say what an operator should know."""
         notices: list[Notice] = []
         async with httpx.AsyncClient(timeout=PATIENCE) as http:
-            notices += await self._open_doors(http)
+            notices += await self._open_routes(http)
             if self._settings.production:
                 notices += key_notices(await try_keys(http, self._settings))
-        for look in (self._holders, self._workers, self._listeners, self._senders):
+        for look in (self._check_foreign_functions, self._workers, self._listeners, self._senders):
             notices += await _reachable(look())
         notices += await _reachable(self._started_by_hand(has_run))
         return notices
 
-    async def _open_doors(self, http: httpx.AsyncClient) -> list[Notice]:
-        """Try without a key what should need one; a dev server on this machine needs none."""
+    async def _open_routes(self, http: httpx.AsyncClient) -> list[Notice]:
+        """Call without a key the routes that should need one; a local dev server needs none."""
         api = self._settings.api
         if api == CLOUD_API or (not self._settings.production and _is_loopback(api)):
             return []
@@ -85,7 +85,7 @@ class ServerChecks:
             notices.append(Notice(text=f"/invoke/… of the server is open: {means}", fix=FENCE))
         return notices
 
-    async def _holders(self) -> list[Notice]:
+    async def _check_foreign_functions(self) -> list[Notice]:
         """Find functions of others under our app's name."""
         registered = await registered_app(self._api, self._app.name)
         at = f" (at {registered.url})" if registered.url else ""
@@ -107,7 +107,7 @@ class ServerChecks:
                     " its own",
                 )
             )
-        if missing := self._unheard_functions(registered.functions):
+        if missing := self._events_without_ingress(registered.functions):
             notices.append(
                 Notice(
                     text=f"TURNOUT_INNGEST_INGRESS is not registered yet for {shortened(missing)}",
@@ -116,7 +116,7 @@ class ServerChecks:
             )
         return notices
 
-    def _unheard_functions(self, functions: Iterable[Mapping[str, Any]]) -> list[str]:
+    def _events_without_ingress(self, functions: Iterable[Mapping[str, Any]]) -> list[str]:
         """Name the events that should come in and that no ingress function listens to."""
         ingress_events = {
             name

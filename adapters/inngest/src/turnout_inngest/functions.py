@@ -56,7 +56,7 @@ _opening: ContextVar[Opening] = ContextVar("what a vendor run's first answer was
 
 
 class OpeningMiddleware(inngest.Middleware):
-    """Finds the first answer before a pass begins: only middleware is shown all steps."""
+    """Reads the recorded first answer before a pass: only middleware sees all recorded steps."""
 
     async def transform_input(
         self, ctx: Any, function: inngest.Function[Any], steps: inngest.StepMemos

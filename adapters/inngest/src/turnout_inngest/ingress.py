@@ -121,7 +121,7 @@ def _seed_key(name: str, seeded: str) -> str | None:
 
 
 class Door:
-    """Takes events as the vendor's server does: `POST /{key}`, one or a list."""
+    """Receives events as the vendor's server does: `POST /{key}`, with one event or a list."""
 
     def __init__(self, keys: Iterable[str], emit: Emit, clock: Clock) -> None:
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]

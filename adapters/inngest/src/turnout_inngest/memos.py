@@ -1,4 +1,4 @@
-"""The worker's answers as the vendor remembers them: plain JSON, small, without payloads."""
+"""Memos: the worker's answers as the vendor records them, in small JSON without payloads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

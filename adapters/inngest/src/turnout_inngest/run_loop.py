@@ -1,12 +1,12 @@
 """The durable caller's loop, on the vendor's SDK.
 
-The SDK calls the handler from the top again after every vendor step, with the results of those
-that are done: one such call is a *pass*. A pass depends only on the worker's earlier answers: each
-is remembered as a vendor step, whose id depends on the call and never on where in the pass it is
-made. Two branches may come upon the same call; the first one makes it, the other ends.
+After every vendor step the SDK calls the handler again from the top, with the results of completed
+steps: one such call is a *pass*. A pass depends only on the worker's earlier answers. Each answer
+is recorded as a vendor step, whose id depends on the call, and never on its place in the pass. If
+two branches reach the same call, the first one makes it, and the other ends.
 
-The first `advance` of a run has no vendor step of its own, which would cost a call of the vendor's,
-and so a turn of its queue, before anything is done. Its answer is remembered beside that of the
+The first `advance` of a run has no vendor step of its own: that would cost one more call of the
+vendor, and a wait in its queue, before any work is done. Its answer is recorded beside that of the
 first attempt, or as a step where there is more to do than one attempt.
 """
 
@@ -47,10 +47,10 @@ log = logging.getLogger(__name__)
 
 WAKE: Final = "turnout/wake"
 MAX_STEPS: Final = 900
-"""Vendor steps of one vendor run, after which it begins no more of the task's; over 1,000 of them
-the vendor fails it."""
+"""Vendor steps after which a vendor run starts no more attempts: the vendor fails a run that has
+over 1,000."""
 SPARE_STEPS: Final = 50
-"""Further ones, for waits: best handed over is a run that does not wait, as that is seen soon."""
+"""Further vendor steps, for waits: a run that is not waiting is handed over sooner."""
 MAX_HOLD: Final[Millis] = 1_000
 """How long a call waits in process: the vendor's own waits are of whole seconds."""
 MAX_WAIT: Final[Millis] = 24 * 60 * 60 * 1_000
@@ -66,22 +66,22 @@ Work: TypeAlias = Callable[[], Awaitable[WorkResult]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opening:
-    """What is remembered of a vendor run's first answer."""
+    """The recorded first answer of a vendor run, if there is one."""
 
     is_first: bool
-    """Whether nothing at all is remembered yet."""
+    """Whether the vendor run has no recorded step yet."""
     first_answer: dict[str, Any] | None = None
     """That answer, where the first attempt carries it; otherwise it is a vendor step."""
 
 
-class _Over(Exception):
+class _RunOver(Exception):
     """The run has ended."""
 
     def __init__(self, next_memo: NextMemo) -> None:
         self.next_memo = next_memo
 
 
-class _Quiet(Exception):
+class _EndQuietly(Exception):
     """This vendor run must end without a failure, for a reason of ours."""
 
     def __init__(self, reason: str) -> None:
@@ -135,9 +135,9 @@ class RunLoop:
         """Make the pass; the vendor run's result, or the error that fails it."""
         try:
             await self._flow(self._open)
-        except _Over as over:
+        except _RunOver as over:
             return self._ended(over.next_memo)
-        except _Quiet as quiet:
+        except _EndQuietly as quiet:
             log.info(
                 "the vendor run ends quietly",
                 extra={"action": "walk", "run_id": self._run_id, "reason": quiet.reason},
@@ -165,7 +165,7 @@ class RunLoop:
     # -- branches -----------------------------------------------------------------------------
 
     async def _flow(self, work: Work) -> NextMemo:
-        """Follow a call and all that comes of it, until nothing is left to this branch."""
+        """Make a call, and those that follow from its answer, until this branch is done."""
         return await self._follow([work], None)
 
     async def _follow(self, works: list[Work], next_memo: NextMemo | None) -> NextMemo:
@@ -175,7 +175,7 @@ class RunLoop:
             else:
                 next_memo, branch_works = await self._follow_group(works), []
             if next_memo.state.terminal:
-                raise _Over(next_memo)
+                raise _RunOver(next_memo)
             if self._is_last(next_memo, branch_works):
                 self._last_answers[-1].append(next_memo)
                 return next_memo
@@ -203,7 +203,7 @@ class RunLoop:
         return works
 
     def _unclaimed(self, next_memo: NextMemo, *, always: bool) -> list[Work]:
-        """List the work that no branch of this pass has begun.
+        """Return the work that no branch of this pass has begun.
 
         always: whether to wait for whatever the run waits for; otherwise the branches of steps
         that are under way see to these themselves.
@@ -219,7 +219,7 @@ class RunLoop:
         return works
 
     async def _follow_group(self, works: list[Work]) -> NextMemo:
-        """Follow several branches at once, each with its own waits; the newest answer of all."""
+        """Follow several branches at once, each with its own waits; return the newest answer."""
         self._has_raced = True
         self._depth += 1
         self._last_answers.append([])
@@ -277,7 +277,7 @@ class RunLoop:
             lambda: self._worker.answer(Advance(**self._call_fields)), None
         )
         if "refused" in memo:
-            raise _Quiet(str(memo["refused"]))
+            raise _EndQuietly(str(memo["refused"]))
         return memo
 
     async def _advance(
@@ -353,7 +353,7 @@ class RunLoop:
             self._waiting -= 1
 
     async def _wait(self, name: str, next_memo: NextMemo) -> Millis | None:
-        """Wait for a wake or until a time; that time if no wake came: it may not be quite over."""
+        """Wait for a wake or a time; return the time if no wake came: it may not be over yet."""
         remaining = (
             MAX_WAIT if next_memo.until is None else min(next_memo.until - next_memo.at, MAX_WAIT)
         )
@@ -385,7 +385,7 @@ class RunLoop:
         self._spend()
         memo = await self._ctx.step.run(name, call)
         if "refused" in memo:
-            raise _Quiet(str(memo["refused"]))
+            raise _EndQuietly(str(memo["refused"]))
         return memo
 
     async def _call_worker(
@@ -415,7 +415,7 @@ class RunLoop:
             await self._worker.answer(message)
 
     def _pause(self, error: Unavailable) -> timedelta:
-        """How long until the vendor calls again: longer each time, as its patience is counted."""
+        """How long until the vendor calls again: longer each time, as its retries are limited."""
         if error.retry_after is not None:
             return max(error.retry_after, timedelta(seconds=1))
         return timedelta(seconds=min(2**self._ctx.attempt, 60))

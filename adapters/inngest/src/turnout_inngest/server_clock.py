@@ -23,7 +23,7 @@ class ServerClock:
         self._offset: Millis = 0
 
     async def hear(self, response: httpx.Response) -> None:
-        """Learn from an answer; one without a readable date changes nothing."""
+        """Take the date of an answer; an answer without a readable date changes nothing."""
         date = _date(response.headers.get_list("date"))
         if date is None:
             return

@@ -144,7 +144,7 @@ def _addresses(
 
 
 def _transport(environ: Mapping[str, str], faults: list[str]) -> Transport:
-    """Serve unless said otherwise; a gateway belongs to connect."""
+    """Read the transport: `serve` by default; a gateway is only for `connect`."""
     named = environ.get("TURNOUT_INNGEST_TRANSPORT") or "serve"
     if named not in get_args(Transport):
         faults.append("TURNOUT_INNGEST_TRANSPORT: is neither serve nor connect")

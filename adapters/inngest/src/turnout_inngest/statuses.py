@@ -1,4 +1,4 @@
-"""The vendor's words for the state of a run, all of them, and ours."""
+"""A total table from the vendor's words for the state of a run to our states."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ vendor's own timeouts show as CANCELLED. `Unknown` says nothing, so it maps to n
 
 
 def status_of(word: str) -> RunStatus:
-    """Map a word; UnmappedStatus for one that the table lacks."""
+    """Map a vendor's word; UnmappedStatus where the table lacks it."""
     status = STATUSES.get(word.upper())
     if status is None:
         raise UnmappedStatus(f"Inngest says {word[:80]!r} of a run, which has no counterpart")

@@ -59,7 +59,7 @@ class VendorRuns:
         """Cancel the vendor run, and say whether the server says that it has ended."""
         run, _ = await self._find(delivery)
         if run is None:
-            return self._will_never_be(delivery)
+            return self._never_starts(delivery)
         if state_of(run).terminal:
             return True
         run_id = _id_of(run)
@@ -73,8 +73,8 @@ class VendorRuns:
         run_now, _ = await self._by_id(run_id)
         return run_now is None or state_of(run_now).terminal
 
-    def _will_never_be(self, delivery: Delivery) -> bool:
-        """Whether a vendor run that is not listed will never start, rather than start late."""
+    def _never_starts(self, delivery: Delivery) -> bool:
+        """Whether a vendor run that is not listed will never start; else it may only be late."""
         vendor_id = delivery.provider_run_id
         if vendor_id is None or not vendor_id.startswith(_EVENT) or delivery.sent_at is None:
             return True

@@ -61,7 +61,7 @@ app.command("check")(check)
 
 
 def commands(desk: object) -> typer.Typer:
-    """Give the commands to `turnout`; they need nothing of its desk."""
+    """Return the commands to `turnout`; they need nothing of its desk."""
     del desk
     return app
 

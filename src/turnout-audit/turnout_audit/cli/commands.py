@@ -210,7 +210,7 @@ def _print_json(value: Mapping[str, Any]) -> None:
 
 
 def _own_source(paths: list[str]) -> tuple[str, list[str]]:
-    """Give our own rule set, and our own source with that of `turnout`, where it is installed."""
+    """Return our own rule set, and our own source with that of `turnout`, where it is installed."""
     from importlib.util import find_spec
 
     package = Path(__file__).parents[1]

@@ -55,7 +55,7 @@ def rewrite_call(case: Case) -> FixResult:
 
 
 def _written(call: "SgNode") -> str:
-    """Give the callee as written, without the `await` that the grammar may put there."""
+    """Return the callee as written, without the `await` that the grammar may put there."""
     callee = call.field("function")
     return "" if callee is None else callee.text().removeprefix("await").strip()
 
@@ -120,7 +120,7 @@ def _in_place(case: Case, call: "SgNode", new: str, result: str) -> list[Edit] |
 
 
 def _awaited(call: "SgNode") -> "SgNode | None":
-    """Give what awaits the call; with type arguments the grammar puts `await` into the callee."""
+    """Return what awaits the call; with type arguments the grammar puts `await` into the callee."""
     callee, outer = call.field("function"), call.parent()
     if callee is not None and callee.kind() == "await_expression":
         return call
@@ -132,7 +132,7 @@ def _binding(result: str, name: str) -> str:
 
 
 def insert_option(case: Case) -> FixResult:
-    """Give the call's object the option `options.key` with the value `to`."""
+    """Return the call's object the option `options.key` with the value `to`."""
     call = _call(case)
     if not understood(call):
         return str(call)

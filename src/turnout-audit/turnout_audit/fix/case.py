@@ -45,7 +45,7 @@ class Case:
         )
 
     def option(self, name: str) -> Any:
-        """Give an option of the rule's fix, or None."""
+        """Return an option of the rule's fix, or None."""
         return self.fix.options.get(name)
 
     def tree(self) -> "SgNode | str":
@@ -79,7 +79,7 @@ def understood(node: "SgNode | str | None") -> TypeGuard["SgNode"]:
 
 
 def span(node: "SgNode") -> tuple[int, int]:
-    """Give a node's place in characters."""
+    """Return a node's place in characters."""
     place = node.range()
     return place.start.index, place.end.index
 
@@ -102,23 +102,23 @@ def covering(root: "SgNode", start: int, end: int) -> "SgNode":
 
 
 def upwards(node: "SgNode", *kinds: str) -> "SgNode | None":
-    """Give the node itself, or the nearest one around it, of these kinds."""
+    """Return the node itself, or the nearest one around it, of these kinds."""
     return next((around for around in (node, *node.ancestors()) if around.kind() in kinds), None)
 
 
 def arguments(call: "SgNode") -> list["SgNode"]:
-    """Give a call's arguments, comments left out."""
+    """Return a call's arguments, comments left out."""
     holder = call.field("arguments")
     return [] if holder is None else [child for child in named(holder) if child.kind() != "comment"]
 
 
 def named(node: "SgNode") -> Iterator["SgNode"]:
-    """Give the named children."""
+    """Return the named children."""
     return (child for child in node.children() if child.is_named())
 
 
 def pairs(literal: "SgNode") -> Mapping[str, "SgNode"]:
-    """Give an object literal's entries by key: pairs, methods and shorthands."""
+    """Return an object literal's entries by key: pairs, methods and shorthands."""
     entries: dict[str, SgNode] = {}
     for entry in named(literal):
         if entry.kind() == "pair":

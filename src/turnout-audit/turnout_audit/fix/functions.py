@@ -117,7 +117,7 @@ def _entries(pattern: "SgNode", name: str | None) -> list[str]:
 
 
 def _type(parameter: "SgNode", name: str | None) -> str | None:
-    """Give a parameter's type as members of the new object's type; None where there is none."""
+    """Return a parameter's type as members of the new object's type; None where there is none."""
     annotation = parameter.field("type")
     if annotation is None:
         return None

@@ -106,7 +106,7 @@ def _rst(line: str) -> bool:
 
 
 def _content_column(line: str) -> int:
-    """Give the column at which the text of a list's item or an admonition starts; 0 for others."""
+    """Return the column at which the text of a list item or an admonition starts; else 0."""
     if _ASIDE.match(line):
         return _indent(line) + TAB
     content = _CONTENT.match(line.expandtabs(TAB))

@@ -20,7 +20,7 @@ def render_json(report: AuditReport, ruleset: Ruleset) -> str:
 
 
 def as_json(report: AuditReport, ruleset: Ruleset) -> dict[str, Any]:
-    """Give the report as JSON values."""
+    """Return the report as JSON values."""
     return {
         "version": VERSION,
         "ruleset": {"name": ruleset.ruleset, "version": ruleset.version, "title": ruleset.title},

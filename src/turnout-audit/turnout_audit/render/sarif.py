@@ -25,7 +25,7 @@ def render(report: AuditReport, ruleset: Ruleset) -> str:
 
 
 def as_sarif(report: AuditReport, ruleset: Ruleset) -> dict[str, Any]:
-    """Give the report as SARIF values."""
+    """Return the report as SARIF values."""
     numbers = {rule.id: number for number, rule in enumerate(ruleset.rules)}
     state = "new" if report.accepted or report.resolved else None
     results = [_result(finding, numbers, state) for finding in report.findings]

@@ -1,8 +1,8 @@
 """The promises of an artifact store, as a class of tests that every backend subclasses.
 
 A backend gives the fixture `store`, fresh and empty, and says in `abilities` which conditions it
-is known to honour. What it does not honour is asserted too, so nothing is skipped in silence, and
-a store that has learned it fails here until it says so.
+is known to honour. That the other conditions
+are not honoured is asserted too, so a store that begins to honour one must declare it.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class ArtifactStoreContract:
     """Subclass it, name it `Test…`, and give the fixture `store`."""
 
     abilities: ClassVar[ConditionSupport] = ConditionSupport(create=True, if_match=True)
-    """What the backend is known to do with conditions."""
+    """The conditions that the backend is known to honour."""
 
     replaces_whole: ClassVar[bool] = True
     """Whether a reader never sees half of a body that is being replaced."""

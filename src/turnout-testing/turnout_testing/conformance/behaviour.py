@@ -1,4 +1,4 @@
-"""A behaviour: one promise of the port, by name, and how it is seen to be kept."""
+"""A behaviour: one promise of the port, with its name and its test."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -22,10 +22,10 @@ class Behaviour:
 
 
 def behaviour(capability: Capability, *, clock_bound: bool = False) -> Callable[[Trial], Behaviour]:
-    """Make a behaviour of a function: its name names it, its docstring is the promise."""
+    """Make a behaviour of a test function: its docstring is the promise."""
 
     def decorate(trial: Trial) -> Behaviour:
-        """Describe the behaviour that a function tries."""
+        """Make the behaviour of a test function."""
         promise = " ".join((trial.__doc__ or "").split())
         assert promise, f"{trial.__name__} has no promise"
         return Behaviour(
@@ -42,15 +42,15 @@ def behaviour(capability: Capability, *, clock_bound: bool = False) -> Callable[
 async def try_all(
     world: World, behaviours: Iterable[Behaviour]
 ) -> Mapping[str, BaseException | None]:
-    """Try all, as many at a time as the world carries; by name, what was wrong, or None.
+    """Try all behaviours, `world.at_once` at a time; return the error of each by name, or None.
 
-    Those that take longest start first, so that nothing waits alone. More at a time would measure
-    the machine: what is due would be late for want of processors.
+    The longest start first, so that the end does not wait for one of them. With more at a time the
+    processor would be the limit, and runs would be late for that.
     """
     places = asyncio.Semaphore(world.at_once)
 
     async def try_one(behaviour: Behaviour) -> None:
-        """Try a behaviour when there is a place for it."""
+        """Try a behaviour when fewer than `at_once` are running."""
         async with places:
             await behaviour.trial(world)
 

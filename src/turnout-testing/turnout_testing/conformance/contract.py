@@ -34,7 +34,7 @@ class OrchestratorContract:
     @pytest.fixture(scope="class")
     @classmethod
     def outcomes(cls) -> Mapping[str, BaseException | None]:
-        """Try everything once, together, so that nothing waits alone."""
+        """Try all behaviours once, at the same time."""
         return asyncio.run(cls().try_everything())
 
     @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.name)
@@ -53,7 +53,7 @@ class OrchestratorContract:
             raise AssertionError(f"{behaviour.promise}\n{type(wrong).__name__}: {wrong}") from wrong
 
     def chosen_behaviours(self) -> Sequence[Behaviour]:
-        """List what is to be tried; a name that is none is an error."""
+        """List the behaviours to try; an unknown name is an error."""
         unknown = self.only - {behaviour.name for behaviour in BEHAVIOURS}
         assert not unknown, f"no behaviours: {', '.join(sorted(unknown))}"
         if not self.only:

@@ -107,7 +107,7 @@ def apply_all(tx: Transaction, changes: Sequence[Change]) -> list[bool]:
     for group in _without_repeated_runs(changes):
         results = write_changes(tx, group)
         written = [change for change, result in zip(group, results, strict=True) if result]
-        _claim_all(tx, written)
+        _claim_deliveries(tx, written)
         _write_effects(tx, written)
         applied += results
     return applied
@@ -124,7 +124,7 @@ def _without_repeated_runs(changes: Sequence[Change]) -> Iterator[Sequence[Chang
     yield changes[start:]
 
 
-def _claim_all(tx: Transaction, changes: Sequence[Change]) -> None:
+def _claim_deliveries(tx: Transaction, changes: Sequence[Change]) -> None:
     """Claim the deliveries that these changes were called for."""
     calls = [
         (change.before.run_id, calling.number, calling.provider_run_id, calling.at)

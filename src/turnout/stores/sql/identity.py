@@ -66,7 +66,7 @@ class Owner:
     environment: str | None = None
 
 
-def claim(connection: StoreConnection, name: str, owner: Owner) -> None:
+def claim_store(connection: StoreConnection, name: str, owner: Owner) -> None:
     """Claim the store for an app, unless it is claimed; refuse an app that it does not belong to.
 
     name: the store's, for the error.

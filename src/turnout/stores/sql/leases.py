@@ -42,7 +42,7 @@ class SqlLeaseStore(StorePart):
         self, tx: Transaction, claims: Sequence[Claim], lease_until: Millis
     ) -> Sequence[Claim]:
         """Extend leases; returns the claims that no longer hold."""
-        return [claim for claim in claims if not tx.changed(_RENEW, _claim(claim, lease_until))]
+        return [claim for claim in claims if not tx.changed(_RENEW, _lease_key(claim, lease_until))]
 
     @reads("expired_leases")
     def expired(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[str]:
@@ -51,7 +51,7 @@ class SqlLeaseStore(StorePart):
         return list(dict.fromkeys(run_id for (run_id,) in rows))
 
 
-def _claim(claim: Claim, lease_until: int) -> dict[str, object]:
+def _lease_key(claim: Claim, lease_until: int) -> dict[str, object]:
     run_id, step, number = claim
     key = {"of_run_id": run_id, "of_step": step, "of_number": number}
     return {**key, "to_lease_until": lease_until}

@@ -24,7 +24,7 @@ from sqlalchemy.sql.base import Executable
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.stores.sql.caller_transactions import RunSql
 from turnout.stores.sql.connections import ConnectionLost
-from turnout.stores.sql.identity import Owner, claim
+from turnout.stores.sql.identity import Owner, claim_store
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE
 from turnout.stores.sql.statements import (
@@ -190,7 +190,7 @@ class PostgresDatabase:
                 if not self._is_current(connection):
                     self._upgrade()
                 if owner is not None:
-                    claim(PostgresConnection(connection, self.statements), self.name, owner)
+                    claim_store(PostgresConnection(connection, self.statements), self.name, owner)
                 self._store_id = self._read_id(connection)
             except psycopg.Error as error:
                 raise translated(error) from error

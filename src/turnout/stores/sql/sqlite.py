@@ -22,7 +22,7 @@ from sqlalchemy.sql.base import Executable
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.stores.sql.caller_transactions import RunSql
 from turnout.stores.sql.connections import ConnectionLost
-from turnout.stores.sql.identity import Owner, claim
+from turnout.stores.sql.identity import Owner, claim_store
 from turnout.stores.sql.migrate import is_current, run_migrations
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
 from turnout.stores.sql.statements import (
@@ -169,7 +169,7 @@ class SqliteDatabase:
             if not _is_current(connection):
                 self._upgrade()
             if owner is not None:
-                claim(SqliteConnection(connection, self.statements), self.name, owner)
+                claim_store(SqliteConnection(connection, self.statements), self.name, owner)
         except sqlite3.Error as error:
             raise translated(error) from error
         finally:

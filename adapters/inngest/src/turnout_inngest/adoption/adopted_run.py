@@ -1,10 +1,10 @@
 """The task that an adopted function becomes.
 
-Each turn asks the SDK how far the function gets with what is remembered, in the same requests as
-the vendor's server makes: one runs the code up to its next step, and that step. What it came to is
-recorded under the step's own name; what it asks for are Turnout's own sleeps, waits, children and
-steps side by side. The function's code runs in steps only, never in a replay: under a lease,
-retried, and not at all in a shadow.
+A *turn* is one request to the SDK, as the vendor's server makes it: with the recorded results of
+steps, the SDK runs the function's code up to its next step, and that step. The result is recorded
+under the step's own name. Sleeps, waits, children and parallel steps that the function asks for
+become Turnout's own. The function's code runs only in steps, never in a replay: so it has a lease,
+is retried, and does not run in a shadow.
 """
 
 import hashlib
@@ -18,14 +18,20 @@ from turnout.errors import InvalidDefinition, StepFailed, TurnoutError
 from turnout.model.ids import check_step_id
 from turnout.model.policies import Retries, at_path
 from turnout.model.time import as_datetime
-from turnout_inngest.adoption.answers import Broke, Op, Reported, Returned
+from turnout_inngest.adoption.answers import FunctionFailed, FunctionReturned, Op, StepsReported
 from turnout_inngest.adoption.endpoint import ROOT, Endpoint, Request
 from turnout_inngest.adoption.events import event_json, last_line
 from turnout_inngest.adoption.expressions import Path, equalities
-from turnout_inngest.adoption.task_errors import ENDS_THE_RUN, delay_after, final, later, named
+from turnout_inngest.adoption.task_errors import (
+    ENDS_THE_RUN,
+    delay_after,
+    error_named,
+    final_error,
+    retry_later,
+)
 
 FUNCTION: Final = "(function)"
-"""The step that runs the function's own code up to its first step; others say after which."""
+"""The step that runs the function's code up to its first step; later ones say after which step."""
 MARK: Final = "turnout:adopted"
 _UNFINISHED: Final = object()
 _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
@@ -37,13 +43,13 @@ _LATE: Final = "InngestInvokeTimeoutError", "Timed out waiting for invoked funct
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AdoptedFunction:
-    """What the runs of one function have in common."""
+    """What all runs of one function share."""
 
     full_id: str
     """The vendor's id of the function."""
     endpoint: Endpoint
     tasks: Mapping[str, str]
-    """The tasks that functions became, by the vendor's ids of these."""
+    """The tasks of adopted functions, by the vendor's ids of the functions."""
     max_attempts: int
     backoff: timedelta | None = None
     """The delay of every retry; None: the vendor's table."""
@@ -57,24 +63,27 @@ class AdoptedRun:
     plan: AdoptedFunction
     event: Mapping[str, Any]
     memos: dict[str, Any] = field(default_factory=dict)
-    """What the SDK is given of each step: its data or its error."""
+    """The result of each step that the SDK gets: its data or its error."""
     pending: set[str] = field(default_factory=set)
     """The steps that the function has asked for."""
     names: set[str] = field(default_factory=set)
     """The names of our steps, each given once."""
 
     async def run(self) -> Any:
-        """Run the function to its end, and give what it returns."""
+        """Run the function to its end, and return its result."""
         try:
-            output = await self._go(FUNCTION)
+            output = await self._continue(FUNCTION)
         except _Finished as finished:
             return finished.output
         if output is _UNFINISHED:
-            raise named("Error", "the function waits for steps that it has had")
+            raise error_named("Error", "the function waits for steps that it has had")
         return output
 
-    async def _go(self, name: str, *, plans: bool = False) -> Any:
-        """Go on from a turn. plans: beside other branches, so a turn runs no step."""
+    async def _continue(self, name: str, *, plans: bool = False) -> Any:
+        """Take turns until the function ends or waits for other branches.
+
+        plans: there are other branches, so a turn only names its next step.
+        """
         progress = await self._turn(name, plans=plans)
         while "output" not in progress:
             ops = [op for op in progress["ops"] if op["id"] not in self.pending]
@@ -93,28 +102,31 @@ class AdoptedRun:
 
     async def _race(self, op: Op) -> Any:
         await self._settle(op)
-        return await self._go(_after(op), plans=True)
+        return await self._continue(_after(op), plans=True)
 
     async def _turn(self, name: str, *, plans: bool) -> dict[str, Any]:
-        """Run the function's code up to its next new step, and unless it plans, that step."""
+        """Run the function's code up to its next new step; run that step too, unless `plans`."""
         body = partial(self._take_turn, name, plans)
         try:
             progress: dict[str, Any] = await self._step(
                 self._unique(name), body, self.plan.max_attempts
             )
         except StepFailed as error:
-            raise named(error.name, error.message) from None
+            raise error_named(error.name, error.message) from None
         return progress
 
     async def _settle(self, op: Op) -> dict[str, Any] | None:
-        """Do what the function asks for and remember the result; or the progress made instead."""
+        """Do what the function asks for, and keep the result for the next turn.
+
+        Returns the progress of another turn, if the function asked for something else meanwhile.
+        """
         operation = self._operation(op)
         op = {**op, "label": self._unique(op["label"])}
         try:
             self.memos[op["id"]] = {"data": await operation(op)}
         except StepFailed as error:
             if error.name.endswith(ENDS_THE_RUN):
-                raise named(error.name.removesuffix(ENDS_THE_RUN), error.message) from None
+                raise error_named(error.name.removesuffix(ENDS_THE_RUN), error.message) from None
             self.memos[op["id"]] = {"error": _memo_error(op, error)}
         except _ChangedCourse as change:
             self.pending.discard(op["id"])
@@ -122,7 +134,7 @@ class AdoptedRun:
         return None
 
     def _operation(self, op: Op) -> Callable[[Op], Awaitable[Any]]:
-        """The method that carries out an operation of the SDK."""
+        """Return the method that carries out an operation of the SDK."""
         match op["op"]:
             case "StepPlanned" | "StepRun" | "StepError" | "StepFailed":
                 return self._run_step
@@ -132,10 +144,10 @@ class AdoptedRun:
                 return self._wait
             case "InvokeFunction":
                 return self._invoke
-        raise named("NotOffered", f"{op['label']!r}: Turnout does not offer {op['op']}")
+        raise error_named("NotOffered", f"{op['label']!r}: Turnout does not offer {op['op']}")
 
     def _unique(self, name: str) -> str:
-        """Give a name that no other step of this run has."""
+        """Return a name that no other step of this run has."""
         unique, number = name, 1
         while unique in self.names:
             number += 1
@@ -198,18 +210,18 @@ class AdoptedRun:
 
     async def _take_turn(self, name: str, plans: bool) -> dict[str, Any]:  # noqa: FBT001 - of a partial
         answer, events = await self._ask(ROOT, self.ctx.attempt, plans=plans)
-        if isinstance(answer, Broke):
+        if isinstance(answer, FunctionFailed):
             raise self._failed(name, answer, self.ctx.attempt)
         return _progress(answer, events, self.ctx.attempt)
 
     async def _recall_step(self, op: Op) -> Any:
-        """Give what a turn had of a step; a further attempt of a failed step runs it anew."""
+        """Return the result of a step that a turn ran; run a further attempt of a failed step."""
         ran, label = op["ran"], op["label"]
         if ran["error"] is None or self.ctx.attempt == 1:
             return self._result_of(label, ran, op["attempt"])
         number = op["attempt"] + self.ctx.attempt - 1
         answer, events = await self._ask(ROOT, number)
-        if isinstance(answer, Broke):
+        if isinstance(answer, FunctionFailed):
             raise self._failed(label, answer, number, ends=True)
         progress = _progress(answer, events, number)
         if "output" in progress:
@@ -222,24 +234,26 @@ class AdoptedRun:
     async def _run_planned(self, op: Op) -> Any:
         """Run a step that was planned beside others."""
         answer, events = await self._ask(op["id"], self.ctx.attempt)
-        if isinstance(answer, Broke):
+        if isinstance(answer, FunctionFailed):
             raise self._failed(op["label"], answer, self.ctx.attempt, ends=True)
-        if isinstance(answer, Returned):
+        if isinstance(answer, FunctionReturned):
             return {MARK: 1, "output": answer.output}
         reported = next((item for item in answer.ops if item["id"] == op["id"]), None)
         if reported is None:
             problem = f"the function did not come to step {op['label']!r}"
-            broke = Broke(name="Error", message=problem, no_retry=False)
-            raise self._failed(op["label"], broke, self.ctx.attempt)
+            failure = FunctionFailed(name="Error", message=problem, no_retry=False)
+            raise self._failed(op["label"], failure, self.ctx.attempt)
         ran = _step_result(reported, events, no_retry=answer.no_retry)
         return self._result_of(op["label"], ran, self.ctx.attempt)
 
     def _result_of(self, label: str, ran: Mapping[str, Any], number: int) -> Any:
-        """The value of a step, or its error raised."""
+        """Return the value of a step, or raise its error."""
         error = ran["error"]
         if error is not None:
-            broke = Broke(name=error["name"], message=error["message"], no_retry=ran["no_retry"])
-            raise self._failed(label, broke, number)
+            failure = FunctionFailed(
+                name=error["name"], message=error["message"], no_retry=ran["no_retry"]
+            )
+            raise self._failed(label, failure, number)
         data, events = ran["data"], ran["sent"]
         special = events or (isinstance(data, dict) and MARK in data)
         return {MARK: 1, "data": data, "sent": events} if special else data
@@ -260,20 +274,22 @@ class AdoptedRun:
             )
         )
 
-    def _failed(self, step: str, broke: Broke, number: int, *, ends: bool = False) -> Exception:
+    def _failed(
+        self, step: str, failure: FunctionFailed, number: int, *, ends: bool = False
+    ) -> Exception:
         """The error of a failed attempt. ends: the last one ends the run, uncaught."""
-        name = broke.name + ENDS_THE_RUN * ends
-        if broke.no_retry:
-            return final(name, broke.message)
+        name = failure.name + ENDS_THE_RUN * ends
+        if failure.no_retry:
+            return final_error(name, failure.message)
         if number >= self.plan.max_attempts:
-            return named(name, broke.message)
-        delay = self.plan.backoff if broke.retry_in is None else broke.retry_in
+            return error_named(name, failure.message)
+        delay = self.plan.backoff if failure.retry_in is None else failure.retry_in
         if delay is None:
             delay = delay_after(number, _draw(f"{self.ctx.run_id}/{step}#{number}"))
-        return later(broke.name, broke.message, delay)
+        return retry_later(failure.name, failure.message, delay)
 
     def _remaining_attempts(self, op: Op) -> int:
-        """Count the attempts that a step has left: those of the code before it are its own, too."""
+        """Count a step's remaining attempts: those of the turn that ran it count too."""
         return self.plan.max_attempts - (op["attempt"] - 1 if "ran" in op else 0)
 
     def _step(self, name: str, body: Callable[[], Awaitable[Any]], tries: int) -> Any:
@@ -307,10 +323,10 @@ def label_of(user_id: str, index: int | None) -> str:
 
 
 def _progress(
-    answer: Returned | Reported, events: list[dict[str, Any]], number: int
+    answer: FunctionReturned | StepsReported, events: list[dict[str, Any]], number: int
 ) -> dict[str, Any]:
     """Write the result of a turn. number: its attempt, from 1."""
-    if isinstance(answer, Returned):
+    if isinstance(answer, FunctionReturned):
         return {"output": answer.output}
     ops = [_trimmed(op) for op in answer.ops]
     for op, reported in zip(ops, answer.ops, strict=True):
@@ -372,7 +388,7 @@ def _match(expression: str | None, data: Any) -> dict[str, Any] | None:
                 at_path(value.at, data) if isinstance(value, Path) else value.value
             )
     except TurnoutError as error:
-        raise named("ExpressionRefused", str(error)) from None
+        raise error_named("ExpressionRefused", str(error)) from None
     return match
 
 

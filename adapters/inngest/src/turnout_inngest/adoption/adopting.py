@@ -70,7 +70,7 @@ class Adopted:
 
     @property
     def heard(self) -> tuple[str, ...]:
-        """Name the events that cancel a run or are awaited, and start no task: to be let in."""
+        """Name the events that only cancel runs or are awaited: ingress must receive them."""
         starting = {name for task in self.tasks for name in task.on}
         return tuple(name for name in self._needed if name not in starting)
 

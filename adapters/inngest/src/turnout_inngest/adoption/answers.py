@@ -14,14 +14,14 @@ Op = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Returned:
+class FunctionReturned:
     """The function returned."""
 
     output: Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reported:
+class StepsReported:
     """Steps that ran, or are asked for."""
 
     ops: tuple[Op, ...]
@@ -29,7 +29,7 @@ class Reported:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broke:
+class FunctionFailed:
     """The function itself failed."""
 
     name: str
@@ -38,26 +38,28 @@ class Broke:
     retry_in: timedelta | None = None
 
 
-Answer = Returned | Reported | Broke
+Answer = FunctionReturned | StepsReported | FunctionFailed
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:
-    """Say what an answer means."""
+    """Read an answer of the SDK."""
     no_retry = headers.get("x-inngest-no-retry") == "true"
     try:
         content = orjson.loads(body) if body.strip() else None
     except orjson.JSONDecodeError:
-        return Broke(name="Error", message=f"the SDK answered {status} and no JSON", no_retry=False)
+        return FunctionFailed(
+            name="Error", message=f"the SDK answered {status} and no JSON", no_retry=False
+        )
     if status == STREAMED and isinstance(content, dict) and isinstance(content.get("body"), str):
         # The true answer comes after spaces that kept a slow one alive.
         inner = {str(name).lower(): str(value) for name, value in content["headers"].items()}
         return read(int(content["status"]), inner, content["body"].encode(), now)
     if status == OK:
-        return Returned(output=content)
+        return FunctionReturned(output=content)
     if status == STEPS and isinstance(content, list):
-        return Reported(ops=tuple(content), no_retry=no_retry)
+        return StepsReported(ops=tuple(content), no_retry=no_retry)
     error = content if isinstance(content, dict) else {}
-    return Broke(
+    return FunctionFailed(
         name=str(error.get("name") or "Error"),
         message=str(error.get("message") or f"the SDK answered {status}"),
         no_retry=no_retry,

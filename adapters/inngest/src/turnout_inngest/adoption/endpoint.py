@@ -1,8 +1,8 @@
 """Calls the SDK in this process, by the protocol that the vendor's server speaks with it.
 
 So everything that happens in a request (middleware, serializers, step ids, threads for sync
-functions) is the SDK's own doing. Events of `step.send_event` are taken out on the way: the task
-emits them.
+functions) is done by the SDK itself. Events of `step.send_event` are collected instead of sent: the
+task emits them.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Request:
     memos: Mapping[str, Any]
     step: str = ROOT
     plans: bool = False
-    """Whether the next step is only named: others may come to it at the same time."""
+    """Whether the next step is only named, and not run: other branches may reach it too."""
 
     @property
     def sender(self) -> str:
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """The request in the protocol's words."""
+        """The request as JSON of the vendor's protocol."""
         return orjson.dumps(
             {
                 "ctx": {
@@ -102,8 +102,8 @@ class Sending:
 _SENDING: Final[ContextVar[Sending | None]] = ContextVar("turnout_inngest_sending", default=None)
 
 
-class _Noting(inngest.MiddlewareSync):
-    """Puts the events of a request where the client finds them, in any thread."""
+class _EventsMiddleware(inngest.MiddlewareSync):
+    """Gives the client the list that collects a request's events, in any thread."""
 
     def __init__(self, client: inngest.Inngest, raw_request: object) -> None:
         super().__init__(client, raw_request)
@@ -115,7 +115,7 @@ class _Noting(inngest.MiddlewareSync):
         _SENDING.set(self._sending)
 
 
-class _Twin(inngest.Inngest):
+class _CollectingClient(inngest.Inngest):
     """The client as the functions see it: events that a step sends are collected, not sent."""
 
     async def send(
@@ -170,7 +170,7 @@ class Endpoint:
     def _served(self) -> Any:
         """Serve the functions; requests are our own, so they are not signed."""
         client = self._client
-        twin = _Twin(
+        collecting_client = _CollectingClient(
             app_id=client.app_id,
             app_version=client.app_version,
             api_base_url=client.api_origin,
@@ -179,11 +179,11 @@ class Endpoint:
             env=client.env,
             is_production=False,
             logger=client.logger,
-            middleware=[_Noting, *client.middleware],
+            middleware=[_EventsMiddleware, *client.middleware],
             serializer=serializer_of(client),
         )
         app = fastapi.FastAPI(openapi_url=None)
-        inngest.fast_api.serve(app, twin, self._functions, serve_path=PATH)
+        inngest.fast_api.serve(app, collecting_client, self._functions, serve_path=PATH)
         return app
 
 

@@ -38,7 +38,7 @@ _MAX_PAUSE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, kw_only=True)
 class HandoverPlan:
-    """What of one function is handed over."""
+    """Which runs of one function are handed over, and how."""
 
     task: str
     sole_events: frozenset[str]
@@ -136,7 +136,7 @@ def with_handover(declared: Declared, plan: HandoverPlan) -> inngest.Function[An
 
 @contextlib.contextmanager
 def _declared_tries(ctx: Any, tries: int) -> Iterator[None]:
-    """Hold a native run to the tries that its function declares: the vendor would make more.
+    """Limit a native run to the tries that its function declares: the vendor would make more.
 
     A try past the last one is made where that one did not answer: the code is not run again.
     """
@@ -183,7 +183,7 @@ def created_at(run_id: str) -> datetime:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Give the loop that runs here, if one does."""
+    """Return the running event loop, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -191,7 +191,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def check_moments(after: datetime, until: datetime | None) -> None:
-    """Accept moments: the same ones everywhere."""
+    """Check the moments of a change, which must be the same on all replicas."""
     if any(moment is not None and moment.tzinfo is None for moment in (after, until)):
         raise InvalidDefinition("after and until: give them a zone, like datetime(…, tzinfo=UTC)")
 

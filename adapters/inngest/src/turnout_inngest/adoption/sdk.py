@@ -1,4 +1,4 @@
-"""What the official SDK knows of a function, read once. The only place that looks inside it.
+"""Reads the SDK's private attributes of functions and clients; no other module does.
 
 Its objects have no public reading of what they were made of; the names used here are those of
 `inngest` 0.5.18 and 0.5.19, and a version without them is refused by name.

@@ -18,20 +18,20 @@ JITTER: Final = timedelta(seconds=30)
 
 
 class AdoptedError(TaskError):
-    """An adopted function raised this."""
+    """An error that an adopted function raised."""
 
 
-def named(name: str, message: str) -> Exception:
+def error_named(name: str, message: str) -> Exception:
     """Make an error that is recorded as this name and message."""
     return _with_message(_class(name, AdoptedError)(), message)
 
 
-def final(name: str, message: str) -> Exception:
+def final_error(name: str, message: str) -> Exception:
     """Make one after which a step is not tried again."""
     return _with_message(_class(name, NonRetryable)(), message)
 
 
-def later(name: str, message: str, delay: timedelta) -> Exception:
+def retry_later(name: str, message: str, delay: timedelta) -> Exception:
     """Make one after which a step is tried again, so much later."""
     return _with_message(_class(name, RetryAfter)(delay), message)
 

@@ -1,4 +1,4 @@
-"""Every behaviour, grouped by capability: what a backend must do to be one."""
+"""All behaviours, grouped by capability: what every backend must do."""
 
 from turnout_testing.conformance.behaviour import Behaviour
 from turnout_testing.conformance.behaviours import (
@@ -24,4 +24,4 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     *concurrency.BEHAVIOURS,
     *timeouts.BEHAVIOURS,
 )
-"""In the order in which a reader would ask for them."""
+"""All behaviours, in the order of the capability matrix."""
