@@ -1,10 +1,14 @@
 """The step protocol, published: JSON Schema and OpenAPI, made from the messages themselves."""
 
+import ast
+import inspect
+from itertools import pairwise
 from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from turnout.model import protocol
 from turnout.model.protocol import (
     PROTOCOL,
     AnyCall,
@@ -22,7 +26,7 @@ _REFUSALS = {
     "400": "not a message of this protocol",
     "401": "bad signature",
     "404": "unknown run or task",
-    "409": "superseded, cancelled or finished: end quietly",
+    "409": "superseded or finished: end quietly",
     "413": "larger than 1 MiB",
     "426": "unknown protocol or definition: fail this vendor attempt",
     "429": "send the same message again after retry_after_ms",
@@ -38,6 +42,9 @@ def json_schema() -> dict[str, Any]:
     )
     calls = TypeAdapter(AnyCall).json_schema(ref_template=pointer)
     definitions = {**answers["$defs"], **calls.pop("$defs")}
+    for name, definition in definitions.items():
+        for field, text in _field_docstrings(getattr(protocol, name, None)).items():
+            definition["properties"][field] |= {"description": text}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Turnout step protocol, version {PROTOCOL}",
@@ -70,6 +77,25 @@ def openapi() -> dict[str, Any]:
         "paths": {f"/turnout/v{PROTOCOL}/step": {"post": operation}},
         "components": {"schemas": text},
     }
+
+
+def _field_docstrings(model: Any) -> dict[str, str]:
+    """Read the docstrings that stand under a message's fields, by the fields' wire names.
+
+    Pydantic can do it, for every import of the messages; here only who publishes them pays for it.
+    """
+    module = ast.parse(inspect.getsource(protocol))
+    sources = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    texts: dict[str, str] = {}
+    for base in reversed(getattr(model, "__mro__", ())):
+        if base.__name__ not in sources:
+            continue
+        for field, below in pairwise(sources[base.__name__].body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str() as text)):
+                    info = model.model_fields[name]
+                    texts[info.serialization_alias or name] = inspect.cleandoc(text)
+    return texts
 
 
 def _reference(name: str) -> dict[str, str]:
