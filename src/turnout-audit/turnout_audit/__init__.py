@@ -1,3 +1,3 @@
-"""Find every trace of a vendor in a tree of files, fix it, and show how it goes away."""
+"""Finds every trace of a vendor in a tree of files, fixes it, and shows its burndown."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The ratchet: findings that are known may stay until they are gone; new ones fail.
+"""The baseline: known findings do not fail an audit until they are gone; new ones do.
 
 An entry is a rule, a path as seen from the baseline's folder, and the line's text without its
 spaces, so that lines may move; a file may move as well, as long as it is no more at the old place.
@@ -51,7 +51,7 @@ def fingerprint(finding: Finding) -> str:
 
 
 def updated(report: AuditReport, before: Baseline) -> Baseline:
-    """Take all the findings of a report as known, and keep what was not looked at."""
+    """Record all findings of a report as known; keep the entries of other files."""
     coverage = _Coverage(report, before.folder)
     current = Counter(map(coverage.key, (*report.findings, *report.accepted)))
     return replace(
@@ -60,7 +60,7 @@ def updated(report: AuditReport, before: Baseline) -> Baseline:
 
 
 def compared(report: AuditReport, baseline: Baseline) -> AuditReport:
-    """Set known findings apart, and count the ones that are gone.
+    """Separate known findings from new ones, and count known ones that are gone.
 
     Raises InvalidSettings where the baseline is of another rule set.
     """
@@ -99,7 +99,7 @@ def shrunk(report: AuditReport, baseline: Baseline) -> Baseline:
 
 
 class _Coverage:
-    """What an audit looked at, by paths as seen from the baseline's folder."""
+    """Which files an audit covered, by paths relative to the baseline's folder."""
 
     def __init__(self, report: AuditReport, folder: str) -> None:
         self.folder = os.path.realpath(folder)
@@ -122,7 +122,7 @@ class _Coverage:
         return Counter({key: count for key, count in entries.items() if not paths[key[1]]})
 
     def _covers(self, path: str) -> bool:
-        """Say whether the audit covers a file: it was scanned, or is gone from where we looked."""
+        """Whether the audit covers a file: it was scanned, or is gone from a searched folder."""
         if path in self.examined:
             return True
         in_scope = any(root in (".", path) or path.startswith(f"{root}/") for root in self.roots)
@@ -181,7 +181,7 @@ def is_digest(text: str) -> bool:
 def _split(
     findings: Iterable[Finding], remaining: Counter[K], key: Callable[[Finding], K]
 ) -> tuple[list[Finding], list[Finding]]:
-    """Take findings off a count; those that are not in it come first."""
+    """Split findings into new ones and those of a count, which is reduced by them."""
     new, accepted = [], []
     for finding in findings:
         name = key(finding)
@@ -194,7 +194,7 @@ def _split(
 
 
 def _placeless(entries: Counter[Key]) -> Counter[tuple[str, str]]:
-    """Count entries by their rule and text alone."""
+    """Count entries by rule and text, without their paths."""
     counted = Counter[tuple[str, str]]()
     for (rule, _, text), count in entries.items():
         counted[rule, text] += count

@@ -209,7 +209,7 @@ def _name_span(callee: Any) -> tuple[int, int]:
 
 
 def _surrounded(node: Any, within: tuple[str, ...]) -> bool:
-    """Say whether a call or a loop of these stands around a node."""
+    """Whether a node is inside one of these calls or loops."""
     if not within:
         return True
     name_fits = fits(within)
@@ -229,7 +229,7 @@ def _surrounded(node: Any, within: tuple[str, ...]) -> bool:
 
 
 def _narrow(match: CallMatch) -> Any:
-    """Choose, among calls of the right name, by what they are given."""
+    """Keep those calls of the right name whose arguments match."""
     key_fits = fits(match.key) if match.key else None
     missing = fits(match.missing) if match.missing else None
     value = compiled(match.value, ignore_case=False) if match.value else None
@@ -275,7 +275,7 @@ def _parameters(node: Any) -> int:
 
 
 def _lacks(node: Any, missing: Fits) -> bool:
-    """Say whether options were given, could be read as a whole, and lack these."""
+    """Whether a call has options that can be read completely and lack these."""
     passed = nodes.arguments(node)
     tables = [nodes.unwrapped(a) for a in passed]
     if any(t.kind() in ("spread_element", "list_splat", "dictionary_splat") for t in tables):

@@ -168,7 +168,7 @@ _INLINE = re.compile(r"""[{,]\s*(?P<key>"[^"]*"|'[^']*'|[\w.-]+)\s*=\s*""")
 
 
 def _toml(text: str) -> Iterator[Entry]:
-    """Read line by line, for the places; tomllib says whether it is TOML at all."""
+    """Read TOML line by line, for the places; tomllib has checked that it is TOML."""
     try:
         tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

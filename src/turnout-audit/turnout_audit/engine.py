@@ -1,4 +1,4 @@
-"""An audit: search the tree, scan what the search kept, on as many processes as it pays."""
+"""An audit: searches the tree, then scans the files with a needed word, in several processes."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -77,7 +77,7 @@ def audit(
 
 
 def _worth_reading(scanner: "Scanner", tree: Tree, files: Sequence[str]) -> list[str]:
-    """Choose files that hold a word, and those that are found by their names alone."""
+    """Keep files that hold a word, and files that rules find by their names alone."""
     names = {path for path in files if tree.files[path]}
     for prepared in scanner.prepared:
         if isinstance(prepared.match, PathMatch):
@@ -99,7 +99,7 @@ def _problems(
 
 
 def _scan_all(scanner: "Scanner", paths: Sequence[str], processes: int | None) -> Sequence[Share]:
-    """Scan, in as many processes as it pays; the largest files are dealt out first."""
+    """Scan in several processes where that is faster; the largest files are distributed first."""
     count = processes or _processors()
     sizes = {path: _size(path) for path in paths}
     if count == 1 or sum(sizes.values()) < PAYS:

@@ -1,4 +1,4 @@
-"""A rule's examples are its tests: what it must find, and what it must not."""
+"""Tests rules by their examples: what a rule must find, and what it must not."""
 
 from collections.abc import Iterator
 from dataclasses import replace

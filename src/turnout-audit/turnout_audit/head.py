@@ -44,7 +44,7 @@ class Head:
     end: int
 
     def names(self, match: CallMatch | MemberMatch | DecoratorMatch) -> bool:
-        """Say whether something is imported by which the match could name what it looks for."""
+        """Whether the head imports anything that the match needs."""
         module_fits = fits(match.from_)
         first_fits = fits(_firsts(_globs(match)))
         return any(
@@ -56,7 +56,7 @@ class Head:
         )
 
     def brings(self, globs: Iterable[str]) -> bool:
-        """Say whether a module that fits is imported."""
+        """Whether the head imports a module that matches."""
         module_fits = fits(globs)
         return any(module_fits(module) for imported in self.imports for module in imported.modules)
 

@@ -100,7 +100,7 @@ def _check(repository: str, commits: Sequence[str], paths: Sequence[str]) -> Non
 
 
 class _Reader:
-    """Remembers what each path with each content held."""
+    """Reads commits, and caches the findings of each path and content."""
 
     def __init__(self, scanner: Scanner, repository: str) -> None:
         self.scanner = scanner

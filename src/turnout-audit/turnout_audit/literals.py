@@ -27,7 +27,7 @@ _CONTROLS = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\f": "\f", r"\v": "\v", r"
 
 @dataclass(frozen=True)
 class _Item:
-    """A piece of an expression: a letter, or something that holds one of some words."""
+    """A piece of an expression: a letter, or a part that always has one of some words."""
 
     spelling: str
     letter: str = ""

@@ -1,4 +1,4 @@
-"""Files that the audit wrote itself: they name what they found, and are no traces of it."""
+"""Files that the audit wrote itself: they name the vendor, but are not counted as traces."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class NamedFiles:
 
 
 def is_ours(path: str, text: str) -> bool:
-    """Recognise a baseline, a JSON report or a SARIF report of the audit by its whole form.
+    """Whether a file is a baseline, a JSON report or a SARIF report of the audit, by its form.
 
     The form must fit in every part, so that nothing else is left out by chance.
     """

@@ -1,4 +1,4 @@
-"""What a function of one parameter takes: an object of known parts, or something else."""
+"""Finds out whether a function's only parameter is an object of known parts or another value."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal

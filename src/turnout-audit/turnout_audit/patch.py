@@ -73,7 +73,7 @@ def patched(text: str, edits: Iterable[Edit]) -> tuple[str, int]:
 def mended_text(
     scanner: Scanner, path: str, text: str, *, unsafe: bool, anywhere: bool = False
 ) -> FixedText:
-    """Fix a text until nothing changes; a fix that never comes to rest is given up."""
+    """Fix a text until nothing changes; a fix that never stops to change it is dropped."""
     from turnout_audit import fix
 
     first, applied = text, 0

@@ -54,7 +54,7 @@ class CompiledMatch:
     """What any text, and what a text that names modules in quotes, holds if this match is there."""
 
     def likely(self, matches: ExpressionMatches, language: str) -> bool:
-        """Say whether a script is worth its syntax tree."""
+        """Whether a script may hold a finding, so that it is worth parsing."""
         return matches.all_in(self.sketches[language in SCRIPTS])
 
     def fits_name(self, path: str) -> bool:
@@ -138,5 +138,5 @@ def _find_path(match: PathMatch) -> Finder:
 
 
 def _empty_view(path: str) -> View:
-    """See a file by its name alone."""
+    """Make a view of a file without its text."""
     return View(Segment(path, "", kinds.classify(path)[1]))

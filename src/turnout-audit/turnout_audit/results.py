@@ -1,4 +1,4 @@
-"""What one file holds, as it is collected while its text is scanned."""
+"""Collects the findings and problems of one file while it is scanned."""
 
 from turnout_audit import markdown
 from turnout_audit.model import Exempted, FileProblem, FileScan, Finding, Reason, Scope
@@ -23,7 +23,7 @@ class Results:
         self.problems: dict[tuple[str, int], FileProblem] = {}
 
     def add(self, rule: Rule, hit: Hit, scope: Scope, language: str, reason: Reason | None) -> None:
-        """Take what a rule matched, in offsets of the file; `reason` says why it is exempt.
+        """Add a match of a rule, in offsets of the file; `reason` says why it is exempt.
 
         Raises TooManyFindings.
         """

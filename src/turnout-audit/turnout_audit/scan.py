@@ -1,4 +1,4 @@
-"""The second stage: what one file holds, by all the rules of a set. Pure."""
+"""The second stage: finds the traces in the text of one file, by all rules of a set. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,7 @@ class Scanner:
         return self._queries[key]
 
     def scan(self, path: str, text: str, *, anywhere: bool = False) -> FileScan:
-        """Find everything in one text; `anywhere` reads it as if no rule named files."""
+        """Find all traces in one text; `anywhere`: also those of rules for other files."""
         present = self.index.present(text)
         matches = [
             match
@@ -231,7 +231,7 @@ def _in_file(view: View, hit: Hit) -> Hit:
 
 
 def _check_keys(results: Results, view: View) -> None:
-    """Name a file that holds a word and is not what its name says; a template is none."""
+    """Report a file whose text is not what its name says, unless it is a template."""
     try:
         configs.entries(view)
     except configs.Unparsable as error:

@@ -57,7 +57,7 @@ _UNREADABLE = re.compile(r"^rg: (?P<path>.+): [^:]*\(os error (?P<number>\d+)\)$
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """What ripgrep saw under some paths."""
+    """The files under some paths, as ripgrep lists them."""
 
     files: dict[str, bool] = field(default_factory=dict)
     """Every file by its path, as the caller would write it with `/`: whether it holds a word."""
@@ -85,7 +85,7 @@ class Search:
         ]
 
     def tree(self) -> Tree:
-        """Wait for the answer."""
+        """Wait for the results, and return them."""
         for run in self.runs:
             run.wait()
         files = {path: holds for run in self.runs for path, holds in run.files()}
@@ -103,7 +103,7 @@ class Search:
         return Tree(files=files, problems=list(problems), links=_count_links(files, self.folders))
 
     def close(self) -> None:
-        """End the runs, wherever they are."""
+        """End all runs, also unfinished ones."""
         for run in self.runs:
             run.close()
 
@@ -127,7 +127,7 @@ def ripgrep() -> str:
 
 
 class _Run:
-    """One run of ripgrep; a thread takes its answer, so that it never waits to be read."""
+    """One run of ripgrep; a thread reads its output, so that ripgrep never has to wait."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.searches = "--count" in command
@@ -168,7 +168,7 @@ class _Run:
             raise WrongArguments(f"ripgrep: {self.errors.strip()}")
 
     def close(self) -> None:
-        """End it, if it still runs."""
+        """End the run, if it has not ended."""
         if self.thread.is_alive():
             self.process.kill()
             self.thread.join()

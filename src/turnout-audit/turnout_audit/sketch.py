@@ -19,7 +19,7 @@ _BETWEEN = rf"(?:(?:\W|{_COMMENT})+|\s+(?:as|satisfies)\b[\s\S]*?\W)"
 
 
 class ExpressionMatches:
-    """Which expressions a text holds; each is looked for once."""
+    """Which expressions a text matches; each is searched for once."""
 
     def __init__(self, text: str) -> None:
         self.raw = text.encode("utf-8", "surrogatepass")

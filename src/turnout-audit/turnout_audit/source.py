@@ -112,7 +112,7 @@ def decode(raw: bytes) -> tuple[str, bool]:
 
 
 def read_text(path: Path) -> str:
-    """Read a file as the audit does, byte-order mark and line ends kept apart from nothing."""
+    """Read a file as the audit does: its byte-order mark and line ends stay in the text."""
     return decode(path.read_bytes())[0]
 
 

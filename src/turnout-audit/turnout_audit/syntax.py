@@ -190,7 +190,7 @@ class SyntaxTree:
         return inner is not None and self._ends_so(inner, self.query.calls)
 
     def _ends_so(self, node: Any, names: frozenset[str] | None) -> bool:
-        """Say whether a name's last part is one of these or an import's; yes if unclear."""
+        """Whether a name's last part is one of these or of an import; True if unclear."""
         field = _LAST.get(kind := node.kind(), "")
         if kind == "subscript_expression":
             index = node.field("index")

@@ -32,7 +32,7 @@ class View:
         return head.read(self.text) if self.language in SCRIPTS else None
 
     def past_head(self, words: Iterable[str]) -> bool:
-        """Say whether one of these words stands behind the head, or where there is none."""
+        """Whether one of these words is after the head; True where there is no head."""
         if self.head is None:
             return True
         lowered, end = self.segment.lowered, self.head.end

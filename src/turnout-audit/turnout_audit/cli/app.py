@@ -19,12 +19,12 @@ class UnnamedCommand(TyperCommand):
     """The command that runs where no subcommand is named; its own name is not shown."""
 
     def get_usage(self, ctx: Any) -> str:
-        """Show how it is called."""
+        """Return the usage line."""
         return super().get_usage(ctx).replace("audit find ", "audit ", 1)
 
 
 class RulesetOrSubcommand(TyperGroup):
-    """Takes the name of a rule set where a command is expected."""
+    """A group that accepts the name of a rule set in place of a command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command's name before its arguments."""
@@ -32,7 +32,7 @@ class RulesetOrSubcommand(TyperGroup):
         return super().parse_args(ctx, args if named else ["find", *args])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; words that it cannot take are answered in one line."""
+        """Run a command; a usage error is one line on stderr."""
         try:
             return super().invoke(ctx)
         except UsageError as error:
@@ -41,7 +41,7 @@ class RulesetOrSubcommand(TyperGroup):
 
 
 def _one_line(error: Any) -> str:
-    """Say what is wrong with the words of a command line."""
+    """Describe a usage error in one line."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
     command = error.ctx.command_path.removesuffix(" find")
     return f"error: {message}; see {command} --help"

@@ -46,7 +46,7 @@ class ScopeChoice(StrEnum):
 
 
 class EngineChoice(StrEnum):
-    """What searched the text, when there was a choice."""
+    """The engine that searches the text."""
 
     AUTO = "auto"
     RIPGREP = "ripgrep"
@@ -58,7 +58,7 @@ AsJson = Annotated[bool, Option("--json", help="Report as JSON.")]
 
 @dataclass(frozen=True, kw_only=True)
 class Fixing:
-    """What `find` is to do with fixes."""
+    """What `find` does with fixes."""
 
     unsafe: bool
     preview: bool
@@ -201,7 +201,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _note(line: str) -> None:
-    """Print on stderr what is no result."""
+    """Print a note on stderr."""
     sys.stderr.write(f"{line}\n")
 
 
@@ -276,7 +276,7 @@ def _write_report(report: "AuditReport", rules: "Ruleset", form: Form, output: P
 
 
 def _printable(text: str) -> str:
-    """Write out what has no place in UTF-8: names of files may be any bytes."""
+    """Escape what is not UTF-8: names of files may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

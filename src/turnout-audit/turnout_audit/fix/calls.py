@@ -97,7 +97,7 @@ def _wrapped(call: "SgNode", key: str) -> str:
 
 
 def _in_place(case: Case, call: "SgNode", new: str, result: str) -> list[Edit] | str:
-    """Put the new call where the old one was awaited; what is not awaited is left alone."""
+    """Replace an awaited call; a call that is not awaited is left alone."""
     if not result:
         return [case.edit(*span(call), new)]
     outer = _awaited(call)

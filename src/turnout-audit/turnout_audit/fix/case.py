@@ -22,12 +22,12 @@ IN_FENCE = "stands in a part of a file of another language"
 
 
 class Unclear(Exception):
-    """The construct is not as the fixer knows it; the text says what is unclear."""
+    """The fixer does not know this form of the construct; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """What a fixer is given."""
+    """One finding with its file, for a fixer."""
 
     text: str
     finding: Finding
@@ -74,7 +74,7 @@ def _parsed(text: str, language: str) -> "SgNode":
 
 
 def understood(node: "SgNode | str | None") -> TypeGuard["SgNode"]:
-    """Whether it is a node, not a reason nor nothing."""
+    """Whether the value is a node; else it is a reason, or None."""
     return node is not None and not isinstance(node, str)
 
 
@@ -85,7 +85,7 @@ def span(node: "SgNode") -> tuple[int, int]:
 
 
 def covering(root: "SgNode", start: int, end: int) -> "SgNode":
-    """Descend to the smallest named node that covers the place."""
+    """Find the smallest named node that covers the place."""
     node = root
     while True:
         inner = next(
@@ -175,7 +175,7 @@ def _is_bound(root: "SgNode", name: str) -> bool:
 
 
 def after_imports(text: str, root: "SgNode") -> int:
-    """Where the first line after the imports begins."""
+    """Return the offset of the first line after the imports."""
     return _after_imports(text, root)[0]
 
 

@@ -86,7 +86,7 @@ def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> FixResul
 
 
 def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
-    """Mend `payload => …`, which has no parentheses."""
+    """Fix `payload => …`, which has no parentheses."""
     parameter = function.field("parameter")
     if parameter is None:
         raise Unclear("has no parameter")
@@ -95,7 +95,7 @@ def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
 
 
 def _must_be_other(case: Case, function: "SgNode") -> None:
-    """Refuse where one parameter may be the new object already."""
+    """Refuse a function whose only parameter may be the new object already."""
     parts, whole = case.option("parts") or (), case.option("whole") or ()
     if parameter_use(function, parts, whole) != "other":
         raise Unclear("what its one parameter is cannot be told: look at it")

@@ -1,4 +1,4 @@
-"""Where words of a document are code, or part of a name: there no fix may put other words."""
+"""Which places of a document are code or part of a name, so that no fix may change them."""
 
 import re
 from functools import lru_cache
@@ -26,7 +26,7 @@ TAB = 4
 
 
 def is_code(path: str, text: str, start: int, end: int) -> bool:
-    """Whether a place stands in a code block, a code span or a shell's line."""
+    """Whether a place is in a code block, a code span or a shell command."""
     first = max(text.rfind("\n\n", 0, start), 0)
     last = text.find("\n\n", end)
     paragraph = text[first : len(text) if last < 0 else last]
@@ -80,7 +80,7 @@ def _fences(text: str, *, mdx: bool) -> tuple[tuple[int, int], ...]:
 
 
 def _is_indented(lines: list[str], number: int, *, rst: bool) -> bool:
-    """Whether a line belongs to an indented block: walk outwards through what holds it."""
+    """Whether a line belongs to an indented block, by the lines above it that are indented less."""
     indent = _indent(lines[number])
     while not rst and number and lines[number - 1].strip() and _indent(lines[number - 1]) >= indent:
         number -= 1

@@ -37,7 +37,7 @@ def summary(report: AuditReport) -> str:
 
 
 def plain(text: str) -> str:
-    """Write out what a terminal would obey or break on."""
+    """Escape characters that a terminal would interpret."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
