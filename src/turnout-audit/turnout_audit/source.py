@@ -102,7 +102,7 @@ class Hit:
 def decode(raw: bytes) -> tuple[str, bool]:
     """Decode a file's bytes; the second value says whether bytes were not valid.
 
-    Bytes that are not UTF-8 become U+FFFD, one each, so that the rest keeps its meaning.
+    Invalid bytes become U+FFFD; the text around them is kept.
     """
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
     try:
@@ -112,7 +112,7 @@ def decode(raw: bytes) -> tuple[str, bool]:
 
 
 def read_text(path: Path) -> str:
-    """Read a file as the audit does: its byte-order mark and line ends stay in the text."""
+    """Read a file as the audit does: without a byte-order mark, with its own line ends."""
     return decode(path.read_bytes())[0]
 
 

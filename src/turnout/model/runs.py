@@ -249,7 +249,7 @@ class Delivery:
     task: str
     state: DeliveryState = DeliveryState.PENDING
     due_at: Millis = 0
-    """When the pump must act next: send it, look after it, or stop it."""
+    """When the pump must act next: send it, check it, or stop it."""
     provider_run_id: str | None = None
     token: str | None = None
     """The token that wakes the parked vendor run, where its provider has tokens."""
@@ -296,7 +296,7 @@ class SendResult:
     run_id: str
     number: int
     due_at: Millis
-    """When the pump must look after the delivery, or try again to send it."""
+    """When the pump must check the delivery, or send it again."""
     sent_at: Millis
     provider_run_id: str | None = None
     error: str | None = None

@@ -168,7 +168,7 @@ class DueWork(Protocol):
     """Work that is due: what the pump has to do now, and when it has to do something next."""
 
     async def take_deliveries(self, now: Millis, *, limit: int, hold: Millis) -> Sequence[Delivery]:
-        """Take live deliveries that are due to be sent, looked after or stopped.
+        """Take live deliveries that are due to be sent, checked or stopped.
 
         Each is held by this caller: its due_at becomes now + hold, so that no other pump takes it.
         One that is to be sent comes with its run, if nothing was committed on that yet.

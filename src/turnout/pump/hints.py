@@ -17,6 +17,6 @@ class ReportedEnds:
         self._clock = clock
 
     async def __call__(self, report: Report) -> None:
-        """Make the delivery due to be looked after once the vendor run should have ended."""
+        """Make the delivery due to be checked once the vendor run should have ended."""
         due_at = self._clock.now() + ENDING_TIME
         await self._deliveries.postpone(report.run_id, report.delivery, due_at)
