@@ -1,13 +1,16 @@
 """An installed folder declares what it imports, so each works alone."""
 
 import ast
+import subprocess
 import sys
+import tarfile
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.architecture.distributions import Distribution, distributions, imported_names
+from tests.architecture.distributions import ROOT, Distribution, distributions, imported_names
 
 
 def _owners() -> dict[str, set[str]]:
@@ -46,3 +49,14 @@ def test_the_runtime_requires_no_other_folder_of_this_repository() -> None:
     runtime, *others = distributions()
     assert runtime.name == "turnout"
     assert runtime.requirements & {distribution.name for distribution in others} == set()
+
+
+def test_the_runtimes_source_distribution_holds_the_runtime_alone(tmp_path: Path) -> None:
+    """Not a file of another folder is in it, its README included."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = [name.partition("/")[2] for name in files.getnames()]
+    assert {name for name in names if "/" in name and not name.startswith("src/turnout/")} == set()
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "src/turnout/__init__.py"} <= set(names)
