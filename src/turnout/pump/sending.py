@@ -66,10 +66,10 @@ class Sender:
                 raise ProviderUnavailable(f"{provider} does not know the tasks yet")
             with foreign_errors_translated():
                 answers = await self._callers[provider].deliver(deliveries)
-            if len(answers) != len(deliveries):
-                raise ProviderUnavailable(
-                    f"{provider} answered {len(answers)} of {len(deliveries)} deliveries"
-                )
+                if len(answers) != len(deliveries):
+                    raise ProviderUnavailable(
+                        f"{provider} answered {len(answers)} of {len(deliveries)} deliveries"
+                    )
         except TurnoutError as error:
             return [Delivered(key=delivery.key, error=error) for delivery in deliveries]
         return answers

@@ -45,7 +45,7 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat until cancelled; a beat that fails does not stop the next one."""
         for number in itertools.count(1):
-            with logged("beat", self._replica().replica_id):
+            with logged("beat", "replica"):
                 await self._beat(rearm=number % BEATS_TO_REARM == 0)
             await asyncio.sleep(INTERVAL)
 

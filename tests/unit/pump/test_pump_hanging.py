@@ -152,6 +152,38 @@ async def test_local_is_ready_beside_a_provider_that_is_not(
             assert await ended(live, "quick/go") is RunStatus.COMPLETED
 
 
+async def test_a_delivery_that_gets_no_answer_counts_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter that returns nothing is called again, as one whose call fails is."""
+
+    async def answer(path: bytes) -> bytes:
+        return usual(path)
+
+    async def nothing(_deliveries: Any) -> None:
+        return None
+
+    async with (
+        server(answer) as url,
+        open_turnout(OLD, environment(tmp_path, url, "acme")) as live,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(live.callers["acme"], "deliver", nothing)
+            (emitted,) = await live.orchestrator.emit(Event(name="quick/go", payload={}))
+            run_id = emitted.runs[0].run_id
+
+            async def failed() -> bool:
+                (delivery,) = await live.store.deliveries.read(run_id)
+                return delivery.failures > 1
+
+            await until(failed)
+
+        async def sent() -> bool:
+            return (await live.store.deliveries.read(run_id))[0].sent_at is not None
+
+        await until(sent)
+
+
 @pytest.mark.parametrize("wrong", [b"[1]", b'"x"', b'{"data":"x","pagination":[]}'])
 async def test_a_wrong_answer_is_asked_for_again(tmp_path: Path, wrong: bytes) -> None:
     """A provider that answers JSON of a wrong shape becomes ready once it answers rightly."""

@@ -119,3 +119,23 @@ async def test_a_process_that_ends_leaves_no_task_behind(live: Turnout) -> None:
     async with asyncio.timeout(LATER):
         while asyncio.all_tasks() - before:
             await asyncio.sleep(0.01)
+
+
+async def test_a_beat_that_fails_does_not_stop_the_next(
+    live: Turnout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that cannot say how its connection stands costs a replica no more than a beat."""
+    asked = 0
+
+    def link() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise StageFailed
+
+    monkeypatch.setattr("turnout.service.heartbeat.INTERVAL", 0.01)
+    monkeypatch.setattr([*live.callers.values()][-1], "link", link, raising=False)
+    async with live, asyncio.timeout(LATER):
+        while not await live.store.replicas.read(since=0):
+            await asyncio.sleep(0.01)
+    assert asked > 1
