@@ -85,6 +85,12 @@ def test_an_unknown_rule_set_names_the_known_ones() -> None:
         load("nope")
 
 
+def test_a_rule_file_that_is_not_there_is_named_as_a_file() -> None:
+    """A path was given, so no path is asked for."""
+    with pytest.raises(InvalidInput, match=r"^no such rule file: \./rules\.toml; "):
+        load("./rules.toml")
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in RULES.glob("*.toml")))
 def test_every_rule_set_that_ships_passes_the_examination(name: str) -> None:
     """What `load` believes of a rule set that ships is what an examination finds."""

@@ -29,11 +29,14 @@ def load(name: str) -> Ruleset:
 
     Raises InvalidSettings that names the file, the rule and the field of every fault.
     """
-    path = Path(name) if name.endswith(".toml") or "/" in name else RULES / f"{name}.toml"
+    is_path = name.endswith(".toml") or "/" in name
+    path = Path(name) if is_path else RULES / f"{name}.toml"
     if not path.is_file():
+        known = ", ".join(names()) or "none"
         raise InvalidInput(
-            f"no rule set {name!r}; known: {', '.join(names()) or 'none'}; "
-            "or give the path of a .toml file"
+            f"no such rule file: {name}; rule sets that ship: {known}"
+            if is_path
+            else f"no rule set {name!r}; known: {known}; or give the path of a .toml file"
         )
     if path.stat().st_size > MAX_FILE:
         raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")

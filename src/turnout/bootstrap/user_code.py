@@ -17,7 +17,11 @@ def load_app(name: str | None) -> App:
         raise InvalidSettings("name the app: --app module:attribute, or TURNOUT_APP")
     app = load_attribute("app", name)
     if not isinstance(app, App):
-        raise InvalidSettings(f"{name!r} is of type {type(app).__name__}, not a turnout.App")
+        named = name if ":" in name else f"{name}:app"
+        raise InvalidSettings(
+            f"{named!r} is of type {type(app).__name__}, not a turnout.App;"
+            " name the app as module:attribute"
+        )
     return app
 
 

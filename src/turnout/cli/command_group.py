@@ -75,7 +75,11 @@ class Commands(TyperGroup):
         """Find the command; answer an unknown one with what to install, or the nearest name."""
         if args and args[0] not in COMMANDS and self.get_command(ctx, args[0]) is None:
             if args[0] in DISTRIBUTIONS:
-                ctx.fail(f"{args[0]} is not installed: pip install {DISTRIBUTIONS[args[0]]}")
+                wanted = DISTRIBUTIONS[args[0]]
+                ctx.fail(
+                    f"{args[0]} is not installed: pip install {wanted}, "
+                    f"or ./src/{wanted} in a checkout"
+                )
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             if not near:
                 return super().resolve_command(ctx, args)

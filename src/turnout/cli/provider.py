@@ -42,7 +42,7 @@ def _selection() -> dict[str, Any]:
     selection = select(settings)
     return {
         "ORCHESTRATOR_PROVIDER": settings.provider,
-        "new_runs": selection.provider,
+        "new_runs": selection.names[0],
         "primary": selection.primary,
         "shadow": selection.shadow,
         "installed": list(installed()),

@@ -171,6 +171,16 @@ def test_a_missing_module_names_the_folder_that_was_searched(
         load_app("no_such_module_here:app")
 
 
+def test_a_module_alone_means_its_attribute_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was looked at is named, where it is no app."""
+    (tmp_path / "only_imports_app.py").write_text("from turnout import app\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InvalidSettings, match=r"'only_imports_app:app' .* module:attribute"):
+        load_app("only_imports_app")
+
+
 @pytest.mark.parametrize("name", ["hello.py", "./hello.py:words", "a b:c", ":x"])
 def test_an_apps_name_is_module_and_attribute(name: str) -> None:
     """A file's name is answered with the module's."""

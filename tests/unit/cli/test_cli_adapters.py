@@ -1,5 +1,6 @@
 """Commands that adapters add are found by entry point, and imported only when they are called."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -116,5 +117,21 @@ def test_a_command_that_is_not_installed_says_what_to_install(
         run([name, "anything"])
     captured = capsys.readouterr()
     assert (ended.value.code, captured.out) == (2, "")
-    assert captured.err.startswith(f"error: {name} is not installed: pip install {distribution}; ")
+    assert captured.err.startswith(
+        f"error: {name} is not installed: pip install {distribution}, "
+        f"or ./src/{distribution} in a checkout; "
+    )
     assert captured.err.count("\n") == 1
+
+
+def test_in_a_dual_run_new_runs_go_to_the_primary(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`dual` is a setting and no provider."""
+    settings = {"PROVIDER": "dual", "PRIMARY": "local", "SHADOW": "memory"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"ORCHESTRATOR_{name}", value)
+    with pytest.raises(SystemExit):
+        run(["provider", "show", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ORCHESTRATOR_PROVIDER"], told["new_runs"]) == ("dual", "local")

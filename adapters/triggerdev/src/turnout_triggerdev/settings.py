@@ -53,7 +53,10 @@ def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
     faults = []
     secret = settings.get("TRIGGER_SECRET_KEY", "")
     if not secret:
-        faults.append("TRIGGER_SECRET_KEY is not set")
+        faults.append(
+            "TRIGGER_SECRET_KEY is not set: give it the secret key of an environment"
+            " (and, for a server of your own, set TRIGGER_API_URL)"
+        )
     url = settings.get("TRIGGER_API_URL", CLOUD).rstrip("/")
     faults += _faults_of_url(url)
     token = settings.get("TRIGGER_ACCESS_TOKEN") or None

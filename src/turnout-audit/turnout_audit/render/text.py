@@ -33,7 +33,7 @@ def summary(report: AuditReport) -> str:
     files_word = _s(searched, "file")
     line = f"{report.ruleset}: {', '.join(parts)}; {searched} {files_word} searched"
     own_files = report.counted.own_files
-    return f"{line}, {own_files} of the audit's own left out" if own_files else line
+    return f"{line}, {own_files} of them left out as the audit's own" if own_files else line
 
 
 def plain(text: str) -> str:

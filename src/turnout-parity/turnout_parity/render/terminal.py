@@ -127,13 +127,18 @@ def _cells(difference: Difference) -> tuple[str, ...]:
 def _footer(report: ParityReport) -> Text:
     seconds = report.duration_ms / 1000
     parts = [
-        f"{report.pairs} pairs in {seconds:.1f} s",
-        f"{report.documents} documents, {report.fetched} read, {report.verified} of them to verify",
-        f"{report.not_tested} values equal by construction count as not tested",
+        f"{_counted(report.pairs, 'pair')} in {seconds:.1f} s",
+        _counted(report.documents, "document"),
+        f"{report.fetched} read, {report.verified} of them to verify",
+        f"not tested, as equal by construction: {_counted(report.not_tested, 'value')}",
     ]
     if report.single:
-        parts.append(f"{report.single} runs without a twin by design")
+        parts.append(f"{_counted(report.single, 'run')} without a twin by design")
     return Text(" · ".join(parts), style="dim")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _count(value: int, *, bad: bool) -> Text:
