@@ -1,13 +1,12 @@
 """Advances a run: reads it, decides, and commits, until a commit is applied."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
 from turnout.driver.effects import Effects
 from turnout.driver.replay import replay, replay_open
-from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded, TurnoutError
+from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
 from turnout.model.policies import Policies
 from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
@@ -80,7 +79,7 @@ class RunAdvancer:
         """
         try:
             journal = await self.store.journals.load(cached.run_id)
-        except (TurnoutError, asyncio.CancelledError):
+        except BaseException:
             cached.forget()
             raise
         if cached.caller is not None and cached.caller[0] != journal.run.delivery:
@@ -167,7 +166,7 @@ class RunAdvancer:
         wake_at = self._wake_at(commit.run, decision, now, continuation)
         try:
             applied = await self.store.journals.apply(commit.change(wake_at))
-        except (TurnoutError, asyncio.CancelledError):
+        except BaseException:
             cached.forget()  # whether it was committed is not known
             raise
         if applied:

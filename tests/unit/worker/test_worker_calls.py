@@ -933,6 +933,35 @@ async def test_a_store_that_is_away_delays_an_outcome(make: Callable[..., World]
     assert calls == [1]
 
 
+async def test_a_run_is_read_again_whatever_its_commit_raised(make: Callable[..., World]) -> None:
+    """Also an error that no store names leaves open whether the commit was applied."""
+
+    @task("t", on="go")
+    async def once(ctx: Any, payload: Any) -> Any:
+        await ctx.step("a", double, 1)
+
+    world = make(once)
+    vendor = await started(world)
+    await vendor.advance()
+    apply, claim, reads = world.store.journals.apply, world.store.deliveries.claim, 0
+
+    async def breaks(_change: Any) -> bool:
+        raise ValueError
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await claim(*arguments)
+
+    world.store.journals.apply, world.store.deliveries.claim = breaks, counted
+    with pytest.raises(ValueError):
+        await vendor.execute("a")
+    assert reads == 0
+    world.store.journals.apply = apply
+    assert (await vendor.execute("a")).receipt.outcome is Outcome.COMPLETED
+    assert reads == 1
+
+
 async def test_a_limit_that_came_later_does_not_strand_a_run(make: Callable[..., World]) -> None:
     """A run emitted before its task had a limit is not counted by it, and goes on."""
 
