@@ -199,7 +199,7 @@ def _row(entry: "Run") -> dict[str, Any]:
         "provider": entry.provider,
         "state": entry.state.value + (" (parked)" if entry.parked else ""),
         "emitted_at": iso(entry.emitted_at),
-        "seconds": None if ended is None else round((ended - entry.emitted_at) / 1_000, 3),
+        "seconds": None if ended is None else max(0, ended - entry.emitted_at) / 1_000,
     }
 
 

@@ -15,7 +15,8 @@ def timings(journal: Journal) -> Timings:
     """Split a run's time into executing, waiting as planned, and overhead.
 
     A moment counts once: executing wins over waiting. What is neither, the wait for a slot
-    included, is overhead.
+    included, is overhead. Durations are never negative: a clock may have been stepped back between
+    a begin and its end.
     """
     run = journal.run
     attempts = [*chain.from_iterable(journal.attempts.values())]
@@ -24,7 +25,7 @@ def timings(journal: Journal) -> Timings:
     busy = merged(executing)
     waiting = _within(merged([*_planned(journal, attempts), *busy]), run.emitted_at, end)
     waited = length(waiting) - length(_within(busy, run.emitted_at, end))
-    total = None if end is None else end - run.emitted_at
+    total = None if end is None else max(0, end - run.emitted_at)
     return Timings(
         queued_ms=None if run.started_at is None else max(0, run.started_at - run.emitted_at),
         execution_ms=sum(last - first for first, last in executing),
@@ -75,4 +76,4 @@ def _until(step: Step) -> Millis:
 
 def _executed(attempt: Attempt) -> Span:
     assert attempt.ended_at is not None
-    return attempt.claimed_at, attempt.ended_at
+    return attempt.claimed_at, max(attempt.claimed_at, attempt.ended_at)
