@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from turnout import CancelOn, Concurrency, Context, Retries, Schedule, app, task
+from turnout.model.time import Millis, as_datetime
 
 PATIENT = Retries(max_attempts=9, min_delay="50ms", max_delay="100ms")
 
@@ -162,6 +163,13 @@ async def unhurried(ctx: Context, payload: Any) -> Any:
     return await ctx.step("only", body)
 
 
+def schedule_of(slot: Millis) -> Schedule:
+    """A schedule with a slot at this minute, and the next one in a year."""
+    at = as_datetime(slot)
+    cron = f"{at.minute} {at.hour} {at.day} {at.month} *"
+    return Schedule(id="yearly", task="beside", cron=cron, payload={"slot": True})
+
+
 faults = app(
     "faults",
     journey,
@@ -174,5 +182,5 @@ faults = app(
     failing,
     ordered,
     unhurried,
-    schedules=[Schedule(id="yearly", task="beside", cron="0 0 1 1 *", payload={"slot": True})],
+    schedules=[schedule_of(0)],
 )

@@ -12,15 +12,16 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from turnout_testing.failpoints import Failpoints
 
-from tests.acceptance.faults_app import faults
+from tests.acceptance.faults_app import faults, schedule_of
 from tests.acceptance.faults_ledger import torn
 from tests.acceptance.faults_script import Part, play
 from turnout import open_turnout
@@ -29,6 +30,9 @@ from turnout.stores.sql import open_run_store
 
 AT_ONCE = 16
 """Processes side by side: they mostly wait for what the dead one held."""
+
+AHEAD = 170
+"""Seconds from a case's begin to the minute of its schedule's slot."""
 
 LONGEST = 60
 """Seconds after which a process is ended by its own alarm."""
@@ -41,9 +45,10 @@ class Case:
     name: str
     url: str
     folder: str
-    slot: int
     place: str | None
     """The failpoint with the number of the pass; None: nobody dies, the passes are counted."""
+    slot: int = 0
+    """The schedule's one slot: soon enough to be ticked ahead, too late for the service's tick."""
     slow: float = 0.0
     killed: bool = False
     torn: list[str] = field(default_factory=list)
@@ -68,6 +73,7 @@ def main(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     while waiting or at_work:
         while waiting and len(at_work) < AT_ONCE:
             case = waiting.pop(0)
+            case.slot = int(time.time() + AHEAD) // 60 * 60_000
             at_work[fork(lambda case=case: run(case, doomed=True), case)] = (case, True)  # type: ignore[misc]
         child, status = os.wait()
         case, doomed = at_work.pop(child)
@@ -117,7 +123,8 @@ def run(case: Case, *, doomed: bool) -> None:
 async def serve(case: Case, failpoints: Failpoints) -> None:
     """Open the service, and play the client's part beside it."""
     store = open_run_store(case.url, around=failpoints.around)
-    async with open_turnout(faults, environ(case.url, Path(case.folder)), store=store) as live:
+    app = replace(faults, schedules=(schedule_of(case.slot),))
+    async with open_turnout(app, environ(case.url, Path(case.folder)), store=store) as live:
         await play(live, Part(url=case.url, slot=case.slot, slow=case.slow, failpoints=failpoints))
 
 

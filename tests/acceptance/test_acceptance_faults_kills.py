@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import copy
@@ -69,12 +68,10 @@ class Plays:
         else:
             url = self._server.kept_database()
             own_table(url)
-        slot = (int(time.time()) // 60 + 600) * 60_000
         return {
             "name": name,
             "url": url,
             "folder": str(folder),
-            "slot": slot,
             "place": place,
             "slow": slow,
         }

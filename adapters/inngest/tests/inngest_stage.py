@@ -18,6 +18,19 @@ import turnout
 from turnout import App, Event, Turnout
 from turnout.model.reports import RunReport
 from turnout.model.status import RunStatus
+from turnout.model.time import Millis
+from turnout.ports.clock import Clock
+from turnout.service.clock import SystemClock
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, turned forward along with the server's."""
+
+    ahead: Millis = 0
+
+    def now(self) -> Millis:
+        """Tell the time."""
+        return super().now() + self.ahead
 
 
 class Stage:
@@ -97,9 +110,11 @@ class Stage:
         )
 
     @contextlib.asynccontextmanager
-    async def service(self, app: App, **environ: str) -> AsyncIterator[Turnout]:
+    async def service(
+        self, app: App, *, clock: Clock | None = None, **environ: str
+    ) -> AsyncIterator[Turnout]:
         """Serve an app from this process, and wait until the server knows it."""
-        live = turnout.open_turnout(app, {**self.environ, **environ})
+        live = turnout.open_turnout(app, {**self.environ, **environ}, clock=clock)
         async with serving(turnout.asgi(live), self.service_port):
             await until(lambda: _ready(live))
             yield live

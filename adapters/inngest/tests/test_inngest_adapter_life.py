@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import inngest_tasks
 import pytest
-from inngest_stage import Stage, ended, kill, start, until
+from inngest_stage import ShiftedClock, Stage, ended, kill, start, until
 from turnout_inngest import run_loop
 
 import turnout
@@ -104,7 +104,8 @@ async def test_a_schedule_is_armed_and_ticks(stage: Stage) -> None:
     """Each slot starts one run; what is removed is disarmed at the server."""
     hourly = Schedule(id="hourly", task="plain", cron="0 * * * *", zone="Europe/Kyiv")
     timely = turnout.app("timely", inngest_tasks.plain, schedules=[hourly])
-    async with stage.server(), stage.service(timely) as live:
+    clock = ShiftedClock()
+    async with stage.server(), stage.service(timely, clock=clock) as live:
         (armed,) = await live.orchestrator.armed()
         assert (armed.id, armed.cron, armed.zone) == ("hourly", "0 * * * *", "Europe/Kyiv")
         daily = Schedule(id="daily", task="plain", cron="@daily")
@@ -119,6 +120,7 @@ async def test_a_schedule_is_armed_and_ticks(stage: Stage) -> None:
             "hourly": "0 * * * *",
             "daily": "@daily",
         }
+        clock.ahead = 60 * MINUTE
         await stage.advance(60 * MINUTE)
         run_id = await until(lambda: _ticked(live))
         report = await live.orchestrator.status(run_id)

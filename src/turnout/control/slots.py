@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from turnout.control.emissions import Emissions
+from turnout.errors import FailureLog
 from turnout.model.protocol import Tick, Ticked
 from turnout.model.schedules import OwnedSchedule, Schedule
 from turnout.model.tasks import App
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 TICK_GRACE: Millis = 15_000
 """How late a provider's tick may be before the slot is started without it."""
+
+EARLY: Millis = 3 * 60 * 1_000
+"""How far ahead of this clock a tick may be; vendors start early, and clocks differ."""
 
 CATCH_UP: Millis = 60 * 60 * 1_000
 """Slots missed for longer than this are not made up."""
@@ -43,16 +47,22 @@ class ScheduleSlots:
         self._nudge = nudge
 
     async def tick(self, call: Tick) -> Ticked:
-        """Claim the slot that a provider ticks and start its run, in one transaction."""
+        """Claim the slot that a provider ticks and start its run, in one transaction.
+
+        A time that is no slot of the schedule is answered `removed`, as a slot of an expression
+        that was replaced is; a slot too far ahead is answered `paused`, and starts when it is due.
+        """
         owned = next(
             (row for row in await self._schedules.read() if row.schedule.id == call.schedule), None
         )
         if owned is None:
             return Ticked(run_id=None, reason="removed")
-        # A slot before the schedule changed hands is the last owner's to start.
-        before = call.provider == owned.provider and call.slot <= owned.since
-        if owned.schedule.paused or before:
+        if owned.schedule.paused or _of_the_last_owner(owned, call):
             return Ticked(run_id=None, reason="paused")
+        if call.provider == owned.provider or call.slot < owned.since:
+            refused = self._refused(owned.schedule, call)
+            if refused is not None:
+                return refused
         ticked = await self._start(owned.schedule, call.slot, call.provider)
         self._nudge()
         return ticked
@@ -65,7 +75,9 @@ class ScheduleSlots:
         """
         started = 0
         for owned in await self._schedules.read():
-            started += await self.make_up(owned, self._clock.now() - TICK_GRACE)
+            message = "missed slots of a schedule not started; tried again later"
+            with FailureLog(log, message, action="catch_up", subject=owned.schedule.id):
+                started += await self.make_up(owned, self._clock.now() - TICK_GRACE)
         if started:
             log.warning(
                 "started the runs of schedule slots that no provider had ticked in time",
@@ -79,7 +91,10 @@ class ScheduleSlots:
         if owned.schedule.paused or not declares(self._emissions.app, owned.schedule):
             return 0
         started = 0
-        oldest = max(owned.since, owned.last_slot or 0, self._clock.now() - CATCH_UP)
+        now = self._clock.now()
+        # A mark in the future would hold back every slot until then; claimed slots stay claimed.
+        last = owned.last_slot if owned.last_slot and owned.last_slot <= now + EARLY else 0
+        oldest = max(owned.since, last, now - CATCH_UP)
         for slot in owned.schedule.slots(oldest):
             if slot > until:
                 break
@@ -92,10 +107,27 @@ class ScheduleSlots:
         owned = [row.schedule for row in await self._schedules.read() if row.provider == provider]
         return [schedule for schedule in owned if declares(self._emissions.app, schedule)]
 
+    def _refused(self, schedule: Schedule, call: Tick) -> Ticked | None:
+        """Say why a tick's time starts nothing; None: it is a slot whose time has come."""
+        if call.slot > self._clock.now() + EARLY:
+            message, reason = "a schedule was ticked too far ahead of its time", "paused"
+        elif not schedule.has_slot(call.slot):
+            message, reason = "a schedule was ticked at a time that is none of its slots", "removed"
+        else:
+            return None
+        extra = {"action": "tick", "schedule": schedule.id, "provider": call.provider}
+        log.warning(message, extra={**extra, "slot": call.slot})
+        return Ticked.model_validate({"run_id": None, "reason": reason})
+
     async def _start(self, schedule: Schedule, slot: Millis, provider: str) -> Ticked:
         now = self._clock.now()
         emission = self._emissions.of_slot(schedule, slot, now)
         return await self._schedules.tick(schedule.id, slot, provider, emission, now)
+
+
+def _of_the_last_owner(owned: OwnedSchedule, call: Tick) -> bool:
+    """Whether the new owner ticks a slot of the time before the schedule changed hands."""
+    return call.provider == owned.provider and call.slot <= owned.since
 
 
 def declares(app: App, schedule: Schedule) -> bool:

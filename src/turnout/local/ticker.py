@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from turnout.errors import TurnoutError
+from turnout.errors import FailureLog
 from turnout.model.protocol import Tick
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.time import Millis
@@ -66,13 +66,10 @@ class Ticker:
         for slot in schedule.slots(last):
             if slot > now:
                 return
-            try:
+            message = "tick failed; it is tried again"
+            with FailureLog(log, message, action="tick", schedule=schedule.id) as failure:
                 await self._tick(schedule, slot)
-            except TurnoutError as error:
-                log.warning(
-                    "tick failed; it is tried again",
-                    extra={"action": "tick", "schedule": schedule.id, "error": str(error)},
-                )
+            if failure.error is not None:
                 return
             self._ticked[schedule.id] = slot
 

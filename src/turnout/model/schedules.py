@@ -1,6 +1,7 @@
 """Schedules and their slots: five-field cron in an IANA zone, exact."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,12 +66,18 @@ class Schedule:
         return _NAMED.get(self.cron.strip(), self.cron.strip())
 
     def slots(self, after: Millis) -> Iterator[Millis]:
-        """Yield the nominal times after a moment, in order."""
-        start = as_datetime(after).astimezone(ZoneInfo(self.zone))
-        for slot in CronSim(self.five_fields, start):
-            at = round(slot.timestamp() * 1_000)
-            if at > after:
-                yield at
+        """Yield the nominal times after a moment, in order, up to the last year that has dates."""
+        # Near the end of the year 9999 dates overflow: there is no slot any more.
+        with suppress(OverflowError, ValueError):
+            start = as_datetime(after).astimezone(ZoneInfo(self.zone))
+            for slot in CronSim(self.five_fields, start):
+                at = round(slot.timestamp() * 1_000)
+                if at > after:
+                    yield at
+
+    def has_slot(self, at: Millis) -> bool:
+        """Whether a moment is one of the nominal times."""
+        return next(self.slots(at - 1), None) == at
 
 
 @dataclass(frozen=True, kw_only=True)

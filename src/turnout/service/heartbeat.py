@@ -54,4 +54,5 @@ class Heartbeat:
         await self._slots.catch_up()
         if rearm:
             for name in filter(self._registrar.ready, self._providers):
-                await self._schedules.arm(name)
+                with logged("arm", name):
+                    await self._schedules.arm(name)

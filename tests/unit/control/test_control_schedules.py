@@ -1,13 +1,20 @@
 """Slots that no provider ticked."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from turnout_testing.clock import TurnableClock
+from turnout_testing.conformance.run_store_values import emission, new_run
 
 from turnout import App, Context, Schedule, Turnout, open_turnout, task
-from turnout.model.protocol import Tick
+from turnout.control.emissions import LARGEST_PAYLOAD
+from turnout.control.slots import EARLY
+from turnout.model.protocol import LARGEST_MOMENT, Tick
 from turnout.model.runs import RunFilter
 from turnout.model.schedules import OwnedSchedule
 
@@ -92,6 +99,80 @@ async def test_a_slot_that_fell_as_the_service_was_moved_is_not_lost(
     assert (await live.slots.tick(tick)).reason == "claimed"
     await clock.advance("20s")
     assert await live.slots.catch_up() == 0
+
+
+async def test_a_time_that_is_no_slot_starts_nothing(live: Turnout, clock: TurnableClock) -> None:
+    """Neither between two slots, nor at an instant beside one; and catch-up goes on as before."""
+    await clock.advance("61s")
+    (owned,) = await live.store.schedules.read()
+    slot = next(owned.schedule.slots(owned.since))
+    for beside in (slot + 1, slot + 500, slot + 1_000, slot + 30_000):
+        assert await said(live, beside) == "removed"
+    assert await live.store.runs.find(RunFilter()) == []
+    assert await said(live, slot) == "started"
+
+
+async def test_a_tick_far_ahead_of_its_time_moves_no_mark(
+    live: Turnout, clock: TurnableClock
+) -> None:
+    """It starts nothing, and missed slots are made up as before, up to the last year there is."""
+    day = 24 * 60 * MINUTE
+    for ahead in (EARLY + MINUTE, day, 365 * day, LARGEST_MOMENT - clock.now()):
+        assert await said(live, clock.now() + ahead) == "paused"
+    (owned,) = await live.store.schedules.read()
+    assert owned.last_slot is None
+    assert await said(live, clock.now() + MINUTE) == "started"
+    await clock.advance("135s")
+    assert await live.slots.catch_up() == 1
+
+
+async def test_a_mark_in_the_future_holds_back_no_slot(live: Turnout, clock: TurnableClock) -> None:
+    """A store that was once told of the far future makes up missed slots again."""
+    far = emission(new_run("far"))
+    await live.store.schedules.tick("minutely", LARGEST_MOMENT, "memory", far, clock.now())
+    await clock.advance("76s")
+    assert await live.slots.catch_up() == 1
+
+
+async def test_a_schedule_that_fails_breaks_only_itself(
+    live: Turnout, clock: TurnableClock
+) -> None:
+    """Catch-up goes on with the next schedule where a payload is too large for an event."""
+    payload = "x" * (LARGEST_PAYLOAD + 1)
+    unfit = Schedule(id="a-first", task="report", cron="* * * * *", payload=payload)
+    await live.store.schedules.put(unfit, "memory", clock.now())
+    await clock.advance("75s")
+    assert await live.slots.catch_up() == 1
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Kyiv", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("cron", ["30 1 * * *", "30 2 * * *", "0 * * * *", "45 1,2,3 * * 0"])
+def test_a_slot_is_a_slot_from_wherever_one_counts(zone: str, cron: str) -> None:
+    """Through both changes of the clocks, counting on and asking about one moment agree."""
+    schedule = Schedule(id="s", task="report", cron=cron, zone=zone)
+    year = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1_000)
+    end = year + 365 * 24 * 60 * MINUTE
+    slots = list(takewhile(lambda slot: slot < end, schedule.slots(year)))
+    assert all(schedule.has_slot(slot) for slot in slots)
+    near = {slot + hours * 60 * MINUTE for slot in slots[1:-1:7] for hours in (-1, 1)}
+    assert {moment for moment in near if schedule.has_slot(moment)} == near & set(slots)
+
+
+def test_a_fixed_time_that_comes_twice_is_the_first() -> None:
+    """The second 01:30 of an autumn night is no slot; a skipped 02:30 is one at the gap's end."""
+    zone = ZoneInfo("America/New_York")
+    night = Schedule(id="s", task="report", cron="30 1 * * *", zone=zone.key)
+    first = round(datetime(2026, 11, 1, 1, 30, tzinfo=zone).timestamp() * 1_000)
+    assert (night.has_slot(first), night.has_slot(first + 60 * MINUTE)) == (True, False)
+    skipped = replace(night, cron="30 2 * * *")
+    gap_end = round(datetime(2026, 3, 8, 3, tzinfo=zone).timestamp() * 1_000)
+    assert (skipped.has_slot(gap_end), skipped.has_slot(gap_end + 30 * MINUTE)) == (True, False)
+
+
+async def said(live: Turnout, slot: int) -> str:
+    """Tick the schedule's moment as its owner; give the answer's reason."""
+    tick = Tick(schedule="minutely", slot=slot, provider="memory", provider_run_id="x")
+    return (await live.slots.tick(tick)).reason
 
 
 def slot_of(owned: OwnedSchedule) -> int:
