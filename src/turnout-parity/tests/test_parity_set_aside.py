@@ -7,15 +7,16 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turnout_parity.measured_status import MeasuredStatus, StateChange
 from turnout_parity.report import ParityReport, Verdict
 from turnout_parity.rules import PATIENCE, Rules
 from turnout_parity.run_documents import RunDocuments
 from turnout_parity.set_aside import not_due
 from turnout_parity.window import DualRunWindow
 
-from turnout.model.documents import StatusDocument, Transition
 from turnout.model.parity_window import Span
 from turnout.model.status import RunStatus
+from turnout.model.time import as_datetime
 
 START = 1_770_000_000_000
 """When runs are emitted; they end half a second later."""
@@ -155,9 +156,9 @@ async def test_a_window_alone_says_that_there_was_one(shelf: Any, run_spec: Any)
     assert not any("no dual run" in each for each in (await shelf.check()).reasons)
 
 
-def _ended() -> StatusDocument:
+def _ended() -> MeasuredStatus:
     """Only what tells when a shadow is due."""
-    ended = Transition(state=RunStatus.COMPLETED, at=START + 500)
-    return StatusDocument.model_construct(
-        task="t", state=RunStatus.COMPLETED, emitted_at=START, transitions=(ended,)
+    ended = StateChange(state=RunStatus.COMPLETED, at=as_datetime(START + 500))
+    return MeasuredStatus.model_construct(
+        task="t", state=RunStatus.COMPLETED, emitted_at=as_datetime(START), transitions=(ended,)
     )

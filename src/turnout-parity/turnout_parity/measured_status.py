@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from turnout.model.documents import Count, Digest, Moment
+from turnout.model.documents import Count, Digest
 from turnout.model.status import Role, RunStatus
 
 
@@ -16,7 +16,7 @@ class StateChange(_Part):
     """A state entered, and when."""
 
     state: RunStatus
-    at: Moment
+    at: AwareDatetime
 
 
 class MeasuredTimings(_Part):
@@ -40,4 +40,4 @@ class MeasuredStatus(_Part):
     timings: MeasuredTimings
     attempts: Count
     result_sha256: Digest | None
-    emitted_at: Moment
+    emitted_at: AwareDatetime

@@ -12,6 +12,7 @@ from turnout.model.documents import DocumentEntry, ManifestDocument, StatusDocum
 from turnout.model.keys import MANIFEST, STATUS
 from turnout.model.status import RunStatus
 from turnout.model.storage import ArtifactBody, GetResult
+from turnout.model.time import moment
 from turnout_parity.faults import Fault, SideName, invalid, missing
 from turnout_parity.measured_status import MeasuredStatus
 from turnout_parity.overlap import ConcurrencySlot
@@ -40,8 +41,8 @@ class ComparableRun:
             task=self.status.task,
             key=limit.key,
             limit=limit.limit,
-            start_ms=float(started_at),
-            end_ms=float(ended_at),
+            start_ms=float(moment(started_at)),
+            end_ms=float(moment(ended_at)),
         )
 
 
@@ -126,8 +127,8 @@ def _read_status(run: RunDocuments, raw: bytes, listing: DocumentEntry | None) -
             if status.run_id == run.name:
                 run.status_digest = listing.parity_sha256
                 return status
-    read_status(raw, run_id=run.name)
-    return MeasuredStatus.model_validate_json(raw)
+    whole = read_status(raw, run_id=run.name)
+    return MeasuredStatus.model_validate_json(whole.model_dump_json(by_alias=True))
 
 
 def _listing(run: RunDocuments) -> DocumentEntry | None:

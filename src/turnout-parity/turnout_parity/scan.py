@@ -11,7 +11,7 @@ from turnout.model.documents import Source
 from turnout.model.keys import MANIFEST, RUNS, STATUS, is_run_name
 from turnout.model.parity_window import WINDOW_KEY
 from turnout.model.storage import GetResult
-from turnout.model.time import Millis, as_datetime
+from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
 from turnout_parity.compare_documents import DocumentComparison, report_unlisted
 from turnout_parity.compare_manifests import lists_no_steps, steps_to_read
@@ -144,11 +144,10 @@ class Scan:
 
     def _report_unpaired(self, run_id: str, run: RunDocuments) -> None:
         """Report a run without a twin, unless it was never to have one."""
-        if run.side == "primary" and run.status is not None:
-            emitted_at = as_datetime(run.status.emitted_at)
-            if not self.window.needs_twin(run.status.task, emitted_at):
-                self.counts.add_single(run_id)
-                return
+        status = run.status if run.side == "primary" else None
+        if status is not None and not self.window.needs_twin(status.task, status.emitted_at):
+            self.counts.add_single(run_id)
+            return
         self.pairs_seen += 1
         self.waiting.append((report_missing_twin(run_id, run), None))
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from turnout.model.time import Millis, as_datetime, iso, moment
+from turnout.model.time import Millis, iso, moment
 from turnout_parity.report import SetAside
 from turnout_parity.run_documents import RunDocuments
 from turnout_parity.window import DualRunWindow
@@ -54,13 +54,14 @@ def not_due(
     status = primary.status if primary is not None else None
     if status is None or not status.state.terminal or not _incomplete(primary, shadow):
         return None
-    if not window.needs_twin(status.task, as_datetime(status.emitted_at)):
+    if not window.needs_twin(status.task, status.emitted_at):
         return None
     spans = window.spans_after(status.task, status.emitted_at)
     lags = [span.lag_ms for span in spans if span.lag_ms is not None]
     if not lags:
         return None
-    due, ended = status.emitted_at + max(lags), status.transitions[-1].at + max(lags)
+    due = moment(status.emitted_at) + max(lags)
+    ended = moment(status.transitions[-1].at) + max(lags)
     # Where all spans have ended, no more shadows are started, whatever time it is now.
     closed = [span.until for span in spans if span.until is not None]
     if len(closed) == len(spans):

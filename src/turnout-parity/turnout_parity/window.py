@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from turnout.errors import ArtifactInvalid, ArtifactMissing, InvalidJson, TooLarge
 from turnout.model.canonical import parse
 from turnout.model.parity_window import WINDOW_KEY, Span, WindowDocument
-from turnout.model.time import Millis, as_datetime
 from turnout.ports.artifact_store import ReadsArtifacts
 from turnout_parity.report import SetAside
 
@@ -41,13 +40,12 @@ class DualRunWindow:
             for span in self.spans
         )
 
-    def spans_after(self, task: str, emitted_at: Millis) -> list[Span]:
+    def spans_after(self, task: str, emitted_at: datetime) -> list[Span]:
         """List the spans of a task in which a run's shadow may have begun."""
-        emitted = as_datetime(emitted_at)
         return [
             span
             for span in self.spans or ()
-            if span.task in {None, task} and (span.until is None or emitted < span.until)
+            if span.task in {None, task} and (span.until is None or emitted_at < span.until)
         ]
 
 
