@@ -55,6 +55,26 @@ def test_every_fault_is_named_at_once() -> None:
     assert "not hex" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "INNGEST_DEV",
+        "INNGEST_BASE_URL",
+        "INNGEST_API_BASE_URL",
+        "INNGEST_EVENT_API_BASE_URL",
+        "TURNOUT_INNGEST_GATEWAY",
+    ],
+)
+def test_an_address_with_a_user_is_refused(name: str) -> None:
+    """Addresses are shown; the refusal does not show the password."""
+    scheme = "wss" if name.endswith("GATEWAY") else "https"
+    for user in ("u:hunter2", ":hunter2", "hunter2"):
+        environ = {"INNGEST_DEV": "1", name: f"{scheme}://{user}@inn.example.org"}
+        with pytest.raises(InvalidSettings, match=name) as raised:
+            read_settings(environ, HERE)
+        assert "hunter2" not in str(raised.value)
+
+
 def test_the_path_that_is_registered() -> None:
     """A service behind a prefix is called behind it."""
     found = read_settings({"INNGEST_DEV": "1"}, HERE + "/agents/")

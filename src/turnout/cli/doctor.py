@@ -8,6 +8,7 @@ import typer
 from turnout.cli.exits import CLEAN, FOUND, run
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
+from turnout.cli.printable import printable
 
 app = typer.Typer()
 
@@ -37,5 +38,5 @@ def doctor(
     rows = ((MARKS[check.health], check.name, check.text) for check in checks)
     show(value, as_json=json, page=lambda: [table("doctor", ("", "what", "found"), rows)])
     if not json:
-        typer.echo(f"next: {value['next']}")
+        typer.echo(printable(f"next: {value['next']}"))
     raise typer.Exit(FOUND if any(check.health is Health.FAIL for check in checks) else CLEAN)

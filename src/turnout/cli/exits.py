@@ -6,6 +6,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
+from turnout.cli.printable import printable
 from turnout.errors import TurnoutError
 
 Answer = TypeVar("Answer")
@@ -37,5 +38,5 @@ def describe(error: OSError) -> str:
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong, and stop with exit code 2."""
-    typer.secho(f"turnout: {message}", err=True, fg=typer.colors.RED)
+    typer.secho(printable(f"turnout: {message}"), err=True, fg=typer.colors.RED)
     raise typer.Exit(UNSURE)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from turnout.cli.printable import printable
+
 LOGGERS = "turnout"
 """What the names of our loggers, and of those of adapters, begin with."""
 LONGEST = 500
@@ -29,7 +31,7 @@ class Lines(logging.Formatter):
         head = f"{at.removesuffix('+00:00')}Z {record.levelname} {record.name}:"
         line = " ".join([head, _without_secrets(record.getMessage()), *_fields(record)])
         traces = [] if record.exc_info is None else [self.formatException(record.exc_info)]
-        return "\n".join([line, *map(_without_secrets, traces)])
+        return printable("\n".join([line, *map(_without_secrets, traces)]))
 
 
 def show_logs() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from turnout.cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -40,12 +42,12 @@ def print_json(value: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
-    sys.stdout.write(orjson.dumps(value, option=options, default=str).decode() + "\n")
+    sys.stdout.write(printable(orjson.dumps(value, option=options, default=str).decode()) + "\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """Make a table; None is an empty cell."""
-    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    """Make a table; None is an empty cell, and what steers a terminal is escaped."""
+    cells = [["" if value is None else printable(str(value)) for value in row] for row in rows]
     return Table(title, columns, cells)
 
 

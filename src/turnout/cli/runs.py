@@ -9,6 +9,7 @@ from turnout.cli.exits import CLEAN, FOUND, run
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import Page, show, table
+from turnout.cli.printable import printable
 
 if TYPE_CHECKING:
     from turnout.control.run_events import RunEvent
@@ -141,7 +142,7 @@ async def _follow(run_id: str, after: str | None, *, as_json: bool) -> str:
         reader = RunReader(store.journals, run_id, position)
         async for events in follow(reader, lambda: asyncio.sleep(POLL_INTERVAL)):
             for event in events:
-                typer.echo(_json_line(event) if as_json else _text_line(event))
+                typer.echo(printable(_json_line(event) if as_json else _text_line(event)))
         return (await store.journals.load(run_id)).run.state.value
 
 

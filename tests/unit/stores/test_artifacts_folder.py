@@ -179,6 +179,36 @@ async def test_what_is_no_file_is_not_read(store: ArtifactStore, root: Path, key
         await asyncio.wait_for(store.get(key), 5)
 
 
+@pytest.mark.parametrize("linked", ["runs", "runs/r1", "runs/r1/steps"])
+async def test_no_folder_of_a_key_may_be_a_link(
+    store: ArtifactStore, root: Path, tmp_path: Path, linked: str
+) -> None:
+    """At any depth: nothing is read, listed, removed or written through it."""
+    key, outside = "runs/r1/steps/0000-a.json", tmp_path / "outside"
+    await store.put(key, b"{}")
+    (root / linked).rename(outside)
+    (root / linked).symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    for call in (store.get(key), store.head(key)):
+        with pytest.raises(ArtifactMissing, match=f"{linked} is a link"):
+            await call
+    await store.delete(key)
+    assert await listed(store) == []
+    for mode in ("create", "overwrite"):
+        with pytest.raises(WrongUse, match="is a link"):
+            await store.put(f"{key}-2", b"2", mode=mode)  # type: ignore[arg-type]
+    assert sorted(outside.rglob("*")) == before
+
+
+async def test_the_stores_own_folder_may_be_a_link(tmp_path: Path) -> None:
+    """It is the operator's choice where the store is."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "disk")
+    store = open_store(str(tmp_path / "store"))
+    await store.put("runs/r1/a", b"1")
+    assert (await store.get("runs/r1/a")).body == b"1"
+
+
 async def test_no_key_is_a_folder_of_another(store: ArtifactStore) -> None:
     """A folder cannot hold both; the message names the key."""
     await store.put("a/b", b"1")

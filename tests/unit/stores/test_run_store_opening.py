@@ -40,6 +40,8 @@ def empty_url(postgres_server: PostgresServer) -> Iterator[str]:
         ("mysql://u:hunter2@h/d", "no run store for 'mysql'"),
         ("postgresql+asyncpg://u:hunter2@h/d", "no run store for 'postgresql.asyncpg'"),
         ("hunter2", "cannot be read"),
+        ("postgresql://u:hunter2@h:bad/d", "^TURNOUT_DATABASE_URL: .* cannot be read"),
+        ("postgresql://u:hunter2@[::1/d", "^TURNOUT_DATABASE_URL: .* cannot be read"),
         ("sqlite:////nowhere/at/all/runs.db", "no folder /nowhere/at/all"),
     ],
 )

@@ -118,7 +118,9 @@ def _dev(text: str, faults: list[str]) -> tuple[bool, str]:
     if text.lower() in _ON:
         return True, DEV_SERVER
     if not _is_url(text):
-        faults.append("INNGEST_DEV: is neither 1, nor 0, nor a URL like http://127.0.0.1:8288")
+        faults.append(
+            "INNGEST_DEV: is neither 1, nor 0, nor a URL without a user, like http://127.0.0.1:8288"
+        )
     return True, text
 
 
@@ -129,7 +131,7 @@ def _addresses(
     api = environ.get("INNGEST_API_BASE_URL") or base
     events = environ.get("INNGEST_EVENT_API_BASE_URL") or base
     faults += [
-        f"{name}: is not a URL like https://inngest.example.org"
+        f"{name}: is not a URL without a user, like https://inngest.example.org"
         for name in ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL", "INNGEST_EVENT_API_BASE_URL")
         if environ.get(name) and not _is_url(environ[name])
     ]
@@ -149,7 +151,7 @@ def _transport(environ: Mapping[str, str], faults: list[str]) -> Transport:
     if named not in get_args(Transport):
         faults.append("TURNOUT_INNGEST_TRANSPORT: is neither serve nor connect")
     gateway = environ.get("TURNOUT_INNGEST_GATEWAY")
-    if gateway and not re.fullmatch(r"wss?://[^\s/]+\S*", gateway):
+    if gateway and not re.fullmatch(r"wss?://[^\s/@]+(?:/\S*)?", gateway):
         faults.append("TURNOUT_INNGEST_GATEWAY: is not a URL like wss://inngest.example.org:8289/…")
     return cast("Transport", named)
 
@@ -198,8 +200,10 @@ def _missing_keys(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_url(text: str) -> bool:
+    """Whether it is an address without a user: addresses are shown, passwords are not."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        return good and "@" not in parts.netloc and parts.port != 0
     except ValueError:
         return False

@@ -81,17 +81,21 @@ class Folder:
         return StoreUnavailable(f"{key}: {reason}")
 
     def get(self, key: str, max_bytes: int) -> ArtifactBody:
-        """Read a regular file; links out of the folder are not followed."""
+        """Read a regular file; links within the folder are not followed."""
+        self._refuse_links(key)
         body = _read(self._prefix + key, key, max_bytes)
         return ArtifactBody(body=body, etag=_etag(body))
 
     def head(self, key: str) -> ArtifactEntry:
         """Read the size and the ETag of a file, for which the whole file is read."""
+        self._refuse_links(key)
         body = _read(self._prefix + key, key, None)
         return ArtifactEntry(key=key, size=len(body), etag=_etag(body))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         """Write a temporary file, then move it into place under the condition of the mode."""
+        for path in (key, "~tmp/", "~lock/"):
+            self._refuse_links(path, WrongUse)
         self._sweep_once()
         aside = self._write_aside(body)
         try:
@@ -124,6 +128,7 @@ class Folder:
 
     def delete(self, key: str) -> None:
         """Remove a file, and the folders that it leaves empty."""
+        self._refuse_links(key)
         with self._locked(key):
             (self._root / key).unlink()
         for parent in list((self._root / key).parents)[: key.count("/")]:
@@ -134,6 +139,25 @@ class Folder:
 
     def close(self) -> None:
         """Do nothing: no file is open between two calls."""
+
+    def _refuse_links(self, key: str, error: type[TurnoutError] = ArtifactMissing) -> None:
+        """Raise an error where a folder of the key is a link: it may lead out of the store.
+
+        The store's own folder may be a link. Who may change the store while it is read can still
+        put a link there after this check.
+        """
+        link = self._link_above(key)
+        if link is not None:
+            raise error(f"there is no {key}: {link} is a link, which is not followed")
+
+    def _link_above(self, key: str) -> str | None:
+        """Find the first folder of a key that is a link; a folder's own key ends in `/`."""
+        end = key.find("/")
+        while end >= 0:
+            if os.path.islink(self._prefix + key[:end]):  # noqa: PTH114 - several times faster
+                return key[:end]
+            end = key.find("/", end + 1)
+        return None
 
     def _sweep_once(self) -> None:
         if not self._swept:
@@ -217,6 +241,8 @@ class Folder:
         return self._scan(folder, _name)
 
     def _scan(self, folder: str, name_of: Callable[["os.DirEntry[str]"], str | None]) -> list[str]:
+        if self._link_above(folder) is not None:
+            return []
         try:
             with os.scandir(self._root / folder) as entries:
                 names = [name for entry in entries if (name := name_of(entry))]

@@ -110,9 +110,11 @@ def _schema(url: URL) -> str:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        # Its message would show the URL, and so a password.
-        raise InvalidSettings(f"the run store's URL cannot be read; write {FORMS}") from None
+    except (ArgumentError, ValueError):
+        # Its message would show the URL, and so a password; a bad port is a ValueError.
+        raise InvalidSettings(
+            f"TURNOUT_DATABASE_URL: the run store's URL cannot be read; write {FORMS}"
+        ) from None
     drivers = {"sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg"}
     if parsed.drivername not in drivers:
         raise InvalidSettings(f"no run store for {parsed.drivername!r}; write {FORMS}")
