@@ -4,12 +4,14 @@ A loop in one thread runs the async objects; there is no second, sync implementa
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from turnout.bootstrap.live import open_turnout
+from turnout.errors import WrongUse
 from turnout.model.events import Emitted, Event
 from turnout.model.reports import Cancelled, RunReport
 from turnout.model.schedules import Schedule
@@ -28,6 +30,7 @@ class SyncDoor:
     def __init__(
         self, app: App, environ: Mapping[str, str] | None = None, *, serve: bool = False
     ) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="turnout-door", daemon=True
@@ -40,7 +43,13 @@ class SyncDoor:
             raise
 
     def call(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run a coroutine in the door's loop, and wait for its answer."""
+        """Run a coroutine in the door's loop, and wait for its answer.
+
+        WrongUse in a process that was forked after the door was opened: its thread stayed behind.
+        """
+        if os.getpid() != self._process:
+            coroutine.close()
+            raise WrongUse("this door was opened in another process; open one in each process")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def emit(self, *events: Event, connection: Any = None) -> Sequence[Emitted]:
@@ -60,7 +69,9 @@ class SyncDoor:
         self.call(self.turnout.orchestrator.schedule_recurring(schedule))
 
     def close(self) -> None:
-        """Close the live objects and end the thread."""
+        """Close the live objects and end the thread; a fork leaves both to the first process."""
+        if os.getpid() != self._process:
+            return
         self.call(self.turnout.close())
         self._end()
 

@@ -1,5 +1,6 @@
 """Signatures of step calls: standard-webhooks, with several keys, valid for five minutes."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from pydantic import SecretStr
@@ -14,12 +15,7 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[SecretStr]) -
     Unauthorised says what is missing, never what was expected. Replays inside the window change
     nothing: every operation is idempotent.
     """
-    if not keys:
-        raise Unauthorised("this service has no TURNOUT_SIGNING_KEYS, so it takes no step calls")
-    signature = {name: headers.get(name, "") for name in _HEADERS}
-    missing = [name for name, value in signature.items() if not value]
-    if missing:
-        raise Unauthorised(f"the header {missing[0]} is missing")
+    signature = check_headers(headers, keys)
     for key in keys:
         try:
             # The body is parsed later, where an error in it is named.
@@ -27,7 +23,30 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[SecretStr]) -
         except (WebhookVerificationError, ValueError):
             continue
         return
-    raise Unauthorised("the signature is wrong or too old")
+    raise Unauthorised(_WRONG)
+
+
+def check_headers(headers: Mapping[str, str], keys: Sequence[SecretStr]) -> dict[str, str]:
+    """Refuse by the headers alone what no body can make good; return those of the signature.
+
+    Unauthorised without keys, where a header is missing, and where the time is too far from now.
+    """
+    if not keys:
+        raise Unauthorised("this service has no TURNOUT_SIGNING_KEYS, so it takes no step calls")
+    signature = {name: headers.get(name, "") for name in _HEADERS}
+    missing = [name for name, value in signature.items() if not value]
+    if missing:
+        raise Unauthorised(f"the header {missing[0]} is missing")
+    try:
+        age = time.time() - float(signature["webhook-timestamp"])
+    except ValueError:
+        raise Unauthorised(_WRONG) from None
+    if not abs(age) <= _TOLERANCE:  # not a number is refused, too
+        raise Unauthorised(_WRONG)
+    return signature
 
 
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_TOLERANCE = 5 * 60 + 1
+"""Seconds; the signature itself is checked to five minutes."""
+_WRONG = "the signature is wrong or too old"

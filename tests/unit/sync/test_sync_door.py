@@ -1,6 +1,8 @@
 """The door for code that is not async: one loop in one thread, no twins."""
 
 import json
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -17,7 +19,7 @@ from django.test import Client
 from django.urls import path
 
 from turnout import App, Context, Event, Schedule, SyncDoor, sync_door, task
-from turnout.errors import InvalidPayload, InvalidSettings, UnknownRun
+from turnout.errors import InvalidPayload, InvalidSettings, UnknownRun, WrongUse
 from turnout.model.status import RunStatus
 
 
@@ -52,6 +54,25 @@ def ended(door: SyncDoor, run_id: str) -> Any:
             return json.loads(run.result or b"null")
         time.sleep(0.02)
     raise AssertionError(f"{run_id} did not end")
+
+
+def test_a_door_that_was_forked_says_so(door: SyncDoor) -> None:
+    """In the child each call is refused at once, and closing leaves the parent's door as it is."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            for call in (lambda: door.emit(Event(name="greeted")), lambda: door.status("r")):
+                with pytest.raises(WrongUse, match="opened in another process"):
+                    call()
+            door.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    (emitted,) = door.emit(Event(name="greeted", payload={"name": "Ada"}))
+    assert ended(door, emitted.runs[0].run_id) == "Hello, Ada"
 
 
 def test_a_script_emits_and_waits(door: SyncDoor) -> None:
