@@ -1,5 +1,6 @@
 """The vendor's alert webhooks, as its documentation and its source show them."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -137,3 +138,39 @@ async def test_an_alert_that_cannot_be_taken_is_sent_again() -> None:
     taking = Taking()
     taking.away = True
     assert (await post(taking, alert())).status_code == 503
+
+
+async def test_an_unsigned_body_is_not_read() -> None:
+    """Its refusal needs no body: not a byte is asked for."""
+    clock: Any = FrozenClock(NOW)
+    app = alerts(["old"], Taking(), clock)  # type: ignore[arg-type]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/alerts", "headers": []}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 401
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever signs, or says so, has some seconds for the body."""
+    monkeypatch.setattr("turnout_triggerdev.alerts.READ_SECONDS", 0.05)
+    clock: Any = FrozenClock(NOW)
+    app = alerts(["old"], Taking(), clock)  # type: ignore[arg-type]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(SIGNATURE.lower().encode(), b"00")]
+    scope = {"type": "http", "method": "POST", "path": "/alerts", "headers": headers}
+    await asyncio.wait_for(app(scope, receive, send), 5)
+    assert sent[0]["status"] == 408

@@ -4,6 +4,7 @@ The vendor sends them for failed runs only, and signs neither a time nor an id. 
 hint, like every report: we read the run, and a replayed alert costs one more read.
 """
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -27,6 +28,8 @@ from turnout_triggerdev.settings import ALERT_SECRETS
 MOUNT: Final = "/turnout/triggerdev"
 SIGNATURE: Final = "x-trigger-signature-hmacsha256"
 LARGEST: Final = 1024 * 1024
+READ_SECONDS: Final = 20
+"""How long an alert may take to come."""
 TAG: Final = "turnout:"
 EVENTS: Final[Mapping[str, ReportEvent]] = {
     "CRASHED": ReportEvent.CRASHED,
@@ -49,8 +52,14 @@ def alerts(secrets: Sequence[str], worker: Worker, clock: Clock) -> Starlette:
     """Make the application that receives alerts at `<mount>/alerts`."""
 
     async def take(request: Request) -> Response:
-        body = await _bounded(request)
-        refused = _refusal(body, request.headers.get(SIGNATURE, ""), secrets)
+        signature = request.headers.get(SIGNATURE, "")
+        unsigned = not signature or not secrets
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                body = b"" if unsigned else await _bounded(request)
+        except TimeoutError:
+            return _message(408, f"the alert did not come within {READ_SECONDS} seconds")
+        refused = _refusal(body, signature, secrets)
         if refused is not None:
             return refused
         try:
