@@ -348,3 +348,15 @@ class FailureLog:
         else:
             self._log.error(self._message, exc_info=error, extra=self._extra)
         return True
+
+
+class UnexpectedLog(FailureLog):
+    """Logs an unexpected error within its `with`, and goes on behind it; raises an error of ours.
+
+    For the edge at which an unexpected error becomes the recorded failure of a run.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        return not isinstance(error, TurnoutError) and super().__exit__(kind, error, trace)

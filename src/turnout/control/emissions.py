@@ -4,24 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from turnout.errors import InvalidPayload, TooLarge, WrongUse
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
-from turnout.model.ids import check_event_name, check_run_id, new_run_id
+from turnout.model.exactness import check_exact
+from turnout.model.ids import check_event_key, check_event_name, check_run_id, new_run_id
 from turnout.model.routing import Choice, Route, Selection, choose
 from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
+from turnout.model.text import message_of, name_of
 from turnout.model.time import Millis, moment
 
 LARGEST_PAYLOAD = 3 * 1024 * 1024
 """Bytes of an event's payload: what every provider takes."""
-
-LONGEST_KEY = 512
-"""Characters of an event's key."""
 
 SCHEDULE_EVENT = "turnout/schedule."
 """What the name of a schedule's event begins with; the schedule's id follows."""
@@ -43,6 +42,18 @@ class Emissions:
         still settle a wait.
         """
         payload = as_json(event.payload, event.name)
+        try:
+            return self._of_payload(event, payload, now, caused_by)
+        except InvalidPayload:
+            # A model with two aliases does not read what it writes, but reads its fields' names.
+            by_name = as_json(event.payload, event.name, by_alias=False)
+            if by_name == payload:
+                raise
+        return self._of_payload(event, by_name, now, caused_by)
+
+    def _of_payload(
+        self, event: Event, payload: Any, now: Millis, caused_by: str | None
+    ) -> Emission:
         stored = self._stored(event, payload, now, caused_by)
         tasks = self.app.subscribed(event.name, payload)
         if event.run_id is not None and len(tasks) != 1:
@@ -75,19 +86,19 @@ class Emissions:
         self, event: Event, payload: Any, now: Millis, caused_by: str | None
     ) -> StoredEvent:
         body = canonical_bytes(payload)
+        if payload is not event.payload:
+            check_exact(event.payload, body)
         if len(body) > LARGEST_PAYLOAD:
             raise TooLarge(
                 f"event {event.name!r}: the payload has {len(body):,} bytes; at most"
                 f" {LARGEST_PAYLOAD:,} are taken; store large values and pass a reference"
             )
-        if event.key is not None and not 0 < len(event.key) <= LONGEST_KEY:
-            raise WrongUse(f"event {event.name!r}: a key has 1 to {LONGEST_KEY} characters")
         return StoredEvent(
             event_id=new_run_id(now),
             name=check_event_name(event.name),
             payload=body,
             emitted_at=now,
-            key=event.key,
+            key=None if event.key is None else check_event_key(event.key),
             caused_by=caused_by,
         )
 
@@ -112,11 +123,12 @@ class Emissions:
         )
 
 
-def as_json(payload: Any, name: str) -> Any:
+def as_json(payload: Any, name: str, *, by_alias: bool = True) -> Any:
     """Turn a payload into plain JSON values: a pydantic model, a dataclass, or JSON as it is."""
     if payload is None or isinstance(payload, (dict, list, str, int, float)):
         return payload
     try:
-        return to_jsonable_python(payload, by_alias=True)
-    except PydanticSerializationError as error:
-        raise InvalidPayload(f"event {name!r}: the payload is not JSON: {error}") from None
+        return to_jsonable_python(payload, by_alias=by_alias)
+    except BaseException as error:  # a serializer is user code
+        fault = f"{name_of(error)}: {message_of(error, limit=1_000)}"
+        raise InvalidPayload(f"event {name!r}: the payload is not JSON: {fault}") from error

@@ -167,6 +167,8 @@ class Context:
             raise InvalidDefinition(
                 f"ctx.step({id!r}, …): give it a function and its arguments, not its result"
             )
+        if retries is not None and not isinstance(retries, Retries):
+            raise InvalidDefinition(f"ctx.step({id!r}, …): retries is an instance of Retries")
         bound = None if timeout is None else millis(timeout, field=f"step {id!r}: timeout")
         return StepCommand(self._session, id, function, args, kwargs, retries, bound)
 
@@ -193,7 +195,7 @@ class Context:
         this run's own payload; or a mapping of paths to values. whole: give not the payload but
         the event, as `{name, payload, event_id, key, emitted_at}`, the last in milliseconds.
         """
-        check_event_name(name)
+        name = check_event_name(name)
         for path in (match,) if isinstance(match, str) else (match or ()):
             check_path(path, field=f"wait for {name!r}: match")
         bound = millis(timeout, field=f"wait for {name!r}: timeout")
@@ -230,7 +232,7 @@ class Context:
 
         at: a delayed start of the tasks that it starts.
         """
-        check_event_name(name)
+        name = check_event_name(name)
         payload = {} if payload is None else payload
         due = None if at is None else moment(at, field=f"emit {name!r}: at")
         return EmitCommand(self._session, name if id is None else id, name, payload, key, due)
@@ -268,7 +270,7 @@ class Context:
         body that is tried again streams again: its chunks are marked with step and attempt. They
         are recorded with the next commit: while a body runs about once a second, and as it ends.
         """
-        check_stream_name(name)
+        name = check_stream_name(name)
         raw = encode(chunk, subject=f"a chunk of stream {name!r}")
         if len(raw) > LARGEST_CHUNK:
             raise TooLarge(

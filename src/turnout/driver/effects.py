@@ -24,7 +24,7 @@ from turnout.errors import InvalidDefinition, TurnoutError
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import StoredEvent
-from turnout.model.ids import check_step_id, new_run_id
+from turnout.model.ids import check_event_key, check_step_id, new_run_id
 from turnout.model.policies import at_path
 from turnout.model.routing import Choice
 from turnout.model.runs import Emission, Failure, NewRun, Run, Step, Wait
@@ -107,17 +107,19 @@ class LiveEffects:
         if task is None or task.on_failure is None:
             return None
         hook = self._app.task(task.id + FAILURE_HOOK)
-        payload = canonical_bytes(
+        # Written without a limit of depth: the payload may have the last allowed level already.
+        payload = orjson.dumps(
             {
                 "run_id": run.run_id,
                 "task": run.task,
                 "state": run.state.value,
                 "error": _error_document(run),
-                "payload": orjson.loads(run.payload),
+                "payload": orjson.Fragment(run.payload),
                 "event": run.event,
                 "event_id": run.event_id,
                 "emitted_at": run.emitted_at,
-            }
+            },
+            option=orjson.OPT_SORT_KEYS,
         )
         event = _event(run, "on-failure", "turnout/on-failure", payload, now, None)
         return self._emission(event, (hook,), run, key=f"{run.run_id}/on-failure")
@@ -163,10 +165,11 @@ class LiveEffects:
         tasks = self._app.subscribed(command.event, payload)
         for task in tasks:
             task.read_payload(payload)
-        event = _event(run, step.step, command.event, raw, now, command.key)
+        key = None if command.key is None else check_event_key(command.key)
+        event = _event(run, step.step, command.event, raw, now, key)
         return NewStep(
             step=settled(step, now, output=canonical_bytes(event.event_id)),
-            emission=self._emission(event, tasks, run, key=command.key, due_at=command.at),
+            emission=self._emission(event, tasks, run, key=key, due_at=command.at),
         )
 
     def _emission(

@@ -20,11 +20,13 @@ from turnout.driver.values import decode, encode, output_adapter
 from turnout.errors import (
     DuplicateStep,
     ForeignAwait,
+    InvalidJson,
     ReplayError,
     StepChanged,
     StepFailed,
-    TurnoutError,
+    TooLarge,
 )
+from turnout.model.ids import check_step_id
 from turnout.model.runs import Attempt, Failure, Journal, Step
 from turnout.model.status import AttemptState, ParkReason, RunStatus, StepKind, StepState
 from turnout.model.tasks import Task
@@ -110,9 +112,9 @@ class _Replay:
             self._check_stop()
             if outcome is _RETURNED:
                 self._check_awaited()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the replay's own: what the function raises is a value
+        except BaseException as error:  # a validator's or a fault of the replay: it ends the run
+            if isinstance(error, KeyboardInterrupt) or _is_stop(error):
+                raise
             outcome, value = _RAISED, error
         finally:
             self._close()
@@ -197,6 +199,8 @@ class _Replay:
     def _resolve(self, command: Command[Any], prefix: str, place: int) -> _Walked:
         self._check_own(command)
         name = command.id
+        if type(name) is not str:  # a subclass may have a hash of its own
+            name = command.id = check_step_id(name)
         if name in self.asked_ids:
             raise DuplicateStep(
                 f"step id {name!r} is used twice in task {self.task.id!r};"
@@ -306,7 +310,8 @@ class _Replay:
         """Close what is suspended, innermost first; its `finally` blocks run, ctx is refused."""
         self.session.open = False
         for coroutine in reversed(self.suspended):
-            _resume(coroutine.close)  # an error in closing does not change the decision
+            # An error in closing does not change the decision.
+            _resume(_close_coroutine, coroutine)
         self.suspended.clear()
 
     def _conclude(self, outcome: str, value: Any) -> None:
@@ -323,7 +328,7 @@ class _Replay:
             try:
                 decision.result = encode(value, subject=f"the result of task {self.task.id!r}")
                 decision.state = RunStatus.COMPLETED
-            except TurnoutError as error:
+            except (InvalidJson, TooLarge) as error:
                 outcome, value = _RAISED, error
         if outcome is _RAISED:
             decision.state = RunStatus.FAILED
@@ -343,6 +348,14 @@ def _resume(proceed: Callable[..., Any], *arguments: Any) -> _Walked:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
         return _RAISED, error
+
+
+def _close_coroutine(coroutine: Any) -> None:
+    coroutine.close()
+
+
+def _is_stop(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError) and _stopping()
 
 
 def _stopping() -> bool:

@@ -11,9 +11,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from turnout.errors import InvalidJson, StepChanged, TooLarge
 from turnout.model.canonical import canonical_bytes
+from turnout.model.exactness import check_exact
+from turnout.model.text import message_of, name_of
 
 LARGEST_VALUE: Final = 4 * 1024 * 1024
 """Bytes of a step's output, a run's result or a payload."""
+
+LONGEST_FAULT: Final = 1_000
+"""Characters of an error that is quoted in another one."""
 
 Adapter = TypeAdapter[Any]
 _NO_ANNOTATIONS: Final[Mapping[str, Any]] = {}
@@ -22,12 +27,16 @@ _NO_ANNOTATIONS: Final[Mapping[str, Any]] = {}
 def encode(value: Any, *, subject: str) -> bytes:
     """Write a value as canonical JSON; models and dataclasses are written as objects.
 
-    InvalidJson names the place of what is no JSON; TooLarge the size, and what to do instead.
+    InvalidJson names the place of what is no JSON, and any error of what writes the value;
+    TooLarge the size, and what to do instead.
     """
     try:
-        raw = canonical_bytes(value)
-    except InvalidJson:
-        raw = _encode_models(value, subject)
+        raw = _encoded(value)
+    except InvalidJson as error:
+        raise InvalidJson(f"{subject}: {error}") from None
+    except BaseException as error:  # user code writes: __repr__, __eq__, serializers
+        fault = f"{name_of(error)}: {message_of(error, limit=LONGEST_FAULT)}"
+        raise InvalidJson(f"{subject} cannot be written as JSON: {fault}") from error
     if len(raw) > LARGEST_VALUE:
         raise TooLarge(
             f"{subject} has {len(raw):,} bytes; at most {LARGEST_VALUE:,} are kept:"
@@ -93,11 +102,13 @@ def _has_model(annotation: Any) -> bool:
     )
 
 
-def _encode_models(value: Any, subject: str) -> bytes:
+def _encoded(value: Any) -> bytes:
     try:
-        return canonical_bytes(_plain(value, 0))
-    except InvalidJson as error:
-        raise InvalidJson(f"{subject}: {error}") from None
+        return canonical_bytes(value)
+    except InvalidJson:
+        raw = canonical_bytes(_plain(value, 0))
+    check_exact(value, raw)
+    return raw
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, Final
 
 import orjson
@@ -179,6 +180,8 @@ def _fault(value: Any) -> InvalidJson | None:
     todo: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while todo:
         path, item = todo.pop()
+        while isinstance(item, Enum):  # written as its value
+            item = item.value
         if len(path) >= MAX_DEPTH and isinstance(item, _CONTAINERS):
             return InvalidJson(f"nests more than {MAX_DEPTH} levels deep", pointer=pointer_of(path))
         if reason := _refusal(item):

@@ -3,14 +3,17 @@
 import os
 import re
 
-from turnout.errors import InvalidDefinition, InvalidRunId
+from turnout.errors import InvalidDefinition, InvalidRunId, WrongUse
+from turnout.model.text import is_storable, plain_text
 from turnout.model.time import Millis
 
 SHADOW_SUFFIX = "-dryrun"
 LONGEST_RUN_ID = 128
+LONGEST_EVENT_KEY = 512
+"""Characters of an event's key."""
 _RUN_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=-]|\.(?!\.))*")
 _TASK_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
-_STEP_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_STEP_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _NUMBERED = re.compile(r".*:\d+")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-])*")
 OWN_STREAM = "turnout"
@@ -48,6 +51,7 @@ def check_stream_name(name: str) -> str:
             f"stream name {str(name)[:80]!r}: use up to 64 of A-Z a-z 0-9 . _ -, starting with a"
             " letter or digit"
         )
+    name = plain_text(name)
     if name == OWN_STREAM:
         raise InvalidDefinition(
             f"stream name {name!r} is taken: at vendors it shows the values of ctx.progress"
@@ -93,14 +97,23 @@ def check_step_id(step_id: str) -> str:
             f"step id {step_id!r} ends in ':' and digits, which vendors give to repeated ids;"
             f" write {step_id.replace(':', '-')!r}"
         )
-    return step_id
+    return plain_text(step_id)
 
 
 def check_event_name(name: str) -> str:
     """Accept an event's name."""
-    if len(name) > 200 or _EVENT_NAME.fullmatch(name) is None:  # noqa: PLR2004
+    if not isinstance(name, str) or len(name) > 200 or _EVENT_NAME.fullmatch(name) is None:  # noqa: PLR2004
         raise InvalidDefinition(
-            f"event name {name[:220]!r}: use at most 200 of A-Z a-z 0-9 . _ / -,"
+            f"event name {name!r:.220}: use at most 200 of A-Z a-z 0-9 . _ / -,"
             " like agent/run.requested"
         )
-    return name
+    return plain_text(name)
+
+
+def check_event_key(key: str) -> str:
+    """Accept an event's key."""
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_EVENT_KEY:
+        raise WrongUse(f"an event's key has 1 to {LONGEST_EVENT_KEY} characters")
+    if not is_storable(key):
+        raise WrongUse("an event's key has no NUL and no lone surrogate")
+    return plain_text(key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from turnout.errors import InvalidDefinition
+from turnout.model.text import is_storable
 from turnout.model.time import Duration, Millis, millis
 
 
@@ -111,7 +112,7 @@ class Policies:
 def check_path(path: str, *, field: str) -> None:
     """Refuse a path that does not start at the event's payload."""
     first, *names = path.split(".")
-    if first != "payload" or not all(names):
+    if first != "payload" or not all(names) or not is_storable(path):
         raise InvalidDefinition(f"{field}: {path!r} is not a path like payload.agent_id")
 
 

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from turnout.errors import InvalidDefinition, InvalidPayload, UnknownTask
+from turnout.errors import InvalidDefinition, InvalidJson, InvalidPayload, UnknownTask
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_step_id, check_task_id
 from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts, at_path
 from turnout.model.schedules import Schedule
+from turnout.model.text import message_of, name_of
 
 TaskFunction = Callable[..., Awaitable[Any]]
 ShadowMode = Literal["replay", "mock", "execute"]
@@ -77,13 +78,30 @@ class Task:
     def read_payload(self, payload: Any) -> Any:
         """Check a payload; InvalidPayload names every field that does not fit."""
         try:
-            return self.payload_adapter.validate_python(payload)
+            return self._validated(payload)
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(['payload', *map(str, fault['loc'])])}: {fault['msg']}"
                 for fault in error.errors(include_url=False, include_input=False)[:10]
             )
             raise InvalidPayload(f"task {self.id!r}: {faults}") from None
+        except BaseException as error:  # a validator is user code
+            fault = f"{name_of(error)}: {message_of(error, limit=1_000)}"
+            raise InvalidPayload(f"task {self.id!r}: the payload's check raised {fault}") from error
+
+    def _validated(self, payload: Any) -> Any:
+        """Check a payload as values, then as JSON: strict models take a datetime only from JSON.
+
+        The second check also takes fields by their own names, where a model has two aliases.
+        """
+        try:
+            return self.payload_adapter.validate_python(payload)
+        except ValidationError as error:
+            try:
+                raw = canonical_bytes(payload)
+            except InvalidJson:
+                raise error from None
+            return self.payload_adapter.validate_json(raw, by_alias=True, by_name=True)
 
 
 def task(

@@ -17,6 +17,7 @@ Duration: TypeAlias = str | int | float | timedelta
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
 LONGEST = 366 * _UNITS["d"]
 """The longest duration a policy, a sleep or a wait may have."""
 
@@ -44,7 +45,9 @@ def millis(duration: Duration, *, field: str = "duration") -> Millis:
 def moment(at: datetime | Millis, *, field: str = "at") -> Millis:
     """Read an aware datetime as milliseconds since the epoch."""
     if isinstance(at, int):
-        return at
+        if not _EARLIEST <= at <= _LATEST:
+            raise InvalidDefinition(f"{field}: the moment is not in the years 1 to 9999")
+        return int(at)
     if at.tzinfo is None:
         raise InvalidDefinition(f"{field}: {at.isoformat()} has no time zone")
     return round(at.timestamp() * 1_000)

@@ -10,6 +10,7 @@ from turnout.model.events import StoredEvent
 from turnout.model.policies import Timeouts, at_path
 from turnout.model.runs import Change, Failure, Journal, Run, Step, Transition, Wait
 from turnout.model.status import RunStatus, StepKind, StepState
+from turnout.model.text import message_of, name_of, storable
 from turnout.model.time import Millis, millis
 
 LONGEST_MESSAGE = 8_000
@@ -17,11 +18,11 @@ LONGEST_MESSAGE = 8_000
 
 
 def failure(error: BaseException) -> Failure:
-    """Record an error: the name of its class, and its message, cut to a limit."""
-    message = str(error)
-    if not message and isinstance(error, TurnoutError):
-        message = (type(error).__doc__ or "").strip()
-    return Failure(name=type(error).__name__, message=message[:LONGEST_MESSAGE])
+    """Record any error: the name of its class, and its message, cut to a limit. Never raises."""
+    message = message_of(error, limit=LONGEST_MESSAGE)
+    if not message and issubclass(type(error), TurnoutError):
+        message = storable((type(error).__doc__ or "").strip()[:LONGEST_MESSAGE])
+    return Failure(name=name_of(error), message=message)
 
 
 def begin(journal: Journal, timeouts: Timeouts, now: Millis) -> Change | None:

@@ -1,19 +1,22 @@
 """Advances a run: reads it, decides, and commits, until a commit is applied."""
 
+import asyncio
+import contextlib
+import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
 from turnout.driver.effects import Effects
 from turnout.driver.replay import replay, replay_open
-from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded
+from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded, UnexpectedLog
 from turnout.model.policies import Policies
 from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
 from turnout.model.status import AttemptState, ParkReason, RunStatus
-from turnout.model.tasks import App
+from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.model.transitions import begin, time_out
+from turnout.model.transitions import begin, end, failure, time_out
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.worker.commit import Commit, unparked
@@ -22,6 +25,11 @@ from turnout.worker.in_flight import InFlightAttempt, InFlightAttempts
 from turnout.worker.options import WorkerOptions
 from turnout.worker.protocol_answers import CHUNK_LIMIT, followed, next_ended, next_of
 from turnout.worker.run_cache import CachedRun
+
+log = logging.getLogger("turnout.worker")
+
+_UNRECORDED: Final = "a run ends as failed, because what it does cannot be recorded"
+_ACTION: Final = "commit_not_recorded"
 
 TRIES: Final = 50
 """How many commits on one run may fail before the call is answered Overloaded."""
@@ -135,10 +143,7 @@ class RunAdvancer:
                 commit.park(waiting)
                 return waiting
             commit.merge(begin(commit.view(), task.policies.timeouts, now))
-        if task.open_mode:
-            decision = await replay_open(task, commit.view(), now, self.effects)
-        else:
-            decision = replay(task, commit.view(), now, self.effects)
+        decision = await self._replay(task, commit.view(), now)
         if decision.attempts and await self._reread_leases(cached, decision, now):
             return None
         if continuation is Continuation.PUMP and decision.state is not RunStatus.RUNNING:
@@ -146,10 +151,14 @@ class RunAdvancer:
             commit.record_settled(decision)
             commit.run = unparked(commit.run)
             return Decision(end_deferred=True, completed=decision.completed)
-        commit.record(decision, self.effects, now)
-        self._put_progress(cached, commit, decision)
-        commit.stream(decision.streamed, now)
-        return decision
+        with UnexpectedLog(log, _UNRECORDED, action=_ACTION, run_id=run.run_id) as unexpected:
+            commit.record(decision, self.effects, now)
+            self._put_progress(cached, commit, decision)
+            commit.stream(decision.streamed, now)
+            return decision
+        await self._end_unrecorded(cached, commit, unexpected, now, continuation)
+        await self.reload(cached, for_caller=False)
+        return None
 
     async def apply(
         self,
@@ -158,11 +167,32 @@ class RunAdvancer:
         decision: Decision,
         now: Millis,
         continuation: Continuation = Continuation.CALLER,
+        *,
+        may_raise: bool = False,
     ) -> bool:
-        """Commit; False when the run has moved since it was read."""
+        """Commit; False when the run has moved since it was read.
+
+        A commit that cannot be recorded, whatever the reason, ends the run as failed: False, too.
+        may_raise: raise the error instead.
+        """
         if commit.is_empty:
             cached.decision = decision
             return True
+        if may_raise:
+            return await self._apply(cached, commit, decision, now, continuation)
+        with UnexpectedLog(log, _UNRECORDED, action=_ACTION, run_id=cached.run_id) as unexpected:
+            return await self._apply(cached, commit, decision, now, continuation)
+        await self._end_unrecorded(cached, commit, unexpected, now, continuation)
+        return False
+
+    async def _apply(
+        self,
+        cached: CachedRun,
+        commit: Commit,
+        decision: Decision,
+        now: Millis,
+        continuation: Continuation,
+    ) -> bool:
         wake_at = self._wake_at(commit.run, decision, now, continuation)
         try:
             applied = await self.store.journals.apply(commit.change(wake_at))
@@ -172,6 +202,48 @@ class RunAdvancer:
         if applied:
             cached.record_commit(commit.committed(), decision, commit.added_bytes)
         return applied
+
+    async def _replay(self, task: Task, journal: Journal, now: Millis) -> Decision:
+        """Replay a function; one that cancels its own task ends its run, and does not stop us."""
+        if task.open_mode:
+            replaying = asyncio.create_task(replay_open(task, journal, now, self.effects))
+            try:
+                return await replaying
+            except asyncio.CancelledError as error:
+                if _cancels():
+                    raise
+                return Decision(state=RunStatus.FAILED, error=failure(error))
+        cancels = _cancels()
+        decision = replay(task, journal, now, self.effects)
+        if _cancels() == cancels:
+            return decision
+        await _take_back(_cancels() - cancels)
+        own = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")
+        return Decision(state=RunStatus.FAILED, error=failure(own))
+
+    async def _end_unrecorded(
+        self,
+        cached: CachedRun,
+        commit: Commit,
+        unexpected: UnexpectedLog,
+        now: Millis,
+        continuation: Continuation,
+    ) -> None:
+        """End a run as failed by the error that kept its commit from being recorded."""
+        assert unexpected.error is not None
+        ending = Commit(commit.journal)
+        ending.calling = commit.calling
+        policies = self.app.task(ending.run.task).policies
+        ending.merge(begin(ending.view(), policies.timeouts, now))
+        by_us = continuation is Continuation.PUMP
+        change = end(
+            ending.run, RunStatus.FAILED, now, error=failure(unexpected.error), by_us=by_us
+        )
+        ending.finish(change, self.effects, now)
+        try:
+            await self.store.journals.apply(ending.change(None))
+        finally:
+            cached.forget()
 
     async def next(self, cached: CachedRun, *, lease_until: Millis | None = None) -> Next:
         """Say what a vendor run does next, from the cached run."""
@@ -298,6 +370,24 @@ class RunAdvancer:
             return None
         grace = self.options.alarm_grace.get(run.provider, self.options.default_grace)
         return decision.until + grace
+
+
+def _cancels() -> int:
+    """How often the current task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+async def _take_back(cancels: int) -> None:
+    """Undo cancels of the current task, which throws the last one at its next await."""
+    task = asyncio.current_task()
+    assert task is not None
+    for _ in range(cancels):
+        expected = task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    if task.cancelling() > expected:  # cancelled once more, from outside
+        raise asyncio.CancelledError
 
 
 def counts_steps(policies: Policies) -> bool:

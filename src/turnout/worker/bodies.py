@@ -16,12 +16,12 @@ from turnout.driver.context import CURRENT, StepContext
 from turnout.driver.retries import TIMED_OUT, BodyOutcome, check_retry_after
 from turnout.driver.values import encode, faults, output_adapter
 from turnout.errors import (
-    InvalidDefinition,
     InvalidJson,
     NonRetryable,
     ReplayError,
     RetryAfter,
     TooLarge,
+    TurnoutError,
 )
 from turnout.model.runs import Journal
 from turnout.model.time import Millis, millis, moment
@@ -75,7 +75,8 @@ class LiveBodies:
     ) -> BodyOutcome:
         """Call the step's function and keep what it returns as canonical JSON."""
         del journal
-        body = self._guarded(command, context)
+        # In a task of its own: a body may cancel its task, and may leave it cancelled.
+        body = asyncio.ensure_future(self._guarded(command, context))
         try:
             output = await (body if limit is None else self._in_time(body, context, limit))
         except _TimeUp:
@@ -119,11 +120,10 @@ class LiveBodies:
 
     async def _in_time(
         self,
-        guarded: Coroutine[Any, Any, bytes | BaseException],
+        body: asyncio.Task[bytes | BaseException],
         context: StepContext,
         limit: Millis,
     ) -> bytes | BaseException:
-        body = asyncio.ensure_future(guarded)
         alarm = asyncio.ensure_future(self._clock.sleep(limit))
         try:
             await asyncio.wait({body, alarm}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,14 +138,15 @@ class LiveBodies:
             alarm.cancel()
 
     def _failed(self, error: BaseException) -> BodyOutcome:
-        recorded = failure(error)
-        if isinstance(error, RetryAfter):
+        # By type: an error may say another class of itself.
+        recorded, kind = failure(error), type(error)
+        if issubclass(kind, RetryAfter):
             try:
                 now = self._clock.now()
                 return BodyOutcome(error=recorded, retry_after=_moment_of(error, now))
-            except (InvalidDefinition, TypeError, ValueError, OverflowError) as wrong:
+            except (TurnoutError, ArithmeticError, AttributeError, TypeError, ValueError) as wrong:
                 return BodyOutcome(error=failure(wrong), non_retryable=True)
-        final = isinstance(error, NonRetryable | InvalidJson | TooLarge | ReplayError)
+        final = issubclass(kind, NonRetryable | InvalidJson | TooLarge | ReplayError)
         return BodyOutcome(error=recorded, non_retryable=final)
 
 
@@ -210,7 +211,7 @@ def _cancelling() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _moment_of(error: RetryAfter, now: Millis) -> Millis:
+def _moment_of(error: Any, now: Millis) -> Millis:
     delay = error.delay
     at = moment(delay) if isinstance(delay, datetime) else now + millis(delay, field="RetryAfter")
     return check_retry_after(at, now)

@@ -8,7 +8,7 @@ attempt the next thing to do.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -16,12 +16,13 @@ from turnout.driver.commands import StepCommand
 from turnout.driver.context import MAX_CHUNKS, StepContext
 from turnout.driver.decision import Decision, after_claim
 from turnout.driver.retries import BodyOutcome, interrupt_attempt, settle_attempt
-from turnout.errors import FailureLog, Overloaded, Refused, TurnoutError, Unavailable
+from turnout.errors import FailureLog, Overloaded, Refused, TurnoutError, Unavailable, UnexpectedLog
 from turnout.model.policies import Policies
 from turnout.model.protocol import Advance, Execute, Executed, Next, Outcome
 from turnout.model.runs import Attempt, Journal, Run, Step
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
+from turnout.model.transitions import failure
 from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
 from turnout.worker.bodies import Bodies, within
 from turnout.worker.commit import Commit, unparked
@@ -255,7 +256,7 @@ class Executor:
                 attempt=running.claim,
             ) as failure:
                 # Each body gets a copy of the context: the next does not see what it sets.
-                outcome = await within(running.variables.copy(), body)
+                outcome = await within(running.variables.copy(), _outcome_of(body))
                 return None if running.dropped else await self._commit(running, outcome)
             # The lease will run out: then the attempt counts as lost, and the run goes on.
             error = failure.error
@@ -275,14 +276,28 @@ class Executor:
     ) -> InFlightAttempt | None:
         """Commit an outcome; then answer the caller, or begin the attempt that the commit claimed.
 
-        A store that does not answer is tried again, so that the outcome is not lost.
+        An outcome that cannot be recorded, whatever the reason, fails the attempt by name.
         """
+        with UnexpectedLog(
+            log,
+            "an attempt fails, because its outcome cannot be recorded",
+            action="outcome_not_recorded",
+            attempt=running.claim,
+        ) as unexpected:
+            return await self._commit_patiently(running, outcome, may_raise=True)
+        failed = _failed_by(unexpected)
+        return await self._commit_patiently(running, failed, may_raise=False)
+
+    async def _commit_patiently(
+        self, running: InFlightAttempt, outcome: BodyOutcome, *, may_raise: bool
+    ) -> InFlightAttempt | None:
+        """Commit an outcome; a store that does not answer is tried again."""
         ending = partial(_settle, running, outcome)
         for tries_left in reversed(range(STORE_TRIES)):
             try:
                 async with self.cache.at(running.run_id) as cached:
                     running.committing = True
-                    answer = await self._commit_ending(cached, running, ending)
+                    answer = await self._commit_ending(cached, running, ending, may_raise=may_raise)
                     return self._answer(running, answer, cached.journal)
             except Unavailable:
                 running.committing = False
@@ -292,7 +307,12 @@ class Executor:
         raise AssertionError("the last try returns or raises")
 
     async def _commit_ending(
-        self, cached: CachedRun, running: InFlightAttempt, ending: SettlesAttempt
+        self,
+        cached: CachedRun,
+        running: InFlightAttempt,
+        ending: SettlesAttempt,
+        *,
+        may_raise: bool = False,
     ) -> Executed | ClaimedAttempt:
         """Commit the end of an attempt with all that follows from it, in one change.
 
@@ -322,7 +342,8 @@ class Executor:
             if continuation is Continuation.WORKER and not self.closing:
                 claim = self._claim_next(commit, decision, now)
             after = _after(decision, claim)
-            if await self.runs.apply(cached, commit, after, now, continuation):
+            apply = self.runs.apply
+            if await apply(cached, commit, after, now, continuation, may_raise=may_raise):
                 if claim is not None:
                     return claim
                 answer = await self.runs.next(cached)
@@ -439,6 +460,18 @@ class Executor:
 
     def _policies(self, run: Run) -> Policies:
         return self.runs.app.task(run.task).policies
+
+
+async def _outcome_of(body: Awaitable[BodyOutcome]) -> BodyOutcome:
+    """Await how a body ended; an unexpected error of what runs it is the attempt's failure."""
+    with UnexpectedLog(log, "a body could not be run", action="body_not_run") as unexpected:
+        return await body
+    return _failed_by(unexpected)
+
+
+def _failed_by(unexpected: UnexpectedLog) -> BodyOutcome:
+    assert unexpected.error is not None
+    return BodyOutcome(error=failure(unexpected.error), non_retryable=True)
 
 
 def _recorded(cached: CachedRun, call: Execute) -> Attempt | None:

@@ -49,6 +49,8 @@ _CONTENDED: Final = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.LockNotAvailable,
 )
+_BEYOND_LIMITS: Final = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
+"""What the server refuses for good, such as a value too long for an index; the connection lives."""
 
 
 class PostgresTransaction:
@@ -297,6 +299,8 @@ def translated(error: Exception) -> Exception:
         return Contended(type(error).__name__)
     if isinstance(error, psycopg.InterfaceError):
         return ConnectionLost("the connection to PostgreSQL is closed")
+    if isinstance(error, _BEYOND_LIMITS):
+        return error
     if isinstance(error, psycopg.OperationalError):
         return ConnectionLost(f"PostgreSQL: {error.diag.message_primary or type(error).__name__}")
     return error
