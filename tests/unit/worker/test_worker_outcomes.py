@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from calling_parts import VendorRun, WrappedStore, world_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretBytes, SecretStr, field_serializer
@@ -19,6 +20,7 @@ from turnout.errors import InvalidJson
 from turnout.model.runs import Run
 from turnout.model.status import RunStatus
 from turnout.model.transitions import failure
+from turnout.worker.worker import TaskWorker
 
 
 class Foreign:
@@ -460,3 +462,44 @@ async def test_a_model_fits_its_own_task(tmp_path: Any) -> None:
 
 
 ORDER = Order.model_validate({"at": datetime(2026, 1, 2, tzinfo=UTC), "in": (1, 2)})
+
+
+@pytest.mark.parametrize("refused", ["the outcome", "the result"])
+async def test_a_commit_that_cannot_be_recorded_fails_by_name(refused: str) -> None:
+    """An unexpected error of the store at a commit becomes the failure of attempt or run."""
+
+    class Refusing(WrappedStore):
+        """A store that cannot write one value."""
+
+        def __init__(self, store: Any) -> None:
+            super().__init__(store, self._refuse)
+
+        def _refuse(self, name: str, method: Any) -> Any:
+            async def call(*args: Any, **given: Any) -> Any:
+                if name == "journals.apply":
+                    (change,) = args
+                    values = [change.after.result, *(step.output for step in change.steps)]
+                    if f'"{refused}"'.encode() in values:
+                        raise OverflowError(refused)
+                return await method(*args, **given)
+
+            return call
+
+    @task("odd")
+    async def odd(ctx: Any, payload: Any) -> Any:
+        await ctx.step("s", lambda: "the outcome")
+        return "the result"
+
+    world = world_of(odd)
+    store = Refusing(world.store)
+    worker = TaskWorker(app=world.app, store=store, clock=world.clock)
+    world.workers.append(worker)
+    try:
+        run_id = await world.emit("odd")
+        await VendorRun(world, worker, run_id, "odd").run_on()
+        journal = await world.store.journals.load(run_id)
+        assert journal.run.state is RunStatus.FAILED
+        assert journal.run.error is not None
+        assert "OverflowError" in (journal.run.error.name + journal.run.error.message)
+    finally:
+        await world.close()
