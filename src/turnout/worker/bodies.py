@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
+import logging
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from datetime import datetime
@@ -22,11 +23,14 @@ from turnout.errors import (
     RetryAfter,
     TooLarge,
     TurnoutError,
+    UnexpectedLog,
 )
 from turnout.model.runs import Journal
 from turnout.model.time import Millis, millis, moment
 from turnout.model.transitions import failure
 from turnout.ports.clock import Clock
+
+log = logging.getLogger("turnout.worker")
 
 ResultT = TypeVar("ResultT")
 
@@ -174,6 +178,19 @@ def within(
     except StopIteration as stop:
         result: ResultT = stop.value
         return result
+
+
+async def outcome_of(body: Awaitable[BodyOutcome]) -> BodyOutcome:
+    """Await how a body ended; an unexpected error of what runs it is the attempt's failure."""
+    with UnexpectedLog(log, "a body could not be run", action="body_not_run") as unexpected:
+        return await body
+    return failed_by(unexpected)
+
+
+def failed_by(unexpected: UnexpectedLog) -> BodyOutcome:
+    """Make the outcome of an attempt that an unexpected error ends for good."""
+    assert unexpected.error is not None
+    return BodyOutcome(error=failure(unexpected.error), non_retryable=True)
 
 
 def _output(command: StepCommand[Any], value: Any) -> bytes:

@@ -8,7 +8,7 @@ attempt the next thing to do.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -22,9 +22,8 @@ from turnout.model.protocol import Advance, Execute, Executed, Next, Outcome
 from turnout.model.runs import Attempt, Journal, Run, Step
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
-from turnout.model.transitions import failure
 from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
-from turnout.worker.bodies import Bodies, within
+from turnout.worker.bodies import Bodies, failed_by, outcome_of, within
 from turnout.worker.commit import Commit, unparked
 from turnout.worker.continuation import Continuation
 from turnout.worker.in_flight import ClaimedAttempt, InFlightAttempt
@@ -256,7 +255,7 @@ class Executor:
                 attempt=running.claim,
             ) as failure:
                 # Each body gets a copy of the context: the next does not see what it sets.
-                outcome = await within(running.variables.copy(), _outcome_of(body))
+                outcome = await within(running.variables.copy(), outcome_of(body))
                 return None if running.dropped else await self._commit(running, outcome)
             # The lease will run out: then the attempt counts as lost, and the run goes on.
             error = failure.error
@@ -285,7 +284,7 @@ class Executor:
             attempt=running.claim,
         ) as unexpected:
             return await self._commit_patiently(running, outcome, may_raise=True)
-        failed = _failed_by(unexpected)
+        failed = failed_by(unexpected)
         return await self._commit_patiently(running, failed, may_raise=False)
 
     async def _commit_patiently(
@@ -460,18 +459,6 @@ class Executor:
 
     def _policies(self, run: Run) -> Policies:
         return self.runs.app.task(run.task).policies
-
-
-async def _outcome_of(body: Awaitable[BodyOutcome]) -> BodyOutcome:
-    """Await how a body ended; an unexpected error of what runs it is the attempt's failure."""
-    with UnexpectedLog(log, "a body could not be run", action="body_not_run") as unexpected:
-        return await body
-    return _failed_by(unexpected)
-
-
-def _failed_by(unexpected: UnexpectedLog) -> BodyOutcome:
-    assert unexpected.error is not None
-    return BodyOutcome(error=failure(unexpected.error), non_retryable=True)
 
 
 def _recorded(cached: CachedRun, call: Execute) -> Attempt | None:
