@@ -183,6 +183,44 @@ async def test_schedules_need_a_new_connection(stage: Stage) -> None:
         await until(lambda: _lists(other, {"hourly", "daily"}))
 
 
+class OpenSocket:
+    """A connection that stays until it is closed."""
+
+    def __init__(self) -> None:
+        self._closed = asyncio.Event()
+
+    async def start(self) -> None:
+        await self._closed.wait()
+
+    async def close(self, *, wait: bool = False) -> None:
+        self._closed.set()
+
+
+async def test_a_list_from_before_does_not_undo_an_offer(hasty: None) -> None:
+    """The server may list for a moment what was there before; what stays listed is taken over."""
+    daily, hourly = {"daily": "0 0 * * *"}, {"hourly": "0 * * * *"}
+    listed = iter([{}, daily, daily, hourly])
+    looks: list[dict[str, str]] = []
+
+    async def armed() -> dict[str, str]:
+        looks.append(next(listed, hourly))
+        return looks[-1]
+
+    async def greeted(_connection: Any) -> None:
+        pass
+
+    link = connect.Link(lambda _crons: OpenSocket(), greeted, armed)
+    await link.offer(daily)
+    await until(lambda: _seen(len(looks) == 4))
+    assert link.crons == daily
+    await until(lambda: _seen(link.crons == hourly))
+    await link.close()
+
+
+async def _seen(condition: bool) -> bool | None:
+    return condition or None
+
+
 async def test_a_refused_function_has_the_servers_reason(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -248,17 +248,26 @@ class Link:
         changed.cancel()
 
     async def _look(self) -> None:
-        """Take over schedules armed by other processes, so that the next connection keeps them."""
+        """Take over schedules armed by other processes, so that the next connection keeps them.
+
+        Only what two looks in a row have seen: right after an offer the server may still list what
+        was there before, and taking that over would undo the offer.
+        """
+        seen: tuple[int, Crons] | None = None
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            if not self._is_connected():
+            offer = self._offer
+            if not self._is_connected() or self._greeted < offer:
                 continue
             try:
                 armed = await self._armed()
             except TurnoutError as error:
                 log.debug("not looked", extra={"action": "connect", "error": str(error)})
                 continue
-            if armed is not None and dict(armed) != self._crons and not self._changed.is_set():
+            before, seen = seen, None if armed is None else (offer, dict(armed))
+            if armed is None or seen != before or self._offer != offer:
+                continue
+            if dict(armed) != self._crons:
                 log.info("schedules changed elsewhere", extra={"action": "connect"})
                 self._renew(armed)
 
