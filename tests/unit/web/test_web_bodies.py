@@ -83,8 +83,8 @@ def ago(minutes: float) -> str:
         ({"webhook_id": None}, 401),
         ({"webhook_timestamp": None}, 401),
         ({"webhook_signature": ""}, 401),
-        ({"webhook_timestamp": ago(6)}, 401),
-        ({"webhook_timestamp": ago(-6)}, 401),
+        ({"webhook_timestamp": ago(60)}, 401),
+        ({"webhook_timestamp": ago(-60)}, 401),
         ({"webhook_timestamp": "soon"}, 401),
         ({"webhook_timestamp": "nan"}, 401),
         ({"content_length": str(LARGEST_MESSAGE + 1)}, 413),
@@ -112,7 +112,11 @@ async def test_large_bodies_that_hang_do_not_stop_small_calls(endpoint: StepEndp
     chunk = b"a" * (steps.SMALL + 1)
     senders = [Sender(chunk, chunk, silent=True) for _ in range(2 * steps.LARGE_AT_ONCE)]
     hanging = [asyncio.create_task(sender.post(endpoint)) for sender in senders]
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        while sum(sender.reads > 1 for sender in senders) < steps.LARGE_AT_ONCE:
+            await asyncio.sleep(0)
+    for _ in range(100):  # as many turns as any further sender would need
+        await asyncio.sleep(0)
     assert sum(sender.reads > 1 for sender in senders) == steps.LARGE_AT_ONCE
     assert (await asyncio.wait_for(Sender(PROBE).post(endpoint), 5)).status_code == 200
     for task in hanging:
