@@ -44,6 +44,16 @@ def test_a_distribution_imports_only_what_it_declares(distribution: Distribution
     assert undeclared == set()
 
 
+@pytest.mark.parametrize(
+    "distribution", distributions(), ids=lambda distribution: distribution.name
+)
+def test_a_distribution_carries_its_licence(distribution: Distribution) -> None:
+    """The licence asks that whoever gets one folder gets its text, too."""
+    licence = (distribution.folder / "LICENSE").read_bytes()
+    assert licence == (ROOT / "LICENSE").read_bytes()
+    assert distribution.settings["project"]["license"] == "Apache-2.0"
+
+
 def test_the_runtime_requires_no_other_folder_of_this_repository() -> None:
     """Adapters, offline servers, kit, audit and demo may need the runtime, never the reverse."""
     runtime, *others = distributions()
