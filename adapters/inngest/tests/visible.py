@@ -47,6 +47,8 @@ except ModuleNotFoundError:
 SERVED_AT = "/turnout/inngest/functions"
 _RUN_ID = re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\s\"]*")
+_SECONDS = re.compile(r"^3[56]\d\ds$")
+"""What is left of a wait of an hour when it is handed over."""
 _FIRST_MOMENT = 1_000_000_000_000
 
 
@@ -68,7 +70,14 @@ async def refuse() -> None:
     raise ValueError("never")
 
 
+async def after_left(result: Any) -> Any:
+    """Be a step that ends once the other branch is recorded: which is last must not be chance."""
+    await _left_recorded.wait()
+    return result
+
+
 _tries: list[int] = []
+_left_recorded = asyncio.Event()
 
 
 @task("plain", on="golden/plain", timeouts=Timeouts(queue="1m", run="5m", step="30s"))
@@ -107,7 +116,7 @@ async def waiting(ctx: Context, payload: dict[str, Any]) -> Any:
 @task("parallel", on="golden/parallel")
 async def parallel(ctx: Context, payload: dict[str, Any]) -> list[Any]:
     """Have two branches."""
-    return await ctx.parallel(ctx.step("left", value, "l"), ctx.step("right", value, "r"))
+    return await ctx.parallel(ctx.step("left", value, "l"), ctx.step("right", after_left, "r"))
 
 
 @task("parent", on="golden/parent")
@@ -171,10 +180,13 @@ async def _order(ctx: inngest.Context) -> dict[str, Any]:
     async def charge() -> int:
         return int(str(ctx.event.data["n"]))
 
+    async def charge_after_left() -> int:
+        return int(str(await after_left(ctx.event.data["n"])))
+
     paid = [await ctx.step.run("charge", charge), await ctx.step.run("charge", charge)]
     await ctx.step.sleep("nap", dt.timedelta(seconds=2))
     packed = await ctx.group.parallel(
-        (lambda: ctx.step.run("left", charge), lambda: ctx.step.run("right", charge))
+        (lambda: ctx.step.run("left", charge), lambda: ctx.step.run("right", charge_after_left))
     )
     answer = await ctx.step.wait_for_event(
         "answer",
@@ -238,6 +250,7 @@ async def shown(app: App, events: Mapping[str, Any], answer: str, folder: Path) 
         "TURNOUT_ARTIFACTS": "none",
         "TURNOUT_INNGEST_INGRESS": "subscribed",
     }
+    _left_recorded.clear()
     live = turnout.open_turnout(app, environ)
     service = Recorder(turnout.asgi(live))
     runs: dict[str, str] = {}
@@ -270,7 +283,9 @@ async def _over(live: Turnout, run_id: str, answer: str) -> None:
             journal = (await live.orchestrator.status(run_id)).journal
             if journal.run.state.terminal:
                 return
-            if any(each.kind.value == "event" for each in journal.steps.values()):
+            if any(step.step == "left" and step.ended_at for step in journal.steps.values()):
+                _left_recorded.set()
+            if "event" in journal.run.parked_for:
                 await live.orchestrator.emit(Event(name=answer, payload={"who": "me", "n": 7}))
             await asyncio.sleep(0.2)
 
@@ -334,7 +349,7 @@ def _plain(seen: Any, runs: Mapping[str, str]) -> Any:
             return [_plain(part, runs) for part in seen]
         case str():
             named = _RUN_ID.sub(lambda run: runs.get(run.group(), "<run>"), seen)
-            return _MOMENT.sub("<moment>", named)
+            return _SECONDS.sub("<up to an hour>", _MOMENT.sub("<moment>", named))
         case int() if seen >= _FIRST_MOMENT:
             return "<moment>"
     return seen
