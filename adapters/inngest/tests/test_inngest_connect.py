@@ -217,6 +217,60 @@ async def test_a_list_from_before_does_not_undo_an_offer(hasty: None) -> None:
     await link.close()
 
 
+class StubbornSocket(OpenSocket):
+    """A connection that stays when it is closed; its closing ends with an error of the SDK."""
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self.error = error
+        self.ended = asyncio.Event()
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            self.ended.set()
+
+    async def close(self, *, wait: bool = False) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "message"),
+    [
+        (None, "WARNING", "a connection did not end"),
+        (TimeoutError("the socket's closing handshake"), "WARNING", "a connection did not end"),
+        (OSError("reset by the peer"), "DEBUG", "a connection broke"),
+        (Exception("a bare one"), "DEBUG", "a connection broke"),
+    ],
+)
+async def test_a_connection_that_does_not_close_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception | None,
+    level: str,
+    message: str,
+) -> None:
+    """Over its grace, by the SDK's own time limit or by an error: nothing of it goes on."""
+    monkeypatch.setattr(connect, "GRACE", 0.05)
+    connection = StubbornSocket(error)
+
+    async def greeted(_connection: Any) -> None:
+        pass
+
+    async def armed() -> None:
+        pass
+
+    link = connect.Link(lambda _crons: connection, greeted, armed)
+    with caplog.at_level("DEBUG", connect.log.name):
+        await link.offer({})
+        await link.close()
+        await until(lambda: _seen(connection.ended.is_set()))
+    records = [record for record in caplog.records if record.message.startswith("a connection")]
+    assert [(record.levelname, record.message) for record in records] == [(level, message)]
+
+
 async def _seen(condition: bool) -> bool | None:
     return condition or None
 

@@ -64,16 +64,16 @@ class ReplaySession:
             )
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Command(Generic[T]):
     """Something a task function asks for, awaited at most once."""
 
     kind: ClassVar[StepKind | None] = None
-    __slots__ = ("id", "session")
+    session: ReplaySession
+    id: str
 
-    def __init__(self, session: ReplaySession, id: str) -> None:  # noqa: A002 - the word of the field
-        self.session = session
-        self.id = id
-        session.unawaited[id_of(self)] = self
+    def __post_init__(self) -> None:
+        self.session.unawaited[id_of(self)] = self
 
     def __await__(self) -> Generator["Command[T]", Any, T]:
         session = self.session
@@ -91,127 +91,65 @@ id_of = id
 """The identity of an object, where `id` means a step's."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class StepCommand(Command[T]):
     """Run a function once, and keep what it returns."""
 
     kind = StepKind.STEP
-    __slots__ = ("args", "function", "kwargs", "retries", "timeout")
-
-    def __init__(
-        self,
-        session: ReplaySession,
-        id: str,  # noqa: A002
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        retries: Retries | None,
-        timeout: Millis | None,
-    ) -> None:
-        # Without super().__init__, for speed: most commands of a replay are steps.
-        self.session = session
-        self.id = id
-        session.unawaited[id_of(self)] = self
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.retries = retries
-        self.timeout = timeout
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    retries: Retries | None
+    timeout: Millis | None
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class SleepCommand(Command[None]):
     """Wait for a while, or until a moment."""
 
     kind = StepKind.SLEEP
-    __slots__ = ("duration", "until")
-
-    def __init__(
-        self,
-        session: ReplaySession,
-        id: str,  # noqa: A002
-        duration: Millis | None,
-        until: Millis | None,
-    ) -> None:
-        super().__init__(session, id)
-        self.duration = duration
-        self.until = until
+    duration: Millis | None
+    until: Millis | None
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class EventCommand(Command[Any]):
     """Wait for an event that matches; None when none came in time."""
 
     kind = StepKind.EVENT
-    __slots__ = ("event", "match", "timeout", "whole")
-
-    def __init__(
-        self,
-        session: ReplaySession,
-        id: str,  # noqa: A002
-        event: str,
-        match: str | Mapping[str, Any] | None,
-        timeout: Millis,
-        *,
-        whole: bool = False,
-    ) -> None:
-        super().__init__(session, id)
-        self.event = event
-        self.match = match
-        self.timeout = timeout
-        self.whole = whole
+    event: str
+    match: str | Mapping[str, Any] | None
+    timeout: Millis
+    whole: bool = False
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class InvokeCommand(Command[Any]):
     """Start another task, and wait for its result."""
 
     kind = StepKind.INVOKE
-    __slots__ = ("payload", "task", "timeout")
-
-    def __init__(
-        self,
-        session: ReplaySession,
-        id: str,  # noqa: A002
-        task: str,
-        payload: Any,
-        timeout: Millis | None,
-    ) -> None:
-        super().__init__(session, id)
-        self.task = task
-        self.payload = payload
-        self.timeout = timeout
+    task: str
+    payload: Any
+    timeout: Millis | None
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class EmitCommand(Command[str]):
     """Emit an event, once."""
 
     kind = StepKind.EMIT
-    __slots__ = ("at", "event", "key", "payload")
-
-    def __init__(
-        self,
-        session: ReplaySession,
-        id: str,  # noqa: A002
-        event: str,
-        payload: Any,
-        key: str | None,
-        at: Millis | None = None,
-    ) -> None:
-        super().__init__(session, id)
-        self.event = event
-        self.payload = payload
-        self.key = key
-        self.at = at
+    event: str
+    payload: Any
+    key: str | None
+    at: Millis | None = None
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class ParallelCommand(Command[list[Any]]):
     """Run branches side by side; it has no id and is not recorded itself."""
 
-    __slots__ = ("branches", "return_exceptions")
-
-    def __init__(
-        self, session: ReplaySession, branches: tuple[Any, ...], *, return_exceptions: bool
-    ) -> None:
-        super().__init__(session, "")
-        self.branches = branches
-        self.return_exceptions = return_exceptions
+    branches: tuple[Any, ...]
+    return_exceptions: bool
 
 
 def match_of(

@@ -250,7 +250,7 @@ class Context:
                     f"ctx.parallel: branch {number} is of type {type(branch).__name__}; give it"
                     " commands of ctx, coroutines, or functions without arguments"
                 )
-        return ParallelCommand(self._session, branches, return_exceptions=return_exceptions)
+        return ParallelCommand(self._session, "", branches, return_exceptions)
 
     def progress(self, value: Any) -> None:
         """Record how far the run is, as JSON; the last value is shown in its status."""

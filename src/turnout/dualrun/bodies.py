@@ -1,6 +1,7 @@
 """How a shadow's steps run: by default never; the primary's recorded results replace them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from turnout.driver.commands import StepCommand
@@ -79,15 +80,8 @@ def outcome(recorded: Attempt, step: Step, now: Millis) -> BodyOutcome:
 
 def _with_mock(task: Task, command: StepCommand[Any]) -> StepCommand[Any]:
     """Make the same step with the mock that the task declares for it."""
-    mocked: StepCommand[Any] = StepCommand(
-        command.session,
-        command.id,
-        task.mocks.get(command.id) or _refusing_mock(task, command.id),
-        command.args,
-        command.kwargs,
-        command.retries,
-        command.timeout,
-    )
+    mock = task.mocks.get(command.id) or _refusing_mock(task, command.id)
+    mocked = replace(command, function=mock)
     command.session.unawaited.clear()  # the new command is run here, never awaited
     return mocked
 

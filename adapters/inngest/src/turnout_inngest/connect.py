@@ -282,18 +282,24 @@ class Link:
             opened.retiring = asyncio.create_task(self._end(opened))
 
     async def _end(self, opened: _OpenConnection) -> None:
+        """Close a connection, within the grace; whatever its closing raises, it ends here."""
         try:
-            async with asyncio.timeout(GRACE):
-                with foreign_errors_translated():
+            with foreign_errors_translated():
+                async with asyncio.timeout(GRACE):
                     await opened.connection.close(wait=True)
-                await asyncio.gather(opened.running, return_exceptions=True)
-        except TimeoutError:
-            log.warning("a connection did not end", extra={"action": "connect"})
-            opened.running.cancel()
+                    await asyncio.gather(opened.running, return_exceptions=True)
         except ProviderUnavailable as error:
-            log.debug("a connection broke", extra={"action": "connect", "error": str(error)})
-        if opened in self._connections:
-            self._connections.remove(opened)
+            # The grace is over, or the SDK has waited for its own socket for too long.
+            late = isinstance(error.__cause__, TimeoutError)
+            log.log(
+                logging.WARNING if late else logging.DEBUG,
+                "a connection did not end" if late else "a connection broke",
+                extra={"action": "connect", "error": str(error)},
+            )
+        finally:
+            opened.running.cancel()
+            if opened in self._connections:
+                self._connections.remove(opened)
 
     def _note_end(self, opened: _OpenConnection) -> None:
         """Record why a connection ended that was not closed here."""

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from turnout.errors import UnknownRun
+from turnout.model.reports import RunReport
 from turnout.model.status import AttemptState, Capability, RunStatus, StepKind, StepState
 from turnout_testing.conformance.behaviour import behaviour
 from turnout_testing.conformance.world import World, result_of
@@ -33,8 +34,7 @@ async def a_sleeping_run_is_running(world: World) -> None:
         await world.ended(run_id)
         if slept_on:  # otherwise the look was too slow for this nap
             break
-    assert report.journal.run.state is RunStatus.RUNNING
-    assert report.sighting is None or report.sighting.state is RunStatus.RUNNING
+    _runs_at_both(report)
 
 
 @status
@@ -42,9 +42,7 @@ async def a_retrying_run_is_running(world: World) -> None:
     """A run between two attempts of a step is running, not failed."""
     run_id = await world.start("flaky", id=world.fresh(), fails=2)
     await world.parked(run_id, "backoff")
-    report = await world.orchestrator.status(run_id, look=True)
-    assert report.journal.run.state is RunStatus.RUNNING
-    assert report.sighting is None or report.sighting.state is RunStatus.RUNNING
+    _runs_at_both(await world.orchestrator.status(run_id, look=True))
     await world.ended(run_id)
 
 
@@ -75,32 +73,14 @@ async def steps_and_attempts_are_listed(world: World) -> None:
 async def the_provider_agrees_in_the_end(world: World) -> None:
     """When a run has completed, so has the provider's own run, by its own word."""
     run_id = await world.start("three", id=world.fresh())
-    await world.ended(run_id)
-    if world.embedded:
-        return
-
-    async def agrees() -> bool:
-        """Whether the provider says so, too."""
-        sighting = (await world.orchestrator.status(run_id, look=True)).sighting
-        return sighting is not None and sighting.state is RunStatus.COMPLETED
-
-    await world.until(agrees, f"the provider says that {run_id} has completed")
+    await _the_provider_says(world, run_id, RunStatus.COMPLETED)
 
 
 @status
 async def the_provider_agrees_on_a_failure(world: World) -> None:
     """When a run has failed, the provider's own run has failed too."""
     run_id = await world.start("twice", id=world.fresh())
-    await world.ended(run_id)
-    if world.embedded:
-        return
-
-    async def agrees() -> bool:
-        """Whether the provider says so, too."""
-        sighting = (await world.orchestrator.status(run_id, look=True)).sighting
-        return sighting is not None and sighting.state is RunStatus.FAILED
-
-    await world.until(agrees, f"the provider says that {run_id} has failed")
+    await _the_provider_says(world, run_id, RunStatus.FAILED)
 
 
 @status
@@ -129,6 +109,24 @@ async def an_unknown_run_has_no_status(world: World) -> None:
     """There is no status of a run that is not known."""
     with pytest.raises(UnknownRun):
         await world.report(world.fresh())
+
+
+def _runs_at_both(report: RunReport) -> None:
+    assert report.journal.run.state is RunStatus.RUNNING
+    assert report.sighting is None or report.sighting.state is RunStatus.RUNNING
+
+
+async def _the_provider_says(world: World, run_id: str, state: RunStatus) -> None:
+    """Wait for the run's end, and for a provider of its own to say that it ended so."""
+    await world.ended(run_id)
+    if world.embedded:
+        return
+
+    async def agrees() -> bool:
+        sighting = (await world.orchestrator.status(run_id, look=True)).sighting
+        return sighting is not None and sighting.state is state
+
+    await world.until(agrees, f"the provider says that {run_id} is {state}")
 
 
 BEHAVIOURS = (

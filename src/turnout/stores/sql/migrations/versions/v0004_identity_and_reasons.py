@@ -5,17 +5,16 @@ The release before goes on working on these tables: what it inserts has no reaso
 whoever goes back to that release, by setting the version number back, can come here again.
 """
 
-from typing import Any
-
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
+
+from turnout.stores.sql.migrations.columns import add_missing, count, drop
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _BY_VENDOR_RUN = "turnout_deliveries_by_vendor_run"
 
 
@@ -33,14 +32,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Remove them."""
     op.drop_index(_BY_VENDOR_RUN, "turnout_deliveries")
-    for column in ("epoch", "reason"):
-        op.drop_column("turnout_deliveries", column)
-    for column in ("oldest_code", "epoch", "environment", "app"):
-        op.drop_column("turnout_store", column)
+    drop("turnout_deliveries", "epoch", "reason")
+    drop("turnout_store", "oldest_code", "epoch", "environment", "app")
 
 
 def _store() -> None:
-    _add(
+    add_missing(
         "turnout_store",
         sa.Column(
             "app",
@@ -54,13 +51,7 @@ def _store() -> None:
             nullable=True,
             comment="the environment that the app first opened it in",
         ),
-        sa.Column(
-            "epoch",
-            _WHOLE,
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="raised after it was restored from a backup",
-        ),
+        count("epoch", "raised after it was restored from a backup"),
         sa.Column(
             "oldest_code",
             sa.Text(),
@@ -72,7 +63,7 @@ def _store() -> None:
 
 
 def _deliveries() -> None:
-    _add(
+    add_missing(
         "turnout_deliveries",
         sa.Column(
             "reason",
@@ -80,13 +71,7 @@ def _deliveries() -> None:
             nullable=True,
             comment="DeliveryReason; null: first for number 1, else lost",
         ),
-        sa.Column(
-            "epoch",
-            _WHOLE,
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="the store's when it was made or last pending",
-        ),
+        count("epoch", "the store's when it was made or last pending"),
     )
     condition = sa.text("provider_run_id IS NOT NULL")
     op.create_index(
@@ -97,11 +82,3 @@ def _deliveries() -> None:
         sqlite_where=condition,
         postgresql_where=condition,
     )
-
-
-def _add(table: str, *columns: sa.Column[Any]) -> None:
-    schema = context.config.attributes["schema"]
-    present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table, schema)}
-    for column in columns:
-        if column.name not in present:
-            op.add_column(table, column)
