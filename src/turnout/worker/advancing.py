@@ -1,7 +1,6 @@
 """Advances a run: reads it, decides, and commits, until a commit is applied."""
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any, Final
@@ -143,7 +142,7 @@ class RunAdvancer:
                 commit.park(waiting)
                 return waiting
             commit.merge(begin(commit.view(), task.policies.timeouts, now))
-        decision = await self._replay(task, commit.view(), now)
+        decision = await self._replay(cached, task, commit.view(), now)
         if decision.attempts and await self._reread_leases(cached, decision, now):
             return None
         if continuation is Continuation.PUMP and decision.state is not RunStatus.RUNNING:
@@ -203,7 +202,9 @@ class RunAdvancer:
             cached.record_commit(commit.committed(), decision, commit.added_bytes)
         return applied
 
-    async def _replay(self, task: Task, journal: Journal, now: Millis) -> Decision:
+    async def _replay(
+        self, cached: CachedRun, task: Task, journal: Journal, now: Millis
+    ) -> Decision:
         """Replay a function; one that cancels its own task ends its run, and does not stop us."""
         if task.open_mode:
             replaying = asyncio.create_task(replay_open(task, journal, now, self.effects))
@@ -213,13 +214,12 @@ class RunAdvancer:
                 if _cancels():
                     raise
                 return Decision(state=RunStatus.FAILED, error=failure(error))
-        cancels = _cancels()
-        decision = replay(task, journal, now, self.effects)
-        if _cancels() == cancels:
-            return decision
-        await _take_back(_cancels() - cancels)
-        own = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")
-        return Decision(state=RunStatus.FAILED, error=failure(own))
+        with cached.replay_task.entered():
+            decision = replay(task, journal, now, self.effects)
+        if cached.replay_task.cancels:
+            own = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")
+            return Decision(state=RunStatus.FAILED, error=failure(own))
+        return decision
 
     async def _end_unrecorded(
         self,
@@ -376,18 +376,6 @@ def _cancels() -> int:
     """How often the current task was cancelled."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-async def _take_back(cancels: int) -> None:
-    """Undo cancels of the current task, which throws the last one at its next await."""
-    task = asyncio.current_task()
-    assert task is not None
-    for _ in range(cancels):
-        expected = task.uncancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)
-    if task.cancelling() > expected:  # cancelled once more, from outside
-        raise asyncio.CancelledError
 
 
 def counts_steps(policies: Policies) -> bool:

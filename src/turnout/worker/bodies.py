@@ -5,9 +5,9 @@ import inspect
 import logging
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -29,13 +29,11 @@ from turnout.model.runs import Journal
 from turnout.model.time import Millis, millis, moment
 from turnout.model.transitions import failure
 from turnout.ports.clock import Clock
+from turnout.worker.threads import PLACES, StepThread, StepThreads
 
 log = logging.getLogger("turnout.worker")
 
 ResultT = TypeVar("ResultT")
-
-THREADS: Final = 40
-"""Sync bodies at once, in one process."""
 
 _UNWIND_SECONDS: Final = 1.0
 """Seconds that a body whose time is up is given to unwind."""
@@ -66,9 +64,9 @@ class Bodies(Protocol):
 class LiveBodies:
     """Calls the functions themselves."""
 
-    def __init__(self, clock: Clock, *, threads: int = THREADS) -> None:
+    def __init__(self, clock: Clock, *, threads: int = PLACES) -> None:
         self._clock = clock
-        self._pool: Executor = ThreadPoolExecutor(threads, thread_name_prefix="turnout-step")
+        self._threads = StepThreads(threads)
 
     async def run(
         self,
@@ -77,10 +75,13 @@ class LiveBodies:
         journal: Journal,
         limit: Millis | None,
     ) -> BodyOutcome:
-        """Call the step's function and keep what it returns as canonical JSON."""
-        del journal
+        """Call the step's function and keep what it returns as canonical JSON.
+
+        The limit counts from the moment the function is called, not while it waits for a thread.
+        """
+        thread = None if _is_async(command.function) else await self._threads.take()
         # In a task of its own: a body may cancel its task, and may leave it cancelled.
-        body = asyncio.ensure_future(self._guarded(command, context))
+        body = asyncio.create_task(self._guarded(command, context, thread), name=body_name(context))
         try:
             output = await (body if limit is None else self._in_time(body, context, limit))
         except _TimeUp:
@@ -89,32 +90,34 @@ class LiveBodies:
             if context.cancelled or _cancelling():
                 raise
             return BodyOutcome(error=failure(error))
+        finally:
+            if thread is not None:
+                self._threads.leave(thread, _subject(context, journal))
         return BodyOutcome(output=output) if isinstance(output, bytes) else self._failed(output)
 
     async def close(self) -> None:
         """Release the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
-    async def _call(self, command: StepCommand[Any], context: StepContext) -> Any:
+    async def _call(
+        self, command: StepCommand[Any], context: StepContext, thread: StepThread | None
+    ) -> Any:
         CURRENT.set(context)  # the attempt has a task, and so a context, of its own
-        function = command.function
-        if _is_async(function):
-            return await function(*command.args, **command.kwargs)
-        variables = copy_context()
-        loop = asyncio.get_running_loop()
-        value = await loop.run_in_executor(self._pool, variables.run, _call_sync, command)
+        if thread is None:
+            return await command.function(*command.args, **command.kwargs)
+        value = await thread.call(partial(copy_context().run, _call_sync, command))
         # A sync function may return an awaitable: functools.partial, a lambda around a coroutine.
         return await value if inspect.isawaitable(value) else value
 
     async def _guarded(
-        self, command: StepCommand[Any], context: StepContext
+        self, command: StepCommand[Any], context: StepContext, thread: StepThread | None
     ) -> bytes | BaseException:
         """Call the step's function; its output as canonical JSON, or its error.
 
         Errors are returned: one like SystemExit, on its way out of a task, would end the loop.
         """
         try:
-            return _output(command, await self._call(command, context))
+            return _output(command, await self._call(command, context, thread))
         except asyncio.CancelledError as error:
             if _cancelling():
                 raise
@@ -160,6 +163,11 @@ class _TimeUp(Exception):
 
 class OutputMismatch(ValueError):
     """A step returned what does not fit its own return annotation."""
+
+
+def body_name(context: StepContext) -> str:
+    """Name the asyncio task that an attempt's body runs in."""
+    return f"step {context.step} #{context.attempt} of {context.run_id}"
 
 
 @types.coroutine
@@ -221,6 +229,15 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
     )
+
+
+def _subject(context: StepContext, journal: Journal) -> dict[str, Any]:
+    return {
+        "task": journal.run.task,
+        "step": context.step,
+        "attempt": context.attempt,
+        "run_id": context.run_id,
+    }
 
 
 def _cancelling() -> bool:

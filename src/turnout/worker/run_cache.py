@@ -12,6 +12,7 @@ from typing import Any, Final
 from turnout.driver.decision import Decision
 from turnout.model.protocol import RunCall
 from turnout.model.runs import Journal
+from turnout.worker.replay_task import ReplayTask
 
 CACHE_SIZE: Final = 2_000
 """Runs that are cached at most, unless more are in use."""
@@ -29,6 +30,7 @@ class CachedRun:
         "fresh",
         "lock",
         "progress",
+        "replay_task",
         "run_id",
         "size",
         "users",
@@ -43,6 +45,8 @@ class CachedRun:
         """What was decided from the journal; None if nothing has been decided yet."""
         self.progress: bytes | None = None
         """The last value that the task function itself gave to ctx.progress."""
+        self.replay_task = ReplayTask()
+        """What the function is shown as its own task, in every replay while the run is cached."""
         self.caller: tuple[int, str] | None = None
         """The delivery that holds the run, and its vendor run."""
         self.fresh = False
