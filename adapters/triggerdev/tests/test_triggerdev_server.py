@@ -291,6 +291,19 @@ async def test_a_run_without_time_to_live_never_expires(offline: Any) -> None:
     assert await status(offline, usual) == "EXPIRED"
 
 
+async def test_zero_in_the_definition_is_no_time_to_live(offline: Any) -> None:
+    """The server drops it there, so the ten minutes of dev hold; at the trigger it is no limit."""
+    await offline.register({"id": "t", "ttl": 0}, {"id": "u", "ttl": 3600})
+    zero, hour = await offline.api.trigger("t"), await offline.api.trigger("u")
+    forever = await offline.api.trigger("t", ttl=0)
+    await offline.turn(601)
+    assert await status(offline, zero) == "EXPIRED"
+    assert await status(offline, hour) == "QUEUED"
+    await offline.turn(3600)
+    assert await status(offline, hour) == "EXPIRED"
+    assert await status(offline, forever) == "QUEUED"
+
+
 async def test_an_idempotency_key_ends_with_its_time(offline: Any) -> None:
     """Within it the same run answers, after it a new one."""
     options = {"idempotencyKey": "k", "idempotencyKeyTTL": "1m", "ttl": 0}

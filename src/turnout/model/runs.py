@@ -60,6 +60,8 @@ class Run(NamedTuple):
     parked: bool = False
     parked_until: Millis | None = None
     parked_for: tuple[ParkReason, ...] = ()
+    release_at: Millis | None = None
+    """When a parked run is released: its vendor run ends. None: its vendor run waits with it."""
     parent_run_id: str | None = None
     parent_step: str | None = None
     result: bytes | None = None
@@ -69,6 +71,8 @@ class Run(NamedTuple):
     """How many chunks each branch of the function itself has streamed, as JSON; None: none."""
     chunks: int = 0
     """How many chunks are recorded, those of its steps included."""
+    passed: int = 0
+    """How many of them the vendor runs before the live one have passed on."""
     emit_seq: int = 0
     """The order of emit; given by the store."""
 

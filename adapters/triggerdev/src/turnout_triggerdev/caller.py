@@ -230,7 +230,8 @@ class TriggerdevCaller:
         tags = [tag[:LONGEST_TAG] for tag in names]
         return {
             "payload": payload,
-            "options": {"idempotencyKey": delivery.key, "tags": tags},
+            # 0 here is no limit; 0 in the definition is the environment's own, 10 minutes in `dev`.
+            "options": {"idempotencyKey": delivery.key, "tags": tags, "ttl": 0},
         }
 
     async def _complete(self, wake: Wake) -> None:

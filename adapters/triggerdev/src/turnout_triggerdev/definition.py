@@ -30,8 +30,8 @@ NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_/-]")
 def definition_of(app: App, service_url: str) -> dict[str, Any]:
     """The definition of an app whose service has this origin.
 
-    We keep a run's deadlines. So the vendor's limits come later than ours, and its time to live is
-    switched off.
+    We keep a run's deadlines. So the vendor's limits come later than ours. Its time to live is
+    switched off where a run is triggered; a server ignores the 0 here.
     """
     hooks = [failure_hook(task) for task in app.tasks if task.on_failure is not None]
     tasks = [_task(task) for task in (*app.tasks, *hooks)]

@@ -45,7 +45,7 @@ RUN_COLUMNS: Final = tuple(
         *("state", "seq", "fence", "delivery", "definition", "code_version", "key", "limit_key"),
         *("started_at", "ended_at", "deadline_at", "parked", "parked_until", "parked_for"),
         *("parent_run_id", "parent_step", "result", "error_name", "error_message", "progress"),
-        *("emit_seq", "shadow", "streamed", "chunks"),
+        *("emit_seq", "shadow", "streamed", "chunks", "release_at", "passed"),
     )
 )
 STEP_COLUMNS: Final = tuple(schema.steps.c)[1:]
@@ -96,6 +96,8 @@ def run_of(row: Row) -> Run:
         shadow=row[29],
         streamed=row[30],
         chunks=row[31],
+        release_at=row[32],
+        passed=row[33],
     )
 
 
@@ -125,6 +127,7 @@ def run_row(run: Run) -> Row:
         int(run.parked),
         run.parked_until,
         _words(run.parked_for),
+        run.release_at,
         run.parent_run_id,
         run.parent_step,
         run.result,
@@ -132,6 +135,7 @@ def run_row(run: Run) -> Row:
         run.progress,
         run.streamed,
         run.chunks,
+        run.passed,
         None,  # it is not to be woken
         0,
         -1,  # it has no artifacts yet: they are due

@@ -164,10 +164,17 @@ def _delayed_until(options: Mapping[str, Any], now: int) -> int | None:
 
 
 def _ttl(env: Environment, settings: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
-    ttl = options["ttl"] if options.get("ttl") is not None else settings.get("ttl")
-    if ttl is None:
-        return "10m" if env.type == "DEVELOPMENT" else None
-    return write_duration(int(ttl)) if isinstance(ttl, int | float) else str(ttl)
+    """The trigger's own time to live, else the task's; 0 is no limit at the trigger alone."""
+    if options.get("ttl") is not None:
+        return _written(options["ttl"])
+    return _written(settings.get("ttl")) or ("10m" if env.type == "DEVELOPMENT" else None)
+
+
+def _written(ttl: Any) -> str | None:
+    """Write a time to live as the vendor keeps it; 0 seconds become None."""
+    if isinstance(ttl, int | float):
+        return write_duration(int(ttl)) if ttl > 0 else None
+    return None if ttl is None else str(ttl)
 
 
 def _metadata(options: Mapping[str, Any]) -> str | None:

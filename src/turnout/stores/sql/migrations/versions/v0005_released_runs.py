@@ -1,0 +1,67 @@
+"""When runs are released, and how much of their streams was passed on before.
+
+The release before goes on working on these tables: its runs are not released, and a run that is
+released it delivers again as one that was lost. Columns that are there are left alone, so that
+whoever goes back to that release, by setting the version number back, can come here again.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+_WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_TO_RELEASE = "turnout_runs_to_release"
+
+
+def upgrade() -> None:
+    """Add the columns and the index."""
+    _released_runs()
+
+
+def downgrade() -> None:
+    """Remove them."""
+    op.drop_index(_TO_RELEASE, "turnout_runs")
+    for column in ("passed", "release_at"):
+        op.drop_column("turnout_runs", column)
+
+
+def _released_runs() -> None:
+    _add(
+        "turnout_runs",
+        sa.Column(
+            "release_at",
+            _WHOLE,
+            nullable=True,
+            comment="when its vendor run ends if it is parked",
+        ),
+        sa.Column(
+            "passed",
+            _WHOLE,
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="how many of them earlier vendor runs passed on",
+        ),
+    )
+    condition = sa.text("parked = 1 AND release_at IS NOT NULL")
+    op.create_index(
+        _TO_RELEASE,
+        "turnout_runs",
+        ["release_at"],
+        if_not_exists=True,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+def _add(table: str, *columns: sa.Column[Any]) -> None:
+    schema = context.config.attributes["schema"]
+    present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table, schema)}
+    for column in columns:
+        if column.name not in present:
+            op.add_column(table, column)
