@@ -10,6 +10,7 @@ from turnout.model.protocol import Executed, Outcome
 from turnout.worker.advancing import RunAdvancer
 from turnout.worker.continuation import Continuation
 from turnout.worker.in_flight import InFlightAttempt
+from turnout.worker.loop_guard import LoopGuard
 from turnout.worker.protocol_answers import not_run
 from turnout.worker.run_cache import RunCache
 
@@ -28,9 +29,15 @@ class Watch:
         self._drop = drop
         self._in_flight = runs.in_flight
         self._task: asyncio.Task[None] | None = None
+        options = runs.options
+        bounds = [bound for bound in (options.bound, *options.bounds.values()) if bound is not None]
+        pauses = [options.lease / 4, *bounds]
+        self._pause = min(options.watch_seconds, *(pause / 1_000 for pause in pauses))
+        self._guard = LoopGuard(runs, self._pause)
 
     def start(self) -> None:
         """Start the loop, unless it runs already."""
+        self._guard.start()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._loop())
 
@@ -54,15 +61,13 @@ class Watch:
 
     def stop(self) -> None:
         """End the loop."""
+        self._guard.stop()
         if self._task is not None:
             self._task.cancel()
 
     async def _loop(self) -> None:
-        options = self._runs.options
-        bounds = [bound for bound in (options.bound, *options.bounds.values()) if bound is not None]
-        pause = min([options.watch_seconds, *(bound / 1_000 for bound in bounds)])
         while len(self._in_flight):
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._pause)
             with FailureLog(log, "the watch over running steps failed", action="watch_failed"):
                 await self.once()
 
