@@ -1,11 +1,11 @@
 """The burndown: how many findings a repository's past commits had."""
 
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from turnout_audit import git
 from turnout_audit.errors import WrongArguments
 from turnout_audit.model import FileScan, Level
 from turnout_audit.own_files import is_ours
@@ -15,12 +15,9 @@ from turnout_audit.search import SKIPPED
 from turnout_audit.source import decode, is_binary
 
 MAX_BLOB = 4_000_000
-TIMEOUT = 120.0
 BAR = 40
 LINK = b"120000"
 """The mode of a symbolic link."""
-SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off")
-"""A repository that is only read must not be able to start a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +55,11 @@ def burndown(
     return [reader.point(commit, paths) for commit in commits]
 
 
-def _git(repository: str, *arguments: str) -> bytes:
-    try:
-        return subprocess.run(  # noqa: S603 -- no shell
-            ["git", "-C", repository, "--no-optional-locks", *SAFE, *arguments],  # noqa: S607 -- as found on the PATH
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=True,
-        ).stdout
-    except FileNotFoundError as error:
-        raise WrongArguments("git is not on the PATH") from error
-    except subprocess.TimeoutExpired as error:
-        raise WrongArguments(f"git took longer than {TIMEOUT:.0f} s in {repository}") from error
-    except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise WrongArguments(f"git in {repository}: {' '.join(reason)}") from error
-
-
 def _commits(repository: str, points: int, since: str) -> list[tuple[str, datetime, str]]:
     command = ["log", "--first-parent", "--format=%H%x00%ct%x00%s", "-z"]
     if since:
         command.append(f"--since={since}")
-    fields = _git(repository, *command, "HEAD", "--").decode("utf-8", "replace").split("\0")
+    fields = git.output(repository, *command, "HEAD", "--").decode("utf-8", "replace").split("\0")
     rows = [tuple(fields[at : at + 3]) for at in range(0, len(fields) - 2, 3)]
     commits = [(c.strip(), datetime.fromtimestamp(int(t), UTC), s) for c, t, s in rows][::-1]
     if len(commits) <= points:
@@ -95,7 +75,9 @@ def _check(repository: str, commits: Sequence[str], paths: Sequence[str]) -> Non
     """Refuse a path that no commit holds; one that only older commits hold has a burndown."""
     for path in paths:
         newest_first = reversed(commits)
-        if commits and not any(_git(repository, "ls-tree", c, "--", path) for c in newest_first):
+        if commits and not any(
+            git.output(repository, "ls-tree", c, "--", path) for c in newest_first
+        ):
             raise WrongArguments(f"no such file or folder in any of the commits looked at: {path}")
 
 
@@ -126,7 +108,7 @@ class _Reader:
         )
 
     def _files(self, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        listed = _git(self.repository, "ls-tree", "-r", "-z", "-l", commit, "--", *paths)
+        listed = git.output(self.repository, "ls-tree", "-r", "-z", "-l", commit, "--", *paths)
         for row in listed.split(b"\0"):
             about, _, path = row.partition(b"\t")
             fields = about.split()
@@ -155,13 +137,7 @@ class _Reader:
 
     def _contents(self, blobs: Sequence[str]) -> list[bytes]:
         names = "".join(f"{blob}\n" for blob in blobs).encode()
-        out = subprocess.run(  # noqa: S603 -- no shell
-            ["git", "-C", self.repository, *SAFE, "cat-file", "--batch"],  # noqa: S607 -- as found on the PATH
-            input=names,
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=True,
-        ).stdout
+        out = git.output(self.repository, "cat-file", "--batch", content=names)
         contents, at = [], 0
         for _ in blobs:
             end = out.index(b"\n", at)

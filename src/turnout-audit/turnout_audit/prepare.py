@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pathspec import GitIgnoreSpec
-
 from turnout_audit import code, configs, kinds, manifests, prose, text
+from turnout_audit.globs import Globs
 from turnout_audit.names import Fits, fits
 from turnout_audit.ruleset import (
     SCRIPTS,
@@ -41,8 +40,8 @@ class CompiledMatch:
     needs: Needs
     find: Any
     """Finds it in a View; a ProseMatch, in a Page."""
-    files: GitIgnoreSpec | None
-    exclude: GitIgnoreSpec | None
+    files: Globs | None
+    exclude: Globs | None
     imports: Fits | None
     unless: Any
     """A compiled expression: what it finds in the matched text is no finding."""
@@ -63,9 +62,9 @@ class CompiledMatch:
 
     def takes(self, path: str) -> bool:
         """Say whether the rule reads files of this path."""
-        if self.files is not None and not self.files.match_file(path):
+        if self.files is not None and not self.files.match(path):
             return False
-        return self.exclude is None or not self.exclude.match_file(path)
+        return self.exclude is None or not self.exclude.match(path)
 
     def reads(self, language: str) -> bool:
         """Say whether the rule reads texts in this language."""
@@ -98,8 +97,8 @@ def _prepared(
         sharp=sharp,
         behind=sharp | modules if sharp and modules else frozenset(),
         find=_finder(match),
-        files=GitIgnoreSpec.from_lines(rule.files) if rule.files else None,
-        exclude=GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None,
+        files=Globs(rule.files) if rule.files else None,
+        exclude=Globs(rule.exclude) if rule.exclude else None,
         imports=fits(match.when_imports) if match.when_imports else None,
         unless=text.compiled(match.unless, ignore_case=False) if match.unless else None,
         sketches=(
@@ -127,11 +126,11 @@ def _finder(match: Match) -> Any:
 
 
 def _find_path(match: PathMatch) -> Finder:
-    spec = GitIgnoreSpec.from_lines(match.path)
+    spec = Globs(match.path)
 
     def find(view: View) -> Iterator[Hit]:
         """Find the rule's matches."""
-        if not view.segment.fenced and spec.match_file(view.path):
+        if not view.segment.fenced and spec.match(view.path):
             yield Hit(start=0, end=0, captured={"name": view.path})
 
     return find

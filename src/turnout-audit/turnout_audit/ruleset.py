@@ -1,23 +1,14 @@
 """The format of a rule set: a TOML file that says what a vendor's traces look like.
 
-pydantic reads the file into these classes. `migration_docs/audit.md` documents the format, with a
-sample.
+`turnout_audit.load` reads the file into these classes. `migration_docs/audit.md` documents the
+format, with a sample.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StrictBool,
-    StrictInt,
-    Tag,
-)
-
+from turnout_audit.fields import Before, ByKey, Limits
 from turnout_audit.model import Level, Scope
 
 Language = Literal[
@@ -72,23 +63,32 @@ def _yaml(value: object) -> object:
         raise ValueError(f"not YAML: {error}") from error
 
 
-Text = Annotated[str, Field(max_length=1_000_000)]
-Word = Annotated[str, Field(min_length=1, max_length=4000)]
-Words = Annotated[tuple[Word, ...], BeforeValidator(_listed)]
+Flag = Annotated[bool, Limits(strict=True)]
+Text = Annotated[str, Limits(max_length=1_000_000)]
+Word = Annotated[str, Limits(min_length=1, max_length=4000)]
+Words = Annotated[tuple[Word, ...], Before(_listed)]
 """One string or a list of strings."""
-SomeWords = Annotated[tuple[Word, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
+SomeWords = Annotated[tuple[Word, ...], Before(_filled), Before(_listed)]
 """At least one."""
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
-Count = Annotated[StrictInt, Field(ge=0, le=50)] | None
-SyntaxRule = Annotated[Mapping[str, Any], BeforeValidator(_yaml)]
+Identifier = Annotated[str, Limits(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+Count = Annotated[int, Limits(strict=True, ge=0, le=50)] | None
+SyntaxRule = Annotated[Mapping[str, Any], Before(_yaml)]
 """A rule of ast-grep: a table, or the same as YAML text."""
+
+
+def key_of(field_name: str) -> str:
+    """Name a field as the file does: `import_` is `import`, and `rules` are each a `rule`."""
+    return "rule" if field_name == "rules" else field_name.rstrip("_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
     """A table of the file; a key that is not a field is a fault."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {
+        "extra": "forbid",
+        "alias_generator": key_of,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,8 @@ class TextMatch(_Match):
     """A regular expression (RE2 syntax), line by line unless it says `(?s)`."""
 
     text: SomeWords
-    ignore_case: StrictBool = False
-    where: Annotated[tuple[TextPlace, ...], BeforeValidator(_listed)] = ()
+    ignore_case: Flag = False
+    where: Annotated[tuple[TextPlace, ...], Before(_listed)] = ()
     """In scripts and Python: only in code, in strings, in comments; anywhere when empty."""
 
 
@@ -115,10 +115,10 @@ class TextMatch(_Match):
 class ImportMatch(_Match):
     """Modules that are imported in any way; `*` stands for anything, also `/` and `.`."""
 
-    import_: Annotated[SomeWords, Field(alias="import")]
+    import_: SomeWords
     names: Words = ()
     """Only where one of these names is imported, under whatever alias (globs)."""
-    kinds: Annotated[tuple[ImportKind, ...], BeforeValidator(_listed)] = ()
+    kinds: Annotated[tuple[ImportKind, ...], Before(_listed)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class CallMatch(_Match):
     """
 
     call: SomeWords
-    from_: Annotated[Words, Field(alias="from")] = ()
+    from_: Words = ()
     key: Words = ()
     """Only with these options: dotted paths in an object argument, or Python keywords (globs)."""
     missing: Words = ()
@@ -144,7 +144,7 @@ class CallMatch(_Match):
     """Only where a function of one parameter takes something else than an object of these parts."""
     whole: Words = ()
     """What such a parameter is called where it is no object of `parts`."""
-    unsure: StrictBool = False
+    unsure: Flag = False
     """Instead only where that is unclear."""
     min_args: Count = None
     max_args: Count = None
@@ -163,7 +163,7 @@ class MemberMatch(_Match):
     """A dotted name that is read, called or not (globs): `ctx.attempt.id`, `*.runs`."""
 
     member: SomeWords
-    from_: Annotated[Words, Field(alias="from")] = ()
+    from_: Words = ()
     within: Words = ()
 
 
@@ -172,7 +172,7 @@ class DecoratorMatch(_Match):
     """A decorator by its dotted name (globs); `from` as for calls."""
 
     decorator: SomeWords
-    from_: Annotated[Words, Field(alias="from")] = ()
+    from_: Words = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +188,11 @@ class ManifestMatch(_Match):
     """A dependency (globs) in a package manifest or a lock file."""
 
     manifest: SomeWords
-    below: Annotated[str, Field(pattern=r"^\d+(\.\d+){0,2}$")] | None = None
+    below: Annotated[str, Limits(pattern=r"^\d+(\.\d+){0,2}$")] | None = None
     """Only versions below this one, as written in the manifest."""
-    mixed: StrictBool = False
+    mixed: Flag = False
     """Only where the matching dependencies of one manifest ask for different versions."""
-    locks: StrictBool = True
+    locks: Flag = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +211,10 @@ class ProseMatch(_Match):
     """
 
     prose: SomeWords
-    urls: StrictBool = False
+    urls: Flag = False
     glossary: Glossary = "exempt"
     """`marked`: an entry is exempt only if it says that the thing is deprecated."""
-    only: Annotated[tuple[ProsePart, ...], BeforeValidator(_listed)] = ()
+    only: Annotated[tuple[ProsePart, ...], Before(_listed)] = ()
     """Only in running text, in inline code, in fences of no known language."""
 
 
@@ -235,35 +235,34 @@ class AstMatch(_Match):
     """The metavariable whose place is the finding's, without `$`."""
 
 
-KINDS = (
-    *("text", "import", "call", "member", "decorator", "config_key", "manifest", "env", "prose"),
-    *("path", "ast"),
-)
-"""The keys that tell a match's kind; a match holds one of them."""
-
-
-def _kind(value: object) -> str | None:
-    named = [kind for kind in KINDS if kind in value] if isinstance(value, Mapping) else []
-    return named[0] if len(named) == 1 else None
-
-
+KINDS: Mapping[str, type[_Match]] = {
+    "text": TextMatch,
+    "import": ImportMatch,
+    "call": CallMatch,
+    "member": MemberMatch,
+    "decorator": DecoratorMatch,
+    "config_key": ConfigKeyMatch,
+    "manifest": ManifestMatch,
+    "env": EnvMatch,
+    "prose": ProseMatch,
+    "path": PathMatch,
+    "ast": AstMatch,
+}
+"""Matches by the key that tells their kind; a match holds one of them."""
+BY_KIND = ByKey(KINDS)
 Match = Annotated[
-    Annotated[TextMatch, Tag("text")]
-    | Annotated[ImportMatch, Tag("import")]
-    | Annotated[CallMatch, Tag("call")]
-    | Annotated[MemberMatch, Tag("member")]
-    | Annotated[DecoratorMatch, Tag("decorator")]
-    | Annotated[ConfigKeyMatch, Tag("config_key")]
-    | Annotated[ManifestMatch, Tag("manifest")]
-    | Annotated[EnvMatch, Tag("env")]
-    | Annotated[ProseMatch, Tag("prose")]
-    | Annotated[PathMatch, Tag("path")]
-    | Annotated[AstMatch, Tag("ast")],
-    Discriminator(
-        _kind,
-        custom_error_type="match_kind",
-        custom_error_message=f"a match holds exactly one of {', '.join(KINDS)}",
-    ),
+    TextMatch
+    | ImportMatch
+    | CallMatch
+    | MemberMatch
+    | DecoratorMatch
+    | ConfigKeyMatch
+    | ManifestMatch
+    | EnvMatch
+    | ProseMatch
+    | PathMatch
+    | AstMatch,
+    BY_KIND,
 ]
 
 
@@ -271,8 +270,8 @@ Match = Annotated[
 class Fix(_Table):
     """How a rule's findings are mended; `kind` names the fixer, the rest is its own."""
 
-    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-    safe: StrictBool = False
+    kind: Annotated[str, Limits(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    safe: Flag = False
     to: Text | None = None
     """The replacement; `{name}` stands for what the match captured."""
     table: Mapping[str, str] = field(default_factory=dict)
@@ -287,8 +286,8 @@ class Example(_Table):
     language: Language | None = None
     path: Text | None = None
     """Where the rule or the match looks at names: `package.json`, `docs/GLOSSARY.md`."""
-    code: Annotated[str, Field(max_length=100_000)]
-    expect: tuple[Annotated[StrictInt, Field(ge=1)], ...] = ()
+    code: Annotated[str, Limits(max_length=100_000)]
+    expect: tuple[Annotated[int, Limits(strict=True, ge=1)], ...] = ()
     """Line numbers from 1, each once; empty for a trap that must not be found."""
     fixed: Text | None = None
     """The text after the rule's own fix."""
@@ -304,16 +303,16 @@ class Rule(_Table):
     """One kind of trace: what it looks like, why it matters, what to do."""
 
     id: Identifier
-    why: Annotated[str, Field(min_length=1, max_length=2000)]
+    why: Annotated[str, Limits(min_length=1, max_length=2000)]
     level: Level
-    scope: Annotated[tuple[Scope, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
-    languages: Annotated[tuple[Language, ...], BeforeValidator(_listed)] = ()
+    scope: Annotated[tuple[Scope, ...], Before(_filled), Before(_listed)]
+    languages: Annotated[tuple[Language, ...], Before(_listed)] = ()
     files: Words = ()
     """Only files whose path fits one of these globs (as in .gitignore: `**/*.config.ts`)."""
     exclude: Words = ()
     link: Text = ""
     advice: Text = ""
-    match: Annotated[tuple[Match, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
+    match: Annotated[tuple[Match, ...], Before(_filled), Before(_listed)]
     fix: Fix | None = None
     example: tuple[Example, ...] = ()
 
@@ -326,7 +325,7 @@ class Prose(_Table):
     glossary: Words = ()
     changelog: Words = ()
     historical: Words = ()
-    replace: StrictBool = False
+    replace: Flag = False
     """Use only these words, not the built-in ones."""
 
 
@@ -335,12 +334,12 @@ class Ruleset(_Table):
     """A vendor's traces, or a change between a vendor's versions."""
 
     ruleset: Identifier
-    version: Annotated[str, BeforeValidator(_version)]
+    version: Annotated[str, Before(_version)]
     title: Text
     markers: SomeWords
     """The vendor's words; by them a banner about the vendor is recognised."""
     prose: Prose = Prose()
-    rules: Annotated[tuple[Rule, ...], Field(alias="rule"), BeforeValidator(_filled)]
+    rules: Annotated[tuple[Rule, ...], Before(_filled)]
     """In the file: `[[rule]]`."""
 
     def __post_init__(self) -> None:

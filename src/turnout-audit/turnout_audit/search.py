@@ -11,10 +11,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from turnout_audit import git
 from turnout_audit.errors import InvalidInput, WrongArguments
 from turnout_audit.model import FileProblem
 
@@ -201,17 +201,7 @@ def _obeys_above(path: str) -> bool:
     top = next((up for up in folders if os.path.exists(up / ".git")), None)  # noqa: PTH110 -- as above
     if top is None or top == place:
         return top is not None
-    from pathspec import GitIgnoreSpec  # here, so that most searches start without it
-
-    above = folders[1 : folders.index(top) + 1][::-1]
-    files = [top / ".git" / "info" / "exclude", *(up / ".gitignore" for up in above)]
-    ignored = None
-    for folder, file in zip((top, *above), files, strict=True):
-        with suppress(OSError):  # ripgrep reports what it cannot read
-            spec = GitIgnoreSpec.from_lines(file.read_text("utf-8", "replace").splitlines())
-            verdict = spec.check_file(f"{place.relative_to(folder).as_posix()}/").include
-            ignored = ignored if verdict is None else verdict
-    return not ignored
+    return not git.ignores(str(place))
 
 
 def _argument(path: str) -> str:

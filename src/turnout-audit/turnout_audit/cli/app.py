@@ -1,71 +1,48 @@
 """The command line: `turnout-audit`, and the same commands as `turnout audit`."""
 
+import os
 import sys
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import typer
-from typer.core import TyperCommand, TyperGroup
+from turnout_audit.cli.audit import audit, exit_code
+from turnout_audit.cli.plain import plain_options
 
-from turnout_audit.cli.commands import CANNOT_TELL, check, find, history
+if TYPE_CHECKING:
+    import typer
 
-SUBCOMMANDS = ("history", "check")
-"""Words in the place of a rule set that are commands of their own."""
-UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
-"""What click raises for a wrong command line; typer brings click along under no public name."""
-
-
-class UnnamedCommand(TyperCommand):
-    """The command that runs where no subcommand is named; its own name is not shown."""
-
-    def get_usage(self, ctx: Any) -> str:
-        """Return the usage line."""
-        return super().get_usage(ctx).replace("audit find ", "audit ", 1)
+BROKEN_PIPE, INTERRUPTED = 1, 130
+"""Exit codes, as typer has them."""
 
 
-class RulesetOrSubcommand(TyperGroup):
-    """A group that accepts the name of a rule set in place of a command."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name before its arguments."""
-        named = args[:1] and args[0] in SUBCOMMANDS
-        return super().parse_args(ctx, args if named else ["find", *args])
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command; a usage error is one line on stderr."""
-        try:
-            return super().invoke(ctx)
-        except UsageError as error:
-            typer.echo(_one_line(error), err=True)
-            raise typer.Exit(CANNOT_TELL) from None
-
-
-def _one_line(error: Any) -> str:
-    """Describe a usage error in one line."""
-    message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
-    command = error.ctx.command_path.removesuffix(" find")
-    return f"error: {message}; see {command} --help"
-
-
-app = typer.Typer(cls=RulesetOrSubcommand, add_completion=False)
-
-
-@app.callback()
-def _root() -> None:
-    pass
-
-
-app.command("find", cls=UnnamedCommand)(find)
-app.command("history")(history)
-app.command("check")(check)
-
-
-def commands(desk: object) -> typer.Typer:
+def commands(desk: object) -> "typer.Typer":
     """Return the commands to `turnout`; they need nothing of its desk."""
+    from turnout_audit.cli.group import app
+
     del desk
     return app
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    app(sys.argv[1:] if arguments is None else list(arguments), prog_name="turnout-audit")
+    """Run the command line; one that only asks for an audit is read without typer."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = plain_options(words)
+    if options is None:
+        from turnout_audit.cli.group import app
+
+        app(words, prog_name="turnout-audit")
+    else:
+        raise SystemExit(_guarded(lambda: exit_code(lambda: audit(options))))
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Run a command to its end, also where nobody reads its output any more."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit flushes again
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code

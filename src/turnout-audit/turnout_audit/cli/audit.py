@@ -1,0 +1,187 @@
+"""One audit from the command line: find, fix, compare with the baseline, report.
+
+Nothing here needs the library of the command line, whose import takes as long as a small audit.
+"""
+
+import gc
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnout_audit.errors import AuditError, WrongArguments
+
+if TYPE_CHECKING:
+    from turnout_audit.model import AuditReport
+    from turnout_audit.ruleset import Ruleset
+
+CLEAN, TRACES, CANNOT_TELL = 0, 1, 2
+"""Exit codes."""
+GC_THRESHOLD = 100_000
+"""Objects after which cycles are looked for: what an audit makes is freed without."""
+
+
+class Form(StrEnum):
+    """How a report is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    MARKDOWN = "markdown"
+
+
+class ScopeChoice(StrEnum):
+    """Which files are looked at."""
+
+    ALL = "all"
+    DOCS = "docs"
+    CODE = "code"
+    CONFIG = "config"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What the command line asks of an audit."""
+
+    ruleset: str = ""
+    paths: Sequence[str] = ()
+    form: Form = Form.TEXT
+    scope: ScopeChoice = ScopeChoice.ALL
+    baseline: Path | None = None
+    update_baseline: bool = False
+    fix: bool = False
+    unsafe_fixes: bool = False
+    diff: bool = False
+    itself: bool = False
+    output: Path | None = None
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Run a command; an error of ours, or of a file, is one line on stderr."""
+    try:
+        return command()
+    except BrokenPipeError:
+        raise
+    except AuditError as error:
+        note(f"error: {error}")
+    except OSError as error:
+        note(f"error: {error.filename}: {error.strerror or error}")
+    return CANNOT_TELL
+
+
+def audit(options: AuditOptions) -> int:
+    """Find every trace of a vendor, report, and return the exit code."""
+    from turnout_audit import engine, load
+
+    ruleset, places = options.ruleset, list(options.paths)
+    if options.itself:
+        ruleset, places = _own_source([ruleset, *places] if ruleset else [])
+    if not ruleset or not places:
+        names = ", ".join(load.names())
+        raise WrongArguments(f"give a rule set ({names}, or a .toml file) and the paths to look at")
+    if options.update_baseline and options.baseline is None:
+        raise WrongArguments("--update-baseline needs --baseline FILE")
+    rules = load.load(ruleset)
+    gc.set_threshold(GC_THRESHOLD)
+    outputs = [str(path) for path in (options.baseline, options.output) if path is not None]
+
+    def report_now() -> "AuditReport":
+        return engine.audit(rules, places, scope=options.scope.value, without=outputs)
+
+    report = report_now()
+    if options.fix or options.unsafe_fixes or options.diff:
+        if _apply_fixes(rules, report, options):
+            report = report_now()
+        if options.diff:
+            return _exit_code(report)
+    if options.baseline is not None:
+        report = _ratchet(report, options.baseline, update=options.update_baseline)
+    _write_report(report, rules, options)
+    if not report.counted.files:
+        note("note: nothing was searched: no file of this kind, or all are ignored")
+    return _exit_code(report)
+
+
+def note(line: str) -> None:
+    """Print a note on stderr."""
+    sys.stderr.write(f"{line}\n")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _own_source(paths: list[str]) -> tuple[str, list[str]]:
+    """Return our own rule set, and our own source with that of `turnout`, where it is installed."""
+    from importlib.util import find_spec
+
+    package = Path(__file__).parents[1]
+    core = find_spec("turnout")
+    folders = [package, *map(Path, core.submodule_search_locations or () if core else ())]
+    return str(package / "self.toml"), paths or [str(folder) for folder in folders]
+
+
+def _exit_code(report: "AuditReport") -> int:
+    if report.findings:
+        return TRACES
+    return CANNOT_TELL if report.problems else CLEAN
+
+
+def _apply_fixes(rules: "Ruleset", report: "AuditReport", options: AuditOptions) -> bool:
+    """Preview or apply the fixes, and name what they left; true if files changed."""
+    from turnout_audit import patch, scan
+    from turnout_audit.render.text import plain
+
+    planned = patch.plan(scan.Scanner(rules), report.findings, unsafe=options.unsafe_fixes)
+    problems = list(planned.problems)
+    if options.diff:
+        for change in planned.changes:
+            sys.stdout.write(_printable(change.diff()))
+    else:
+        problems += patch.write(planned.changes)
+        count = sum(change.applied for change in planned.changes)
+        note(f"fixed {count} in {len(planned.changes)} file(s)")
+    for unfixed in planned.unfixed:
+        place = f"{plain(unfixed.finding.path)}:{unfixed.finding.line}"
+        note(f"left alone: {place}: {unfixed.finding.rule}: {unfixed.reason}")
+    for problem in problems:
+        note(f"{plain(problem.path)}: {problem.reason}")
+    return bool(planned.changes) and not options.diff
+
+
+def _ratchet(report: "AuditReport", path: Path, *, update: bool) -> "AuditReport":
+    from turnout_audit import baseline
+
+    if update:
+        empty = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
+        before = baseline.load(path) if path.exists() else empty
+        baseline.save(path, baseline.updated(report, before))
+        note(f"{path}: {len(report.findings)} findings are known now")
+    accepted = baseline.load(path)
+    compared = baseline.compared(report, accepted)
+    smaller = baseline.shrunk(compared, accepted)
+    if smaller != accepted:
+        baseline.save(path, smaller)
+        change = f"{compared.resolved} fewer" if compared.resolved else "findings moved"
+        note(f"{path}: {change}; commit the file")
+    return compared
+
+
+def _write_report(report: "AuditReport", rules: "Ruleset", options: AuditOptions) -> None:
+    from turnout_audit.render import render
+
+    text = _printable(render(report, rules, options.form.value))
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        options.output.write_text(text, encoding="utf-8")
+
+
+def _printable(text: str) -> str:
+    """Escape what is not UTF-8: names of files may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,55 @@
+"""Reads the words of a plain audit: a rule set, paths, and options that stand in one table.
+
+Everything else, faults and `--help` among it, is left to typer, whose import takes longer than
+many an audit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from turnout_audit.cli.audit import AuditOptions, Form, ScopeChoice
+
+SUBCOMMANDS = ("history", "check")
+"""Words in the place of a rule set that are commands of their own."""
+FLAGS: Mapping[str, tuple[str, object]] = {
+    "--json": ("as_json", True),
+    "--update-baseline": ("update_baseline", True),
+    "--fix": ("fix", True),
+    "--unsafe-fixes": ("unsafe_fixes", True),
+    "--diff": ("diff", True),
+    "--self": ("itself", True),
+}
+VALUES: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "--format": ("form", Form),
+    "--scope": ("scope", ScopeChoice),
+    "--baseline": ("baseline", Path),
+    "--output": ("output", Path),
+}
+
+
+def plain_options(words: Sequence[str]) -> AuditOptions | None:
+    """Read the words of an audit; None where a word is not of the table, or not plain."""
+    options: dict[str, Any] = {}
+    named: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        option, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            named.append(word)
+        elif word in FLAGS:
+            name, flag = FLAGS[word]
+            options[name] = flag
+        elif option in VALUES:
+            name, read = VALUES[option]
+            try:
+                options[name] = read(value if equals else next(waiting))
+            except (StopIteration, ValueError):
+                return None
+        else:
+            return None
+    if not named or named[0] in SUBCOMMANDS or words[0] != named[0]:
+        return None
+    if options.pop("as_json", False):
+        options["form"] = Form.JSON
+    return AuditOptions(ruleset=named[0], paths=tuple(named[1:]), **options)
