@@ -67,6 +67,23 @@ STORES = {
     "AWS_DEFAULT_REGION": "see above",
 }
 
+PROMISES = """\
+Steps and manifests are written once, by a conditional write (`If-None-Match`). `turnout doctor`
+says which of three promises a bucket keeps:
+
+| the bucket | the promise |
+|---|---|
+| knows conditional writes (Amazon S3, R2, MinIO, Ceph) | a document is written once |
+| refuses them (501, 405 or 400) | a look before the write; of two at one moment the later stays |
+| ignores them | of two writers the later stays |
+
+All documents are written in each case: they come from the run's journal, and only the holder of a
+run's lease writes them, so two writers are rare, and write the same. A busy object (409, 429 or
+`SlowDown`) is tried again for about 5 s, then with the run's next turn. That a store is looked at
+first is logged once a process, as `artifact_store_looks_first`.
+[Why](decisions/0055-a-bucket-may-refuse-a-condition.md).
+"""
+
 ADAPTER_HEAD = """\
 # Settings of the adapter `{}`
 
@@ -138,8 +155,8 @@ def page() -> str:
         f"| `{name}` | {_default(fields[name])} | {meaning} |" for name, meaning in OURS.items()
     ]
     parts = [HEAD, "## Turnout's own", "", "| name | default | meaning |", "|---|---|---|", *rows]
-    parts += ["", "## Artifacts in a bucket", "", *_table(STORES)]
-    return "\n".join(parts) + "\n"
+    parts += ["", "## Artifacts in a bucket", "", *_table(STORES), "", PROMISES]
+    return "\n".join(parts)
 
 
 def _table(described: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from turnout.doctor.check import Check, Health
 from turnout.model.routing import DUAL
+from turnout.model.storage import ConditionSupport
 from turnout.service.process import Turnout
 from turnout.stores.artifacts.probe import probe
 
@@ -20,11 +21,19 @@ async def check_artifacts(live: Turnout) -> Check:
     store = live.primary.artifacts
     if store is None:
         return Check(name="artifacts", health=Health.WARN, text="none are written")
-    abilities = await probe(store)
-    honoured = [name for name in ("create", "if_match") if getattr(abilities, name)]
-    conditions = ", ".join(honoured) or "nothing"
     return Check(
         name="artifacts",
         health=Health.OK,
-        text=f"{live.settings.artifacts} can be written; it keeps: {conditions}",
+        text=f"{live.settings.artifacts} can be written; {_promise(await probe(store))}",
     )
+
+
+def _promise(support: ConditionSupport) -> str:
+    if support.looks_first:
+        return (
+            "it refuses conditional writes, so Turnout looks before it writes: of two writers of"
+            " one document at the same moment the later one's stays"
+        )
+    if not support.create:
+        return "it ignores conditional writes: of two writers of one document the later one's stays"
+    return "a document is written once"

@@ -48,3 +48,6 @@ class ConditionSupport:
     """A second `create` of a key is refused."""
     if_match: bool
     """A put over another version than the one named is refused."""
+    looks_first: bool = False
+    """The store refuses conditions, so a look replaces them: of two writers at the same moment
+    both write."""

@@ -8,8 +8,8 @@ without quotes, unless a bucket encrypts; so compare ETags, never compute them.
 
 `StoreUnavailable` and `InvalidSettings` (no such bucket, refused credentials) may come from all.
 
-Conditions are honoured by most stores and silently ignored by some; `ConditionSupport` says which,
-and no promise of Turnout depends on them.
+Conditions are honoured by most stores, refused by some, and silently ignored by others;
+`ConditionSupport` says which, and no promise of Turnout depends on them.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -90,6 +90,14 @@ class ArtifactStore(
     ReadsArtifacts, LooksAtArtifacts, PutsArtifacts, ListsArtifacts, DeletesArtifacts, Protocol
 ):
     """An artifact store with all of these methods."""
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether the store was seen to refuse conditions, so that a look replaces them.
+
+        Of two writers at the same moment both write then, and the later body stays.
+        """
+        ...
 
     async def aclose(self) -> None:
         """Close connections and threads; the store is not used afterwards."""

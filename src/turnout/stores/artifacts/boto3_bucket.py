@@ -12,7 +12,13 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from turnout.errors import InvalidSettings, TurnoutError
 from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
-from turnout.stores.artifacts.s3_errors import THREADS, check_size, error_of_code, no_answer
+from turnout.stores.artifacts.s3_errors import (
+    THREADS,
+    check_size,
+    error_of_codes,
+    md5_of,
+    no_answer,
+)
 from turnout.stores.artifacts.s3_settings import S3Settings
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ class Boto3Bucket:
     """A blocking store in a bucket."""
 
     threads = THREADS
+    looks_first = False
     batch = 8
     ahead = 10
     errors: tuple[type[Exception], ...] = (ClientError, BotoCoreError, OSError)
@@ -43,10 +50,13 @@ class Boto3Bucket:
                 " credentials"
             )
         response: Mapping[str, Any] = error.response if isinstance(error, ClientError) else {}
-        code = str(response.get("Error", {}).get("Code", ""))
-        if not code:
+        codes = [
+            str(response.get("Error", {}).get("Code", "")),
+            str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")),
+        ]
+        if not any(codes):
             return no_answer(error, self._settings)
-        return error_of_code(code, key, self._settings, mode)
+        return error_of_codes([code for code in codes if code], key, self._settings, mode)
 
     def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read an object; one that is too large is not read."""
@@ -55,7 +65,7 @@ class Boto3Bucket:
             check_size(key, answer["ContentLength"], max_bytes)
             body = stream.read(max_bytes + 1)
         check_size(key, len(body), max_bytes)
-        return ArtifactBody(body=body, etag=_etag(answer))
+        return ArtifactBody(body=body, etag=_etag(answer) or md5_of(body))
 
     def head(self, key: str) -> ArtifactEntry:
         """Read the size and the ETag of an object."""
@@ -70,7 +80,7 @@ class Boto3Bucket:
         answer = self._client.put_object(
             Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
         )
-        return _etag(answer)
+        return _etag(answer) or md5_of(body)
 
     def pages(self, prefix: str, after: str, limit: int) -> Iterator[Sequence[ArtifactEntry]]:
         """List objects."""
@@ -125,5 +135,6 @@ def _client(settings: S3Settings) -> "S3Client":
     )
 
 
-def _etag(answer: Mapping[str, Any]) -> str:
-    return str(answer["ETag"]).strip('"')
+def _etag(answer: Mapping[str, Any]) -> str | None:
+    """Return the ETag; some stores give none."""
+    return str(answer["ETag"]).strip('"') if answer.get("ETag") else None

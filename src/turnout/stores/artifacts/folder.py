@@ -56,6 +56,7 @@ class Folder:
 
     errors: tuple[type[Exception], ...] = (OSError,)
     threads = 4
+    looks_first = False
     batch = 128
     ahead = 2
 

@@ -14,16 +14,23 @@ from obstore.store import S3Store
 
 from turnout.errors import TurnoutError
 from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
-from turnout.stores.artifacts.s3_errors import THREADS, check_size, error_of_code, no_answer
+from turnout.stores.artifacts.s3_errors import (
+    THREADS,
+    check_size,
+    error_of_codes,
+    md5_of,
+    no_answer,
+)
 from turnout.stores.artifacts.s3_settings import S3Settings
 
-_CODE: Final = re.compile(
-    r"<Code>(\w{1,60})</Code>|non-2xx status code: (\d{3})\b(?!.*<Code>)", re.DOTALL
+_CODES: Final = (
+    re.compile(r"<Code>(\w{1,60})</Code>"),
+    re.compile(r"non-2xx status code: (\d{3})\b"),
 )
 _CODE_OF_CLASS: Final[Mapping[type[Exception], str]] = {
     exceptions.NotFoundError: "404",
     FileNotFoundError: "404",
-    exceptions.AlreadyExistsError: "412",
+    exceptions.AlreadyExistsError: "409",  # also where it is only being written
     exceptions.PreconditionError: "412",
     exceptions.PermissionDeniedError: "403",
     exceptions.UnauthenticatedError: "401",
@@ -34,6 +41,7 @@ class ObstoreBucket:
     """A blocking store in a bucket."""
 
     threads = THREADS
+    looks_first = False
     batch = 16
     ahead = 10
     errors: tuple[type[Exception], ...] = (exceptions.BaseError, FileNotFoundError)
@@ -47,17 +55,19 @@ class ObstoreBucket:
 
     def translated(self, error: Exception, key: str, mode: PutMode | None) -> TurnoutError:
         """Translate an error of obstore, by S3's code, the HTTP status, or the class."""
-        match = _CODE.search(str(error))
-        code = match[1] or match[2] if match else _CODE_OF_CLASS.get(type(error), "")
-        if not code:
+        text = str(error)
+        codes = [match[1] for pattern in _CODES if (match := pattern.search(text))]
+        codes = codes or [code for kind, code in _CODE_OF_CLASS.items() if type(error) is kind]
+        if not codes:
             return no_answer(error, self._settings)
-        return error_of_code(code, key, self._settings, mode)
+        return error_of_codes(codes, key, self._settings, mode)
 
     def get(self, key: str, max_bytes: int) -> ArtifactBody:
         """Read an object; one that is too large is not read."""
         answer = obstore.get(self._store, key)
         check_size(key, answer.meta["size"], max_bytes)
-        return ArtifactBody(body=bytes(answer.bytes()), etag=_etag(answer.meta))
+        body = bytes(answer.bytes())
+        return ArtifactBody(body=body, etag=_etag(answer.meta) or md5_of(body))
 
     def head(self, key: str) -> ArtifactEntry:
         """Read the size and the ETag of an object."""
@@ -67,10 +77,15 @@ class ObstoreBucket:
         """Write an object, as JSON, under the condition of the mode."""
         condition: Any = {"e_tag": f'"{mode.etag}"'} if isinstance(mode, IfMatch) else mode
         attributes: Any = {"Content-Type": "application/json"}
-        answer = obstore.put(
-            self._store, key, body, attributes=attributes, mode=condition, use_multipart=False
-        )
-        return _etag(answer)
+        try:
+            answer = obstore.put(
+                self._store, key, body, attributes=attributes, mode=condition, use_multipart=False
+            )
+        except exceptions.GenericError as error:
+            if "ETag Header missing" not in str(error):
+                raise
+            return md5_of(body)  # it is written, and the store names no versions
+        return _etag(answer) or md5_of(body)
 
     def pages(self, prefix: str, after: str, limit: int) -> Iterator[Sequence[ArtifactEntry]]:
         """List objects; the client lists whole folders, so keys without the prefix are dropped."""
@@ -104,6 +119,7 @@ def _store(settings: S3Settings) -> S3Store:
         "access_key_id": settings.access_key,
         "secret_access_key": settings.secret_key,
         "session_token": settings.session_token,
+        "disable_bulk_delete": True,  # some stores have none, and one object is removed at a time
     }
     return S3Store(
         settings.bucket,
@@ -121,5 +137,6 @@ def _entry(meta: Mapping[str, Any]) -> ArtifactEntry:
     return ArtifactEntry(key=meta["path"], size=meta["size"], etag=_etag(meta))
 
 
-def _etag(answer: Mapping[str, Any]) -> str:
-    return str(answer["e_tag"]).strip('"')
+def _etag(answer: Mapping[str, Any]) -> str | None:
+    """Return the ETag; some stores give none."""
+    return str(answer["e_tag"]).strip('"') if answer.get("e_tag") else None

@@ -44,11 +44,12 @@ def _folder(path: str) -> ArtifactStore:
 
 
 def _bucket(url: str, settings: Mapping[str, str]) -> ArtifactStore:
+    from turnout.stores.artifacts.conditions import ConditionalBucket
     from turnout.stores.artifacts.s3_settings import s3_settings
 
     address = s3_settings(url, settings)
     bucket = _bucket_class(settings.get("TURNOUT_ARTIFACTS_CLIENT", ""))
-    store = ThreadedStore(bucket(address))
+    store = ThreadedStore(ConditionalBucket(bucket(address)))
     return PrefixedStore(store, address.prefix) if address.prefix else store
 
 

@@ -10,19 +10,19 @@ FOLDER = "turnout-probe/"
 
 
 async def probe(store: ArtifactStore) -> ConditionSupport:
-    """Write one small object three times, and remove it.
+    """Write one small object a few times, and remove it.
 
     Raises what the store raises where it cannot be reached or written at all.
     """
     key = f"{FOLDER}{secrets.token_hex(8)}.json"
-    first = await store.put(key, b'{"probe":1}', mode="create")
+    first = await store.put(key, b'{"probe":1}', mode="overwrite")
     try:
         create = not await _written(store, key, b'{"probe":2}', "create")
         await store.put(key, b'{"probe":3}', mode="overwrite")
         if_match = not await _written(store, key, b'{"probe":4}', IfMatch(first))
     finally:
         await store.delete(key)
-    return ConditionSupport(create=create, if_match=if_match)
+    return ConditionSupport(create=create, if_match=if_match, looks_first=store.looks_first)
 
 
 async def _written(store: ArtifactStore, key: str, body: bytes, mode: PutMode) -> bool:

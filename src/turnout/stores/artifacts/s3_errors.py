@@ -1,5 +1,7 @@
 """What S3's error codes mean, for every client."""
 
+from collections.abc import Sequence
+from hashlib import md5
 from typing import Final
 
 from turnout.errors import (
@@ -17,39 +19,62 @@ from turnout.stores.artifacts.s3_settings import S3Settings
 THREADS: Final = 10
 """Calls at once; measured, more connections make boto3 slower."""
 
-_MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
-_CONDITION: Final = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+_MISSING: Final = frozenset({"404"})
+_CONDITION: Final = frozenset({"304", "412"})
+_BUSY: Final = frozenset({"409", "429", "SlowDown"})
+"""409 is also what some answer for an object that is there, so it is looked for."""
+_CONDITION_UNKNOWN: Final = frozenset({"400", "405", "501"})
 _REFUSED: Final = frozenset(
     {
         "401",
         "403",
-        "AccessDenied",
-        "Forbidden",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
         "InvalidToken",
         "ExpiredToken",
     }
 )
-_ELSEWHERE: Final = frozenset({"301", "400", "PermanentRedirect", "AuthorizationHeaderMalformed"})
+_ELSEWHERE: Final = frozenset({"301", "400"})
 
 
-def error_of_code(code: str, key: str, settings: S3Settings, mode: PutMode | None) -> TurnoutError:
-    """Return the error for an S3 error code or an HTTP status; mode: that of a put."""
-    if isinstance(mode, IfMatch) and code in _MISSING | _CONDITION:
-        return ArtifactChanged(f"{key} is not the version {mode.etag}")
-    if mode == "create" and code in _CONDITION:
-        return ArtifactExists(f"{key} is there already, and it is written once")
-    if code in _MISSING:
-        return ArtifactMissing(f"there is no {key}")
-    return _of_the_settings(code, settings) or StoreUnavailable(
-        f"{settings.shown()} answers {code} for {key}"
-    )
+class Busy(StoreUnavailable):
+    """Another write of this object is in progress: try again."""
+
+
+class ConditionRefused(StoreUnavailable):
+    """The store does not take this put with a condition; perhaps it takes it without."""
+
+
+def error_of_codes(
+    codes: Sequence[str], key: str, settings: S3Settings, mode: PutMode | None
+) -> TurnoutError:
+    """Return the error for S3's code and the HTTP status, of which one may be unknown.
+
+    mode: that of a put.
+    """
+    known = frozenset(codes)
+    answer = f"{settings.shown()} answers {codes[0]} for {key}"
+    error: TurnoutError | None = _of_the_settings(known, codes[0], settings)
+    if error is None and mode is not None:
+        error = _of_the_put(known, key, mode, answer)
+    if error is None and known & _MISSING:
+        error = ArtifactMissing(f"there is no {key}")
+    if error is None and known & _ELSEWHERE:
+        error = InvalidSettings(f"{answer}; look at AWS_REGION and AWS_ENDPOINT_URL")
+    return error or StoreUnavailable(answer)
+
+
+def exists(key: str) -> str:
+    """Say that an object is there."""
+    return f"{key} is there already, and it is written once"
 
 
 def no_answer(error: Exception, settings: S3Settings) -> StoreUnavailable:
     """Return the error for a store that cannot be reached."""
     return StoreUnavailable(f"{settings.shown()} does not answer: {type(error).__name__}")
+
+
+def md5_of(body: bytes) -> str:
+    """Return what names a version where the store names none."""
+    return md5(body, usedforsecurity=False).hexdigest()
 
 
 def check_size(key: str, size: int, max_bytes: int) -> None:
@@ -58,16 +83,27 @@ def check_size(key: str, size: int, max_bytes: int) -> None:
         raise TooLarge(f"{key} has {size:,} bytes; at most {max_bytes:,} are read")
 
 
-def _of_the_settings(code: str, settings: S3Settings) -> InvalidSettings | None:
-    if code == "NoSuchBucket":
+def _of_the_put(known: frozenset[str], key: str, mode: PutMode, answer: str) -> TurnoutError | None:
+    if known & _BUSY or (mode == "create" and known & _MISSING):  # a 404: it is being removed
+        return Busy(answer)
+    if mode == "overwrite":
+        return None
+    if known & _CONDITION_UNKNOWN:
+        return ConditionRefused(answer)
+    if isinstance(mode, IfMatch):
+        changed = ArtifactChanged(f"{key} is not the version {mode.etag}")
+        return changed if known & (_MISSING | _CONDITION) else None
+    return ArtifactExists(exists(key)) if known & _CONDITION else None
+
+
+def _of_the_settings(
+    known: frozenset[str], code: str, settings: S3Settings
+) -> InvalidSettings | None:
+    if "NoSuchBucket" in known:
         return InvalidSettings(f"TURNOUT_ARTIFACTS: there is no bucket {settings.bucket!r}")
-    if code in _REFUSED:
+    if known & _REFUSED:
         return InvalidSettings(
             f"{settings.shown()} refuses these credentials ({code}); look at AWS_ACCESS_KEY_ID,"
             " AWS_SECRET_ACCESS_KEY and what they may do"
-        )
-    if code in _ELSEWHERE:
-        return InvalidSettings(
-            f"{settings.shown()} answers {code}; look at AWS_REGION and AWS_ENDPOINT_URL"
         )
     return None

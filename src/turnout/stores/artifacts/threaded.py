@@ -43,6 +43,11 @@ class Blocking(Protocol):
         """The exceptions that its client raises."""
         ...
 
+    @property
+    def looks_first(self) -> bool:
+        """Whether a look replaces the conditions of a put, which the store refuses."""
+        ...
+
     def translated(self, error: Exception, key: str, mode: PutMode | None) -> TurnoutError:
         """Translate an error of the client; mode: that of a put."""
         ...
@@ -65,6 +70,11 @@ class ThreadedStore:
 
     def __repr__(self) -> str:
         return repr(self._blocking)
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether a look replaces the conditions of a put."""
+        return self._blocking.looks_first
 
     async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> ArtifactBody:
         """Read a body."""
@@ -134,16 +144,7 @@ class ThreadedStore:
         self, key: str, call: Callable[[], _Result], mode: PutMode | None = None
     ) -> _Result:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._translating, key, call, mode)
-
-    def _translating(
-        self, key: str, call: Callable[[], _Result], mode: PutMode | None = None
-    ) -> _Result:
-        try:
-            return call()
-        except self._blocking.errors as error:
-            # Not chained: a client's error may quote a request, with its secrets.
-            raise self._blocking.translated(error, key, mode) from None
+        return await loop.run_in_executor(self._pool, translated, self._blocking, key, call, mode)
 
     async def _pages_of(
         self, prefix: str, pages: Iterator[Sequence[_Result]]
@@ -176,6 +177,17 @@ class ThreadedStore:
 
     def _result(self, key: str, max_bytes: int) -> GetResult:
         try:
-            return self._translating(key, lambda: self._blocking.get(key, max_bytes))
+            return translated(self._blocking, key, lambda: self._blocking.get(key, max_bytes))
         except (ArtifactMissing, TooLarge) as error:
             return error
+
+
+def translated(
+    blocking: Blocking, key: str, call: Callable[[], _Result], mode: PutMode | None = None
+) -> _Result:
+    """Call a client, and translate its error; mode: that of a put."""
+    try:
+        return call()
+    except blocking.errors as error:
+        # Not chained: a client's error may quote a request, with its secrets.
+        raise blocking.translated(error, key, mode) from None

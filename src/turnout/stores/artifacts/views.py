@@ -20,6 +20,11 @@ class PrefixedStore:
     def __repr__(self) -> str:
         return f"{self._store!r} below {self._prefix}"
 
+    @property
+    def looks_first(self) -> bool:
+        """Whether a look replaces the conditions of a put."""
+        return self._store.looks_first
+
     async def get(self, key: str, *, max_bytes: int = MAX_BYTES) -> ArtifactBody:
         """Read a body."""
         return await self._store.get(self._readable(key), max_bytes=max_bytes)
@@ -90,6 +95,11 @@ class GuardedStore:
 
     def __repr__(self) -> str:
         return f"{self._store!r}, {self._rule}"
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether a look replaces the conditions of a put."""
+        return self._store.looks_first
 
     async def put(self, key: str, body: bytes, *, mode: PutMode = "create") -> str:
         """Write a body; `WrongUse` where the rule forbids it, before the store is asked."""
