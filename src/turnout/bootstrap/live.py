@@ -3,7 +3,6 @@
 The order is: stores, emitter and slots, workers, callers, control plane, pumps, process.
 """
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.caller import DurableCaller, Plugin, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
+from turnout.ports.signals import Signals
 from turnout.ports.worker import RunsOn, Worker
 from turnout.projection.artifact_writer import ArtifactWriter
 from turnout.projection.documents import Reason
@@ -52,6 +52,7 @@ from turnout.service.replicas import living_schedules
 from turnout.service.routes import RouteBoard
 from turnout.service.settings import Settings
 from turnout.service.side import Side
+from turnout.service.signals import DUE, DUE_SHADOW, ProcessSignals
 from turnout.stores.artifacts.views import only_primaries, only_shadows
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.options import WorkerOptions
@@ -75,8 +76,8 @@ class SideStart:
 
     store: RunStore
     artifacts: ArtifactStore | None
-    due: asyncio.Event
-    """Set when something became due, so that the side's pump acts at once."""
+    topic: str
+    """The topic of commits that made something due for the side's pump."""
     effects: Effects
     worker: TaskWorker
     mark: Callable[[Journal], Reason | None]
@@ -115,15 +116,14 @@ def open_turnout(
         selection=selection,
         plugins=load_plugins(selection),
     )
-    store, due = store or open_primary_store(settings, app), asyncio.Event()
+    signals = ProcessSignals()
+    store = store or open_primary_store(settings, app, partial(signals.send, DUE))
     routes = RouteBoard(store.routes)
     emissions = Emissions(app=app, selection=selection, routes=routes)
-    emitter = Emitter(events=store.events, emissions=emissions, clock=base.clock, nudge=due.set)
-    slots = ScheduleSlots(
-        schedules=store.schedules, emissions=emissions, clock=base.clock, nudge=due.set
-    )
-    primary = _primary(base, store, due, emissions, slots)
-    dual = _dual_run(base, primary) if selection.provider == DUAL else None
+    emitter = Emitter(events=store.events, emissions=emissions, clock=base.clock)
+    slots = ScheduleSlots(schedules=store.schedules, emissions=emissions, clock=base.clock)
+    primary = _primary(base, store, emissions, slots)
+    dual = _dual_run(base, primary, signals) if selection.provider == DUAL else None
     worker, runs_on = _workers(settings, primary, dual)
     callers = open_callers(
         base.plugins,
@@ -155,9 +155,10 @@ def open_turnout(
         clock=base.clock,
         serve=serve,
         replica_id=replica_id,
+        signals=signals,
         selection=selection,
-        primary=_side(base, primary, callers, registrar),
-        shadow=None if dual is None else _side(base, dual.side, callers, registrar),
+        primary=_side(base, primary, callers, registrar, signals),
+        shadow=None if dual is None else _side(base, dual.side, callers, registrar, signals),
         worker=worker,
         runs_on=runs_on,
         callers=callers,
@@ -169,7 +170,6 @@ def open_turnout(
             schedules=schedules,
             providers=providers,
             clock=base.clock,
-            nudge=due.set,
         ),
         slots=slots,
         routes=routes,
@@ -189,7 +189,6 @@ def open_turnout(
 def _primary(
     base: Foundation,
     store: RunStore,
-    due: asyncio.Event,
     emissions: Emissions,
     slots: ScheduleSlots,
 ) -> SideStart:
@@ -202,17 +201,17 @@ def _primary(
     return SideStart(
         store=store,
         artifacts=open_artifacts(base.settings, only_primaries),
-        due=due,
+        topic=DUE,
         effects=effects,
         worker=_worker(base, store, effects, LiveBodies(base.clock), slots),
         mark=lambda _journal: None,
     )
 
 
-def _dual_run(base: Foundation, primary: SideStart) -> DualRun:
+def _dual_run(base: Foundation, primary: SideStart, signals: Signals) -> DualRun:
     """Make the shadows' side: a store of its own, and artifacts below -dryrun only."""
     settings, recordings = base.settings, Recordings(primary.store.journals)
-    store, due = open_shadow_store(settings, base.app), asyncio.Event()
+    store = open_shadow_store(settings, base.app, partial(signals.send, DUE_SHADOW))
     effects = ShadowEffects(recordings, longest=settings.longest_wait)
     bodies = ShadowBodies(
         app=base.app, recordings=recordings, clock=base.clock, live=LiveBodies(base.clock)
@@ -220,7 +219,7 @@ def _dual_run(base: Foundation, primary: SideStart) -> DualRun:
     side = SideStart(
         store=store,
         artifacts=open_artifacts(settings, only_shadows),
-        due=due,
+        topic=DUE_SHADOW,
         effects=effects,
         worker=_worker(base, store, effects, bodies, None),
         mark=lambda journal: reason_of(journal.run),
@@ -234,7 +233,6 @@ def _dual_run(base: Foundation, primary: SideStart) -> DualRun:
             app=base.app,
             clock=base.clock,
             timing=FeedTiming(lag=settings.dual_lag),
-            nudge=due.set,
         ),
     )
 
@@ -277,6 +275,7 @@ def _side(
     start: SideStart,
     callers: Mapping[str, DurableCaller],
     registrar: Registrar,
+    signals: Signals,
 ) -> Side:
     writer = None
     if start.artifacts is not None:
@@ -305,8 +304,9 @@ def _side(
             ready=registrar.ready,
             pace=pace_for(lease=base.settings.lease, silence=base.settings.silence),
             embedded=EMBEDDED,
-            due=start.due,
         ),
+        signals=signals,
+        topic=start.topic,
     )
 
 

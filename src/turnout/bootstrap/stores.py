@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from turnout.errors import InvalidSettings
 from turnout.model.tasks import App
@@ -10,34 +11,41 @@ from turnout.ports.run_store import RunStore
 from turnout.service.settings import Settings
 from turnout.stores.sql import open_run_store, shadow_url
 
+MadeDue: TypeAlias = Callable[[], None]
+
 MEMORY = "sqlite://"
 """The URL of a run store that lives as long as the process."""
 
 
-def open_primary_store(settings: Settings, app: App | None = None) -> RunStore:
+def open_primary_store(
+    settings: Settings, app: App | None = None, made_due: MadeDue = lambda: None
+) -> RunStore:
     """Open the run store of the runs whose results count.
 
     app: claims the store; InvalidSettings where the store belongs to another app.
+    made_due: called, in any thread, after each commit that made something due for the pump.
     """
     if settings.provider == "memory":
-        return open_run_store(MEMORY)
+        return open_run_store(MEMORY, made_due=made_due)
     url = settings.database_url.get_secret_value()
-    return _open(url, "TURNOUT_DATABASE_URL", settings, app)
+    return _open(url, "TURNOUT_DATABASE_URL", settings, app, made_due)
 
 
-def open_shadow_store(settings: Settings, app: App) -> RunStore:
+def open_shadow_store(settings: Settings, app: App, made_due: MadeDue) -> RunStore:
     """Open the shadows' run store: as set, else a file or a schema beside the primary's."""
     if settings.shadow_database_url is not None:
         url = settings.shadow_database_url.get_secret_value()
-        return _open(url, "TURNOUT_SHADOW_DATABASE_URL", settings, app)
+        return _open(url, "TURNOUT_SHADOW_DATABASE_URL", settings, app, made_due)
     beside = shadow_url(settings.database_url.get_secret_value())
-    return _open(beside, "TURNOUT_DATABASE_URL", settings, app)
+    return _open(beside, "TURNOUT_DATABASE_URL", settings, app, made_due)
 
 
-def _open(url: str, setting: str, settings: Settings, app: App | None) -> RunStore:
+def _open(
+    url: str, setting: str, settings: Settings, app: App | None, made_due: MadeDue
+) -> RunStore:
     url = _with_folder(url, setting)
     name = None if app is None else app.name
-    return open_run_store(url, app=name, environment=settings.environment)
+    return open_run_store(url, app=name, environment=settings.environment, made_due=made_due)
 
 
 def open_artifacts(

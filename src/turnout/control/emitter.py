@@ -1,6 +1,6 @@
 """Recording events: what `Orchestrator.emit` does, and what adapters use for incoming events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from turnout.control.emissions import Emissions
@@ -10,28 +10,15 @@ from turnout.ports.run_store import EventStore
 
 
 class Emitter:
-    """Records events and the runs that they start; needs no provider.
+    """Records events and the runs that they start; needs no provider."""
 
-    nudge: called after the commit, so that the pump delivers at once.
-    """
-
-    def __init__(
-        self,
-        *,
-        events: EventStore,
-        emissions: Emissions,
-        clock: Clock,
-        nudge: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, *, events: EventStore, emissions: Emissions, clock: Clock) -> None:
         self.emissions = emissions
         self._events = events
         self._clock = clock
-        self._nudge = nudge
 
     async def emit(self, *events: Event, connection: Any = None) -> Sequence[Emitted]:
         """Record the events and their runs, all or none; see `Emits.emit`."""
         now = self._clock.now()
         emissions = [self.emissions.of_event(event, now) for event in events]
-        emitted = await self._events.emit(emissions, connection=connection)
-        self._nudge()
-        return emitted
+        return await self._events.emit(emissions, connection=connection)

@@ -1,7 +1,7 @@
 """The live orchestrator: seven capabilities over one run store and the durable callers."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class ControlPlane:
-    """An `Orchestrator`: records what is asked in the run store, and has the provider follow.
-
-    nudge: called after a commit that leaves something due, so that the pump acts at once.
-    """
+    """An `Orchestrator`: records what is asked in the run store, and has the provider follow."""
 
     def __init__(
         self,
@@ -41,7 +38,6 @@ class ControlPlane:
         schedules: Schedules,
         providers: Providers,
         clock: Clock,
-        nudge: Callable[[], None] = lambda: None,
     ) -> None:
         self._journals = journals
         self._runs = runs
@@ -50,7 +46,6 @@ class ControlPlane:
         self._schedules = schedules
         self._providers = providers
         self._clock = clock
-        self._nudge = nudge
 
     @property
     def app(self) -> App:
@@ -88,7 +83,6 @@ class ControlPlane:
         for child in await self._runs.children(run_id):
             if not child.state.terminal:
                 await self.cancel(child.run_id)
-        self._nudge()
         return Cancelled(
             run_id=run_id,
             state=run.state,

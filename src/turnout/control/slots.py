@@ -4,7 +4,7 @@ A provider ticks a slot at its time. A slot whose tick was lost is started by th
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from turnout.control.emissions import Emissions
 from turnout.errors import FailureLog
@@ -28,23 +28,12 @@ CATCH_UP: Millis = 60 * 60 * 1_000
 
 
 class ScheduleSlots:
-    """Starts the runs of slots; needs the store and the emissions, no provider.
+    """Starts the runs of slots; needs the store and the emissions, no provider."""
 
-    nudge: called after a commit, so that the pump delivers at once.
-    """
-
-    def __init__(
-        self,
-        *,
-        schedules: ScheduleStore,
-        emissions: Emissions,
-        clock: Clock,
-        nudge: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, *, schedules: ScheduleStore, emissions: Emissions, clock: Clock) -> None:
         self._schedules = schedules
         self._emissions = emissions
         self._clock = clock
-        self._nudge = nudge
 
     async def tick(self, call: Tick) -> Ticked:
         """Claim the slot that a provider ticks and start its run, in one transaction.
@@ -63,9 +52,7 @@ class ScheduleSlots:
             refused = self._refused(owned.schedule, call)
             if refused is not None:
                 return refused
-        ticked = await self._start(owned.schedule, call.slot, call.provider)
-        self._nudge()
-        return ticked
+        return await self._start(owned.schedule, call.slot, call.provider)
 
     async def catch_up(self) -> int:
         """Start the slots that no provider has ticked in time; return how many were started.
@@ -83,7 +70,6 @@ class ScheduleSlots:
                 "started the runs of schedule slots that no provider had ticked in time",
                 extra={"action": "catch_up", "count": started},
             )
-            self._nudge()
         return started
 
     async def make_up(self, owned: OwnedSchedule, until: Millis) -> int:

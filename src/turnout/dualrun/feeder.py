@@ -7,7 +7,6 @@ reads all it needs from the two stores, so it may be killed at any point.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -59,14 +58,12 @@ class Feeder:
         app: App,
         clock: Clock,
         timing: FeedTiming,
-        nudge: Callable[[], None] = lambda: None,
     ) -> None:
         self._primaries = primaries
         self._shadows = shadows
         self._app = app
         self._clock = clock
         self._timing = timing
-        self._nudge = nudge
         self._after = 0
         """The place in the order of emits behind which new primaries are listed."""
         self._planned: dict[str, Millis] = {}
@@ -98,8 +95,6 @@ class Feeder:
                 await self._begin(run_id, now)
                 del self._planned[run_id]
                 self._begun[run_id] = now
-        if due:
-            self._nudge()
         await self._repeat_cancels(now)
 
     async def _feed(self) -> None:
@@ -222,7 +217,6 @@ class Feeder:
                 change = cancel((await self._shadows.journals.load(run_id)).run, now)
                 if change is None or await self._shadows.journals.apply(change):
                     del self._cancels[run_id]
-                    self._nudge()
 
 
 def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | None:

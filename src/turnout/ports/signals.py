@@ -13,11 +13,15 @@ class Signals(Protocol):
     def send(self, topic: str) -> None:
         """Signal a topic to every process that listens, this one included; returns at once.
 
-        Call it after the commit, never inside a transaction. Signals of one topic are merged, and
-        their number a second is bounded.
+        Call it after the commit, never inside a transaction, in any thread. Signals of one topic
+        are merged, and their number a second is bounded between processes, not within this one.
         """
         ...
 
     def listen(self, topic: str, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` on the running loop for each signal of a topic; the result ends that."""
+        ...
+
+    async def close(self) -> None:
+        """Send what waits to be sent, for a moment at most, and release what is held."""
         ...

@@ -33,7 +33,6 @@ class DeliveryChecker:
         pace: Pace,
         holds: Holds,
         embedded: Collection[str],
-        nudge: Callable[[], None],
     ) -> None:
         """embedded: providers in our own process, whose silent runs wait in our own queue."""
         self._journals = journals
@@ -43,7 +42,6 @@ class DeliveryChecker:
         self._pace = pace
         self._holds = holds
         self._embedded = embedded
-        self._nudge = nudge
         self._stalls = StallDetector(patience=pace.silence)
 
     async def stop(self, delivery: Delivery) -> None:
@@ -102,8 +100,7 @@ class DeliveryChecker:
             extra={"action": "redeliver", "run_id": delivery.run_id, "word": sighting.word},
         )
         superseded = (delivery.run_id, delivery.number, delivery.provider)
-        if await self._deliveries.redeliver(*superseded, self._clock.now(), stop=stop):
-            self._nudge()
+        await self._deliveries.redeliver(*superseded, self._clock.now(), stop=stop)
         self._stalls.forget(delivery.run_id)
 
     async def _guarded(

@@ -63,12 +63,10 @@ class Pump:
         ready: Callable[[str], bool] = lambda _name: True,
         pace: Pace | None = None,
         embedded: Collection[str] = (),
-        due: asyncio.Event | None = None,
     ) -> None:
         """project: writes a run's artifacts. ready: whether a provider knows the tasks.
 
-        embedded: providers in our own process. due: set from the pump's own loop when something
-        became due, so that the pump turns at once.
+        embedded: providers in our own process.
         """
         self._store = store
         self._callers = callers
@@ -76,7 +74,7 @@ class Pump:
         self._clock = clock
         self._project = project
         self._pace = pace = pace or Pace()
-        self._due = due or asyncio.Event()
+        self._due = asyncio.Event()
         holds = Holds(store.deliveries, clock, hold=pace.hold)
         self._sender = Sender(
             deliveries=store.deliveries,
@@ -94,7 +92,6 @@ class Pump:
             pace=pace,
             holds=holds,
             embedded=embedded,
-            nudge=self._due.set,
         )
         self._calls = Lanes(clock, at_once=pace.at_once, capacity=2 * pace.batch, hold=pace.hold)
         self._projections = Lanes(
@@ -106,6 +103,10 @@ class Pump:
         self._turned_at: Millis = 0
         self._more_to_project = False
         self._closed = False
+
+    def nudge(self) -> None:
+        """Turn at once, because something became due; called on the pump's own loop."""
+        self._due.set()
 
     def close(self) -> None:
         """Make `run` return after the turn; calls in progress get a short grace."""

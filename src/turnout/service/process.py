@@ -16,6 +16,7 @@ from turnout.model.tasks import App
 from turnout.ports.caller import Drains, DurableCaller
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
+from turnout.ports.signals import Signals
 from turnout.ports.worker import RunsOn, Worker
 from turnout.service.background import background
 from turnout.service.heartbeat import Heartbeat
@@ -57,10 +58,13 @@ class Turnout:
     feeder: Feeder | None
     """Starts the shadows; None outside of a dual run."""
     heartbeat: Heartbeat
+    signals: Signals
+    """What this process and others tell each other after commits."""
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False, repr=False)
     _started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self._stack.push_async_callback(self.signals.close)
         for side in self.sides:
             self._stack.push_async_callback(side.close)
         for caller in self.callers.values():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.run_store import RunStore
+from turnout.ports.signals import Signals
 from turnout.projection.artifact_writer import ArtifactWriter
 from turnout.pump.pump import Pump
 from turnout.worker.worker import TaskWorker
@@ -20,16 +21,21 @@ class Side:
     artifacts: ArtifactStore | None
     worker: TaskWorker
     pump: Pump
+    signals: Signals
+    topic: str
+    """The topic of commits that made something due for this side's pump."""
     artifact_writer: ArtifactWriter | None
     """None where no artifacts are written."""
 
     @asynccontextmanager
     async def pumping(self) -> AsyncIterator[None]:
         """Pump as long as the context is open."""
+        end_listening = self.signals.listen(self.topic, self.pump.nudge)
         task = asyncio.create_task(self.pump.run())
         try:
             yield
         finally:
+            end_listening()
             self.pump.close()
             await asyncio.gather(task, return_exceptions=True)
 

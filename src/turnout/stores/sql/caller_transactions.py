@@ -61,6 +61,7 @@ class CallersTransaction:
     untouched = False
 
     def __init__(self, database: StoreDatabase, run: RunSql) -> None:
+        self.made_due = False
         self._database = database
         self._run = run
 

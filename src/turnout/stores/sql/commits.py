@@ -148,10 +148,16 @@ def _write_effects(tx: Transaction, changes: Sequence[Change]) -> None:
     _end_all(tx, [change for change in changes if _ends(change)])
     for change in changes:
         _change_other_runs(tx, change)
+        if change.stop_vendor or _owes_a_wake(change):
+            tx.made_due = True
 
 
 def _ends(change: Change) -> bool:
     return change.after.state.terminal and not change.before.state.terminal
+
+
+def _owes_a_wake(change: Change) -> bool:
+    return change.wake_at is not None and change.wake_at <= moment(change)
 
 
 def _end_all(tx: Transaction, ending: Sequence[Change]) -> None:

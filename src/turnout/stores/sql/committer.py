@@ -66,11 +66,18 @@ class Committer:
         writers: int,
         readers: int,
         around: Around = nullcontext,
+        made_due: Callable[[], None] = lambda: None,
     ) -> None:
-        """around: makes the context that each commit of a writing thread happens in."""
-        self._writers = [_Thread(database, around, f"writer-{number}") for number in range(writers)]
+        """around: makes the context that each commit of a writing thread happens in.
+
+        made_due: called in that thread after each commit that made something due for the pump.
+        """
+        self._writers = [
+            _Thread(database, around, f"writer-{number}", made_due) for number in range(writers)
+        ]
         self._readers = [
-            _Thread(database, around, f"reader-{number}", reading=True) for number in range(readers)
+            _Thread(database, around, f"reader-{number}", made_due, reading=True)
+            for number in range(readers)
         ]
         self._closed = False
 
@@ -137,10 +144,17 @@ class _Thread:
     """One thread with one connection, which it opens when it first needs it."""
 
     def __init__(
-        self, database: OpensConnections, around: Around, name: str, *, reading: bool = False
+        self,
+        database: OpensConnections,
+        around: Around,
+        name: str,
+        made_due: Callable[[], None],
+        *,
+        reading: bool = False,
     ) -> None:
         self._database = database
         self._around = around
+        self._made_due = made_due
         self._group_errors: tuple[type[Exception], ...] = (
             Contended,
             _GroupFailed,
@@ -248,6 +262,7 @@ class _Thread:
         try:
             lightly = all(operation.light for operation in group)
             connection.begin(reading=self._reading, patient=patient, lightly=lightly)
+            connection.tx.made_due = False
             if patient:
                 (operation,) = group
                 _run_alone(connection, operation)
@@ -278,6 +293,8 @@ class _Thread:
                 self._drop()
                 for operation in group:
                     operation.error = StoreUnavailable("the run store was lost during the commit")
+        if connection.tx.made_due:
+            self._made_due()
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -217,6 +217,7 @@ class SqlDeliveryStore(StorePart):
         reason = DeliveryReason.MOVED if moved else DeliveryReason.LOST
         due_at = max(now, run.due_at)
         tx.write_rows(_INSERT, [delivery_row(run, number + 1, provider, due_at, reason)])
+        tx.made_due = True
         return True
 
     @writes("stopped")

@@ -127,6 +127,8 @@ def _insert_beginnings(tx: Transaction, started: Sequence[NewRun]) -> None:
             for run in runs_
         ],
     )
+    if any(run.due_at <= run.emitted_at for run in runs_):
+        tx.made_due = True
     for new in started:
         if new.slotted:
             tx.write(_QUEUE, {"of_run_id": new.run.run_id})

@@ -1,5 +1,6 @@
 """Opening a run store: its URL, its tables, its connections."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ def open_run_store(
     environment: str | None = None,
     writers: int = 3,
     around: Around = nullcontext,
+    made_due: Callable[[], None] = lambda: None,
 ) -> SqlRunStore:
     """Open the run store at a URL; makes or upgrades its tables first, under a lock.
 
@@ -43,13 +45,16 @@ def open_run_store(
     writers: connections that commit, on PostgreSQL.
     around: makes a context that each commit happens within, like the span of a trace, from the
     operations that are committed.
+    made_due: called, in any thread, after each commit that made a delivery, a wake or a stop due.
     InvalidSettings names what is wrong with the URL, or tables that are too new for this code;
     StoreUnavailable where nothing answers.
     """
     owner = None if app is None else Owner(app=app, environment=environment)
     database = _prepare(url, schema, owner)
     writing, reading = database.threads(writers)
-    committer = Committer(database, writers=writing, readers=reading, around=around)
+    committer = Committer(
+        database, writers=writing, readers=reading, around=around, made_due=made_due
+    )
     return SqlRunStore(database.name, committer, CallerTransactions(database))
 
 

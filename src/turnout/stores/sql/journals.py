@@ -207,6 +207,7 @@ def wake(tx: Transaction, run_id: str, at: int) -> None:
     It is no longer parked: if the worker that is woken dies before a commit, the stall is noticed.
     """
     tx.write(_WAKE, {"of_run_id": run_id, "to_wake_at": at})
+    tx.made_due = True
 
 
 @cache

@@ -1,9 +1,10 @@
 """Limit slots: a waiting line for each (task, limit key), in order of emit.
 
 A place in the line is `queued` (its run will ask by itself), `waiting` (its run asked, got no slot,
-and must be woken) or `held` (its run has a slot). The run at the head of the line is woken whenever
-a slot may be free for it: after a slot or a place is given up, and after a slot is taken while more
-are free.
+and must be woken), `woken` (a slot is reserved until its run has asked again) or `held` (its run
+has a slot). As many of the head of the line are woken as there are slots that are neither held nor
+reserved: after places are given up, and after a slot is taken. Woken runs take their slots in any
+order.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ _STATE: Final = select(line.c.state).where(_PLACE)
 _STAND: Final = insert_into(line)
 _SET: Final = update(line).where(_PLACE).values(state=bindparam("to_state"))
 _COUNT_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("held"))
+_COUNT_WOKEN: Final = select(func.count()).where(
+    _IN_LINE, line.c.state == fixed("woken"), line.c.emit_seq < bindparam("of_emit_seq")
+)
 _OVERTAKEN: Final = (
     select(line.c.emit_seq)
     .where(
@@ -36,12 +40,20 @@ _OVERTAKEN: Final = (
     )
     .limit(1)
 )
-_WAITING: Final = (
-    select(line.c.run_id, line.c.emit_seq)
-    .where(_IN_LINE, line.c.state == fixed("waiting"))
+_FIRST_QUEUED: Final = (
+    select(line.c.emit_seq)
+    .where(_IN_LINE, line.c.state == fixed("queued"), line.c.due_at <= bindparam("now"))
     .order_by(line.c.emit_seq)
     .limit(1)
 )
+_WAITING: Final = (
+    select(line.c.run_id, line.c.step, line.c.emit_seq)
+    .where(_IN_LINE, line.c.state == fixed("waiting"))
+    .order_by(line.c.emit_seq)
+    .limit(bindparam("limit"))
+)
+_LAST: Final = 2**62
+"""A place behind all others."""
 _LEAVE: Final = delete(line).where(_PLACE)
 _LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
 
@@ -68,18 +80,23 @@ class SqlLimitStore(StorePart):
         if state == "held":
             return True
         held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
-        if held_slots >= limit or _overtakes(tx, run, run.emit_seq, now):
+        if (
+            held_slots >= limit
+            or held_slots + _reserved(tx, run, before=run.emit_seq) >= limit
+            or _overtakes(tx, run, now)
+        ):
             if state != "waiting":
                 tx.write(_SET, {**place, "to_state": "waiting"})
             return False
         tx.write(_SET, {**place, "to_state": "held"})
         if held_slots + 1 < limit:
-            wake_next(tx, run, now, but=run_id)
+            room = limit - held_slots - 1 - _reserved(tx, run)
+            wake_head(tx, run, room, now, asking=run_id)
         return True
 
 
 def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int) -> None:
-    """Give up the places of these steps, or all of the run's, and wake the next in line."""
+    """Give up the places of these steps, or all of the run's, and wake as many of the line."""
     if run.limit_key is None:
         return
     tx.lock(_name(run))
@@ -88,16 +105,24 @@ def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int)
     else:
         places = [{"of_run_id": run.run_id, "of_step": step} for step in steps]
         freed = sum(tx.changed(_LEAVE, place) for place in places)
-    if freed:
-        wake_next(tx, run, now)
+    wake_head(tx, run, freed, now)
 
 
-def wake_next(tx: Transaction, run: Run, now: int, *, but: str = "") -> None:
-    """Wake the run at the head of the line, if it waits; a queued one asks by itself."""
-    waiting = tx.rows(_WAITING, _line_of(run))
-    if not waiting or waiting[0][0] == but or _overtakes(tx, run, waiting[0][1], now):
+def wake_head(tx: Transaction, run: Run, count: int, now: int, *, asking: str = "") -> None:
+    """Wake up to so many of the head of the line; a queued run asks by itself, before others.
+
+    asking: a run that is asking now, for all of its places.
+    """
+    waiting = tx.rows(_WAITING, {**_line_of(run), "limit": count}) if count > 0 else ()
+    if not waiting:
         return
-    wake(tx, waiting[0][0], now)
+    queued = tx.rows(_FIRST_QUEUED, {**_line_of(run), "now": now})
+    first_queued = queued[0][0] if queued else _LAST
+    for run_id, step, emit_seq in waiting:
+        if run_id == asking or emit_seq > first_queued:
+            return
+        tx.write(_SET, {"of_run_id": run_id, "of_step": step, "to_state": "woken"})
+        wake(tx, run_id, now)
 
 
 def _state(tx: Transaction, run: Run, step: str) -> str:
@@ -109,9 +134,14 @@ def _state(tx: Transaction, run: Run, step: str) -> str:
     return "queued"
 
 
-def _overtakes(tx: Transaction, run: Run, emit_seq: int, now: int) -> bool:
-    """Whether a run that is due stands in line before this place."""
-    return bool(tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": emit_seq, "now": now}))
+def _overtakes(tx: Transaction, run: Run, now: int) -> bool:
+    """Whether a due run stands in line before this one, and no slot is reserved for it."""
+    return bool(tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now}))
+
+
+def _reserved(tx: Transaction, run: Run, *, before: int = _LAST) -> int:
+    """Count the slots that are reserved for woken runs in line before a place."""
+    return int(tx.rows(_COUNT_WOKEN, {**_line_of(run), "of_emit_seq": before})[0][0])
 
 
 def _line_of(run: Run) -> dict[str, object]:

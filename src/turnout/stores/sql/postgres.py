@@ -63,6 +63,7 @@ class PostgresTransaction:
         self._reading = connection.cursor(binary=True)
         self._writing = connection.cursor(binary=True)
         self.untouched = True
+        self.made_due = False
         self.patient = True
         self.pipeline: psycopg.Pipeline | None = None
 

@@ -64,6 +64,7 @@ class SqliteTransaction:
 
     def __init__(self, cursor: sqlite3.Cursor, statements: Statements) -> None:
         self.untouched = True
+        self.made_due = False
         self._cursor = cursor
         self._statements = statements
 

@@ -28,6 +28,8 @@ class Transaction(Protocol):
 
     untouched: bool
     """True: the operation has written nothing. False: it may have written something."""
+    made_due: bool
+    """Whether an operation made a delivery, a wake or a stop due at once."""
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
         """Run a statement and read all its rows."""
