@@ -1,10 +1,10 @@
 """Limit slots: a waiting line for each (task, limit key), in order of emit.
 
 A place in the line is `queued` (its run will ask by itself), `waiting` (its run asked, got no slot,
-and must be woken), `woken` (a slot is reserved until its run has asked again) or `held` (its run
-has a slot). As many of the head of the line are woken as there are slots that are neither held nor
-reserved: after places are given up, and after a slot is taken. Woken runs take their slots in any
-order.
+and must be woken), `woken` (its run is on its way to ask again) or `held` (its run has a slot). As
+many of the head of the line are woken as there are free slots for which nobody is on the way: after
+places are given up, and after a slot is taken. Slots are taken in order: a run that asks before an
+earlier one waits again, and is woken as soon as that has its slot.
 """
 
 from collections.abc import Sequence
@@ -27,22 +27,20 @@ _STATE: Final = select(line.c.state).where(_PLACE)
 _STAND: Final = insert_into(line)
 _SET: Final = update(line).where(_PLACE).values(state=bindparam("to_state"))
 _COUNT_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("held"))
-_COUNT_WOKEN: Final = select(func.count()).where(
-    _IN_LINE, line.c.state == fixed("woken"), line.c.emit_seq < bindparam("of_emit_seq")
-)
+_COUNT_WOKEN: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("woken"))
 _OVERTAKEN: Final = (
     select(line.c.emit_seq)
     .where(
         _IN_LINE,
-        among(line.c.state, ["queued", "waiting"]),
+        among(line.c.state, ["queued", "waiting", "woken"]),
         line.c.emit_seq < bindparam("of_emit_seq"),
         line.c.due_at <= bindparam("now"),
     )
     .limit(1)
 )
-_FIRST_QUEUED: Final = (
+_FIRST: Final = (
     select(line.c.emit_seq)
-    .where(_IN_LINE, line.c.state == fixed("queued"), line.c.due_at <= bindparam("now"))
+    .where(_IN_LINE, equals(line.c.state), line.c.due_at <= bindparam("now"))
     .order_by(line.c.emit_seq)
     .limit(1)
 )
@@ -52,8 +50,6 @@ _WAITING: Final = (
     .order_by(line.c.emit_seq)
     .limit(bindparam("limit"))
 )
-_LAST: Final = 2**62
-"""A place behind all others."""
 _LEAVE: Final = delete(line).where(_PLACE)
 _LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
 
@@ -80,18 +76,14 @@ class SqlLimitStore(StorePart):
         if state == "held":
             return True
         held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
-        if (
-            held_slots >= limit
-            or held_slots + _reserved(tx, run, before=run.emit_seq) >= limit
-            or _overtakes(tx, run, now)
-        ):
+        if held_slots >= limit or _overtakes(tx, run, now):
             if state != "waiting":
                 tx.write(_SET, {**place, "to_state": "waiting"})
             return False
         tx.write(_SET, {**place, "to_state": "held"})
         if held_slots + 1 < limit:
-            room = limit - held_slots - 1 - _reserved(tx, run)
-            wake_head(tx, run, room, now, asking=run_id)
+            room = limit - held_slots - 1 - tx.rows(_COUNT_WOKEN, _line_of(run))[0][0]
+            _wake_head(tx, run, room, now, before=("queued", "woken"), asking=run_id)
         return True
 
 
@@ -105,24 +97,32 @@ def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int)
     else:
         places = [{"of_run_id": run.run_id, "of_step": step} for step in steps]
         freed = sum(tx.changed(_LEAVE, place) for place in places)
-    wake_head(tx, run, freed, now)
+    _wake_head(tx, run, freed, now, before=("queued",))
 
 
-def wake_head(tx: Transaction, run: Run, count: int, now: int, *, asking: str = "") -> None:
-    """Wake up to so many of the head of the line; a queued run asks by itself, before others.
+def _wake_head(
+    tx: Transaction, run: Run, count: int, now: int, *, before: Sequence[str], asking: str = ""
+) -> None:
+    """Wake up to so many of those that wait.
 
+    before: the states of places that none who waits behind them is woken past.
     asking: a run that is asking now, for all of its places.
     """
     waiting = tx.rows(_WAITING, {**_line_of(run), "limit": count}) if count > 0 else ()
     if not waiting:
         return
-    queued = tx.rows(_FIRST_QUEUED, {**_line_of(run), "now": now})
-    first_queued = queued[0][0] if queued else _LAST
+    first = min((at for state in before if (at := _first(tx, run, state, now))), default=None)
     for run_id, step, emit_seq in waiting:
-        if run_id == asking or emit_seq > first_queued:
+        if run_id == asking or (first is not None and first < emit_seq):
             return
         tx.write(_SET, {"of_run_id": run_id, "of_step": step, "to_state": "woken"})
         wake(tx, run_id, now)
+
+
+def _first(tx: Transaction, run: Run, state: str, now: int) -> int | None:
+    """Find the first due place of a state in a run's line; it is never 0."""
+    rows = tx.rows(_FIRST, {**_line_of(run), "of_state": state, "now": now})
+    return int(rows[0][0]) if rows else None
 
 
 def _state(tx: Transaction, run: Run, step: str) -> str:
@@ -135,13 +135,8 @@ def _state(tx: Transaction, run: Run, step: str) -> str:
 
 
 def _overtakes(tx: Transaction, run: Run, now: int) -> bool:
-    """Whether a due run stands in line before this one, and no slot is reserved for it."""
+    """Whether a run that is due stands in line before this one."""
     return bool(tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now}))
-
-
-def _reserved(tx: Transaction, run: Run, *, before: int = _LAST) -> int:
-    """Count the slots that are reserved for woken runs in line before a place."""
-    return int(tx.rows(_COUNT_WOKEN, {**_line_of(run), "of_emit_seq": before})[0][0])
 
 
 def _line_of(run: Run) -> dict[str, object]:
