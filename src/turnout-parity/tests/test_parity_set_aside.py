@@ -71,6 +71,31 @@ async def test_only_shadows_that_may_come_are_inconclusive(shelf: Any, run_spec:
     assert told(await shelf.check(now=at(START + 600))) == (Verdict.INCONCLUSIVE, 0, 0, 0, 1)
 
 
+@pytest.mark.parametrize("until", [None, START + LAG + 10_000])
+@pytest.mark.parametrize("gone", ["status.json", "steps/0000-load.json"])
+async def test_a_shadow_with_a_manifest_has_ended(
+    shelf: Any, run_spec: Any, gone: str, until: int | None
+) -> None:
+    """Its manifest is written last: a document that is not there now never comes."""
+    window(shelf, until)
+    shelf.put(run_spec("r"))
+    shelf.put(run_spec("r-dryrun"), without=(gone,))
+    verdict, pairs, _, late, unfinished = told(await shelf.check(now=at(START + LAG + 5_000)))
+    assert (verdict, pairs, late, unfinished) == (Verdict.FAIL, 1, 0, 0)
+
+
+@pytest.mark.parametrize(("later", "verdict"), [(59_999, "INCONCLUSIVE"), (60_000, "FAIL")])
+async def test_a_shadow_that_ended_has_its_manifest_soon(
+    shelf: Any, run_spec: Any, later: int, verdict: str
+) -> None:
+    """An end in its status says that nothing is on its way a minute later."""
+    window(shelf)
+    shelf.put(run_spec("r"))
+    shelf.put(run_spec("r-dryrun", start=START + LAG), without=("manifest.json",))
+    report = await shelf.check(now=at(START + LAG + 500 + later))
+    assert report.verdict == Verdict(verdict)
+
+
 async def test_a_shadow_under_way_is_no_mismatch(shelf: Any, run_spec: Any) -> None:
     """It has a status and no manifest yet; past the patience that is a difference."""
     window(shelf)

@@ -9,6 +9,12 @@ from turnout_parity.window import DualRunWindow
 
 BEGUN_WITHIN: Final[Millis] = 1_000
 """How long after it is due a shadow may begin."""
+WRITTEN_WITHIN: Final[Millis] = 60_000
+"""How long after a shadow's end its documents may come."""
+OBSTACLES: Final = {
+    "provider_failure": "the primary's provider or a process failed, so it cannot be repeated",
+    "unsupported": "the shadow's app did not know the task",
+}
 
 
 def set_aside(
@@ -28,7 +34,7 @@ def set_aside(
             reason = "the primary had not ended when its shadow was due"
             return SetAside(run_id=run_id, task=task, why="late", reason=reason)
         if obstacle is not None:
-            reason = f"{run.side}: {obstacle.replace('_', ' ')}"
+            reason = OBSTACLES[obstacle]
             return SetAside(run_id=run_id, task=task, why="not_comparable", reason=reason)
     if primary is not None and primary.running and (shadow is None or shadow.empty):
         reason = "the primary has not ended; its shadow is not due yet"
@@ -49,7 +55,8 @@ def not_due(
 
     Only a window that states its lag can tell, and only of a run that was to have a shadow. A
     shadow ends about one lag after its primary. It is missing when it has not ended `patience`
-    later, or when the dual run ended after it was due.
+    later, or when the dual run ended after it was due. One that has ended has all its documents
+    soon after; its manifest is written last.
     """
     status = primary.status if primary is not None else None
     if status is None or not status.state.terminal or not _incomplete(primary, shadow):
@@ -61,23 +68,32 @@ def not_due(
     if not lags:
         return None
     due = moment(status.emitted_at) + max(lags)
-    ended = moment(status.transitions[-1].at) + max(lags)
+    until = _until(shadow, moment(status.transitions[-1].at) + max(lags) + patience)
     # Where all spans have ended, no more shadows are started, whatever time it is now.
     closed = [span.until for span in spans if span.until is not None]
     if len(closed) == len(spans):
-        reason = _at_close(shadow, due, ended + patience, moment(max(closed)))
+        reason = _at_close(shadow, due, until, moment(max(closed)))
     else:
         opened = max(moment(span.since) for span in spans)
-        reason = _on_its_way(due, max(ended, opened) + patience, now)
+        reason = _on_its_way(due, max(until, opened + patience), now)
     if reason is None:
         return None
     return SetAside(run_id=run_id, task=status.task, why="not_due", reason=reason)
 
 
 def _incomplete(primary: RunDocuments | None, shadow: RunDocuments | None) -> bool:
-    """Whether documents are missing, and nothing else is wrong."""
+    """Whether documents are missing that may still come, and nothing else is wrong."""
+    if shadow is not None and shadow.manifest is not None:
+        return False
     faults = [fault for run in (primary, shadow) if run is not None for fault in run.faults]
     return (shadow is None or bool(faults)) and all(fault.missing for fault in faults)
+
+
+def _until(shadow: RunDocuments | None, latest: Millis) -> Millis:
+    status = shadow.status if shadow is not None else None
+    if status is None or not status.state.terminal:
+        return latest
+    return min(latest, moment(status.transitions[-1].at) + WRITTEN_WITHIN)
 
 
 def _on_its_way(due: Millis, until: Millis, now: Millis) -> str | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from turnout.driver.effects import settled
 from turnout.errors import InvalidDefinition
-from turnout.model.ids import primary_id
+from turnout.model.ids import is_shadow, primary_id
 from turnout.model.policies import Retries
 from turnout.model.runs import Attempt, Failure, Step
 from turnout.model.status import AttemptState
@@ -56,7 +56,12 @@ def settle_attempt(
 def lose_attempt(
     run_id: str, step: Step, attempts: Sequence[Attempt], retries: Retries, now: Millis
 ) -> tuple[Attempt, Step]:
-    """Settle an attempt whose lease ran out; it counts."""
+    """Settle an attempt whose lease ran out; it counts, unless it is a shadow's.
+
+    A shadow repeats what its primary recorded, and its lost attempt has used up nothing of that.
+    """
+    if is_shadow(run_id):
+        return interrupt_attempt(attempts[-1], now)._replace(error=LOST), step
     ended = attempts[-1]._replace(state=AttemptState.LOST, ended_at=now, error=LOST)
     return _retry_or_fail(run_id, step, (*attempts[:-1], ended), retries, now, None)
 

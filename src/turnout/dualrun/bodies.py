@@ -16,6 +16,9 @@ from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.worker.bodies import Bodies
 
+_WITHOUT_OUTCOME = {AttemptState.LOST, AttemptState.INTERRUPTED}
+"""Attempts of a shadow that used up no recording: the next one gets what theirs would have been."""
+
 NOT_RECORDED = Failure(name="NotRecorded", message="the primary made no such attempt")
 
 
@@ -40,7 +43,7 @@ class ShadowBodies:
         task = self._app.task(journal.run.task)
         match task.shadow:
             case "replay":
-                return await self._replay(context)
+                return await self._replay(context, journal)
             case "mock":
                 return await self._live.run(_with_mock(task, command), context, journal, limit)
             case "execute":
@@ -50,9 +53,13 @@ class ShadowBodies:
         """Close what runs mocks and executed steps."""
         await self._live.close()
 
-    async def _replay(self, context: StepContext) -> BodyOutcome:
+    async def _replay(self, context: StepContext, journal: Journal) -> BodyOutcome:
         await self._recordings.fetch(context.run_id)
-        recorded = self._recordings.attempt(context.run_id, context.step, context.attempt)
+        place = 1 + sum(
+            attempt.number < context.attempt and attempt.state not in _WITHOUT_OUTCOME
+            for attempt in journal.attempts.get(context.step, ())
+        )
+        recorded = self._recordings.attempt(context.run_id, context.step, place)
         step = self._recordings.step(context.run_id, context.step)
         if recorded is None or step is None or recorded.ended_at is None:
             return BodyOutcome(error=NOT_RECORDED, non_retryable=True)

@@ -220,12 +220,15 @@ class Feeder:
 
 
 def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | None:
-    """Say why a pair cannot be compared: the primary is late, or its provider or process failed."""
+    """Say why a pair cannot be compared: the primary is late, or its provider or process failed.
+
+    An attempt that a graceful stop interrupted has no outcome, so there is nothing to repeat.
+    """
     if primary.run.ended_at is None:
         return "late"
-    failures = {AttemptState.LOST, AttemptState.INTERRUPTED}
     attempts = chain.from_iterable(primary.attempts.values())
-    if primary.run.delivery > 1 or any(attempt.state in failures for attempt in attempts):
+    lost = any(attempt.state is AttemptState.LOST for attempt in attempts)
+    if primary.run.delivery > 1 or lost:
         return "provider_failure"
     return None
 

@@ -5,18 +5,19 @@ from itertools import chain
 
 from turnout.model.documents import Timings
 from turnout.model.runs import Attempt, Journal, Step
-from turnout.model.status import StepKind
+from turnout.model.status import AttemptState, StepKind
 from turnout.model.time import Millis
 
 Span = tuple[Millis, Millis]
+_STOPPED = {AttemptState.LOST, AttemptState.INTERRUPTED}
 
 
 def timings(journal: Journal) -> Timings:
     """Split a run's time into executing, waiting as planned, and overhead.
 
     A moment counts once: executing wins over waiting. What is neither, the wait for a slot
-    included, is overhead. Durations are never negative: a clock may have been stepped back between
-    a begin and its end.
+    included, is overhead; it is not known where a worker was stopped or killed in an attempt.
+    Durations are never negative: a clock may have been stepped back between a begin and its end.
     """
     run = journal.run
     attempts = [*chain.from_iterable(journal.attempts.values())]
@@ -26,12 +27,13 @@ def timings(journal: Journal) -> Timings:
     waiting = _within(merged([*_planned(journal, attempts), *busy]), run.emitted_at, end)
     waited = length(waiting) - length(_within(busy, run.emitted_at, end))
     total = None if end is None else max(0, end - run.emitted_at)
+    stopped = any(attempt.state in _STOPPED for attempt in attempts)
     return Timings(
         queued_ms=None if run.started_at is None else max(0, run.started_at - run.emitted_at),
         execution_ms=sum(last - first for first, last in executing),
         waiting_ms=waited,
         total_ms=total,
-        overhead_ms=None if total is None else max(0, total - length(waiting)),
+        overhead_ms=None if total is None or stopped else max(0, total - length(waiting)),
     )
 
 
