@@ -14,6 +14,7 @@ from turnout.bootstrap.settings import read_settings
 from turnout.bootstrap.stores import open_artifacts, open_primary_store, open_shadow_store
 from turnout.control.emissions import Emissions
 from turnout.control.emitter import Emitter
+from turnout.control.flag import FlagGeneration
 from turnout.control.plane import ControlPlane
 from turnout.control.providers import Providers
 from turnout.control.schedules import Schedules
@@ -24,6 +25,7 @@ from turnout.dualrun.effects import ShadowEffects
 from turnout.dualrun.feeder import Feeder, FeedTiming, reason_of
 from turnout.dualrun.recordings import Recordings
 from turnout.dualrun.worker import DualWorker
+from turnout.model.canonical import parse
 from turnout.model.events import StoredEvent
 from turnout.model.ids import new_run_id
 from turnout.model.replicas import Replica
@@ -119,8 +121,11 @@ def open_turnout(
     signals = ProcessSignals()
     store = store or open_primary_store(settings, app, partial(signals.send, DUE))
     routes = RouteBoard(store.routes)
+    flag = FlagGeneration(flags=store.flags, selection=selection, clock=base.clock)
     emissions = Emissions(app=app, selection=selection, routes=routes)
-    emitter = Emitter(events=store.events, emissions=emissions, clock=base.clock)
+    emitter = Emitter(
+        events=store.events, emissions=emissions, clock=base.clock, refresh_routes=routes.refresh
+    )
     slots = ScheduleSlots(schedules=store.schedules, emissions=emissions, clock=base.clock)
     primary = _primary(base, store, emissions, slots)
     dual = _dual_run(base, primary, signals) if selection.provider == DUAL else None
@@ -145,6 +150,7 @@ def open_turnout(
         slots=slots,
         emissions=emissions,
         providers=providers,
+        flag=flag,
         clock=base.clock,
     )
     registrar = Registrar(app, callers, schedules.arm)
@@ -173,6 +179,7 @@ def open_turnout(
         ),
         slots=slots,
         routes=routes,
+        flag=flag,
         registrar=registrar,
         feeder=None if dual is None else dual.feeder,
         heartbeat=Heartbeat(
@@ -181,7 +188,6 @@ def open_turnout(
             slots=slots,
             schedules=schedules,
             registrar=registrar,
-            providers=tuple(callers),
         ),
     )
 
@@ -195,7 +201,7 @@ def _primary(
     """Make the side whose results count."""
 
     def place(task: Task, event: StoredEvent, parent: Run) -> Choice:
-        return emissions.choice(task.id, sticky=event.key or parent.run_id)
+        return emissions.choice(task, parse(event.payload), run=f"{parent.run_id}/{event.event_id}")
 
     effects = LiveEffects(base.app, place)
     return SideStart(

@@ -12,7 +12,7 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
 from turnout.model.exactness import check_exact
 from turnout.model.ids import check_event_key, check_event_name, check_run_id, new_run_id
-from turnout.model.routing import Choice, Route, Selection, choose
+from turnout.model.routing import Choice, Route, Selection, armed_at, choose
 from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
@@ -66,7 +66,9 @@ class Emissions:
         runs = (self._run(task, stored, payload, due_at, event) for task in tasks)
         return Emission(event=stored, runs=tuple(runs))
 
-    def of_slot(self, schedule: Schedule, slot: Millis, now: Millis) -> Emission:
+    def of_slot(
+        self, schedule: Schedule, slot: Millis, now: Millis, *, due_at: Millis | None = None
+    ) -> Emission:
         """Make the emission of a schedule's slot; the run's key names the schedule and the slot."""
         task = self.app.task(schedule.task)
         event = Event(
@@ -76,11 +78,18 @@ class Emissions:
         )
         payload = as_json(event.payload, event.name)
         stored = self._stored(event, payload, now, None)
-        return Emission(event=stored, runs=(self._run(task, stored, payload, None, event),))
+        return Emission(event=stored, runs=(self._run(task, stored, payload, due_at, event),))
 
-    def choice(self, task_id: str, *, sticky: str) -> Choice:
-        """Choose the provider of a new run; the same `sticky` text gets the same answer."""
-        return choose(self.selection, self.routes(), task=task_id, sticky=sticky)
+    def choice(self, task: Task, payload: Any, *, run: str) -> Choice:
+        """Choose the provider of a new run; run: what tells the run apart from all others."""
+        sticky = task.sticky_part(payload)
+        return choose(
+            self.selection, self.routes(), task=task.id, sticky=run if sticky is None else sticky
+        )
+
+    def armed_at(self, task_id: str) -> tuple[str, ...]:
+        """Say at which providers a task's schedules are to be armed, their owner first."""
+        return armed_at(self.selection, self.routes(), task=task_id)
 
     def _stored(
         self, event: Event, payload: Any, now: Millis, caused_by: str | None
@@ -109,7 +118,7 @@ class Emissions:
             run_id = new_run_id(stored.emitted_at)
         else:
             run_id = check_run_id(event.run_id)
-        choice = self.choice(task.id, sticky=event.key or run_id)
+        choice = self.choice(task, payload, run=run_id)
         return new_run(
             self.app,
             task,

@@ -108,12 +108,12 @@ class ControlPlane:
     async def define(self) -> None:
         """Check the policies of all tasks, and store the schedules of the code.
 
-        No provider is called: the registrar makes the tasks known to them.
+        No provider is called: the registrar makes the tasks known to them. Schedules are left as
+        they are where replicas run with another flag.
         """
         for task in self.app.tasks:
             await self.define_task(task)
-        for schedule in self.app.schedules:
-            await self._schedules.declare(schedule)
+        await self._schedules.declare_all(self.app.schedules)
 
     def check_retries(self, retries: Retries) -> Held:
         """Say who holds the policy; PolicyRefused if nobody can."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from turnout.control.emissions import Emissions
+from turnout.control.flag import FlagGeneration
 from turnout.control.providers import Providers
 from turnout.control.slots import ScheduleSlots
-from turnout.errors import PolicyRefused, Unavailable
-from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.errors import FailureLog, PolicyRefused, Unavailable
+from turnout.model.schedules import ArmedSchedule, OwnedSchedule, Schedule
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import ScheduleStore
 
@@ -16,7 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class Schedules:
-    """`SchedulesRecurring`: keeps schedules in the run store and arms them at their providers."""
+    """`SchedulesRecurring`: keeps schedules in the run store and arms them at their providers.
+
+    The owner of a schedule is who was last armed as the flag and the routes say. When they say
+    otherwise, the next owner is armed first; then the schedule changes hands, and the last owner is
+    disarmed.
+    """
 
     def __init__(
         self,
@@ -25,13 +31,18 @@ class Schedules:
         slots: ScheduleSlots,
         emissions: Emissions,
         providers: Providers,
+        flag: FlagGeneration,
         clock: Clock,
     ) -> None:
         self._schedules = schedules
         self._slots = slots
         self._emissions = emissions
         self._providers = providers
+        self._flag = flag
         self._clock = clock
+        self._armed: dict[str, Sequence[Schedule]] = {}
+        """What this process last armed at each provider."""
+        self._outdated = False
 
     async def schedule_recurring(self, schedule: Schedule) -> None:
         """Add the schedule or replace the one of its id; armed at the provider.
@@ -39,13 +50,13 @@ class Schedules:
         PolicyRefused where the provider cannot fire it exactly; nothing is changed then.
         """
         self._emissions.app.task(schedule.task).read_payload(schedule.payload)
-        before = {owned.schedule.id: owned for owned in await self._schedules.read()}
-        await self._schedules.put(schedule, self._provider(schedule), self._clock.now())
+        stored = {owned.schedule.id: owned for owned in await self._schedules.read()}
+        replaced = stored.get(schedule.id)
+        await self._put(schedule, replaced)
         try:
             await self.arm_all()
         except PolicyRefused:
             # A refused schedule that stayed in the store would make every later arming fail.
-            replaced = before.get(schedule.id)
             if replaced is None:
                 await self._schedules.remove(schedule.id)
             else:
@@ -63,20 +74,22 @@ class Schedules:
         return [owned.schedule for owned in await self._schedules.read()]
 
     async def armed(self) -> Sequence[ArmedSchedule]:
-        """List what the selected providers' runtimes will fire."""
+        """List what the selected providers' runtimes will fire, each schedule once."""
         lists = await asyncio.gather(*(caller.armed() for caller in self._providers.selected()))
-        return [schedule for armed in lists for schedule in armed]
+        by_id = {schedule.id: schedule for armed in reversed(lists) for schedule in armed}
+        return list(by_id.values())
 
     async def arm_all(self) -> None:
-        """Make every provider's armed schedules those that it owns.
+        """Make every provider's armed schedules those that it is to fire, new owners first.
 
-        A provider that gets no new runs may be away: what it still fires is refused at its tick.
+        A provider that gets no new runs may be away: what it still fires is claimed but once.
         """
-        for name in self._providers.callers:
+        selected = self._providers.selection.names
+        for name in sorted(self._providers.callers, key=lambda name: name not in selected):
             try:
                 await self.arm(name)
             except Unavailable as error:
-                if name in self._providers.selection.names:
+                if name in selected:
                     raise
                 log.warning(
                     "schedules not disarmed at a provider that gets no new runs",
@@ -84,23 +97,70 @@ class Schedules:
                 )
 
     async def arm(self, name: str) -> None:
-        """Make one provider's armed schedules those that it owns."""
-        await self._providers.caller(name).arm(await self._slots.owned_by(name))
+        """Make one provider's armed schedules those that it is to fire; it now owns its own.
 
-    async def declare(self, schedule: Schedule) -> None:
-        """Store a schedule of the code, unless it is stored as it is: then its slots go on.
-
-        A new owner starts only slots from the time when it became the owner. So a slot of the last
-        owner whose tick was lost is started before the change.
+        Nothing is done where replicas have started with another flag since this process did.
         """
-        provider = self._provider(schedule)
+        if not await self._flag.is_latest():
+            self._log_outdated()
+            return
+        schedules = await self._slots.to_arm(name)
+        await self._providers.caller(name).arm(schedules)
+        self._armed[name] = schedules
+        for schedule in await self._moving_to(name):
+            if schedule in schedules:
+                await self._schedules.own(schedule.id, name)
+
+    async def arm_changed(self, ready: Callable[[str], bool], *, again: bool) -> None:
+        """Arm, at each provider that is ready, what is not as this process last armed it there.
+
+        again: also what is; another process may have armed something else since.
+        """
+        for name in filter(ready, self._providers.callers):
+            message = "schedules not armed at a provider; tried again"
+            with FailureLog(log, message, action="arm", subject=name):
+                changed = self._armed.get(name) != await self._slots.to_arm(name)
+                if again or changed or await self._moving_to(name):
+                    await self.arm(name)
+
+    async def declare_all(self, schedules: Sequence[Schedule]) -> None:
+        """Store the schedules of the code; one that is stored as it is goes on with its slots.
+
+        Nothing is stored where replicas run with another flag than this process.
+        """
+        stored = {owned.schedule.id: owned for owned in await self._schedules.read()}
+        changed = [
+            schedule
+            for schedule in schedules
+            if schedule.id not in stored or stored[schedule.id].schedule != schedule
+        ]
+        if changed and await self._flag.is_latest():
+            for schedule in changed:
+                await self._put(schedule, stored.get(schedule.id))
+
+    async def _put(self, schedule: Schedule, replaced: OwnedSchedule | None) -> None:
+        """Store a schedule; the missed slots of the one that it replaces are seen to first."""
         now = self._clock.now()
-        for owned in await self._schedules.read():
-            if owned.schedule == schedule and owned.provider == provider:
-                return
-            if owned.schedule == schedule:
-                await self._slots.make_up(owned, now)
+        if replaced is not None and replaced.schedule != schedule:
+            await self._slots.make_up(replaced, now)
+        provider = self._next_owner(schedule) if replaced is None else replaced.provider
         await self._schedules.put(schedule, provider, now)
 
-    def _provider(self, schedule: Schedule) -> str:
-        return self._emissions.choice(schedule.task, sticky=schedule.id).provider
+    async def _moving_to(self, name: str) -> Sequence[Schedule]:
+        """List the schedules of other owners that this provider is to own."""
+        return [
+            owned.schedule
+            for owned in await self._slots.stored()
+            if owned.provider != name and self._next_owner(owned.schedule) == name
+        ]
+
+    def _log_outdated(self) -> None:
+        if not self._outdated:
+            self._outdated = True
+            log.warning(
+                "schedules are no longer armed here: replicas have started with another flag",
+                extra={"action": "outdated_flag", "flag": str(self._providers.selection)},
+            )
+
+    def _next_owner(self, schedule: Schedule) -> str:
+        return self._emissions.armed_at(schedule.task)[0]

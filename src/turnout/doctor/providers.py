@@ -18,12 +18,11 @@ async def check_provider(live: Turnout, name: str, caller: DurableCaller, start:
     defined = set(await caller.defined())
     missing = [task.id for task in live.app.tasks if task.id not in defined]
     armed = {schedule.id for schedule in await caller.armed()}
-    stored = await live.store.schedules.read()
-    owned = {row.schedule.id for row in stored if row.provider == name}
+    to_arm = {schedule.id for schedule in await live.slots.to_arm(name)}
     if missing and selected:
         text = f"reachable; not registered: {', '.join(missing)}"
         return Check(name=title, health=Health.FAIL, text=text, fix=start)
-    unarmed = sorted(owned - armed) if selected else []
+    unarmed = sorted(to_arm - armed) if selected else []
     if unarmed:
         text = f"reachable; schedules not armed: {', '.join(unarmed)}"
         return Check(name=title, health=Health.WARN, text=text, fix=start)

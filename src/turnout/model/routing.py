@@ -60,6 +60,19 @@ class Selection:
         named = (self.primary, self.shadow) if self.provider == DUAL else (self.provider,)
         return tuple(name for name in named if name is not None)
 
+    def __str__(self) -> str:
+        return f"{DUAL} {self.primary} {self.shadow}" if self.provider == DUAL else self.provider
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A value that the replicas started with, and its place among all values there were."""
+
+    generation: int
+    """From 1; every other value raises it."""
+    value: str
+    """As `str(Selection)`."""
+
 
 def choose(selection: Selection, routes: Mapping[str, Route], *, task: str, sticky: str) -> Choice:
     """Choose the provider of one new run.
@@ -83,6 +96,26 @@ def choose(selection: Selection, routes: Mapping[str, Route], *, task: str, stic
             return Choice(provider=route.new if ramped else route.old)
         case Stage.NEW | Stage.DRAINED:
             return Choice(provider=route.new)
+
+
+def armed_at(selection: Selection, routes: Mapping[str, Route], *, task: str) -> tuple[str, ...]:
+    """Say at which providers the schedules of a task are armed; the first one owns them.
+
+    While a task moves, both are: whichever ticks first claims the slot, so neither a step ahead nor
+    a rollback has to wait for a schedule.
+    """
+    route = routes.get(task)
+    if selection.provider != DUAL or route is None:
+        return selection.names
+    match route.stage:
+        case Stage.OLD:
+            return (route.old,)
+        case Stage.DUAL | Stage.RAMP:
+            return (route.old, route.new)
+        case Stage.NEW:
+            return (route.new, route.old)
+        case Stage.DRAINED:
+            return (route.new,)
 
 
 def _percentile(sticky: str) -> int:

@@ -1,10 +1,11 @@
 """Schedules and their slots: five-field cron in an IANA zone, exact."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import takewhile
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -23,14 +24,25 @@ _NAMED = {
     "@annually": "0 0 1 1 *",
 }
 
+CatchUp = Literal["skip", "once", "all"]
+
+PUNCTUAL: Millis = 30_000
+"""A slot that is started within this time was not missed."""
+LOOK_BACK: Millis = 24 * 60 * 60 * 1_000
+"""Slots that were missed for longer are not made up: a run that late is for people to decide."""
+MOST_MISSED = 60
+"""So many missed slots of a schedule are made up at most, the latest ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """A recurring start of a task.
 
     When clocks go forward, a fixed time of day that is skipped fires at the end of the gap. When
-    they go back, a fixed time that comes twice fires once. Expressions with `*` in the minute or
-    the hour fire by elapsed time: not in the gap, and in both of the repeated hours.
+    they go back, a fixed time that comes twice fires once, the first time. Expressions with `*` in
+    the minute or the hour fire by elapsed time: not in the gap, and in both of the repeated hours.
+    This is so on every provider: a time that is no slot starts nothing, whoever ticks it, and a
+    slot that a provider does not tick is started without it.
     """
 
     id: str
@@ -42,9 +54,19 @@ class Schedule:
     payload: Any = field(default_factory=dict)
     """What each run gets."""
     paused: bool = False
+    catch_up: CatchUp = "all"
+    """What becomes of slots that were missed while no replica ran.
+
+    `skip`: they do not run. `once`: the latest runs. `all`: each runs, in order, a few seconds
+    apart. At most those of the last day, and at most 60.
+    """
 
     def __post_init__(self) -> None:
         check_task_id(self.id)
+        if self.catch_up not in get_args(CatchUp):
+            raise InvalidDefinition(
+                f"schedule {self.id!r}: catch_up is {self.catch_up!r}; write skip, once or all"
+            )
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -79,6 +101,41 @@ class Schedule:
         """Whether a moment is one of the nominal times."""
         return next(self.slots(at - 1), None) == at
 
+    def due(self, after: Millis, until: Millis) -> Sequence[Millis]:
+        """List the latest nominal times up to a moment, MOST_MISSED at most, of the last day."""
+        hour = until - LOOK_BACK // 24
+        due = self._between(max(after, hour), until)
+        if after < hour and len(due) < MOST_MISSED:
+            due = self._between(max(after, until - LOOK_BACK), until)
+        return due[-MOST_MISSED:]
+
+    def to_make_up(
+        self, due: Sequence[Millis], claimed: Container[Millis], now: Millis
+    ) -> Sequence[Millis]:
+        """Say which of the due slots, in order, start although nobody has ticked them."""
+        if self.catch_up == "all":
+            return [slot for slot in due if slot not in claimed]
+        earliest = now - PUNCTUAL if self.catch_up == "skip" else 0
+        return [slot for slot in due[-1:] if slot not in claimed and slot >= earliest]
+
+    def _between(self, after: Millis, until: Millis) -> list[Millis]:
+        return list(takewhile(lambda slot: slot <= until, self.slots(after)))
+
+
+class UnreadableSchedule(Schedule):
+    """A stored schedule that this machine cannot compute, as its zone is not installed here.
+
+    It has no slots here, and stays armed where it is.
+    """
+
+    def __post_init__(self) -> None:
+        """Accept what is stored."""
+
+    def slots(self, after: Millis) -> Iterator[Millis]:
+        """Yield nothing."""
+        del after
+        return iter(())
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArmedSchedule:
@@ -95,11 +152,11 @@ class ArmedSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnedSchedule:
-    """A schedule and the provider that owns it."""
+    """A schedule and the provider that owns it: where it was last armed as the flag says."""
 
     schedule: Schedule
     provider: str
     since: Millis
-    """When the provider became the owner of the schedule as it now is."""
+    """When it became as it now is; a change of the owner alone is none."""
     last_slot: Millis | None = None
     """The latest slot that was claimed."""

@@ -14,7 +14,15 @@ from turnout.errors import InvalidDefinition, InvalidJson, InvalidPayload, Unkno
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_step_id, check_task_id
-from turnout.model.policies import CancelOn, Concurrency, Policies, Retries, Timeouts, at_path
+from turnout.model.policies import (
+    CancelOn,
+    Concurrency,
+    Policies,
+    Retries,
+    Timeouts,
+    at_path,
+    check_path,
+)
 from turnout.model.schedules import Schedule
 from turnout.model.text import message_of, name_of
 
@@ -43,6 +51,11 @@ class Task:
     """Conditions of events: one that holds is enough; an event without any starts the task."""
     open_mode: bool = False
     """Whether the function may await other things than ctx, which run again at each replay."""
+    sticky: str | None = None
+    """A path into the payload: while the task ramps, runs of one value there stay together.
+
+    The concurrency key, where there is one, goes before it.
+    """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Call the function itself, as plain code would."""
@@ -60,6 +73,12 @@ class Task:
             )
             for match in matches
         )
+
+    def sticky_part(self, payload: Any) -> str | None:
+        """Return what keeps runs together while the task ramps; None: nothing does."""
+        concurrency = self.policies.concurrency
+        path = self.sticky if concurrency is None or concurrency.key is None else concurrency.key
+        return None if path is None else canonical_bytes(at_path(path, payload)).decode()
 
     @cached_property
     def payload_adapter(self) -> TypeAdapter[Any]:
@@ -115,8 +134,11 @@ def task(
     on_failure: TaskFunction | None = None,
     shadow: ShadowMode = "replay",
     mocks: dict[str, Callable[..., Any]] | None = None,
+    sticky: str | None = None,
 ) -> Callable[[TaskFunction], Task]:
     """Make a task of an async function `(ctx, payload)`."""
+    if sticky is not None:
+        check_path(sticky, field=f"task {id!r}: sticky")
     policies = Policies(
         retries=retries or Retries(),
         concurrency=concurrency,
@@ -135,6 +157,7 @@ def task(
             on_failure=on_failure,
             shadow=shadow,
             mocks=mocks or {},
+            sticky=sticky,
         )
 
     return decorate

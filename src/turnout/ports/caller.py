@@ -28,7 +28,7 @@ HasRun: TypeAlias = Callable[[str], Awaitable[bool]]
 """Says whether a run of that id is in the run store."""
 
 LivingSchedules: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
-"""Reads the schedules that a provider owns, by its name; none while no replica is alive."""
+"""Reads the schedules that a provider is to fire, by its name; none while no replica is alive."""
 
 
 class Delivers(Protocol):

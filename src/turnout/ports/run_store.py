@@ -13,7 +13,7 @@ from turnout.model.events import Emitted
 from turnout.model.identity import StoreIdentity
 from turnout.model.protocol import Ticked
 from turnout.model.replicas import Replica
-from turnout.model.routing import Route
+from turnout.model.routing import Flag, Route
 from turnout.model.runs import (
     Change,
     Chunk,
@@ -204,7 +204,14 @@ class ScheduleStore(Protocol):
     """Schedules and their slots."""
 
     async def put(self, schedule: Schedule, provider: str, now: Millis) -> None:
-        """Add a schedule, owned by a provider, or replace the one of its id."""
+        """Add a schedule, owned by a provider, or replace the one of its id.
+
+        One that is there as it is keeps its `since`, whoever owns it.
+        """
+        ...
+
+    async def own(self, schedule_id: str, provider: str) -> None:
+        """Make a provider the owner of a schedule, if there is one of that id."""
         ...
 
     async def remove(self, schedule_id: str) -> bool:
@@ -212,7 +219,10 @@ class ScheduleStore(Protocol):
         ...
 
     async def read(self) -> Sequence[OwnedSchedule]:
-        """Read all schedules, in order of id."""
+        """Read all schedules, in order of id.
+
+        One that this machine cannot compute is read as an `UnreadableSchedule`.
+        """
         ...
 
     async def tick(
@@ -220,8 +230,12 @@ class ScheduleStore(Protocol):
     ) -> Ticked:
         """Claim a slot and record its emission, together; at most once a slot, for ever.
 
-        A tick of a provider that does not own the schedule is recorded and starts nothing.
+        Any provider's tick will do. A tick that starts nothing is recorded with its reason.
         """
+        ...
+
+    async def claimed(self, schedule_id: str, after: Millis) -> frozenset[Millis]:
+        """Read the slots after a moment that were claimed."""
         ...
 
 
@@ -234,6 +248,18 @@ class RouteStore(Protocol):
 
     async def put(self, task: str, route: Route, now: Millis) -> None:
         """Set a task's route."""
+        ...
+
+
+class FlagStore(Protocol):
+    """The values of ORCHESTRATOR_PROVIDER that replicas have started with, in order."""
+
+    async def read(self) -> Flag | None:
+        """Read the latest value; None where no replica has started yet."""
+        ...
+
+    async def join(self, value: str, now: Millis) -> Flag:
+        """Make this the latest value and return it; its generation rises if it was another."""
         ...
 
 
@@ -279,6 +305,7 @@ class RunStore(Protocol):
     projections: ProjectionQueue
     schedules: ScheduleStore
     routes: RouteStore
+    flags: FlagStore
     replicas: ReplicaStore
     identity: IdentityStore
 

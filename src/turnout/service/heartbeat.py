@@ -32,15 +32,13 @@ class Heartbeat:
         slots: ScheduleSlots,
         schedules: Schedules,
         registrar: Registrar,
-        providers: tuple[str, ...],
     ) -> None:
-        """replica: describes this replica as it is now. providers: those that have a caller."""
+        """replica: describes this replica as it is now."""
         self._replicas = replicas
         self._replica = replica
         self._slots = slots
         self._schedules = schedules
         self._registrar = registrar
-        self._providers = providers
 
     async def run(self) -> None:
         """Beat until cancelled; a beat that fails does not stop the next one."""
@@ -52,7 +50,4 @@ class Heartbeat:
     async def _beat(self, *, rearm: bool) -> None:
         await self._replicas.beat(self._replica())
         await self._slots.catch_up()
-        if rearm:
-            for name in filter(self._registrar.ready, self._providers):
-                with logged("arm", name):
-                    await self._schedules.arm(name)
+        await self._schedules.arm_changed(self._registrar.ready, again=rearm)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from turnout.control.flag import FlagGeneration
 from turnout.control.plane import ControlPlane
 from turnout.control.slots import ScheduleSlots
 from turnout.dualrun.feeder import Feeder
@@ -54,6 +55,7 @@ class Turnout:
     orchestrator: ControlPlane
     slots: ScheduleSlots
     routes: RouteBoard
+    flag: FlagGeneration
     registrar: Registrar
     feeder: Feeder | None
     """Starts the shadows; None outside of a dual run."""
@@ -99,6 +101,8 @@ class Turnout:
         enter = self._stack.enter_async_context
         await self.routes.read()
         await enter(background(self.routes.keep_reading()))
+        if self.serve:
+            await self.flag.join()
         await self.orchestrator.define()
         if not self.serve:
             return

@@ -21,7 +21,7 @@ async def living(replicas: ReplicaStore, clock: Clock) -> Sequence[Replica]:
 async def living_schedules(
     slots: ScheduleSlots, replicas: ReplicaStore, clock: Clock, provider: str
 ) -> Sequence[Schedule]:
-    """Read the schedules that a provider owns; none while no replica is alive."""
+    """Read the schedules that a provider is to fire; none while no replica is alive."""
     if not await living(replicas, clock):
         return ()
-    return await slots.owned_by(provider)
+    return await slots.to_arm(provider)

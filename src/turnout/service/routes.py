@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from turnout.errors import TurnoutError
 from turnout.model.routing import Route
@@ -13,13 +14,18 @@ log = logging.getLogger(__name__)
 INTERVAL = 0.5
 """Seconds between readings: a change is effective within a second on every replica."""
 
+FRESH = 1.0
+"""Seconds for which routes that were read are used without reading them again."""
+
 
 class RouteBoard:
     """Caches the routes; while the store is down, those that were read last stay in force."""
 
-    def __init__(self, store: RouteStore) -> None:
+    def __init__(self, store: RouteStore, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._monotonic = monotonic
         self._routes: Mapping[str, Route] = {}
+        self._read_at: float | None = None
 
     def __call__(self) -> Mapping[str, Route]:
         """Return the routes, by task id."""
@@ -27,16 +33,31 @@ class RouteBoard:
 
     async def read(self) -> None:
         """Read the routes once."""
+        began = self._monotonic()
         self._routes = await self._store.read()
+        self._read_at = began
+
+    async def refresh(self) -> None:
+        """Read the routes unless that was done within FRESH; StoreUnavailable if it never was.
+
+        A process that emits without being started has nothing else that reads them.
+        """
+        if self._read_at is None:
+            await self.read()
+        elif self._monotonic() - self._read_at > FRESH:
+            await self._read_again()
 
     async def keep_reading(self) -> None:
         """Read the routes at every interval, for ever."""
         while True:
             await asyncio.sleep(INTERVAL)
-            try:
-                await self.read()
-            except TurnoutError as error:
-                log.warning(
-                    "the routes could not be read; those read last stay in force",
-                    extra={"action": "routes", "error": str(error)},
-                )
+            await self._read_again()
+
+    async def _read_again(self) -> None:
+        try:
+            await self.read()
+        except TurnoutError as error:
+            log.warning(
+                "the routes could not be read; those read last stay in force",
+                extra={"action": "routes", "error": str(error)},
+            )

@@ -13,10 +13,11 @@ from turnout_testing.conformance.run_store_values import emission, new_run
 
 from turnout import App, Context, Schedule, Turnout, open_turnout, task
 from turnout.control.emissions import LARGEST_PAYLOAD
-from turnout.control.slots import EARLY
+from turnout.control.slots import EARLY, SPACING
+from turnout.errors import Unavailable
 from turnout.model.protocol import LARGEST_MOMENT, Tick
 from turnout.model.runs import RunFilter
-from turnout.model.schedules import OwnedSchedule
+from turnout.model.schedules import MOST_MISSED, CatchUp, UnreadableSchedule
 
 MINUTE = 60_000
 
@@ -65,40 +66,110 @@ async def test_a_slot_that_was_ticked_is_not_made_up(live: Turnout, clock: Turna
     assert (await live.slots.tick(tick)).reason == "claimed"
 
 
-async def test_old_slots_are_left_alone(live: Turnout, clock: TurnableClock) -> None:
-    """After a day away only the slots of the last hour are made up."""
-    await clock.advance("1d")
-    assert await live.slots.catch_up() == 59
+@pytest.mark.parametrize(
+    ("catch_up", "away", "started"),
+    [
+        ("all", "11m", 11),
+        ("once", "11m", 1),
+        ("skip", "11m", 0),
+        ("all", "3d", MOST_MISSED),
+        ("once", "3d", 1),
+        ("skip", "3d", 0),
+        ("skip", "76s", 1),
+    ],
+)
+async def test_missed_slots_are_made_up_as_the_schedule_says(
+    live: Turnout, clock: TurnableClock, catch_up: CatchUp, away: str, started: int
+) -> None:
+    """All, the latest or none; a slot that is half a minute late was not missed."""
+    await clock.advance(f"{MINUTE - clock.now() % MINUTE - 1}ms")
+    (owned,) = await live.store.schedules.read()
+    schedule = replace(owned.schedule, catch_up=catch_up)
+    await live.orchestrator.schedule_recurring(schedule)
+    await clock.advance(away)
+    assert (await live.slots.catch_up(), await live.slots.catch_up()) == (started, 0)
 
 
-async def test_a_slot_that_the_last_owner_ticks_is_made_up_by_its_owner(
+async def test_missed_slots_that_all_start_are_no_burst(
     live: Turnout, clock: TurnableClock
 ) -> None:
-    """A tick that comes just after a schedule went to another provider is refused, not lost."""
+    """They are claimed at once, in order, and run one after the other."""
+    await clock.advance("11m")
+    started = await live.slots.catch_up()
+    runs = await live.store.runs.find(RunFilter(after=0))
+    waits = [run.due_at - clock.now() for run in runs]
+    assert waits == [place * SPACING for place in range(started)]
+    keys = [run.key or "" for run in runs]
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "answers", "due"),
+    [
+        ("all", ["started"] + ["claimed"] * 10, 2),
+        ("once", ["paused"] * 10 + ["started"], 1),
+        ("skip", ["paused"] * 11, 0),
+    ],
+)
+async def test_ticks_that_were_held_up_start_what_the_schedule_says(
+    live: Turnout, clock: TurnableClock, catch_up: CatchUp, answers: list[str], due: int
+) -> None:
+    """A provider that sends the ticks of eleven minutes at once starts no burst of runs."""
+    await clock.advance(f"{MINUTE - clock.now() % MINUTE - 1}ms")
+    (owned,) = await live.store.schedules.read()
+    schedule, began = replace(owned.schedule, catch_up=catch_up), clock.now()
+    await live.orchestrator.schedule_recurring(schedule)
+    await clock.advance("640s")
+    slots = schedule.due(began, clock.now())
+    assert [await answer(live, slot) for slot in slots] == answers
+    runs = await live.store.runs.find(RunFilter())
+    assert len([run for run in runs if run.due_at <= clock.now()]) == due
+    assert await live.slots.catch_up() == 0
+
+
+async def test_a_tick_of_another_provider_starts_the_slot(
+    live: Turnout, clock: TurnableClock
+) -> None:
+    """The schedule moved while the tick was on its way: it counts, and the flag says who runs."""
     (owned,) = await live.store.schedules.read()
     slot = next(owned.schedule.slots(owned.since))
     await clock.advance(f"{slot - clock.now() + 9}ms")
-    tick = Tick(schedule="minutely", slot=slot, provider="before", provider_run_id="x")
-    assert (await live.slots.tick(tick)).reason == "not_owner"
-    assert await live.slots.catch_up() == 0
-    await clock.advance("15s")
-    assert await live.slots.catch_up() == 1
-
-
-async def test_a_slot_that_fell_as_the_service_was_moved_is_not_lost(
-    live: Turnout, clock: TurnableClock
-) -> None:
-    """Nobody was there to take the last owner's tick: the slot starts as the owner changes."""
-    (owned,) = await live.store.schedules.read()
-    await live.store.schedules.put(owned.schedule, "before", clock.now())
-    await clock.advance("61s")
-    await live.orchestrator.define()
-    (moved,) = await live.store.schedules.read()
-    assert (moved.provider, len(await live.store.runs.find(RunFilter()))) == ("memory", 1)
-    tick = Tick(schedule="minutely", slot=slot_of(moved), provider="before", provider_run_id="x")
-    assert (await live.slots.tick(tick)).reason == "claimed"
+    assert await answer(live, slot, provider="before") == "started"
+    assert await answer(live, slot) == "claimed"
+    (run,) = await live.store.runs.find(RunFilter())
+    assert run.provider == "memory"
     await clock.advance("20s")
     assert await live.slots.catch_up() == 0
+
+
+async def test_the_last_slots_of_an_expression_start_before_it_is_replaced(
+    live: Turnout, clock: TurnableClock
+) -> None:
+    """A tick that comes after the change is not lost: its slot was claimed with the change."""
+    (owned,) = await live.store.schedules.read()
+    slot = next(owned.schedule.slots(owned.since))
+    await clock.advance(f"{slot - clock.now() + 9}ms")
+    await live.orchestrator.schedule_recurring(replace(owned.schedule, cron="0 3 * * *"))
+    (run,) = await live.store.runs.find(RunFilter())
+    assert run.key == f"minutely@{slot}"
+    assert await answer(live, slot) == "paused"
+
+
+async def test_a_schedule_whose_zone_is_not_installed_stops_no_other(
+    live: Turnout, clock: TurnableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is listed and stays armed; its tick is to be tried again, where the zone is installed."""
+    elsewhere = UnreadableSchedule(id="a", task="report", cron="* * * * *", zone="Mars/Phobos")
+    await live.store.schedules.put(elsewhere, "memory", clock.now())
+    await clock.advance("75s")
+    assert await live.slots.catch_up() == 1
+    assert await live.slots.catch_up() == 0
+    assert [record.msg for record in caplog.records if "zone" in record.msg] == [
+        "a schedule has a zone that is not installed here; other replicas start its slots"
+    ]
+    assert elsewhere in await live.slots.to_arm("memory")
+    with pytest.raises(Unavailable, match="Mars/Phobos"):
+        await answer(live, clock.now() // MINUTE * MINUTE, schedule="a")
 
 
 async def test_a_time_that_is_no_slot_starts_nothing(live: Turnout, clock: TurnableClock) -> None:
@@ -107,9 +178,9 @@ async def test_a_time_that_is_no_slot_starts_nothing(live: Turnout, clock: Turna
     (owned,) = await live.store.schedules.read()
     slot = next(owned.schedule.slots(owned.since))
     for beside in (slot + 1, slot + 500, slot + 1_000, slot + 30_000):
-        assert await said(live, beside) == "removed"
+        assert await answer(live, beside) == "removed"
     assert await live.store.runs.find(RunFilter()) == []
-    assert await said(live, slot) == "started"
+    assert await answer(live, slot) == "started"
 
 
 async def test_a_tick_far_ahead_of_its_time_moves_no_mark(
@@ -118,10 +189,10 @@ async def test_a_tick_far_ahead_of_its_time_moves_no_mark(
     """It starts nothing, and missed slots are made up as before, up to the last year there is."""
     day = 24 * 60 * MINUTE
     for ahead in (EARLY + MINUTE, day, 365 * day, LARGEST_MOMENT - clock.now()):
-        assert await said(live, clock.now() + ahead) == "paused"
+        assert await answer(live, clock.now() + ahead) == "paused"
     (owned,) = await live.store.schedules.read()
     assert owned.last_slot is None
-    assert await said(live, clock.now() + MINUTE) == "started"
+    assert await answer(live, clock.now() + MINUTE) == "started"
     await clock.advance("135s")
     assert await live.slots.catch_up() == 1
 
@@ -169,13 +240,9 @@ def test_a_fixed_time_that_comes_twice_is_the_first() -> None:
     assert (skipped.has_slot(gap_end), skipped.has_slot(gap_end + 30 * MINUTE)) == (True, False)
 
 
-async def said(live: Turnout, slot: int) -> str:
-    """Tick the schedule's moment as its owner; give the answer's reason."""
-    tick = Tick(schedule="minutely", slot=slot, provider="memory", provider_run_id="x")
+async def answer(
+    live: Turnout, slot: int, *, provider: str = "memory", schedule: str = "minutely"
+) -> str:
+    """Tick a moment of a schedule; give the answer's reason."""
+    tick = Tick(schedule=schedule, slot=slot, provider=provider, provider_run_id="x")
     return (await live.slots.tick(tick)).reason
-
-
-def slot_of(owned: OwnedSchedule) -> int:
-    """Give the last slot that was claimed."""
-    assert owned.last_slot is not None
-    return owned.last_slot

@@ -9,7 +9,7 @@ from turnout.errors import UnknownRun
 from turnout.model.policies import Timeouts
 from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.replicas import Replica
-from turnout.model.routing import Route, Stage
+from turnout.model.routing import Flag, Route, Stage
 from turnout.model.runs import (
     Change,
     RunFilter,
@@ -179,12 +179,8 @@ class SchedulesContract:
         assert len(await store.runs.find(RunFilter())) == 1
 
     async def test_a_tick_that_starts_nothing_says_why(self, store: RunStore) -> None:
-        """Of another provider, of a paused schedule, of one that is gone."""
+        """Of a paused schedule, of one that is gone."""
         schedule = Schedule(id="s", task="t", cron="* * * * *")
-        await store.schedules.put(schedule, "a", T0)
-        for _ in range(2):
-            slot = await store.schedules.tick("s", T0, "b", emission(new_run()), T0)
-            assert (slot.run_id, slot.reason) == (None, "not_owner")
         await store.schedules.put(replace(schedule, paused=True), "a", T0)
         assert (
             await store.schedules.tick("s", T0, "a", emission(new_run()), T0)
@@ -196,9 +192,21 @@ class SchedulesContract:
         ).reason == "removed"
         assert await store.runs.find(RunFilter()) == []
 
+    async def test_a_tick_of_any_provider_claims_its_slot(self, store: RunStore) -> None:
+        """The owner is who is armed; who ticks first starts the slot, and is recorded with it."""
+        await store.schedules.put(Schedule(id="s", task="t", cron="* * * * *"), "a", T0)
+        slot = await store.schedules.tick("s", T0, "b", emission(new_run("r1")), T0)
+        assert (slot.run_id, slot.reason) == ("r1", "started")
+        late = await store.schedules.tick("s", T0, "a", emission(new_run("r2")), T0)
+        assert (late.run_id, late.reason) == ("r1", "claimed")
+        assert await store.schedules.claimed("s", T0 - 1) == {T0}
+        assert await store.schedules.claimed("s", T0) == set()
+
     async def test_schedules_read_back_with_their_owner(self, store: RunStore) -> None:
-        """A schedule that is put again as it was keeps its time; a new owner has a new one."""
-        schedule = Schedule(id="s", task="t", cron="@daily", zone="Europe/Kyiv", payload=[1, "ä"])
+        """A schedule keeps its time as long as it stays as it was, whoever owns it."""
+        schedule = Schedule(
+            id="s", task="t", cron="@daily", zone="Europe/Kyiv", payload=[1, "ä"], catch_up="once"
+        )
         await store.schedules.put(schedule, "a", T0)
         await store.schedules.tick("s", T0 + 9, "a", emission(new_run()), T0 + 9)
         await store.schedules.put(schedule, "a", T0 + 10)
@@ -207,7 +215,22 @@ class SchedulesContract:
         assert (owned.provider, owned.since, owned.last_slot) == ("a", T0, T0 + 9)
         await store.schedules.put(schedule, "b", T0 + 20)
         (owned,) = await store.schedules.read()
-        assert (owned.provider, owned.since, owned.last_slot) == ("b", T0 + 20, T0 + 9)
+        assert (owned.provider, owned.since, owned.last_slot) == ("b", T0, T0 + 9)
+        await store.schedules.own("s", "c")
+        await store.schedules.own("gone", "c")
+        (owned,) = await store.schedules.read()
+        assert (owned.schedule, owned.provider, owned.since) == (schedule, "c", T0)
+        await store.schedules.put(replace(schedule, paused=True), "c", T0 + 30)
+        (owned,) = await store.schedules.read()
+        assert owned.since == T0 + 30
+
+    async def test_the_flag_has_a_generation(self, store: RunStore) -> None:
+        """Another value raises it, also one that was there before; the same value joins it."""
+        assert await store.flags.read() is None
+        values = ("a", "a", "b", "a")
+        joined = [await store.flags.join(value, T0) for value in values]
+        assert [flag.generation for flag in joined] == [1, 1, 2, 3]
+        assert await store.flags.read() == joined[-1] == Flag(generation=3, value="a")
 
     async def test_routes_are_set_and_replaced(self, store: RunStore) -> None:
         """A task has one route."""

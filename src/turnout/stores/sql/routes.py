@@ -1,21 +1,25 @@
-"""Routes of tasks."""
+"""Routes of tasks, and the values of the flag."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import select
 
-from turnout.model.routing import Route, Stage
+from turnout.model.routing import Flag, Route, Stage
 from turnout.model.time import Millis
-from turnout.stores.sql.expressions import put_into
+from turnout.stores.sql.expressions import insert_into, put_into
 from turnout.stores.sql.operations import StorePart, reads, writes
-from turnout.stores.sql.schema import routes
+from turnout.stores.sql.schema import flags, routes
 from turnout.stores.sql.statements import Transaction
 
 _ROUTES: Final = select(
     routes.c.task, routes.c.stage, routes.c.old, routes.c.new, routes.c.percentage
 ).order_by(routes.c.task)
 _PUT: Final = put_into(routes)
+_FLAG: Final = (
+    select(flags.c.generation, flags.c.value).order_by(flags.c.generation.desc()).limit(1)
+)
+_RAISE: Final = insert_into(flags)
 
 
 class SqlRouteStore(StorePart):
@@ -34,3 +38,28 @@ class SqlRouteStore(StorePart):
         """Set a task's route."""
         values = {"task": task, "stage": route.stage.value, "old": route.old, "new": route.new}
         tx.write(_PUT, {**values, "percentage": route.percentage, "at": now})
+
+
+class SqlFlagStore(StorePart):
+    """The values of the flag, in order."""
+
+    @reads("flag")
+    def read(self, tx: Transaction) -> Flag | None:
+        """Read the latest value; None: no replica has started yet."""
+        return _latest(tx)
+
+    @writes("join_flag", key="flag")
+    def join(self, tx: Transaction, value: str, now: Millis) -> Flag:
+        """Return the flag's latest value, which is this one from now on."""
+        tx.lock("flag")
+        latest = _latest(tx)
+        if latest is not None and latest.value == value:
+            return latest
+        raised = Flag(generation=latest.generation + 1 if latest else 1, value=value)
+        tx.write(_RAISE, {"generation": raised.generation, "value": value, "at": now})
+        return raised
+
+
+def _latest(tx: Transaction) -> Flag | None:
+    rows = tx.rows(_FLAG, {})
+    return Flag(generation=rows[0][0], value=rows[0][1]) if rows else None

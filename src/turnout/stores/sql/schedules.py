@@ -5,10 +5,11 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, select, update
 
+from turnout.errors import InvalidDefinition
 from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.protocol import Ticked
 from turnout.model.runs import Emission
-from turnout.model.schedules import OwnedSchedule, Schedule
+from turnout.model.schedules import OwnedSchedule, Schedule, UnreadableSchedule
 from turnout.model.time import Millis
 from turnout.stores.sql.commits import emit
 from turnout.stores.sql.expressions import equals, insert_into, put_into
@@ -21,10 +22,14 @@ _READ_ALL: Final = select(*schedules.c).order_by(schedules.c.schedule_id)
 _READ_ONE: Final = select(*schedules.c).where(_SCHEDULE).with_for_update()
 _PUT: Final = put_into(schedules)
 _REMOVE: Final = delete(schedules).where(_SCHEDULE)
+_OWN: Final = update(schedules).where(_SCHEDULE).values(provider=bindparam("to_provider"))
 _CLAIM: Final = insert_into(slots).on_conflict_do_nothing(
     index_elements=[slots.c.schedule_id, slots.c.slot]
 )
 _CLAIMED_BY: Final = select(slots.c.run_id).where(equals(slots.c.schedule_id), equals(slots.c.slot))
+_CLAIMED: Final = select(slots.c.slot).where(
+    equals(slots.c.schedule_id), slots.c.slot > bindparam("after")
+)
 _STARTED: Final = (
     update(slots)
     .where(equals(slots.c.schedule_id), equals(slots.c.slot))
@@ -48,9 +53,9 @@ class SqlScheduleStore(StorePart):
 
     @writes("put_schedule", key="schedules")
     def put(self, tx: Transaction, schedule: Schedule, provider: str, now: Millis) -> None:
-        """Add a schedule or replace the one of its id; what stays the same keeps its `since`."""
+        """Add a schedule or replace the one of its id; one that stays as it is keeps `since`."""
         before = _find(tx, schedule.id)
-        same = before is not None and (before.schedule, before.provider) == (schedule, provider)
+        same = before is not None and before.schedule == schedule
         values = {
             "schedule_id": schedule.id,
             "task": schedule.task,
@@ -61,10 +66,16 @@ class SqlScheduleStore(StorePart):
             "provider": provider,
             "since": before.since if before and same else now,
             "last_slot": before.last_slot if before else None,
+            "catch_up": schedule.catch_up,
         }
         tx.write(_PUT, values)
 
-    @writes("remove_schedule")
+    @writes("own_schedule", key="schedules")
+    def own(self, tx: Transaction, schedule_id: str, provider: str) -> None:
+        """Make a provider the owner of a schedule, if there is one of that id."""
+        tx.write(_OWN, {"of_schedule_id": schedule_id, "to_provider": provider})
+
+    @writes("remove_schedule", key="schedules")
     def remove(self, tx: Transaction, schedule_id: str) -> bool:
         """Remove a schedule; its claimed slots stay."""
         return bool(tx.changed(_REMOVE, {"of_schedule_id": schedule_id}))
@@ -73,6 +84,12 @@ class SqlScheduleStore(StorePart):
     def read(self, tx: Transaction) -> Sequence[OwnedSchedule]:
         """Read all schedules, in order of id."""
         return [_owned(row) for row in tx.rows(_READ_ALL, {})]
+
+    @reads("claimed_slots")
+    def claimed(self, tx: Transaction, schedule_id: str, after: Millis) -> frozenset[Millis]:
+        """Read the slots after a moment that were claimed."""
+        rows = tx.rows(_CLAIMED, {"of_schedule_id": schedule_id, "after": after})
+        return frozenset(slot for (slot,) in rows)
 
     @writes("tick")
     def tick(
@@ -89,9 +106,6 @@ class SqlScheduleStore(StorePart):
         owned = _find(tx, schedule_id)
         if owned is None:
             return _skip(tx, at, "removed")
-        if owned.provider != provider and slot >= owned.since:
-            # A slot from before the owner changed is still the old owner's to tick.
-            return _skip(tx, at, "not_owner")
         if owned.schedule.paused:
             return _skip(tx, at, "paused")
         key = {"of_schedule_id": schedule_id, "of_slot": slot}
@@ -116,13 +130,19 @@ def _find(tx: Transaction, schedule_id: str) -> OwnedSchedule | None:
 
 
 def _owned(row: Row) -> OwnedSchedule:
-    schedule_id, task, cron, zone, payload, paused, provider, since, last_slot = row
-    schedule = Schedule(
-        id=schedule_id,
-        task=task,
-        cron=cron,
-        zone=zone,
-        payload=parse(payload),
-        paused=bool(paused),
-    )
+    schedule_id, task, cron, zone, payload, paused, provider, since, last_slot, catch_up = row
+    values = {
+        "id": schedule_id,
+        "task": task,
+        "cron": cron,
+        "zone": zone,
+        "payload": parse(payload),
+        "paused": bool(paused),
+        "catch_up": catch_up,
+    }
+    try:
+        schedule = Schedule(**values)
+    except InvalidDefinition:
+        # The others must be read: one machine may lack a zone that another one has.
+        schedule = UnreadableSchedule(**values)
     return OwnedSchedule(schedule=schedule, provider=provider, since=since, last_slot=last_slot)

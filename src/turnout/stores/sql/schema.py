@@ -301,6 +301,11 @@ schedules: Final = Table(
     _text("provider", "who owns it"),
     _whole("since", "since when it is like this"),
     _whole("last_slot", "the last slot that was claimed", nullable=True),
+    _text(
+        "catch_up",
+        "what becomes of missed slots: skip, once or all",
+        server_default=text("'all'"),
+    ),
     comment="Schedules and their owners.",
     sqlite_with_rowid=False,
 )
@@ -339,6 +344,16 @@ routes: Final = Table(
     _whole("percentage", "of new runs that go to the new one in stage ramp"),
     _whole("at", "when it was set"),
     comment="Where a task's new runs go.",
+    sqlite_with_rowid=False,
+)
+
+flags: Final = Table(
+    "turnout_flags",
+    metadata,
+    _whole("generation", "from 1; raised by every other value", primary_key=True),
+    _text("value", "ORCHESTRATOR_PROVIDER, as it is"),
+    _whole("at", "when a replica first started with it"),
+    comment="The values of the flag, in order; append-only.",
     sqlite_with_rowid=False,
 )
 

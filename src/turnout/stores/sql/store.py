@@ -9,6 +9,7 @@ from turnout.ports.run_store import (
     DeliveryStore,
     DueWork,
     EventStore,
+    FlagStore,
     IdentityStore,
     JournalStore,
     LeaseStore,
@@ -31,7 +32,7 @@ from turnout.stores.sql.limits import SqlLimitStore
 from turnout.stores.sql.operations import StorePart, reads
 from turnout.stores.sql.projections import SqlProjectionQueue
 from turnout.stores.sql.replicas import SqlReplicaStore
-from turnout.stores.sql.routes import SqlRouteStore
+from turnout.stores.sql.routes import SqlFlagStore, SqlRouteStore
 from turnout.stores.sql.schedules import SqlScheduleStore
 from turnout.stores.sql.statements import Transaction
 
@@ -52,6 +53,7 @@ class SqlRunStore:
         self.projections: ProjectionQueue = SqlProjectionQueue(committer)
         self.schedules: ScheduleStore = SqlScheduleStore(committer)
         self.routes: RouteStore = SqlRouteStore(committer)
+        self.flags: FlagStore = SqlFlagStore(committer)
         self.replicas: ReplicaStore = SqlReplicaStore(committer)
         self.identity: IdentityStore = SqlIdentityStore(committer)
 

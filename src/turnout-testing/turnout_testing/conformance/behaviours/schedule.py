@@ -1,6 +1,7 @@
 """schedule_recurring: a cron expression in a zone starts a task; listed, removed, verified."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -133,12 +134,27 @@ async def a_slot_starts_one_run(world: World) -> None:
 
 
 @scheduling
-async def another_providers_tick_starts_nothing(world: World) -> None:
-    """A tick of a provider that does not own the schedule is recorded and skipped."""
+async def another_providers_tick_starts_the_slot(world: World) -> None:
+    """Whoever ticks a slot first claims it, and the run goes where new runs go."""
     name = world.fresh()
-    await world.orchestrator.schedule_recurring(yearly(world, name))
-    slot = next(yearly(world, name).slots(world.clock.now()))
-    assert await tick(world, name, slot, provider="another") == (None, "not_owner")
+    schedule = soon(world, name)
+    await world.orchestrator.schedule_recurring(schedule)
+    slot = next(schedule.slots(world.clock.now()))
+    run_id, reason = await tick(world, name, slot, provider="another")
+    assert (reason, await tick(world, name, slot)) == ("started", (run_id, "claimed"))
+    await world.ended(run_id or "")
+    await world.orchestrator.unschedule(name)
+
+
+@scheduling
+async def a_tick_of_no_slot_starts_nothing(world: World) -> None:
+    """Neither a time between slots, nor one far ahead, nor one of a schedule that was removed."""
+    name = world.fresh()
+    schedule = soon(world, name)
+    await world.orchestrator.schedule_recurring(schedule)
+    slot, ahead = itertools.islice(schedule.slots(world.clock.now()), 2)
+    assert await tick(world, name, slot + 1_000) == (None, "removed")
+    assert await tick(world, name, ahead) == (None, "paused")
     await world.orchestrator.unschedule(name)
     assert await tick(world, name, slot) == (None, "removed")
 
@@ -200,7 +216,8 @@ BEHAVIOURS = (
     a_bad_expression_is_refused,
     a_schedule_of_an_unknown_task_is_refused,
     a_slot_starts_one_run,
-    another_providers_tick_starts_nothing,
+    another_providers_tick_starts_the_slot,
+    a_tick_of_no_slot_starts_nothing,
     a_paused_schedule_starts_nothing,
     every_minute_fires_every_minute,
 )

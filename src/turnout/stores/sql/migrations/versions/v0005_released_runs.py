@@ -1,4 +1,4 @@
-"""When runs are released, and how much of their streams was passed on before.
+"""When runs are released, what becomes of missed slots, and the values that the flag had.
 
 The release before goes on working on these tables: its runs are not released, and a run that is
 released it delivers again as one that was lost. Columns that are there are left alone, so that
@@ -20,12 +20,16 @@ _TO_RELEASE = "turnout_runs_to_release"
 
 
 def upgrade() -> None:
-    """Add the columns and the index."""
+    """Add the columns, the tables and the indexes; each section stands for itself."""
     _released_runs()
+    _schedules()
+    _flags()
 
 
 def downgrade() -> None:
     """Remove them."""
+    op.drop_table("turnout_flags")
+    op.drop_column("turnout_schedules", "catch_up")
     op.drop_index(_TO_RELEASE, "turnout_runs")
     for column in ("passed", "release_at"):
         op.drop_column("turnout_runs", column)
@@ -56,6 +60,34 @@ def _released_runs() -> None:
         if_not_exists=True,
         sqlite_where=condition,
         postgresql_where=condition,
+    )
+
+
+def _schedules() -> None:
+    _add(
+        "turnout_schedules",
+        sa.Column(
+            "catch_up",
+            sa.Text(),
+            server_default=sa.text("'all'"),
+            nullable=False,
+            comment="what becomes of missed slots: skip, once or all",
+        ),
+    )
+
+
+def _flags() -> None:
+    op.create_table(
+        "turnout_flags",
+        sa.Column(
+            "generation", _WHOLE, nullable=False, comment="from 1; raised by every other value"
+        ),
+        sa.Column("value", sa.Text(), nullable=False, comment="ORCHESTRATOR_PROVIDER, as it is"),
+        sa.Column("at", _WHOLE, nullable=False, comment="when a replica first started with it"),
+        sa.PrimaryKeyConstraint("generation"),
+        comment="The values of the flag, in order; append-only.",
+        if_not_exists=True,
+        sqlite_with_rowid=False,
     )
 
 
