@@ -1,12 +1,15 @@
 """What the adapter makes of a server's answers, good and bad: a scripted server on a socket."""
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from inngest_lab import free_port, serving
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,11 +18,13 @@ from starlette.routing import Route
 from turnout_inngest.caller import InngestCaller
 from turnout_inngest.memos import next_of, receipt_of
 from turnout_inngest.plugin import plugin
+from turnout_inngest.wakes import NAMES, wake_name
 from turnout_testing.clock import TurnableClock
 
 import turnout
 from turnout import Context
 from turnout.errors import ProviderRefused, ProviderUnavailable, UnmappedStatus
+from turnout.model.ids import new_run_id
 from turnout.model.runs import Delivery, Wake
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.ports.caller import Surroundings
@@ -185,8 +190,35 @@ async def test_wakes_are_one_request(script: Script, caller: InngestCaller) -> N
     script.answers["POST /e/dev"] = (200, {"ids": ["A", "B"], "status": 200})
     await caller.wake([Wake(run_id=f"r{n}", seq=n, due_at=0) for n in (1, 2)])
     assert script.bodies == [
-        [{"name": "turnout/wake", "data": {"run_id": f"r{n}", "seq": n}} for n in (1, 2)]
+        [
+            {"name": "turnout/wake.0755", "data": {"run_id": "r1", "seq": 1}},
+            {"name": "turnout/wake.0887", "data": {"run_id": "r2", "seq": 2}},
+        ]
     ]
+
+
+async def test_a_wake_that_is_sent_again(script: Script, caller: InngestCaller) -> None:
+    """It goes under the old name, too: a run that the release before parked waits for that one."""
+    script.answers["POST /e/dev"] = (200, {"ids": ["A", "B"], "status": 200})
+    await caller.wake([Wake(run_id="r1", seq=1, due_at=0, sent=1)])
+    (events,) = script.bodies
+    assert [event["name"] for event in events] == ["turnout/wake.0755", "turnout/wake"]
+
+
+@given(st.sets(st.text(min_size=1, max_size=40), min_size=1, max_size=50))
+def test_a_run_has_one_name_of_1024(run_ids: set[str]) -> None:
+    """Always the same: the server records what a run waits for."""
+    for run_id in run_ids:
+        prefix, _, number = wake_name(run_id).partition(".")
+        assert (prefix, wake_name(run_id)) == ("turnout/wake", f"turnout/wake.{int(number):04}")
+        assert int(number) < NAMES
+
+
+def test_names_are_spread_evenly() -> None:
+    """So that no wake is compared with many more waits than another."""
+    counts = Counter(wake_name(new_run_id(at)) for at in range(10_240))
+    assert len(counts) > NAMES * 0.99
+    assert max(counts.values()) < 40
 
 
 # -- look and stop --------------------------------------------------------------------------------
@@ -239,6 +271,7 @@ async def test_a_run_that_nobody_knows(script: Script, caller: InngestCaller) ->
     script.answers["GET /v2/runs/R"] = NOT_FOUND
     assert (await caller.look(delivery(known="R"))).state is None
     script.answers["GET /v2/events/E/runs"] = (200, {"metadata": {}})
+    script.answers["GET /v1/events"] = (200, {"data": []})
     assert (await caller.look(delivery(known="event:E"))).state is None
     assert (await caller.look(delivery())).state is None
 
@@ -282,10 +315,41 @@ async def test_a_run_that_ended_before_its_stop(
 async def test_a_stop_before_there_is_a_run(script: Script, caller: InngestCaller) -> None:
     """An event just accepted may still start one; one of long ago will not."""
     script.answers["GET /v2/events/E/runs"] = (200, {})
+    script.answers["GET /v1/events"] = (200, {"data": []})
     now = TurnableClock().now()
     assert await caller.stop(delivery(known="event:E", sent_at=now)) is False
     assert await caller.stop(delivery(known="event:E", sent_at=now - 60_000)) is True
     assert await caller.stop(delivery()) is True
+
+
+def event(event_id: str, key: str) -> dict[str, Any]:
+    """An event as API v1 lists it."""
+    return {"internal_id": event_id, "id": key, "name": "turnout/deliver.scripted.job"}
+
+
+async def test_a_key_that_was_sent_twice(script: Script, caller: InngestCaller) -> None:
+    """The second event never has a run: the first one's is looked at, and is what a stop stops."""
+    now = TurnableClock().now()
+    listed = [event("E2", "run-1.1"), event("X", "run-7.1"), event("E1", "run-1.1")]
+    script.answers["GET /v1/events"] = (200, {"data": listed})
+    script.answers["GET /v2/events/E2/runs"] = (200, {})
+    script.answers["GET /v2/events/E1/runs"] = (200, {"data": [run("QUEUED")]})
+    known = delivery(known="event:E2", sent_at=now - 60_000)
+    assert (await caller.look(known)).state is RunStatus.QUEUED
+    script.answers["POST /v2/runs/R/cancel"] = (200, {"data": {"runId": "R"}})
+    script.answers["GET /v2/runs/R"] = (200, {"data": run("CANCELLED", endedAt=ENDED)})
+    assert await caller.stop(known) is True
+    assert "POST /v2/runs/R/cancel" in script.asked
+    assert script.asked.count("GET /v1/events") == 1, "one list serves several looks"
+
+
+async def test_a_list_of_events_has_pages(script: Script, caller: InngestCaller) -> None:
+    """Read newest first, from the last one on, and only so many."""
+    page = [event(f"E{number}", f"other-{number}") for number in range(50)]
+    script.answers["GET /v1/events"] = (200, {"data": page})
+    script.answers["GET /v2/events/E/runs"] = (200, {})
+    assert (await caller.look(delivery(known="event:E", sent_at=0))).state is None
+    assert script.asked.count("GET /v1/events") == 2, "a page that repeats the last one ends it"
 
 
 @pytest.mark.parametrize(

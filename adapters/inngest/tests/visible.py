@@ -47,6 +47,8 @@ except ModuleNotFoundError:
 SERVED_AT = "/turnout/inngest/functions"
 _RUN_ID = re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\s\"]*")
+_WAKE = re.compile(r"\bturnout/wake\.\d{4}\b")
+"""One of many names, by the run's id; a wake that is sent again goes under the old name, too."""
 _SECONDS = re.compile(r"^3[56]\d\ds$")
 """What is left of a wait of an hour when it is handed over."""
 _FIRST_MOMENT = 1_000_000_000_000
@@ -349,7 +351,8 @@ def _plain(seen: Any, runs: Mapping[str, str]) -> Any:
             return [_plain(part, runs) for part in seen]
         case str():
             named = _RUN_ID.sub(lambda run: runs.get(run.group(), "<run>"), seen)
-            return _SECONDS.sub("<up to an hour>", _MOMENT.sub("<moment>", named))
+            unnamed = _WAKE.sub("turnout/wake", _MOMENT.sub("<moment>", named))
+            return _SECONDS.sub("<up to an hour>", unnamed)
         case int() if seen >= _FIRST_MOMENT:
             return "<moment>"
     return seen

@@ -1,6 +1,7 @@
 """The states of a run, a step, an attempt, a wait and a delivery."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class RunStatus(StrEnum):
@@ -104,6 +105,10 @@ class ParkReason(StrEnum):
     CHILD = "child"
     BACKOFF = "backoff"
     STEP = "step"
+
+
+TIMED: Final = frozenset({ParkReason.SLEEP, ParkReason.BACKOFF})
+"""Reasons to wait that nothing but time ends."""
 
 
 class Capability(StrEnum):

@@ -179,6 +179,13 @@ class DueWork(Protocol):
         """Take the wakes that are due, with their live delivery; each is due again after resend."""
         ...
 
+    async def postpone_wakes(self, wakes: Sequence[Wake]) -> None:
+        """Record when each wake is due, and how often it was sent.
+
+        Nothing is changed for a run that has called or moved since its wake was taken.
+        """
+        ...
+
     async def deadlines(self, now: Millis, *, limit: int) -> Sequence[Run]:
         """Read live runs whose deadline has passed."""
         ...

@@ -1,18 +1,20 @@
 """Checking deliveries: gone and stalled vendor runs are replaced, unwanted ones are stopped."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from turnout.errors import TurnoutError, UnknownRun, foreign_errors_translated
 from turnout.model.providers import Sighting
-from turnout.model.runs import Delivery, Wake
-from turnout.model.status import DeliveryState, RunStatus
+from turnout.model.runs import Delivery, Journal, Run, Wake
+from turnout.model.status import TIMED, DeliveryState, RunStatus
+from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import DeliveryStore, JournalStore
 from turnout.pump.holds import Holds
 from turnout.pump.pace import Pace
-from turnout.pump.stalls import StallDetector, silence_is_expected
+from turnout.pump.stalls import Silences, patience_for, silence_is_expected
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +44,17 @@ class DeliveryChecker:
         self._pace = pace
         self._holds = holds
         self._embedded = embedded
-        self._stalls = StallDetector(patience=pace.silence)
+        self._silences = Silences()
+        self._failures: Counter[str] = Counter()
+        """By provider: the calls that failed since one succeeded."""
 
     async def stop(self, delivery: Delivery) -> None:
         """Stop a vendor run; asked again until the provider confirms its end."""
-        await self._guarded(self._stop, delivery)
+        await self._guarded(self._stop, delivery, again=STOP_AGAIN)
 
     async def check(self, delivery: Delivery) -> None:
         """Find out whether a silent vendor run is still going to call; if not, deliver again."""
-        await self._guarded(self._check, delivery)
+        await self._guarded(self._check, delivery, again=self._pace.look)
 
     async def _stop(self, delivery: Delivery) -> None:
         with foreign_errors_translated():
@@ -64,32 +68,55 @@ class DeliveryChecker:
         now = self._clock.now()
         journal = await self._journals.load(delivery.run_id)
         if journal.run.state.terminal:
-            self._stalls.forget(delivery.run_id)
+            self._silences.forget(delivery.run_id)
             await self._deliveries.mark_stopped(delivery.run_id, delivery.number)
             return
+        embedded = delivery.provider in self._embedded
+        late = 0 if embedded else self._pace.calm_look
         # A delivery that was never claimed is not silent because its run waits.
-        if delivery.state is DeliveryState.CLAIMED and silence_is_expected(journal, now):
-            self._stalls.forget(delivery.run_id)
+        if delivery.state is DeliveryState.CLAIMED and silence_is_expected(journal, now, late=late):
+            self._silences.forget(delivery.run_id)
             await self._holds.postpone(delivery, self._pace.calm_look)
             return
         with foreign_errors_translated():
             sighting = await self._callers[delivery.provider].look(delivery)
-        if is_gone(sighting):
+        if embedded:
+            await self._wake(delivery, journal.run)
+            await self._holds.postpone(delivery, self._pace.look)
+            return
+        await self._judge(delivery, journal, sighting, now)
+
+    async def _judge(
+        self, delivery: Delivery, journal: Journal, sighting: Sighting, now: Millis
+    ) -> None:
+        """Act on what a provider says of a vendor run that should call."""
+        state = sighting.state
+        if state is not None and state.terminal:
             await self._redeliver(delivery, "the vendor run is gone", sighting)
-        elif sighting.state is not RunStatus.RUNNING or delivery.provider in self._embedded:
-            self._stalls.forget(delivery.run_id)
-            await self._wake(delivery, journal.run.seq)
-        elif self._stalls.is_stalled(delivery, journal, now):
+            return
+        silence = self._silences.lasting(delivery, journal, now, word=state or "")
+        patience = patience_for(
+            delivery, self._pace.absence if state is None else self._pace.silence
+        )
+        if state is RunStatus.QUEUED or silence < patience:
+            if state is RunStatus.RUNNING:
+                await self._wake(delivery, journal.run)
+            # Looked at more and more rarely, so that many late runs do not slow their provider.
+            left = patience if state is RunStatus.QUEUED else patience - silence
+            await self._holds.postpone(delivery, max(self._pace.look, min(silence, left)))
+        elif state is None:
+            await self._redeliver(delivery, "the vendor run is gone", sighting)
+        else:
             # It may still call: it is stopped, and such a call is answered that it is superseded.
             await self._redeliver(delivery, "the vendor run is stalled", sighting, stop=True)
-        else:
-            await self._wake(delivery, journal.run.seq)
 
-    async def _wake(self, delivery: Delivery, seq: int) -> None:
-        wake = Wake(run_id=delivery.run_id, seq=seq, due_at=self._clock.now(), delivery=delivery)
-        with foreign_errors_translated():
-            await self._callers[delivery.provider].wake([wake])
-        await self._holds.postpone(delivery, self._pace.look)
+    async def _wake(self, delivery: Delivery, run: Run) -> None:
+        """Wake a run whose wait is over; a sleep ends at its provider or not at all."""
+        waits = run.parked and not TIMED.issuperset(run.parked_for)
+        if waits or delivery.provider in self._embedded:
+            wake = Wake(run_id=run.run_id, seq=run.seq, due_at=self._clock.now(), delivery=delivery)
+            with foreign_errors_translated():
+                await self._callers[delivery.provider].wake([wake])
 
     async def _redeliver(
         self, delivery: Delivery, reason: str, sighting: Sighting, *, stop: bool = False
@@ -101,18 +128,22 @@ class DeliveryChecker:
         )
         superseded = (delivery.run_id, delivery.number, delivery.provider)
         await self._deliveries.redeliver(*superseded, self._clock.now(), stop=stop)
-        self._stalls.forget(delivery.run_id)
+        self._silences.forget(delivery.run_id)
 
     async def _guarded(
-        self, work: Callable[[Delivery], Awaitable[None]], delivery: Delivery
+        self, work: Callable[[Delivery], Awaitable[None]], delivery: Delivery, *, again: Millis
     ) -> None:
-        """Do the work while the hold is renewed; a failure makes the delivery due again later."""
+        """Do the work while the hold is renewed; a failure makes the delivery due again later.
+
+        again: how much later at least.
+        """
         if delivery.provider not in self._callers:
             await self._holds.postpone(delivery, self._pace.look)
             return
         try:
             async with self._holds.renewed([delivery]):
                 await work(delivery)
+            self._failures.pop(delivery.provider, None)
         except UnknownRun:
             return
         except TurnoutError as error:
@@ -125,9 +156,8 @@ class DeliveryChecker:
                     "error": str(error),
                 },
             )
-            await self._holds.postpone(delivery, self._pace.retry_after(delivery.failures, error))
-
-
-def is_gone(sighting: Sighting) -> bool:
-    """Whether the vendor run will never call again."""
-    return sighting.state is None or sighting.state.terminal
+            # Time in which the provider cannot be reached says nothing of its runs.
+            self._silences.forget(delivery.run_id)
+            wait = self._pace.retry_after(self._failures[delivery.provider], error)
+            self._failures[delivery.provider] += 1
+            await self._holds.postpone(delivery, max(again, wait))

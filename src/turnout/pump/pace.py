@@ -1,6 +1,7 @@
 """How often and how fast the pump does its work."""
 
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 from turnout.errors import Unavailable
 from turnout.model.time import Millis
@@ -14,14 +15,18 @@ class Pace:
     """The longest pause between two turns."""
     batch: int = 500
     """How many items of each kind a turn takes."""
-    resend: Millis = 2_000
-    """How long a wake may be unanswered before it is sent again."""
-    patience: int = 5
-    """How many wakes may be unanswered before the provider is asked about the run."""
+    resend: tuple[Millis, ...] = (5_000, 120_000, 600_000, 1_800_000)
+    """How long the first, the second, … wake may be unanswered before it is sent again."""
+    wakes: tuple[int, int] = (100, 500)
+    """How many wakes a provider gets each second, and at once after a quiet time."""
+    resends: tuple[int, int] = (10, 20)
+    """The same for wakes that are sent again: a provider that is behind gets no more than these."""
     look: Millis = 15_000
     """How long a sent delivery may be silent before its provider is asked."""
     calm_look: Millis = 60_000
     """The same for a delivery that is silent because its run works or waits."""
+    absence: Millis = 30_000
+    """How long a provider that answers must not know a vendor run until that is lost."""
     silence: Millis = 600_000
     """How long a vendor run that its provider calls running may be silent until it is stalled."""
     hold: Millis = 10_000
@@ -30,6 +35,14 @@ class Pace:
     """The first and the longest delay before a failed call to a provider is repeated."""
     at_once: int = 8
     """Calls of each kind to each provider that run at the same time."""
+
+    def resend_after(self, run_id: str, sent: int) -> Millis:
+        """Return the wait after the `sent`-th wake of a run: longer each time, and up to 1.5 times.
+
+        How much longer differs by run, so that runs that were woken together are not again.
+        """
+        wait = self.resend[min(sent, len(self.resend)) - 1]
+        return wait + wait * crc32(f"{run_id}.{sent}".encode()) // 2**33
 
     def retry_after(self, failures: int, error: Exception) -> Millis:
         """Return the wait after a failed call: what the provider says, else longer each time."""
@@ -47,5 +60,6 @@ def pace_for(*, lease: Millis, silence: Millis) -> Pace:
         hold=min(default.hold, lease),
         look=min(default.look, lease),
         calm_look=min(default.calm_look, 4 * lease),
+        absence=min(default.absence, 2 * lease),
         silence=silence,
     )

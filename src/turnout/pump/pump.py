@@ -12,10 +12,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from turnout.errors import Unavailable, foreign_errors_translated
-from turnout.model.runs import Delivery, Wake
+from turnout.errors import Unavailable
+from turnout.model.runs import Delivery
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller
@@ -28,10 +28,9 @@ from turnout.pump.holds import Holds
 from turnout.pump.lanes import Lanes
 from turnout.pump.pace import Pace
 from turnout.pump.sending import Sender
+from turnout.pump.waking import Waker
 
 log = logging.getLogger(__name__)
-
-Item = TypeVar("Item", Delivery, Wake)
 
 GRACE = 2.0
 """Seconds that calls in progress get to end when the pump is closed."""
@@ -94,6 +93,14 @@ class Pump:
             embedded=embedded,
         )
         self._calls = Lanes(clock, at_once=pace.at_once, capacity=2 * pace.batch, hold=pace.hold)
+        self._waker = Waker(
+            due=store.due,
+            callers=callers,
+            clock=clock,
+            pace=pace,
+            calls=self._calls,
+            embedded=embedded,
+        )
         self._projections = Lanes(
             clock, at_once=pace.at_once, capacity=8 * pace.at_once, hold=pace.hold
         )
@@ -126,7 +133,11 @@ class Pump:
         """Begin all work that is due now; return the number of items of the largest kind."""
         self._turned_at = self._clock.now()
         moved = await asyncio.gather(
-            self._deliveries(), self._wakes(), self._deadlines(), self._leases(), self._artifacts()
+            self._deliveries(),
+            self._waker.turn(),
+            self._deadlines(),
+            self._leases(),
+            self._artifacts(),
         )
         return max(moved)
 
@@ -183,21 +194,6 @@ class Pump:
 
         self._calls.begin(f"{action} {delivery.provider}", [delivery], _delivery_key, work_alone)
 
-    async def _wakes(self) -> int:
-        wakes = await self._store.due.take_wakes(
-            self._clock.now(), limit=self._pace.batch, resend=self._pace.resend
-        )
-        for name, batch in self._by_provider(wakes):
-            self._calls.begin(f"wake {name}", batch, _wake_key, partial(self._wake, name))
-        for wake in wakes:
-            if wake.delivery is not None and wake.sent >= self._pace.patience:
-                self._begin("look", wake.delivery, self._checker.check)
-        return len(wakes)
-
-    async def _wake(self, name: str, wakes: Sequence[Wake]) -> None:
-        with logged("wake", name), foreign_errors_translated():
-            await self._callers[name].wake(wakes)
-
     async def _deadlines(self) -> int:
         backoff = self._deadline_backoff
         runs = await self._store.due.deadlines(self._clock.now(), limit=backoff.limit)
@@ -235,20 +231,14 @@ class Pump:
         if self._more_to_project and self._projections.room("project") >= 4 * self._pace.at_once:
             self._due.set()
 
-    def _by_provider(self, items: Iterable[Item]) -> list[tuple[str, list[Item]]]:
-        """Group by provider; items of a provider that has no caller here stay due."""
-        groups: dict[str, list[Item]] = {}
-        for item in items:
-            delivery = item if isinstance(item, Delivery) else item.delivery
-            if delivery is not None and delivery.provider in self._callers:
-                groups.setdefault(delivery.provider, []).append(item)
+    def _by_provider(self, deliveries: Iterable[Delivery]) -> list[tuple[str, list[Delivery]]]:
+        """Group by provider; deliveries of a provider that has no caller here stay due."""
+        groups: dict[str, list[Delivery]] = {}
+        for delivery in deliveries:
+            if delivery.provider in self._callers:
+                groups.setdefault(delivery.provider, []).append(delivery)
         return list(groups.items())
 
 
 def _delivery_key(delivery: Delivery) -> str:
     return delivery.key
-
-
-def _wake_key(wake: Wake) -> str:
-    """Name a wake by its run and seq: after the next commit it is another wake."""
-    return f"{wake.run_id}.{wake.seq}"

@@ -1,8 +1,8 @@
-"""Stall detection: vendor runs that their provider calls running and that make no call.
+"""Silence: vendor runs that make no call, though their provider calls them running or lacks them.
 
 Each pump counts silence by itself, from its own first look. The count starts again when anything
-happens to the run: a call, a commit, an attempt under its lease, a wait. So time in which the
-service was down never counts.
+happens to the run: a call, a commit, an attempt under its lease, a wait; and when the provider does
+not answer. So time in which the service or the provider was down never counts.
 """
 
 from dataclasses import dataclass, field
@@ -17,19 +17,22 @@ CAPACITY: Final = 100_000
 LONGEST_FACTOR: Final = 16
 """The patience for a run of many deliveries is at most this many times the first one."""
 
-Activity: TypeAlias = tuple[str, int, Millis | None]
-"""A delivery's key, its run's seq, and when its vendor run last called."""
+Activity: TypeAlias = tuple[str, int, Millis | None, str]
+"""A delivery's key, its run's seq, when its vendor run last called, and the provider's word."""
 
 
-def silence_is_expected(journal: Journal, now: Millis) -> bool:
-    """Whether a live attempt, or a wait that is not over, explains that the run is silent."""
+def silence_is_expected(journal: Journal, now: Millis, *, late: Millis = 0) -> bool:
+    """Whether a live attempt, or a wait that is not over, explains that the run is silent.
+
+    late: by how much the provider's alarm may be late.
+    """
     working = any(
         attempt.state is AttemptState.CLAIMED and attempt.lease_until > now
         for attempts in journal.attempts.values()
         for attempt in attempts
     )
     run = journal.run
-    waiting = run.parked and (run.parked_until is None or run.parked_until > now)
+    waiting = run.parked and (run.parked_until is None or run.parked_until + late > now)
     return working or waiting
 
 
@@ -42,23 +45,25 @@ def patience_for(delivery: Delivery, silence: Millis) -> Millis:
 
 
 @dataclass(kw_only=True, eq=False)
-class StallDetector:
-    """Which vendor runs one pump has seen silent, and since when."""
+class Silences:
+    """Which vendor runs one pump has seen silent or missing, and since when."""
 
-    patience: Millis
-    _silent: dict[str, tuple[Activity, Millis]] = field(default_factory=dict, init=False)
+    _seen: dict[str, tuple[Activity, Millis]] = field(default_factory=dict, init=False)
 
-    def is_stalled(self, delivery: Delivery, journal: Journal, now: Millis) -> bool:
-        """Record that a vendor run is silent though it should call; True if that lasts too long."""
-        activity = (delivery.key, journal.run.seq, delivery.called_at)
-        previous, since = self._silent.get(delivery.run_id, (None, now))
+    def lasting(self, delivery: Delivery, journal: Journal, now: Millis, *, word: str) -> Millis:
+        """Record that a vendor run should call, and how its provider describes it.
+
+        Return since how many milliseconds it is so, without a break.
+        """
+        activity = (delivery.key, journal.run.seq, delivery.called_at, word)
+        previous, since = self._seen.get(delivery.run_id, (None, now))
         if previous != activity or since > now:
             since = now
-        if delivery.run_id not in self._silent and len(self._silent) >= CAPACITY:
-            del self._silent[next(iter(self._silent))]
-        self._silent[delivery.run_id] = (activity, since)
-        return now - since >= patience_for(delivery, self.patience)
+        if delivery.run_id not in self._seen and len(self._seen) >= CAPACITY:
+            del self._seen[next(iter(self._seen))]
+        self._seen[delivery.run_id] = (activity, since)
+        return now - since
 
     def forget(self, run_id: str) -> None:
-        """Forget the run's silence: it is over, or it is expected."""
-        self._silent.pop(run_id, None)
+        """Forget the run's silence: it is over, it is expected, or the provider did not answer."""
+        self._seen.pop(run_id, None)

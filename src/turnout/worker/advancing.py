@@ -12,7 +12,7 @@ from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded,
 from turnout.model.policies import Policies
 from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
-from turnout.model.status import AttemptState, ParkReason, RunStatus
+from turnout.model.status import TIMED, AttemptState, ParkReason, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.model.transitions import begin, end, failure, time_out
@@ -369,6 +369,8 @@ class RunAdvancer:
         if run.state.terminal or decision.until is None:
             return None
         grace = self.options.alarm_grace.get(run.provider, self.options.default_grace)
+        if grace and TIMED.issuperset(decision.reasons):
+            return None  # the provider's own timer ends it, and no wake does
         return decision.until + grace
 
 

@@ -23,7 +23,7 @@ from turnout.pump.pace import Pace
 from turnout.pump.pump import Pump
 from turnout.pump.stalls import (
     LONGEST_FACTOR,
-    StallDetector,
+    Silences,
     patience_for,
     silence_is_expected,
 )
@@ -68,7 +68,7 @@ def journal(**values: Any) -> Journal:
 )
 def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
     """Lost is what was looked at, as it stood, for the whole patience, with nothing in between."""
-    stalls = StallDetector(patience=SILENCE)
+    silences = Silences()
     now, called_at, seq, since = T0, T0, 0, None
     for after, what in events:
         now += after
@@ -78,12 +78,13 @@ def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
             case "commit":
                 seq, since = seq + 1, None
             case "heard":
-                stalls.forget("r")
+                silences.forget("r")
                 since = None
             case _:
                 since = now if since is None else since
-                lost = stalls.is_stalled(delivery(called_at=called_at), journal(seq=seq), now)
-                assert lost == (now - since >= SILENCE)
+                found = delivery(called_at=called_at)
+                lasting = silences.lasting(found, journal(seq=seq), now, word="running")
+                assert lasting == now - since
         if what == "call" and after == 0:
             called_at += 1  # a call of its own moment
 
@@ -96,21 +97,30 @@ def test_patience_doubles_with_each_delivery() -> None:
 
 def test_a_clock_that_goes_back_counts_anew() -> None:
     """A service whose clock is set right loses no run over it."""
-    stalls = StallDetector(patience=SILENCE)
-    assert not stalls.is_stalled(delivery(), journal(), T0 + SILENCE)
-    assert not stalls.is_stalled(delivery(), journal(), T0)
-    assert not stalls.is_stalled(delivery(), journal(), T0 + SILENCE - 1)
-    assert stalls.is_stalled(delivery(), journal(), T0 + SILENCE)
+    silences = Silences()
+    times = (T0 + SILENCE, T0, T0 + SILENCE - 1, T0 + SILENCE)
+    lasting = [silences.lasting(delivery(), journal(), at, word="running") for at in times]
+    assert lasting == [0, 0, SILENCE - 1, SILENCE]
+
+
+def test_another_word_counts_anew() -> None:
+    """A run that was missing and is shown again has not been missing for long."""
+    silences = Silences()
+    words = ["", "running", "", ""]
+    lasting = [
+        silences.lasting(delivery(), journal(), T0 + at, word=word) for at, word in enumerate(words)
+    ]
+    assert lasting == [0, 0, 0, 1]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of too many silent runs, those heard first are begun anew."""
     monkeypatch.setattr("turnout.pump.stalls.CAPACITY", 10)
-    stalls = StallDetector(patience=SILENCE)
+    silences = Silences()
     for number in range(50):
         one = Delivery(run_id=f"r{number}", number=1, provider="acme", task="t")
-        assert not stalls.is_stalled(one, journal(), T0)
-    assert len(stalls._silent) == 10
+        assert not silences.lasting(one, journal(), T0, word="running")
+    assert len(silences._seen) == 10
 
 
 @pytest.mark.parametrize(

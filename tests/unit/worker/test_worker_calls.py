@@ -612,24 +612,29 @@ async def test_a_park_past_its_time_does_not_go(make: Callable[..., World]) -> N
     assert [each.step for each in answer.next.run] == ["a"]
 
 
-async def test_a_parked_run_is_woken_by_the_pump_at_the_latest(make: Callable[..., World]) -> None:
-    """The alarm is the park's end and the provider's grace, also after another wait was met."""
+@pytest.mark.parametrize("grace", [0, 700])
+async def test_a_parked_run_is_woken_by_the_pump_at_the_latest(
+    make: Callable[..., World], grace: int
+) -> None:
+    """The alarm is the park's end and the provider's grace; a provider's own timer ends a sleep."""
 
     @task("t", on="go")
     async def waits(ctx: Any, payload: Any) -> Any:
         await ctx.parallel(ctx.sleep("nap", "60s"), ctx.wait_for_event("e", timeout="100s", id="w"))
 
     world = make(waits)
-    vendor = await started(world, alarm_grace={"local": 700})
+    vendor = await started(world, alarm_grace={"local": grace})
     await vendor.advance()
     now = world.clock.now()
     assert await world.store.due.next_due() is not None
-    assert not await world.store.due.take_wakes(now + 60_699, limit=5, resend=0)
+    assert not await world.store.due.take_wakes(now + 60_000 + grace - 1, limit=5, resend=0)
+    assert await world.store.due.take_wakes(now + 60_000 + grace, limit=5, resend=0)
     await world.tell("e")
     assert await world.store.due.take_wakes(now, limit=5, resend=0)
     await vendor.advance()
-    assert not await world.store.due.take_wakes(now + 60_699, limit=5, resend=0)
-    assert await world.store.due.take_wakes(now + 60_700, limit=5, resend=0)
+    assert not await world.store.due.take_wakes(now + 59_999, limit=5, resend=0)
+    alarm = await world.store.due.take_wakes(now + 3_600_000, limit=5, resend=0)
+    assert bool(alarm) == (grace == 0), "what is left is a sleep"
 
 
 async def test_runs_of_a_key_are_limited_in_order_of_emit(make: Callable[..., World]) -> None:

@@ -25,11 +25,11 @@ from turnout_inngest.functions import Serving, event_name, tasks_of
 from turnout_inngest.ingress import DOOR, Door
 from turnout_inngest.json_fields import object_in, text_in
 from turnout_inngest.other_apps import check_ownership
-from turnout_inngest.run_loop import WAKE
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
 from turnout_inngest.server_clock import ServerClock
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
 from turnout_inngest.vendor_runs import VendorRuns
+from turnout_inngest.wakes import wake_events
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
     Capability.EMIT: Held.OURS,
@@ -135,11 +135,8 @@ class InngestCaller:
         ]
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
-        """Send one event for each to the vendor runs that wait for it."""
-        answers = await self._api.send(
-            [{"name": WAKE, "data": {"run_id": wake.run_id, "seq": wake.seq}} for wake in wakes]
-        )
-        for answer in answers:
+        """Send an event for each to the vendor runs that wait for it."""
+        for answer in await self._api.send(wake_events(wakes)):
             if isinstance(answer, Exception):
                 raise answer
 

@@ -9,8 +9,6 @@ from turnout.model.status import ParkReason, RunStatus
 from turnout.model.time import Millis
 from turnout_inngest.json_fields import unexpected_shape
 
-TIMED = frozenset({ParkReason.SLEEP, ParkReason.BACKOFF})
-"""Reasons to wait that nothing but time ends."""
 UNDER_WAY = frozenset({ParkReason.BACKOFF, ParkReason.STEP})
 """Reasons to wait that the branches of the steps themselves see to."""
 

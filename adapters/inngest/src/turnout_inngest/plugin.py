@@ -16,8 +16,8 @@ class InngestPlugin:
 
     name: str = "inngest"
     port_version: int = PORT_VERSION
-    alarm_grace: Millis = 5_000
-    """The vendor rounds its waits to whole seconds, and queues."""
+    alarm_grace: Millis = 120_000
+    """A call that fails as a wait ends is made again by the vendor's table: 15 s, 30 s, 1 m, …."""
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the live caller; InvalidSettings names every setting that is missing or wrong."""

@@ -29,12 +29,11 @@ from turnout.errors import (
     WrongUse,
 )
 from turnout.model.protocol import Advance, Execute, Executed, Next, Report, ReportEvent
-from turnout.model.status import RunStatus
+from turnout.model.status import TIMED, RunStatus
 from turnout.model.time import Millis, as_datetime
 from turnout.ports.clock import Clock
 from turnout.ports.worker import Worker
 from turnout_inngest.memos import (
-    TIMED,
     UNDER_WAY,
     AttemptCall,
     NextMemo,
@@ -42,10 +41,10 @@ from turnout_inngest.memos import (
     next_of,
     receipt_of,
 )
+from turnout_inngest.wakes import wake_name
 
 log = logging.getLogger(__name__)
 
-WAKE: Final = "turnout/wake"
 MAX_STEPS: Final = 900
 """Vendor steps after which a vendor run starts no more attempts: the vendor fails a run that has
 over 1,000."""
@@ -364,7 +363,7 @@ class RunLoop:
         self._waiting += 1
         woken = await self._ctx.step.wait_for_event(
             name,
-            event=WAKE,
+            event=wake_name(self._run_id),
             if_exp=f'async.data.run_id == "{self._run_id}" && async.data.seq >= {next_memo.seq}',
             timeout=timedelta(seconds=seconds),
         )

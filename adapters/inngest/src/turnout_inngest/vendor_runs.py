@@ -11,7 +11,9 @@ from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout_inngest.api import Answer, InngestApi
+from turnout_inngest.functions import event_name
 from turnout_inngest.json_fields import object_in, text_in, texts_in, time_in, unexpected_shape
+from turnout_inngest.sent_events import SentEvents
 from turnout_inngest.statuses import state_of
 
 _EVENT: Final = "event:"
@@ -26,6 +28,7 @@ class VendorRuns:
         self._api = api
         self._app = app
         self._clock = clock
+        self._sent = SentEvents(api, clock)
 
     @staticmethod
     def of_event(event_id: str) -> str:
@@ -84,9 +87,23 @@ class VendorRuns:
         vendor_id = delivery.provider_run_id
         if vendor_id is None:
             return None, "not sent"
-        if vendor_id.startswith(_EVENT):
-            return await self._by_event(vendor_id.removeprefix(_EVENT), delivery.task)
-        return await self._by_id(vendor_id)
+        if not vendor_id.startswith(_EVENT):
+            return await self._by_id(vendor_id)
+        event_id = vendor_id.removeprefix(_EVENT)
+        run, source = await self._by_event(event_id, delivery.task)
+        return (run, source) if run is not None else await self._by_key(delivery, event_id, source)
+
+    async def _by_key(
+        self, delivery: Delivery, event_id: str, source: str
+    ) -> tuple[Mapping[str, Any] | None, str]:
+        """Find the run of another event of the same key: of two, only the first has a run."""
+        name = event_name(self._app, delivery.task)
+        for other in await self._sent.of_key(name, delivery.key, delivery.sent_at or 0):
+            if other != event_id:
+                run, its_list = await self._by_event(other, delivery.task)
+                if run is not None:
+                    return run, its_list
+        return None, source
 
     async def _by_event(self, event_id: str, task: str) -> tuple[Mapping[str, Any] | None, str]:
         source = f"/v2/events/{quote(event_id, safe='')}/runs"

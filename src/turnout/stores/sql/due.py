@@ -9,7 +9,7 @@ from turnout.model.runs import Delivery, Run, Wake
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
 from turnout.stores.sql.deliveries import postpone_all
-from turnout.stores.sql.expressions import equals, fixed
+from turnout.stores.sql.expressions import equals, fixed, for_rows
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, RUN_COLUMNS, delivery_of, run_of
 from turnout.stores.sql.schema import deliveries, runs
@@ -34,6 +34,19 @@ _RESEND: Final = (
     update(runs)
     .where(_RUN)
     .values(wake_at=bindparam("to_wake_at"), wake_sent=runs.c.wake_sent + fixed(1))
+)
+_POSTPONE: Final = for_rows(
+    runs,
+    ["run_id", "seq", "wake_at", "wake_sent"],
+    lambda wake: (
+        update(runs)
+        .where(
+            runs.c.run_id == wake.c.run_id,
+            runs.c.seq == wake.c.seq,
+            runs.c.wake_at.is_not(None),
+        )
+        .values(wake_at=wake.c.wake_at, wake_sent=wake.c.wake_sent)
+    ),
 )
 _DUE: Final = (
     select(*DELIVERY_COLUMNS, *RUN_COLUMNS)
@@ -94,6 +107,13 @@ class SqlDueWork(StorePart):
             )
             for row in rows
         ]
+
+    @writes("postponed_wakes", key="pump")
+    def postpone_wakes(self, tx: Transaction, wakes: Sequence[Wake]) -> None:
+        """Record when each wake is due, and how often it was sent."""
+        tx.write_rows(
+            _POSTPONE, [(wake.run_id, wake.seq, wake.due_at, wake.sent) for wake in wakes]
+        )
 
     @reads("due_deadlines")
     def deadlines(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[Run]:

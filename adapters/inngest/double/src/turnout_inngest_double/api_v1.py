@@ -18,7 +18,7 @@ from turnout_inngest_double.state import Event
 from turnout_inngest_double.views import config, function_v1, jobs_v1, run_v1
 from turnout_inngest_double.world import batch_payloads
 
-MAX_EVENTS = 100
+DEFAULT_EVENTS, MAX_EVENTS = 20, 51
 
 
 async def get_run(request: Request) -> Response:
@@ -59,13 +59,18 @@ async def get_event(request: Request) -> Response:
 
 
 async def list_events(request: Request) -> Response:
-    """The latest events, of one name if given; one that came in twice is listed twice."""
-    engine = engine_of(request)
-    name = request.query_params.get("name")
-    latest = reversed(list(engine.world.events.values()))
-    named = (event for event in latest if name is None or event.name == name)
-    receipts = (_event(event) for event in named for _ in range(event.receipts))
-    return _answer(engine, list(itertools.islice(receipts, MAX_EVENTS)))
+    """The latest events before a cursor, of one name if given; one that came twice is twice."""
+    engine, query = engine_of(request), request.query_params
+    name, cursor = query.get("name"), query.get("cursor")
+    limit = query.get("limit", "")
+    count = int(limit) if limit.isdigit() else DEFAULT_EVENTS
+    receipts = (
+        _event(event)
+        for event in reversed(list(engine.world.events.values()))
+        if (name is None or event.name == name) and (not cursor or event.internal_id < cursor)
+        for _ in range(event.receipts)
+    )
+    return _answer(engine, list(itertools.islice(receipts, min(max(count, 1), MAX_EVENTS))))
 
 
 def _event(event: Event) -> dict[str, Any]:
