@@ -45,7 +45,7 @@ from turnout.projection.unasked import UnaskedSteps
 from turnout.pump.hints import ReportedEnds
 from turnout.pump.pace import pace_for
 from turnout.pump.pump import Pump
-from turnout.service.clock import SystemClock
+from turnout.service.clock import ReplicaClock
 from turnout.service.heartbeat import Heartbeat
 from turnout.service.links import link_states
 from turnout.service.process import Turnout
@@ -67,7 +67,7 @@ class Foundation:
 
     app: App
     settings: Settings
-    clock: Clock
+    clock: ReplicaClock
     selection: Selection
     plugins: Mapping[str, Plugin]
 
@@ -106,20 +106,23 @@ def open_turnout(
 ) -> Turnout:
     """Open the live objects of an app from the environment; nothing runs until it is started.
 
-    store: an open run store, in place of the one that the settings name; it is closed with them.
+    clock: in place of this machine's; where the database has a clock of its own, it is corrected to
+    that. store: an open run store, in place of the one that the settings name; it is closed with
+    them.
     InvalidSettings names every setting that is wrong or missing.
     """
     settings = settings or read_settings(os.environ if environ is None else environ)
     selection = select(settings)
+    plugins = load_plugins(selection)
+    signals = ProcessSignals()
+    store = store or open_primary_store(settings, app, partial(signals.send, DUE))
     base = Foundation(
         app=app,
         settings=settings,
-        clock=clock or SystemClock(),
+        clock=ReplicaClock(store.replicas.database_time, clock),
         selection=selection,
-        plugins=load_plugins(selection),
+        plugins=plugins,
     )
-    signals = ProcessSignals()
-    store = store or open_primary_store(settings, app, partial(signals.send, DUE))
     routes = RouteBoard(store.routes)
     flag = FlagGeneration(flags=store.flags, selection=selection, clock=base.clock)
     emissions = Emissions(app=app, selection=selection, routes=routes)
@@ -326,6 +329,7 @@ def _describer(
             definition=base.app.definition,
             version=turnout.__version__,
             seen_at=base.clock.now(),
+            clock_ahead=base.clock.machine_ahead,
             links=link_states(callers),
         )
 

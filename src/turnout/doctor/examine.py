@@ -9,7 +9,7 @@ from turnout.bootstrap.settings import read_settings
 from turnout.bootstrap.user_code import load_app
 from turnout.doctor.check import Check, Health, bounded
 from turnout.doctor.providers import check_provider, look_through_worker, notices
-from turnout.doctor.replicas import check_links, check_replicas
+from turnout.doctor.replicas import check_clocks, check_links, check_replicas
 from turnout.doctor.stores import check_artifacts, check_run_store
 from turnout.errors import TurnoutError
 from turnout.model.tasks import App
@@ -100,8 +100,8 @@ async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
             for notice in await notices(live, name, caller):
                 yield notice
     yield await bounded("replicas", check_replicas(live, start), fix=start)
-    for link in await check_links(live):
-        yield link
+    for check in (*await check_clocks(live), *await check_links(live)):
+        yield check
 
 
 def _load(checks: list[Check], name: str | None) -> App | None:

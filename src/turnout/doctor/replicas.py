@@ -7,6 +7,7 @@ from turnout.doctor.check import CHECK_TIME, Check, Health
 from turnout.errors import TurnoutError
 from turnout.model.providers import LinkState
 from turnout.model.replicas import Replica
+from turnout.service.clock import JUMP
 from turnout.service.process import Turnout
 from turnout.service.replicas import living
 
@@ -28,6 +29,34 @@ async def check_replicas(live: Turnout, start: str) -> Check:
                 fix="restart the replicas with the same settings and code",
             )
     return Check(name="replicas", health=Health.OK, text=f"{len(replicas)} alive, all agreed")
+
+
+async def check_clocks(live: Turnout) -> Sequence[Check]:
+    """By how much each replica's machine is ahead of the run store's clock, or behind it."""
+    try:
+        replicas = await asyncio.wait_for(living(live.store.replicas, live.clock), CHECK_TIME)
+    except (TurnoutError, TimeoutError):
+        return []
+    ahead = {
+        replica.replica_id: replica.clock_ahead
+        for replica in replicas
+        if replica.clock_ahead is not None
+    }
+    if not ahead:
+        return []
+    text = "to the run store's: " + ", ".join(
+        f"{replica_id} {offset / 1_000:+.1f} s" for replica_id, offset in ahead.items()
+    )
+    if all(abs(offset) <= JUMP for offset in ahead.values()):
+        return [Check(name="clocks", health=Health.OK, text=text)]
+    return [
+        Check(
+            name="clocks",
+            health=Health.WARN,
+            text=f"{text}; replicas go by the run store's",
+            fix="set the clocks of these machines, and keep them set (NTP)",
+        )
+    ]
 
 
 async def check_links(live: Turnout) -> Sequence[Check]:

@@ -8,7 +8,8 @@ from turnout.stores.artifacts.probe import probe
 
 
 async def check_run_store(live: Turnout) -> Check:
-    """Whether the run store answers."""
+    """Whether the run store answers; its clock is gone by from then on."""
+    await live.clock.read()
     routes = await live.store.routes.read()
     text = f"{live.store!r} answers"
     if live.selection.provider == DUAL and not routes:

@@ -21,3 +21,5 @@ class Replica:
     seen_at: Millis
     links: Mapping[str, LinkStatus] = field(default_factory=dict)
     """Its own connections to vendors, by provider."""
+    clock_ahead: Millis | None = None
+    """By how much its machine's clock is ahead of the run store's; None: not known."""

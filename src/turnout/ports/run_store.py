@@ -298,6 +298,10 @@ class ReplicaStore(Protocol):
         """Read the replicas that have published since, in order of id."""
         ...
 
+    async def database_time(self) -> Millis | None:
+        """Read the clock that all replicas go by; None where it is the machine's."""
+        ...
+
 
 class RunStore(Protocol):
     """All parts of one store; whoever opens it closes it."""

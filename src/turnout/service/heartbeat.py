@@ -41,13 +41,23 @@ class Heartbeat:
         self._registrar = registrar
 
     async def run(self) -> None:
-        """Beat until cancelled; a beat that fails does not stop the next one."""
-        for number in itertools.count(1):
+        """Beat, and arm schedules again, until cancelled; a failure of either stops neither.
+
+        Arming asks providers. A sign of life waits for none of them.
+        """
+        await asyncio.gather(self._keep_beating(), self._keep_arming())
+
+    async def _keep_beating(self) -> None:
+        while True:
             with logged("beat", "replica"):
-                await self._beat(rearm=number % BEATS_TO_REARM == 0)
+                await self._replicas.beat(self._replica())
+            with logged("catch up", "schedules"):
+                await self._slots.catch_up()
             await asyncio.sleep(INTERVAL)
 
-    async def _beat(self, *, rearm: bool) -> None:
-        await self._replicas.beat(self._replica())
-        await self._slots.catch_up()
-        await self._schedules.arm_changed(self._registrar.ready, again=rearm)
+    async def _keep_arming(self) -> None:
+        for number in itertools.count(1):
+            with logged("arm", "replica"):
+                again = number % BEATS_TO_REARM == 0
+                await self._schedules.arm_changed(self._registrar.ready, again=again)
+            await asyncio.sleep(INTERVAL)

@@ -15,11 +15,11 @@ from turnout.model.providers import LinkStatus
 from turnout.model.routing import Selection
 from turnout.model.tasks import App
 from turnout.ports.caller import Drains, DurableCaller
-from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.ports.signals import Signals
 from turnout.ports.worker import RunsOn, Worker
 from turnout.service.background import background
+from turnout.service.clock import ReplicaClock
 from turnout.service.heartbeat import Heartbeat
 from turnout.service.links import link_states
 from turnout.service.registrar import Registrar
@@ -39,7 +39,7 @@ class Turnout:
 
     app: App
     settings: Settings
-    clock: Clock
+    clock: ReplicaClock
     serve: bool
     replica_id: str
     selection: Selection
@@ -99,6 +99,8 @@ class Turnout:
 
     async def _start(self) -> None:
         enter = self._stack.enter_async_context
+        await self.clock.read()
+        await enter(background(self.clock.keep_reading()))
         await self.routes.read()
         await enter(background(self.routes.keep_reading()))
         if self.serve:

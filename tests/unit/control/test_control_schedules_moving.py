@@ -99,12 +99,16 @@ class Replica:
 
 
 @pytest.fixture
-async def live() -> AsyncIterator[Turnout]:
+def clock() -> TurnableClock:
+    """Give a clock that the test turns."""
+    return TurnableClock()
+
+
+@pytest.fixture
+async def live(clock: TurnableClock) -> AsyncIterator[Turnout]:
     """Open a run store, and a worker on it; nothing runs."""
     app = App(name="moving", tasks=(report,))
-    opened = open_turnout(
-        app, {"ORCHESTRATOR_PROVIDER": "memory"}, clock=TurnableClock(), serve=False
-    )
+    opened = open_turnout(app, {"ORCHESTRATOR_PROVIDER": "memory"}, clock=clock, serve=False)
     yield opened
     await opened.close()
 
@@ -193,14 +197,13 @@ async def test_a_move_of_a_task_takes_its_schedules_along(live: Turnout) -> None
 @pytest.mark.parametrize("ticking", ["east", "west"])
 @pytest.mark.parametrize("flag", ["east", "west"])
 async def test_the_flag_at_the_claim_chooses_who_runs_a_slot(
-    live: Turnout, flag: str, ticking: str
+    live: Turnout, clock: TurnableClock, flag: str, ticking: str
 ) -> None:
     """The provider that ticks is a messenger: it may not have the run."""
     replica = Replica(live, Selection(provider=flag))
     await replica.start()
     slot = next(NIGHTLY.slots(live.clock.now()))
-    assert isinstance(live.clock, TurnableClock)
-    await live.clock.turn_to(slot + 500)
+    await clock.turn_to(slot + 500)
     tick = Tick(schedule=NIGHTLY.id, slot=slot, provider=ticking, provider_run_id="x")
     assert (await replica.slots.tick(tick)).reason == "started"
     (run,) = await live.store.runs.find(RunFilter())

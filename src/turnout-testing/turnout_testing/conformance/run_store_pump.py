@@ -251,3 +251,17 @@ class SchedulesContract:
             replace(new, provider="b", seen_at=T0 + 6)
         ]
         assert len(await store.replicas.read(since=T0)) == 2
+
+    async def test_a_replica_says_how_wrong_its_clock_is(self, store: RunStore) -> None:
+        """Its offset is told with its sign; one that is not known is None."""
+        common = Replica(replica_id="x", provider="a", definition="d", version="1", seen_at=T0)
+        for ahead in (-90_000, None):
+            await store.replicas.beat(replace(common, clock_ahead=ahead))
+            assert [each.clock_ahead for each in await store.replicas.read(since=T0)] == [ahead]
+
+    async def test_the_database_tells_its_time(self, store: RunStore) -> None:
+        """It runs on, where the database has a clock of its own."""
+        first, second = await store.replicas.database_time(), await store.replicas.database_time()
+        assert (first is None) == (second is None)
+        if first is not None and second is not None:
+            assert T0 < first <= second

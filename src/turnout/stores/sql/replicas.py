@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, bindparam, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from turnout.model.canonical import canonical_bytes
 from turnout.model.providers import LinkState, LinkStatus
@@ -33,16 +35,43 @@ class SqlReplicaStore(StorePart):
         values = {"replica_id": replica.replica_id, "provider": replica.provider}
         values |= {"definition": replica.definition, "version": replica.version}
         links = canonical_bytes({name: asdict(link) for name, link in replica.links.items()})
-        tx.write(_BEAT, {**values, "seen_at": replica.seen_at, "links": links})
+        numbers = {"seen_at": replica.seen_at, "clock_ahead": replica.clock_ahead}
+        tx.write(_BEAT, {**values, **numbers, "links": links})
 
     @reads("replicas")
     def read(self, tx: Transaction, *, since: Millis) -> Sequence[Replica]:
         """Read the replicas that have published since."""
         return [_replica(row) for row in tx.rows(_READ, {"since": since})]
 
+    @reads("time")
+    def database_time(self, tx: Transaction) -> Millis | None:
+        """Read the server's clock; None on SQLite, which has the machine's."""
+        ((now,),) = tx.rows(_TIME, {})
+        return None if now is None else int(now)
+
+
+class _ServerTime(FunctionElement[int]):
+    """The server's time in milliseconds, as it is now; null where there is no server."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(_ServerTime)
+def _none(*_arguments: Any, **_options: Any) -> str:
+    return "NULL"
+
+
+@compiles(_ServerTime, "postgresql")
+def _clock_timestamp(*_arguments: Any, **_options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+_TIME: Final = select(_ServerTime())
+
 
 def _replica(row: Row) -> Replica:
-    replica_id, provider, definition, version, seen_at, links = row
+    replica_id, provider, definition, version, seen_at, links, clock_ahead = row
     return Replica(
         replica_id=replica_id,
         provider=provider,
@@ -53,4 +82,5 @@ def _replica(row: Row) -> Replica:
             name: LinkStatus(**{**link, "state": LinkState(link["state"])})
             for name, link in orjson.loads(links or b"{}").items()
         },
+        clock_ahead=clock_ahead,
     )

@@ -366,6 +366,11 @@ replicas: Final = Table(
     _text("version", "of Turnout"),
     _whole("seen_at", "when it last said so"),
     _json("links", "its own connections to vendors, by provider"),
+    _whole(
+        "clock_ahead",
+        "by how many ms its machine's clock is ahead of the run store's",
+        nullable=True,
+    ),
     comment="The processes of the service.",
     sqlite_with_rowid=False,
 )

@@ -24,10 +24,12 @@ def upgrade() -> None:
     _released_runs()
     _schedules()
     _flags()
+    _clocks()
 
 
 def downgrade() -> None:
     """Remove them."""
+    op.drop_column("turnout_replicas", "clock_ahead")
     op.drop_table("turnout_flags")
     op.drop_column("turnout_schedules", "catch_up")
     op.drop_index(_TO_RELEASE, "turnout_runs")
@@ -89,6 +91,11 @@ def _flags() -> None:
         if_not_exists=True,
         sqlite_with_rowid=False,
     )
+
+
+def _clocks() -> None:
+    comment = "by how many ms its machine's clock is ahead of the run store's"
+    _add("turnout_replicas", sa.Column("clock_ahead", _WHOLE, nullable=True, comment=comment))
 
 
 def _add(table: str, *columns: sa.Column[Any]) -> None:
