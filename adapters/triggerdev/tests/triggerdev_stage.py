@@ -19,7 +19,13 @@ from turnout_dev.supervisor import die_with_parent
 from turnout_triggerdev.definition import write_definition
 from turnout_triggerdev.plugin import plugin
 from turnout_triggerdev_double.server.app import build
-from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF, new_world
+from turnout_triggerdev_double.server.main import (
+    ACCESS_TOKEN,
+    CONCURRENCY,
+    KEYS,
+    PROJECT_REF,
+    new_world,
+)
 from turnout_triggerdev_double.server.rates import TokenBuckets, rate
 from turnout_triggerdev_double.server.world import OfflineWorld
 from turnout_triggerdev_double.standin.definition import read_definition
@@ -145,9 +151,9 @@ class Stage:
         return turnout.app("faults", *tasks)
 
     @asynccontextmanager
-    async def server(self) -> AsyncIterator[OfflineWorld]:
-        """The offline server in this process."""
-        world = new_world(url=self.url, data=self.folder / "server")
+    async def server(self, *, slots: int = CONCURRENCY) -> AsyncIterator[OfflineWorld]:
+        """The offline server in this process, which executes so many runs at once."""
+        world = new_world(url=self.url, data=self.folder / "server", concurrency=slots)
         self.server_side.app = build(world, TokenBuckets(rate("off")))
         async with serving(self.server_side, self.port, world.stop):
             yield world
@@ -168,9 +174,9 @@ class Stage:
             yield running
 
     @asynccontextmanager
-    async def service(self, app: App) -> AsyncIterator[Turnout]:
-        """The service in this process."""
-        live = turnout.open_turnout(app, self.environ)
+    async def service(self, app: App, **settings: str) -> AsyncIterator[Turnout]:
+        """The service in this process, with these settings more."""
+        live = turnout.open_turnout(app, {**self.environ, **settings})
         self.service_side.app = turnout.asgi(live)
         async with serving(self.service_side, self.service_port):
             yield live

@@ -32,8 +32,9 @@ from turnout.model.replicas import Replica
 from turnout.model.routing import DUAL, Choice, Selection
 from turnout.model.runs import Journal, Run
 from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
-from turnout.ports.caller import DurableCaller, Plugin, Surroundings
+from turnout.ports.caller import DurableCaller, Plugin, Releases, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.ports.signals import Signals
@@ -70,6 +71,16 @@ class Foundation:
     clock: ReplicaClock
     selection: Selection
     plugins: Mapping[str, Plugin]
+
+    @property
+    def release_after(self) -> Mapping[str, Millis]:
+        """How long vendor runs may wait, by provider; those that free their slots are not named."""
+        times = {
+            name: plugin.release_after(self.settings.raw)
+            for name, plugin in self.plugins.items()
+            if isinstance(plugin, Releases)
+        }
+        return {name: after for name, after in times.items() if after is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +272,7 @@ def _worker(
         effects=effects,
         options=WorkerOptions(
             alarm_grace={name: plugin.alarm_grace for name, plugin in base.plugins.items()},
+            release_after=base.release_after,
             lease=base.settings.lease,
             definitions=frozenset(base.settings.definitions),
         ),
@@ -313,6 +325,7 @@ def _side(
             ready=registrar.ready,
             pace=pace_for(lease=base.settings.lease, silence=base.settings.silence),
             embedded=EMBEDDED,
+            releasing=frozenset(base.release_after),
         ),
         signals=signals,
         topic=start.topic,

@@ -7,6 +7,7 @@ reads all it needs from the two stores, so it may be killed at any point.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -14,8 +15,8 @@ from typing import Literal
 from turnout.errors import FailureLog, UnknownRun
 from turnout.model.events import StoredEvent
 from turnout.model.ids import primary_id, shadow_id
-from turnout.model.runs import Emission, Failure, Journal, NewRun, Run, RunFilter
-from turnout.model.status import AttemptState, RunStatus
+from turnout.model.runs import Delivery, Emission, Failure, Journal, NewRun, Run, RunFilter
+from turnout.model.status import AttemptState, DeliveryReason, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis, millis
 from turnout.model.transitions import cancel
@@ -154,7 +155,11 @@ class Feeder:
         primary = journal.run
         start = max(self._due_at(primary), now)
         task = next((task for task in self._app.tasks if task.id == primary.task), None)
-        reason: Reason | None = "unsupported" if task is None else not_comparable(journal)
+        reason: Reason | None = (
+            "unsupported"
+            if task is None
+            else not_comparable(journal, await self._primaries.deliveries.read(run_id))
+        )
         if task is None or reason is not None:
             await self._set_aside(self._shadow(primary, task, start), reason or "unsupported", now)
             return
@@ -219,7 +224,9 @@ class Feeder:
                     del self._cancels[run_id]
 
 
-def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | None:
+def not_comparable(
+    primary: Journal, deliveries: Sequence[Delivery]
+) -> Literal["late", "provider_failure"] | None:
     """Say why a pair cannot be compared: the primary is late, or its provider or process failed.
 
     An attempt that a graceful stop interrupted has no outcome, so there is nothing to repeat.
@@ -227,8 +234,8 @@ def not_comparable(primary: Journal) -> Literal["late", "provider_failure"] | No
     if primary.run.ended_at is None:
         return "late"
     attempts = chain.from_iterable(primary.attempts.values())
-    lost = any(attempt.state is AttemptState.LOST for attempt in attempts)
-    if primary.run.delivery > 1 or lost:
+    lost = any(delivery.reason is DeliveryReason.LOST for delivery in deliveries)
+    if lost or any(attempt.state is AttemptState.LOST for attempt in attempts):
         return "provider_failure"
     return None
 

@@ -9,7 +9,7 @@ from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.events import StoredEvent
 from turnout.model.policies import Timeouts, at_path
 from turnout.model.runs import Change, Failure, Journal, Run, Step, Transition, Wait
-from turnout.model.status import RunStatus, StepKind, StepState
+from turnout.model.status import TIMED, ParkReason, RunStatus, StepKind, StepState
 from turnout.model.text import message_of, name_of, storable
 from turnout.model.time import Millis, millis
 
@@ -86,6 +86,18 @@ def time_out(run: Run, now: Millis) -> Change | None:
     deadline = "queue" if run.state is RunStatus.QUEUED else "run"
     error = Failure(name="TimedOut", message=f"the {deadline} deadline passed")
     return end(run, RunStatus.TIMED_OUT, now, error=error, by_us=True)
+
+
+def release_time(run: Run, after: Millis, now: Millis) -> Millis | None:
+    """Decide when a run that has just been parked is released; None: its vendor run waits with it.
+
+    after: how long a vendor run may wait. A wait that will be longer for certain is released at
+    once. While a step of the run is at work, its vendor run does not only wait.
+    """
+    left = None if run.parked_until is None else run.parked_until - now
+    if ParkReason.STEP in run.parked_for or (left is not None and left <= after):
+        return None
+    return now if left is not None and TIMED.issuperset(run.parked_for) else now + after
 
 
 def settle(

@@ -196,6 +196,18 @@ class Surroundings:
     """For a provider that ticks in our processes: the schedules that living replicas tick."""
 
 
+@runtime_checkable
+class Releases(Protocol):
+    """A plugin of a platform where a vendor run that waits may keep its slot."""
+
+    def release_after(self, settings: Mapping[str, str]) -> Millis | None:
+        """How long a vendor run may wait until its run is released; None: its slot is freed.
+
+        settings: the environment, from which it follows which platform it is.
+        """
+        ...
+
+
 class Plugin(Protocol):
     """What the entry point `turnout.orchestrators` names."""
 

@@ -71,8 +71,13 @@ class JournalStore(Protocol):
         """Read a run's changes of state, in order."""
         ...
 
-    async def streamed(self, run_id: str, *, after: int, limit: int) -> tuple[Run, Sequence[Chunk]]:
-        """Read a run, and its chunks from number `after` on, in order, as one consistent read."""
+    async def streamed(
+        self, run_id: str, *, after: int, limit: int, beyond_passed: bool = False
+    ) -> tuple[Run, Sequence[Chunk]]:
+        """Read a run, and its chunks from number `after` on, in order, as one consistent read.
+
+        beyond_passed: `after` counts from those that earlier vendor runs have passed on.
+        """
         ...
 
 
@@ -133,6 +138,13 @@ class DeliveryStore(Protocol):
         """Record that the vendor confirmed the end of its run."""
         ...
 
+    async def report_end(self, run_id: str, number: int, due_at: Millis) -> None:
+        """Record a vendor run's own word that it ends.
+
+        A superseded one is not stopped any more; any other is due to be looked at.
+        """
+        ...
+
 
 class LimitStore(Protocol):
     """Concurrency limits: slots in order of emit, across all providers and replicas."""
@@ -176,13 +188,27 @@ class DueWork(Protocol):
         ...
 
     async def take_wakes(self, now: Millis, *, limit: int, resend: Millis) -> Sequence[Wake]:
-        """Take the wakes that are due, with their live delivery; each is due again after resend."""
+        """Take the wakes that are due, with their live delivery; each is due again after resend.
+
+        A wake that is owed to a released run makes its pending delivery due, unless that was not
+        accepted before, and is withdrawn: no vendor run is there to be woken.
+        """
         ...
 
     async def postpone_wakes(self, wakes: Sequence[Wake]) -> None:
         """Record when each wake is due, and how often it was sent.
 
         Nothing is changed for a run that has called or moved since its wake was taken.
+        """
+        ...
+
+    async def release(self, now: Millis, *, limit: int, patience: Millis) -> Sequence[Delivery]:
+        """Release parked runs whose `release_at` has come; returns what was their live deliveries.
+
+        The vendor run's delivery is superseded by the next, pending one, of the reason `released`:
+        due when the run's wait is over, or at its wake. Chunks that are recorded count as passed
+        on. The vendor run is to end by itself: it is stopped after `patience`, unless it reports
+        its end before. One that has not called yet is looked at again after `patience`.
         """
         ...
 

@@ -93,7 +93,7 @@ def status(facts: Facts) -> StatusDocument:
         ),
         attempts=sum(attempt.state.counts for attempt in attempts),
         deliveries=len(facts.deliveries),
-        timings=timings(facts.journal),
+        timings=timings(facts.journal, facts.deliveries),
         error=_error(run.error),
         result=result.inline if result else None,
         result_ref=result.ref if result else None,

@@ -4,27 +4,30 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from turnout.model.documents import Timings
-from turnout.model.runs import Attempt, Journal, Step
-from turnout.model.status import AttemptState, StepKind
+from turnout.model.runs import Attempt, Delivery, Journal, Step
+from turnout.model.status import AttemptState, DeliveryReason, StepKind
 from turnout.model.time import Millis
 
 Span = tuple[Millis, Millis]
 _STOPPED = {AttemptState.LOST, AttemptState.INTERRUPTED}
 
 
-def timings(journal: Journal) -> Timings:
+def timings(journal: Journal, deliveries: Iterable[Delivery] = ()) -> Timings:
     """Split a run's time into executing, waiting as planned, and overhead.
 
     A moment counts once: executing wins over waiting. What is neither, the wait for a slot
-    included, is overhead; it is not known where a worker was stopped or killed in an attempt.
-    Durations are never negative: a clock may have been stepped back between a begin and its end.
+    included, is overhead; it is not known where a worker was stopped or killed in an attempt. After
+    a release, the time in the provider's queue counts as waiting: only some providers release runs,
+    so it is not compared. Durations are never negative: a clock may have been stepped back between
+    a begin and its end.
     """
     run = journal.run
     attempts = [*chain.from_iterable(journal.attempts.values())]
     executing = [_executed(attempt) for attempt in attempts if attempt.ended_at is not None]
     end = run.ended_at
     busy = merged(executing)
-    waiting = _within(merged([*_planned(journal, attempts), *busy]), run.emitted_at, end)
+    planned = [*_planned(journal, attempts), *_returns(deliveries)]
+    waiting = _within(merged([*planned, *busy]), run.emitted_at, end)
     waited = length(waiting) - length(_within(busy, run.emitted_at, end))
     total = None if end is None else max(0, end - run.emitted_at)
     stopped = any(attempt.state in _STOPPED for attempt in attempts)
@@ -68,6 +71,14 @@ def _planned(journal: Journal, attempts: Iterable[Attempt]) -> Iterator[Span]:
     for attempt in attempts:
         if attempt.ended_at is not None and attempt.retry_at is not None:
             yield attempt.ended_at, attempt.retry_at
+
+
+def _returns(deliveries: Iterable[Delivery]) -> Iterator[Span]:
+    """How long each vendor run of a released run took to call."""
+    for delivery in deliveries:
+        sent_at, claimed_at = delivery.sent_at, delivery.claimed_at
+        if delivery.reason is DeliveryReason.RELEASED and sent_at is not None and claimed_at:
+            yield sent_at, claimed_at
 
 
 def _until(step: Step) -> Millis:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from turnout.errors import TurnoutError, UnknownRun, foreign_errors_translated
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery, Journal, Run, Wake
-from turnout.model.status import TIMED, DeliveryState, RunStatus
+from turnout.model.status import TIMED, DeliveryReason, DeliveryState, RunStatus
 from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
@@ -95,9 +95,8 @@ class DeliveryChecker:
             await self._redeliver(delivery, "the vendor run is gone", sighting)
             return
         silence = self._silences.lasting(delivery, journal, now, word=state or "")
-        patience = patience_for(
-            delivery, self._pace.absence if state is None else self._pace.silence
-        )
+        bound = self._pace.absence if state is None else self._pace.silence
+        patience = patience_for(await self._lost(delivery), bound)
         if state is RunStatus.QUEUED or silence < patience:
             if state is RunStatus.RUNNING:
                 await self._wake(delivery, journal.run)
@@ -109,6 +108,13 @@ class DeliveryChecker:
         else:
             # It may still call: it is stopped, and such a call is answered that it is superseded.
             await self._redeliver(delivery, "the vendor run is stalled", sighting, stop=True)
+
+    async def _lost(self, delivery: Delivery) -> int:
+        """How many deliveries of the run were lost before this one."""
+        if delivery.number == 1:
+            return 0
+        deliveries = await self._deliveries.read(delivery.run_id)
+        return sum(other.reason is DeliveryReason.LOST for other in deliveries)
 
     async def _wake(self, delivery: Delivery, run: Run) -> None:
         """Wake a run whose wait is over; a sleep ends at its provider or not at all."""

@@ -1,6 +1,6 @@
 """Reports of vendor runs about themselves: a hint to look at them soon, never a fact."""
 
-from turnout.model.protocol import Report
+from turnout.model.protocol import Report, ReportEvent
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import DeliveryStore
@@ -17,6 +17,12 @@ class ReportedEnds:
         self._clock = clock
 
     async def __call__(self, report: Report) -> None:
-        """Make the delivery due to be checked once the vendor run should have ended."""
+        """Make the delivery due to be checked once the vendor run should have ended.
+
+        One that is superseded is expected to end, and is not looked at.
+        """
         due_at = self._clock.now() + ENDING_TIME
-        await self._deliveries.postpone(report.run_id, report.delivery, due_at)
+        if report.event is ReportEvent.STARTED:
+            await self._deliveries.postpone(report.run_id, report.delivery, due_at)
+        else:
+            await self._deliveries.report_end(report.run_id, report.delivery, due_at)

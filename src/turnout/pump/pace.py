@@ -27,6 +27,8 @@ class Pace:
     """The same for a delivery that is silent because its run works or waits."""
     absence: Millis = 30_000
     """How long a provider that answers must not know a vendor run until that is lost."""
+    release_patience: Millis = 30_000
+    """How long the vendor run of a released run may take to end by itself until it is stopped."""
     silence: Millis = 600_000
     """How long a vendor run that its provider calls running may be silent until it is stalled."""
     hold: Millis = 10_000

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from turnout.errors import Unavailable
-from turnout.model.runs import Delivery
+from turnout.model.runs import Delivery, Wake
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
 from turnout.ports.caller import DurableCaller
@@ -62,10 +62,12 @@ class Pump:
         ready: Callable[[str], bool] = lambda _name: True,
         pace: Pace | None = None,
         embedded: Collection[str] = (),
+        releasing: Collection[str] = (),
     ) -> None:
         """project: writes a run's artifacts. ready: whether a provider knows the tasks.
 
-        embedded: providers in our own process.
+        embedded: providers in our own process. releasing: providers whose runs are released, which
+        only then costs the store anything.
         """
         self._store = store
         self._callers = callers
@@ -73,6 +75,7 @@ class Pump:
         self._clock = clock
         self._project = project
         self._pace = pace = pace or Pace()
+        self._releasing = bool(releasing)
         self._due = asyncio.Event()
         holds = Holds(store.deliveries, clock, hold=pace.hold)
         self._sender = Sender(
@@ -132,6 +135,8 @@ class Pump:
     async def turn(self) -> int:
         """Begin all work that is due now; return the number of items of the largest kind."""
         self._turned_at = self._clock.now()
+        if self._releasing:
+            await self._release()
         moved = await asyncio.gather(
             self._deliveries(),
             self._waker.turn(),
@@ -167,6 +172,18 @@ class Pump:
         if due is not None and due > self._turned_at:
             pause = max(0, min(pause, due - self._clock.now()))
         await happened(self._due, self._clock, pause)
+
+    async def _release(self) -> None:
+        """Release parked runs: each vendor run is woken, is answered `superseded`, and ends."""
+        now, pace = self._clock.now(), self._pace
+        released = await self._store.due.release(
+            now, limit=pace.batch, patience=pace.release_patience
+        )
+        wakes = [
+            Wake(run_id=delivery.run_id, seq=0, due_at=now, delivery=delivery)
+            for delivery in released
+        ]
+        self._waker.hint(wakes)
 
     async def _deliveries(self) -> int:
         deliveries = await self._store.due.take_deliveries(

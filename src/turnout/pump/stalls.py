@@ -15,7 +15,7 @@ from turnout.model.time import Millis
 CAPACITY: Final = 100_000
 """Silent vendor runs that are remembered; beyond that, the oldest is forgotten."""
 LONGEST_FACTOR: Final = 16
-"""The patience for a run of many deliveries is at most this many times the first one."""
+"""The patience for a run of many lost deliveries is at most this many times the first one."""
 
 Activity: TypeAlias = tuple[str, int, Millis | None, str]
 """A delivery's key, its run's seq, when its vendor run last called, and the provider's word."""
@@ -36,12 +36,12 @@ def silence_is_expected(journal: Journal, now: Millis, *, late: Millis = 0) -> b
     return working or waiting
 
 
-def patience_for(delivery: Delivery, silence: Millis) -> Millis:
-    """How long this vendor run may be silent: each delivery doubles it.
+def patience_for(lost: int, silence: Millis) -> Millis:
+    """How long a vendor run may be silent: each delivery that was lost before it doubles it.
 
     So a provider that is only slow does not get more and more vendor runs of the same run.
     """
-    return int(silence * min(2 ** (delivery.number - 1), LONGEST_FACTOR))
+    return int(silence * min(2**lost, LONGEST_FACTOR))
 
 
 @dataclass(kw_only=True, eq=False)

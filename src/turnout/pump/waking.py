@@ -74,6 +74,17 @@ class Waker:
             await self._due.postpone_wakes(postponed)
         return len(wakes)
 
+    def hint(self, wakes: Sequence[Wake]) -> None:
+        """Send wakes to vendor runs once, whatever comes of it."""
+        for wake in wakes:
+            name = "" if wake.delivery is None else wake.delivery.provider
+            if name in self._callers:
+                self._calls.begin(f"release {name}", [wake], _key, partial(self._send_once, name))
+
+    async def _send_once(self, name: str, wakes: Sequence[Wake]) -> None:
+        with foreign_errors_translated():
+            await self._callers[name].wake(wakes)
+
     def _split(self, name: str, owed: Sequence[Wake]) -> tuple[list[Wake], list[Wake]]:
         """Part the wakes that the provider gets now from those that it gets later."""
         now = self._clock.now()

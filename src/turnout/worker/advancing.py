@@ -15,7 +15,7 @@ from turnout.model.runs import Calling, Journal, Run
 from turnout.model.status import TIMED, AttemptState, ParkReason, RunStatus
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.model.transitions import begin, end, failure, time_out
+from turnout.model.transitions import begin, end, failure, release_time, time_out
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
 from turnout.worker.commit import Commit, unparked
@@ -140,6 +140,7 @@ class RunAdvancer:
             waiting = await self._not_admitted(run, task.policies, now)
             if waiting is not None:
                 commit.park(waiting)
+                self._plan_release(commit, now)
                 return waiting
             commit.merge(begin(commit.view(), task.policies.timeouts, now))
         decision = await self._replay(cached, task, commit.view(), now)
@@ -154,6 +155,7 @@ class RunAdvancer:
             commit.record(decision, self.effects, now)
             self._put_progress(cached, commit, decision)
             commit.stream(decision.streamed, now)
+            self._plan_release(commit, now)
             return decision
         await self._end_unrecorded(cached, commit, unexpected, now, continuation)
         await self.reload(cached, for_caller=False)
@@ -272,7 +274,7 @@ class RunAdvancer:
     async def follow(self, call: Follow) -> Followed:
         """Read what a run has streamed; Superseded where another delivery holds it."""
         run, chunks = await self.store.journals.streamed(
-            call.run_id, after=call.streamed, limit=CHUNK_LIMIT
+            call.run_id, after=call.streamed, limit=CHUNK_LIMIT, beyond_passed=True
         )
         self._check_serves(call, run)
         if run.delivery != call.delivery:
@@ -348,6 +350,14 @@ class RunAdvancer:
         if cached.progress is not None or has_moved or commit.run.progress is None:
             commit.put_progress(progress)
         cached.progress = progress
+
+    def _plan_release(self, commit: Commit, now: Millis) -> None:
+        """Say when a run that a commit parks is released, if it is."""
+        run, before = commit.run, commit.journal.run
+        after = self.options.release_after.get(run.provider)
+        if run.parked and run is not before and (after is not None or run.release_at is not None):
+            release_at = None if after is None else release_time(run, after, now)
+            commit.run = run._replace(release_at=release_at)
 
     def _put_reports_of(self, running: InFlightAttempt, commit: Commit, now: Millis) -> None:
         """Put a running body's progress and chunks into the commit, while its claim holds."""

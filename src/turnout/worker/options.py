@@ -21,6 +21,11 @@ class WorkerOptions:
     """By provider: how late its own alarm may be before the pump wakes a run instead."""
     default_grace: Millis = 5_000
     """The grace of a provider that `alarm_grace` does not name."""
+    release_after: Mapping[str, Millis] = field(default_factory=dict)
+    """By provider: how long a vendor run may wait until its run is released.
+
+    A provider that frees the slot of a vendor run that waits is not named.
+    """
     bound: Millis | None = 25_000
     """How long an execute is waited for before it is answered `accepted`; None: for ever."""
     bounds: Mapping[str, Millis | None] = field(default_factory=dict)

@@ -94,7 +94,10 @@ def not_run(step: str, attempt: int, outcome: Outcome) -> Receipt:
 
 
 def followed(run: Run, chunks: Sequence[Chunk]) -> Followed:
-    """Answer a follow with as many of these chunks as fit; the first one always does."""
+    """Answer a follow with as many of these chunks as fit; the first one always does.
+
+    A vendor run counts only the chunks that it has to pass on itself.
+    """
     fitting: list[StreamedChunk] = []
     size = 0
     for chunk in chunks:
@@ -103,7 +106,12 @@ def followed(run: Run, chunks: Sequence[Chunk]) -> Followed:
             break
         value = orjson.loads(chunk.value)
         fitting.append(StreamedChunk(number=chunk.number, stream=chunk.name, chunk=value))
-    return Followed(seq=run.seq, recorded=run.chunks, chunks=fitting, progress=_task_progress(run))
+    return Followed(
+        seq=run.seq,
+        recorded=run.chunks - run.passed,
+        chunks=fitting,
+        progress=_task_progress(run),
+    )
 
 
 def _ended(run: Run, decision: Decision, inline: int) -> Next:
@@ -158,7 +166,7 @@ def _progress(run: Run, decision: Decision) -> Progress:
         completed=decision.completed,
         current=decision.current,
         progress=_task_progress(run),
-        chunks=run.chunks,
+        chunks=run.chunks - run.passed,
     )
 
 

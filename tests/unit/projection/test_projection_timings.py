@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 from turnout_testing.conformance.run_store_values import T0, new_attempt, new_run, new_step
 
-from turnout.model.runs import Journal
-from turnout.model.status import AttemptState, RunStatus, StepKind
+from turnout.model.runs import Delivery, Journal
+from turnout.model.status import AttemptState, DeliveryReason, RunStatus, StepKind
 from turnout.projection.timings import timings
 
 MOMENTS = (T0 - 3_000, T0, T0 + 700)
@@ -26,3 +26,14 @@ def test_no_duration_is_negative(started: int, claimed: int, ended: int) -> None
         assert split.execution_ms == max(0, finished - claimed)
         assert split.total_ms == max(0, ended - T0)
         assert split.waiting_ms + (split.overhead_ms or 0) <= split.total_ms
+
+
+@pytest.mark.parametrize(
+    ("reason", "overhead"), [(DeliveryReason.RELEASED, 100), (DeliveryReason.LOST, 600)]
+)
+def test_the_queue_after_a_release_is_no_overhead(reason: DeliveryReason, overhead: int) -> None:
+    """Only some providers release runs, so that time would tell pairs apart for nothing."""
+    run = new_run(state=RunStatus.COMPLETED, started_at=T0, ended_at=T0 + 600)
+    times = {"sent_at": T0 + 100, "claimed_at": T0 + 600}
+    again = Delivery(run_id="r1", number=2, provider="p", task="t", reason=reason, **times)
+    assert timings(Journal(run=run), [again]).overhead_ms == overhead

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from turnout.errors import InvalidSettings
+from turnout.errors import InvalidDefinition, InvalidSettings
+from turnout.model.time import Millis, millis
 
 CLOUD: Final = "https://api.trigger.dev"
 ALERT_SECRETS: Final = "TRIGGER_ALERT_WEBHOOK_SECRET"
 WORKER: Final = "TURNOUT_TRIGGER_WORKER"
+RELEASE_AFTER: Final = "TURNOUT_TRIGGER_RELEASE_AFTER"
+NEVER: Final = "never"
+DEFAULT_RELEASE: Final[Millis] = 10_000
 WORKER_FOLDER: Final = "trigger-worker"
 """The folder of the worker's source in a repository, unless the setting WORKER names another."""
 SLUGS: Final = ("dev", "stg", "prod", "preview")
@@ -62,10 +66,13 @@ def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
     token = settings.get("TRIGGER_ACCESS_TOKEN") or None
     if token is not None and not token.startswith("tr_pat_"):
         faults.append("TRIGGER_ACCESS_TOKEN is not a personal access token: it starts with tr_pat_")
-    slug = settings.get("TRIGGER_ENVIRONMENT") or slug_named_by(secret) or "dev"
-    slug = SLUG_OF_NAME.get(slug, slug)
+    slug = _slug(settings)
     if slug not in SLUGS:
         faults.append(f"TRIGGER_ENVIRONMENT is not one of {', '.join(SLUGS)}")
+    try:
+        release_after(settings)
+    except InvalidSettings as error:
+        faults.append(str(error))
     branch = settings.get("TRIGGER_PREVIEW_BRANCH") or None
     faults += _faults_of_branch(slug, branch)
     if faults:
@@ -78,6 +85,30 @@ def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
         environment=slug,
         branch=branch,
     )
+
+
+def release_after(settings: Mapping[str, str]) -> Millis | None:
+    """How long a vendor run may wait until its run is released; None: for ever.
+
+    The cloud takes a checkpoint of a deployed run that waits, and frees its slot; a run in `dev`,
+    and on a server of one's own, keeps it. InvalidSettings.
+    """
+    text = settings.get(RELEASE_AFTER, "")
+    if text == NEVER:
+        return None
+    if text:
+        try:
+            return millis(text)
+        except InvalidDefinition as error:
+            raise InvalidSettings(f"{RELEASE_AFTER} is neither {NEVER} nor a duration") from error
+    cloud = settings.get("TRIGGER_API_URL", CLOUD).rstrip("/") == CLOUD
+    return None if cloud and _slug(settings) != "dev" else DEFAULT_RELEASE
+
+
+def _slug(settings: Mapping[str, str]) -> str:
+    named = slug_named_by(settings.get("TRIGGER_SECRET_KEY", ""))
+    slug = settings.get("TRIGGER_ENVIRONMENT") or named or "dev"
+    return SLUG_OF_NAME.get(slug, slug)
 
 
 def _faults_of_url(url: str) -> list[str]:

@@ -2,21 +2,27 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from turnout.errors import UnknownRun
+from turnout.errors import Superseded, UnknownRun
 from turnout.model.policies import Timeouts
 from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.replicas import Replica
 from turnout.model.routing import Flag, Route, Stage
 from turnout.model.runs import (
     Change,
+    Chunk,
+    Run,
     RunFilter,
+    SendResult,
 )
 from turnout.model.schedules import Schedule
 from turnout.model.status import (
     AttemptState,
+    DeliveryReason,
+    DeliveryState,
 )
 from turnout.model.transitions import begin
 from turnout.ports.run_store import RunStore
@@ -30,12 +36,26 @@ from turnout_testing.conformance.run_store_values import (
 )
 
 
+async def _called(store: RunStore, run_id: str = "r1") -> Run:
+    """Begin a run by its vendor run."""
+    await started(store, run_id)
+    return (await store.deliveries.claim(run_id, 1, "v", T0)).run
+
+
+async def _parked(store: RunStore, run_id: str = "r1", **values: Any) -> Run:
+    """Park a run that its vendor run has begun."""
+    run = await _called(store, run_id)
+    after = run._replace(parked=True, **values)
+    await store.journals.apply(Change(before=run, after=after))
+    return (await store.journals.load(run_id)).run
+
+
 class PumpContract:
     """What is due."""
 
     async def test_a_wake_is_sent_again_until_the_run_calls(self, store: RunStore) -> None:
         """Each sending is counted; a call withdraws the wake."""
-        run = await started(store)
+        run = await _called(store)
         await store.journals.apply(Change(before=run, after=run, wake_at=T0 + 10))
         assert await store.due.take_wakes(T0 + 9, limit=9, resend=5) == []
         (wake,) = await store.due.take_wakes(T0 + 10, limit=9, resend=5)
@@ -50,14 +70,14 @@ class PumpContract:
 
     async def test_a_timer_outlives_a_call(self, store: RunStore) -> None:
         """A run that calls in before its alarm keeps it."""
-        run = await started(store)
+        run = await _called(store)
         await store.journals.apply(Change(before=run, after=run, wake_at=T0 + 100))
         await store.deliveries.claim("r1", 1, "v", T0 + 50)
         assert len(await store.due.take_wakes(T0 + 100, limit=9, resend=5)) == 1
 
     async def test_a_commit_replaces_the_alarm(self, store: RunStore) -> None:
         """Sooner, later, or none."""
-        run = await started(store)
+        run = await _called(store)
         for wake_at in (T0 + 100, T0 + 10, T0 + 50):
             await store.journals.apply(Change(before=run, after=run, wake_at=wake_at))
             run = (await store.journals.load("r1")).run
@@ -68,7 +88,7 @@ class PumpContract:
     async def test_a_wake_is_taken_by_one(self, store: RunStore) -> None:
         """Several pumps share what is due."""
         for at in range(8):
-            run = await started(store, f"r{at}")
+            run = await _called(store, f"r{at}")
             await store.journals.apply(Change(before=run, after=run, wake_at=T0))
         takes = [store.due.take_wakes(T0, limit=3, resend=99) for _ in range(4)]
         run_ids = [wake.run_id for batch in await asyncio.gather(*takes) for wake in batch]
@@ -76,12 +96,126 @@ class PumpContract:
 
     async def test_a_wake_carries_the_token(self, store: RunStore) -> None:
         """Whoever sends it finds what the parked vendor run waits on."""
-        run = await started(store)
+        run = await _called(store)
         await store.deliveries.park("r1", 1, run.seq, "token")
         await store.journals.apply(Change(before=run, after=run, wake_at=T0))
         (wake,) = await store.due.take_wakes(T0, limit=9, resend=5)
         assert wake.delivery is not None
         assert wake.delivery.token == "token"
+
+    async def test_a_parked_run_is_released_when_its_time_has_come(self, store: RunStore) -> None:
+        """Its vendor run is superseded, and the next delivery is due when the wait is over."""
+        run = await _parked(store, release_at=T0 + 10, parked_until=T0 + 90)
+        assert await store.due.release(T0 + 9, limit=9, patience=30) == []
+        (released,) = await store.due.release(T0 + 10, limit=9, patience=30)
+        assert (released.number, released.provider_run_id) == (1, "v")
+        assert await store.due.release(T0 + 99, limit=9, patience=30) == []
+        with pytest.raises(Superseded):
+            await store.deliveries.claim("r1", 1, "v", T0 + 11)
+        first, second = await store.deliveries.read("r1")
+        assert (first.state, first.stopping) == (DeliveryState.SUPERSEDED, True)
+        assert (second.state, second.reason, second.due_at) == (
+            DeliveryState.PENDING,
+            DeliveryReason.RELEASED,
+            T0 + 90,
+        )
+        after = (await store.journals.load("r1")).run
+        assert (after.seq, after.fence, after.parked) == (run.seq + 1, run.fence, True)
+        journal = await store.deliveries.claim("r1", 2, "v2", T0 + 91)
+        assert journal.run.delivery == 2
+
+    async def test_a_released_vendor_run_ends_by_itself_or_is_stopped(
+        self, store: RunStore
+    ) -> None:
+        """It is not looked at; its own word is enough, and a missing word is not."""
+        for name in ("r1", "r2"):
+            await _parked(store, name, release_at=T0)
+        await store.due.release(T0, limit=9, patience=30)
+        await store.deliveries.report_end("r1", 1, T0 + 1)
+        assert await store.due.take_deliveries(T0 + 29, limit=9, hold=5) == []
+        (late,) = await store.due.take_deliveries(T0 + 30, limit=9, hold=5)
+        assert (late.run_id, late.number, late.stopping) == ("r2", 1, True)
+
+    async def test_a_reported_end_of_a_live_vendor_run_is_only_a_hint(
+        self, store: RunStore
+    ) -> None:
+        """It is looked at then, and stays the live delivery."""
+        await _called(store)
+        await store.deliveries.report_end("r1", 1, T0 + 7)
+        (delivery,) = await store.due.take_deliveries(T0 + 7, limit=9, hold=5)
+        assert (delivery.state, delivery.stopping) == (DeliveryState.CLAIMED, False)
+
+    async def test_a_wake_makes_the_delivery_of_a_released_run_due(self, store: RunStore) -> None:
+        """There is no vendor run to be woken; the delivery is sent once a wake is owed."""
+        await _parked(store, release_at=T0)
+        await store.due.release(T0, limit=9, patience=10**9)
+        assert await store.due.take_deliveries(T0 + 10**6, limit=9, hold=5) == []
+        run = (await store.journals.load("r1")).run
+        woken = run._replace(parked=False, parked_until=None, parked_for=())
+        await store.journals.apply(Change(before=run, after=woken, wake_at=T0 + 50))
+        for now in (T0 + 49, T0 + 60):
+            assert await store.due.take_deliveries(T0 + 60, limit=9, hold=5) == []
+            assert await store.due.take_wakes(now, limit=9, resend=5) == []
+        (delivery,) = await store.due.take_deliveries(T0 + 60, limit=9, hold=5)
+        assert (delivery.number, delivery.state) == (2, DeliveryState.PENDING)
+
+    async def test_a_wake_does_not_hurry_a_delivery_that_was_not_accepted(
+        self, store: RunStore
+    ) -> None:
+        """Its provider is away, and every wake would ask it again."""
+        await _parked(store, release_at=T0)
+        await store.due.release(T0, limit=9, patience=10**9)
+        down = SendResult(run_id="r1", number=2, due_at=T0 + 70, sent_at=T0, error="away")
+        await store.deliveries.record([down])
+        run = (await store.journals.load("r1")).run
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0))
+        assert await store.due.take_wakes(T0 + 5, limit=9, resend=5) == []
+        assert await store.due.take_deliveries(T0 + 69, limit=9, hold=5) == []
+
+    async def test_only_a_vendor_run_that_has_called_is_released(self, store: RunStore) -> None:
+        """Of a delivery that nobody has claimed yet, nobody could be told that it is superseded."""
+        await _parked(store, release_at=T0)
+        await store.deliveries.redeliver("r1", 1, "local", T0)
+        assert await store.due.release(T0, limit=9, patience=30) == []
+        await store.deliveries.claim("r1", 2, "v2", T0)
+        assert await store.due.release(T0 + 29, limit=9, patience=30) == []
+        assert len(await store.due.release(T0 + 30, limit=9, patience=30)) == 1
+
+    async def test_a_run_that_goes_on_or_ends_is_not_released(self, store: RunStore) -> None:
+        """The time stands in the row, and counts only while the run is parked."""
+        for name in ("r1", "r2"):
+            run = await _parked(store, name, release_at=T0)
+        woken = run._replace(parked=False, parked_until=None, parked_for=())
+        await store.journals.apply(Change(before=run, after=woken))
+        await ended(store, "r1")
+        assert await store.due.release(T0 + 99, limit=9, patience=30) == []
+
+    async def test_chunks_that_were_passed_on_are_not_given_again(self, store: RunStore) -> None:
+        """The next vendor run counts from 0, and goes on behind what the last one passed on."""
+        run = await _parked(store, release_at=T0 + 5)
+        chunks = tuple(
+            Chunk(number=number, name="out", value=b"%d" % number, at=T0) for number in range(3)
+        )
+        after = run._replace(chunks=3)
+        await store.journals.apply(Change(before=run, after=after, chunks=chunks))
+        await store.due.release(T0 + 5, limit=9, patience=30)
+        run = (await store.journals.load("r1")).run
+        assert (run.chunks, run.passed) == (3, 3)
+        more = Chunk(number=3, name="out", value=b"3", at=T0)
+        await store.journals.apply(Change(before=run, after=run._replace(chunks=4), chunks=(more,)))
+        read, given = await store.journals.streamed("r1", after=0, limit=9, beyond_passed=True)
+        assert [chunk.value for chunk in given] == [b"3"]
+        assert read.chunks - read.passed == 1
+        _, given = await store.journals.streamed("r1", after=0, limit=9)
+        assert len(given) == 4
+
+    async def test_a_run_is_released_by_one(self, store: RunStore) -> None:
+        """Several pumps share what is due."""
+        for at in range(8):
+            await _parked(store, f"r{at}", release_at=T0)
+        releases = [store.due.release(T0, limit=3, patience=9) for _ in range(4)]
+        run_ids = [one.run_id for batch in await asyncio.gather(*releases) for one in batch]
+        assert sorted(run_ids) == [f"r{at}" for at in range(8)]
 
     async def test_deadlines_of_live_runs_are_found(self, store: RunStore) -> None:
         """An ended run has none."""

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, null, or_, select, update
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
-from turnout.model.runs import Delivery, Journal, SendResult
+from turnout.model.runs import Delivery, Journal, Run, SendResult
 from turnout.model.status import DeliveryReason, DeliveryState
 from turnout.model.time import Millis
 from turnout.stores.sql.expressions import equals, fixed, for_rows, insert_rows
@@ -129,6 +129,11 @@ _STOPPED: Final = update(deliveries).where(*_DELIVERY).values(stopping=fixed(0),
 _STOPPED_LIVE: Final = (
     update(deliveries).where(*_DELIVERY, IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))
 )
+_ENDS_SUPERSEDED: Final = (
+    update(deliveries)
+    .where(*_DELIVERY, deliveries.c.state == fixed(DeliveryState.SUPERSEDED.value))
+    .values(stopping=fixed(0), watched=fixed(0))
+)
 LONGEST_ERROR: Final = 2_000
 """Characters of a failed sending's error that are recorded."""
 
@@ -211,12 +216,11 @@ class SqlDeliveryStore(StorePart):
             return False
         moved = int(provider != run.provider)
         # A vendor run at another provider is stopped; at the same provider it is mostly gone.
-        stopping = int(stop or moved)
-        tx.write(_SUPERSEDE, {**_key(run_id, number), "to_stopping": stopping, "to_due_at": now})
+        supersede(tx, run, stopping=stop or bool(moved), due_at=now)
         tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
         reason = DeliveryReason.MOVED if moved else DeliveryReason.LOST
         due_at = max(now, run.due_at)
-        tx.write_rows(_INSERT, [delivery_row(run, number + 1, provider, due_at, reason)])
+        insert_deliveries(tx, [delivery_row(run, number + 1, provider, due_at, reason)])
         tx.made_due = True
         return True
 
@@ -226,6 +230,23 @@ class SqlDeliveryStore(StorePart):
         key = _key(run_id, number)
         tx.write(_STOPPED_LIVE, key)
         tx.write(_STOPPED, key)
+
+    @writes("reported_end")
+    def report_end(self, tx: Transaction, run_id: str, number: int, due_at: Millis) -> None:
+        """Take a vendor run's own word for its end where it is superseded; else look at it soon."""
+        if not tx.changed(_ENDS_SUPERSEDED, _key(run_id, number)):
+            postpone_all(tx, [(run_id, number, due_at)])
+
+
+def supersede(tx: Transaction, run: Run, *, stopping: bool, due_at: Millis) -> None:
+    """Supersede the run's live delivery; its vendor run is stopped at `due_at`, if at all."""
+    key = _key(run.run_id, run.delivery)
+    tx.write(_SUPERSEDE, {**key, "to_stopping": int(stopping), "to_due_at": due_at})
+
+
+def insert_deliveries(tx: Transaction, rows: Sequence[Row]) -> None:
+    """Insert deliveries of `delivery_row`, with the store's epoch."""
+    tx.write_rows(_INSERT, rows)
 
 
 def postpone_all(tx: Transaction, due: Sequence[Row]) -> None:

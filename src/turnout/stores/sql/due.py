@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, func, select, update
+from sqlalchemy import and_, bindparam, func, not_, select, update
 
 from turnout.model.runs import Delivery, Run, Wake
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
+from turnout.stores.sql import releases
 from turnout.stores.sql.deliveries import postpone_all
 from turnout.stores.sql.expressions import equals, fixed, for_rows
 from turnout.stores.sql.operations import StorePart, reads, writes
@@ -25,7 +26,11 @@ _WAKES: Final = (
         deliveries,
         and_(deliveries.c.run_id == runs.c.run_id, deliveries.c.number == runs.c.delivery),
     )
-    .where(runs.c.wake_at.is_not(None), runs.c.wake_at <= bindparam("now"))
+    .where(
+        runs.c.wake_at.is_not(None),
+        runs.c.wake_at <= bindparam("now"),
+        not_(releases.AWAITS_WAKE),
+    )
     .order_by(runs.c.wake_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, of=runs)
@@ -98,6 +103,7 @@ class SqlDueWork(StorePart):
         self, tx: Transaction, now: Millis, *, limit: int, resend: Millis
     ) -> Sequence[Wake]:
         """Take the wakes that are due; each is due again after `resend`."""
+        releases.deliver_woken(tx, now, limit=limit)
         rows = tx.rows(_WAKES, {"now": now, "limit": limit})
         for run_id, *_ in rows:
             tx.write(_RESEND, {"of_run_id": run_id, "to_wake_at": now + resend})
@@ -114,6 +120,13 @@ class SqlDueWork(StorePart):
         tx.write_rows(
             _POSTPONE, [(wake.run_id, wake.seq, wake.due_at, wake.sent) for wake in wakes]
         )
+
+    @writes("due_releases", key="pump")
+    def release(
+        self, tx: Transaction, now: Millis, *, limit: int, patience: Millis
+    ) -> Sequence[Delivery]:
+        """Release parked runs that are due for it."""
+        return releases.release(tx, now, limit=limit, patience=patience)
 
     @reads("due_deadlines")
     def deadlines(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[Run]:

@@ -127,13 +127,14 @@ def read_transitions(tx: Transaction, run_id: str) -> Sequence[Transition]:
 
 
 def read_streamed(
-    tx: Transaction, run_id: str, after: int, limit: int
+    tx: Transaction, run_id: str, after: int, limit: int, *, beyond_passed: bool
 ) -> tuple[Run, Sequence[Chunk]]:
     """Read a run, and its chunks from a number on."""
     run = read_run(tx, run_id)
-    if run.chunks <= after:
+    first = after + (run.passed if beyond_passed else 0)
+    if run.chunks <= first:
         return run, ()
-    page = {"of_run_id": run_id, "of_after": after, "limit": limit}
+    page = {"of_run_id": run_id, "of_after": first, "limit": limit}
     return run, [chunk_of(row) for row in tx.rows(_CHUNKS, page)]
 
 

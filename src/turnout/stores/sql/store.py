@@ -106,10 +106,16 @@ class SqlJournalStore(StorePart):
 
     @reads("streamed")
     def streamed(
-        self, tx: Transaction, run_id: str, *, after: int, limit: int
+        self,
+        tx: Transaction,
+        run_id: str,
+        *,
+        after: int,
+        limit: int,
+        beyond_passed: bool = False,
     ) -> tuple[Run, Sequence[Chunk]]:
         """Read a run, and its chunks from a number on."""
-        return journals.read_streamed(tx, run_id, after, limit)
+        return journals.read_streamed(tx, run_id, after, limit, beyond_passed=beyond_passed)
 
 
 class SqlRunSearch(StorePart):

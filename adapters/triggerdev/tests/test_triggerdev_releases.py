@@ -1,0 +1,169 @@
+"""Runs that wait give their slots away: no number of them keeps the others from running."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from turnout_triggerdev.settings import release_after
+
+# Test modules are imported by path, so what they share is put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from triggerdev_stage import Stage, start, until, vendor_ends
+
+from turnout import Context, Event, Task, Turnout, task
+from turnout.errors import InvalidSettings
+from turnout.model.status import DeliveryReason, RunStatus
+
+CHILDREN = 2
+
+
+@task("child", on="do/child")
+async def child(ctx: Context, payload: dict[str, Any]) -> int:
+    """Return a number by a step."""
+    doubled: int = await ctx.step("double", lambda: payload["n"] * 2)
+    return doubled
+
+
+@task("parent", on="do/parent")
+async def parent(ctx: Context, payload: dict[str, Any]) -> int:
+    """Invoke children one after the other, and add up what they return."""
+    total = 0
+    for n in range(payload["children"]):
+        total += await ctx.invoke(child, {"n": n}, id=f"child-{n}")
+    return total
+
+
+@task("sleeper", on="do/sleeper")
+async def sleeper(ctx: Context, _payload: dict[str, Any]) -> str:
+    """Sleep for longer than a vendor run may wait."""
+    await ctx.sleep("long", "2s")
+    return "slept"
+
+
+@task("asker", on="do/asker")
+async def asker(ctx: Context, _payload: dict[str, Any]) -> Any:
+    """Wait for an event."""
+    return await ctx.wait_for_event("said/yes", timeout="1h", match={"payload.run": ctx.run_id})
+
+
+async def results(live: Turnout, run_ids: list[str]) -> list[Any]:
+    """Read the results of runs, once all of them have completed."""
+
+    async def look() -> Any:
+        journals = [await live.store.journals.load(run_id) for run_id in run_ids]
+        assert not [j.run.error for j in journals if j.run.error is not None]
+        done = all(j.run.state is RunStatus.COMPLETED for j in journals)
+        return [j.run.result for j in journals] if done else None
+
+    found: list[Any] = await until(look, 120)
+    return found
+
+
+class Releasing:
+    """The three, at a platform of so many slots, where vendor runs may wait for a short time."""
+
+    def __init__(self, folder: Path, *tasks: Task, slots: int, after: str = "300ms") -> None:
+        self.stage = Stage(folder)
+        self.app = self.stage.app(*tasks)
+        self._slots = slots
+        self._after = after
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Turnout:
+        enter = self._stack.enter_async_context
+        await enter(self.stage.server(slots=self._slots))
+        settings = {"TURNOUT_TRIGGER_RELEASE_AFTER": self._after}
+        live = await enter(self.stage.service(self.app, **settings))
+        await enter(self.stage.worker(self.app))
+        await self.stage.ready(live)
+        return live
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._stack.aclose()
+
+
+@pytest.mark.parametrize(("slots", "parents"), [(1, 3), (2, 5), (25, 30)])
+async def test_parents_do_not_starve_their_children(
+    tmp_path: Path, slots: int, parents: int
+) -> None:
+    """However few slots there are, and however many runs wait in them."""
+    async with Releasing(tmp_path / "stage", parent, child, slots=slots) as live:
+        run_ids = [await start(live, "parent", children=CHILDREN) for _ in range(parents)]
+        assert await results(live, run_ids) == [b"2"] * parents
+
+
+async def test_a_released_run_goes_on_at_its_time(tmp_path: Path) -> None:
+    """It has no vendor run meanwhile; the one that it had ended well, and was not looked at."""
+    releasing = Releasing(tmp_path / "stage", sleeper, slots=1)
+    async with releasing as live:
+        run_id = await start(live, "sleeper")
+        assert await results(live, [run_id]) == [b'"slept"']
+        report = await live.orchestrator.status(run_id)
+        assert [d.reason for d in report.deliveries] == [
+            DeliveryReason.FIRST,
+            DeliveryReason.RELEASED,
+        ]
+        ends = await vendor_ends(releasing.stage, report)
+        assert ends == [("COMPLETED", 1), ("COMPLETED", 1)]
+
+
+async def test_a_released_run_goes_on_at_its_wake(tmp_path: Path) -> None:
+    """The event delivers it; a run that is cancelled meanwhile is never delivered again."""
+    async with Releasing(tmp_path / "stage", asker, slots=1) as live:
+        first, second = await start(live, "asker"), await start(live, "asker")
+
+        async def released() -> Any:
+            runs = [await live.store.deliveries.read(run_id) for run_id in (first, second)]
+            return all(deliveries[-1].reason is DeliveryReason.RELEASED for deliveries in runs)
+
+        await until(released)
+        await live.orchestrator.cancel(second)
+        await live.orchestrator.emit(Event(name="said/yes", payload={"run": first}))
+        await results(live, [first])
+        assert len(await live.store.deliveries.read(first)) == 2
+        ended = await live.orchestrator.status(second)
+        assert ended.journal.run.state is RunStatus.CANCELLED
+        assert [d.sent_at is not None for d in ended.deliveries] == [True, False]
+
+
+async def test_without_a_release_parents_fill_the_platform(tmp_path: Path) -> None:
+    """What the double is for: it keeps the slot of a run that waits, as a server in `dev` does."""
+    async with Releasing(tmp_path / "stage", parent, child, slots=2, after="never") as live:
+        run_ids = [await start(live, "parent", children=1) for _ in range(2)]
+
+        async def parked() -> Any:
+            runs = [(await live.store.journals.load(run_id)).run for run_id in run_ids]
+            return all(run.parked for run in runs)
+
+        await until(parked)
+        await asyncio.sleep(1)  # long enough for a child that had a slot
+        runs = [(await live.store.journals.load(run_id)).run for run_id in run_ids]
+        assert all(run.parked for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "after"),
+    [
+        ({"TRIGGER_SECRET_KEY": "tr_prod_x"}, None),
+        ({"TRIGGER_SECRET_KEY": "tr_stg_sk_x"}, None),
+        ({"TRIGGER_SECRET_KEY": "tr_dev_x"}, 10_000),
+        ({}, 10_000),
+        ({"TRIGGER_SECRET_KEY": "x", "TRIGGER_ENVIRONMENT": "staging"}, None),
+        ({"TRIGGER_SECRET_KEY": "tr_prod_x", "TRIGGER_API_URL": "http://127.0.0.1:3030"}, 10_000),
+        ({"TRIGGER_SECRET_KEY": "tr_prod_x", "TURNOUT_TRIGGER_RELEASE_AFTER": "2m"}, 120_000),
+        ({"TRIGGER_SECRET_KEY": "tr_dev_x", "TURNOUT_TRIGGER_RELEASE_AFTER": "never"}, None),
+    ],
+)
+def test_where_runs_are_released(settings: dict[str, str], after: int | None) -> None:
+    """Not where the cloud takes a checkpoint of a run that waits; a setting says otherwise."""
+    assert release_after(settings) == after
+
+
+def test_a_wrong_time_is_refused_by_name() -> None:
+    """The setting's name is in the error."""
+    with pytest.raises(InvalidSettings, match="TURNOUT_TRIGGER_RELEASE_AFTER"):
+        release_after({"TURNOUT_TRIGGER_RELEASE_AFTER": "soon"})

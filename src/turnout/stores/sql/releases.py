@@ -1,0 +1,126 @@
+"""Releasing parked runs: the vendor run ends, and the next delivery waits for a time or a wake.
+
+The next delivery is pending at once. It is due when the wait is over at the latest; a wake that is
+owed to the run makes it due sooner (`deliver_woken`), because no vendor run is there to be woken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import and_, bindparam, func, null, or_, select, update
+
+from turnout.model.protocol import LARGEST_MOMENT
+from turnout.model.runs import Delivery, Run
+from turnout.model.status import DeliveryReason, DeliveryState
+from turnout.model.time import Millis
+from turnout.stores.sql.deliveries import insert_deliveries, supersede
+from turnout.stores.sql.expressions import equals, fixed
+from turnout.stores.sql.rows import (
+    DELIVERY_COLUMNS,
+    LIVE_RUN,
+    RUN_COLUMNS,
+    delivery_of,
+    delivery_row,
+    run_of,
+)
+from turnout.stores.sql.schema import deliveries, runs
+from turnout.stores.sql.statements import Transaction
+
+NEVER: Final[Millis] = LARGEST_MOMENT
+"""When a delivery is due that waits for nothing but a wake."""
+
+_RUN: Final = equals(runs.c.run_id)
+_LIVE_DELIVERY: Final = and_(
+    deliveries.c.run_id == runs.c.run_id, deliveries.c.number == runs.c.delivery
+)
+_IS_PENDING: Final = deliveries.c.state == fixed(DeliveryState.PENDING.value)
+AWAITS_WAKE: Final = and_(
+    _IS_PENDING,
+    or_(
+        # The release before writes no reason.
+        func.coalesce(deliveries.c.reason, fixed("")) == fixed(DeliveryReason.RELEASED.value),
+        deliveries.c.due_at == fixed(NEVER),
+    ),
+)
+"""Whether a delivery is due at its run's wake: there is no vendor run to be woken."""
+_TO_RELEASE: Final = (
+    select(*RUN_COLUMNS, *DELIVERY_COLUMNS)
+    .join(deliveries, _LIVE_DELIVERY)
+    .where(
+        runs.c.parked == fixed(1),
+        runs.c.release_at.is_not(None),
+        runs.c.release_at <= bindparam("now"),
+        LIVE_RUN,
+    )
+    .order_by(runs.c.release_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True, of=runs)
+)
+_RELEASE: Final = (
+    update(runs)
+    .where(_RUN)
+    .values(
+        delivery=runs.c.delivery + fixed(1),
+        seq=runs.c.seq + fixed(1),
+        passed=runs.c.chunks,
+        release_at=null(),
+        wake_at=null(),
+        projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
+    )
+)
+_LATER: Final = update(runs).where(_RUN).values(release_at=bindparam("to_release_at"))
+_WOKEN: Final = (
+    select(runs.c.run_id, runs.c.delivery, deliveries.c.failures)
+    .join(deliveries, _LIVE_DELIVERY)
+    .where(runs.c.wake_at.is_not(None), runs.c.wake_at <= bindparam("now"), AWAITS_WAKE)
+    .order_by(runs.c.wake_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True, of=runs)
+)
+_WITHDRAW: Final = update(runs).where(_RUN).values(wake_at=null())
+_DUE: Final = (
+    update(deliveries)
+    .where(equals(deliveries.c.run_id), equals(deliveries.c.number), _IS_PENDING)
+    .values(due_at=bindparam("to_due_at"))
+)
+
+
+def release(tx: Transaction, now: Millis, *, limit: int, patience: Millis) -> Sequence[Delivery]:
+    """Release parked runs that are due for it; returns the deliveries whose vendor runs now end.
+
+    A run whose vendor run has not called yet is looked at again after `patience`. After the same
+    time a vendor run that has not reported its end is stopped.
+    """
+    ends = len(RUN_COLUMNS)
+    released: list[Delivery] = []
+    for row in tx.rows(_TO_RELEASE, {"now": now, "limit": limit}):
+        run, delivery = run_of(row[:ends]), delivery_of(row[ends:])
+        if delivery.state is DeliveryState.CLAIMED:
+            _release(tx, run, now + patience)
+            released.append(replace(delivery, state=DeliveryState.SUPERSEDED))
+        else:
+            later = {"of_run_id": run.run_id, "to_release_at": now + patience}
+            tx.write(_LATER, later)
+    return released
+
+
+def deliver_woken(tx: Transaction, now: Millis, *, limit: int) -> None:
+    """Make the pending deliveries of runs due that are owed a wake, and withdraw the wakes.
+
+    A delivery that its provider did not accept keeps its back-off.
+    """
+    for run_id, number, failures in tx.rows(_WOKEN, {"now": now, "limit": limit}):
+        tx.write(_WITHDRAW, {"of_run_id": run_id})
+        if not failures:
+            tx.write(_DUE, {"of_run_id": run_id, "of_number": number, "to_due_at": now})
+            tx.made_due = True
+
+
+def _release(tx: Transaction, run: Run, stop_at: Millis) -> None:
+    supersede(tx, run, stopping=True, due_at=stop_at)
+    tx.write(_RELEASE, {"of_run_id": run.run_id})
+    due_at = NEVER if run.parked_until is None else run.parked_until
+    next_number = run.delivery + 1
+    row = delivery_row(run, next_number, run.provider, due_at, DeliveryReason.RELEASED)
+    insert_deliveries(tx, [row])
