@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -9,13 +10,14 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from turnout_triggerdev_double.server.errors import ApiRefusal, problem, refused
+from turnout_triggerdev_double.server.errors import problem, refused
 from turnout_triggerdev_double.server.ids import bare
 from turnout_triggerdev_double.server.records import Environment
 from turnout_triggerdev_double.server.world import OfflineWorld
 
 ALGORITHM = "HS256"
 ISSUER = {"iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev"}
+SEE = " See https://trigger.dev/docs/frontend/overview#authentication for more information."
 FORBIDDEN = {
     "error": "Unauthorized",
     "code": "unauthorized",
@@ -53,20 +55,64 @@ def is_jwt(token: str) -> bool:
     return token.count(".") == 2  # noqa: PLR2004 header, claims, signature
 
 
-def environment_of_jwt(world: OfflineWorld, token: str, scopes: Iterable[str]) -> Environment:
-    """The environment of a public token that carries one of these scopes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicToken:
+    """What a public token says of its bearer."""
+
+    text: str
+    scopes: tuple[str, ...]
+    one_time: bool
+    skip_columns: tuple[str, ...]
+
+    def allows(self, action: str, resources: Iterable[str]) -> bool:
+        """Whether a scope covers one of the resources, each `type` or `type:id`.
+
+        A scope is `action:type:id`; without the id it covers all of the type. `write` covers
+        `trigger` and `batchTrigger`, too.
+        """
+        actions = {action, "*"} | ({"write"} if action in {"trigger", "batchTrigger"} else set())
+        resources = list(resources)
+        return any(_covers(scope, actions, resources) for scope in self.scopes)
+
+
+def _covers(scope: str, actions: set[str], resources: list[str]) -> bool:
+    if scope == "admin":
+        return True
+    action, _, target = scope.partition(":")
+    kind = target.partition(":")[0]
+    return action in actions and (
+        kind == "all" or any(target in {r, r.partition(":")[0]} for r in resources)
+    )
+
+
+def public_token(world: OfflineWorld, token: str) -> tuple[Environment, PublicToken]:
+    """The environment of a public token, and what the token allows."""
     env, claims = _verified(world, token)
     if float(claims.get("exp", "inf")) * 1000 < world.now():
-        raise refused(401, "Public Access Token has expired")
-    if not set(claims.get("scopes") or []) & set(scopes):
-        raise ApiRefusal(403, FORBIDDEN)
-    return env
+        raise refused(401, f"Public Access Token has expired.{SEE}")
+    skipped = (claims.get("realtime") or {}).get("skipColumns")
+    return env, PublicToken(
+        text=token,
+        scopes=tuple(map(str, claims.get("scopes") or ())),
+        one_time=bool(claims.get("otu")),
+        skip_columns=tuple(map(str, skipped or ())),
+    )
+
+
+def use_once(world: OfflineWorld, token: PublicToken | None, deed: str) -> None:
+    """Use a public token for one use up. Refuses it the second time."""
+    if token is None or not token.one_time:
+        return
+    if token.text in world.used_tokens:
+        used = "with a one-time use token as it has already been used."
+        raise refused(422, f"Cannot {deed} {used}")
+    world.used_tokens.add(token.text)
 
 
 def new_jwt(world: OfflineWorld, env: Environment, claims: dict[str, Any]) -> str:
-    """A public token of the environment, good for an hour."""
+    """A public token of the environment, good for an hour unless the claims have an `exp`."""
     now = world.now() // 1000
-    issued = {"iat": now, "exp": now + 3600}
+    issued = {"iat": now, "exp": claims.get("exp", now + 3600)}
     return jwt.encode({"alg": ALGORITHM}, {**ISSUER, **claims, **issued}, _key(env))
 
 
@@ -77,7 +123,7 @@ def _verified(world: OfflineWorld, token: str) -> tuple[Environment, dict[str, A
         env = next(env for env in world.environments if bare(env.id) == subject)
         return env, jwt.decode(token, _key(env), [ALGORITHM]).claims
     except (JoseError, ValueError, TypeError, KeyError, StopIteration) as error:
-        raise refused(401, "Invalid API key") from error
+        raise refused(401, f"Public Access Token is invalid.{SEE}") from error
 
 
 def _key(env: Environment) -> OctKey:

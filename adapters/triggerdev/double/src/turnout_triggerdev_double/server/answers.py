@@ -4,6 +4,7 @@ from typing import Any
 
 from turnout_triggerdev_double.server.cron import described
 from turnout_triggerdev_double.server.ids import bare
+from turnout_triggerdev_double.server.packets import STORED, address
 from turnout_triggerdev_double.server.records import (
     Batch,
     Deployment,
@@ -63,10 +64,8 @@ def run_summary(run: RunRecord, version: str | None) -> dict[str, Any]:
 def run_answer(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[str, Any]:
     """A run as `GET /api/v3/runs/{id}` shows it; `version` is the API version asked for."""
     view = _with_metadata(run, run_summary(run, version))
-    if run.payload is not None:
-        view["payload"] = decoded(run.payload, run.payload_type)
-    if run.output is not None:
-        view["output"] = decoded(run.output, run.output_type)
+    view |= _content(world, run, "payload", run.payload, run.payload_type)
+    view |= _content(world, run, "output", run.output, run.output_type)
     schedule = world.schedules.get(run.schedule or "")
     if schedule is not None:
         view["schedule"] = {
@@ -84,6 +83,17 @@ def run_answer(world: OfflineWorld, run: RunRecord, version: str | None) -> dict
     view |= {"attemptCount": run.attempt, "attempts": []}
     view["relatedRuns"] = _relatives(world, run, version)
     return view
+
+
+def _content(
+    world: OfflineWorld, run: RunRecord, name: str, text: str | None, kind: str | None
+) -> dict[str, Any]:
+    """A payload or an output; of a packet only where it is."""
+    if text is None:
+        return {}
+    if kind == STORED:
+        return {f"{name}PresignedUrl": address(world, world.environment(run.env), text)}
+    return {name: decoded(text, kind)}
 
 
 def _relatives(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[str, Any]:
@@ -106,8 +116,8 @@ def run_item(world: OfflineWorld, run: RunRecord, version: str | None) -> dict[s
     }
 
 
-def batch_answer(world: OfflineWorld, batch: Batch, *, processing: bool) -> dict[str, Any]:
-    """A batch; a batch of version 3 also counts how its runs ended."""
+def batch_answer(batch: Batch, *, processing: bool) -> dict[str, Any]:
+    """A batch; a batch of version 3 also tells how the making of its runs went."""
     view: dict[str, Any] = {
         "id": batch.id,
         "status": batch.status,
@@ -118,12 +128,13 @@ def batch_answer(world: OfflineWorld, batch: Batch, *, processing: bool) -> dict
     }
     if batch.idempotency_key:
         view["idempotencyKey"] = batch.idempotency_key
-    if batch.generation == 3:  # noqa: PLR2004 the third kind of batches
-        ended = [world.runs[run].status for run in batch.runs]
-        view["successfulRunCount"] = ended.count("COMPLETED_SUCCESSFULLY")
-        view["failedRunCount"] = sum(flags(status)["isFailed"] for status in ended)
+    done = {} if batch.processed_at is None else {"completedAt": iso(batch.processed_at)}
     if processing:
-        view["processing"] = {"errors": batch.errors}
+        view["processing"] = {**done, "errors": batch.errors}
+    elif done:
+        # Runs that could be made, whatever became of them.
+        view |= {"successfulRunCount": len(batch.runs), "failedRunCount": len(batch.errors)}
+        view |= {"errors": batch.errors} if batch.errors else {}
     return view
 
 

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from starlette.responses import HTMLResponse
 from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from turnout_triggerdev_double.server import engine, scheduler, waiting
+from turnout_triggerdev_double.server import batching, concerns, engine, scheduler, waiting
 from turnout_triggerdev_double.server.dev import presence, protocol, sockets
 from turnout_triggerdev_double.server.rates import TokenBuckets
 from turnout_triggerdev_double.server.rest import (
@@ -17,17 +18,21 @@ from turnout_triggerdev_double.server.rest import (
     control,
     deploying,
     deployments,
+    inputs,
     listing,
     packets,
     pages,
     projects,
+    public_tokens,
     queues,
+    realtime,
     runs,
     schedules,
     streams,
     telemetry,
     tokens,
     triggers,
+    unserved,
 )
 from turnout_triggerdev_double.server.wiring import MAX_STREAM, ApiMethod, Resource
 from turnout_triggerdev_double.server.world import OfflineWorld
@@ -36,37 +41,22 @@ Paths = Mapping[str, Mapping[str, ApiMethod]]
 
 _ENGINE = "/engine/v1/dev/runs/{run}"
 
-
-def _key(handler: object, *scopes: str) -> ApiMethod:
-    return ApiMethod(handler=handler, scopes=scopes)  # type: ignore[arg-type]
-
-
-def _worker(handler: object) -> ApiMethod:
-    return ApiMethod(handler=handler, limited=False)  # type: ignore[arg-type]
-
-
-def _deploy(handler: object) -> ApiMethod:
-    return ApiMethod(handler=handler, limited=False, max_body=MAX_STREAM)  # type: ignore[arg-type]
-
-
-def _user(handler: object) -> ApiMethod:
-    return ApiMethod(handler=handler, caller="user")  # type: ignore[arg-type]
-
-
-def _public(handler: object, max_body: int = MAX_STREAM) -> ApiMethod:
-    return ApiMethod(handler=handler, caller="anyone", max_body=max_body)  # type: ignore[arg-type]
-
-
-def _schedule(handler: object) -> ApiMethod:
-    return ApiMethod(handler=handler, complaint="Invalid or Missing API Key")  # type: ignore[arg-type]
+_key = ApiMethod
+"""For an environment's key."""
+_of_run = partial(ApiMethod, concerns=concerns.run_of_path)
+"""For whoever may read the run, too."""
+_worker = partial(ApiMethod, limited=False)
+_deploy = partial(ApiMethod, limited=False, max_body=MAX_STREAM)
+_user = partial(ApiMethod, caller="user")
+_public = partial(ApiMethod, caller="anyone", max_body=MAX_STREAM)
+_schedule = partial(ApiMethod, complaint="Invalid or Missing API Key")
+_realtime = partial(ApiMethod, limited=False)
 
 
 ENGINE: Paths = {
     "/engine/v1/dev/dequeue": {"POST": _worker(protocol.dequeue)},
     f"{_ENGINE}/snapshots/{{snapshot}}/attempts/start": {"POST": _worker(protocol.start)},
-    f"{_ENGINE}/snapshots/{{snapshot}}/attempts/complete": {
-        "POST": ApiMethod(handler=protocol.complete, limited=False, max_body=MAX_STREAM)
-    },
+    f"{_ENGINE}/snapshots/{{snapshot}}/attempts/complete": {"POST": _deploy(protocol.complete)},
     f"{_ENGINE}/snapshots/latest": {"GET": _worker(protocol.latest_snapshot)},
     f"{_ENGINE}/snapshots/{{snapshot}}/heartbeat": {"POST": _worker(protocol.heartbeat)},
     f"{_ENGINE}/logs/debug": {"POST": _worker(protocol.debug_log)},
@@ -84,15 +74,16 @@ ENGINE: Paths = {
 
 RUNS: Paths = {
     "/api/v1/tasks/{task:path}/trigger": {
-        "POST": ApiMethod(
-            handler=triggers.trigger_task,
-            scopes=("write:tasks", "write:tasks:{task}", "trigger:tasks"),
+        "POST": _key(
+            triggers.trigger_task,
+            action="trigger",
+            concerns=concerns.named("tasks", "task"),
             plain_405=True,
         )
     },
-    "/api/v3/runs/{run}": {"GET": _key(runs.retrieve, "read:runs", "read:runs:{run}")},
-    "/api/v1/runs": {"GET": _key(listing.list_runs, "read:runs")},
-    "/api/v2/runs/{run}/cancel": {"POST": _key(runs.cancel, "write:runs", "write:runs:{run}")},
+    "/api/v3/runs/{run}": {"GET": _of_run(runs.retrieve)},
+    "/api/v1/runs": {"GET": _key(listing.list_runs, concerns=concerns.listed_runs)},
+    "/api/v2/runs/{run}/cancel": {"POST": _of_run(runs.cancel, action="write")},
     "/api/v1/runs/{run}/metadata": {
         "GET": _key(runs.read_metadata),
         "PUT": _key(runs.write_metadata),
@@ -101,48 +92,73 @@ RUNS: Paths = {
     "/api/v1/runs/{run}/replay": {"POST": _key(runs.replay_run)},
     "/api/v1/runs/{run}/reschedule": {"POST": _key(runs.reschedule)},
     "/api/v1/runs/{run}/tags": {"POST": _key(runs.add_tags)},
-    "/api/v1/runs/{run}/trace": {"GET": _key(telemetry.trace)},
-    "/api/v1/runs/{run}/events": {"GET": _key(telemetry.events)},
-    "/api/v1/runs/{run}/spans/{span}": {"GET": _key(telemetry.span)},
-    "/api/v3/batches": {"POST": _key(triggers.create_batch, "write:batch")},
+    "/api/v1/runs/{run}/trace": {"GET": _of_run(telemetry.trace)},
+    "/api/v1/runs/{run}/events": {"GET": _of_run(telemetry.events)},
+    "/api/v1/runs/{run}/spans/{span}": {"GET": _of_run(telemetry.span)},
+    "/api/v3/batches": {
+        "POST": _key(triggers.create_batch, action="batchTrigger", concerns=concerns.tasks_of_batch)
+    },
     "/api/v3/batches/{batch}/items": {
-        "POST": ApiMethod(handler=triggers.batch_items, limited=False, max_body=MAX_STREAM)
+        "POST": _deploy(
+            triggers.batch_items, action="batchTrigger", concerns=concerns.tasks_of_items
+        )
     },
-    "/api/v2/tasks/batch": {"POST": ApiMethod(handler=triggers.batch_tasks, max_body=MAX_STREAM)},
-    "/api/v1/tasks/batch": {
-        "POST": ApiMethod(handler=triggers.batch_tasks_v1, max_body=MAX_STREAM)
+    "/api/v2/tasks/batch": {
+        "POST": _key(
+            triggers.batch_tasks,
+            max_body=MAX_STREAM,
+            action="batchTrigger",
+            concerns=concerns.tasks_of_body,
+        )
     },
-    "/api/v1/tasks/{task:path}/batch": {
-        "POST": ApiMethod(handler=triggers.batch_one_task, max_body=MAX_STREAM)
+    "/api/v1/tasks/batch": {"POST": _key(triggers.batch_tasks_v1, max_body=MAX_STREAM)},
+    "/api/v1/tasks/{task:path}/batch": {"POST": _key(triggers.batch_one_task, max_body=MAX_STREAM)},
+    "/api/v1/batches/{batch}": {
+        "GET": _key(triggers.retrieve_batch, concerns=concerns.batch_of_path)
     },
-    "/api/v1/batches/{batch}": {"GET": _key(triggers.retrieve_batch, "read:batch:{batch}")},
-    "/api/v2/batches/{batch}": {"GET": _key(triggers.retrieve_batch_v2, "read:batch:{batch}")},
+    "/api/v2/batches/{batch}": {
+        "GET": _key(triggers.retrieve_batch_v2, concerns=concerns.batch_of_path)
+    },
     "/api/v1/batches/{batch}/results": {"GET": _key(triggers.batch_results)},
     "/api/v1/idempotencyKeys/{key:path}/reset": {"POST": _key(triggers.reset_key)},
 }
 
-STREAMS: Paths = {
+REALTIME: Paths = {
+    "/realtime/v1/runs/{run}": {"GET": _realtime(realtime.run_feed, concerns=concerns.run_of_path)},
+    "/realtime/v1/runs": {"GET": _realtime(realtime.tag_feed, concerns=concerns.tagged_runs)},
+    "/realtime/v1/batches/{batch}": {
+        "GET": _realtime(realtime.batch_feed, concerns=concerns.batch_of_path)
+    },
     "/realtime/v1/streams/{run}/{stream}": {
-        "GET": ApiMethod(
-            handler=streams.read, scopes=("read:runs", "read:runs:{run}"), limited=False
-        )
+        "GET": _realtime(streams.read, concerns=concerns.run_of_path)
+    },
+    "/realtime/v1/streams/{run}/input/{stream}": {
+        "GET": _realtime(inputs.read, concerns=concerns.run_of_path),
+        "POST": _realtime(
+            inputs.send,
+            max_body=inputs.MAX_INPUT,
+            action="write",
+            concerns=concerns.named("inputStreams", "run"),
+        ),
     },
     "/realtime/v1/streams/{run}/{target}/{stream}": {
-        "PUT": _worker(streams.create),
-        "POST": ApiMethod(handler=streams.ingest, limited=False, max_body=MAX_STREAM),
-        "HEAD": _worker(streams.last_chunk),
+        "PUT": _realtime(streams.create),
+        "POST": _realtime(streams.ingest, max_body=MAX_STREAM),
+        "HEAD": _realtime(streams.last_chunk),
     },
-    "/realtime/v1/streams/{run}/{target}/{stream}/append": {"POST": _worker(streams.append)},
+    "/realtime/v1/streams/{run}/{target}/{stream}/append": {"POST": _realtime(streams.append)},
+    "/api/v1/runs/{run}/input-streams/wait": {"POST": _key(inputs.wait)},
 }
 
 NOUNS: Paths = {
-    "/api/v1/waitpoints/tokens": {
-        "POST": _key(tokens.create, "write:waitpoints"),
-        "GET": _key(tokens.list_tokens),
-    },
+    "/api/v1/auth/jwt/claims": {"POST": _key(public_tokens.claims)},
+    "/api/v1/auth/public-tokens": {"POST": _key(public_tokens.mint)},
+    "/api/v1/waitpoints/tokens": {"POST": _key(tokens.create), "GET": _key(tokens.list_tokens)},
     "/api/v1/waitpoints/tokens/{token}": {"GET": _key(tokens.retrieve)},
     "/api/v1/waitpoints/tokens/{token}/complete": {
-        "POST": _key(tokens.complete, "write:waitpoints", "write:waitpoints:{token}")
+        "POST": _key(
+            tokens.complete, action="write", concerns=concerns.named("waitpoints", "token")
+        )
     },
     "/api/v1/waitpoints/tokens/{token}/callback/{seal}": {"POST": _public(tokens.callback)},
     "/api/v1/schedules": {
@@ -185,7 +201,7 @@ NOUNS: Paths = {
     "/api/v2/whoami": {"GET": _user(projects.whoami_user)},
     "/api/v1/platform-notifications": {"GET": _user(projects.notifications)},
     "/api/v1/packets/{name:path}": {
-        "GET": _key(packets.where_to_fetch),
+        "GET": _key(packets.where_to_fetch, concerns=concerns.anything),
         "PUT": _key(packets.where_to_put),
     },
     "/api/v2/packets/{name:path}": {"PUT": _key(packets.where_to_put)},
@@ -193,9 +209,7 @@ NOUNS: Paths = {
 }
 
 PROJECTS: Paths = {
-    "/api/v1/projects/{ref}/background-workers": {
-        "POST": ApiMethod(handler=protocol.register_worker, limited=False, max_body=MAX_STREAM)
-    },
+    "/api/v1/projects/{ref}/background-workers": {"POST": _deploy(protocol.register_worker)},
     "/api/v1/projects/{ref}/envvars": {"GET": _key(projects.cli_variables)},
     "/api/v1/projects/{ref}/dev-status": {"GET": _user(projects.dev_status)},
     "/api/v1/projects/{ref}/{slug}": {"GET": _user(projects.project_environment)},
@@ -224,8 +238,8 @@ def build(world: OfflineWorld, rates: TokenBuckets, *, turnable: bool = False) -
 
     A bare router: a framework's layers around it would cost a third of every request.
     """
-    paths = {**ENGINE, **RUNS, **STREAMS, **PROJECTS, **NOUNS, **(CLOCK if turnable else {})}
-    routes = [Route(path, Resource(world, rates, methods)) for path, methods in paths.items()]
+    paths = {**ENGINE, **RUNS, **REALTIME, **PROJECTS, **NOUNS, **(CLOCK if turnable else {})}
+    served = [Route(path, Resource(world, rates, methods)) for path, methods in paths.items()]
     socket = WebSocketRoute("/socket.io/", sockets.endpoint(world))
 
     @asynccontextmanager
@@ -239,7 +253,12 @@ def build(world: OfflineWorld, rates: TokenBuckets, *, turnable: bool = False) -
             await ringing
         world.store.close()
 
-    return Router([*routes, socket], default=_page, redirect_slashes=False, lifespan=lifespan)
+    return Router(
+        [*unserved.routes(), *served, socket],
+        default=_page,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -262,6 +281,9 @@ def resume(world: OfflineWorld) -> None:
         engine.adopt(world, run)
     for point in world.waitpoints.values():
         waiting.watch(world, point)
+    for batch in world.batches.values():
+        if batch.items:
+            batching.expect(world, batch)
     for schedule in world.schedules.values():
         scheduler.arm(world, schedule)
     for action in world.bulk_actions.values():

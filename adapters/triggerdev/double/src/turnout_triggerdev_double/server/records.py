@@ -40,6 +40,9 @@ class RunRecord:
     idempotency_scope: str | None = None
     user_key: str | None = None
     tags: list[str] = field(default_factory=list)
+    realtime_streams: list[str] = field(default_factory=list)
+    input_waits: dict[str, str] = field(default_factory=dict)
+    """The waitpoint that the next input of a stream completes."""
     metadata: str | None = None
     started_at: int | None = None
     finished_at: int | None = None
@@ -109,8 +112,13 @@ class Batch:
     generation: int
     status: str = "PENDING"
     sealed: bool = False
+    processed_at: int | None = None
+    """When the last of its runs was made."""
+    items: list[dict[str, Any]] = field(default_factory=list)
+    """What was sent and is no run yet."""
     runs: list[str] = field(default_factory=list)
-    indexes: dict[str, str] = field(default_factory=dict)
+    indexes: list[int] = field(default_factory=list)
+    """The indexes of the items that have come."""
     errors: list[dict[str, Any]] = field(default_factory=list)
     parent: str | None = None
     resume_parent: bool = False

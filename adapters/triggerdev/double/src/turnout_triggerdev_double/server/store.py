@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS spans (trace TEXT, span TEXT, body BLOB, PRIMARY KEY 
 CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, run TEXT, stream TEXT, client TEXT,
     part TEXT);
 CREATE INDEX IF NOT EXISTS parts_of_a_stream ON parts (run, stream, number);
-CREATE TABLE IF NOT EXISTS packets (name TEXT PRIMARY KEY, body BLOB);
+CREATE TABLE IF NOT EXISTS typed_packets (name TEXT PRIMARY KEY, body BLOB, type TEXT);
 """
 
 
@@ -77,6 +77,8 @@ class RecordStore:
         self._changed: dict[tuple[str, str], Record | None] = {}
         self._spans: list[tuple[str, str, bytes]] = []
         self._group: asyncio.Future[None] | None = None
+        self.on_put: Callable[[Record], None] = lambda _record: None
+        """Is told of every record that is put."""
 
     def records(self) -> Iterator[Record]:
         """Read all records."""
@@ -86,6 +88,7 @@ class RecordStore:
     def put(self, record: Record) -> None:
         """Store the record with the next group, as it is then."""
         self._changed[(NAMES[type(record)], record.id)] = record
+        self.on_put(record)
 
     def drop(self, record: Record) -> None:
         """Delete the record with the next group."""
@@ -101,15 +104,18 @@ class RecordStore:
         rows = self._sql.execute("SELECT body FROM spans WHERE trace = ?", (trace,))
         return [orjson.loads(body) for (body,) in rows]
 
-    def put_packet(self, name: str, body: bytes) -> None:
-        """Store a large payload or output."""
+    def put_packet(self, name: str, body: bytes, kind: str) -> None:
+        """Store a large payload or output, and its content type."""
         with self._sql:
-            self._sql.execute("INSERT OR REPLACE INTO packets VALUES (?, ?)", (name, body))
+            self._sql.execute(
+                "INSERT OR REPLACE INTO typed_packets VALUES (?,?,?)", (name, body, kind)
+            )
 
-    def packet(self, name: str) -> bytes | None:
-        """The large payload or output of this name."""
-        row = self._sql.execute("SELECT body FROM packets WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+    def packet(self, name: str) -> tuple[bytes, str] | None:
+        """The large payload or output of this name, and its content type."""
+        rows = self._sql.execute("SELECT body, type FROM typed_packets WHERE name = ?", (name,))
+        row: tuple[bytes, str] | None = rows.fetchone()
+        return row
 
     def put_part(self, run: str, stream: str, client: str, part: str) -> None:
         """Store the next part of a run's stream."""

@@ -52,13 +52,14 @@ def write_duration(seconds: int) -> str | None:
 
 
 def moment_of(value: object, now: int) -> int | None:
-    """A delay or timeout: a date or a duration from now.
+    """A delay or timeout: a date to come, or a duration from now.
 
-    Anything else is None, silently, as on the real server.
+    Anything else is None, silently, as on the real server; so is a date that has passed.
     """
     if not isinstance(value, str):
         return None
     length = duration(value)
     if length is not None:
         return now + length
-    return from_iso(value)
+    moment = from_iso(value)
+    return moment if moment is not None and moment > now else None

@@ -10,6 +10,7 @@ import orjson
 from turnout_triggerdev_double.server import debouncing, engine, waiting
 from turnout_triggerdev_double.server.errors import not_found, refused
 from turnout_triggerdev_double.server.ids import hex_id, new_id
+from turnout_triggerdev_double.server.packets import STORED, offloaded
 from turnout_triggerdev_double.server.records import Environment, RunRecord
 from turnout_triggerdev_double.server.statuses import TERMINAL
 from turnout_triggerdev_double.server.superjson import JSON, decoded, text_of
@@ -112,12 +113,16 @@ def _new_run(
     worker = world.current.get(env.id)
     settings = worker.tasks.get(task, {}) if worker else {}
     kind = options.get("payloadType") or JSON
+    run_id = engine.new_run_id(world)
     payload = text_of(body["payload"], kind) if "payload" in body else None
+    packet = f"{run_id}/payload.json"
+    if payload is not None and offloaded(world, env, packet, payload, kind):
+        payload, kind = packet, STORED
     scheduled = origin.schedule is not None or settings.get("triggerSource") == "schedule"
     created = origin.created_at if origin.created_at is not None else now
     locked = _locked_version(world, env, options)
     return RunRecord(
-        id=engine.new_run_id(world),
+        id=run_id,
         env=env.id,
         task=task,
         created_at=created,

@@ -118,9 +118,13 @@ def resume_if_unblocked(world: OfflineWorld, run: RunRecord) -> None:
 
 
 def _open_batch(world: OfflineWorld, run: RunRecord) -> bool:
-    """Whether the run waits for a batch whose items have not all come."""
+    """Whether the run waits for a batch of which not all runs have been made."""
     batches = {block_entry["batch"] for block_entry in run.blocks if block_entry.get("batch")}
-    return any(not world.batches[batch].sealed for batch in batches)
+    return any(not _is_made(world.batches[batch]) for batch in batches)
+
+
+def _is_made(batch: Batch) -> bool:
+    return batch.sealed and len(batch.runs) + len(batch.errors) >= batch.run_count
 
 
 def forget_blocks(world: OfflineWorld, run: RunRecord) -> None:
@@ -137,7 +141,7 @@ def forget_blocks(world: OfflineWorld, run: RunRecord) -> None:
 def batch_moved(world: OfflineWorld, batch_id: str | None) -> None:
     """Complete the batch if all its runs have ended."""
     batch = world.batches.get(batch_id or "")
-    if batch is None or not batch.sealed or batch.status not in {"PENDING", "PROCESSING"}:
+    if batch is None or not _is_made(batch) or batch.status not in {"PENDING", "PROCESSING"}:
         return
     if all(world.runs[run].status in TERMINAL for run in batch.runs):
         batch.status = "COMPLETED" if not batch.errors else "PARTIAL_FAILED"

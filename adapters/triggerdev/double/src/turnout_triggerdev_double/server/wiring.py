@@ -2,8 +2,8 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import orjson
@@ -36,8 +36,10 @@ class ApiCall:
     headers: Headers
     body: bytes
     origin: str
-    public: bool = False
-    answer_headers: dict[str, str] = field(default_factory=dict)
+    token: access.PublicToken | None = None
+    """The public token of the caller; None for a caller with a key."""
+    action: str = "read"
+    """What the caller does, in the words of public tokens."""
 
     @property
     def api_version(self) -> str | None:
@@ -62,6 +64,8 @@ class ApiCall:
 
 
 Handler = Callable[[ApiCall], Response | Awaitable[Response]]
+Resources = Callable[[ApiCall], Iterable[str] | None]
+"""What a call concerns, each `type` or `type:id`; None: every token of the environment will do."""
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -69,15 +73,18 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
     return Response(orjson.dumps(value), status, media_type=JSON_TYPE, headers=headers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ApiMethod:
     """How one method of a path is answered."""
 
     handler: Handler
+    _: KW_ONLY
     caller: str = "key"
     """`key` (an environment's key), `user` (a personal access token, or a key), or `anyone`."""
-    scopes: tuple[str, ...] = ()
-    """The scopes of which a public token needs one; without any, public tokens are refused."""
+    action: str = "read"
+    """What a public token must allow."""
+    concerns: Resources | None = None
+    """On which of these it must allow that; where there is nothing, public tokens are refused."""
     limited: bool = True
     """Whether calls count in the rate limit."""
     max_body: int = MAX_BODY
@@ -124,7 +131,7 @@ class Resource:
             limits |= self._limit(request, any_method)
             raise _not_allowed(request.method, self._methods)
         limits |= self._limit(request, method)
-        env, public = self._caller(request, method)
+        env, token = self._caller(request, method)
         call = ApiCall(
             world=self._world,
             env=env,
@@ -133,8 +140,10 @@ class Resource:
             headers=request.headers,
             body=await _body(request, method.max_body),
             origin=self._world.project.url,
-            public=public,
+            token=token,
+            action=method.action,
         )
+        _authorise(call, method)
         result = method.handler(call)
         return await result if inspect.isawaitable(result) else result
 
@@ -144,17 +153,26 @@ class Resource:
         token = access.bearer(request.headers.get("authorization"))
         return self._rates.take(token, self._world.now())
 
-    def _caller(self, request: Request, method: ApiMethod) -> tuple[Environment, bool]:
+    def _caller(
+        self, request: Request, method: ApiMethod
+    ) -> tuple[Environment, access.PublicToken | None]:
         world = self._world
         if method.caller == "anyone":
-            return world.environments[0], True
+            return world.environments[0], None
         token = access.bearer(request.headers.get("authorization"))
         if method.caller == "user" and access.is_access_token(world, token):
-            return world.environments[0], False
-        if method.scopes and access.is_jwt(token):
-            scopes = [scope.format(**request.path_params) for scope in method.scopes]
-            return access.environment_of_jwt(world, token, scopes), True
-        return access.environment_of_key(world, token, method.complaint), False
+            return world.environments[0], None
+        if method.concerns is not None and access.is_jwt(token):
+            return access.public_token(world, token)
+        return access.environment_of_key(world, token, method.complaint), None
+
+
+def _authorise(call: ApiCall, method: ApiMethod) -> None:
+    if call.token is None or method.concerns is None:
+        return
+    resources = method.concerns(call)
+    if resources is not None and not call.token.allows(method.action, resources):
+        raise ApiRefusal(403, access.FORBIDDEN)
 
 
 def _refusal(refusal: ApiRefusal) -> Response:

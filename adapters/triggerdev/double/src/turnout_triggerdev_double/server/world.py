@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from turnout_triggerdev_double.server.clock import Alarms, ServerClock
 from turnout_triggerdev_double.server.ids import new_id
 from turnout_triggerdev_double.server.lanes import Lane, Lanes, SlotKey, SlotLimit
-from turnout_triggerdev_double.server.notices import RunNotices
+from turnout_triggerdev_double.server.notices import RunNotices, RunRevisions
 from turnout_triggerdev_double.server.records import (
     Batch,
     BulkAction,
@@ -74,11 +74,20 @@ class OfflineWorld:
     alarms: Alarms = field(init=False)
     lanes: Lanes = field(init=False)
     notices: RunNotices = field(init=False)
+    revisions: RunRevisions = field(init=False)
+    used_tokens: set[str] = field(default_factory=set)
+    """Public tokens for one use that have been used."""
 
     def __post_init__(self) -> None:
         self.alarms = Alarms(self.clock)
         self.lanes = Lanes(self._slots)
         self.notices = RunNotices()
+        self.revisions = RunRevisions(self.now() * 1000)
+        self.store.on_put = self._put
+
+    def _put(self, record: Record) -> None:
+        if isinstance(record, RunRecord):
+            self.revisions.note(record.env, record.id)
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -141,6 +150,7 @@ class OfflineWorld:
         self.stopping.set()
         for env in self.environments:
             self.notices.work_arrived(env.id)
+            self.revisions.changed.ring(env.id)
             self.notices.run_moved(env.id, "")
 
     def queue(self, env: str, name: str) -> TaskQueue:

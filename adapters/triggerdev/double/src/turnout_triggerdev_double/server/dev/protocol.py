@@ -84,7 +84,7 @@ async def dequeue(call: ApiCall) -> Response:
         seconds_left = end - loop.time()
         if runs or seconds_left <= 0 or world.stopping.is_set():
             break
-        await world.notices.work(env.id, seconds_left)
+        await world.notices.work.wait(env.id, seconds_left)
     if runs and owner and not world.owners[owner]:
         # A poll may outlive its worker: the runs that it took are cancelled like the others.
         presence.expect(world, owner, presence.GRACE)

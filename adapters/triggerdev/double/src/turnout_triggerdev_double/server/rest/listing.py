@@ -136,10 +136,10 @@ def run_predicate(query: QueryParams, version: str | None, world: OfflineWorld) 
         _flag(query, "filter[isTest]", lambda run: run.is_test),
         _root_only(query),
         _of_bulk_action(query, world),
-        *_created(query, world.now()),
     ]
     active = [check for check in checks if check is not None]
-    return lambda run: all(check(run) for check in active)
+    created = created_within(query, world.now())
+    return lambda run: created(run.created_at) and all(check(run) for check in active)
 
 
 def _statuses(query: QueryParams, version: str | None) -> RunPredicate | None:
@@ -185,18 +185,13 @@ def _root_only(query: QueryParams) -> RunPredicate | None:
     return (lambda run: run.parent is None) if query.get("filter[rootOnly]") == "true" else None
 
 
-def _created(query: QueryParams, now: int) -> list[RunPredicate]:
-    checks: list[RunPredicate] = []
+def created_within(query: QueryParams, now: int) -> Callable[[int], bool]:
+    """A predicate that says whether a moment passes the filters for when something was made."""
     start = _moment(query.get("filter[createdAt][from]"))
     end = _moment(query.get("filter[createdAt][to]"))
     period = duration(query.get("filter[createdAt][period]") or "")
-    if start is not None:
-        checks.append(lambda run: run.created_at >= start)
-    if end is not None:
-        checks.append(lambda run: run.created_at <= end)
-    if period is not None:
-        checks.append(lambda run: run.created_at >= now - period)
-    return checks
+    earliest = max(start or 0, 0 if period is None else now - period)
+    return lambda moment: earliest <= moment and (end is None or moment <= end)
 
 
 def _moment(text: str | None) -> int | None:

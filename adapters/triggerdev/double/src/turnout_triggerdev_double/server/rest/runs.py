@@ -53,10 +53,10 @@ def reschedule(call: ApiCall) -> Response:
     run = _run(call)
     delay = call.fields().get("delay")
     until = moment_of(delay, call.world.now())
-    if run.status != "DELAYED":
-        raise refused(400, "Cannot reschedule a run that is not delayed")
     if until is None:
         raise refused(400, f"Invalid delay: {delay}")
+    if run.status != "DELAYED":
+        raise refused(400, "Cannot reschedule a run that is not delayed")
     run.delayed_until = until
     engine.enqueue(call.world, run)
     return answer(run_answer(call.world, run, call.api_version))

@@ -2,7 +2,7 @@
 
 Source: a self-hosted 4.5.12 server without S2, which gives its streams the version `v1`; clients
 of either version write to such a one by POST. A stream ends for its reader when nothing comes for
-the time that the reader names, or with its run.
+the time that the reader names, whether its run has ended or not.
 """
 
 import asyncio
@@ -21,14 +21,23 @@ TARGETS = ("self", "parent", "root")
 PATIENCE = 60.0
 MAX_PATIENCE = 600
 LOOK_EVERY = 0.1
+PING_EVERY = 10.0
 
 
 def create(call: ApiCall) -> Response:
     """`PUT /realtime/v1/streams/{run}/{target}/{stream}`."""
-    run = _target(call)
-    if run.status in TERMINAL:
-        raise ApiRefusal(400, "Cannot initialize a realtime stream on a completed run")
+    _enlist(call, _target(call), "Cannot initialize a realtime stream on a completed run")
     return answer({"version": "v1"}, 202)
+
+
+def _enlist(call: ApiCall, run: RunRecord, refusal: str) -> None:
+    """Add the stream to the run's, or refuse it for a run that has ended."""
+    if run.status in TERMINAL:
+        raise ApiRefusal(400, refusal)
+    if _name(call) not in run.realtime_streams:
+        run.realtime_streams.append(_name(call))
+        run.updated_at = call.world.now()
+        call.world.store.put(run)
 
 
 def ingest(call: ApiCall) -> Response:
@@ -50,8 +59,10 @@ def ingest(call: ApiCall) -> Response:
 
 def append(call: ApiCall) -> Response:
     """`POST /realtime/v1/streams/{run}/{target}/{stream}/append`: one part, as JSON text."""
+    run = _target(call)
+    _enlist(call, run, "Cannot append to a realtime stream on a completed run")
     text = orjson.dumps(call.body.decode("utf-8", "replace")).decode()
-    _append(call.world, _target(call), _name(call), "append", text)
+    _append(call.world, run, _name(call), "append", text)
     return answer({"ok": True})
 
 
@@ -64,29 +75,41 @@ def last_chunk(call: ApiCall) -> Response:
 
 def read(call: ApiCall) -> Response:
     """`GET /realtime/v1/streams/{run}/{stream}`; `Last-Event-ID` goes on after that part."""
-    run = _run(call)
+    return parts_of(call, _run(call), _name(call))
+
+
+def parts_of(call: ApiCall, run: RunRecord, name: str) -> Response:
+    """The parts of a run's stream as they come, as server-sent events."""
     text = call.headers.get("timeout-seconds")
     if text is not None and not (text.isdecimal() and 0 < int(text) <= MAX_PATIENCE):
-        raise ApiRefusal(400, "Invalid timeout seconds")
+        raise ApiRefusal(400, _refused_patience(text))
     last = (call.headers.get("last-event-id") or "0").partition("-")[0]
     after = int(last) if last.isdecimal() else 0
-    seconds = float(text) if text else PATIENCE
-    events = _events(call.world, run, _name(call), after, seconds)
-    return StreamingResponse(events, media_type="text/event-stream")
+    events = _events(call.world, run.id, name, after, float(text) if text else PATIENCE)
+    return StreamingResponse(
+        events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+    )
+
+
+def _refused_patience(text: str) -> str:
+    if not text.lstrip("-").isdecimal():
+        return "Invalid timeout seconds"
+    wanted = "greater than 0" if int(text) < 1 else f"less than {MAX_PATIENCE}"
+    return f"Timeout seconds must be {wanted}"
 
 
 async def _events(
-    world: OfflineWorld, run: RunRecord, name: str, after: int, patience: float
+    world: OfflineWorld, run: str, name: str, after: int, patience: float
 ) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
-    last_part_at = loop.time()
+    last_part_at = last_sent_at = loop.time()
     while not world.stopping.is_set() and loop.time() - last_part_at < patience:
-        ended = run.status in TERMINAL
-        for number, part in world.store.stream(run.id, name, after):
-            last_part_at, after = loop.time(), number
+        for number, part in world.store.stream(run, name, after):
+            last_part_at, last_sent_at, after = loop.time(), loop.time(), number
             yield f"id: {number}-0\ndata: {part}\n\n"
-        if ended:
-            return
+        if loop.time() - last_sent_at >= PING_EVERY:
+            last_sent_at = loop.time()
+            yield ": ping\n\n"
         await asyncio.sleep(LOOK_EVERY)
 
 

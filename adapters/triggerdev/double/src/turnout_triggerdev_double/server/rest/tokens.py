@@ -11,7 +11,7 @@ from turnout_triggerdev_double.server import waiting
 from turnout_triggerdev_double.server.answers import token_answer
 from turnout_triggerdev_double.server.errors import not_found, refused
 from turnout_triggerdev_double.server.records import RunRecord, Waitpoint
-from turnout_triggerdev_double.server.rest.listing import page_size
+from turnout_triggerdev_double.server.rest.listing import created_within, page_size
 from turnout_triggerdev_double.server.rest.triggers import token_headers
 from turnout_triggerdev_double.server.superjson import SUPERJSON
 from turnout_triggerdev_double.server.times import duration, from_iso, iso, moment_of
@@ -33,9 +33,7 @@ def create(call: ApiCall) -> Response:
     if point is None:
         now = call.world.now()
         timeout = body.get("timeout")
-        due = moment_of(timeout, now) if timeout is not None else now + DEFAULT_TIMEOUT
-        if due is None:
-            raise refused(400, f"Invalid timeout: {timeout}")
+        due = now + DEFAULT_TIMEOUT if timeout is None else moment_of(timeout, now)
         point = waiting.new_waitpoint(
             call.world,
             call.env.id,
@@ -46,7 +44,8 @@ def create(call: ApiCall) -> Response:
             tags=tag_list(body.get("tags")),
         )
     view = {"id": point.id, "isCached": cached, "url": callback_url(call.world, point)}
-    return answer(view, 200, token_headers(call))
+    scopes = [f"write:waitpoints:{point.id}"]
+    return answer(view, 200, token_headers(call, scopes))
 
 
 def _key_end(body: dict[str, Any], now: int) -> int | None:
@@ -116,18 +115,38 @@ def _is_superjson(text: str) -> bool:
 def list_tokens(call: ApiCall) -> Response:
     """`GET /api/v1/waitpoints/tokens`, newest first."""
     size = page_size(call.query)
-    points = [
-        point
-        for point in call.world.waitpoints.values()
-        if point.env == call.env.id and point.type == "MANUAL"
+    views = [
+        token_answer(point, callback_url(call.world, point))
+        for point in sorted(
+            (p for p in call.world.waitpoints.values() if _is_listed(call, p)),
+            key=lambda point: (point.created_at, point.id),
+            reverse=True,
+        )
     ]
-    points.sort(key=lambda point: (point.created_at, point.id), reverse=True)
+    views = [view for view in views if _passes(call, view)]
     start = call.query.get("page[after]")
     if start:
-        points = [point for point in points if point.id < start]
-    view = [token_answer(p, callback_url(call.world, p)) for p in points[:size]]
-    links = {"next": points[size - 1].id} if len(points) > size else {}
-    return answer({"data": view, "pagination": links})
+        views = [view for view in views if view["id"] < start]
+    links = {"next": views[size - 1]["id"]} if len(views) > size else {}
+    return answer({"data": views[:size], "pagination": links})
+
+
+def _is_listed(call: ApiCall, point: Waitpoint) -> bool:
+    created = created_within(call.query, call.world.now())
+    return point.env == call.env.id and point.type == "MANUAL" and created(point.created_at)
+
+
+def _passes(call: ApiCall, view: dict[str, Any]) -> bool:
+    """Whether a token passes the filters of the query."""
+    values = {
+        "filter[status]": {view["status"]},
+        "filter[idempotencyKey]": {view["idempotencyKey"]},
+        "filter[tags]": set(view["tags"]),
+    }
+    return all(
+        not call.query.get(name) or values[name] & set(call.query[name].split(","))
+        for name in values
+    )
 
 
 # Waits of a run, asked for by its worker

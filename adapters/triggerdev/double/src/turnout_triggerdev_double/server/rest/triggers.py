@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from turnout_triggerdev_double.server import waiting
-from turnout_triggerdev_double.server.access import new_jwt
+from turnout_triggerdev_double.server import batching, waiting
+from turnout_triggerdev_double.server.access import new_jwt, use_once
 from turnout_triggerdev_double.server.answers import batch_answer
 from turnout_triggerdev_double.server.engine import release_key
 from turnout_triggerdev_double.server.errors import ApiRefusal, not_found, refused
@@ -24,6 +24,7 @@ def trigger_task(call: ApiCall) -> Response:
     """`POST /api/v1/tasks/{task}/trigger`."""
     body = checked_trigger(call.json())
     options = body.get("options") or {}
+    use_once(call.world, call.token, f"trigger {call.params['task']}")
     run, cached = trigger(
         call.world,
         call.env,
@@ -55,9 +56,12 @@ def token_headers(call: ApiCall, scopes: list[str] | None = None) -> dict[str, s
 
 def batch_tasks(call: ApiCall) -> Response:
     """`POST /api/v2/tasks/batch`: all items in one body."""
+    use_once(call.world, call.token, "batch trigger")
     batch, _ = _whole_batch(call, generation=2)
     return answer(
-        {"id": batch.id, "isCached": False, "runCount": batch.run_count}, 202, token_headers(call)
+        {"id": batch.id, "isCached": False, "runCount": batch.run_count},
+        202,
+        token_headers(call, [f"read:batch:{batch.id}"]),
     )
 
 
@@ -65,7 +69,8 @@ def batch_tasks_v1(call: ApiCall) -> Response:
     """`POST /api/v1/tasks/batch`: like version 2, but the answer lists the runs."""
     batch, runs = _whole_batch(call, generation=1)
     view = [{"id": run.id, "isCached": cached, "taskIdentifier": run.task} for run, cached in runs]
-    return answer({"id": batch.id, "isCached": False, "runs": view}, 202, token_headers(call))
+    headers = token_headers(call, [f"read:batch:{batch.id}"])
+    return answer({"id": batch.id, "isCached": False, "runs": view}, 202, headers)
 
 
 def batch_one_task(call: ApiCall) -> Response:
@@ -102,6 +107,7 @@ def create_batch(call: ApiCall) -> Response:
     count = body.get("runCount")
     if not isinstance(count, int) or not 0 < count <= MAX_STREAMED:
         raise refused(400, 'Validation error: Number must be between 1 and 1000 at "runCount"')
+    use_once(call.world, call.token, "create batch")
     key = body.get("idempotencyKey") or call.headers.get("idempotency-key")
     existing = call.world.batches.get(call.world.batch_keys.get((call.env.id, key or ""), ""))
     batch = existing or _new_batch(call, body, count, 3, key)
@@ -112,29 +118,23 @@ def create_batch(call: ApiCall) -> Response:
     }
     if key:
         view["idempotencyKey"] = key
-    return answer(view, 202, token_headers(call))
+    scopes = [f"read:batch:{batch.id}"]
+    if call.headers.get("x-trigger-client") == "browser":
+        scopes.append(f"write:batch:{batch.id}")
+    return answer(view, 202, token_headers(call, scopes))
 
 
 def batch_items(call: ApiCall) -> Response:
     """`POST /api/v3/batches/{batch}/items`: one JSON object a line, each taken once."""
     batch = _batch(call)
-    accepted = repeated = 0
-    for line in call.body.splitlines():
-        if not line.strip():
-            continue
-        item = _item(line)
-        if str(item["index"]) in batch.indexes:
-            repeated += 1
-            continue
-        _add_item(call, batch, int(item["index"]), str(item.get("task")), item)
-        accepted += 1
-    if len(batch.indexes) >= batch.run_count:
-        _seal(call, batch)
-    waiting.touch(call.world, batch)
+    items = [_item(line, batch) for line in call.body.splitlines() if line.strip()]
+    traceparent = call.headers.get("traceparent")
+    accepted = sum(batching.take(batch, item, traceparent) for item in items)
+    batching.expect(call.world, batch)
     view: dict[str, Any] = {
         "id": batch.id,
         "itemsAccepted": accepted,
-        "itemsDeduplicated": repeated,
+        "itemsDeduplicated": len(items) - accepted,
         "sealed": batch.sealed,
         "runCount": batch.run_count,
     }
@@ -143,7 +143,7 @@ def batch_items(call: ApiCall) -> Response:
     return answer(view)
 
 
-def _item(line: bytes) -> dict[str, Any]:
+def _item(line: bytes, batch: Batch) -> dict[str, Any]:
     try:
         item = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -151,6 +151,9 @@ def _item(line: bytes) -> dict[str, Any]:
     checked = checked_trigger(item)
     if not isinstance(checked.get("index"), int) or not isinstance(checked.get("task"), str):
         raise refused(400, 'Validation error: Required at "index" or "task"')
+    if checked["index"] >= batch.run_count:
+        text = f"Item index {checked['index']} exceeds batch runCount {batch.run_count}"
+        raise refused(422, text)
     return checked
 
 
@@ -190,14 +193,12 @@ def _add_item(
             traceparent=call.headers.get("traceparent"),
         ),
     )
-    batch.indexes[str(index)] = run.id
     batch.runs.append(run.id)
     return run, cached
 
 
 def _seal(call: ApiCall, batch: Batch) -> None:
     batch.sealed = True
-    batch.status = "PROCESSING"
     waiting.batch_moved(call.world, batch.id)
     parent = call.world.runs.get(batch.parent or "")
     if parent is not None and batch.resume_parent:
@@ -213,12 +214,12 @@ def _batch(call: ApiCall) -> Batch:
 
 def retrieve_batch(call: ApiCall) -> Response:
     """`GET /api/v1/batches/{batch}`."""
-    return answer(batch_answer(call.world, _batch(call), processing=False))
+    return answer(batch_answer(_batch(call), processing=False))
 
 
 def retrieve_batch_v2(call: ApiCall) -> Response:
     """`GET /api/v2/batches/{batch}`."""
-    return answer(batch_answer(call.world, _batch(call), processing=True))
+    return answer(batch_answer(_batch(call), processing=True))
 
 
 def batch_results(call: ApiCall) -> Response:
