@@ -112,6 +112,37 @@ async def test_waits_end_by_time_by_token_and_by_timeout(api: Any) -> None:
     assert seen["output"] == {"woken": {"ok": 1}, "timedOut": True}
 
 
+async def test_large_payloads_and_outputs_are_handed_on_whole(api: Any) -> None:
+    """Over 128 KB they are packets: from a task to its child and back, and to who reads them."""
+    run = await ended(api, "reads-large")
+    assert run["output"] == [163_840, 163_840, 163_840]
+    for child in run["relatedRuns"]["children"]:
+        seen = await api.run(child["id"])
+        assert "output" not in seen
+        answer = await api.client.get(seen["outputPresignedUrl"])
+        is_text = answer.headers["content-type"] == "text/plain"
+        assert len(answer.text if is_text else answer.json()["json"]["echoed"]) == 163_840
+
+
+async def test_a_run_waits_for_an_input(api: Any) -> None:
+    """The next one completes the wait, or its time limit; to listen needs another stream version."""
+    run = await api.trigger("approved")
+    path = f"/realtime/v1/streams/{run}/input/approval"
+
+    async def wait() -> bool:
+        found = (await api.get("/api/v1/waitpoints/tokens"))["data"]
+        return any(token["status"] == "WAITING" for token in found)
+
+    async with asyncio.timeout(SLOW):
+        while not await wait():
+            await asyncio.sleep(0.1)
+    assert (await api.post(path, {"data": {"by": "ann"}})) == {"ok": True}
+    seen = await api.ended(run, SLOW)
+    assert seen["output"] == {"by": "ann", "late": True}
+    failed = await ended(api, "listens", maxAttempts=1)
+    assert "Input streams require v2 realtime streams" in failed["error"]["message"]
+
+
 async def test_a_queue_of_one_serialises_the_sdks_runs(api: Any) -> None:
     """No two runs overlap."""
     runs = [await api.trigger("serial") for _ in range(3)]

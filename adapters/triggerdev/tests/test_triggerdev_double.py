@@ -176,11 +176,14 @@ async def test_a_stream_is_written_in_parts_and_read_as_events(offline: Any) -> 
         assert (answer.status_code, answer.text) == (200, "")
     assert (await send("HEAD", path)).headers["x-last-chunk-index"] == "1"
     await offline.api.post(f"/api/v2/runs/{run}/cancel")
-    text = (await send("GET", f"/realtime/v1/streams/{run}/s1")).text
+    brief = {"timeout-seconds": "1"}
+    text = (await send("GET", f"/realtime/v1/streams/{run}/s1", headers=brief)).text
     parts = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
     assert parts == ['"\\"one\\""', '"two"', '"three"']
     seen = text.partition("\n")[0].removeprefix("id: ")
-    rest = await send("GET", f"/realtime/v1/streams/{run}/s1", headers={"last-event-id": seen})
+    rest = await send(
+        "GET", f"/realtime/v1/streams/{run}/s1", headers=brief | {"last-event-id": seen}
+    )
     assert rest.text.count("data: ") == 2
     answer = await offline.api.call("PUT", path)
     told = "Cannot initialize a realtime stream on a completed run"

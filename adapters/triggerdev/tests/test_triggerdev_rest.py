@@ -22,6 +22,7 @@ from turnout_triggerdev.api import AT_ONCE
 from turnout_triggerdev.caller import LISTED_IN, TriggerdevCaller
 from turnout_triggerdev.plugin import plugin
 from turnout_triggerdev.settings import read_settings
+from turnout_triggerdev_double.server.batching import MADE_AFTER
 from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_REF
 
 from turnout.errors import (
@@ -115,6 +116,10 @@ async def rig(served_with: Any, **more: Any) -> AsyncIterator[tuple[Any, Trigger
             yield server, caller
 
 
+RUNS_IN = MADE_AFTER / 1_000
+"""Seconds until the items of a batch are runs."""
+
+
 class Oracle:
     """A server that answers everything alike, and remembers what it was asked."""
 
@@ -146,6 +151,7 @@ async def test_one_and_many_are_delivered_once_however_often(served_with: Any) -
             answers = await caller.deliver(many)
             assert [each.key for each in answers] == [each.key for each in many]
             assert not any(each.error for each in answers)
+            await server.turn(RUNS_IN)
         assert len(server.world.runs) == 1_200
         assert max(each.run_count for each in server.world.batches.values()) == 500
         payload = json.loads(server.world.runs[one[0].provider_run_id].payload)
@@ -210,6 +216,7 @@ async def test_ten_thousand_deliveries_pass_a_narrow_limit_and_none_is_lost(
         for start in range(0, 10_000, 500):
             page = [delivery(number) for number in range(start, start + 500)]
             answers += await caller.deliver(page)
+        await server.turn(RUNS_IN)
         assert not any(each.error for each in answers)
         assert len({run.idempotency_key for run in server.world.runs.values()}) == 10_000
 
@@ -381,8 +388,9 @@ async def test_what_the_platform_says_is_kept_as_evidence(served_with: Any) -> N
 async def test_a_run_whose_id_is_unknown_is_found_by_its_tag(served_with: Any) -> None:
     """A batch does not tell its runs' ids; until the list has it, it counts as queued."""
     async with rig(served_with) as (server, caller):
-        await caller.deliver([delivery(number) for number in range(9)])
         now = server.world.now()
+        await caller.deliver([delivery(number) for number in range(9)])
+        await server.turn(RUNS_IN)
         sent = delivery(3, state=DeliveryState.SENT, sent_at=now)
         assert (await caller.look(sent)).word == "QUEUED"
         lost = delivery(77, state=DeliveryState.SENT, sent_at=now)

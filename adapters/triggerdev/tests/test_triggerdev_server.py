@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from turnout_triggerdev_double.server.batching import MADE_AFTER
 from turnout_triggerdev_double.server.main import ACCESS_TOKEN, PROJECT_REF
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -383,6 +384,7 @@ async def test_a_parent_waits_for_its_whole_batch_in_order(offline: Any) -> None
         line = json.dumps({"index": index, "task": "c", "payload": {"n": index}})
         path = f"/api/v3/batches/{batch}/items"
         sealed = (await offline.api.client.post(path, content=line)).json()["sealed"]
+        await offline.turn(MADE_AFTER / 1000)
         if index == 0:
             await offline.complete(await offline.begin(), output="0", outputType="text/plain")
             assert (await offline.latest(parent))["completedWaitpoints"] == []

@@ -65,8 +65,13 @@ class Set:
         return str(await until(look, SLOW))
 
     @asynccontextmanager
-    async def reading(self, vendor_run: str, stream: str) -> AsyncIterator[asyncio.StreamReader]:
-        """What the vendor's SDK reads of a stream, a line for each part, as it comes."""
+    async def reading(
+        self, vendor_run: str, stream: str, patience: int = 600
+    ) -> AsyncIterator[asyncio.StreamReader]:
+        """What the vendor's SDK reads of a stream, a line for each part, as it comes.
+
+        The reading ends when no part has come for some seconds, whether its run has ended or not.
+        """
         program = self.stage.folder / "worker" / READER.name
         shutil.copyfile(READER, program)
         reader = await asyncio.create_subprocess_exec(
@@ -74,6 +79,7 @@ class Set:
             str(program),
             vendor_run,
             stream,
+            str(patience),
             env={**os.environ, **self.stage.environ},
             stdout=asyncio.subprocess.PIPE,
         )
@@ -87,7 +93,7 @@ class Set:
 
     async def whole(self, vendor_run: str, stream: str) -> list[Any]:
         """A stream of a run that has ended, from its begin."""
-        async with self.reading(vendor_run, stream) as lines:
+        async with self.reading(vendor_run, stream, patience=2) as lines:
             text = await asyncio.wait_for(lines.read(), SLOW)
         return [json.loads(line) for line in text.splitlines()]
 
@@ -172,9 +178,11 @@ async def test_the_vendors_own_sdk_reads_a_stream_while_it_is_written(here: Set)
         first = [await asyncio.wait_for(lines.readline(), SLOW) for _ in range(2)]
         await until(told, SLOW)
         stage.ledger.go_on.set()
-        last = await asyncio.wait_for(lines.read(), SLOW)
-    assert [json.loads(each) for each in [*first, last]] == ["Once ", "upon ", "a time"]
+        last = await asyncio.wait_for(lines.readline(), SLOW)
+    words = ["Once ", "upon ", "a time"]
+    assert [json.loads(each) for each in [*first, last]] == words
     await completes(stage, here.live, run_id)
+    assert await here.whole(vendor_run, "words") == words
     assert await here.whole(vendor_run, "log") == [{"at": "begin"}, {"at": "end"}]
     shown = await here.metadata(vendor_run)
     assert (shown["told"], shown["passed"]) == ({"written": 2}, 5)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from turnout_triggerdev_double.server.batching import MADE_AFTER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KNOWN = {
@@ -434,6 +435,7 @@ async def test_batches_of_all_generations_look_alike(server: Any) -> None:
     third = answer.json()["id"]
     lines = "\n".join(json.dumps({"index": i, **item}) for i, item in enumerate(items))
     await ask(server, "batch-v3-items", "POST", f"/api/v3/batches/{third}/items", lines)
+    await server.turn(MADE_AFTER / 1_000)
     for message in await server.dequeue():
         begun = await server.start(message)
         await server.complete(begun, output="1", outputType="application/json")

@@ -1,8 +1,8 @@
 """Input streams: what others send to a run, and the run's waits for that.
 
 Source: a self-hosted 4.5.12 server without S2, whose streams have version `v1`. With it the
-vendor's SDK sends an input and waits for one (`wait`); it refuses by itself to listen (`on`, `once`).
-A wait does not look back to what was sent before it.
+vendor's SDK sends inputs and waits for them; it refuses by itself to listen (`on`, `once`). A wait
+does not look back to what was sent before it.
 """
 
 from typing import Any

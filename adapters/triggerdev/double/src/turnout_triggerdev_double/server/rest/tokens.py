@@ -19,7 +19,6 @@ from turnout_triggerdev_double.server.triggering import tag_list
 from turnout_triggerdev_double.server.wiring import ApiCall, answer
 from turnout_triggerdev_double.server.world import OfflineWorld
 
-DEFAULT_TIMEOUT = 10 * 60_000
 MAX_OUTPUT = 512 * 1024
 _WAITABLE = frozenset({"EXECUTING", "EXECUTING_WITH_WAITPOINTS"})
 
@@ -32,8 +31,7 @@ def create(call: ApiCall) -> Response:
     cached = point is not None
     if point is None:
         now = call.world.now()
-        timeout = body.get("timeout")
-        due = now + DEFAULT_TIMEOUT if timeout is None else moment_of(timeout, now)
+        due = moment_of(body.get("timeout"), now)
         point = waiting.new_waitpoint(
             call.world,
             call.env.id,
