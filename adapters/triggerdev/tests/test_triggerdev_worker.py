@@ -193,7 +193,7 @@ async def test_what_a_task_says_reaches_metadata_and_stream(real_rig: Any, rid: 
     run = await rig.api.ended(vendor_run, SLOW)
     assert run["metadata"]["turnout"]["told"] == {"stage": 2}
     path = f"/realtime/v1/streams/{vendor_run}/turnout"
-    read = await rig.api.call("GET", path, headers={"accept": "text/event-stream"})
+    read = await rig.api.call("GET", path, headers={"timeout-seconds": "2"})
     data = [line.removeprefix("data: ") for line in read.text.splitlines() if "data: " in line]
     assert [json.loads(json.loads(each)) for each in data] == [{"stage": n} for n in range(3)]
 
