@@ -125,7 +125,7 @@ async def test_large_payloads_and_outputs_are_handed_on_whole(api: Any) -> None:
 
 
 async def test_a_run_waits_for_an_input(api: Any) -> None:
-    """The next one completes the wait, or its time limit; to listen needs another stream version."""
+    """The next one completes the wait, or its time limit; to listen needs streams of v2."""
     run = await api.trigger("approved")
     path = f"/realtime/v1/streams/{run}/input/approval"
 
