@@ -28,7 +28,9 @@ OURS = {
     "ORCHESTRATOR_SHADOW": "in `dual`: who runs shadows; may be left out where only one other"
     " vendor is installed",
     "TURNOUT_APP": "the app, as `module:attribute`; commands take `--app` instead",
-    "TURNOUT_ENV": "`development` or `production`; production refuses defaults for a laptop",
+    "TURNOUT_ENV": "`development`, `preview`, `staging` or `production`; all but"
+    " development refuse, by name, what is meant for a laptop: no provider, and each adapter's"
+    " settings for a dev server",
     "TURNOUT_DATABASE_URL": "the run store: `sqlite:///path`, `sqlite://` (in memory) or"
     " `postgresql://user@host/database` (extra `postgres`), there in the schema `turnout` unless"
     " `?schema=` names another. It belongs to the app that opens it first. **secret**",

@@ -8,6 +8,7 @@ the field or the fix.
     TurnoutError
     ├── WrongUse                    the caller must change something; never retried
     │   ├── InvalidSettings         environment, .env or turnout.toml; all faults at once
+    │   │   └── LaptopSetting       is for development, and TURNOUT_ENV is not development
     │   ├── InvalidDefinition       a task, a schedule or a policy that cannot be
     │   │   └── PolicyRefused       a provider cannot honour it exactly
     │   ├── InvalidPayload          does not fit the task's model; names the field's path
@@ -71,6 +72,10 @@ class InvalidSettings(WrongUse):
     """The settings are not complete, or not right."""
 
     code = "invalid_settings"
+
+
+class LaptopSetting(InvalidSettings):
+    """A setting is meant for development, and TURNOUT_ENV is not development."""
 
 
 class InvalidDefinition(WrongUse):

@@ -9,7 +9,13 @@ from turnout_inngest.settings import read_settings
 from turnout_inngest.statuses import STATUSES, state_of, status_of
 
 from turnout import Concurrency, Schedule, Timeouts
-from turnout.errors import InvalidSettings, PolicyRefused, ProviderUnavailable, UnmappedStatus
+from turnout.errors import (
+    InvalidSettings,
+    LaptopSetting,
+    PolicyRefused,
+    ProviderUnavailable,
+    UnmappedStatus,
+)
 from turnout.model.policies import Policies
 from turnout.model.status import RunStatus
 
@@ -29,6 +35,17 @@ def test_a_dev_server(dev: str) -> None:
     found = read_settings({"INNGEST_DEV": dev}, HERE)
     assert (found.api, found.events) == ("http://127.0.0.1:8288",) * 2
     assert not found.production
+
+
+@pytest.mark.parametrize("dev", ["1", "true", "yes", "http://127.0.0.1:8288", "https://d.example"])
+@pytest.mark.parametrize("keys", [{}, {"INNGEST_SIGNING_KEY": KEY, "INNGEST_EVENT_KEY": "e"}])
+def test_a_dev_server_is_refused_in_production(dev: str, keys: dict[str, str]) -> None:
+    """With or without keys beside it: calls would not be signed."""
+    with pytest.raises(LaptopSetting, match=r"INNGEST_DEV: .* anybody can start runs"):
+        read_settings({"INNGEST_DEV": dev, **keys}, HERE, deployed=True)
+    for off in ("0", "false"):
+        signed = {"INNGEST_DEV": off, "INNGEST_SIGNING_KEY": KEY, "INNGEST_EVENT_KEY": "e"}
+        assert read_settings(signed, HERE, deployed=True).production
 
 
 def test_a_server_of_ones_own() -> None:

@@ -27,6 +27,7 @@ from turnout_triggerdev_double.server.main import ACCESS_TOKEN, KEYS, PROJECT_RE
 
 from turnout.errors import (
     InvalidSettings,
+    LaptopSetting,
     ProviderRefused,
     ProviderUnavailable,
     TurnoutError,
@@ -535,6 +536,25 @@ async def test_a_server_that_is_away_is_told_by_its_address(port: int) -> None:
             ProviderUnavailable, match=rf"^triggerdev at http://127.0.0.1:{port}/td does not answer"
         ):
             await caller.armed()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"TRIGGER_SECRET_KEY": "tr_dev_x"},
+        {"TRIGGER_SECRET_KEY": "unnamed"},
+        {"TRIGGER_SECRET_KEY": "tr_prod_x", "TRIGGER_ENVIRONMENT": "dev"},
+    ],
+)
+def test_the_development_environment_is_refused_in_production(given: dict[str, str]) -> None:
+    """It is also what a key stands for that names none; every other environment is taken."""
+    assert read_settings(given).environment == "dev"
+    with pytest.raises(LaptopSetting, match="TRIGGER_ENVIRONMENT and TRIGGER_SECRET_KEY"):
+        read_settings(given, deployed=True)
+    assert read_settings({"TRIGGER_SECRET_KEY": "tr_stg_x"}, deployed=True).environment == "stg"
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings({}, deployed=True)
+    assert not isinstance(raised.value, LaptopSetting)  # it is installed, and not set up
 
 
 WRONG = [

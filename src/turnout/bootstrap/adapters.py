@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from turnout.errors import IncompatibleAdapter, InvalidSettings, UnknownProvider
+from turnout.errors import IncompatibleAdapter, InvalidSettings, LaptopSetting, UnknownProvider
 from turnout.model.routing import DUAL, Selection
 from turnout.ports.caller import PORT_VERSION, DurableCaller, Plugin, Surroundings
 from turnout.service.settings import Settings
@@ -54,8 +54,8 @@ def select_by_names(
     adapters = installed()
     if provider is None and production:
         raise InvalidSettings(
-            "ORCHESTRATOR_PROVIDER is not set, and TURNOUT_ENV is production; set it to one of:"
-            f" {', '.join(adapters)}, {DUAL}"
+            "ORCHESTRATOR_PROVIDER is not set, and TURNOUT_ENV is not development; set it to one"
+            f" of: {', '.join(adapters)}, {DUAL}"
         )
     if provider == DUAL:
         selection = Selection(
@@ -98,7 +98,8 @@ def open_callers(
 ) -> dict[str, DurableCaller]:
     """Open the selected adapters, and every other adapter whose settings are complete.
 
-    InvalidSettings names what all selected adapters lack.
+    InvalidSettings names what all selected adapters lack, and what any adapter refuses to take
+    outside of development.
     """
     callers: dict[str, DurableCaller] = {}
     faults: list[str] = []
@@ -106,7 +107,7 @@ def open_callers(
         try:
             callers[name] = plugin.open(surroundings)
         except (InvalidSettings, ImportError) as error:
-            if name in selection.names:
+            if name in selection.names or isinstance(error, LaptopSetting):
                 faults.append(str(error))
             _log_unused(name, error)
     if faults:

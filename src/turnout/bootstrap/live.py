@@ -152,6 +152,7 @@ def open_turnout(
             worker=worker,
             runs_on=runs_on,
             clock=base.clock,
+            production=settings.production,
             service_url=settings.service_url,
             emit=lambda events: emitter.emit(*events),
             living_schedules=partial(living_schedules, slots, store.replicas, base.clock),

@@ -86,7 +86,7 @@ def _provider(raw: Mapping[str, str]) -> Iterable[str]:
             raw.get("ORCHESTRATOR_PROVIDER"),
             primary=raw.get("ORCHESTRATOR_PRIMARY"),
             shadow=raw.get("ORCHESTRATOR_SHADOW"),
-            production=raw.get("TURNOUT_ENV") == "production",
+            production=raw.get("TURNOUT_ENV", "development") != "development",
         )
     except TurnoutError as error:
         message = str(error)

@@ -9,6 +9,7 @@ from turnout.model.tasks import App
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.run_store import RunStore
 from turnout.service.settings import Settings
+from turnout.stores.private_files import make_folder
 from turnout.stores.sql import open_run_store, shadow_url
 
 MadeDue: TypeAlias = Callable[[], None]
@@ -72,7 +73,7 @@ def _with_folder(url: str, setting: str) -> str:
     if url.startswith("sqlite:///"):
         folder = Path(url.removeprefix("sqlite:///")).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise InvalidSettings(f"{setting}: {folder}: {error.strerror}") from None
     return url

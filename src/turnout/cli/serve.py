@@ -31,13 +31,12 @@ def serve(
     """Serve an app until stopped; a running step gets its grace."""
     import os
 
-    import uvicorn
-
     import turnout
     from turnout.bootstrap.settings import read_settings
     from turnout.bootstrap.user_code import load_app
     from turnout.cli.logs import show_logs
     from turnout.service.memory import collect_rarely
+    from turnout.web.listener import configuration
     from turnout.web.port import in_use
 
     if in_use(port, host):
@@ -55,9 +54,7 @@ def serve(
     except OSError as error:
         fail(describe(error))
     collect_rarely()
-    config = uvicorn.Config(
-        service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=15
-    )
+    config = configuration(service, host=host, port=port)
     _listen(config, lambda bound_port: typer.echo(_line(live, host, bound_port), err=True))
 
 

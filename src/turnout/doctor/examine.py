@@ -8,6 +8,7 @@ from turnout.bootstrap.live import open_turnout
 from turnout.bootstrap.settings import read_settings
 from turnout.bootstrap.user_code import load_app
 from turnout.doctor.check import Check, Health, bounded
+from turnout.doctor.guards import check_guards
 from turnout.doctor.providers import check_provider, look_through_worker, notices
 from turnout.doctor.replicas import check_clocks, check_links, check_replicas
 from turnout.doctor.stores import check_artifacts, check_run_store
@@ -90,6 +91,7 @@ async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
         fix="correct TURNOUT_ARTIFACTS: a folder, a bucket or none",
     )
     yield _signing_keys(live)
+    yield check_guards(live)
     for name, caller in live.callers.items():
         yield await bounded(
             f"provider {name}",

@@ -1,5 +1,8 @@
 """Checks of the run store and the artifact store."""
 
+import stat
+from pathlib import Path
+
 from turnout.doctor.check import Check, Health
 from turnout.model.routing import DUAL
 from turnout.model.storage import ConditionSupport
@@ -14,7 +17,17 @@ async def check_run_store(live: Turnout) -> Check:
     text = f"{live.store!r} answers"
     if live.selection.provider == DUAL and not routes:
         text += "; no routes: every task is dual"
+    file = _readable_by_all(live.settings.database_url.get_secret_value())
+    if file is not None:
+        text += ", and everybody on this machine can read its file"
+        return Check(name="run store", health=Health.WARN, text=text, fix=f"chmod o= {file}*")
     return Check(name="run store", health=Health.OK, text=text)
+
+
+def _readable_by_all(url: str) -> Path | None:
+    """Return the file of a run store that an earlier version made readable by everybody."""
+    file = Path(url.removeprefix("sqlite:///"))
+    return file if file.is_file() and file.stat().st_mode & stat.S_IROTH else None
 
 
 async def check_artifacts(live: Turnout) -> Check:

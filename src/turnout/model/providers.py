@@ -58,6 +58,18 @@ class LinkStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Who may call a path of the service."""
+
+    path: str
+    callers: str
+    """Who may call it, like `calls that are signed with TURNOUT_SIGNING_KEYS`."""
+    open: bool = False
+    """Whether strangers may start runs by it."""
+    fix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """Something at the vendor that an operator should know of, and what to do about it."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from turnout.model.events import Emitted, Event
-from turnout.model.providers import Delivered, LinkStatus, Notice, ProbeResult, Sighting
+from turnout.model.providers import Delivered, Guard, LinkStatus, Notice, ProbeResult, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
@@ -154,6 +154,15 @@ class Receives(Protocol):
 
 
 @runtime_checkable
+class Guards(Protocol):
+    """A caller that can say who may call what it serves."""
+
+    def guards(self) -> Sequence[Guard]:
+        """Return each path that it serves, and who may call it; nothing is asked of the vendor."""
+        ...
+
+
+@runtime_checkable
 class Notices(Protocol):
     """A caller that can report what an operator should know of its vendor."""
 
@@ -186,6 +195,8 @@ class Surroundings:
     """What the vendor runs call."""
     clock: Clock
     """The clock; a test may set it."""
+    production: bool = False
+    """Whether settings that are meant for a laptop are refused by name: LaptopSetting."""
     service_url: str | None = None
     """Where the vendor reaches this service, like http://127.0.0.1:8000."""
     runs_on: RunsOn | None = None

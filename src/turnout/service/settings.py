@@ -59,8 +59,10 @@ class Settings(BaseModel):
     """In a dual run, the provider that runs the shadows."""
     app: str | None = Field(None, alias="TURNOUT_APP")
     """The app, as `module:attribute`."""
-    environment: Literal["development", "production"] = Field("development", alias="TURNOUT_ENV")
-    """Production refuses defaults that are meant for a laptop."""
+    environment: Literal["development", "preview", "staging", "production"] = Field(
+        "development", alias="TURNOUT_ENV"
+    )
+    """All but development refuse defaults that are meant for a laptop."""
     database_url: SecretStr = Field(
         SecretStr(f"sqlite:///{HOME}/turnout.db"), alias="TURNOUT_DATABASE_URL"
     )
@@ -116,7 +118,7 @@ class Settings(BaseModel):
     @property
     def production(self) -> bool:
         """Whether defaults for a laptop are refused."""
-        return self.environment == "production"
+        return self.environment != "development"
 
 
 def key_fault(key: str) -> str | None:

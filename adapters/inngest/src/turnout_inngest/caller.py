@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from turnout.errors import PolicyRefused, ProviderRefused, ProviderUnavailable
 from turnout.model.protocol import PROTOCOL
-from turnout.model.providers import Delivered, LinkStatus, Notice, Sighting
+from turnout.model.providers import Delivered, Guard, LinkStatus, Notice, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
@@ -86,6 +86,21 @@ class InngestCaller:
         if not keys or emit is None:
             return {}
         return {DOOR: Door(keys, emit, self._surroundings.clock).application()}
+
+    def guards(self) -> Sequence[Guard]:
+        """Return who may call the functions' endpoint, and the door for events."""
+        guards = []
+        if self._link is None and self._settings.production:
+            callers = "calls that are signed with INNGEST_SIGNING_KEY"
+            guards.append(Guard(path=MOUNT + SERVED_AT, callers=callers))
+        elif self._link is None:
+            callers = "everyone, unsigned: INNGEST_DEV is set"
+            fix = "unset INNGEST_DEV where others reach the service, and set INNGEST_SIGNING_KEY"
+            guards.append(Guard(path=MOUNT + SERVED_AT, callers=callers, open=True, fix=fix))
+        if self._settings.door_keys:
+            callers = f"senders with one of {len(self._settings.door_keys)} key(s)"
+            guards.append(Guard(path=f"{DOOR}/{{key}}", callers=callers))
+        return guards
 
     async def notices(self, has_run: HasRun) -> Sequence[Notice]:
         """List open routes of the server, other senders and apps, and problems with keys."""

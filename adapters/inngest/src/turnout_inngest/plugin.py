@@ -21,7 +21,9 @@ class InngestPlugin:
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the live caller; InvalidSettings names every setting that is missing or wrong."""
-        settings = read_settings(surroundings.settings, surroundings.service_url)
+        settings = read_settings(
+            surroundings.settings, surroundings.service_url, deployed=surroundings.production
+        )
         from turnout_inngest.caller import InngestCaller
 
         return InngestCaller(surroundings, settings)

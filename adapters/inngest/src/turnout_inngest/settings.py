@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
-from turnout.errors import InvalidDefinition, InvalidSettings
+from turnout.errors import InvalidDefinition, InvalidSettings, LaptopSetting
 from turnout.model.ids import check_event_name
 
 Transport = Literal["serve", "connect"]
@@ -70,8 +70,13 @@ class InngestSettings:
         return urlsplit(self.service_url).path.rstrip("/") + MOUNT + SERVED_AT
 
 
-def read_settings(environ: Mapping[str, str], service_url: str | None) -> InngestSettings:
-    """Read the settings; InvalidSettings names every one that is missing or wrong."""
+def read_settings(
+    environ: Mapping[str, str], service_url: str | None, *, deployed: bool = False
+) -> InngestSettings:
+    """Read the settings; InvalidSettings names every one that is missing or wrong.
+
+    deployed: INNGEST_DEV is a LaptopSetting.
+    """
     if not any(environ.get(name) for name in _NAMES):
         raise InvalidSettings(
             "Inngest is not set up: set INNGEST_DEV=1 for a dev server, or INNGEST_SIGNING_KEY and"
@@ -79,6 +84,12 @@ def read_settings(environ: Mapping[str, str], service_url: str | None) -> Innges
         )
     faults: list[str] = []
     dev, dev_url = _dev(environ.get("INNGEST_DEV", ""), faults)
+    if dev and deployed:
+        faults.append(
+            "INNGEST_DEV: is for a dev server, with which calls are not signed and anybody can"
+            " start runs, and TURNOUT_ENV is not development; unset it, and set"
+            " INNGEST_SIGNING_KEY and INNGEST_EVENT_KEY"
+        )
     api, events = _addresses(environ, dev_url if dev else None, faults, cloud=not dev)
     if not dev:
         faults += _missing_keys(environ)
@@ -93,7 +104,7 @@ def read_settings(environ: Mapping[str, str], service_url: str | None) -> Innges
     ingress, door_keys = _ingress(environ, faults), _door_keys(environ, faults)
     replaces = _yes(environ, "TURNOUT_INNGEST_REPLACE", faults)
     if faults:
-        raise InvalidSettings("; ".join(faults))
+        raise (LaptopSetting if dev and deployed else InvalidSettings)("; ".join(faults))
     return InngestSettings(
         api=api,
         events=events,

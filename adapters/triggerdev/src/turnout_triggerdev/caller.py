@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.protocol import PROTOCOL
-from turnout.model.providers import Delivered, Notice, ProbeResult, Sighting
+from turnout.model.providers import Delivered, Guard, Notice, ProbeResult, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, DeliveryState, Held, RunStatus
@@ -25,7 +25,7 @@ from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.probe import probe
 from turnout_triggerdev.registered import RegisteredTasks
 from turnout_triggerdev.schedules import VendorSchedules
-from turnout_triggerdev.settings import WORKER, WORKER_FOLDER, TriggerdevSettings
+from turnout_triggerdev.settings import ALERT_SECRETS, WORKER, WORKER_FOLDER, TriggerdevSettings
 from turnout_triggerdev.statuses import status_of
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -178,6 +178,11 @@ class TriggerdevCaller:
     def asgi(self) -> Any:
         """Receive the vendor's alert webhooks, signed with TRIGGER_ALERT_WEBHOOK_SECRET."""
         return alerts(self._alert_secrets, self._worker, self._clock)
+
+    def guards(self) -> Sequence[Guard]:
+        """Return who may post alerts; runs call the service's step endpoint."""
+        signed = f"alerts that are signed with {ALERT_SECRETS}"
+        return [Guard(path=f"{MOUNT}/alerts", callers=signed if self._alert_secrets else "nobody")]
 
     async def probe(self, patience: float) -> Sequence[ProbeResult]:
         """Let the worker call the service, and report what it found."""

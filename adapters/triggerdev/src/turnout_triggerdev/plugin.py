@@ -29,7 +29,7 @@ class TriggerdevPlugin:
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the caller; InvalidSettings names every setting that is missing or wrong."""
-        settings = read_settings(surroundings.settings)
+        settings = read_settings(surroundings.settings, deployed=surroundings.production)
         from turnout_triggerdev.caller import TriggerdevCaller
 
         return TriggerdevCaller(surroundings, settings)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from turnout.errors import InvalidDefinition, InvalidSettings
+from turnout.errors import InvalidDefinition, InvalidSettings, LaptopSetting
 from turnout.model.time import Millis, millis
 
 CLOUD: Final = "https://api.trigger.dev"
@@ -52,8 +52,11 @@ class TriggerdevSettings:
         return f"{self.environment}/{self.branch}" if self.branch else self.environment
 
 
-def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
-    """Read the settings; InvalidSettings names every fault at once."""
+def read_settings(settings: Mapping[str, str], *, deployed: bool = False) -> TriggerdevSettings:
+    """Read the settings; InvalidSettings names every fault at once.
+
+    deployed: the development environment, which is also the default, is a LaptopSetting.
+    """
     faults = []
     secret = settings.get("TRIGGER_SECRET_KEY", "")
     if not secret:
@@ -75,8 +78,15 @@ def read_settings(settings: Mapping[str, str]) -> TriggerdevSettings:
         faults.append(str(error))
     branch = settings.get("TRIGGER_PREVIEW_BRANCH") or None
     faults += _faults_of_branch(slug, branch)
+    laptop = deployed and bool(secret) and slug == "dev"
+    if laptop:
+        faults.append(
+            "TRIGGER_ENVIRONMENT and TRIGGER_SECRET_KEY name the vendor's development environment,"
+            " which runs tasks only while its dev command runs, and TURNOUT_ENV is not development;"
+            " give the key of another environment"
+        )
     if faults:
-        raise InvalidSettings("triggerdev: " + "; ".join(faults))
+        raise (LaptopSetting if laptop else InvalidSettings)("triggerdev: " + "; ".join(faults))
     return TriggerdevSettings(
         api_url=url,
         secret_key=secret,

@@ -30,6 +30,7 @@ from turnout.errors import (
 )
 from turnout.model.keys import readable_key
 from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
+from turnout.stores.private_files import FILE_MODE, make_folder
 
 _NO_FILE: Final = {
     errno.ENOENT,
@@ -171,7 +172,7 @@ class Folder:
         return aside
 
     def _write(self, aside: Path, body: bytes) -> None:
-        with aside.open("xb") as file:
+        with open(aside, "xb", opener=_private) as file:
             file.write(body)
             if self._sync:
                 file.flush()
@@ -220,7 +221,7 @@ class Folder:
         """Hold the lock that all conditional writers of this key share, in every process."""
         stripe = int(_etag(key.encode())[:8], 16) % _LOCKS
         lock = self._root / "~lock" / f"{stripe:02d}"
-        _with_folder(lock, lock.touch)
+        _with_folder(lock, lambda: lock.touch(FILE_MODE))
         with lock.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -295,7 +296,7 @@ def _with_folder(target: Path, place: Callable[[], object]) -> None:
         else:
             return
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
         except (FileExistsError, NotADirectoryError):
             raise WrongUse(f"a folder of {str(target)!r} is an object already") from None
 
@@ -332,6 +333,10 @@ def _read_fully(opened: int, size: int) -> bytes:
     while (missing := size - sum(map(len, parts))) > 0 and (part := os.read(opened, missing)):
         parts.append(part)
     return b"".join(parts)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
 
 
 def _etag(body: bytes) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.base import Executable
 
 from turnout.errors import InvalidSettings, WrongUse
+from turnout.stores.private_files import FILE_MODE
 from turnout.stores.sql.caller_transactions import RunSql
 from turnout.stores.sql.connections import ConnectionLost
 from turnout.stores.sql.identity import Owner, claim_store
@@ -165,6 +166,7 @@ class SqliteDatabase:
             return
         if not self.path.parent.is_dir():
             raise InvalidSettings(f"{self.name}: there is no folder {self.path.parent}")
+        self._make_file()
         connection = self._connect(reading=False)
         try:
             if not _is_current(connection):
@@ -198,6 +200,12 @@ class SqliteDatabase:
     def translated(self, error: Exception) -> Exception:
         """Translate an error of sqlite3."""
         return translated(error)
+
+    def _make_file(self) -> None:
+        """Make the file before SQLite does: SQLite gives its mode to the files beside it."""
+        if self.path is not None and not self.path.exists():
+            with suppress(OSError):  # SQLite says what is wrong
+                self.path.touch(FILE_MODE)
 
     def _connect(self, *, reading: bool) -> sqlite3.Connection:
         try:
