@@ -59,7 +59,9 @@ async def agent_run(ctx: Context, request: AgentRequest) -> AgentReport:
     if request.mode == "sleep":
         await ctx.sleep("settle", "700ms")
     if request.mode == "approval":
-        await ctx.wait_for_event("agent/approved", match="payload.agent_id", timeout="5s")
+        await ctx.wait_for_event(
+            "agent/approved", match="payload.agent_id", timeout="5s", since="run"
+        )
     if request.mode == "parallel":
         await ctx.parallel(
             *(

@@ -121,6 +121,7 @@ class EventCommand(Command[Any]):
     match: str | Mapping[str, Any] | None
     timeout: Millis
     whole: bool = False
+    since_run: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

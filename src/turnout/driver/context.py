@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeVar, overload
 
 from turnout.driver.commands import (
     Command,
@@ -188,9 +188,13 @@ class Context:
         timeout: Duration,
         id: str | None = None,  # noqa: A002
         whole: bool = False,
+        since: Literal["wait", "run"] = "wait",
     ) -> EventCommand:
-        """Wait for an event that is emitted from now on; its payload, or None after the timeout.
+        """Wait for an event; its payload, or None after the timeout.
 
+        since: `wait` takes an event that is emitted from now on. `run` also takes one that was
+        emitted earlier, since this run was: the oldest that no wait of this run has met yet. So an
+        answer that comes before the run asks for it is not lost.
         match: a path like `payload.order_id`, whose value must be the same in the event and in
         this run's own payload; or a mapping of paths to values. whole: give not the payload but
         the event, as `{name, payload, event_id, key, emitted_at}`, the last in milliseconds.
@@ -199,8 +203,12 @@ class Context:
         for path in (match,) if isinstance(match, str) else (match or ()):
             check_path(path, field=f"wait for {name!r}: match")
         bound = millis(timeout, field=f"wait for {name!r}: timeout")
+        if since not in {"wait", "run"}:
+            raise InvalidDefinition(f"wait for {name!r}: since is {since!r}; write wait or run")
         step_id = name if id is None else id
-        return EventCommand(self._session, step_id, name, match, bound, whole=whole)
+        return EventCommand(
+            self._session, step_id, name, match, bound, whole=whole, since_run=since == "run"
+        )
 
     def invoke(
         self,

@@ -235,8 +235,9 @@ def _wait(run: Run, step: Step, command: EventCommand, now: Millis) -> NewStep:
         event=command.event,
         match=match_of(command, own_value),
         whole=command.whole,
+        since_run=command.since_run,
     )
-    if command.timeout == 0:
+    if command.timeout == 0 and not command.since_run:
         return NewStep(step=settled(step._replace(due_at=now), now))
     return NewStep(step=step._replace(due_at=now + command.timeout), wait=wait)
 

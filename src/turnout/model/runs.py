@@ -154,6 +154,11 @@ class Wait:
     """Paths into the event's payload, and the canonical JSON that each must have."""
     whole: bool = False
     """Whether the step gets the whole event; else it gets the payload."""
+    since_run: bool = False
+    """Whether an event that was emitted before the wait, but not before its run, meets it, too.
+
+    Such a wait takes an event that no other wait of its run has met.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -126,8 +126,15 @@ def meet(journal: Journal, wait: Wait, event: StoredEvent, now: Millis) -> Chang
     step = journal.steps.get(wait.step)
     if step is None or (step.due_at is not None and step.due_at <= now):
         return None
-    output = _whole(event) if wait.whole else event.payload
-    return settle(journal, wait.step, now, output=output)
+    return settle(journal, wait.step, now, output=_output(wait, event))
+
+
+def meet_earlier(journal: Journal, wait: Wait, event: StoredEvent) -> Change | None:
+    """Let an event that was there before meet a wait that has just been opened."""
+    step = journal.steps.get(wait.step or "")
+    if step is None or wait.step is None:
+        return None
+    return settle(journal, wait.step, step.asked_at, output=_output(wait, event))
 
 
 def child_ended(journal: Journal, child: Run, now: Millis) -> Change | None:
@@ -153,6 +160,10 @@ def _invoking(journal: Journal, child: Run) -> Step | None:
     step = journal.steps.get(child.parent_step or "")
     invoked = step is not None and step.kind is StepKind.INVOKE and step.child == child.run_id
     return step if invoked else None
+
+
+def _output(wait: Wait, event: StoredEvent) -> bytes:
+    return _whole(event) if wait.whole else event.payload
 
 
 def _whole(event: StoredEvent) -> bytes:

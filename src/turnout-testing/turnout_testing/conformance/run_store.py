@@ -7,7 +7,11 @@ clock.
 import pytest
 
 from turnout.ports.run_store import RunStore
-from turnout_testing.conformance.run_store_events import EventsContract, WaitsContract
+from turnout_testing.conformance.run_store_events import (
+    EarlierEventsContract,
+    EventsContract,
+    WaitsContract,
+)
 from turnout_testing.conformance.run_store_handing import DeliveriesContract, SlotsContract
 from turnout_testing.conformance.run_store_journals import JournalsContract
 from turnout_testing.conformance.run_store_pump import PumpContract, SchedulesContract
@@ -41,6 +45,7 @@ class RunStoreContract(
     EventsContract,
     JournalsContract,
     WaitsContract,
+    EarlierEventsContract,
     DeliveriesContract,
     SlotsContract,
     PumpContract,

@@ -11,12 +11,14 @@ from turnout.model.runs import (
     Emission,
     Failure,
     RunFilter,
+    Step,
     Transition,
     Wait,
 )
 from turnout.model.status import (
     DeliveryState,
     RunStatus,
+    StepKind,
     StepState,
 )
 from turnout.model.transitions import settle
@@ -27,6 +29,7 @@ from turnout_testing.conformance.run_store_values import (
     ended,
     event,
     new_run,
+    new_step,
     started,
     waiting,
 )
@@ -302,3 +305,136 @@ class WaitsContract:
             return (await store.journals.load(run_id)).steps["w"].state.settled
 
         assert all(await asyncio.gather(*map(is_met, runs)))
+
+
+class EarlierEventsContract:
+    """Waits that look back to when their run was emitted."""
+
+    async def test_earlier_events_meet_waits_the_oldest_first(self, store: RunStore) -> None:
+        """In order of their times, each once; the run is owed a wake."""
+        await started(store)
+        later, sooner = (event(f"e{at}", "go", b"%d" % at, T0 + at) for at in (7, 3))
+        await store.events.emit([Emission(event=later), Emission(event=sooner)])
+        for place, taken in enumerate((b"3", b"7", None)):
+            seq = (await store.journals.load("r1")).run.seq
+            step = await look_back(store, place)
+            assert step.output == taken
+            expected = StepState.OPEN if taken is None else StepState.COMPLETED
+            assert step.state is expected
+            assert (await store.journals.load("r1")).run.seq == seq + (1 if taken is None else 2)
+            wakes = await store.due.take_wakes(T0 + 9, limit=9, resend=1)
+            assert len(wakes) == (0 if taken is None else 1)
+        await store.events.emit([Emission(event=event("e9", "go", b"9", T0 + 9))])
+        assert (await store.journals.load("r1")).steps["w2"].output == b"9"
+
+    async def test_the_clocks_of_replicas_do_not_matter(self, store: RunStore) -> None:
+        """An event counts as later than the run that was there when it was emitted."""
+        await started(store)
+        behind = event("behind", "go", b"1", T0 - 90_000)
+        await store.events.emit([Emission(event=behind)])
+        assert (await look_back(store, 0)).output == b"1"
+
+    async def test_events_of_before_the_run_meet_no_wait_of_it(self, store: RunStore) -> None:
+        """Whatever the clocks say that wrote the times; nor does the event that started the run."""
+        for at in (T0 - 90_000, T0, T0 + 90_000):
+            before = event(f"before-{at}", "e", b"{}", at)
+            await store.events.emit([Emission(event=before)])
+        await started(store)
+        step = await look_back(store, 0, name="e")
+        assert step.output is None
+
+    @pytest.mark.parametrize(
+        ("value", "taken"),
+        [
+            (b"1", b'{"a":1,"n":1}'),
+            (b"true", b'{"a":1,"n":true}'),
+            (b'"1"', b'{"a":1,"n":"1"}'),
+            (b"null", b'{"a":1}'),
+            (b'"\xc3\xa4"', '{"a":1,"n":"ä"}'.encode()),
+            (b"2", None),
+        ],
+    )
+    async def test_earlier_events_must_match(
+        self, store: RunStore, value: bytes, taken: bytes | None
+    ) -> None:
+        """As others do: absent is null, and 1 is neither true nor text."""
+        await started(store)
+        payloads = (b'{"a":1,"n":1}', b'{"a":1,"n":"1"}', b'{"a":1,"n":true}', b'{"a":1}')
+        events = [event(f"e{place}", "go", payload) for place, payload in enumerate(payloads)]
+        events.append(event("umlaut", "go", '{"a":1,"n":"ä"}'.encode()))
+        await store.events.emit([Emission(event=each) for each in events])
+        match = (("payload.a", b"1"), ("payload.n", value))
+        assert (await look_back(store, 0, match=match)).output == taken
+
+    async def test_many_earlier_events_are_looked_through(self, store: RunStore) -> None:
+        """The one that matches may be far behind others of its name."""
+        await started(store)
+        events = [
+            event(f"e{number:03}", "go", b'{"n":%d,"of":[345]}' % number, T0 + number % 7)
+            for number in range(350)
+        ]
+        await store.events.emit([Emission(event=each) for each in events])
+        step = await look_back(store, 0, match=(("payload.n", b"345"),))
+        assert step.output == b'{"n":345,"of":[345]}'
+
+    async def test_an_event_that_met_a_wait_meets_no_other_that_looks_back(
+        self, store: RunStore
+    ) -> None:
+        """Not one opened later, and not one that is open at the same time; other runs' may be."""
+        await waiting(store, Wait(run_id="r1", step="plain", event="go"))
+        await look_back(store, 0)
+        await started(store, "r2")
+        await store.events.emit([Emission(event=event("e9", "go", b"9", T0 + 9))])
+        steps = (await store.journals.load("r1")).steps
+        assert [steps[name].output for name in ("plain", "w0")] == [b"9", None]
+        assert (await look_back(store, 1)).output is None
+        assert (await look_back(store, 0, run_id="r2")).output == b"9"
+
+    async def test_an_event_meets_the_first_of_several_that_look_back(
+        self, store: RunStore
+    ) -> None:
+        """In order of asking; the next event meets the next."""
+        await started(store)
+        for place in (1, 0):
+            await look_back(store, place)
+        for number in range(2):
+            await store.events.emit([Emission(event=event(f"e{number}", "go", b"%d" % number))])
+        steps = (await store.journals.load("r1")).steps
+        assert [steps[name].output for name in ("w0", "w1")] == [b"0", b"1"]
+
+    async def test_each_event_meets_one_wait_while_both_come_at_once(self, store: RunStore) -> None:
+        """However emits and waits interleave, no event is lost and none is taken twice."""
+        count = 8
+        await started(store)
+
+        async def emits() -> None:
+            for number in range(count):
+                await store.events.emit([Emission(event=event(f"e{number}", "go", b"%d" % number))])
+
+        async def waits() -> None:
+            for place in range(count):
+                await look_back(store, place)
+
+        await asyncio.gather(emits(), waits())
+        steps = (await store.journals.load("r1")).steps
+        outputs = sorted(step.output or b"" for step in steps.values())
+        assert outputs == [b"%d" % number for number in range(count)]
+
+
+async def look_back(
+    store: RunStore,
+    place: int,
+    *,
+    run_id: str = "r1",
+    name: str = "go",
+    match: tuple[tuple[str, bytes], ...] = (),
+) -> Step:
+    """Open a wait that looks back, in a step of its own; gives the step as it then stands."""
+    step = f"w{place}"
+    wait = Wait(run_id=run_id, step=step, event=name, match=match, since_run=True)
+    opened = new_step(step, StepKind.EVENT, position=f"{place:04}", asked_at=T0 + 8)
+    while True:
+        run = (await store.journals.load(run_id)).run
+        change = Change(before=run, after=run, steps=(opened,), waits=(wait,))
+        if await store.journals.apply(change):
+            return (await store.journals.load(run_id)).steps[step]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sqlalchemy import func, or_, update
@@ -10,7 +11,7 @@ from turnout.errors import Superseded, TurnoutError, UnknownRun
 from turnout.model.events import Emitted, StoredEvent
 from turnout.model.runs import Change, Emission, Journal, Run, Step, Wait
 from turnout.model.status import AttemptState, DeliveryState, StepKind
-from turnout.model.transitions import child_ended, meet
+from turnout.model.transitions import child_ended, meet, meet_earlier
 from turnout.stores.sql.emissions import event_names, record
 from turnout.stores.sql.expressions import fixed, for_rows
 from turnout.stores.sql.journals import (
@@ -26,7 +27,10 @@ from turnout.stores.sql.statements import Row, Transaction
 from turnout.stores.sql.waits import (
     close_all_waits,
     close_waits,
+    earlier_event,
+    has_met,
     lock_event_names,
+    mark_met,
     met_by,
     open_waits,
     paths_of,
@@ -147,6 +151,7 @@ def _write_effects(tx: Transaction, changes: Sequence[Change]) -> None:
             open_waits(tx, change.waits)
     _end_all(tx, [change for change in changes if _ends(change)])
     for change in changes:
+        _look_back(tx, change)
         _change_other_runs(tx, change)
         if change.stop_vendor or _owes_a_wake(change):
             tx.made_due = True
@@ -200,11 +205,37 @@ def moment(change: Change) -> int:
     return max(at for at in times if at is not None)
 
 
+def _look_back(tx: Transaction, change: Change) -> None:
+    """Let earlier events meet the waits that a change opens, where these look back."""
+    for wait in change.waits:
+        event = earlier_event(tx, change.after, wait) if wait.since_run else None
+        if event is not None:
+            run = read_run(tx, wait.run_id, locked=True)
+            step = read_step(tx, wait.run_id, wait.step or "")
+            _apply_under_lock(tx, meet_earlier(_journal(run, step), wait, event))
+            mark_met(tx, wait.run_id, event)
+
+
 def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> None:
-    for wait in waits:
+    """Let an event meet open waits; of a run's waits that look back, the one asked for first.
+
+    None of these, if the event meets another wait of the run.
+    """
+    for wait in sorted(waits, key=partial(_turn, tx)):
         run = read_run(tx, wait.run_id, locked=True)
         step = None if wait.step is None else read_step(tx, wait.run_id, wait.step)
-        _apply_under_lock(tx, meet(_journal(run, step), wait, event, event.emitted_at))
+        if wait.since_run and has_met(tx, wait.run_id, event):
+            continue
+        change = meet(_journal(run, step), wait, event, event.emitted_at)
+        _apply_under_lock(tx, change)
+        if change is not None and wait.step is not None:
+            mark_met(tx, wait.run_id, event)
+
+
+def _turn(tx: Transaction, wait: Wait) -> tuple[str, bool, str]:
+    """Order waits by run, those that look back last and as they were asked for."""
+    step = read_step(tx, wait.run_id, wait.step or "") if wait.since_run else None
+    return wait.run_id, wait.since_run, (wait.step or "") if step is None else step.position
 
 
 def _settle_parent(tx: Transaction, child: Run, parent_id: str, now: int) -> None:

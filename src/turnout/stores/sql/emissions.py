@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from turnout.errors import InvalidRunId, WrongUse
 from turnout.model.events import Emitted, RunRef, StoredEvent
@@ -16,7 +16,13 @@ from turnout.stores.sql.schema import deliveries, events, keys, line, runs, tran
 from turnout.stores.sql.statements import Transaction
 from turnout.stores.sql.waits import open_waits
 
-_EVENTS: Final = insert_rows(events, unless_present=events.c.event_id)
+_EVENTS: Final = insert_rows(
+    events,
+    computed={
+        "run_seq": func.coalesce(select(func.max(runs.c.emit_seq)).scalar_subquery(), fixed(0))
+    },
+    unless_present=events.c.event_id,
+)
 _KEY: Final = insert_into(keys).on_conflict_do_nothing(index_elements=[keys.c.task, keys.c.key])
 _FIRST_OF_KEY: Final = select(keys.c.run_id, keys.c.event_id).where(
     equals(keys.c.task), equals(keys.c.key)

@@ -18,7 +18,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as _insert
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.functions import GenericFunction
 
 from turnout.stores.sql.statements import BatchStatement, parameter
 
@@ -106,6 +108,24 @@ def fixed(value: int | str) -> ColumnElement[Any]:
     Planners match it with the conditions of partial indexes, which a parameter they cannot.
     """
     return literal_column(repr(value))
+
+
+class contains_bytes(GenericFunction[int]):  # noqa: N801 - a function of SQL
+    """Where bytes begin in other bytes, from 1; 0 where they are not."""
+
+    inherit_cache = True
+
+
+@compiles(contains_bytes, "sqlite")
+def _instr(element: Any, compiler: Any, **options: Any) -> str:
+    whole, part = element.clauses
+    return f"instr({compiler.process(whole, **options)}, {compiler.process(part, **options)})"
+
+
+@compiles(contains_bytes, "postgresql")
+def _position(element: Any, compiler: Any, **options: Any) -> str:
+    whole, part = element.clauses
+    return f"position({compiler.process(part, **options)} IN {compiler.process(whole, **options)})"
 
 
 def among(column: Column[str], words: Iterable[str]) -> ColumnElement[bool]:

@@ -278,6 +278,19 @@ def delivery_row(run: Run, number: int, provider: str, due_at: int, reason: Deli
     return run.run_id, number, provider, run.task, pending, due_at, *_FRESH_DELIVERY, str(reason)
 
 
+def event_of(row: Row) -> StoredEvent:
+    """Read an event from all its columns."""
+    event_id, name, payload, emitted_at, key, caused_by = row
+    return StoredEvent(
+        event_id=event_id,
+        name=name,
+        payload=payload,
+        emitted_at=emitted_at,
+        key=key,
+        caused_by=caused_by,
+    )
+
+
 def event_row(event: StoredEvent) -> Row:
     """Write an event."""
     return (
@@ -295,6 +308,8 @@ _WHOLE: Final = ["", "whole"]
 
 It cannot be a match: a path is never empty.
 """
+_SINCE_RUN: Final = ["", "since-run"]
+"""Marks, in the same way, that an event from before the wait meets it, too."""
 
 
 def wait_of(row: Row) -> Wait:
@@ -303,8 +318,14 @@ def wait_of(row: Row) -> Wait:
     first = ((path, value),) if path else ()
     pairs = orjson.loads(further)
     matches = tuple((further_path, text.encode()) for further_path, text in pairs if further_path)
-    whole = _WHOLE in pairs
-    return Wait(run_id=run_id, step=step or None, event=event, match=first + matches, whole=whole)
+    return Wait(
+        run_id=run_id,
+        step=step or None,
+        event=event,
+        match=first + matches,
+        whole=_WHOLE in pairs,
+        since_run=_SINCE_RUN in pairs,
+    )
 
 
 def wait_values(wait: Wait, place: int) -> dict[str, Any]:
@@ -321,6 +342,7 @@ def wait_values(wait: Wait, place: int) -> dict[str, Any]:
             [
                 *([further_path, text.decode()] for further_path, text in further),
                 *([_WHOLE] if wait.whole else []),
+                *([_SINCE_RUN] if wait.since_run else []),
             ]
         ),
     }

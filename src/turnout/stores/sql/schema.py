@@ -82,6 +82,8 @@ events: Final = Table(
     _whole("emitted_at", "when"),
     _text("key", "the caller's key", nullable=True),
     _text("caused_by", "the run/step that emitted it", nullable=True),
+    _whole("run_seq", "the emit_seq of the last run that was there before", nullable=True),
+    Index("turnout_events_by_name", "name", "run_seq"),
     comment="Events, as they were emitted.",
     sqlite_with_rowid=False,
 )
@@ -240,6 +242,15 @@ waits: Final = Table(
     _json("more", "the other paths and values, as pairs", nullable=False),
     Index("turnout_waits_by_event", "event", "path", "value"),
     comment="Open waits for events.",
+    sqlite_with_rowid=False,
+)
+
+met: Final = Table(
+    "turnout_met",
+    metadata,
+    _of_run(primary_key=True),
+    _text("event_id", "the event that met a wait of the run", primary_key=True),
+    comment="Events that have met a wait of a run: they meet no wait of it that looks back.",
     sqlite_with_rowid=False,
 )
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import LargeBinary, and_, bindparam, cast, delete, exists, func, or_, select
 
 from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.events import StoredEvent
 from turnout.model.policies import at_path
-from turnout.model.runs import Wait
+from turnout.model.runs import Run, Wait
 from turnout.model.transitions import matches
-from turnout.stores.sql.expressions import equals, for_rows, insert_into
-from turnout.stores.sql.rows import wait_of, wait_values
-from turnout.stores.sql.schema import waits
+from turnout.stores.sql.expressions import contains_bytes, equals, for_rows, insert_into
+from turnout.stores.sql.rows import event_of, wait_of, wait_values
+from turnout.stores.sql.schema import events, met, waits
 from turnout.stores.sql.statements import Transaction
 
 _OPEN: Final = insert_into(waits)
@@ -36,6 +36,42 @@ _MEETING: Final = (
     .order_by(waits.c.run_id, waits.c.step, waits.c.place)
 )
 
+PAGE: Final = 100
+"""Events that are read at once, looking for the one that meets a wait."""
+
+_MET: Final = insert_into(met).on_conflict_do_nothing(index_elements=[met.c.run_id, met.c.event_id])
+_HAS_MET: Final = select(met.c.event_id).where(equals(met.c.run_id), equals(met.c.event_id))
+_EARLIER: Final = (
+    select(
+        events.c.event_id,
+        events.c.name,
+        events.c.payload,
+        events.c.emitted_at,
+        events.c.key,
+        events.c.caused_by,
+    )
+    .where(
+        equals(events.c.name),
+        # Not by time: two replicas may have emitted the run and the event, by clocks that differ.
+        or_(
+            events.c.run_seq >= bindparam("emit_seq"),
+            and_(events.c.run_seq.is_(None), events.c.emitted_at > bindparam("since")),
+        ),
+        or_(
+            events.c.emitted_at > bindparam("after"),
+            and_(
+                events.c.emitted_at == bindparam("after"),
+                events.c.event_id > bindparam("after_id"),
+            ),
+        ),
+        events.c.event_id != bindparam("own"),
+        contains_bytes(events.c.payload, cast(bindparam("part"), LargeBinary)) > 0,
+        ~exists().where(equals(met.c.run_id), met.c.event_id == events.c.event_id),
+    )
+    .order_by(events.c.emitted_at, events.c.event_id)
+    .limit(PAGE)
+)
+
 
 def open_waits(tx: Transaction, opened: Sequence[Wait]) -> None:
     """Open waits; an event that is committed from now on meets them."""
@@ -47,6 +83,35 @@ def open_waits(tx: Transaction, opened: Sequence[Wait]) -> None:
         at = {"of_run_id": wait.run_id, "of_step": wait.step or ""}
         place = tx.rows(_NEXT_PLACE, at)[0][0]
         tx.write(_OPEN, wait_values(wait, place))
+
+
+def earlier_event(tx: Transaction, run: Run, wait: Wait) -> StoredEvent | None:
+    """Find the oldest event that meets a wait, since its run was emitted, and has met no other.
+
+    The name of the event is locked, as by `open_waits`.
+    """
+    after, after_id = 0, ""
+    since = {"emit_seq": run.emit_seq, "since": run.emitted_at, "own": run.event_id}
+    while True:
+        params = {"of_name": wait.event, "of_run_id": run.run_id, **since}
+        cursor = {"after": after, "after_id": after_id, "part": _part(wait)}
+        page = [event_of(row) for row in tx.rows(_EARLIER, {**params, **cursor})]
+        for event in page:
+            if matches(wait, event.name, parse(event.payload)):
+                return event
+        if len(page) < PAGE:
+            return None
+        after, after_id = page[-1].emitted_at, page[-1].event_id
+
+
+def mark_met(tx: Transaction, run_id: str, event: StoredEvent) -> None:
+    """Record that an event has met a wait of a run."""
+    tx.write(_MET, {"run_id": run_id, "event_id": event.event_id})
+
+
+def has_met(tx: Transaction, run_id: str, event: StoredEvent) -> bool:
+    """Whether an event has met a wait of a run."""
+    return bool(tx.rows(_HAS_MET, {"of_run_id": run_id, "of_event_id": event.event_id}))
 
 
 def close_waits(tx: Transaction, run_id: str, step: str) -> None:
@@ -81,6 +146,12 @@ def met_by(tx: Transaction, event: StoredEvent, paths: Sequence[str]) -> Sequenc
         candidates.extend(map(wait_of, rows))
     met = [wait for wait in candidates if matches(wait, event.name, payload)]
     return sorted(met, key=lambda wait: (wait.run_id, wait.step or ""))
+
+
+def _part(wait: Wait) -> bytes:
+    """Return bytes that the payload of every event that meets a wait contains."""
+    values = [value for _, value in wait.match if value != b"null"]  # absent is null
+    return max(values, key=len, default=b"")
 
 
 def _event(name: str) -> str:

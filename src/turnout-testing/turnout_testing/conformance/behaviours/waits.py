@@ -119,6 +119,37 @@ async def two_waits_take_an_event_each(world: World) -> None:
     assert result_of(await world.ended(run_id)) == [1, 2]
 
 
+@waiting
+async def a_wait_since_the_run_takes_earlier_events(world: World) -> None:
+    """Events that came before the waits meet them, the oldest first, each once."""
+    name = world.fresh()
+    await world.emit("conformance/approved", id=name, number=0)
+    run_id = await world.start("late-waits", id=name)
+    await world.parked(run_id, "event")
+    await world.emit("conformance/approved", id=world.fresh(), number=9)
+    for number in (1, 2):
+        await world.emit("conformance/approved", id=name, number=number)
+    await world.emit("conformance/go", id=name)
+    assert result_of(await world.ended(run_id)) == [1, 2, None]
+
+
+@waiting
+async def a_wait_since_the_run_takes_later_events(world: World) -> None:
+    """An event that comes while the run waits meets the wait as it would any other."""
+    name = world.fresh()
+    run_id = await world.start("late-waits", id=name)
+    await world.emit("conformance/go", id=name)
+
+    async def waits() -> bool:
+        """Whether the run waits for an approval."""
+        return "first" in (await world.report(run_id)).journal.steps
+
+    await world.until(waits, f"run {run_id} waits for an approval")
+    for number in (1, 2):
+        await world.emit("conformance/approved", id=name, number=number)
+    assert result_of(await world.ended(run_id)) == [1, 2, None]
+
+
 BEHAVIOURS = (
     a_sleep_lasts_as_long_as_it_says,
     a_sleep_until_ends_at_its_moment,
@@ -130,4 +161,6 @@ BEHAVIOURS = (
     an_event_right_after_the_wait_is_not_lost,
     an_event_before_the_wait_does_not_count,
     two_waits_take_an_event_each,
+    a_wait_since_the_run_takes_earlier_events,
+    a_wait_since_the_run_takes_later_events,
 )

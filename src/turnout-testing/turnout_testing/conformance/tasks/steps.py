@@ -109,6 +109,18 @@ def waiting_tasks(trace: Trace) -> list[Task]:
         timeout = payload.get("timeout", "60s")
         return await ctx.wait_for_event("conformance/approved", match="payload.id", timeout=timeout)
 
+    @task("late-waits", on="conformance/late-waits")
+    async def late_waits(ctx: Any, payload: Payload) -> list[Any]:
+        """Wait for a sign, and then three times for events that may have come before."""
+        await ctx.wait_for_event("conformance/go", match="payload.id", timeout="60s")
+        approvals = [
+            await ctx.wait_for_event(
+                "conformance/approved", match="payload.id", timeout=timeout, id=name, since="run"
+            )
+            for name, timeout in (("first", "60s"), ("second", "60s"), ("third", "1s"))
+        ]
+        return [approval and approval["number"] for approval in approvals]
+
     @task("two-waits", on="conformance/two-waits")
     async def two_waits(ctx: Any, payload: Payload) -> list[Any]:
         """Wait for two events, one after the other."""
@@ -123,7 +135,7 @@ def waiting_tasks(trace: Trace) -> list[Task]:
         )
         return [first["number"], second["number"]]
 
-    return [nap, until, approval, two_waits]
+    return [nap, until, approval, late_waits, two_waits]
 
 
 def parallel_tasks(trace: Trace) -> list[Task]:

@@ -1,4 +1,4 @@
-"""When runs are released, what becomes of missed slots, and the values that the flag had.
+"""When runs are released, what becomes of missed slots, what the flag was, which events met waits.
 
 The release before goes on working on these tables: its runs are not released, and a run that is
 released it delivers again as one that was lost. Columns that are there are left alone, so that
@@ -16,6 +16,7 @@ branch_labels = None
 depends_on = None
 
 _WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_BY_NAME = "turnout_events_by_name"
 _TO_RELEASE = "turnout_runs_to_release"
 
 
@@ -25,11 +26,15 @@ def upgrade() -> None:
     _schedules()
     _flags()
     _clocks()
+    _met_events()
 
 
 def downgrade() -> None:
     """Remove them."""
     op.drop_column("turnout_replicas", "clock_ahead")
+    op.drop_table("turnout_met")
+    op.drop_index(_BY_NAME, "turnout_events")
+    op.drop_column("turnout_events", "run_seq")
     op.drop_table("turnout_flags")
     op.drop_column("turnout_schedules", "catch_up")
     op.drop_index(_TO_RELEASE, "turnout_runs")
@@ -96,6 +101,31 @@ def _flags() -> None:
 def _clocks() -> None:
     comment = "by how many ms its machine's clock is ahead of the run store's"
     _add("turnout_replicas", sa.Column("clock_ahead", _WHOLE, nullable=True, comment=comment))
+
+
+def _met_events() -> None:
+    _add(
+        "turnout_events",
+        sa.Column(
+            "run_seq",
+            _WHOLE,
+            nullable=True,
+            comment="the emit_seq of the last run that was there before",
+        ),
+    )
+    op.create_index(_BY_NAME, "turnout_events", ["name", "run_seq"], if_not_exists=True)
+    op.create_table(
+        "turnout_met",
+        sa.Column("run_id", sa.Text(), nullable=False, comment="whose it is"),
+        sa.Column(
+            "event_id", sa.Text(), nullable=False, comment="the event that met a wait of the run"
+        ),
+        sa.ForeignKeyConstraint(["run_id"], ["turnout_runs.run_id"]),
+        sa.PrimaryKeyConstraint("run_id", "event_id"),
+        comment="Events that have met a wait of a run: they meet no wait of it that looks back.",
+        if_not_exists=True,
+        sqlite_with_rowid=False,
+    )
 
 
 def _add(table: str, *columns: sa.Column[Any]) -> None:
