@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from turnout_audit import nodes
@@ -64,14 +64,28 @@ def find_config_keys(match: ConfigKeyMatch) -> Finder:
 
 def _entries(view: View) -> Iterator[Entry]:
     if view.language == "json":
-        return _json(view.text)
+        loose = view.path.lower().endswith(".json5")
+        return (
+            map(_behind_bracket, _json(f"({view.text}\n)", "javascript"))
+            if loose
+            else _json(view.text)
+        )
     return _yaml(view.text) if view.language == "yaml" else _toml(view.text)
 
 
-def _json(text: str) -> Iterator[Entry]:
+def _behind_bracket(entry: Entry) -> Entry:
+    """Return an entry's places without the bracket that makes JSON5 an expression of JavaScript."""
+    return replace(
+        entry, start=entry.start - 1, end=entry.end - 1, value_start=entry.value_start - 1
+    )
+
+
+def _json(text: str, grammar: str = "json") -> Iterator[Entry]:
     from ast_grep_py import SgRoot
 
-    root = SgRoot(text, "json").root()
+    if _depth(text) > MAX_DEPTH:
+        raise Unparsable(f"nested deeper than {MAX_DEPTH}")
+    root = SgRoot(text, grammar).root()
     faults = root.find_all({"rule": {"kind": "ERROR"}})
     broken = next((fault for fault in faults if fault.text().strip() != ","), None)
     if broken is not None:  # a comma too many, as editors' own settings have it, is none
@@ -84,7 +98,7 @@ def _json(text: str) -> Iterator[Entry]:
         if kind == "pair":
             count += 1
             key, value = node.field("key"), node.field("value")
-            name, start, end = nodes.literal(key)
+            name, start, end = _json_key(key)
             path = f"{prefix}{name}"
             content, value_start = _json_value(value)
             yield Entry(path, start, end, content, value_start)
@@ -95,8 +109,12 @@ def _json(text: str) -> Iterator[Entry]:
         elif kind == "array":
             inner = f"{prefix.removesuffix('.')}[]."
             pending.extend((child, inner) for child in node.children()[::-1])
-        elif kind == "object":
+        elif kind in ("object", "expression_statement", "parenthesized_expression"):
             pending.extend((child, prefix) for child in node.children()[::-1])
+
+
+def _json_key(node: Any) -> tuple[str, int, int]:
+    return nodes.literal(node) if node.kind() == "string" else (str(node.text()), *nodes.span(node))
 
 
 def _json_value(node: Any) -> tuple[str, int]:

@@ -48,9 +48,7 @@ def audit(
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
     with closing(Search(paths, of_ruleset(ruleset))) as search:
-        from turnout_audit.scan import Scanner  # the search goes on meanwhile
-
-        scanner = Scanner(ruleset)
+        scanner = scanner_of(ruleset)  # the search goes on meanwhile
         tree = search.tree()
     files = [path for path in tree.files if scope == "all" or kinds.classify(path)[0] == scope]
     excluded = own_files.NamedFiles(without)
@@ -74,6 +72,14 @@ def audit(
             own_files=sum(share.reports for share in shares) + len(worth_reading) - len(opened),
         ),
     )
+
+
+def scanner_of(ruleset: Ruleset) -> "Scanner":
+    """Make a scanner of files, beside which their configuration is read."""
+    from turnout_audit.own_modules import is_own_module
+    from turnout_audit.scan import Scanner
+
+    return Scanner(ruleset, is_own_module)
 
 
 def _worth_reading(scanner: "Scanner", tree: Tree, files: Sequence[str]) -> list[str]:

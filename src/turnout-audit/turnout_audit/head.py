@@ -5,11 +5,11 @@ import stands in few forms; what is written in any other form is left to the syn
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from turnout_audit.imports import Import
+from turnout_audit.imports import COMMENTED, Import, set_apart, spellings
 from turnout_audit.names import fits
 from turnout_audit.ruleset import CallMatch, DecoratorMatch, MemberMatch
 
@@ -61,22 +61,31 @@ class Head:
         return any(module_fits(module) for imported in self.imports for module in imported.modules)
 
 
-def read(text: str) -> Head | None:
+def read(text: str, is_own: Callable[[str], bool] | None = None) -> Head | None:
     """Read the head of a script in JavaScript or TypeScript; None where it is not plain."""
     at = text.find("\n") if text.startswith("#!") else 0
     imports: list[Import] = []
     while True:
         at = _between(text, at)
         if not _STARTS.match(text, at):
-            return Head(tuple(imports), at)
+            return _head(text, set_apart(imports, is_own), at)
         statement = _IMPORT.match(text, at) or _EXPORT.match(text, at)
         if statement is None:
-            return None if text.startswith("import", at) else Head(tuple(imports), at)
+            return (
+                None
+                if text.startswith("import", at)
+                else _head(text, set_apart(imports, is_own), at)
+            )
         names = _names(statement)
         if names is None:
             return None
         imports.append(_import(statement, names))
         at = statement.end()
+
+
+def _head(text: str, imports: tuple[Import, ...], end: int) -> Head | None:
+    """Return the head; None where its comments bring types in."""
+    return None if COMMENTED.search(text, 0, end) else Head(imports, end)
 
 
 def _between(text: str, at: int) -> int:
@@ -88,7 +97,7 @@ def _import(statement: "re.Match[str]", names: tuple[tuple[str, str], ...]) -> I
     reexport = statement.re is _EXPORT
     typed = not reexport and statement["type"]
     return Import(
-        modules=(statement["module"],),
+        modules=spellings(statement["module"]),
         kind="reexport" if reexport else "type" if typed else "static",
         names=names,
         start=statement.start("module"),

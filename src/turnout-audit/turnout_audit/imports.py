@@ -1,8 +1,8 @@
 """Imports of scripts: every way in which a module is brought in."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from turnout_audit.nodes import WRAPPERS, arguments, literal, span
@@ -10,11 +10,28 @@ from turnout_audit.nodes import WRAPPERS, arguments, literal, span
 SCRIPT_IMPORTS = ("import_statement", "export_statement"), "call_expression"
 PYTHON_IMPORTS = ("import_statement", "import_from_statement"), "call"
 """Kinds of nodes: statements that import, and calls, some of which do."""
-_SCRIPT_CALLS = re.compile(r"import|require|require\.resolve|(?:jest|vi|vitest|td)\.[A-Za-z_]+")
+_SCRIPT_CALLS = re.compile(
+    r"import|require|(?:require|import\.meta)\.resolve|(?:jest|vi|vitest|td|mock|(?:t|ctx|context)\.mock)"
+    r"\.[A-Za-z_]+"
+)
+_LOADER = re.compile(r"([A-Za-z_$][\w$]*)\s*=\s*(?:[\w$]+\.)?createRequire\s*\(")
+"""`const load = createRequire(import.meta.url)`: what is called like `require` afterwards."""
+COMMENTED = re.compile(
+    r"""///\s*<reference\s+types\s*=\s*["'](?P<types>[^"'\n]+)["']"""
+    r"""|@import\b[^"'\n]*\bfrom\s*["'](?P<tag>[^"'\n]+)["']"""
+    r"""|@(?:type|typedef|param|returns?|template|extends|satisfies)\b[^\n]*?"""
+    r"""\bimport\(\s*["'](?P<typed>[^"'\n]+)["']\s*\)"""
+)
+"""Types that comments bring in: references and JSDoc."""
+_ADDRESS = re.compile(
+    r"(?:(?:npm|jsr):/?|https?://[^/\s]+/(?:(?:npm|gh|x|stable|v\d+)/)*(?:npm:)?)"
+    r"(?P<name>@[\w.-]+/[\w.-]+|[\w.-]+)(?:@[^/?#]*)?(?P<path>(?:/[^?#]*)?)"
+)
+"""A package by Deno's specifiers, or on a server of packages."""
 _PYTHON_CALLS = frozenset({"import_module", "__import__", "patch", "importorskip", "find_spec"})
 MOCKS = frozenset(
     "mock unmock doMock dontMock doUnmock importActual importMock requireActual requireMock "  # noqa: SIM905 -- a table
-    "setMock unstable_mockModule replaceEsm".split()
+    "setMock unstable_mockModule replaceEsm module".split()
 )
 DYNAMIC: tuple[str, ...] = (
     "import(",
@@ -26,7 +43,11 @@ DYNAMIC: tuple[str, ...] = (
     "__import__",
 )
 DYNAMIC += ("patch", "importorskip", "find_spec", "replaceEsm", "import (", "Mock")
+DYNAMIC += ("meta.resolve", "createRequire", "ock.module")
 """Without any of these no call imports anything."""
+
+
+NO_LOADERS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +55,7 @@ class Import:
     """One module that is brought in, and where its name stands."""
 
     modules: tuple[str, ...]
-    """As written; for `from a import b` also `a.b`, since `b` may be a module."""
+    """The package, and as written; for `from a import b` also `a.b`, since `b` may be a module."""
     kind: str
     names: tuple[tuple[str, str], ...] = ()
     """Exported name and local name; `*` is the whole module."""
@@ -42,12 +63,39 @@ class Import:
     end: int
 
 
-def script_imports(nodes: Iterable[Any]) -> Iterator[Import]:
+def spellings(module: str) -> tuple[str, ...]:
+    """Name a package that is addressed as in Deno or on the web, and then as it is written."""
+    address = _ADDRESS.fullmatch(module.partition("?")[0])
+    if address is None:
+        return (module,)
+    path = address["path"].removesuffix("/+esm")
+    return f"{address['name']}{path}", module
+
+
+def set_apart(
+    imports: Iterable[Import], is_own: Callable[[str], bool] | None
+) -> tuple[Import, ...]:
+    """Write the team's own modules as paths, so that they are taken for no package."""
+    if is_own is None:
+        return tuple(imports)
+    return tuple(
+        replace(imported, modules=(f"./{imported.modules[0]}",))
+        if is_own(imported.modules[0])
+        else imported
+        for imported in imports
+    )
+
+
+def script_imports(nodes: Iterable[Any], text: str) -> Iterator[Import]:
     """Read the imports of JavaScript and TypeScript."""
+    loaders = frozenset(_LOADER.findall(text)) if "createRequire" in text else NO_LOADERS
+    for comment in COMMENTED.finditer(text):
+        start, end = comment.span(comment.lastgroup or 0)
+        yield Import(modules=spellings(text[start:end]), kind="type", start=start, end=end)
     for node in nodes:
         kind = node.kind()
         if kind == "call_expression":
-            statement = _script_call(node)
+            statement = _script_call(node, loaders)
         elif kind == "export_statement":
             statement = _import(node.field("source"), "reexport", _clause_names(node))
         else:
@@ -60,7 +108,7 @@ def _import(source: Any, kind: str, names: Iterable[tuple[str, str]]) -> Import 
     if source is None or source.kind() not in ("string", "template_string"):
         return None
     module, start, end = literal(source)
-    return Import(modules=(module,), kind=kind, names=tuple(names), start=start, end=end)
+    return Import(modules=spellings(module), kind=kind, names=tuple(names), start=start, end=end)
 
 
 def _statement(node: Any) -> Import | None:
@@ -91,28 +139,45 @@ def _clause_names(node: Any) -> Iterator[tuple[str, str]]:
             yield "*", ""
 
 
-def _script_call(node: Any) -> Import | None:
+def _script_call(node: Any, loaders: frozenset[str]) -> Import | None:
     callee_node = node.field("function")
-    if callee_node is None or not _short(callee_node):
+    if callee_node is None:
         return None
-    name = str(callee_node.text())
-    if not _SCRIPT_CALLS.fullmatch(name):
-        return None
-    passed = arguments(node)
+    name = _call_name(callee_node)
+    if name in loaders:
+        name = "require"
+    passed = arguments(node) if _SCRIPT_CALLS.fullmatch(name) else ()
     if not passed:
         return None
     if name == "import":
         return _import(passed[0], "dynamic", _holder_names(node))
-    if name.startswith("require"):
-        return _import(passed[0], "require", _holder_names(node) if name == "require" else ())
+    if name == "require":
+        return _import(passed[0], "require", _holder_names(node))
+    if name.endswith(".resolve"):
+        return _import(passed[0], "require", ())
     return _import(passed[0], "mock", ()) if name.rpartition(".")[2] in MOCKS else None
 
 
-def _short(callee_node: Any) -> bool:
-    """Say whether a name has two parts at most: a chain's text may be as long as the file."""
-    if callee_node.kind() != "member_expression":
-        return callee_node.kind() in ("identifier", "import")
-    return bool(callee_node.field("object").kind() == "identifier")
+def _call_name(callee_node: Any) -> str:
+    """Return a name of three parts at most: a chain's text may be as long as the file."""
+    kind = callee_node.kind()
+    if kind in ("identifier", "import"):
+        return str(callee_node.text())
+    if kind == "call_expression":
+        return "require" if _is_loader(callee_node) else ""
+    holder = callee_node.field("object") if kind == "member_expression" else None
+    if holder is not None and holder.kind() == "member_expression":
+        short = holder.field("object").kind() == "identifier"
+    else:
+        short = holder is not None and holder.kind() in ("identifier", "meta_property")
+    return str(callee_node.text()) if short else ""
+
+
+def _is_loader(call: Any) -> bool:
+    """Say whether a call makes a `require`: `createRequire(import.meta.url)`."""
+    maker = call.field("function")
+    named = maker is not None and maker.kind() in ("identifier", "member_expression")
+    return bool(named and str(maker.text()).endswith("createRequire"))
 
 
 def _holder_names(node: Any) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What kind of text a file holds, judged by its name alone."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -19,6 +20,15 @@ LOCKS = frozenset(
         "pipfile.lock",
         "deno.lock",
         "pixi.lock",
+        "bun.lockb",
+        "pylock.toml",
+        "cargo.lock",
+        "composer.lock",
+        "gemfile.lock",
+        "go.sum",
+        "gradle.lockfile",
+        "mix.lock",
+        "packages.lock.json",
     ]
 )
 _SUFFIXES: Mapping[Language, str] = MappingProxyType(
@@ -35,7 +45,7 @@ _SUFFIXES: Mapping[Language, str] = MappingProxyType(
         "dockerfile": "dockerfile containerfile",
         "ini": "ini cfg conf properties editorconfig npmrc",
         "lock": "lock",
-        "markdown": "md mdx markdown",
+        "markdown": "md mdx markdown mdc",
         "text": "rst txt adoc asciidoc org",
     }
 )
@@ -81,6 +91,11 @@ _FENCES: Mapping[str, Language] = MappingProxyType(
         "docker": "dockerfile",
     }
 )
+_INTERPRETERS = re.compile(
+    r"#![^\n]*?\b(?:(?P<python>python[\d.]*)|(?P<javascript>node|bun|deno|tsx|ts-node|zx)"
+    r"|(?P<shell>(?:ba|z|k|da|fi)?sh))\b"
+)
+"""The first line of a script says what reads it."""
 COMPONENTS = frozenset({".vue", ".svelte", ".astro"})
 """Files whose scripts stand between tags."""
 
@@ -94,6 +109,17 @@ def classify(path: str) -> tuple[Scope, Language]:
     if language is None:
         return "code", "text"
     return scope_of(language), language
+
+
+def of_text(path: str, text: str) -> tuple[Scope, Language]:
+    """Return a file's scope and language; a script without a suffix says it in its first line."""
+    scope, language = classify(path)
+    script = None
+    if (scope, language) == ("code", "text") and text.startswith("#!"):
+        script = _INTERPRETERS.match(text)
+    if script is None or script.lastgroup is None:
+        return scope, language
+    return "code", _BY_SUFFIX[{"python": "py", "javascript": "ts"}.get(script.lastgroup, "sh")]
 
 
 def is_requirements(path: str) -> bool:
@@ -122,7 +148,7 @@ def of_fence(tag: str) -> Language | None:
 
 
 def _by_name(name: str) -> Language | None:
-    if name in LOCKS:
+    if name in LOCKS or (name.startswith("pylock.") and name.endswith(".toml")):
         return "lock"
     if name.startswith(("dockerfile", "containerfile")):
         return "dockerfile"

@@ -15,8 +15,20 @@ from turnout_audit.view import Finder, View
 _NPM = fits(
     (
         *("dependencies", "devDependencies", "peerDependencies", "optionalDependencies"),
-        *("overrides", "resolutions", "pnpm.overrides", "imports", "catalog", "catalogs.*"),
-        *("peerDependenciesMeta", "workspaces.catalog", "workspaces.catalogs.*"),
+        *("overrides", "overrides.*", "resolutions", "pnpm.overrides", "pnpm.overrides.*"),
+        *("imports", "catalog", "catalogs.*", "workspaces.catalog", "workspaces.catalogs.*"),
+        *("peerDependenciesMeta", "dependenciesMeta", "patchedDependencies"),
+        *("pnpm.patchedDependencies", "packageExtensions", "pnpm.packageExtensions"),
+        *("packageExtensions.*.*ependencies", "pnpm.packageExtensions.*.*ependencies"),
+        *("allowedDeprecatedVersions", "pnpm.allowedDeprecatedVersions", "allowBuilds"),
+    )
+)
+_NPM_LISTS = fits(
+    (
+        *("bundledDependencies[]", "bundleDependencies[]", "trustedDependencies[]"),
+        *("*onlyBuiltDependencies[]", "*neverBuiltDependencies[]", "*ignoredBuiltDependencies[]"),
+        *("*minimumReleaseAgeExclude[]", "*publicHoistPattern[]", "workspaces.nohoist[]"),
+        *("*ignoredOptionalDependencies[]", "*peerDependencyRules.*[]"),
     )
 )
 _PYTHON_TABLES = fits(
@@ -30,6 +42,7 @@ _PYTHON_LISTS = fits(
     (
         *("project.dependencies", "project.optional-dependencies.*", "dependency-groups.*"),
         *("build-system.requires", "tool.uv.dev-dependencies", "tool.uv.*-dependencies"),
+        *("tool.uv.no-build-package", "tool.uv.no-binary-package"),
         *("tool.pdm.dev-dependencies.*", "tool.hatch.envs.*dependencies"),
     )
 )
@@ -118,15 +131,24 @@ def _dependencies(view: View) -> Iterator[Dependency]:
 
 def _npm(config_entries: Iterable[Entry]) -> Iterator[Dependency]:
     for entry in config_entries:
+        if _NPM_LISTS(entry.path):
+            yield Dependency(_bare(entry.value), entry.value, entry.start, entry.end)
         for table, name in _splits(entry.path):
             if _NPM(table):
-                bare = re.sub(r"(?<=.)@[^/]*$", "", name.rpartition(">")[2])
+                bare = _bare(name)
                 yield Dependency(bare, entry.value, entry.start, entry.end)
                 alias = re.match(r"npm:(@?[^@]+)", entry.value)
                 if alias and alias[1] != bare:
                     at = entry.value_start + alias.start(1)
                     yield Dependency(alias[1], entry.value, at, at + len(alias[1]))
-                break
+
+
+def _bare(name: str) -> str:
+    """Name the package of a key such as `a>b@1.0`, `**/b` or `a/b`; a scope belongs to the name."""
+    last = re.sub(r"(?<=.)@[^/@]*$", "", re.split(r">(?!=)", name)[-1])
+    parts = last.split("/")
+    scoped = len(parts) > 1 and parts[-2].startswith("@")
+    return "/".join(parts[-2:]) if scoped else parts[-1]
 
 
 def _splits(path: str) -> Iterator[tuple[str, str]]:
@@ -195,18 +217,33 @@ def _locked(view: View, globs: Iterable[str]) -> Iterator[Dependency]:
         _shape(PurePosixPath(view.path).name.lower(), names), re.MULTILINE | re.IGNORECASE
     )
     for entry in pattern.finditer(view.text):
+        if _in_programs(view.text, entry.start()):
+            continue
         version = entry.groupdict().get("version") or ""
         yield Dependency(entry["name"], version, entry.start("name"), entry.end("name"))
 
 
+def _in_programs(text: str, start: int) -> bool:
+    """Say whether a lock file's line names a program of a package, below `"bin": {`."""
+    opened = text.rfind("{", max(0, start - 2000), start)
+    return (
+        opened >= 0 and re.search(r'"bin"\s*:\s*$', text[max(0, opened - 20) : opened]) is not None
+    )
+
+
 def _shape(name: str, names: str) -> str:
-    if name in ("poetry.lock", "uv.lock", "pdm.lock", "pixi.lock"):
+    if (
+        name in ("poetry.lock", "uv.lock", "pdm.lock", "pixi.lock", "cargo.lock")
+        or name[:7] == "pylock."
+    ):
         version = r"""(?:\nversion = "(?P<version>[^"]*)")?"""
         return rf"""^(?:- )?name\s*[=:]\s*"?(?P<name>{names})"?\s*${version}"""
     if name == "yarn.lock":
         return rf"""^"?(?P<name>{names})@(?:npm:)?(?P<version>[^"\s,:]*)"""
     if name == "pnpm-lock.yaml":
         return rf"""^\s+['"]?/?(?P<name>{names})(?:[@/](?P<version>\d[^'":()\s]*)[^\n]*)?['"]?:"""
+    if name == "mix.lock":
+        return rf"""^\s*"(?P<name>{names})":\s*\{{"""
     if name in ("bun.lock", "deno.lock"):
         return rf"""^\s*"(?:npm:)?(?P<name>{names})(?:@(?P<version>[^"]*))?"\s*:"""
     version = r"""(?:(?:\s*\{\s*"version"\s*:)?\s*"(?P<version>[^"\n]*)")?"""

@@ -45,6 +45,18 @@ _MATTER = re.compile(
     r"^(deprecated:\s*true|status:\s*['\"]?(deprecated|archived|superseded|obsolete))",
     re.MULTILINE | re.IGNORECASE,
 )
+_STATUS = re.compile(
+    r"^[-*\s|]*(?:status|статус|상태|ステータス|状態)\W{1,6}(?:superseded|deprecated|obsolete|archived|rejected"
+    r"|withdrawn|замінено|застаріло|архів|대체|폐기|廃止|置換)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""The status of a decision that no longer holds."""
+_SHELVED = re.compile(
+    r"(?:^|/)(?:_?archived?|attic|superseded|obsolete|old[-_]?docs)/", re.IGNORECASE
+)
+_DATED = re.compile(
+    r"(?:^|/)(?:[^/]*post-?mortems?|incidents?|retros?)(?:/|[-_][^/]*)\S*\d{4}-?\d\d", re.IGNORECASE
+)
 _NO_CHANGELOG = re.compile(
     r"(?:changelog|release notes)s?[\s-]+(?:generat|agent|bot|writer|tool|app\b|service|template)",
     re.IGNORECASE,
@@ -293,6 +305,10 @@ def _exempt(document: Outline, lines: Sequence[str], markers: Markers) -> None:
     reason = _marked(stem, markers)
     if reason in ("glossary", "changelog"):
         document.exempt(0, len(lines), reason)
+    if _SHELVED.search(document.source.path) or _DATED.search(document.source.path):
+        document.exempt(0, len(lines), "historical")
+    if re.search(r"(?:^|/)\.changeset/", document.source.path):
+        document.exempt(0, len(lines), "changelog")
     ends = _ends(document.blocks, len(lines))
     marked = [document.source.line(at + 1) - 1 for at in markers.lines(document.source.text)]
     seconds, section, live = 0, len(lines), False
@@ -306,13 +322,19 @@ def _exempt(document: Outline, lines: Sequence[str], markers: Markers) -> None:
         elif block.kind == "matter" or (block.kind != "fence" and _has_marker(marked, block)):
             end = section if seconds else block.last if live else len(lines)
             _banner(document, block, lines, markers, end)
+        if block.kind == "paragraph" and seconds < 2 and _STATUS.search(_text(block, lines)):  # noqa: PLR2004
+            document.exempt(0, len(lines), "historical")
         if block.kind in ("paragraph", "fence"):
             # a document that first speaks of the vendor as of something alive is not all history
             live = live or _speaks_of_it(block, lines, markers, document)
 
 
+def _text(block: Block, lines: Sequence[str]) -> str:
+    return "\n".join(lines[block.first : min(block.last, block.first + 200)])
+
+
 def _speaks_of_it(block: Block, lines: Sequence[str], markers: Markers, document: Outline) -> bool:
-    text = "\n".join(lines[block.first : min(block.last, block.first + 200)])
+    text = _text(block, lines)
     exempt = document.exemption(document.offset(block.first)) is not None
     return not exempt and markers.vendor.search(text) is not None
 
@@ -358,7 +380,7 @@ def _banner(
     document: Outline, block: Block, lines: Sequence[str], markers: Markers, end: int
 ) -> None:
     """Exempt what a banner speaks of: to the section's `end`, or only itself."""
-    text = "\n".join(lines[block.first : min(block.last, block.first + 200)])
+    text = _text(block, lines)
     if block.kind == "matter":
         if _MATTER.search(text):
             document.exempt(0, len(lines), "banner")

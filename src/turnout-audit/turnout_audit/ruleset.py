@@ -99,6 +99,8 @@ class _Match(_Table):
     """Only in files that import one of these modules (globs)."""
     unless: Text | None = None
     """No finding where this regular expression is found in the matched text."""
+    fenced: Flag = False
+    """Only in the fences of documents, whose code names no imports."""
 
 
 @dataclass(frozen=True, kw_only=True)

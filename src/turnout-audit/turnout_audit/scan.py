@@ -1,7 +1,7 @@
 """The second stage: finds the traces in the text of one file, by all rules of a set. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from turnout_audit import code, configs, kinds, markdown, prose, syntax
@@ -42,8 +42,12 @@ _PARSED_LANGUAGES = _KEYED_LANGUAGES | frozenset(syntax.GRAMMARS)
 class Scanner:
     """A rule set, ready to scan texts."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
+    def __init__(
+        self, ruleset: Ruleset, is_own_module: Callable[[str, str], bool] | None = None
+    ) -> None:
         self.ruleset = ruleset
+        self.is_own_module = is_own_module
+        """Whether a file's module is the team's own; None where the files are not there to ask."""
         self.prepared = prepare(ruleset)
         self.index = Index(
             word for match in self.prepared for words in match.needs.sets for word in words
@@ -70,7 +74,7 @@ class Scanner:
         present = self.index.present(text)
         matches = [
             match
-            for match in self._readers_of(path)
+            for match in self._readers_of(path, text)
             if match.needs.met_by(present) and (anywhere or match.takes(path))
         ]
         must_parse = self._must_parse(path) and not self.sharp.isdisjoint(present)
@@ -89,9 +93,9 @@ class Scanner:
         loose = path.lower().endswith(".json5")
         return self.reads_keys and scope == "config" and language in _KEYED_LANGUAGES and not loose
 
-    def _readers_of(self, path: str) -> Sequence[CompiledMatch]:
+    def _readers_of(self, path: str, text: str) -> Sequence[CompiledMatch]:
         """Choose what may read a file of this kind; documents and components hold other texts."""
-        scope, language = kinds.classify(path)
+        scope, language = kinds.of_text(path, text)
         if scope == "docs" or kinds.is_component(path):
             return self.prepared
         if (scope, language) not in self._readers:
@@ -107,7 +111,7 @@ def _scan_file(
     scanner: Scanner, results: Results, matches: Sequence[CompiledMatch], *, must_parse: bool
 ) -> None:
     source = results.source
-    scope, language = kinds.classify(source.path)
+    scope, language = kinds.of_text(source.path, source.text)
     if scope == "docs":
         _scan_document(scanner, results, matches)
         return
@@ -118,17 +122,21 @@ def _scan_file(
 
 
 def _segments(source: SourceText, language: Language) -> Iterator[Segment]:
-    """Return a file as one piece, or a component's scripts."""
+    """Return a file as one piece, or a component's scripts and its markup."""
     if not kinds.is_component(source.path):
         yield Segment(source.path, source.text, language)
         return
-    text, at = source.text, 0
+    text, at, markup = source.text, 0, []
     if text.startswith("---\n") and (end := text.find("\n---", 4)) > 0:
         yield Segment(source.path, text[4:end], "typescript", [0], [4])
+        at = end
     while opened := _SCRIPT.search(text, at):
+        markup.append((at, opened.start()))
         end = text.find("</script>", opened.end())
         at = end if end >= 0 else len(text)
         yield Segment(source.path, text[opened.end() : at], "typescript", [0], [opened.end()])
+    for start, end in [*markup, (at, len(text))]:
+        yield Segment(source.path, text[start:end], "text", [0], [start])
 
 
 def _scan_document(scanner: Scanner, results: Results, matches: Sequence[CompiledMatch]) -> None:
@@ -162,7 +170,7 @@ def _scan_segment(
     document: markdown.Outline | None,
 ) -> None:
     likely = _likely(scanner, matches, segment, scope)
-    view = View(segment, scanner.query(likely))
+    view = View(segment, scanner.query(likely), scanner.is_own_module)
     if not likely:
         return
     if _too_large(view, likely):
@@ -187,6 +195,7 @@ def _likely(
         for match in matches
         if scope in match.rule.scope
         and match.reads(segment.language)
+        and (segment.fenced or not match.match.fenced)
         and (present is None or match.needs.met_by(present))
         and not isinstance(match.match, ProseMatch)
         and match.likely(expressions, segment.language)
@@ -240,7 +249,10 @@ def _check_keys(results: Results, view: View) -> None:
 
 
 def _note_unparsable(results: Results, view: View, error: configs.Unparsable) -> None:
-    if not view.segment.fenced:  # a snippet may be cut short; what its words say was read
+    loose = view.path.lower().endswith(".json5")
+    if not (
+        view.segment.fenced or loose
+    ):  # a snippet may be cut short; what its words say was read
         results.add_problem(str(error), error.line)
 
 

@@ -7,15 +7,17 @@ with the wheel `ripgrep`. Words are looked for in a file's bytes, ASCII letters 
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnout_audit import git
 from turnout_audit.errors import InvalidInput, WrongArguments
+from turnout_audit.listing import Listing, list_files
 from turnout_audit.model import FileProblem
 
 SKIPPED = frozenset(
@@ -49,7 +51,7 @@ WALK = (
 )
 """Hidden files count; of ignore files only `.gitignore` and the repository's own exclude file."""
 SEARCH = (
-    *("--text", "--with-filename", "--fixed-strings", "--ignore-case"),
+    *("--text", "--with-filename", "--ignore-case"),
     *("--count", "--include-zero", "--max-count=1"),
 )
 _UNREADABLE = re.compile(r"^rg: (?P<path>.+): [^:]*\(os error (?P<number>\d+)\)$", re.MULTILINE)
@@ -78,9 +80,12 @@ class Search:
         self.named = [path for path in paths if path not in self.folders]
         self.problems = [problem for path in self.named if (problem := _unreachable(path))]
         command = [ripgrep(), *WALK, *(_search(words) if words else ["--files"])]
+        self.command = [*command, "--no-ignore-parent"]
+        obedient = [folder for folder in self.folders if _obeys_above(folder)]
+        self.listings = _Listings(obedient)
         self.runs = [
             _Run([*command, *parents, "--", *batch])
-            for parents, roots in _by_ignore_files([*self.folders, *self.named])
+            for parents, roots in _by_ignore_files([*self.folders, *self.named], obedient)
             for batch in _batches(roots)
         ]
 
@@ -89,6 +94,7 @@ class Search:
         for run in self.runs:
             run.wait()
         files = {path: holds for run in self.runs for path, holds in run.files()}
+        files = self._as_git_reads(files)
         problems = {problem for run in self.runs for problem in run.problems()}
         problems.update(self.problems)
         for problem in problems:
@@ -101,6 +107,27 @@ class Search:
         if len(files) > MAX_FILES:
             raise WrongArguments(f"more than {MAX_FILES} files: name the folders to look at")
         return Tree(files=files, problems=list(problems), links=_count_links(files, self.folders))
+
+    def _as_git_reads(self, files: dict[str, bool]) -> dict[str, bool]:
+        """Take out what git ignores, and search what it lists beyond ripgrep's list.
+
+        ripgrep leaves out tracked files that an ignore file names, and a few patterns mean
+        something else to it.
+        """
+        listings = self.listings.wait()
+        unlisted = [path for listing in listings for path in listing.paths if path not in files]
+        more = [_Run([*self.command, "--", *batch]) for batch in _batches(_arguments(unlisted))]
+        self.runs += more
+        named = {_shown(_argument(path)) for path in self.named}
+        kept = {
+            path: holds
+            for path, holds in files.items()
+            if path in named or not any(listing.ignores(path) for listing in listings)
+        }
+        for run in more:
+            run.wait()
+            kept.update(run.files())
+        return kept
 
     def close(self) -> None:
         """End all runs, also unfinished ones."""
@@ -177,14 +204,44 @@ class _Run:
 def _search(words: frozenset[str]) -> list[str]:
     """Ask for words; ASCII ones are found faster without Unicode's rules of case."""
     ascii_only = ["--no-unicode"] if all(word.isascii() for word in words) else []
-    return [*SEARCH, *ascii_only, *(f"-e{word}" for word in sorted(words))]
+    expressions = [spelling for word in sorted(words) for spelling in _spellings(word)]
+    return [*SEARCH, *ascii_only, *(f"-e{expression}" for expression in expressions)]
 
 
-def _by_ignore_files(paths: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+def _spellings(word: str) -> Iterator[str]:
+    """Spell a word as UTF-8 has it, and as UTF-16 and UTF-32 have it, with NULs between letters."""
+    letters = [f"\\{c}" if c.isascii() and not c.isalnum() and c != "_" else c for c in word]
+    yield "".join(letters)
+    if word.isascii():
+        yield r"\x00+".join(letters)
+
+
+class _Listings:
+    """What git lists under folders, read while ripgrep searches."""
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.folders = folders
+        self.listings: list[Listing] = []
+        self.thread = threading.Thread(target=self._take, daemon=True)
+        self.thread.start()
+
+    def _take(self) -> None:
+        for folder in self.folders:
+            self.listings += list_files(folder, _prefix(folder), SKIPPED)
+
+    def wait(self) -> list[Listing]:
+        """Wait for git, and return its lists: none where it cannot say."""
+        self.thread.join(TIMEOUT)
+        return self.listings
+
+
+def _by_ignore_files(
+    paths: Iterable[str], obedient: Collection[str]
+) -> Iterator[tuple[list[str], list[str]]]:
     """Divide paths by whether ignore files above them count."""
     arguments: dict[bool, list[str]] = {True: [], False: []}
     for path in paths:
-        arguments[_obeys_above(path)].append(_argument(path))
+        arguments[path in obedient].append(_argument(path))
     for obeys, batch in arguments.items():
         if batch:
             yield [] if obeys else ["--no-ignore-parent"], batch
@@ -202,6 +259,18 @@ def _obeys_above(path: str) -> bool:
     if top is None or top == place:
         return top is not None
     return not git.ignores(str(place))
+
+
+def _arguments(paths: Iterable[str]) -> list[str]:
+    """Keep regular files, written so that none is an option."""
+    return [_argument(path) for path in paths if _is_regular(path)]
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)  # a link is followed nowhere
+    except OSError:
+        return False  # tracked, and deleted since
 
 
 def _argument(path: str) -> str:

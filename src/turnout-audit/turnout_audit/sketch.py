@@ -18,6 +18,10 @@ _BETWEEN = rf"(?:(?:\W|{_COMMENT})+|\s+(?:as|satisfies)\b[\s\S]*?\W)"
 """What may stand between two parts of a dotted name: `!`, `?.`, comments, `as T)`, `["`."""
 
 
+_ADDRESS = r"(?:(?:npm|jsr):/?|https?://[^\"'`\s]*[/:])?"
+"""What may stand before a package's name: Deno's specifiers, servers of packages."""
+
+
 class ExpressionMatches:
     """Which expressions a text matches; each is searched for once."""
 
@@ -89,7 +93,7 @@ def _module(glob: str) -> str:
     """Ask for the quote before a module's name, and for its first words or its longest ones."""
     first, *others = re.split(r"[*?]+", glob)
     if first:
-        return f"[\"'`]{re.escape(first)}"
+        return f"[\"'`]{_ADDRESS}{re.escape(first)}"
     return re.escape(max(others, key=len, default=""))
 
 

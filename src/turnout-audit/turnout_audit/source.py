@@ -1,7 +1,7 @@
 """A file's text, decoded once, and the pieces of it that are read in a language of their own."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, count
@@ -15,7 +15,27 @@ from turnout_audit.ruleset import Language
 SHOWN = 300
 SHORT = 20_000
 """Characters up to which counting lines is quicker than listing them."""
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+"""Byte-order marks, the longer ones first."""
+_UNMARKED: Mapping[tuple[bool, ...], str] = {
+    (True, False, True, False): "utf-16-be",
+    (False, True, False, True): "utf-16-le",
+    (True, True, True, False): "utf-32-be",
+    (False, True, True, True): "utf-32-le",
+}
+"""By whether almost every first, second, third and fourth byte is NUL, as in text of ASCII."""
+SAMPLE = 8192
+"""Bytes by which a file's encoding is guessed."""
+OFTEN, SELDOM = 0.7, 0.1
+_CONTROLS = bytes({*range(32), 127} - set(b"\t\n\r\f\x1b"))
+STRAY = 0.02
+"""Share of control characters up to which a file counts as text."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +124,26 @@ def decode(raw: bytes) -> tuple[str, bool]:
 
     Invalid bytes become U+FFFD; the text around them is kept.
     """
-    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
+    mark, encoding = encoding_of(raw)
+    content = raw[len(mark) :] if mark else raw
     try:
-        return raw.decode(encoding), False
+        return content.decode(encoding), False
     except UnicodeDecodeError:
-        return raw.decode(encoding, "replace"), True
+        return content.decode(encoding, "replace"), True
+
+
+def encoding_of(raw: bytes) -> tuple[bytes, str]:
+    """Return a file's byte-order mark and its encoding; without a mark, by where NULs stand."""
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            return mark, encoding
+    sample = raw[:SAMPLE]
+    if b"\0" not in sample:
+        return b"", "utf-8"
+    shares = [part.count(0) / len(part) for part in (sample[n::4] for n in range(4)) if part]
+    clear = all(share >= OFTEN or share <= SELDOM for share in shares)
+    pattern = tuple(share >= OFTEN for share in shares) if clear else ()
+    return b"", _UNMARKED.get(pattern, "utf-8")
 
 
 def read_text(path: Path) -> str:
@@ -117,12 +152,14 @@ def read_text(path: Path) -> str:
 
 
 def is_binary(raw: bytes) -> bool:
-    """Say whether a file is binary: a NUL among its first bytes, and no mark of UTF-16."""
-    return b"\0" in raw[:8192] and not raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    """Say whether a file is binary: NULs that no encoding explains, among many control bytes."""
+    sample = raw[:SAMPLE]
+    if b"\0" not in sample or encoding_of(raw)[1] != "utf-8":
+        return False
+    return len(sample) - len(sample.translate(None, _CONTROLS)) > STRAY * len(sample)
 
 
 def encoded(text: str, like: bytes) -> bytes:
     """Encode a text as the bytes that it was read from were."""
-    mark = next((mark for mark, _ in _MARKS if like.startswith(mark)), b"")
-    names = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-    return mark + text.encode(names.get(mark, "utf-8"), "replace")
+    mark, encoding = encoding_of(like)
+    return mark + text.encode(encoding, "replace")

@@ -15,6 +15,7 @@ from turnout_audit.imports import (
     pattern_names,
     python_imports,
     script_imports,
+    set_apart,
 )
 from turnout_audit.nodes import callee, dotted, joined, span, unwrapped
 from turnout_audit.ruleset import Language
@@ -70,6 +71,9 @@ WHOLE_TREE = TreeQuery(lambda _: True, None, None, plain=True, depth=9)
 class SyntaxTree:
     """A parsed script."""
 
+    is_own: Callable[[str], bool] | None = None
+    """Whether a module is one of the team's own; None where that is not looked at."""
+
     def __init__(self, text: str, language: Language, root: Any, query: TreeQuery) -> None:
         self.text = text
         self.language = language
@@ -104,9 +108,10 @@ class SyntaxTree:
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """List the imports in the order of the text."""
-        read = python_imports if self.language == "python" else script_imports
-        imports = read(node for kind in self._importing for node in self._nodes.get(kind, ()))
-        return tuple(sorted(imports, key=lambda imported: imported.start))
+        nodes = (node for kind in self._importing for node in self._nodes.get(kind, ()))
+        python = self.language == "python"
+        imports = python_imports(nodes) if python else script_imports(nodes, self.text)
+        return set_apart(sorted(imports, key=lambda imported: imported.start), self.is_own)
 
     @cached_property
     def _importing(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from turnout_audit.view import Finder, View, groups, line_of, unquoted_hash
 _READ = re.compile(r"""(?:\benv\s*(?:\?\.|\.)\s*|\benviron\.)$""")
 _QUOTED = re.compile(r"""[\[(,]\s*[rbu]?["'`]$""")
 _CLOSED = re.compile(r"""["'`]\s*[\]),]""")
-_KEY = re.compile(r"""\s*(?:[:,}]|=\s*\w)""")
+_KEY = re.compile(r"""\s*(?:\??\s*[:,}]|=\s*\w)""")
 _OPENED = re.compile(r"""(?:^|[{,\n])\s*$""")
 
 
@@ -29,17 +29,31 @@ def compiled(expression: str, *, ignore_case: bool) -> Any:
 
 def find_text(match: TextMatch) -> Finder:
     """Find a regular expression's matches."""
-    patterns = [compiled(text, ignore_case=match.ignore_case) for text in match.text]
+    patterns = [
+        (compiled(text, ignore_case=match.ignore_case), text.startswith("(?s)"))
+        for text in match.text
+    ]
 
     def find(view: View) -> Iterator[Hit]:
         """Find the rule's matches."""
-        for pattern in patterns:
+        for pattern, whole in patterns:
             for occurrence in pattern.finditer(view.text):
                 start, end = occurrence.span()
+                if not whole:
+                    start, end = _on_its_line(view.text, start, end)
                 if start < end and _stands_in(view, start, match.where):
                     yield Hit(start=start, end=end, captured=groups(occurrence))
 
     return find
+
+
+def _on_its_line(text: str, start: int, end: int) -> tuple[int, int]:
+    """Place a match that goes over lines on the last one that it reaches."""
+    matched = text[start:end].rstrip()
+    at = matched.rfind("\n") + 1
+    if not at:
+        return start, end
+    return start + at + len(matched) - at - len(matched[at:].lstrip()), start + len(matched)
 
 
 def _stands_in(view: View, offset: int, places: tuple[str, ...]) -> bool:

@@ -1,7 +1,7 @@
 """A segment as the finders see it: its text, and its syntax tree, parsed at first use."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 from turnout_audit import head, syntax
 from turnout_audit.imports import Import
@@ -12,8 +12,15 @@ from turnout_audit.source import Hit, Segment
 class View:
     """A piece of text in one language."""
 
-    def __init__(self, segment: Segment, query: syntax.TreeQuery | None = None) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        query: syntax.TreeQuery | None = None,
+        is_own_module: Callable[[str, str], bool] | None = None,
+    ) -> None:
         self.query = query
+        scripted = is_own_module is not None and segment.language in SCRIPTS
+        self.is_own = partial(is_own_module, segment.path) if scripted and is_own_module else None
         self.settled = False
         """Whether the head holds all imports that the rules in question look for."""
         self.segment = segment
@@ -24,12 +31,15 @@ class View:
     @cached_property
     def tree(self) -> syntax.SyntaxTree | None:
         """Parse, once; None where the language has no tree."""
-        return syntax.parse(self.text, self.language, self.query)
+        tree = syntax.parse(self.text, self.language, self.query)
+        if tree is not None:
+            tree.is_own = self.is_own
+        return tree
 
     @cached_property
     def head(self) -> head.Head | None:
         """Read the imports at a script's head, without its tree; None where they are unclear."""
-        return head.read(self.text) if self.language in SCRIPTS else None
+        return head.read(self.text, self.is_own) if self.language in SCRIPTS else None
 
     def past_head(self, words: Iterable[str]) -> bool:
         """Whether one of these words is after the head; True where there is no head."""

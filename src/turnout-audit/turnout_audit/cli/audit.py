@@ -134,10 +134,10 @@ def _exit_code(report: "AuditReport") -> int:
 
 def _apply_fixes(rules: "Ruleset", report: "AuditReport", options: AuditOptions) -> bool:
     """Preview or apply the fixes, and name what they left; true if files changed."""
-    from turnout_audit import patch, scan
+    from turnout_audit import engine, patch
     from turnout_audit.render.text import plain
 
-    planned = patch.plan(scan.Scanner(rules), report.findings, unsafe=options.unsafe_fixes)
+    planned = patch.plan(engine.scanner_of(rules), report.findings, unsafe=options.unsafe_fixes)
     problems = list(planned.problems)
     if options.diff:
         for change in planned.changes:

@@ -1,0 +1,4 @@
+export default {
+  serverExternalPackages: ["sharp", "inngest"],
+  // transpilePackages: ["@inngest/agent-kit"],
+};

@@ -1,0 +1,5 @@
+"""Settings of the site."""
+INSTALLED_APPS = [
+    "app.inngest.jobs",
+    "inngest.django",
+]

@@ -1,0 +1,2 @@
+select net.http_post(url := 'https://api.trigger.dev/api/v1/tasks/a/trigger');
+-- https://api.trigger.dev

@@ -1,0 +1,2 @@
+export default { external: ["@trigger.dev/sdk"] };
+// noExternal: ["@trigger.dev/core"]
