@@ -12,9 +12,9 @@ from turnout_triggerdev.settings import release_after
 # Test modules are imported by path, so what they share is put on the path by hand.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from triggerdev_stage import Stage, start, until, vendor_ends
+from triggerdev_stage import Ledger, Stage, start, until, vendor_ends
 
-from turnout import Context, Event, Task, Turnout, task
+from turnout import Concurrency, Context, Event, Task, Turnout, task
 from turnout.errors import InvalidSettings
 from turnout.model.status import DeliveryReason, RunStatus
 
@@ -143,6 +143,39 @@ async def test_without_a_release_parents_fill_the_platform(tmp_path: Path) -> No
         await asyncio.sleep(1)  # long enough for a child that had a slot
         runs = [(await live.store.journals.load(run_id)).run for run_id in run_ids]
         assert all(run.parked for run in runs)
+
+
+@pytest.mark.parametrize(("slots", "vendor_runs"), [(1, 1), (2, 1), (25, 2)])
+async def test_limited_runs_take_no_slots_before_their_turn(
+    tmp_path: Path, slots: int, vendor_runs: int
+) -> None:
+    """One has a vendor run, and the next of the line where there are slots enough; others run."""
+    ledger = Ledger()
+
+    async def held(ctx: Context, _payload: dict[str, Any]) -> str:
+        step: str = await ctx.step("held", ledger.hold, ctx.run_id, "held")
+        return step
+
+    limited = task("limited", on="do/limited", concurrency=Concurrency(limit=1))(held)
+    async with Releasing(tmp_path / "stage", limited, child, slots=slots) as live:
+        run_ids = [await start(live, "limited") for _ in range(8)]
+
+        async def called() -> Any:
+            deliveries = [(await live.store.deliveries.read(run_id))[0] for run_id in run_ids]
+            return sum(d.claimed_at is not None for d in deliveries) == vendor_runs
+
+        await until(lambda: _true(bool(ledger.tried)))
+        await until(called)
+        if slots > 1:
+            assert await results(live, [await start(live, "child", n=2)]) == [b"4"]
+            assert await called()
+        ledger.go_on.set()
+        assert await results(live, run_ids) == [b'"held"'] * 8
+        assert set(ledger.tried.values()) == {1}
+
+
+async def _true(value: bool) -> bool:
+    return value
 
 
 @pytest.mark.parametrize(

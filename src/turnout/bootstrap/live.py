@@ -5,7 +5,7 @@ The order is: stores, emitter and slots, workers, callers, control plane, pumps,
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import turnout
@@ -25,6 +25,7 @@ from turnout.dualrun.effects import ShadowEffects
 from turnout.dualrun.feeder import Feeder, FeedTiming, reason_of
 from turnout.dualrun.recordings import Recordings
 from turnout.dualrun.worker import DualWorker
+from turnout.model.admission import run_limit
 from turnout.model.canonical import parse
 from turnout.model.events import StoredEvent
 from turnout.model.ids import new_run_id
@@ -46,6 +47,7 @@ from turnout.projection.unasked import UnaskedSteps
 from turnout.pump.hints import ReportedEnds
 from turnout.pump.pace import pace_for
 from turnout.pump.pump import Pump
+from turnout.pump.slots import PlatformSlots
 from turnout.service.clock import ReplicaClock
 from turnout.service.heartbeat import Heartbeat
 from turnout.service.links import link_states
@@ -71,6 +73,7 @@ class Foundation:
     clock: ReplicaClock
     selection: Selection
     plugins: Mapping[str, Plugin]
+    slots: PlatformSlots = field(default_factory=PlatformSlots)
 
     @property
     def release_after(self) -> Mapping[str, Millis]:
@@ -274,6 +277,7 @@ def _worker(
         options=WorkerOptions(
             alarm_grace={name: plugin.alarm_grace for name, plugin in base.plugins.items()},
             release_after=base.release_after,
+            ahead=base.slots.ahead,
             lease=base.settings.lease,
             definitions=frozenset(base.settings.definitions),
         ),
@@ -327,6 +331,8 @@ def _side(
             pace=pace_for(lease=base.settings.lease, silence=base.settings.silence),
             embedded=EMBEDDED,
             releasing=frozenset(base.release_after),
+            slots=base.slots,
+            limit_of=partial(run_limit, base.app),
         ),
         signals=signals,
         topic=start.topic,

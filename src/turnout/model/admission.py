@@ -66,6 +66,13 @@ def limit_key(concurrency: Concurrency | None, payload: object) -> str | None:
     return canonical_bytes(at_path(concurrency.key, payload)).decode()
 
 
+def run_limit(app: App, task: str) -> int | None:
+    """How many runs of a task may run at once; None without a limit that counts runs."""
+    limits = [entry.policies.concurrency for entry in app.tasks if entry.id == task]
+    limit = limits[0] if limits else None
+    return limit.limit if limit is not None and limit.counts == "runs" else None
+
+
 def cancel_wait(run_id: str, cancel_on: CancelOn, payload: object) -> Wait:
     """The wait that cancels a run when the event comes whose value equals the run's own."""
     return Wait(

@@ -163,6 +163,15 @@ class Guards(Protocol):
 
 
 @runtime_checkable
+class HasSlots(Protocol):
+    """A caller whose platform executes a limited number of vendor runs at once."""
+
+    async def slots(self) -> int | None:
+        """Say how many; None where the platform does not say."""
+        ...
+
+
+@runtime_checkable
 class Notices(Protocol):
     """A caller that can report what an operator should know of its vendor."""
 

@@ -149,14 +149,32 @@ class DeliveryStore(Protocol):
 class LimitStore(Protocol):
     """Concurrency limits: slots in order of emit, across all providers and replicas."""
 
-    async def take_slot(self, run_id: str, step: str | None, limit: int, now: Millis) -> bool:
+    async def take_slot(
+        self, run_id: str, step: str | None, limit: int, now: Millis, *, ahead: int = 0
+    ) -> bool:
         """Hold a concurrency slot of the run's (task, limit_key), or stand in line for one.
 
         step None: the run's own slot, queued since its emit, freed when it ends. A step's slot is
         queued when first asked for, in the order of the runs' emit, and freed when its attempt is
         no longer claimed. True when held; asking again changes nothing. Never more than `limit`
         are held, and no run overtakes a due run that waits. When False, the run is woken when its
-        turn comes, and is no longer parked from then on.
+        turn comes, and is no longer parked from then on. ahead: how many runs of the line, of those
+        that `admit` holds back, are delivered now, before their turn.
+        """
+        ...
+
+    async def admit(self, run_id: str, limit: int, now: Millis, *, ahead: int) -> bool:
+        """Whether a run may be delivered: its turn has come, or is at most `ahead` runs away.
+
+        Otherwise it stands in line, and its pending delivery is due when it is woken in its turn.
+        True for a run that has no place in a line.
+        """
+        ...
+
+    async def give_back(self, run_id: str, limit: int, now: Millis, until: Millis) -> None:
+        """Let others of its line go past a run that cannot be delivered, until then at least.
+
+        It keeps its place in the order: it is the first again once it asks.
         """
         ...
 

@@ -28,6 +28,7 @@ from turnout.pump.holds import Holds
 from turnout.pump.lanes import Lanes
 from turnout.pump.pace import Pace
 from turnout.pump.sending import Sender
+from turnout.pump.slots import PlatformSlots, TurnKeeper
 from turnout.pump.waking import Waker
 
 log = logging.getLogger(__name__)
@@ -63,11 +64,13 @@ class Pump:
         pace: Pace | None = None,
         embedded: Collection[str] = (),
         releasing: Collection[str] = (),
+        slots: PlatformSlots | None = None,
+        limit_of: Callable[[str], int | None] = lambda _task: None,
     ) -> None:
         """project: writes a run's artifacts. ready: whether a provider knows the tasks.
 
         embedded: providers in our own process. releasing: providers whose runs are released, which
-        only then costs the store anything.
+        only then costs the store anything. limit_of: how many runs of a task may run at once.
         """
         self._store = store
         self._callers = callers
@@ -85,6 +88,14 @@ class Pump:
             pace=pace,
             holds=holds,
             ready=ready,
+            turns=TurnKeeper(
+                limits=store.limits,
+                callers=callers,
+                clock=clock,
+                slots=slots or PlatformSlots(),
+                limit_of=limit_of,
+                releasing=releasing,
+            ),
         )
         self._checker = DeliveryChecker(
             journals=store.journals,

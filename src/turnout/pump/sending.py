@@ -12,6 +12,7 @@ from turnout.ports.clock import Clock
 from turnout.ports.run_store import DeliveryStore
 from turnout.pump.holds import Holds
 from turnout.pump.pace import Pace
+from turnout.pump.slots import TurnKeeper
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +29,22 @@ class Sender:
         pace: Pace,
         holds: Holds,
         ready: Callable[[str], bool],
+        turns: TurnKeeper,
     ) -> None:
-        """ready: whether a provider, by name, knows the tasks."""
+        """ready: whether a provider, by name, knows the tasks. turns: lets limited runs pass."""
         self._deliveries = deliveries
         self._callers = callers
         self._clock = clock
         self._pace = pace
         self._holds = holds
         self._ready = ready
+        self._turns = turns
 
     async def send(self, provider: str, deliveries: Sequence[Delivery]) -> None:
         """Send deliveries to one provider, in one call; those that fail are due again later."""
+        deliveries = await self._turns.admitted(provider, deliveries)
+        if not deliveries:
+            return
         async with self._holds.renewed(deliveries):
             answers = await self._answers(provider, deliveries)
         now = self._clock.now()
@@ -58,6 +64,7 @@ class Sender:
                 },
             )
         await self._deliveries.record(results)
+        await self._turns.record(deliveries, results)
 
     async def _answers(self, provider: str, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
         """Deliver all; an error of the call is the answer for each of them."""

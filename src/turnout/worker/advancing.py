@@ -323,7 +323,8 @@ class RunAdvancer:
         limit = policies.concurrency
         if limit is None or limit.counts != "runs" or run.limit_key is None:
             return None
-        if await self.store.limits.take_slot(run.run_id, None, limit.limit, now):
+        ahead = self.options.ahead(run.provider, limit.limit)
+        if await self.store.limits.take_slot(run.run_id, None, limit.limit, now, ahead=ahead):
             return None
         return Decision(reasons=(ParkReason.SLOT,))
 

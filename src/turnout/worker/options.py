@@ -1,7 +1,7 @@
 """The options of a worker."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from turnout.model.time import Millis
@@ -26,6 +26,8 @@ class WorkerOptions:
 
     A provider that frees the slot of a vendor run that waits is not named.
     """
+    ahead: Callable[[str, int], int] = lambda _provider, _limit: 0
+    """How many runs of a line, of this provider and limit, are delivered before their turn."""
     bound: Millis | None = 25_000
     """How long an execute is waited for before it is answered `accepted`; None: for ever."""
     bounds: Mapping[str, Millis | None] = field(default_factory=dict)

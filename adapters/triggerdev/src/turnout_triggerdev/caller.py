@@ -170,6 +170,15 @@ class TriggerdevCaller:
         fix = "turnout triggerdev build, then start or deploy the worker again"
         return [] if difference is None else [Notice(text=difference, fix=fix)]
 
+    async def slots(self) -> int | None:
+        """Read how many runs the environment executes at once; in `dev` also what its CLI takes."""
+        environment = await self._api.get("/api/v1/whoami") or {}
+        limits = [number_of(environment, "maximumConcurrencyLimit")]
+        if self._settings.environment == "dev":
+            config = await self._api.get("/engine/v1/dev/config") or {}
+            limits.append(number_of(config, "maxConcurrentRuns"))
+        return min((limit for limit in limits if limit is not None), default=None)
+
     @property
     def mount(self) -> str:
         """The path below which `asgi` is mounted."""

@@ -15,6 +15,7 @@ from sqlalchemy import and_, bindparam, delete, func, select, update
 from turnout.errors import WrongUse
 from turnout.model.runs import Run
 from turnout.model.time import Millis
+from turnout.stores.sql import releases
 from turnout.stores.sql.expressions import among, equals, fixed, insert_into
 from turnout.stores.sql.journals import read_run, wake
 from turnout.stores.sql.operations import StorePart, writes
@@ -50,6 +51,20 @@ _WAITING: Final = (
     .order_by(line.c.emit_seq)
     .limit(bindparam("limit"))
 )
+_COUNT_BEFORE: Final = select(func.count()).where(
+    _IN_LINE,
+    among(line.c.state, ["queued", "waiting", "woken"]),
+    line.c.emit_seq < bindparam("of_emit_seq"),
+    line.c.due_at <= bindparam("now"),
+)
+_WAIT: Final = (
+    update(line).where(_PLACE).values(state=fixed("waiting"), due_at=bindparam("to_due_at"))
+)
+_STAND_ASIDE: Final = (
+    update(line)
+    .where(_PLACE, line.c.state != fixed("held"))
+    .values(state=fixed("queued"), due_at=bindparam("to_due_at"))
+)
 _LEAVE: Final = delete(line).where(_PLACE)
 _LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
 
@@ -59,7 +74,14 @@ class SqlLimitStore(StorePart):
 
     @writes("take_slot")
     def take_slot(
-        self, tx: Transaction, run_id: str, step: str | None, limit: int, now: Millis
+        self,
+        tx: Transaction,
+        run_id: str,
+        step: str | None,
+        limit: int,
+        now: Millis,
+        *,
+        ahead: int = 0,
     ) -> bool:
         """Take a slot, or a place in the line for one."""
         run = read_run(tx, run_id)
@@ -78,13 +100,47 @@ class SqlLimitStore(StorePart):
         held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
         if held_slots >= limit or _overtakes(tx, run, now):
             if state != "waiting":
-                tx.write(_SET, {**place, "to_state": "waiting"})
+                tx.write(_WAIT, {**place, "to_due_at": run.due_at})
             return False
         tx.write(_SET, {**place, "to_state": "held"})
         if held_slots + 1 < limit:
             room = limit - held_slots - 1 - tx.rows(_COUNT_WOKEN, _line_of(run))[0][0]
             _wake_head(tx, run, room, now, before=("queued", "woken"), asking=run_id)
+        if ahead and step is None:
+            releases.deliver_ahead(tx, run, ahead, now)
         return True
+
+    @writes("admit")
+    def admit(self, tx: Transaction, run_id: str, limit: int, now: Millis, *, ahead: int) -> bool:
+        """Whether a run may be delivered; else its delivery is due at its wake."""
+        run = read_run(tx, run_id)
+        if run.limit_key is None:
+            return True
+        tx.lock(_name(run))
+        rows = tx.rows(_STATE, {"of_run_id": run_id, "of_step": ""})
+        if not rows or rows[0][0] in {"held", "woken"}:
+            return True
+        held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
+        place = {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now}
+        if held_slots + tx.rows(_COUNT_BEFORE, place)[0][0] < limit + ahead:
+            return True
+        tx.write(_WAIT, {"of_run_id": run_id, "of_step": "", "to_due_at": run.due_at})
+        releases.await_wake(tx, run)
+        return False
+
+    @writes("give_back")
+    def give_back(
+        self, tx: Transaction, run_id: str, limit: int, now: Millis, until: Millis
+    ) -> None:
+        """Let others go past a run that cannot be delivered."""
+        run = read_run(tx, run_id)
+        if run.limit_key is None:
+            return
+        tx.lock(_name(run))
+        aside = {"of_run_id": run_id, "of_step": "", "to_due_at": until}
+        if tx.changed(_STAND_ASIDE, aside):
+            counts = (tx.rows(count, _line_of(run))[0][0] for count in (_COUNT_HELD, _COUNT_WOKEN))
+            _wake_head(tx, run, limit - sum(counts), now, before=("queued",))
 
 
 def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int) -> None:

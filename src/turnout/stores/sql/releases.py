@@ -24,7 +24,7 @@ from turnout.stores.sql.rows import (
     delivery_row,
     run_of,
 )
-from turnout.stores.sql.schema import deliveries, runs
+from turnout.stores.sql.schema import deliveries, line, runs
 from turnout.stores.sql.statements import Transaction
 
 NEVER: Final[Millis] = LARGEST_MOMENT
@@ -84,6 +84,42 @@ _DUE: Final = (
     .where(equals(deliveries.c.run_id), equals(deliveries.c.number), _IS_PENDING)
     .values(due_at=bindparam("to_due_at"))
 )
+
+
+_AWAIT: Final = (
+    update(deliveries)
+    .where(equals(deliveries.c.run_id), equals(deliveries.c.number), _IS_PENDING)
+    .values(due_at=fixed(NEVER))
+)
+_AHEAD: Final = (
+    select(line.c.run_id, runs.c.delivery)
+    .join(runs, runs.c.run_id == line.c.run_id)
+    .join(deliveries, _LIVE_DELIVERY)
+    .where(
+        equals(line.c.task),
+        equals(line.c.limit_key),
+        line.c.state == fixed("waiting"),
+        _IS_PENDING,
+        deliveries.c.due_at == fixed(NEVER),
+        # A run that has waited in a slot before had to give it away: its line is slow.
+        func.coalesce(deliveries.c.reason, fixed("")) != fixed(DeliveryReason.RELEASED.value),
+    )
+    .order_by(line.c.emit_seq)
+    .limit(bindparam("limit"))
+)
+
+
+def await_wake(tx: Transaction, run: Run) -> None:
+    """Let a run's pending delivery be due at the run's wake."""
+    tx.write(_AWAIT, {"of_run_id": run.run_id, "of_number": run.delivery})
+
+
+def deliver_ahead(tx: Transaction, run: Run, count: int, now: Millis) -> None:
+    """Make the deliveries due of so many runs at the head of a run's line that await their wake."""
+    line_ = {"of_task": run.task, "of_limit_key": run.limit_key, "limit": count}
+    for run_id, number in tx.rows(_AHEAD, line_):
+        tx.write(_DUE, {"of_run_id": run_id, "of_number": number, "to_due_at": now})
+        tx.made_due = True
 
 
 def release(tx: Transaction, now: Millis, *, limit: int, patience: Millis) -> Sequence[Delivery]:
