@@ -88,7 +88,7 @@ async def open_backend(
             "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
             "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
             "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
-            "TURNOUT_SIGNING_KEYS": settings.get("TURNOUT_SIGNING_KEYS") or _new_key(),
+            "TURNOUT_SIGNING_KEYS": settings.get("TURNOUT_SIGNING_KEYS") or new_key(),
         }
         server = None if name in EMBEDDED else devserver(name)
         if server is not None:
@@ -164,7 +164,8 @@ def conditions(environ: Mapping[str, str]) -> Mapping[str, Any]:
     return {"real_worker": bool(environ.get(REAL_WORKER)), "patience": patience(environ)}
 
 
-def _new_key() -> str:
+def new_key() -> str:
+    """Make a signing key."""
     return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 

@@ -21,6 +21,9 @@ from turnout.ports.worker import RunsOn, Worker
 PORT_VERSION = 2
 """The version of this port; an adapter of another one is refused by name."""
 
+RECOVERY: Millis = 30_000
+"""How soon runs go on after a kill, beyond the lease, where a caller declares nothing."""
+
 Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
 """Records events with their runs, all or none; what `Orchestrator.emit` does."""
 
@@ -133,6 +136,21 @@ class Drains(Protocol):
     def drain(self) -> None:
         """Take no more calls from now on; those under way end with the worker, before `close`."""
         ...
+
+
+@runtime_checkable
+class Recovers(Protocol):
+    """A caller that declares how soon its runs go on after a kill; others have RECOVERY."""
+
+    @property
+    def recovery(self) -> Millis:
+        """The longest time until a run goes on once all processes are back, beyond the lease."""
+        ...
+
+
+def recovery_of(caller: DurableCaller) -> Millis:
+    """Return the longest time, beyond the lease, until a run goes on after a kill."""
+    return caller.recovery if isinstance(caller, Recovers) else RECOVERY
 
 
 @runtime_checkable

@@ -1,0 +1,140 @@
+"""Opens a provider whose processes can be killed, and tries the kill group on it."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from turnout_dev.devserver import DevServer, DevSetup, Process, StartsWorkers
+from turnout_dev.installed import devserver
+from turnout_dev.supervisor import free_port
+
+from turnout.bootstrap.adapters import EMBEDDED
+from turnout.errors import WrongUse
+from turnout_testing.backends import (
+    REAL_WORKER,
+    RESULTS,
+    VARIABLES,
+    new_key,
+    patience,
+)
+from turnout_testing.kills.behaviours import KILLS, KillBehaviour
+from turnout_testing.kills.outage import Outage, Victim
+from turnout_testing.kills.stage import KillStage, staged
+from turnout_testing.kills.tasks import service
+
+AWAY = 60.0
+"""Seconds that a provider is away."""
+LEASE = "3s"
+"""The lease of the service that is killed: short, so that a lost attempt is noticed soon."""
+IN_MEMORY = "memory"
+"""The provider whose run store dies with its process."""
+
+
+async def try_kills(
+    name: str, environ: Mapping[str, str], *, away: float = AWAY
+) -> Mapping[str, BaseException | None]:
+    """Kill each process of a provider once; return the error of each behaviour, or None, by name.
+
+    Behaviours whose victim the provider does not have are absent. WrongUse for a provider whose
+    run store is in memory.
+    """
+    if name == IN_MEMORY:
+        raise WrongUse(f"{name!r} keeps its runs in the memory of the process that is killed")
+    outcomes: dict[str, BaseException | None] = {}
+    async with open_killable(name, environ) as stage:
+        for victim in Victim:
+            if stage.children[victim]:
+                chosen = [behaviour for behaviour in KILLS if behaviour.victim is victim]
+                seconds = away if victim is Victim.SERVER else 0.0
+                outcomes |= await _try_together(stage, victim, chosen, seconds)
+    return outcomes
+
+
+async def _try_together(
+    stage: KillStage, victim: Victim, behaviours: list[KillBehaviour], away: float
+) -> Mapping[str, BaseException | None]:
+    """Try behaviours on one kill."""
+    outage, children = Outage(), stage.children[victim]
+
+    async def try_one(behaviour: KillBehaviour) -> None:
+        """Try a behaviour; one that fails holds up no other."""
+        share = outage.share()
+        try:
+            await behaviour.trial(stage, share)
+        finally:
+            share.end()
+
+    async def kill() -> None:
+        """Kill every process of the victim."""
+        await asyncio.gather(*(child.kill() for child in children))
+
+    async def restart() -> None:
+        """Start them again, in order."""
+        for child in children:
+            await child.start()
+
+    trials = [asyncio.create_task(try_one(behaviour)) for behaviour in behaviours]
+    await asyncio.sleep(0)  # each takes its share
+    try:
+        await outage.happen(kill, restart, away)
+    except BaseException:
+        for trial in trials:
+            trial.cancel()
+        raise
+    found = await asyncio.gather(*trials, return_exceptions=True)
+    return {behaviour.name: error for behaviour, error in zip(behaviours, found, strict=True)}
+
+
+@asynccontextmanager
+async def open_killable(name: str, environ: Mapping[str, str]) -> AsyncIterator[KillStage]:
+    """Open a provider: its offline server, or a real one that the environment names, and a service.
+
+    A real server is not killed: it is not ours.
+    """
+    with tempfile.TemporaryDirectory(prefix="kills-") as text:
+        folder, port = Path(text), free_port()
+        settings = {
+            **{key: value for key, value in environ.items() if key not in VARIABLES},
+            "ORCHESTRATOR_PROVIDER": name,
+            "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
+            "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
+            "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
+            "TURNOUT_SIGNING_KEYS": environ.get("TURNOUT_SIGNING_KEYS") or new_key(),
+            "TURNOUT_LEASE": LEASE,
+        }
+        server = None if name in EMBEDDED else devserver(name)
+        processes: Mapping[Victim, Sequence[Process]] = {}
+        if server is not None:
+            setup = DevSetup(
+                port=free_port(),
+                data=folder / name,
+                app=service,
+                service_url=settings["TURNOUT_SERVICE_URL"],
+                signing_key=settings["TURNOUT_SIGNING_KEYS"].partition(",")[0],
+                real_worker=bool(environ.get(REAL_WORKER)),
+            )
+            setup.data.mkdir()
+            real = server.real(environ)
+            settings |= server.environ(setup) if real is None else real
+            processes = _processes(server, setup, real)
+        async with staged(
+            settings,
+            folder=folder,
+            logs=Path(environ.get(RESULTS) or folder) / "logs",
+            port=port,
+            processes=processes,
+            longer=patience(environ),
+        ) as stage:
+            yield stage
+
+
+def _processes(
+    server: DevServer, setup: DevSetup, real: Mapping[str, str] | None
+) -> Mapping[Victim, Sequence[Process]]:
+    """List what to start beside the service: a server of ours, and the workers of either."""
+    if real is None:
+        started = server.processes(setup)
+        return {Victim.SERVER: started[:1], Victim.WORKER: started[1:]}
+    return {Victim.WORKER: server.workers(setup, real) if isinstance(server, StartsWorkers) else ()}
