@@ -20,6 +20,7 @@ from typing import Any
 
 from turnout_dev.devserver import DevServer, DevSetup
 from turnout_testing.conformance.behaviours import BEHAVIOURS
+from turnout_testing.kills.behaviours import KILLS
 
 from turnout import open_turnout, read_settings
 from turnout.bootstrap.adapters import EMBEDDED, GROUP
@@ -45,6 +46,12 @@ MEANT = (
     "*ours*: the worker and the run store keep it, so it means the same on every provider."
     " *provider*: the provider's runtime keeps it, and is read back. The numbers are behaviours"
     " kept and tried."
+)
+
+KILLED = (
+    "A process is killed (SIGKILL) and started again, and the server is away for a minute"
+    " (`scripts/kills`). ? not tried: there is no such process to kill, or it is not ours;"
+    " `memory` loses its run store with its process."
 )
 
 HEAD = """\
@@ -105,6 +112,10 @@ def record(backends: Sequence[str], *, kept_as: str | None, server: str | None) 
         )
     KEPT.mkdir(parents=True, exist_ok=True)
     for name in backends:
+        column = kept_as if real and kept_as else name
+        if not (FOUND / f"{name}.json").is_file():
+            record_kills(name, column)
+            continue
         found = json.loads((FOUND / f"{name}.json").read_text())
         value = {
             "backend": name,
@@ -112,13 +123,29 @@ def record(backends: Sequence[str], *, kept_as: str | None, server: str | None) 
             "versions": versions_of(name),
             "recorded": dt.datetime.now(dt.UTC).date().isoformat(),
             "behaviours": found,
+            "kills": kills_of(name, column),
             **conditions_of(name),
         }
-        column = kept_as if real and kept_as else name
         if real and server:
             value["server"] = server
         (KEPT / f"{column}.json").write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
         print(f"recorded {column}: {sum(found.values())} of {len(found)}")
+
+
+def record_kills(name: str, column: str) -> None:
+    """Take over what the kill group alone has found, beside what the suite found before."""
+    kept = KEPT / f"{column}.json"
+    value = {**json.loads(kept.read_text()), "kills": kills_of(name, column)}
+    kept.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    print(f"recorded the kills of {column}: {_kept(value['kills'])}")
+
+
+def kills_of(name: str, column: str) -> Mapping[str, bool]:
+    """Read what the kill group has found; else what was recorded of it before."""
+    found, kept = FOUND / f"{name}.kills", KEPT / f"{column}.json"
+    if found.is_file():
+        return dict(json.loads(found.read_text()))
+    return json.loads(kept.read_text()).get("kills", {}) if kept.is_file() else {}
 
 
 def conditions_of(name: str) -> Mapping[str, Any]:
@@ -211,13 +238,23 @@ def page(
 ) -> str:
     """Make the page's text."""
     return "\n".join(
-        [HEAD, *_scoreboard(results), *_matrix(holders, results), *_behaviours(results)]
+        [
+            HEAD,
+            *_scoreboard(results),
+            *_matrix(holders, results),
+            *_kills(results),
+            *_behaviours(results),
+        ]
     )
 
 
 def _scoreboard(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = ["## Scoreboard", "", "| backend | what was tried | versions | kept | recorded |"]
-    lines.append("|---|---|---|---|---|")
+    lines = [
+        "## Scoreboard",
+        "",
+        "| backend | what was tried | versions | kept | kills | recorded |",
+    ]
+    lines.append("|---|---|---|---|---|---|")
     for name, result in results.items():
         versions = ", ".join(f"{each} {at}" for each, at in result["versions"].items())
         tried = KINDS[result["kind"]].format(server=result.get("server", ""))
@@ -228,9 +265,14 @@ def _scoreboard(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         found = result["behaviours"]
         lines.append(
             f"| `{name}` | {tried} | {versions} |"
-            f" {sum(found.values())} of {len(found)} | {result['recorded']} |"
+            f" {sum(found.values())} of {len(found)} | {_kept(result.get('kills', {}))} |"
+            f" {result['recorded']} |"
         )
     return [*lines, ""]
+
+
+def _kept(found: Mapping[str, bool]) -> str:
+    return f"{sum(found.values())} of {len(found)}" if found else "not tried"
 
 
 def _matrix(
@@ -253,6 +295,18 @@ def _matrix(
             held = "not installed" if holder is None else WORDS[holder[capability]]
             cells.append(f"{held}, {kept}/{len(tried)}")
         lines.append(f"| `{capability}` | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _kills(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = ["## What a kill does", "", KILLED, ""]
+    lines.append("| killed | behaviour | promise | " + " | ".join(results) + " |")
+    lines.append("|---|---|---|" + "---|" * len(results))
+    for each in KILLS:
+        marks = (MARKS[result.get("kills", {}).get(each.name)] for result in results.values())
+        lines.append(
+            f"| {each.victim} | `{each.name}` | {each.promise} | " + " | ".join(marks) + " |"
+        )
     return [*lines, ""]
 
 

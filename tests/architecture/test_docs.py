@@ -106,32 +106,11 @@ door.close()
 
 def test_the_printed_adapter_keeps_its_promises(tmp_path: Path) -> None:
     """The adapter of its page, found by entry point, keeps what is quickly asked of any backend."""
-    pages.write(ROOT / "migration_docs" / "adapters.md", tmp_path)
-    known = tmp_path / "turnout_courier-1.0.dist-info"
-    known.mkdir()
-    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-courier\nVersion: 1.0\n")
-    points = (
-        "[turnout.orchestrators]\ncourier = turnout_courier:plugin\n"
-        "[turnout.devservers]\ncourier = double:double\n"
-    )
-    (known / "entry_points.txt").write_text(points)
-    (tmp_path / "double.py").write_text(DOUBLE)
+    pages.write_adapter(tmp_path)
     told = json.loads(_in(tmp_path, TRIED, *QUICK).splitlines()[-1])
     assert told["wrong"] == {}
     assert told["tried"] == len(QUICK)
 
-
-DOUBLE = """
-class Double:
-    name, label, default_port = "courier", "in process", 9
-    def processes(self, setup): return ()
-    def environ(self, setup): return {}
-    def real(self, environ): return None
-
-def double():
-    return Double()
-"""
-"""Courier has no server, so that there is nothing to start."""
 
 QUICK = (
     "a-branch-retries-while-another-runs",

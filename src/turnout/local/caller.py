@@ -16,6 +16,7 @@ from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held, RunStatus
 from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ CAPABILITIES: Mapping[Capability, Held] = dict.fromkeys(Capability, Held.OURS)
 
 class LocalCaller:
     """Calls the worker in this process, at most `width` runs at once."""
+
+    recovery: Millis = 10_000
 
     def __init__(self, name: str, surroundings: Surroundings, *, width: int = 64) -> None:
         self.name = name

@@ -17,6 +17,7 @@ from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
+from turnout.model.time import Millis
 from turnout.ports.caller import HasRun, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
@@ -48,6 +49,9 @@ LISTED_AFTER: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 class InngestCaller:
     """One app on one Inngest server; `DurableCaller` and `Serves`."""
+
+    recovery: Millis = 30_000
+    """The server calls again after its own back-off; ours sends wakes at most 10 s apart."""
 
     def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
         self._app = surroundings.app

@@ -54,6 +54,8 @@ class TriggerdevCaller:
     """A `DurableCaller` over the REST API of one environment."""
 
     name = "triggerdev"
+    recovery: Millis = 30_000
+    """A killed worker's runs are looked at after a lease; calls are sent again 10 s apart."""
 
     def __init__(self, surroundings: Surroundings, settings: TriggerdevSettings) -> None:
         self._app = surroundings.app
