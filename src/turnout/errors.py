@@ -42,6 +42,7 @@ the field or the fix.
         └── ReplayError             the function cannot be replayed
             ├── DuplicateStep       one id twice in a run
             ├── StepChanged         a recorded id asked for as another kind
+            ├── ModelChanged        a record does not fit the code's models; the run waits
             └── ForeignAwait        something other than ctx.* awaited at the top level
 """
 
@@ -303,6 +304,12 @@ class StepChanged(ReplayError):
     """A recorded step is asked for as another kind; give the new one a new id."""
 
     code = "step_changed"
+
+
+class ModelChanged(ReplayError):
+    """What the run has recorded does not fit the models of this code."""
+
+    code = "model_changed"
 
 
 class ForeignAwait(ReplayError):

@@ -49,6 +49,8 @@ class Decision:
     """Steps that are neither completed nor failed."""
     unasked: tuple[str, ...] = ()
     """Recorded steps that the function no longer asks for."""
+    held_by: Failure | None = None
+    """Why the function was not replayed: this code cannot read what the run has recorded."""
     end_deferred: bool = False
     """Whether the function has ended, and its vendor run is woken to end the run."""
 

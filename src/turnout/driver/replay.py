@@ -21,6 +21,7 @@ from turnout.errors import (
     DuplicateStep,
     ForeignAwait,
     InvalidJson,
+    ModelChanged,
     ReplayError,
     StepChanged,
     StepFailed,
@@ -35,12 +36,15 @@ from turnout.model.transitions import failure
 
 MAX_STEPS: Final = 10_000
 """Steps of one run; a function that asks for more is assumed to be endless."""
+HOLD: Final[Millis] = 60_000
+"""The time after which a run is tried again whose records do not fit the code."""
 
 _AWAITS: Final = "awaits"
 _RETURNED: Final = "returned"
 _RAISED: Final = "raised"
 _BLOCKED: Final = "blocked"
-_Walked = tuple[Literal["awaits", "returned", "raised", "blocked"], Any]
+_HELD: Final = "held"
+_Walked = tuple[Literal["awaits", "returned", "raised", "blocked", "held"], Any]
 _WAITS: Final = {
     StepKind.SLEEP: ParkReason.SLEEP,
     StepKind.EVENT: ParkReason.EVENT,
@@ -115,14 +119,14 @@ class _Replay:
         except BaseException as error:  # a validator's or a fault of the replay: it ends the run
             if isinstance(error, KeyboardInterrupt) or _is_stop(error):
                 raise
-            outcome, value = _RAISED, error
+            outcome, value = (_HELD if isinstance(error, ModelChanged) else _RAISED), error
         finally:
             self._close()
         self._conclude(outcome, value)
 
     def _function(self) -> Any:
         run = self.journal.run
-        payload = self.task.read_payload(decode(run.payload, None, subject="the payload"))
+        payload = self.task.read_recorded(decode(run.payload, None, subject="the payload"))
         return _coroutine(
             self.task.function(Context(self.task, run, payload, self.session), payload)
         )
@@ -314,7 +318,15 @@ class _Replay:
             _resume(_close_coroutine, coroutine)
         self.suspended.clear()
 
+    def _hold(self, error: ModelChanged) -> None:
+        """Leave the run as it is until it is looked at again, maybe by other code."""
+        until = self.now + HOLD
+        self.decision = Decision(held_by=failure(error), reasons=(ParkReason.BACKOFF,), until=until)
+
     def _conclude(self, outcome: str, value: Any) -> None:
+        if outcome is _HELD:
+            self._hold(value)
+            return
         decision = self.decision
         decision.progress = self.session.progress
         decision.streamed = self.session.streamed

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from turnout.errors import InvalidJson, StepChanged, TooLarge
+from turnout.errors import InvalidJson, ModelChanged, TooLarge
 from turnout.model.canonical import canonical_bytes
 from turnout.model.exactness import check_exact
 from turnout.model.text import message_of, name_of
@@ -46,7 +46,7 @@ def encode(value: Any, *, subject: str) -> bytes:
 
 
 def decode(raw: bytes | None, adapter: Adapter | None, *, subject: str) -> Any:
-    """Read a recorded value; StepChanged when it no longer fits the model."""
+    """Read a recorded value; ModelChanged when it no longer fits the model."""
     if raw is None:
         return None
     if adapter is None:
@@ -54,7 +54,9 @@ def decode(raw: bytes | None, adapter: Adapter | None, *, subject: str) -> Any:
     try:
         return adapter.validate_json(raw, by_alias=True, by_name=True)
     except ValidationError as error:
-        raise StepChanged(f"{subject} as recorded does not fit the code: {faults(error)}") from None
+        raise ModelChanged(
+            f"{subject} as recorded does not fit the code: {faults(error)}"
+        ) from None
 
 
 def faults(error: ValidationError) -> str:

@@ -4,13 +4,20 @@ import hashlib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from turnout.errors import InvalidDefinition, InvalidJson, InvalidPayload, UnknownTask
+from turnout.errors import (
+    InvalidDefinition,
+    InvalidJson,
+    InvalidPayload,
+    ModelChanged,
+    UnknownTask,
+)
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_step_id, check_task_id
@@ -27,6 +34,8 @@ from turnout.model.schedules import Schedule
 from turnout.model.text import message_of, name_of
 
 TaskFunction = Callable[..., Awaitable[Any]]
+Upgrade = Callable[[Any], Any]
+"""Takes a payload as JSON of an earlier form, and returns it in today's. Pure."""
 ShadowMode = Literal["replay", "mock", "execute"]
 
 
@@ -51,6 +60,8 @@ class Task:
     """Conditions of events: one that holds is enough; an event without any starts the task."""
     open_mode: bool = False
     """Whether the function may await other things than ctx, which run again at each replay."""
+    upgrade: Upgrade | None = None
+    """Brings a payload of an earlier form into the model's; called for those that do not fit."""
     sticky: str | None = None
     """A path into the payload: while the task ramps, runs of one value there stay together.
 
@@ -95,7 +106,35 @@ class Task:
         return hashlib.sha256(source.encode()).hexdigest()[:16]
 
     def read_payload(self, payload: Any) -> Any:
-        """Check a payload; InvalidPayload names every field that does not fit."""
+        """Check a payload; InvalidPayload names every field that does not fit.
+
+        One that does not fit is upgraded, where the task says how.
+        """
+        try:
+            return self._checked(payload)
+        except InvalidPayload:
+            if self.upgrade is None:
+                raise
+            return self._checked(self._upgraded(self.upgrade, payload))
+
+    def read_recorded(self, payload: Any) -> Any:
+        """Read a payload that was checked when it was emitted, maybe by earlier code.
+
+        ModelChanged where it fits no longer: that is no fault of the run.
+        """
+        try:
+            return self.read_payload(payload)
+        except InvalidPayload as error:
+            raise ModelChanged(f"{error}; make it fit by @task(upgrade=…)") from None
+
+    def _upgraded(self, upgrade: Upgrade, payload: Any) -> Any:
+        try:
+            return upgrade(deepcopy(payload))
+        except BaseException as error:  # user code
+            fault = f"{name_of(error)}: {message_of(error, limit=1_000)}"
+            raise InvalidPayload(f"task {self.id!r}: the upgrade raised {fault}") from error
+
+    def _checked(self, payload: Any) -> Any:
         try:
             return self._validated(payload)
         except ValidationError as error:
@@ -134,6 +173,7 @@ def task(
     on_failure: TaskFunction | None = None,
     shadow: ShadowMode = "replay",
     mocks: dict[str, Callable[..., Any]] | None = None,
+    upgrade: Upgrade | None = None,
     sticky: str | None = None,
 ) -> Callable[[TaskFunction], Task]:
     """Make a task of an async function `(ctx, payload)`."""
@@ -157,6 +197,7 @@ def task(
             on_failure=on_failure,
             shadow=shadow,
             mocks=mocks or {},
+            upgrade=upgrade,
             sticky=sticky,
         )
 
@@ -267,6 +308,8 @@ def failure_hook(failed: Task) -> Task:
         on=(),
         policies=Policies(retries=failed.policies.retries),
         on_failure=None,
+        upgrade=None,
+        sticky=None,
     )
 
 

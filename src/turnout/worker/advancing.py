@@ -144,6 +144,16 @@ class RunAdvancer:
                 return waiting
             commit.merge(begin(commit.view(), task.policies.timeouts, now))
         decision = await self._replay(cached, task, commit.view(), now)
+        if decision.held_by is not None:
+            log.warning(
+                "a run waits for code that can read what it has recorded",
+                extra={
+                    "action": "run_held",
+                    "run_id": run.run_id,
+                    "task": run.task,
+                    "error": decision.held_by.message,
+                },
+            )
         if decision.attempts and await self._reread_leases(cached, decision, now):
             return None
         if continuation is Continuation.PUMP and decision.state is not RunStatus.RUNNING:

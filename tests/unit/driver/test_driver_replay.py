@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from pure_run import NOW, PureRun, bad, in_state, ok, positions
 from pydantic import BaseModel
 
-from turnout.driver.replay import replay
+from turnout.driver.replay import HOLD, replay
 from turnout.driver.retries import BodyOutcome
 from turnout.errors import NonRetryable, RetryAfter, StepFailed
 from turnout.model.events import StoredEvent
@@ -97,8 +98,8 @@ def test_a_model_comes_back_as_a_model() -> None:
     assert run.decision.result == b'["a",[2026],{"at":"2026-01-02T03:04:05Z","title":"a"}]'
 
 
-def test_a_recorded_output_that_no_longer_fits_fails_by_name() -> None:
-    """An output recorded by older code that does not fit the new model is StepChanged."""
+def test_a_recorded_output_that_no_longer_fits_holds_the_run() -> None:
+    """An output recorded by older code is no fault of the run: it is looked at again later."""
 
     @task("t")
     async def report(ctx: Any, payload: Any) -> Any:
@@ -106,9 +107,12 @@ def test_a_recorded_output_that_no_longer_fits_fails_by_name() -> None:
 
     run = PureRun(report)
     run.execute("report", ok({"name": "a"}))
-    assert run.decision.error is not None
-    assert run.decision.error.name == "StepChanged"
-    assert "title" in run.decision.error.message
+    assert (run.decision.state, run.decision.error) == (RunStatus.RUNNING, None)
+    assert (run.decision.ready, run.decision.new_steps) == ([], [])
+    assert run.decision.until == run.now + HOLD
+    assert run.decision.held_by is not None
+    assert run.decision.held_by.name == "ModelChanged"
+    assert "title" in run.decision.held_by.message
 
 
 def test_attempts_are_spaced_by_the_policy_and_used_up() -> None:
@@ -628,14 +632,18 @@ def test_a_result_that_is_not_json_fails_by_name() -> None:
     assert "TooLarge" in str(PureRun(vast).decision.error)
 
 
-def test_a_payload_that_no_longer_fits_fails_by_name() -> None:
-    """A payload is read by the task's model at each replay."""
+def test_a_payload_that_no_longer_fits_holds_the_run_until_it_is_upgraded() -> None:
+    """A payload was checked at its emit; code that cannot read it does not end its run."""
 
     @task("t")
     async def strict(ctx: Any, payload: Report) -> Any:
         return payload.title
 
-    assert "payload.title" in str(PureRun(strict, {"at": "2026-01-01T00:00:00Z"}).decision.error)
+    run = PureRun(strict, {"at": "2026-01-01T00:00:00Z"})
+    assert (run.decision.state, run.decision.until) == (RunStatus.RUNNING, run.now + HOLD)
+    assert "payload.title" in str(run.decision.held_by)
+    run.task = replace(strict, upgrade=lambda payload: {**payload, "title": "upgraded"})
+    assert (run.look().state, run.decision.result) == (RunStatus.COMPLETED, b'"upgraded"')
 
 
 def test_a_function_of_other_arguments_fails_by_name() -> None:
