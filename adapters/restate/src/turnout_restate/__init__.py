@@ -1,0 +1,1 @@
+"""Restate behind Turnout's port; `plugin` is the entry point."""

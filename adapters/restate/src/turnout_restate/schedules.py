@@ -1,0 +1,166 @@
+"""Schedules at the vendor: an object for each, which calls itself at the next nominal time.
+
+The server keeps the delayed call, and the state of the object says which call that is. Every
+change of a schedule has a new digest; a call of an older one ends the chain that it belongs to.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+import restate
+from restate.exceptions import RetryableError
+
+from turnout.errors import Refused, Unavailable
+from turnout.model.protocol import Tick
+from turnout.model.schedules import ArmedSchedule, Schedule
+from turnout.model.tasks import App
+from turnout.model.time import Millis
+from turnout.ports.caller import Surroundings
+from turnout_restate.api import RestateApi, Row, literal, time_in
+
+_STATE: Final = "schedule"
+"""The key of an object's state: what is armed, and the call that fires it."""
+
+
+def object_name(app: App) -> str:
+    """The vendor's name of the object whose keys are an app's schedules."""
+    return f"turnout.{app.name}.schedules"
+
+
+class ScheduleObject:
+    """The handlers of the object: `arm`, `disarm`, and `tick`, which is called at the slots."""
+
+    def __init__(self, surroundings: Surroundings, retries: restate.InvocationRetryPolicy) -> None:
+        self._worker = surroundings.worker
+        self._clock = surroundings.clock
+        self.definition = restate.VirtualObject(
+            object_name(surroundings.app), invocation_retry_policy=retries
+        )
+        """What the SDK serves."""
+        self.definition.handler("arm")(self._arm)
+        self.definition.handler("disarm")(self._disarm)
+        self._handler = self.definition.handler("tick")(self._tick)
+
+    async def _arm(self, ctx: restate.ObjectContext, state: dict[str, Any]) -> None:
+        await _stop_firing(ctx)
+        await self._fire_next(ctx, state, 0)
+
+    async def _disarm(self, ctx: restate.ObjectContext, _: dict[str, Any]) -> None:
+        await _stop_firing(ctx)
+        ctx.clear(_STATE)
+
+    async def _tick(self, ctx: restate.ObjectContext, slot: dict[str, Any]) -> None:
+        state = await ctx.get(_STATE, type_hint=dict)
+        if not state or state["digest"] != slot["digest"]:
+            return
+        message = Tick(
+            schedule=ctx.key(),
+            slot=slot["at"],
+            provider="restate",
+            provider_run_id=ctx.request().id,
+        )
+        await ctx.run_typed("tick", self._claim, restate.RunOptions(), message)
+        await self._fire_next(ctx, state, slot["at"])
+
+    async def _claim(self, message: Tick) -> None:
+        try:
+            await self._worker.answer(message)
+        except Refused:
+            return
+        except Unavailable as error:
+            raise RetryableError(str(error), retry_after=error.retry_after) from None
+
+    async def _fire_next(
+        self, ctx: restate.ObjectContext, state: dict[str, Any], after: Millis
+    ) -> None:
+        """Have the next slot after a moment, and after now, call `tick`."""
+
+        async def choose() -> dict[str, Millis | None]:
+            now = self._clock.now()
+            schedule = _schedule(ctx.key(), state)
+            return {"now": now, "at": next(schedule.slots(max(after, now)), None)}
+
+        chosen = await ctx.run_typed("next slot", choose)
+        now, at = chosen["now"], chosen["at"]
+        call = None
+        if now is not None and at is not None:
+            slot = {"digest": state["digest"], "at": at}
+            delay = timedelta(milliseconds=at - now)
+            sent = ctx.object_send(self._handler, ctx.key(), slot, send_delay=delay)
+            call = await sent.invocation_id()
+        ctx.set(_STATE, {**state, "call": call})
+
+
+async def _stop_firing(ctx: restate.ObjectContext) -> None:
+    state = await ctx.get(_STATE, type_hint=dict)
+    if state and state.get("call"):
+        ctx.cancel_invocation(state["call"])
+
+
+class Schedules:
+    """Arms an app's schedules at the server, and reads them back."""
+
+    def __init__(self, api: RestateApi, app: App) -> None:
+        self._api = api
+        self._name = object_name(app)
+
+    async def arm(self, schedules: Sequence[Schedule]) -> None:
+        """Make these the armed ones, and leave alone those that are already."""
+        expected = {item.id: _state(item) for item in schedules if not item.paused}
+        states, calls = await self._read()
+        for key, state in expected.items():
+            current = states.get(key, {})
+            if current.get("digest") != state["digest"] or key not in calls:
+                await self._call(key, "arm", state)
+        for key in states.keys() - expected.keys():
+            await self._call(key, "disarm", {})
+
+    async def armed(self) -> Sequence[ArmedSchedule]:
+        """Read which schedules the server will fire, and when."""
+        states, calls = await self._read()
+        return [
+            ArmedSchedule(
+                id=key,
+                task=str(state["task"]),
+                cron=str(state["cron"]),
+                zone=str(state["zone"]),
+                active=True,
+                next_at=time_in(calls[key], "scheduled_start_at"),
+                provider_id=str(calls[key]["id"]),
+            )
+            for key, state in states.items()
+            if key in calls
+        ]
+
+    async def _call(self, key: str, handler: str, arg: Any) -> None:
+        await self._api.ingress(f"/{self._name}/{key}/{handler}", arg)
+
+    async def _read(self) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Row]]:
+        """Read the state of each schedule's object, and the call that is to fire it."""
+        rows = await self._api.query(
+            "SELECT service_key, value_utf8 FROM state"  # noqa: S608 - literals are quoted
+            f" WHERE service_name = {literal(self._name)} AND key = {literal(_STATE)}"
+        )
+        states = {str(row["service_key"]): orjson.loads(str(row["value_utf8"])) for row in rows}
+        calls = await self._api.query(
+            "SELECT id, target_service_key, scheduled_start_at FROM sys_invocation"  # noqa: S608
+            f" WHERE target_service_name = {literal(self._name)}"
+            " AND target_handler_name = 'tick' AND status != 'completed'"
+        )
+        by_id = {str(row["id"]): row for row in calls}
+        return states, {
+            key: by_id[state["call"]] for key, state in states.items() if state["call"] in by_id
+        }
+
+
+def _state(schedule: Schedule) -> dict[str, Any]:
+    fields = {"task": schedule.task, "cron": schedule.five_fields, "zone": schedule.zone}
+    digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return {**fields, "digest": digest}
+
+
+def _schedule(key: str, state: Mapping[str, Any]) -> Schedule:
+    return Schedule(id=key, task=state["task"], cron=state["cron"], zone=state["zone"])

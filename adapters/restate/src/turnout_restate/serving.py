@@ -1,0 +1,103 @@
+"""What the vendor's server calls: a service for runs, an object for schedules, as one ASGI app."""
+
+import signal
+from datetime import timedelta
+from typing import Any, Final
+
+import restate
+
+from turnout.model.protocol import PROTOCOL
+from turnout.model.tasks import App
+from turnout.ports.caller import Surroundings
+from turnout_restate.run_loop import Memo, RunLoop
+from turnout_restate.schedules import ScheduleObject
+from turnout_restate.settings import RestateSettings
+
+HANDLER: Final = "run"
+TASKS: Final = "turnout.tasks"
+"""The entry of the service's metadata that lists the tasks, separated by spaces."""
+RETENTION: Final = timedelta(days=1)
+"""How long the server knows a completed invocation, and refuses to start its key again."""
+LONGEST_CALL: Final = timedelta(minutes=10)
+"""A call that has not answered by then is cut off, and made again."""
+_RETRIES: Final = restate.InvocationRetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    exponentiation_factor=2.0,
+    max_interval=timedelta(seconds=10),
+    max_attempts=1_000_000,
+)
+"""The server's retries repeat calls only, and never count as attempts: so they never end."""
+
+
+def service_name(app: App) -> str:
+    """The vendor's name of the service that carries an app's runs."""
+    return f"turnout.{app.name}.runs"
+
+
+def application(surroundings: Surroundings, settings: RestateSettings) -> Any:
+    """Make the ASGI application that is mounted."""
+    served = (_runs(surroundings), ScheduleObject(surroundings, _RETRIES).definition)
+    return _Serving(restate.app(served, identity_keys=list(settings.identity_keys) or None))
+
+
+def _runs(surroundings: Surroundings) -> restate.Service:
+    app = surroundings.app
+    service = restate.Service(
+        service_name(app),
+        metadata={TASKS: " ".join(task.id for task in app.tasks)},
+        idempotency_retention=RETENTION,
+        journal_retention=RETENTION,
+        abort_timeout=LONGEST_CALL,
+        invocation_retry_policy=_RETRIES,
+    )
+
+    @service.handler(HANDLER)
+    async def run(ctx: restate.Context, delivery: dict[str, Any]) -> Memo:
+        fields = {
+            "protocol": PROTOCOL,
+            "definition": app.definition,
+            "task": delivery["task"],
+            "run_id": delivery["run_id"],
+            "delivery": delivery["delivery"],
+            "provider_run_id": ctx.request().id,
+        }
+        loop = RunLoop(ctx, fields, worker=surroundings.worker, clock=surroundings.clock)
+        return await loop.run()
+
+    return service
+
+
+class _Serving:
+    """The SDK's application, which leaves the process's signals to the process.
+
+    At its first request the SDK takes SIGTERM over for its event loop, and the server that runs the
+    process would no longer stop at it.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._is_first = True
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if not self._is_first:
+            await self._app(scope, receive, send)
+            return
+        self._is_first = False
+        before = signal.getsignal(signal.SIGTERM)
+
+        async def receiving() -> Any:
+            _restore(before)
+            return await receive()
+
+        async def sending(message: Any) -> None:
+            _restore(before)
+            await send(message)
+
+        await self._app(scope, receiving, sending)
+
+
+def _restore(handler: Any) -> None:
+    """Put a handler of SIGTERM back; threads but the main one have none."""
+    if signal.getsignal(signal.SIGTERM) is not handler:
+        signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,107 @@
+"""The vendor's invocations: reads, ends and lists those that carry our runs.
+
+They are found by their ids or, before an id is known, by the idempotency key, which is the
+delivery's. What the admin API's table `sys_invocation` says is read by SQL; a completed invocation
+stays in it for a day (`RETENTION` in `serving`).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from turnout.model.providers import Sighting
+from turnout.model.runs import Delivery
+from turnout.model.time import Millis
+from turnout.ports.clock import Clock
+from turnout_restate.api import RestateApi, Row, literal, time_in
+from turnout_restate.statuses import state_of, word_of
+
+PAGE: Final = 500
+COLUMNS: Final = (
+    "id, idempotency_key, status, completion_result, completion_failure, created_at, running_at,"
+    " completed_at, retry_count"
+)
+ENDED_AFTER: Final = (0.02, 0.05, 0.1, 0.2)
+"""Seconds between looks whether an invocation that was cancelled has ended."""
+
+
+class VendorRuns:
+    """The invocations of one app's runs."""
+
+    def __init__(self, api: RestateApi, service: str, clock: Clock) -> None:
+        """service: the vendor's name of the service that they invoke."""
+        self._api = api
+        self._service = service
+        self._clock = clock
+
+    async def look(self, delivery: Delivery) -> Sighting:
+        """Read the state of a delivery's invocation."""
+        row = await self._find(delivery)
+        if row is None:
+            return Sighting(state=None, word="not found", seen_at=self._clock.now())
+        return self._sighting(row)
+
+    async def stop(self, delivery: Delivery) -> bool:
+        """Cancel the invocation, and kill one that does not end; True once the server says so.
+
+        A cancelled invocation ends when it next waits. One that is in a call cannot notice it over
+        HTTP/1.1; it keeps nothing that killing would break.
+        """
+        row = await self._find(delivery)
+        for ending in ("cancel", "kill"):
+            if row is None or state_of(row).terminal:
+                return True
+            await self._api.admin("PATCH", f"/invocations/{row['id']}/{ending}")
+            row = await self._ended(str(row["id"]))
+        return row is None or state_of(row).terminal
+
+    async def list_page(
+        self, since: Millis | None, after: str
+    ) -> tuple[Mapping[str, Sighting], str]:
+        """Read a page in order of ids; what `Lists.list_runs` gives."""
+        wanted = "status != 'completed'"
+        if since is not None:
+            text = datetime.fromtimestamp(since / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            wanted = f"created_at >= {literal(text)}"
+        rows = await self._rows(f"{wanted} AND id > {literal(after)} ORDER BY id LIMIT {PAGE}")
+        following = str(rows[-1]["id"]) if len(rows) == PAGE else ""
+        return {str(row["id"]): self._sighting(row) for row in rows}, following
+
+    async def _ended(self, invocation: str) -> Row | None:
+        """Read an invocation again and again until it has ended, or it takes too long."""
+        for pause in ENDED_AFTER:
+            row = await self._one(f"id = {literal(invocation)}")
+            if row is None or state_of(row).terminal:
+                break
+            await asyncio.sleep(pause)
+        return row
+
+    async def _find(self, delivery: Delivery) -> Row | None:
+        if delivery.provider_run_id is not None:
+            return await self._one(f"id = {literal(delivery.provider_run_id)}")
+        return await self._one(f"idempotency_key = {literal(delivery.key)}")
+
+    async def _one(self, condition: str) -> Row | None:
+        rows = await self._rows(condition)
+        return rows[0] if rows else None
+
+    async def _rows(self, condition: str) -> list[Row]:
+        return await self._api.query(
+            f"SELECT {COLUMNS} FROM sys_invocation"  # noqa: S608 - literals are quoted
+            f" WHERE target_service_name = {literal(self._service)} AND {condition}"
+        )
+
+    def _sighting(self, row: Row) -> Sighting:
+        return Sighting(
+            state=state_of(row),
+            word=word_of(row),
+            seen_at=self._clock.now(),
+            started_at=time_in(row, "running_at"),
+            ended_at=time_in(row, "completed_at"),
+            evidence={"source": "sys_invocation", **{name: row.get(name) for name in EVIDENCE}},
+        )
+
+
+EVIDENCE: Final = ("id", "idempotency_key", "status", "created_at", "running_at", "completed_at")
+"""Columns that are kept with a sighting; a failure's text may hold what a task has said."""
