@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = (".", "src/*-*", "adapters/*", "adapters/*/double")
+FOLDERS = (".", "src/*-*", "adapters/*", "adapters/*/double", "adapters/*/server")
 WINDOW = 6
 """Lines in a row that must be the same to count as a duplicate."""
 

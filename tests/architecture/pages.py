@@ -26,6 +26,7 @@ PAGES = sorted(
         *ROOT.glob("src/*-*/README.md"),
         *ROOT.glob("adapters/*/docs/*.md"),
         *ROOT.glob("adapters/*/double/README.md"),
+        *ROOT.glob("adapters/*/server/README.md"),
     ]
 )
 

@@ -23,7 +23,7 @@ def outcome(slots: Slots) -> JourneyOutcome:
     at = datetime(2026, 11, 21, tzinfo=UTC)
     report = summary(counts, store="", checked_at=at, duration_ms=1, ignores=(), warnings=())
     ledger = Ledger(emitted=1, completed=1, lost=0, doubled=0, slots=slots)
-    return JourneyOutcome(report=report, ledger=ledger, phases={})
+    return JourneyOutcome(report=report, ledger=ledger, phases={}, servers={})
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from turnout.errors import TurnoutError
 from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from turnout_demo.journey import JourneyOutcome
     from turnout_demo.stage import DemoStage
 
@@ -37,6 +40,12 @@ def commands(desk: Desk) -> typer.Typer:
         plant: Annotated[
             str | None, typer.Option(metavar="KIND", help="Plant this fault in one shadow.")
         ] = None,
+        old: Annotated[
+            str | None, typer.Option("--from", metavar="PROVIDER", help="Where it runs first.")
+        ] = None,
+        new: Annotated[
+            str | None, typer.Option("--to", metavar="PROVIDER", help="Where it moves to.")
+        ] = None,
         real_worker: Annotated[
             bool,
             typer.Option("--real-worker", help="Run vendors' own workers; needs Node.js."),
@@ -45,17 +54,22 @@ def commands(desk: Desk) -> typer.Typer:
             bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
         ] = False,
     ) -> None:
-        """Move an example service from one provider to another and back, with two offline servers.
+        """Move an example service from one provider to another and back, with offline servers.
 
         Exit 0 when every pair matches and the ledger balances, 1 when not.
         """
         from turnout_demo.plant import KINDS
+        from turnout_demo.stage import stage
 
         if plant is not None and plant not in KINDS:
             desk.fail(f"--plant {plant!r}: plant one of {', '.join(KINDS)}")
         folder = _empty_folder(desk, out)
+        lag = _lag(runs, real_worker=real_worker)
+        set_up = partial(
+            stage, folder, seed=seed, lag=lag, old=old, new=new, real_worker=real_worker
+        )
         began = time.monotonic()
-        outcome = _travel(desk, folder, runs, seed, plant, real_worker=real_worker)
+        outcome = _travel(desk, set_up, runs, plant)
         seconds = time.monotonic() - began
         finish(desk, outcome, folder.resolve(), seconds, as_json=json, real_worker=real_worker)
 
@@ -75,15 +89,11 @@ def _empty_folder(desk: Desk, out: Path | None) -> Path:
 
 
 def _travel(
-    desk: Desk, folder: Path, runs: int, seed: int, plant: str | None, *, real_worker: bool
+    desk: Desk, set_up: "Callable[[], DemoStage]", runs: int, plant: str | None
 ) -> "JourneyOutcome":
     """Make the journey; what stops it is one line on stderr."""
-    from turnout_demo.stage import stage
-
-    lag = _lag(runs, real_worker=real_worker)
     try:
-        set_up = stage(folder, seed=seed, lag=lag, real_worker=real_worker)
-        return asyncio.run(_go(set_up, runs, plant))
+        return asyncio.run(_go(set_up(), runs, plant))
     except TurnoutError as error:
         desk.fail(str(error))
     except OSError as error:
@@ -112,7 +122,7 @@ async def _go(stage: "DemoStage", runs: int, plant: str | None) -> "JourneyOutco
 
     console = Console(stderr=True)
     for server in (stage.old, stage.new):
-        console.print(f"[bold]{server.name}[/]: an offline server, a {server.label}")
+        console.print(f"[bold]{server.name}[/]: {server.label}")
     with console.status("…") as status:
 
         def say(line: str) -> None:
@@ -135,8 +145,8 @@ def finish(
     from turnout_parity.render import render_html, render_json
 
     page, data = out / "report.html", out / "report.json"
-    doubles = "A demonstration: both servers were doubles of the providers', not production."
-    notes = [doubles, *([SLOW_WORKER] if real_worker else [])]
+    labels = "; ".join(f"{name}: {label}" for name, label in outcome.servers.items())
+    notes = [f"A demonstration. {labels}.", *([SLOW_WORKER] if real_worker else [])]
     report = outcome.report.model_copy(update={"notes": notes})
     page.write_text(render_html(report), encoding="utf-8")
     data.write_text(render_json(report), encoding="utf-8")
@@ -146,7 +156,8 @@ def finish(
             "reasons": [*outcome.ledger.reasons, *outcome.report.reasons],
             "ledger": outcome.ledger.as_json(),
             "planted": outcome.planted,
-            "label": "double, not production",
+            "servers": outcome.servers,
+            "label": "; ".join(dict.fromkeys(outcome.servers.values())),
             "seconds": round(seconds, 1),
             "phases": outcome.phases,
             "out": str(out),

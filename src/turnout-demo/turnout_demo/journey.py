@@ -55,6 +55,8 @@ class JourneyOutcome:
     ledger: Ledger
     phases: dict[str, float]
     """Seconds of each phase."""
+    servers: dict[str, str]
+    """What each provider's server was."""
     planted: str | None = None
 
 
@@ -85,7 +87,11 @@ class Journey:
             until = _now()
             balance = await self._balance(kept_since, until)
         return JourneyOutcome(
-            report=report, ledger=balance, phases=self.phases, planted=self.planted
+            report=report,
+            ledger=balance,
+            phases=self.phases,
+            servers={server.name: server.label for server in (self.stage.old, self.stage.new)},
+            planted=self.planted,
         )
 
     async def _phase(self, name: str, work: Awaitable[Result]) -> Result:
@@ -145,11 +151,15 @@ class Journey:
         await self._finish(client, await self._emit(client, "new", EDGE))
 
     async def _kill(self, processes: Supervisor, client: ServiceClient) -> None:
-        self.say("kill: SIGKILL of the service while a step runs; the run goes on from its journal")
-        child = await processes.start(self.stage.service(self.stage.new.name, store_seconds=1.5))
+        new = self.stage.new.name
+        self.say(
+            f"kill: SIGKILL of the service and of {new}'s server while a step runs; the run goes on"
+            " from its journal"
+        )
+        await processes.start(self.stage.service(new, store_seconds=1.5))
         (run_id,) = await self._emit(client, "kill", 1)
         await self._at_work(run_id, "store")
-        await child.kill()
+        await asyncio.gather(processes.kill("service"), processes.kill(new))
         await self._finish(client, [run_id])
 
     async def _roll_back(self, processes: Supervisor, client: ServiceClient) -> None:

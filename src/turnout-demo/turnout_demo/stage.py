@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from turnout_dev.devserver import DevServer, DevSetup, Process
+from turnout_dev.devserver import DevServer, DevSetup, NeedsProgram, Process
 from turnout_dev.installed import devservers
 from turnout_dev.supervisor import free_port
 from turnout_parity.rules import Bounds
@@ -106,22 +106,41 @@ class DemoStage:
         )
 
 
-def stage(out: Path, *, seed: int, lag: str, real_worker: bool = False) -> DemoStage:
-    """Set the stage for a move from the first provider to the second one."""
-    servers = list(devservers().values())
-    if len(servers) < 2:  # noqa: PLR2004 - from one to another
-        names = ", ".join(server.name for server in servers) or "none"
-        raise UnknownProvider(f"the demo moves between two offline servers; installed: {names}")
-    old, new = servers[:2]
-    names_ = ("service", "nlm", old.name, new.name)
+def stage(
+    out: Path,
+    *,
+    seed: int,
+    lag: str,
+    old: str | None = None,
+    new: str | None = None,
+    real_worker: bool = False,
+) -> DemoStage:
+    """Set the stage for a move from one provider to another.
+
+    old, new: their names; unless named, the first two whose offline server needs no program.
+    """
+    servers = devservers()
+    doubles = [name for name, server in servers.items() if not isinstance(server, NeedsProgram)]
+    names = [name for name in (old, new) if name is not None]
+    free = [name for name in doubles if name not in names]
+    ends = [old or next(iter(free), ""), new or next(iter(free[0 if old else 1 :]), "")]
+    if unknown := [name for name in ends if name not in servers]:
+        raise UnknownProvider(
+            f"the demo moves between two offline servers; there is none of {unknown[0]!r};"
+            f" installed: {', '.join(servers) or 'none'}"
+        )
+    if ends[0] == ends[1]:
+        raise UnknownProvider(f"the demo moves from one provider to another, not to {ends[0]!r}")
+    old_server, new_server = servers[ends[0]], servers[ends[1]]
+    parts = ("service", "nlm", *ends)
     key = "whsec_" + base64.b64encode(os.urandom(32)).decode()
     return DemoStage(
         out=out.resolve(),
-        old=old,
-        new=new,
+        old=old_server,
+        new=new_server,
         lag=lag,
         seed=seed,
-        ports={name: free_port() for name in names_},
+        ports={name: free_port() for name in parts},
         signing_key=key,
         real_worker=real_worker,
     )

@@ -106,13 +106,14 @@ def commands(desk: Desk) -> typer.Typer:
             str | None, typer.Option("--app", metavar="MODULE[:ATTRIBUTE]", help=NAMED)
         ] = None,
     ) -> None:
-        """Start every installed provider's offline server: doubles, not production.
+        """Start every installed provider's offline server: for development, not production.
 
-        With an app, workers that a provider needs start too.
+        --PROVIDER starts that one alone; it may be repeated. With an app, workers that a provider
+        needs start too.
         """
-        servers = devservers()
+        servers, arguments = _chosen(desk, context.args, devservers())
         _explain_missing(desk, started=bool(servers))
-        ports = _ports(desk, context.args, servers)
+        ports = _ports(desk, arguments, servers)
         _refuse_ports_in_use(desk, ports)
         settings = desk.settings()
         session = _Session(
@@ -127,6 +128,28 @@ def commands(desk: Desk) -> typer.Typer:
         _run(desk, session, env_file, reload=reload)
 
     return app_
+
+
+def _chosen(
+    desk: Desk, arguments: list[str], servers: "Mapping[str, DevServer]"
+) -> "tuple[Mapping[str, DevServer], list[str]]":
+    """Choose the servers that are named by options, else all, and give the options that are left.
+
+    A program of a vendor's that is not on this machine is left out, aloud; it fails if it is named.
+    """
+    from turnout_dev.devserver import NeedsProgram
+
+    named = [argument.removeprefix("--") for argument in arguments]
+    chosen = {name: server for name, server in servers.items() if name in named} or servers
+    startable = dict(chosen)
+    for name, server in chosen.items():
+        missing = server.missing() if isinstance(server, NeedsProgram) else ""
+        if missing and name in named:
+            desk.fail(f"{name}: {missing}")
+        if missing:
+            desk.tell(f"# {name}: {missing}")
+            del startable[name]
+    return startable, [argument for argument in arguments if argument[2:] not in chosen]
 
 
 def _explain_missing(desk: Desk, *, started: bool) -> None:

@@ -1,6 +1,6 @@
-"""An offline server: a double of a provider for a laptop and for CI, labelled so.
+"""An offline server: a double of a provider, or the vendor's own program, for a laptop and for CI.
 
-It is a separate process that speaks only the vendor's own HTTP. A distribution contributes it by
+It is a separate process that speaks only the vendor's own HTTP, and says which of the two it is. A distribution contributes it by
 the entry point `turnout.devservers`, which names a function that returns a `DevServer`.
 """
 
@@ -76,6 +76,15 @@ class DevServer(Protocol):
 
     def real(self, environ: Mapping[str, str]) -> Mapping[str, str] | None:
         """Give the settings of a real server that the environment names; None without one."""
+        ...
+
+
+@runtime_checkable
+class NeedsProgram(Protocol):
+    """An offline server that is a program of the vendor's own, which is installed apart."""
+
+    def missing(self) -> str:
+        """Say what to install on this machine; empty where nothing is missing."""
         ...
 
 

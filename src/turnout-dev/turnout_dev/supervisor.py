@@ -132,6 +132,10 @@ class Supervisor:
         self._watches[process.name] = asyncio.create_task(self._watch(child))
         return child
 
+    async def kill(self, name: str) -> None:
+        """Kill a process without a warning; it is started again."""
+        await self._children[name].kill()
+
     async def stop(self, name: str) -> None:
         """Stop a process, for good."""
         watch = self._watches.pop(name, None)

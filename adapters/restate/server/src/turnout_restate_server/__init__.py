@@ -1,0 +1,1 @@
+"""Starts Restate's own server on a laptop and in CI: one process, on loopback."""
