@@ -95,7 +95,7 @@ class Lab:
 
 async def until(look: Callable[[], Awaitable[Any]]) -> Any:
     """What `look` finds, as soon as it finds something."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (found := await look()) is None:
             await asyncio.sleep(0.01)
     return found

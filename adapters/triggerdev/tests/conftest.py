@@ -50,7 +50,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The condition's first true value; a failure names it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -286,7 +286,7 @@ class Api:
     async def run(self, run: str) -> Any:
         return await self.get(f"/api/v3/runs/{run}")
 
-    async def ended(self, run: str, seconds: float = 15.0) -> Any:
+    async def ended(self, run: str, seconds: float = 60.0) -> Any:
         async def look() -> Any:
             seen = await self.run(run)
             words = {"QUEUED", "DELAYED", "PENDING_VERSION", "DEQUEUED", "EXECUTING", "WAITING"}
@@ -398,7 +398,7 @@ def start_real_worker(
     return started("-m", "turnout_triggerdev_double.nodeworker", *options, env=env)
 
 
-async def worker_is_registered(api: Api, seconds: float = 15.0) -> None:
+async def worker_is_registered(api: Api, seconds: float = 60.0) -> None:
     """Return once a worker has registered and keeps its presence."""
 
     async def look() -> bool:

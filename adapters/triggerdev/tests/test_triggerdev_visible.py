@@ -35,6 +35,9 @@ RUNS, SCHEDULES = 4, 2
 COMPLETED = "/engine/v1/dev/runs/.*/attempts/complete"
 OK = 200
 
+_WAIT = re.compile(r"(?<=\.\d)\.\d+(?:\.\d+)?$")
+"""The end of a token's key: the seq that is waited on, and how often before."""
+
 Json = dict[str, Any]
 
 
@@ -161,7 +164,7 @@ def _of_the_worker(asked: list[Asked]) -> Json:
     ]
     return {
         **metadata,
-        "token_keys": sorted({re.sub(r"\.\d+$", ".<seq>", key) for key in keys if _named(key)}),
+        "token_keys": sorted({_WAIT.sub(".<seq>", key) for key in keys if _named(key)}),
         "token_fields": sorted({name for token in tokens for name in token}),
         "token_tags": sorted({tag for token in tokens for tag in token["tags"]}),
         "spans": sorted(

@@ -189,7 +189,9 @@ def _print(outcome: "JourneyOutcome", out: Path, page: Path, data: Path, seconds
     for label, value in _lines(outcome):
         ledger.add_row(label, str(value))
     console.print(ledger)
-    console.print(f"The servers were doubles, not production; {seconds:.0f} s.", markup=False)
+    for name, label in outcome.servers.items():
+        console.print(f"{name}: {label}", markup=False)
+    console.print(f"took {seconds:.0f} s", markup=False)
     for name, path in (("report", page), ("the same as data", data), ("everything", out)):
         console.print(f"{name}: {path}", markup=False, soft_wrap=True)
     console.print(

@@ -1,7 +1,8 @@
 """An offline server: a double of a provider, or the vendor's own program, for a laptop and for CI.
 
-It is a separate process that speaks only the vendor's own HTTP, and says which of the two it is. A distribution contributes it by
-the entry point `turnout.devservers`, which names a function that returns a `DevServer`.
+It is a separate process that speaks only the vendor's own HTTP, and its label says which of the two
+it is. A distribution contributes it by the entry point `turnout.devservers`, which names a function
+that returns a `DevServer`.
 """
 
 from collections.abc import Mapping, Sequence

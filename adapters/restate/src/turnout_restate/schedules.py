@@ -19,7 +19,7 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
-from turnout_restate.api import RestateApi, Row, literal, time_in
+from turnout_restate.api import RestateApi, literal
 
 _STATE: Final = "schedule"
 """The key of an object's state: what is armed, and the call that fires it."""
@@ -91,7 +91,7 @@ class ScheduleObject:
             delay = timedelta(milliseconds=at - now)
             sent = ctx.object_send(self._handler, ctx.key(), slot, send_delay=delay)
             call = await sent.invocation_id()
-        ctx.set(_STATE, {**state, "call": call})
+        ctx.set(_STATE, {**state, "call": call, "at": at})
 
 
 async def _stop_firing(ctx: restate.ObjectContext) -> None:
@@ -110,17 +110,17 @@ class Schedules:
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Make these the armed ones, and leave alone those that are already."""
         expected = {item.id: _state(item) for item in schedules if not item.paused}
-        states, calls = await self._read()
+        states, pending = await self._read()
         for key, state in expected.items():
             current = states.get(key, {})
-            if current.get("digest") != state["digest"] or key not in calls:
+            if current.get("digest") != state["digest"] or current["call"] not in pending:
                 await self._call(key, "arm", state)
         for key in states.keys() - expected.keys():
             await self._call(key, "disarm", {})
 
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read which schedules the server will fire, and when."""
-        states, calls = await self._read()
+        states, pending = await self._read()
         return [
             ArmedSchedule(
                 id=key,
@@ -128,32 +128,29 @@ class Schedules:
                 cron=str(state["cron"]),
                 zone=str(state["zone"]),
                 active=True,
-                next_at=time_in(calls[key], "scheduled_start_at"),
-                provider_id=str(calls[key]["id"]),
+                next_at=state["at"],
+                provider_id=str(state["call"]),
             )
             for key, state in states.items()
-            if key in calls
+            if state["call"] in pending
         ]
 
     async def _call(self, key: str, handler: str, arg: Any) -> None:
         await self._api.ingress(f"/{self._name}/{key}/{handler}", arg)
 
-    async def _read(self) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Row]]:
-        """Read the state of each schedule's object, and the call that is to fire it."""
+    async def _read(self) -> tuple[Mapping[str, Mapping[str, Any]], frozenset[str]]:
+        """Read the state of each schedule's object, and which calls are pending at the server."""
         rows = await self._api.query(
             "SELECT service_key, value_utf8 FROM state"  # noqa: S608 - literals are quoted
             f" WHERE service_name = {literal(self._name)} AND key = {literal(_STATE)}"
         )
-        states = {str(row["service_key"]): orjson.loads(str(row["value_utf8"])) for row in rows}
         calls = await self._api.query(
-            "SELECT id, target_service_key, scheduled_start_at FROM sys_invocation"  # noqa: S608
+            "SELECT id FROM sys_invocation"  # noqa: S608 - literals are quoted
             f" WHERE target_service_name = {literal(self._name)}"
             " AND target_handler_name = 'tick' AND status != 'completed'"
         )
-        by_id = {str(row["id"]): row for row in calls}
-        return states, {
-            key: by_id[state["call"]] for key, state in states.items() if state["call"] in by_id
-        }
+        states = {str(row["service_key"]): orjson.loads(str(row["value_utf8"])) for row in rows}
+        return states, frozenset(str(row["id"]) for row in calls)
 
 
 def _state(schedule: Schedule) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""What the adapter decides without a server: settings, states, and what is told to the vendor."""
+
+import signal
+from typing import Any
+
+import pytest
+from turnout_restate.run_loop import MAX_CALLS, RunLoop
+from turnout_restate.serving import application
+from turnout_restate.settings import MOUNT, read_settings
+from turnout_restate.statuses import STATUSES, state_of
+
+import turnout
+from turnout.errors import InvalidSettings, UnmappedStatus
+from turnout.model.status import RunStatus
+from turnout.ports.caller import Surroundings
+from turnout.service.clock import SystemClock
+
+SERVER = {
+    "RESTATE_INGRESS_URL": "http://127.0.0.1:8080",
+    "RESTATE_ADMIN_URL": "http://127.0.0.1:9070/",
+}
+SERVICE = "http://127.0.0.1:8000"
+KEY = "publickeyv1_w7YHemBctH5Ck2nQRQ47iBBqhNHy4FV7t2Usbye2A6f"
+
+
+def test_settings_name_both_apis_and_where_the_server_reaches_us() -> None:
+    """A server on this machine needs no token and no key."""
+    settings = read_settings(SERVER, SERVICE + "/")
+    assert settings.admin == "http://127.0.0.1:9070"
+    assert settings.served_at == SERVICE + MOUNT
+    assert (settings.token, settings.identity_keys) == (None, ())
+
+
+def test_all_faults_are_named_at_once() -> None:
+    """A user in an address would be shown; a key of another kind lets nobody in."""
+    environ = {
+        "RESTATE_INGRESS_URL": "http://me:secret@127.0.0.1:8080",
+        "RESTATE_IDENTITY_KEYS": "signkey-abc",
+    }
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(environ, None)
+    text = str(refused.value)
+    for name in ("INGRESS_URL", "ADMIN_URL", "IDENTITY_KEYS", "TURNOUT_SERVICE_URL"):
+        assert name in text
+    assert "secret" not in text
+
+
+def test_production_needs_the_keys_of_the_servers_that_may_call() -> None:
+    """Without them anyone who reaches the service could call it."""
+    environ = {**SERVER, "TURNOUT_ENV": "production"}
+    with pytest.raises(InvalidSettings, match="RESTATE_IDENTITY_KEYS"):
+        read_settings(environ, SERVICE)
+    settings = read_settings({**environ, "RESTATE_IDENTITY_KEYS": f" {KEY} ,"}, SERVICE)
+    assert settings.identity_keys == (KEY,)
+
+
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        ({"status": "suspended"}, RunStatus.RUNNING),
+        ({"status": "paused"}, RunStatus.RUNNING),
+        ({"status": "scheduled"}, RunStatus.QUEUED),
+        ({"status": "completed", "completion_result": "success"}, RunStatus.COMPLETED),
+        (
+            {
+                "status": "completed",
+                "completion_result": "failure",
+                "completion_failure": "[500] ValueError: 409 cancelled",
+            },
+            RunStatus.FAILED,
+        ),
+        (
+            {
+                "status": "completed",
+                "completion_result": "failure",
+                "completion_failure": "[409] cancelled",
+            },
+            RunStatus.CANCELLED,
+        ),
+    ],
+)
+def test_states_are_those_of_the_table(row: dict[str, str], state: RunStatus) -> None:
+    """Every word has one state."""
+    assert state_of(row) is state
+
+
+def test_an_unknown_word_is_an_error() -> None:
+    """A word of a later version is never guessed at."""
+    with pytest.raises(UnmappedStatus, match="hibernating"):
+        state_of({"status": "hibernating"})
+    assert all(word == word.lower() for word in STATUSES)
+
+
+def test_a_record_is_bounded() -> None:
+    """The whole record is sent at each call, so that its cost grows with its square."""
+    assert MAX_CALLS <= 200
+    assert RunLoop.__doc__
+
+
+async def test_the_process_keeps_its_handler_of_signals() -> None:
+    """The SDK takes SIGTERM over at its first request; then nothing would stop the service."""
+    surroundings = Surroundings(
+        settings={}, app=turnout.app("signals"), worker=_NoWorker(), clock=SystemClock()
+    )
+    served = application(surroundings, read_settings(SERVER, SERVICE))
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        for _ in range(2):
+            assert await _get(served, "/health") == 200
+            assert signal.getsignal(signal.SIGTERM) is _stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(*_: object) -> None:
+    """Be a process's own handler."""
+
+
+class _NoWorker:
+    async def answer(self, call: Any) -> Any:
+        raise AssertionError(call)
+
+
+async def _get(served: Any, path: str) -> int:
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await served({"type": "http", "path": path, "headers": [], "method": "GET"}, receive, send)
+    return int(messages[0]["status"])
