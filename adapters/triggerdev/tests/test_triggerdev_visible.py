@@ -170,7 +170,10 @@ def _of_the_worker(asked: list[Asked]) -> Json:
         "spans": sorted(
             {span for each in _posts(asked, "/otel/v1/traces") for span in _spans(each)}
         ),
-        "metadata": sorted({name for one in shown for name in _paths(one)}),
+        # In the request of its own, or with the end of an attempt, which has it a level deeper.
+        "metadata": sorted(
+            {name.removeprefix("metadata.") for one in shown for name in _paths(one)}
+        ),
         "outputs": sorted({_types(output) for output in outputs}),
     }
 
