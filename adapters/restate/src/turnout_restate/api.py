@@ -41,8 +41,8 @@ class RestateApi:
         """POST a JSON body to the ingress, and return the JSON that it answers."""
         url = self._settings.ingress + path
         content = orjson.dumps(body)
-        sent = {"content-type": "application/json", **(headers or {})}
-        return _accepted(await self._request("POST", url, content=content, headers=sent))
+        all_headers = {"content-type": "application/json", **(headers or {})}
+        return _accepted(await self._request("POST", url, content=content, headers=all_headers))
 
     async def admin(self, method: str, path: str, body: Any = None) -> Any:
         """Call the admin API, and return the JSON that it answers; None where it has no such thing.

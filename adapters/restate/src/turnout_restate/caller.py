@@ -144,11 +144,11 @@ class RestateCaller:
 
     async def _remove_drained(self, current: str) -> None:
         """Remove this app's deployments but the current one, where no invocation is pinned."""
-        ours = {self._service, object_name(self._app)}
+        services_of_app = {self._service, object_name(self._app)}
         listed = await self._api.admin("GET", "/deployments")
         for deployment in listed["deployments"]:
             services = {service["name"] for service in deployment["services"]}
-            if deployment["id"] == current or not services or not services <= ours:
+            if deployment["id"] == current or not services or not services <= services_of_app:
                 continue
             pinned = await self._api.query(
                 "SELECT id FROM sys_invocation WHERE status != 'completed'"  # noqa: S608

@@ -133,6 +133,7 @@ class RunLoop:
         """Register the token; the newer answer where the run is not to wait any more."""
 
         async def park() -> Memo:
+            """Register the token, or read what to do instead."""
             answer = await self._worker.answer(Park(**self._fields, seq=seq, token=token))
             if answer.go or answer.next is None:
                 return {"go": True}
@@ -147,6 +148,7 @@ class RunLoop:
         """Make a call whose answer the vendor records, or recall the answer."""
 
         async def recorded() -> Memo:
+            """Make the call, and note when its answer came."""
             return _memo(await call(), self._clock.now())
 
         return self._read(await self._recorded(name, recorded))
@@ -155,6 +157,7 @@ class RunLoop:
         self._calls += 1
 
         async def guarded() -> Memo:
+            """Make the call; its errors become the vendor's, or a recorded refusal."""
             try:
                 return await call()
             except (Refused, UnknownRun) as error:
@@ -236,6 +239,7 @@ class RunLoop:
         """End this invocation: the run is delivered again, and goes on with an empty record."""
 
         async def report() -> Memo:
+            """Have the run looked at soon."""
             at = self._clock.now()
             await self._worker.answer(Report(**self._fields, event=ReportEvent.COMPLETED, at=at))
             return {}

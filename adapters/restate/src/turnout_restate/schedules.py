@@ -79,18 +79,19 @@ class ScheduleObject:
         """Have the next slot after a moment, and after now, call `tick`."""
 
         async def choose() -> dict[str, Millis | None]:
+            """Read the clock, and the slot that comes next by it."""
             now = self._clock.now()
             schedule = _schedule(ctx.key(), state)
             return {"now": now, "at": next(schedule.slots(max(after, now)), None)}
 
-        chosen = await ctx.run_typed("next slot", choose)
-        now, at = chosen["now"], chosen["at"]
+        next_slot = await ctx.run_typed("next slot", choose)
+        now, at = next_slot["now"], next_slot["at"]
         call = None
         if now is not None and at is not None:
             slot = {"digest": state["digest"], "at": at}
             delay = timedelta(milliseconds=at - now)
-            sent = ctx.object_send(self._handler, ctx.key(), slot, send_delay=delay)
-            call = await sent.invocation_id()
+            handle = ctx.object_send(self._handler, ctx.key(), slot, send_delay=delay)
+            call = await handle.invocation_id()
         ctx.set(_STATE, {**state, "call": call, "at": at})
 
 

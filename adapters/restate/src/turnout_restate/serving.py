@@ -53,6 +53,7 @@ def _runs(surroundings: Surroundings) -> restate.Service:
 
     @service.handler(HANDLER)
     async def run(ctx: restate.Context, delivery: dict[str, Any]) -> Memo:
+        """Carry one delivery of a run."""
         fields = {
             "protocol": PROTOCOL,
             "definition": app.definition,
@@ -87,10 +88,12 @@ class _Serving:
         before = signal.getsignal(signal.SIGTERM)
 
         async def receiving() -> Any:
+            """Receive, with the process's own handler in place."""
             _restore(before)
             return await receive()
 
         async def sending(message: Any) -> None:
+            """Send, with the process's own handler in place."""
             _restore(before)
             await send(message)
 

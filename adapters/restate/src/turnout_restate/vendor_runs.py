@@ -60,18 +60,18 @@ class VendorRuns:
         self, since: Millis | None, after: str
     ) -> tuple[Mapping[str, Sighting], str]:
         """Read a page in order of ids; what `Lists.list_runs` gives."""
-        wanted = "status != 'completed'"
+        condition = "status != 'completed'"
         if since is not None:
             text = datetime.fromtimestamp(since / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            wanted = f"created_at >= {literal(text)}"
-        rows = await self._rows(f"{wanted} AND id > {literal(after)} ORDER BY id LIMIT {PAGE}")
+            condition = f"created_at >= {literal(text)}"
+        rows = await self._rows(f"{condition} AND id > {literal(after)} ORDER BY id LIMIT {PAGE}")
         following = str(rows[-1]["id"]) if len(rows) == PAGE else ""
         return {str(row["id"]): self._sighting(row) for row in rows}, following
 
     async def _ended(self, invocation: str) -> Row | None:
         """Read an invocation again and again until it has ended, or it takes too long."""
         for pause in ENDED_AFTER:
-            row = await self._one(f"id = {literal(invocation)}")
+            row = await self._row(f"id = {literal(invocation)}")
             if row is None or state_of(row).terminal:
                 break
             await asyncio.sleep(pause)
@@ -79,10 +79,10 @@ class VendorRuns:
 
     async def _find(self, delivery: Delivery) -> Row | None:
         if delivery.provider_run_id is not None:
-            return await self._one(f"id = {literal(delivery.provider_run_id)}")
-        return await self._one(f"idempotency_key = {literal(delivery.key)}")
+            return await self._row(f"id = {literal(delivery.provider_run_id)}")
+        return await self._row(f"idempotency_key = {literal(delivery.key)}")
 
-    async def _one(self, condition: str) -> Row | None:
+    async def _row(self, condition: str) -> Row | None:
         rows = await self._rows(condition)
         return rows[0] if rows else None
 
