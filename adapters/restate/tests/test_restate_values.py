@@ -60,6 +60,8 @@ def test_production_needs_the_keys_of_the_servers_that_may_call() -> None:
         ({"status": "suspended"}, RunStatus.RUNNING),
         ({"status": "paused"}, RunStatus.RUNNING),
         ({"status": "scheduled"}, RunStatus.QUEUED),
+        ({"status": "ready"}, RunStatus.QUEUED),
+        ({"status": "ready", "running_at": "2026-11-29T01:20:15.890Z"}, RunStatus.RUNNING),
         ({"status": "completed", "completion_result": "success"}, RunStatus.COMPLETED),
         (
             {

@@ -4,6 +4,7 @@ The server keeps the delayed call, and the state of the object says which call t
 change of a schedule has a new digest; a call of an older one ends the chain that it belongs to.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -21,6 +22,8 @@ from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
 from turnout_restate.api import RestateApi, literal
 
+READ_AGAIN: Final = (0.05, 0.2, 0.5)
+"""Seconds after each reading in which a schedule had no pending call."""
 _STATE: Final = "schedule"
 """The key of an object's state: what is armed, and the call that fires it."""
 
@@ -140,18 +143,32 @@ class Schedules:
         await self._api.ingress(f"/{self._name}/{key}/{handler}", arg)
 
     async def _read(self) -> tuple[Mapping[str, Mapping[str, Any]], frozenset[str]]:
-        """Read the state of each schedule's object, and which calls are pending at the server."""
+        """Read the state of each schedule's object, and which calls are pending at the server.
+
+        The two tables are read one after the other. A schedule that fires in between seems to have
+        no pending call, so both are read again.
+        """
+        for pause in READ_AGAIN:
+            states, pending = await self._states(), await self._pending()
+            if all(state["call"] in pending for state in states.values()):
+                break
+            await asyncio.sleep(pause)
+        return states, pending
+
+    async def _states(self) -> Mapping[str, Mapping[str, Any]]:
         rows = await self._api.query(
             "SELECT service_key, value_utf8 FROM state"  # noqa: S608 - literals are quoted
             f" WHERE service_name = {literal(self._name)} AND key = {literal(_STATE)}"
         )
-        calls = await self._api.query(
+        return {str(row["service_key"]): orjson.loads(str(row["value_utf8"])) for row in rows}
+
+    async def _pending(self) -> frozenset[str]:
+        rows = await self._api.query(
             "SELECT id FROM sys_invocation"  # noqa: S608 - literals are quoted
             f" WHERE target_service_name = {literal(self._name)}"
             " AND target_handler_name = 'tick' AND status != 'completed'"
         )
-        states = {str(row["service_key"]): orjson.loads(str(row["value_utf8"])) for row in rows}
-        return states, frozenset(str(row["id"]) for row in calls)
+        return frozenset(str(row["id"]) for row in rows)
 
 
 def _state(schedule: Schedule) -> dict[str, Any]:

@@ -11,6 +11,8 @@ STATUSES: Final[Mapping[str, RunStatus]] = {
     "inboxed": RunStatus.QUEUED,
     "pending": RunStatus.QUEUED,
     "ready": RunStatus.QUEUED,
+    "pending/again": RunStatus.RUNNING,
+    "ready/again": RunStatus.RUNNING,
     "running": RunStatus.RUNNING,
     "suspended": RunStatus.RUNNING,
     "backing-off": RunStatus.RUNNING,
@@ -20,15 +22,20 @@ STATUSES: Final[Mapping[str, RunStatus]] = {
     "completed/cancelled": RunStatus.CANCELLED,
     "completed/killed": RunStatus.CANCELLED,
 }
-"""The words of the table `sys_invocation`; how a completed one ended is in columns beside it."""
+"""The words of the table `sys_invocation`, each with what `word_of` adds to it."""
 
 CANCELLED_CODE: Final = "[409"
 """What the recorded failure of an invocation begins with that was cancelled or killed."""
 
 
 def word_of(row: Mapping[str, Any]) -> str:
-    """Read the vendor's word, with how a completed invocation has ended."""
+    """Read the vendor's word, with what other columns say of it.
+
+    A completed invocation has ended somehow; one that waits to go on has run before.
+    """
     status = str(row.get("status"))
+    if status in {"pending", "ready"} and row.get("running_at"):
+        return f"{status}/again"
     if status != "completed":
         return status
     result = str(row.get("completion_result"))
