@@ -174,6 +174,25 @@ async def test_limited_runs_take_no_slots_before_their_turn(
         assert set(ledger.tried.values()) == {1}
 
 
+async def test_runs_whose_steps_wait_for_slots_are_released(tmp_path: Path) -> None:
+    """Two wait for the step of a third, in three slots; another task runs all the same."""
+    ledger = Ledger()
+
+    async def held(ctx: Context, _payload: dict[str, Any]) -> str:
+        step: str = await ctx.step("held", ledger.hold, ctx.run_id, "held")
+        return step
+
+    limit = Concurrency(limit=1, counts="steps")
+    stepped = task("stepped", on="do/stepped", concurrency=limit)(held)
+    async with Releasing(tmp_path / "stage", stepped, child, slots=3) as live:
+        run_ids = [await start(live, "stepped") for _ in range(5)]
+        await until(lambda: _true(bool(ledger.tried)))
+        assert await results(live, [await start(live, "child", n=2)]) == [b"4"]
+        ledger.go_on.set()
+        assert await results(live, run_ids) == [b'"held"'] * 5
+        assert set(ledger.tried.values()) == {1}
+
+
 async def _true(value: bool) -> bool:
     return value
 

@@ -105,10 +105,13 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def park(self, run_id: str, number: int, seq: int, token: str) -> bool:
+    async def park(
+        self, run_id: str, number: int, seq: int, token: str, *, release_at: Millis | None = None
+    ) -> bool:
         """Record the token that wakes the vendor run, unless the run's seq is no longer `seq`.
 
-        False, and nothing, where it is not.
+        False, and nothing, where it is not. release_at: the run waits for limit slots of its steps,
+        so it is parked, too, and released then.
         """
         ...
 

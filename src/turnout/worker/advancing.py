@@ -370,6 +370,19 @@ class RunAdvancer:
             release_at = None if after is None else release_time(run, after, now)
             commit.run = run._replace(release_at=release_at)
 
+    def slot_release(self, cached: CachedRun, answer: Next) -> Millis | None:
+        """Say when a run is released whose vendor run waits only for limit slots of its steps.
+
+        Such a run is not parked: it can go on, as far as its journal knows.
+        """
+        run = cached.journal.run
+        after = self.options.release_after.get(run.provider)
+        reasons = set() if answer.park is None else set(answer.park.reasons)
+        only_slots = ParkReason.SLOT in reasons and ParkReason.STEP not in reasons
+        if after is None or run.parked or not only_slots:
+            return None
+        return self.clock.now() + after
+
     def _put_reports_of(self, running: InFlightAttempt, commit: Commit, now: Millis) -> None:
         """Put a running body's progress and chunks into the commit, while its claim holds."""
         body, attempt = running.step_context, running.attempt

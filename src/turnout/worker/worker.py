@@ -117,8 +117,12 @@ class TaskWorker:
                 answer = await runs.advance(cached)
                 if answer.seq != call.seq or not self._waits(answer):
                     return Parked(go=False, next=answer)
-                deliveries, token = runs.store.deliveries, call.token
-                if await deliveries.park(call.run_id, call.delivery, call.seq, token):
+                release_at = runs.slot_release(cached, answer)
+                if await runs.store.deliveries.park(
+                    call.run_id, call.delivery, call.seq, call.token, release_at=release_at
+                ):
+                    if release_at is not None:
+                        cached.forget()  # it is parked now
                     return Parked(go=True)
                 await runs.reload(cached)
             raise runs.contended(cached)

@@ -7,7 +7,7 @@ from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, null, or
 
 from turnout.errors import RunEnded, Superseded, UnknownRun
 from turnout.model.runs import Delivery, Journal, Run, SendResult
-from turnout.model.status import DeliveryReason, DeliveryState
+from turnout.model.status import DeliveryReason, DeliveryState, ParkReason
 from turnout.model.time import Millis
 from turnout.stores.sql.expressions import equals, fixed, for_rows, insert_rows
 from turnout.stores.sql.identity import EPOCH
@@ -69,6 +69,16 @@ _WITHDRAW: Final = (
     .values(wake_at=null())
 )
 _PARK: Final = update(deliveries).where(*_DELIVERY, IS_LIVE).values(token=bindparam("to_token"))
+_PARK_FOR_SLOT: Final = (
+    update(runs)
+    .where(_RUN)
+    .values(
+        parked=fixed(1),
+        parked_until=null(),
+        parked_for=fixed(ParkReason.SLOT.value),
+        release_at=bindparam("to_release_at"),
+    )
+)
 _MOVE: Final = for_rows(
     deliveries,
     ["run_id", "number", "due_at"],
@@ -166,12 +176,23 @@ class SqlDeliveryStore(StorePart):
         return read_journal(tx, run)
 
     @writes("park_on")
-    def park(self, tx: Transaction, run_id: str, number: int, seq: int, token: str) -> bool:
+    def park(
+        self,
+        tx: Transaction,
+        run_id: str,
+        number: int,
+        seq: int,
+        token: str,
+        *,
+        release_at: Millis | None = None,
+    ) -> bool:
         """Record a token, if the run is still as its vendor run read it."""
         # Locked, so that a commit that wakes the run comes later, and finds the token.
         run = read_run(tx, run_id, locked=True)
         if run.seq != seq or run.delivery != number or run.state.terminal:
             return False
+        if release_at is not None:
+            tx.write(_PARK_FOR_SLOT, {"of_run_id": run_id, "to_release_at": release_at})
         return bool(tx.changed(_PARK, {**_key(run_id, number), "to_token": token}))
 
     @reads("deliveries")
