@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from triggerdev_stage import Ledger, Stage, start, until, vendor_ends
 
 from turnout import Concurrency, Context, Event, Task, Turnout, task
 from turnout.errors import InvalidSettings
+from turnout.model.providers import Notice
 from turnout.model.status import DeliveryReason, RunStatus
 
 CHILDREN = 2
@@ -63,6 +65,14 @@ async def results(live: Turnout, run_ids: list[str]) -> list[Any]:
     return found
 
 
+@asynccontextmanager
+async def _stoppable(worker: Any) -> AsyncIterator[AsyncExitStack]:
+    """Let what is entered be left early."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(worker)
+        yield stack
+
+
 class Releasing:
     """The three, at a platform of so many slots, where vendor runs may wait for a short time."""
 
@@ -78,9 +88,13 @@ class Releasing:
         await enter(self.stage.server(slots=self._slots))
         settings = {"TURNOUT_TRIGGER_RELEASE_AFTER": self._after}
         live = await enter(self.stage.service(self.app, **settings))
-        await enter(self.stage.worker(self.app))
+        self._worker = await enter(_stoppable(self.stage.worker(self.app)))
         await self.stage.ready(live)
         return live
+
+    async def stop_worker(self) -> None:
+        """Stop the worker before the others."""
+        await self._worker.aclose()
 
     async def __aexit__(self, *_error: object) -> None:
         await self._stack.aclose()
@@ -130,9 +144,16 @@ async def test_a_released_run_goes_on_at_its_wake(tmp_path: Path) -> None:
         assert [d.sent_at is not None for d in ended.deliveries] == [True, False]
 
 
-async def test_without_a_release_parents_fill_the_platform(tmp_path: Path) -> None:
-    """What the double is for: it keeps the slot of a run that waits, as a server in `dev` does."""
-    async with Releasing(tmp_path / "stage", parent, child, slots=2, after="never") as live:
+async def test_without_a_release_parents_fill_the_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The double keeps the slot of a run that waits, as a server in `dev` does; the doctor sees it.
+
+    When the worker is gone, it sees that, too, and tells one from the other.
+    """
+    monkeypatch.setattr("turnout_triggerdev.queueing.LATE", 0)
+    releasing = Releasing(tmp_path / "stage", parent, child, slots=2, after="never")
+    async with releasing as live:
         run_ids = [await start(live, "parent", children=1) for _ in range(2)]
 
         async def parked() -> Any:
@@ -143,6 +164,26 @@ async def test_without_a_release_parents_fill_the_platform(tmp_path: Path) -> No
         await asyncio.sleep(1)  # long enough for a child that had a slot
         runs = [(await live.store.journals.load(run_id)).run for run_id in run_ids]
         assert all(run.parked for run in runs)
+        (full,) = await queue_notices(live)
+        assert full.text.startswith("the environment is full: all of its 2 slots are taken")
+        await releasing.stop_worker()
+        (alone,) = await queue_notices(live)
+        assert alone.text.startswith("no worker takes runs")
+
+
+async def queue_notices(live: Turnout) -> list[Notice]:
+    """Read what the doctor shows of the vendor's queue, once there is something."""
+
+    async def none(_run_id: str) -> bool:
+        return True
+
+    caller: Any = live.callers["triggerdev"]
+
+    async def look() -> Any:
+        return await caller.notices(none)
+
+    found: list[Notice] = await until(look)
+    return found
 
 
 @pytest.mark.parametrize(("slots", "vendor_runs"), [(1, 1), (2, 1), (25, 2)])

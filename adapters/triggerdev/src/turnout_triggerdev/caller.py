@@ -23,6 +23,7 @@ from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.definition import stale
 from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.probe import probe
+from turnout_triggerdev.queueing import queueing
 from turnout_triggerdev.registered import RegisteredTasks
 from turnout_triggerdev.schedules import VendorSchedules
 from turnout_triggerdev.settings import ALERT_SECRETS, WORKER, WORKER_FOLDER, TriggerdevSettings
@@ -166,11 +167,15 @@ class TriggerdevCaller:
         return [task.id for task in self._app.tasks if task.id not in missing]
 
     async def notices(self, has_run: HasRun) -> Sequence[Notice]:
-        """Report a definition file of the worker that is out of date, if one can be read here."""
+        """Report a worker's definition file that is out of date, and runs that are queued for long.
+
+        The file is one that can be read here, if there is one.
+        """
         del has_run
         difference = stale(Path(self._worker_folder), self._app)
         fix = "turnout triggerdev build, then start or deploy the worker again"
-        return [] if difference is None else [Notice(text=difference, fix=fix)]
+        outdated = [] if difference is None else [Notice(text=difference, fix=fix)]
+        return outdated + await queueing(self._api, await self.slots(), self._clock.now())
 
     async def slots(self) -> int | None:
         """Read how many runs the environment executes at once; in `dev` also what its CLI takes."""
