@@ -60,7 +60,6 @@ PLANTED: dict[str, tuple[dict[str, Any], tuple[Kind, str | None, str, str]]] = {
         (Kind.SLOW, None, "status.json", "/timings/overhead_ms"),
     ),
     "result": ({"result": {"v": 1}}, (Kind.OUTPUT, None, "status.json", "/result")),
-    "version": ({"code_version": "x"}, (Kind.STATUS, None, "manifest.json", "/code_version")),
     "task": ({"task": "b"}, (Kind.STATUS, None, "status.json", "/task")),
 }
 
@@ -245,6 +244,17 @@ async def test_late_and_incomparable_pairs_are_counted_and_not_compared(
         "broken": "not_comparable",
         "going": "late",
     }
+
+
+async def test_pairs_of_different_code_are_not_comparable(shelf: Any) -> None:
+    """A deploy between a primary and its shadow is no difference, whatever else differs."""
+    shelf.pair("ok")
+    shelf.pair("straddling", shadow={"code_version": "x", "state": "failed"})
+    report = await shelf.check()
+    assert (report.verdict, report.pairs, report.not_comparable) == (Verdict.PASS, 1, 1)
+    (aside,) = report.set_aside
+    assert (aside.run_id, aside.why) == ("straddling", "not_comparable")
+    assert aside.reason == "the sides ran different code: abc, x"
 
 
 async def test_a_window_says_which_runs_need_a_twin(shelf: Any, run_spec: Any) -> None:

@@ -109,7 +109,6 @@ async def test_equal_pairs_are_read_no_further(shelf: Any, both: dict[str, Any])
     [
         {"state": "cancelled"},
         {"result": {"at": "2026-01-01T00:00:00.001Z", "run_id": "a", "role": "primary"}},
-        {"code_version": "x"},
         {"steps": []},
         {"key": "other", "limit": 2},
         {"path": ("queued", "running", "running")},

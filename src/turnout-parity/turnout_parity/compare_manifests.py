@@ -28,16 +28,12 @@ class StepPair:
 def compare_manifests(
     result: PairResult, primary: ManifestDocument, shadow: ManifestDocument
 ) -> None:
-    """Compare the steps and their order, the version of the code, and the concurrency limit."""
+    """Compare the steps and their order, the protocol, and the concurrency limit."""
     result.count(Kind.STEP, Kind.ORDER)
-    for name in ("code_version", "protocol"):
-        versions = getattr(primary, name), getattr(shadow, name)
-        if versions[0] != versions[1]:
-            details = {
-                "source": Source.CONSTRUCTION,
-                "detail": "the sides ran different versions",
-            }
-            _differ(result, f"/{name}", *versions, kind=Kind.STATUS, **details)
+    if primary.protocol != shadow.protocol:
+        details = {"source": Source.CONSTRUCTION, "detail": "the sides ran different versions"}
+        versions = primary.protocol, shadow.protocol
+        _differ(result, "/protocol", *versions, kind=Kind.STATUS, **details)
     if primary.concurrency != shadow.concurrency:
         _compare_limits(result, primary, shadow)
     _report_repeated(result, primary, "primary")

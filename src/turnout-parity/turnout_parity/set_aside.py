@@ -36,6 +36,8 @@ def set_aside(
         if obstacle is not None:
             reason = OBSTACLES[obstacle]
             return SetAside(run_id=run_id, task=task, why="not_comparable", reason=reason)
+    if other_code := _other_code(primary, shadow):
+        return SetAside(run_id=run_id, task=task, why="not_comparable", reason=other_code)
     if primary is not None and primary.running and (shadow is None or shadow.empty):
         reason = "the primary has not ended; its shadow is not due yet"
         return SetAside(run_id=run_id, task=task, why="late", reason=reason)
@@ -79,6 +81,15 @@ def not_due(
     if reason is None:
         return None
     return SetAside(run_id=run_id, task=status.task, why="not_due", reason=reason)
+
+
+def _other_code(primary: RunDocuments | None, shadow: RunDocuments | None) -> str | None:
+    manifests = [run.manifest for run in (primary, shadow) if run is not None]
+    versions = [manifest.code_version for manifest in manifests if manifest is not None]
+    match versions:
+        case [first, second] if first != second:
+            return f"the sides ran different code: {first or 'unknown'}, {second or 'unknown'}"
+    return None
 
 
 def _incomplete(primary: RunDocuments | None, shadow: RunDocuments | None) -> bool:

@@ -37,7 +37,7 @@ from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.caller import DurableCaller, Plugin, Releases, Surroundings
 from turnout.ports.clock import Clock
-from turnout.ports.run_store import RunStore
+from turnout.ports.run_store import ReplicaStore, RunStore
 from turnout.ports.signals import Signals
 from turnout.ports.worker import RunsOn, Worker
 from turnout.projection.artifact_writer import ArtifactWriter
@@ -245,7 +245,7 @@ def _dual_run(base: Foundation, primary: SideStart, signals: Signals) -> DualRun
         artifacts=open_artifacts(settings, only_shadows),
         topic=DUE_SHADOW,
         effects=effects,
-        worker=_worker(base, store, effects, bodies, None),
+        worker=_worker(base, store, effects, bodies, None, replicas=primary.store.replicas),
         mark=lambda journal: reason_of(journal.run),
     )
     return DualRun(
@@ -267,6 +267,8 @@ def _worker(
     effects: Effects,
     bodies: Bodies,
     slots: ScheduleSlots | None,
+    *,
+    replicas: ReplicaStore | None = None,
 ) -> TaskWorker:
     return TaskWorker(
         app=base.app,
@@ -283,6 +285,7 @@ def _worker(
         ),
         on_report=ReportedEnds(store.deliveries, base.clock),
         on_tick=None if slots is None else slots.tick,
+        replicas=replicas,
     )
 
 
@@ -333,6 +336,7 @@ def _side(
             releasing=frozenset(base.release_after),
             slots=base.slots,
             limit_of=partial(run_limit, base.app),
+            tasks=base.app.task_definitions,
         ),
         signals=signals,
         topic=start.topic,
@@ -347,6 +351,7 @@ def _describer(
             replica_id=replica_id,
             provider=base.selection.provider,
             definition=base.app.definition,
+            tasks=base.app.task_definitions,
             version=turnout.__version__,
             seen_at=base.clock.now(),
             clock_ahead=base.clock.machine_ahead,

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from turnout.model.providers import LinkStatus
 from turnout.model.time import Millis
+
+ALIVE: Final[Millis] = 15_000
+"""A replica without a sign of life for longer counts as gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,5 +25,7 @@ class Replica:
     seen_at: Millis
     links: Mapping[str, LinkStatus] = field(default_factory=dict)
     """Its own connections to vendors, by provider."""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """The definition of each task, by id; empty: one that does not say."""
     clock_ahead: Millis | None = None
     """By how much its machine's clock is ahead of the run store's; None: not known."""

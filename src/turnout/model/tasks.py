@@ -31,6 +31,7 @@ from turnout.model.policies import (
     check_path,
 )
 from turnout.model.schedules import Schedule
+from turnout.model.source_code import code_digest
 from turnout.model.text import message_of, name_of
 
 TaskFunction = Callable[..., Awaitable[Any]]
@@ -97,13 +98,21 @@ class Task:
         return TypeAdapter(_annotation_of_payload(self.function))
 
     @cached_property
+    def shape(self) -> list[Any]:
+        """What workers must agree on: the id, the events and the policies."""
+        # A task without conditions has the digest that it had before there were any.
+        conditions = [repr(self.only)] if self.only else []
+        return [self.id, list(self.on), repr(self.policies), *conditions]
+
+    @cached_property
+    def definition(self) -> str:
+        """A short digest of what workers must agree on for this task alone."""
+        return hashlib.sha256(canonical_bytes(self.shape)).hexdigest()[:16]
+
+    @cached_property
     def code_version(self) -> str:
-        """A short digest of the function's source; a changed task has another."""
-        try:
-            source = inspect.getsource(self.function)
-        except (OSError, TypeError):
-            source = self.function.__qualname__
-        return hashlib.sha256(source.encode()).hexdigest()[:16]
+        """A short digest of the code: the files that the task's module imports from its package."""
+        return code_digest(self.function)
 
     def read_payload(self, payload: Any) -> Any:
         """Check a payload; InvalidPayload names every field that does not fit.
@@ -266,12 +275,13 @@ class App:
     @cached_property
     def definition(self) -> str:
         """A sha256 over what workers must agree on: task ids, events and policies."""
-        shape = [
-            # A task without conditions has the digest that it had before there were any.
-            [task.id, list(task.on), repr(task.policies), *([repr(task.only)] if task.only else [])]
-            for task in self.tasks
-        ]
+        shape = [task.shape for task in self.tasks]
         return hashlib.sha256(canonical_bytes([self.name, shape])).hexdigest()
+
+    @cached_property
+    def task_definitions(self) -> dict[str, str]:
+        """The digest of each task, failure hooks included, by id."""
+        return {task_id: task.definition for task_id, task in self._by_id.items()}
 
     @cached_property
     def _by_id(self) -> dict[str, Task]:

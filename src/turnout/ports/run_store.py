@@ -6,7 +6,7 @@ that commit is durable. A commit that only claims attempts may be lost when the 
 with all claims since the last durable commit. StoreUnavailable: try again later.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from turnout.model.events import Emitted
@@ -200,9 +200,12 @@ class LeaseStore(Protocol):
 class DueWork(Protocol):
     """Work that is due: what the pump has to do now, and when it has to do something next."""
 
-    async def take_deliveries(self, now: Millis, *, limit: int, hold: Millis) -> Sequence[Delivery]:
+    async def take_deliveries(
+        self, now: Millis, *, limit: int, hold: Millis, tasks: Collection[str] | None = None
+    ) -> Sequence[Delivery]:
         """Take live deliveries that are due to be sent, checked or stopped.
 
+        Those of other tasks than `tasks` are not taken to be sent: a replica that knows them does.
         Each is held by this caller: its due_at becomes now + hold, so that no other pump takes it.
         One that is to be sent comes with its run, if nothing was committed on that yet.
         """

@@ -66,11 +66,13 @@ class Pump:
         releasing: Collection[str] = (),
         slots: PlatformSlots | None = None,
         limit_of: Callable[[str], int | None] = lambda _task: None,
+        tasks: Collection[str] | None = None,
     ) -> None:
         """project: writes a run's artifacts. ready: whether a provider knows the tasks.
 
         embedded: providers in our own process. releasing: providers whose runs are released, which
         only then costs the store anything. limit_of: how many runs of a task may run at once.
+        tasks: the ids of those that may be delivered; None: all.
         """
         self._store = store
         self._callers = callers
@@ -79,6 +81,7 @@ class Pump:
         self._project = project
         self._pace = pace = pace or Pace()
         self._releasing = bool(releasing)
+        self._tasks = tasks
         self._due = asyncio.Event()
         holds = Holds(store.deliveries, clock, hold=pace.hold)
         self._sender = Sender(
@@ -198,7 +201,7 @@ class Pump:
 
     async def _deliveries(self) -> int:
         deliveries = await self._store.due.take_deliveries(
-            self._clock.now(), limit=self._pace.batch, hold=self._pace.hold
+            self._clock.now(), limit=self._pace.batch, hold=self._pace.hold, tasks=self._tasks
         )
         unsent = []
         for delivery in deliveries:

@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 
 from turnout.control.slots import ScheduleSlots
-from turnout.model.replicas import Replica
+from turnout.model.replicas import ALIVE, Replica
 from turnout.model.schedules import Schedule
-from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import ReplicaStore
-
-ALIVE: Millis = 15_000
-"""A replica without a sign of life for longer counts as gone."""
 
 
 async def living(replicas: ReplicaStore, clock: Clock) -> Sequence[Replica]:

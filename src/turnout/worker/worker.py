@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from turnout.driver.effects import Effects, LiveEffects
-from turnout.errors import DefinitionMismatch, Unavailable
+from turnout.errors import Unavailable
 from turnout.model.protocol import (
     Advance,
     Call,
@@ -18,7 +18,6 @@ from turnout.model.protocol import (
     Probe,
     Probed,
     Report,
-    RunCall,
     Tick,
     Ticked,
 )
@@ -26,10 +25,11 @@ from turnout.model.protocol_versions import check_version
 from turnout.model.runs import Run
 from turnout.model.tasks import App
 from turnout.ports.clock import Clock
-from turnout.ports.run_store import RunStore
+from turnout.ports.run_store import ReplicaStore, RunStore
 from turnout.worker.advancing import TRIES, RunAdvancer
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.continuation import Continuation
+from turnout.worker.definitions import Definitions
 from turnout.worker.execution import Executor
 from turnout.worker.in_flight import InFlightAttempts
 from turnout.worker.options import WorkerOptions
@@ -58,7 +58,9 @@ class TaskWorker:
         options: WorkerOptions | None = None,
         on_report: OnReport | None = None,
         on_tick: OnTick | None = None,
+        replicas: ReplicaStore | None = None,
     ) -> None:
+        """replicas: what the service's processes publish, where that is in another store."""
         self.on_report = on_report
         self.on_tick = on_tick
         self._cache = RunCache()
@@ -69,6 +71,9 @@ class TaskWorker:
             effects=effects or LiveEffects(app),
             options=options or WorkerOptions(),
             in_flight=InFlightAttempts(),
+        )
+        self._definitions = Definitions(
+            app, replicas or store.replicas, clock, self._runs.options.definitions
         )
         self._executor = Executor(
             runs=self._runs, cache=self._cache, bodies=bodies or LiveBodies(clock)
@@ -85,7 +90,7 @@ class TaskWorker:
 
     async def answer(self, call: Call[AnswerT]) -> AnswerT:
         """Answer one message of the step protocol."""
-        self._check(call)
+        await self._check(call)
         answer: AnswerT = await self._answers[type(call)](call)
         return answer
 
@@ -95,7 +100,7 @@ class TaskWorker:
         Each attempt is claimed before its body runs: in the commit that ends the one before, or
         that begins the run.
         """
-        self._check(call)
+        await self._check(call)
         return await self._executor.run_on(call, delivered=delivered)
 
     async def _advance(self, call: Advance) -> Next:
@@ -178,15 +183,6 @@ class TaskWorker:
             return False
         return answer.park.until is None or answer.park.until > self._runs.clock.now()
 
-    def _check(self, call: Call[Any]) -> None:
+    async def _check(self, call: Call[Any]) -> None:
         check_version(call.protocol)
-        if isinstance(call, RunCall | Probe):
-            self._check_definition(call.definition)
-
-    def _check_definition(self, definition: str) -> None:
-        served = self._runs.app.definition
-        if definition and definition != served and definition not in self._runs.options.definitions:
-            raise DefinitionMismatch(
-                f"the caller knows definition {definition[:80]!r}, this worker {served!r};"
-                " deploy both from the same tasks"
-            )
+        await self._definitions.check(call)

@@ -136,6 +136,26 @@ class PumpContract:
         (late,) = await store.due.take_deliveries(T0 + 30, limit=9, hold=5)
         assert (late.run_id, late.number, late.stopping) == ("r2", 1, True)
 
+    async def test_only_known_tasks_are_taken_to_be_sent(self, store: RunStore) -> None:
+        """Others are left for a replica that knows them; they are checked and stopped by any."""
+        for name, task in (("r1", "send"), ("r2", "send_all"), ("r3", "end")):
+            await store.events.emit([emission(new_run(name, task))])
+        for known, runs in (
+            (["send"], ["r1"]),
+            (["send-all", "sen", "nd"], []),
+            (["end", "send_all"], ["r2", "r3"]),
+            ([], []),
+            (None, ["r1", "r2", "r3"]),
+        ):
+            now = T0 + 1_000 if known is None else T0
+            taken = await store.due.take_deliveries(now, limit=9, hold=5, tasks=known)
+            assert sorted(delivery.run_id for delivery in taken) == runs
+        await store.deliveries.mark_stopped("r1", 1)
+        await started(store, "r4", task="gone")
+        await store.deliveries.claim("r4", 1, "v", T0)
+        taken = await store.due.take_deliveries(T0 + 10**7, limit=9, hold=5, tasks=["other"])
+        assert [delivery.run_id for delivery in taken] == ["r4"]
+
     async def test_a_reported_end_of_a_live_vendor_run_is_only_a_hint(
         self, store: RunStore
     ) -> None:
@@ -378,7 +398,7 @@ class SchedulesContract:
         """The last beat counts."""
         old = Replica(replica_id="x", provider="a", definition="d", version="1", seen_at=T0)
         link = LinkStatus(state=LinkState.CONNECTED, connections=2, problem="gone away")
-        new = replace(old, replica_id="y", seen_at=T0 + 5, links={"a": link})
+        new = replace(old, replica_id="y", seen_at=T0 + 5, links={"a": link}, tasks={"t": "digest"})
         for replica in (old, new, replace(new, provider="b", seen_at=T0 + 6)):
             await store.replicas.beat(replica)
         assert await store.replicas.read(since=T0 + 1) == [

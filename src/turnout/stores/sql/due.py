@@ -1,16 +1,16 @@
 """What is due: deliveries, wakes, deadlines."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, func, not_, select, update
+from sqlalchemy import Text, and_, bindparam, func, not_, or_, select, update
 
 from turnout.model.runs import Delivery, Run, Wake
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
 from turnout.stores.sql import releases
 from turnout.stores.sql.deliveries import postpone_all
-from turnout.stores.sql.expressions import equals, fixed, for_rows
+from turnout.stores.sql.expressions import contains_bytes, equals, fixed, for_rows
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, RUN_COLUMNS, delivery_of, run_of
 from turnout.stores.sql.schema import deliveries, runs
@@ -53,6 +53,8 @@ _POSTPONE: Final = for_rows(
         .values(wake_at=wake.c.wake_at, wake_sent=wake.c.wake_sent)
     ),
 )
+_TASKS: Final = bindparam("tasks", type_=Text)
+"""Ids between commas, the first and the last one, too; empty: all tasks."""
 _DUE: Final = (
     select(*DELIVERY_COLUMNS, *RUN_COLUMNS)
     .select_from(deliveries)
@@ -66,7 +68,17 @@ _DUE: Final = (
         ),
         isouter=True,
     )
-    .where(deliveries.c.watched == fixed(1), deliveries.c.due_at <= bindparam("now"))
+    .where(
+        deliveries.c.watched == fixed(1),
+        deliveries.c.due_at <= bindparam("now"),
+        or_(
+            deliveries.c.state != fixed(DeliveryState.PENDING.value),
+            deliveries.c.stopping == fixed(1),
+            fixed("") == _TASKS,
+            contains_bytes(_TASKS, fixed(",").concat(deliveries.c.task).concat(fixed(",")))
+            > fixed(0),
+        ),
+    )
     .order_by(deliveries.c.due_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, of=deliveries)
@@ -89,10 +101,18 @@ class SqlDueWork(StorePart):
 
     @writes("due_deliveries", key="pump")
     def take_deliveries(
-        self, tx: Transaction, now: Millis, *, limit: int, hold: Millis
+        self,
+        tx: Transaction,
+        now: Millis,
+        *,
+        limit: int,
+        hold: Millis,
+        tasks: Collection[str] | None = None,
     ) -> Sequence[Delivery]:
         """Take due deliveries; each is due again after the hold."""
-        deliveries_ = [_delivery(row) for row in tx.rows(_DUE, {"now": now, "limit": limit})]
+        listed = "" if tasks is None else f",{','.join(tasks)},"
+        params = {"now": now, "limit": limit, "tasks": listed}
+        deliveries_ = [_delivery(row) for row in tx.rows(_DUE, params)]
         postpone_all(
             tx, [(delivery.run_id, delivery.number, now + hold) for delivery in deliveries_]
         )

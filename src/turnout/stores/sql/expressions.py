@@ -111,7 +111,7 @@ def fixed(value: int | str) -> ColumnElement[Any]:
 
 
 class contains_bytes(GenericFunction[int]):  # noqa: N801 - a function of SQL
-    """Where bytes begin in other bytes, from 1; 0 where they are not."""
+    """Where bytes, or a text, begin in others, from 1; 0 where they are not."""
 
     inherit_cache = True
 

@@ -35,8 +35,9 @@ class SqlReplicaStore(StorePart):
         values = {"replica_id": replica.replica_id, "provider": replica.provider}
         values |= {"definition": replica.definition, "version": replica.version}
         links = canonical_bytes({name: asdict(link) for name, link in replica.links.items()})
+        tasks = canonical_bytes(dict(replica.tasks))
         numbers = {"seen_at": replica.seen_at, "clock_ahead": replica.clock_ahead}
-        tx.write(_BEAT, {**values, **numbers, "links": links})
+        tx.write(_BEAT, {**values, **numbers, "links": links, "tasks": tasks})
 
     @reads("replicas")
     def read(self, tx: Transaction, *, since: Millis) -> Sequence[Replica]:
@@ -71,7 +72,7 @@ _TIME: Final = select(_ServerTime())
 
 
 def _replica(row: Row) -> Replica:
-    replica_id, provider, definition, version, seen_at, links, clock_ahead = row
+    replica_id, provider, definition, version, seen_at, links, clock_ahead, tasks = row
     return Replica(
         replica_id=replica_id,
         provider=provider,
@@ -83,4 +84,5 @@ def _replica(row: Row) -> Replica:
             for name, link in orjson.loads(links or b"{}").items()
         },
         clock_ahead=clock_ahead,
+        tasks=orjson.loads(tasks or b"{}"),
     )

@@ -382,6 +382,7 @@ replicas: Final = Table(
         "by how many ms its machine's clock is ahead of the run store's",
         nullable=True,
     ),
+    _json("tasks", "the digest of each task, by id"),
     comment="The processes of the service.",
     sqlite_with_rowid=False,
 )

@@ -1,7 +1,6 @@
 """`adopt(client)`: functions of the official SDK, unchanged, as Turnout's tasks."""
 
 import hashlib
-import inspect
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from turnout.errors import InvalidDefinition, TurnoutError
 from turnout.model.adoption import Adoption, AdoptionOutcome
 from turnout.model.ids import check_task_id
 from turnout.model.schedules import Schedule
+from turnout.model.source_code import code_digest
 from turnout.model.tasks import App, Task
 from turnout.model.time import Duration, millis
 from turnout.ports.caller import Emit
@@ -230,16 +230,8 @@ def _task(
         on_failure=None if declaration.on_failure is None else on_failure,
     )
     task.__dict__["payload_adapter"] = _DATA
-    task.__dict__["code_version"] = _version(declaration)
+    task.__dict__["code_version"] = code_digest(declaration.handler)
     return task
-
-
-def _version(declaration: Declared) -> str:
-    try:
-        source = inspect.getsource(declaration.handler)
-    except (OSError, TypeError):
-        source = getattr(declaration.handler, "__qualname__", declaration.full_id)
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def _lines(declaration: Declared, reading: Reading) -> list[Adoption]:

@@ -27,10 +27,12 @@ def upgrade() -> None:
     _flags()
     _clocks()
     _met_events()
+    _task_definitions()
 
 
 def downgrade() -> None:
     """Remove them."""
+    op.drop_column("turnout_replicas", "tasks")
     op.drop_column("turnout_replicas", "clock_ahead")
     op.drop_table("turnout_met")
     op.drop_index(_BY_NAME, "turnout_events")
@@ -126,6 +128,11 @@ def _met_events() -> None:
         if_not_exists=True,
         sqlite_with_rowid=False,
     )
+
+
+def _task_definitions() -> None:
+    comment = "the digest of each task, by id"
+    _add("turnout_replicas", sa.Column("tasks", sa.LargeBinary(), nullable=True, comment=comment))
 
 
 def _add(table: str, *columns: sa.Column[Any]) -> None:
