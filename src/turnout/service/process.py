@@ -1,5 +1,6 @@
 """The live objects of one process, and their life: started in order, closed in reverse."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -64,6 +65,7 @@ class Turnout:
     """What this process and others tell each other after commits."""
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False, repr=False)
     _started: bool = field(default=False, init=False)
+    _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._stack.push_async_callback(self.signals.close)
@@ -122,6 +124,20 @@ class Turnout:
         await enter(background(self.registrar.register_all()))
         await enter(background(self.heartbeat.run()))
 
+    def begin_stop(self) -> None:
+        """Claim nothing more, and begin the grace of running steps; `close` waits for its end."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._end_work())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process is about to stop."""
+        return self._stopping is not None
+
+    async def _end_work(self) -> None:
+        self._drain()
+        await asyncio.gather(*(side.worker.close() for side in self.sides))
+
     def _drain(self) -> None:
         for caller in self.callers.values():
             if isinstance(caller, Drains):
@@ -129,6 +145,8 @@ class Turnout:
 
     async def close(self) -> None:
         """Stop claiming, give running steps their grace, and close everything."""
+        if self._stopping is not None:
+            await asyncio.gather(self._stopping, return_exceptions=True)
         await self._stack.aclose()
 
     async def rebuild(self, run_id: str) -> None:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from turnout.model.protocol_schema import openapi
 from turnout.ports.caller import Receives, Serves
 from turnout.service.process import Turnout
+from turnout.service.stop_signals import stop_signals
 from turnout.web.events import EventStreams
 from turnout.web.steps import StepEndpoint
 
@@ -28,7 +29,8 @@ def lifespan(turnout: Turnout) -> Callable[[Any], AbstractAsyncContextManager[No
     @contextlib.asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:
         async with turnout:
-            yield
+            with stop_signals(turnout.begin_stop):
+                yield
 
     return run
 
@@ -44,7 +46,11 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
         return JSONResponse(openapi())
 
     token = turnout.settings.events_token
-    events = None if token is None else EventStreams(turnout.store.journals, token)
+    events = (
+        None
+        if token is None
+        else EventStreams(turnout.store.journals, token, stopping=lambda: turnout.stopping)
+    )
     served = [caller for caller in turnout.callers.values() if isinstance(caller, Serves)]
     receiving = [caller for caller in turnout.callers.values() if isinstance(caller, Receives)]
     return [

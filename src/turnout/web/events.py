@@ -7,7 +7,7 @@ the token is the service's, for a backend or an operator, never for a browser.
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 from weakref import WeakSet
@@ -51,7 +51,10 @@ class EventStreams:
         look_every: float = POLL_INTERVAL,
         keep_alive: float = KEEP_ALIVE,
         limit: int = READER_LIMIT,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """stopping: whether the service stops; streams then end, so that the server can."""
+        self._stopping = stopping
         self._journals = journals
         self._token = token.get_secret_value().encode()
         self._look_every = look_every
@@ -109,6 +112,8 @@ class EventStreams:
                 if events or loop.time() - wrote_at >= self._keep_alive:
                     wrote_at = loop.time()
                     yield b"".join(map(_sse_bytes, events)) or b": still here\n\n"
+                if self._stopping():
+                    return  # the reader comes back, to another replica
         except TurnoutError as error:
             # The reader comes back with the last id that it has.
             log.warning("a reader was cut off", extra={"action": "events", "error": str(error)})

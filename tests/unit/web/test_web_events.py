@@ -173,6 +173,24 @@ async def test_a_run_is_followed_while_it_goes_on(live: Turnout) -> None:
     assert '"state":"completed"' in text.partition("streams/on")[2]
 
 
+async def test_a_stream_ends_where_the_service_stops(live: Turnout) -> None:
+    """A reader of a run that goes on holds up no server that stops."""
+    run_id = await emitted(live, waits=True)
+    stopping = [False]
+    streams_ = EventStreams(
+        live.store.journals, SecretStr(TOKEN), look_every=0.01, stopping=lambda: stopping[0]
+    )
+    app = Starlette(routes=[Route("/turnout/runs/{run_id}/events", streams_.answer)])
+    async with (
+        served(app) as url,
+        httpx.AsyncClient(timeout=30, base_url=url, headers=BEARER) as client,
+        client.stream("GET", f"/turnout/runs/{run_id}/events") as answer,
+    ):
+        async for _piece in answer.aiter_text():
+            stopping[0] = True
+    assert not (await live.orchestrator.status(run_id)).journal.run.state.terminal
+
+
 async def test_readers_without_the_token_are_refused(live: Turnout) -> None:
     """401 says which header is wanted; without the setting there is nothing at all."""
     run_id = await emitted(live)
