@@ -12,6 +12,7 @@ import turnout
 from turnout.bootstrap.adapters import EMBEDDED, load_plugins, open_callers, select
 from turnout.bootstrap.settings import read_settings
 from turnout.bootstrap.stores import open_artifacts, open_primary_store, open_shadow_store
+from turnout.control.dead_letters import DeadLetters
 from turnout.control.emissions import Emissions
 from turnout.control.emitter import Emitter
 from turnout.control.flag import FlagGeneration
@@ -143,6 +144,7 @@ def open_turnout(
     emitter = Emitter(
         events=store.events, emissions=emissions, clock=base.clock, refresh_routes=routes.refresh
     )
+    dead_letters = DeadLetters(letters=store.dead_letters, emitter=emitter, clock=base.clock)
     slots = ScheduleSlots(schedules=store.schedules, emissions=emissions, clock=base.clock)
     primary = _primary(base, store, emissions, slots)
     dual = _dual_run(base, primary, signals) if selection.provider == DUAL else None
@@ -157,7 +159,7 @@ def open_turnout(
             clock=base.clock,
             production=settings.production,
             service_url=settings.service_url,
-            emit=lambda events: emitter.emit(*events),
+            emit=dead_letters.receive,
             living_schedules=partial(living_schedules, slots, store.replicas, base.clock),
         ),
         selection,
@@ -198,6 +200,7 @@ def open_turnout(
         slots=slots,
         routes=routes,
         flag=flag,
+        dead_letters=dead_letters,
         registrar=registrar,
         feeder=None if dual is None else dual.feeder,
         heartbeat=Heartbeat(

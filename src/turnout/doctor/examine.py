@@ -11,7 +11,7 @@ from turnout.doctor.check import Check, Health, bounded
 from turnout.doctor.guards import check_guards
 from turnout.doctor.providers import check_provider, look_through_worker, notices
 from turnout.doctor.replicas import check_clocks, check_links, check_replicas
-from turnout.doctor.stores import check_artifacts, check_run_store
+from turnout.doctor.stores import check_artifacts, check_dead_letters, check_run_store
 from turnout.errors import TurnoutError
 from turnout.model.tasks import App
 from turnout.ports.caller import Notices
@@ -89,6 +89,9 @@ async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
         "artifacts",
         check_artifacts(live),
         fix="correct TURNOUT_ARTIFACTS: a folder, a bucket or none",
+    )
+    yield await bounded(
+        "dead letters", check_dead_letters(live), fix="correct TURNOUT_DATABASE_URL"
     )
     yield _signing_keys(live)
     yield check_guards(live)

@@ -24,6 +24,19 @@ async def check_run_store(live: Turnout) -> Check:
     return Check(name="run store", health=Health.OK, text=text)
 
 
+async def check_dead_letters(live: Turnout) -> Check:
+    """Whether events wait that were refused at a door."""
+    count = await live.store.dead_letters.count()
+    if not count:
+        return Check(name="dead letters", health=Health.OK, text="none")
+    return Check(
+        name="dead letters",
+        health=Health.WARN,
+        text=f"{count} event(s) were refused at a door, and are kept",
+        fix="turnout deadletters list; once they fit, turnout deadletters emit --all",
+    )
+
+
 def _readable_by_all(url: str) -> Path | None:
     """Return the file of a run store that an earlier version made readable by everybody."""
     file = Path(url.removeprefix("sqlite:///"))

@@ -37,6 +37,21 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """An event that was refused at a door and is kept; payload is canonical JSON."""
+
+    letter_id: str
+    name: str
+    payload: bytes
+    key: str | None
+    due_at: Millis | None
+    """A delayed start."""
+    error: str
+    """Why it was refused."""
+    refused_at: Millis
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRef:
     """One run that an event started, or had started before."""
 

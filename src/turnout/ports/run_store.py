@@ -9,7 +9,7 @@ with all claims since the last durable commit. StoreUnavailable: try again later
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from turnout.model.events import Emitted
+from turnout.model.events import DeadLetter, Emitted
 from turnout.model.identity import StoreIdentity
 from turnout.model.protocol import Ticked
 from turnout.model.replicas import Replica
@@ -44,6 +44,26 @@ class EventStore(Protocol):
         transaction. connection: do all of it in this transaction of the caller's (SQLAlchemy sync
         or async connection or session, psycopg sync or async connection; on the same database).
         """
+        ...
+
+
+class DeadLetterStore(Protocol):
+    """Events that were refused at a door."""
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Keep a letter, unless one of its id was kept before."""
+        ...
+
+    async def read(self, *, limit: int) -> Sequence[DeadLetter]:
+        """Read the letters that were not emitted again, the oldest first."""
+        ...
+
+    async def count(self) -> int:
+        """Count the letters that were not emitted again."""
+        ...
+
+    async def settle(self, letter_id: str, event_id: str) -> None:
+        """Record as which event a letter was emitted again."""
         ...
 
 
@@ -357,6 +377,7 @@ class RunStore(Protocol):
     """All parts of one store; whoever opens it closes it."""
 
     events: EventStore
+    dead_letters: DeadLetterStore
     journals: JournalStore
     runs: RunSearch
     deliveries: DeliveryStore

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from turnout.control.dead_letters import DeadLetters
 from turnout.control.flag import FlagGeneration
 from turnout.control.plane import ControlPlane
 from turnout.control.slots import ScheduleSlots
@@ -57,6 +58,7 @@ class Turnout:
     slots: ScheduleSlots
     routes: RouteBoard
     flag: FlagGeneration
+    dead_letters: DeadLetters
     registrar: Registrar
     feeder: Feeder | None
     """Starts the shadows; None outside of a dual run."""

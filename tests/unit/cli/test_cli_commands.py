@@ -72,6 +72,38 @@ def test_an_event_that_nobody_subscribes_to_is_recorded_with_a_warning(folder: P
     assert right.stderr == ""
 
 
+def test_dead_letters_are_listed_and_emitted_again(folder: Path) -> None:
+    """Exit 2 where none is named, or one that is not there; the doctor counts those that are."""
+    keep = """
+import asyncio, os
+from hello import app, count, words
+from turnout import Event, open_turnout
+from turnout.errors import WrongUse
+async def refuse():
+    async with open_turnout(words, os.environ, serve=False) as live:
+        try:
+            event = Event(name="text/received", payload={}, run_id="no/id")
+            await live.dead_letters.receive([event])
+        except WrongUse:
+            pass
+asyncio.run(refuse())
+"""
+    subprocess.run([sys.executable, "-c", keep], cwd=folder, env=surroundings(), check=True)
+    command, app = ("deadletters",), ("--app", "hello:words")
+    rows = json.loads(turnout(folder, *command, "list", "--json").stdout)
+    (letter,) = rows["letters"]
+    assert (rows["count"], letter["event"]) == (1, "text/received")
+    assert turnout(folder, *command, "emit", *app).returncode == 2
+    assert turnout(folder, *command, "emit", "nobody", *app).returncode == 2
+    planned = turnout(folder, *command, "emit", "--all", "--dry-run", *app, "--json")
+    assert json.loads(planned.stdout)["letters"][0]["emitted_as"] is None
+    doctor = turnout(folder, "doctor", *app)
+    assert "1 event(s) were refused at a door" in doctor.stdout
+    done = turnout(folder, *command, "emit", letter["letter"], *app, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(turnout(folder, *command, "list", "--json").stdout)["count"] == 0
+
+
 def test_a_list_that_is_piped_has_a_line_for_each_run(folder: Path) -> None:
     """No borders, no wrapped ids, however narrow the terminal was."""
     app = ("--app", "hello:words")

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from turnout.errors import InvalidRunId, UnknownRun, WrongUse
+from turnout.model.events import DeadLetter
 from turnout.model.runs import (
     Change,
     Emission,
@@ -150,6 +151,28 @@ class EventsContract:
         """The refusal names what was given and what can be."""
         with pytest.raises(WrongUse, match=r"builtins\.str.*AsyncSession.*psycopg"):
             await store.events.emit([emission(new_run())], connection="sqlite://")
+
+    async def test_dead_letters_are_kept_until_they_are_emitted(self, store: RunStore) -> None:
+        """The oldest first; one that is refused twice is one letter, also after its emit."""
+        letters = [
+            DeadLetter(
+                letter_id=f"l{place}",
+                name="go",
+                payload=b'{"n":1}',
+                key="k" if place else None,
+                due_at=T0 + 9 if place else None,
+                error="invalid_payload: payload.n",
+                refused_at=T0 - place,
+            )
+            for place in range(2)
+        ]
+        for letter in (*letters, *letters):
+            await store.dead_letters.put(letter)
+        assert await store.dead_letters.read(limit=9) == letters[::-1]
+        await store.dead_letters.settle("l1", "e1")
+        await store.dead_letters.put(letters[1])
+        assert await store.dead_letters.read(limit=9) == letters[:1]
+        assert await store.dead_letters.count() == 1
 
 
 class WaitsContract:

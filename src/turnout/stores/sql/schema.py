@@ -88,6 +88,22 @@ events: Final = Table(
     sqlite_with_rowid=False,
 )
 
+dead_letters: Final = Table(
+    "turnout_dead_letters",
+    metadata,
+    _text("letter_id", "names the letter", primary_key=True),
+    _text("name", "of the event that was refused"),
+    _json("payload", "the event's payload", nullable=False),
+    _text("key", "the caller's key", nullable=True),
+    _whole("due_at", "when its runs may start", nullable=True),
+    _text("error", "why it was refused"),
+    _whole("refused_at", "when"),
+    _text("event_id", "as which event it was emitted again", nullable=True),
+    Index("turnout_dead_letters_kept", "refused_at", **_where("event_id IS NULL")),
+    comment="Events that were refused at a door.",
+    sqlite_with_rowid=False,
+)
+
 runs: Final = Table(
     "turnout_runs",
     metadata,

@@ -6,6 +6,7 @@ from typing import Any
 from turnout.model.events import Emitted
 from turnout.model.runs import Change, Chunk, Emission, Journal, Run, RunFilter, Transition
 from turnout.ports.run_store import (
+    DeadLetterStore,
     DeliveryStore,
     DueWork,
     EventStore,
@@ -24,6 +25,7 @@ from turnout.stores.sql import journals
 from turnout.stores.sql.caller_transactions import CallerTransactions
 from turnout.stores.sql.commits import apply_all, emit
 from turnout.stores.sql.committer import Committer
+from turnout.stores.sql.dead_letters import SqlDeadLetterStore
 from turnout.stores.sql.deliveries import SqlDeliveryStore
 from turnout.stores.sql.due import SqlDueWork
 from turnout.stores.sql.identity import SqlIdentityStore
@@ -44,6 +46,7 @@ class SqlRunStore:
         self._name = name
         self._committer = committer
         self.events: EventStore = SqlEventStore(committer, callers)
+        self.dead_letters: DeadLetterStore = SqlDeadLetterStore(committer)
         self.journals: JournalStore = SqlJournalStore(committer)
         self.runs: RunSearch = SqlRunSearch(committer)
         self.deliveries: DeliveryStore = SqlDeliveryStore(committer)

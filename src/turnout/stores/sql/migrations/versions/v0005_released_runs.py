@@ -28,11 +28,13 @@ def upgrade() -> None:
     _clocks()
     _met_events()
     _task_definitions()
+    _dead_letters()
 
 
 def downgrade() -> None:
     """Remove them."""
     op.drop_column("turnout_replicas", "tasks")
+    op.drop_table("turnout_dead_letters")
     op.drop_column("turnout_replicas", "clock_ahead")
     op.drop_table("turnout_met")
     op.drop_index(_BY_NAME, "turnout_events")
@@ -133,6 +135,35 @@ def _met_events() -> None:
 def _task_definitions() -> None:
     comment = "the digest of each task, by id"
     _add("turnout_replicas", sa.Column("tasks", sa.LargeBinary(), nullable=True, comment=comment))
+
+
+def _dead_letters() -> None:
+    op.create_table(
+        "turnout_dead_letters",
+        sa.Column("letter_id", sa.Text(), nullable=False, comment="names the letter"),
+        sa.Column("name", sa.Text(), nullable=False, comment="of the event that was refused"),
+        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="the event's payload"),
+        sa.Column("key", sa.Text(), nullable=True, comment="the caller's key"),
+        sa.Column("due_at", _WHOLE, nullable=True, comment="when its runs may start"),
+        sa.Column("error", sa.Text(), nullable=False, comment="why it was refused"),
+        sa.Column("refused_at", _WHOLE, nullable=False, comment="when"),
+        sa.Column(
+            "event_id", sa.Text(), nullable=True, comment="as which event it was emitted again"
+        ),
+        sa.PrimaryKeyConstraint("letter_id"),
+        comment="Events that were refused at a door.",
+        if_not_exists=True,
+        sqlite_with_rowid=False,
+    )
+    condition = sa.text("event_id IS NULL")
+    op.create_index(
+        "turnout_dead_letters_kept",
+        "turnout_dead_letters",
+        ["refused_at"],
+        if_not_exists=True,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
 
 
 def _add(table: str, *columns: sa.Column[Any]) -> None:

@@ -1,0 +1,106 @@
+"""`turnout deadletters`: events that were refused at a door, and emitting them again."""
+
+from typing import Annotated, Any
+
+import typer
+
+from turnout.cli.exits import FOUND, fail, run
+from turnout.cli.opening import opened, opened_store
+from turnout.cli.options import AppName, Json
+from turnout.cli.output import show, table
+
+app = typer.Typer(no_args_is_help=True, help="Look at events refused at a door; emit them again.")
+
+LIMIT = 1_000
+"""Letters that are read at once, the oldest ones."""
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("list")
+def list_letters(json: Json = False) -> None:
+    """List the events that were refused at a door and not emitted again, the oldest first."""
+    count, rows = run(_rows())
+    columns = ("letter", "event", "key", "at", "error")
+    show(
+        {"count": count, "letters": rows},
+        as_json=json,
+        page=lambda: [
+            table(
+                f"{count} dead letter(s)",
+                columns,
+                ([row[name] for name in columns] for row in rows),
+            )
+        ],
+    )
+
+
+@app.command()
+def emit(
+    letters: Annotated[list[str] | None, typer.Argument(metavar="[LETTER]…")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, the oldest first.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """Emit dead letters again; exit code 1 if one is refused again, and kept."""
+    if every == bool(letters):
+        fail("name letters, as `turnout deadletters list` does, or give --all")
+    results = run(_emit(None if every else set(letters or ()), app, dry_run=dry_run))
+    columns = ("letter", "event", "emitted_as", "error")
+    show(
+        {"letters": results},
+        as_json=json,
+        page=lambda: [
+            table(f"{len(results)} letter(s)", columns, (row.values() for row in results))
+        ],
+    )
+    if any(row["error"] for row in results):
+        raise typer.Exit(FOUND)
+
+
+async def _rows() -> tuple[int, list[dict[str, Any]]]:
+    from turnout.model.canonical import parse
+    from turnout.model.time import iso
+
+    async with opened_store() as store:
+        count, letters = (
+            await store.dead_letters.count(),
+            await store.dead_letters.read(limit=LIMIT),
+        )
+    return count, [
+        {
+            "letter": letter.letter_id,
+            "event": letter.name,
+            "key": letter.key,
+            "at": iso(letter.refused_at),
+            "error": letter.error,
+            "payload": parse(letter.payload),
+        }
+        for letter in letters
+    ]
+
+
+async def _emit(chosen: set[str] | None, app: str | None, *, dry_run: bool) -> list[dict[str, Any]]:
+    from turnout.errors import WrongUse
+
+    results: list[dict[str, Any]] = []
+    async with opened(app) as live:
+        letters = await live.store.dead_letters.read(limit=LIMIT)
+        unknown = (chosen or set()) - {letter.letter_id for letter in letters}
+        if unknown:
+            fail(f"no dead letter {', '.join(sorted(unknown))} is kept; nothing was emitted")
+        for letter in letters:
+            if chosen is not None and letter.letter_id not in chosen:
+                continue
+            row = {"letter": letter.letter_id, "event": letter.name}
+            try:
+                event_id = None if dry_run else (await live.dead_letters.emit(letter)).event_id
+            except WrongUse as error:
+                results.append({**row, "emitted_as": None, "error": str(error)})
+            else:
+                results.append({**row, "emitted_as": event_id, "error": None})
+    return results
