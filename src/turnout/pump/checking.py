@@ -118,9 +118,11 @@ class DeliveryChecker:
 
     async def _wake(self, delivery: Delivery, run: Run) -> None:
         """Wake a run whose wait is over; a sleep ends at its provider or not at all."""
-        waits = run.parked and not TIMED.issuperset(run.parked_for)
-        if waits or delivery.provider in self._embedded:
-            wake = Wake(run_id=run.run_id, seq=run.seq, due_at=self._clock.now(), delivery=delivery)
+        now = self._clock.now()
+        is_over = run.parked and run.parked_until is not None and run.parked_until <= now
+        waited = is_over and not TIMED.issuperset(run.parked_for)
+        if waited or delivery.provider in self._embedded:
+            wake = Wake(run_id=run.run_id, seq=run.seq, due_at=now, delivery=delivery)
             with foreign_errors_translated():
                 await self._callers[delivery.provider].wake([wake])
 

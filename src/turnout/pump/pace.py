@@ -15,7 +15,7 @@ class Pace:
     """The longest pause between two turns."""
     batch: int = 500
     """How many items of each kind a turn takes."""
-    resend: tuple[Millis, ...] = (5_000, 120_000, 600_000, 1_800_000)
+    resend: tuple[Millis, ...] = (5_000, 180_000, 600_000, 1_800_000)
     """How long the first, the second, … wake may be unanswered before it is sent again."""
     wakes: tuple[int, int] = (100, 500)
     """How many wakes a provider gets each second, and at once after a quiet time."""

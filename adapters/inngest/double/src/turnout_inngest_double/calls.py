@@ -137,6 +137,7 @@ class Calls:
         run.spans.append(span)
         function = self._world.function_of(run)
         try:
+            await self._world.matching.done()
             request = sdk_request.build(self._world, function, run, job, self._clock.now())
             answer = await self._caller.send(request)
         except asyncio.CancelledError:

@@ -87,7 +87,9 @@ class Waits:
 
     def event_came(self, event: Event, payload: dict[str, Any]) -> None:
         """Fulfil every wait that the event matches."""
-        for (run_id, _), wait in list(self._world.waits.get(event.name, {}).items()):
+        waits = list(self._world.waits.get(event.name, {}).items())
+        self._world.matching.compare(len(waits))
+        for (run_id, _), wait in waits:
             run = self._world.runs[run_id]
             roots = {"async": payload}
             if wait.condition:

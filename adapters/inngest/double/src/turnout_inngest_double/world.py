@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from turnout_inngest_double.functions import Function, Trigger, parse_function
+from turnout_inngest_double.matching import Matching
 from turnout_inngest_double.state import App, Event, Run, Span, Wait
 from turnout_inngest_double.store import Store
 
@@ -20,6 +21,7 @@ class World:
     def __init__(self, store: Store, keep_runs: int) -> None:
         self._store = store
         self._keep = keep_runs
+        self.matching = Matching()
         self.apps: dict[str, App] = {}
         self.functions: dict[str, Function] = {}
         self.events: dict[str, Event] = {}
