@@ -1,7 +1,7 @@
 """How often and how fast the pump does its work."""
 
 from dataclasses import dataclass, replace
-from zlib import crc32
+from hashlib import blake2b
 
 from turnout.errors import Unavailable
 from turnout.model.time import Millis
@@ -44,7 +44,8 @@ class Pace:
         How much longer differs by run, so that runs that were woken together are not again.
         """
         wait = self.resend[min(sent, len(self.resend)) - 1]
-        return wait + wait * crc32(f"{run_id}.{sent}".encode()) // 2**33
+        draw = int.from_bytes(blake2b(f"{run_id}.{sent}".encode(), digest_size=2).digest(), "big")
+        return wait + wait * draw // 2**17
 
     def retry_after(self, failures: int, error: Exception) -> Millis:
         """Return the wait after a failed call: what the provider says, else longer each time."""
