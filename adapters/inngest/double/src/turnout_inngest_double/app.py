@@ -13,6 +13,7 @@ from turnout.errors import StoreUnavailable
 from turnout_inngest_double import (
     api_connect,
     api_events,
+    api_steps,
     api_v1,
     api_v2,
     gql,
@@ -23,6 +24,16 @@ from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.engine import Engine
 from turnout_inngest_double.options import Options
 from turnout_inngest_double.replies import BadBody, engine_of, reply, v2_error
+
+NOT_SERVED = (
+    "/v1/realtime/{rest:path}",
+    "/v1/checkpoint",
+    "/v1/checkpoint/{run}/steps",
+    "/v1/http/runs/{run}/output",
+    "/v1/runs/{run}/metadata",
+    "/v1/cancellations",
+)
+"""Realtime, functions that are endpoints of an API, metadata, and cancellation in bulk."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -88,6 +99,13 @@ def _v1_routes() -> list[Route]:
         _keyed("GET", "/v1/events/{event}", api_v1.get_event),
         _keyed("GET", "/v1/events/{event}/runs", api_v1.list_event_runs),
         _keyed("GET", "/v1/apps/{app}/functions", api_v1.list_functions),
+        _keyed("POST", "/v1/checkpoint/{run}/async", api_steps.post_checkpoint),
+        _keyed("POST", "/v1/signals", api_steps.post_signal),
+        *(
+            _keyed(method, path, api_steps.refuse)
+            for path in NOT_SERVED
+            for method in ("GET", "POST")
+        ),
     ]
 
 

@@ -12,6 +12,10 @@ from turnout_inngest_double.state import Summary
 
 RESULT_OPS = frozenset({"StepRun", "Step"})
 ERROR_OPS = frozenset({"StepError", "StepFailed"})
+RUN_COMPLETE = "RunComplete"
+"""The function has returned, in the words of an SDK that has reported steps while it ran."""
+DISCOVERY = "DiscoveryRequest"
+"""The function asks to be called again."""
 MAX_STEP_OUTPUT = 4 * 1024 * 1024
 _OK, _STREAMED, _STEPS, _UNAUTHORISED = 200, 201, 206, 401
 
@@ -47,6 +51,8 @@ class Steps:
     ops: tuple[Op, ...]
     no_retry: bool
     version: int
+    retry: "Failed | None" = None
+    """When to try a step that failed again, if the application says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +122,10 @@ def read(reply: Reply) -> Outcome:
         body = orjson.loads(reply.body) if reply.body.strip() else None
     except orjson.JSONDecodeError:
         return _not_the_sdk(reply)
+    if reply.status == _STEPS and isinstance(body, dict) and "op" in body:
+        body = [body]
     if reply.status == _STEPS and isinstance(body, list) and body:
-        return _steps(body, no_retry=no_retry, version=version)
+        return _steps(body, reply, no_retry=no_retry, version=version)
     if reply.status == _OK and "x-inngest-sdk" in reply.headers:
         return Completed(output=orjson.dumps(body), version=version)
     if isinstance(body, dict) and ("code" in body or "name" in body) and "message" in body:
@@ -148,19 +156,25 @@ def _version(reply: Reply) -> int:
         return 2
 
 
-def _steps(body: list[Any], *, no_retry: bool, version: int) -> Outcome:
+def _steps(body: list[Any], reply: Reply, *, no_retry: bool, version: int) -> Outcome:
     try:
-        ops = tuple(_op(raw) for raw in body)
+        ops = tuple(read_op(raw) for raw in body)
     except (KeyError, TypeError, AttributeError):
         message = "The SDK answered with steps that cannot be read."
         return _server_error("InvalidResponse", message, no_retry=True)
     if any(len(op.data) > MAX_STEP_OUTPUT for op in ops):
         message = f"a step's output is larger than {MAX_STEP_OUTPUT} bytes"
         return _server_error("InngestErrStepOutputTooLarge", message, no_retry=True)
-    return Steps(ops=ops, no_retry=no_retry, version=version)
+    for op in ops:
+        if op.op == RUN_COMPLETE:
+            return Completed(output=op.data, version=version)
+    after, at = _retry(reply.headers.get("retry-after", ""))
+    retry = Failed(error={}, label="", retry_at_ms=at, retry_after_ms=after)
+    return Steps(ops=ops, no_retry=no_retry, version=version, retry=retry)
 
 
-def _op(raw: dict[str, Any]) -> Op:
+def read_op(raw: dict[str, Any]) -> Op:
+    """One step of an answer; KeyError, TypeError, AttributeError where it is none."""
     return Op(
         op=raw["op"],
         step=raw["id"],

@@ -24,6 +24,9 @@ async def post_register(request: Request) -> Response:
         body = await json_of(request)
     except BadBody as error:
         return reply({"error": str(error), "status": 400}, 400)
+    if isinstance(body, dict):
+        # The vendor's server reads names of fields in any case; its TypeScript SDK sends `appName`.
+        body = {"appname" if name.lower() == "appname" else name: body[name] for name in body}
     if not isinstance(body, dict) or not isinstance(body.get("appname"), str):
         return reply({"error": "no appname", "status": 400}, 400)
     try:

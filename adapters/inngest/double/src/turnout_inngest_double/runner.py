@@ -1,17 +1,17 @@
 """Takes runs through their life: queued, called step by step, ended."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import orjson
 
-from turnout_inngest_double import concurrency, expressions, sdk_request
+from turnout_inngest_double import concurrency, expressions, ids, sdk_request
 from turnout_inngest_double.calls import Calls
 from turnout_inngest_double.capacity import Capacity, ConcurrencySlot, Waiting
 from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.limits import Limits
 from turnout_inngest_double.options import Options
-from turnout_inngest_double.outcome import Completed, Failed, Outcome
+from turnout_inngest_double.outcome import Completed, Failed, Op, Outcome
 from turnout_inngest_double.scheduler import Scheduler
 from turnout_inngest_double.sdk_request import Caller
 from turnout_inngest_double.state import Event, Job, Run, RunStatus, Span
@@ -163,6 +163,25 @@ class Runner:
                 self._fail(run, fault)
         if not run.ended:
             self._world.save_run(run)
+
+    def checkpoint(self, run: Run, ops: Iterable[Op]) -> None:
+        """Keep the steps that a call reports while it is under way."""
+        now = self._clock.now()
+        for op in ops:
+            span = Span(
+                id=ids.span_id(),
+                group=ids.span_id(),
+                kind="call",
+                queued_at=now,
+                started_at=now,
+                ended_at=now,
+            )
+            self._steps.checkpoint(run, op, span)
+        self._world.save_run(run)
+
+    def signal_came(self, signal: str, data: bytes) -> str | None:
+        """Let the run that waits for the signal go on; its id, None if there is none."""
+        return self._waits.signal_came(signal, data)
 
     def _function_failed(self, run: Run, job: Job, failed: Failed) -> None:
         if failed.no_retry or self._calls.is_last_attempt(run, job):

@@ -74,7 +74,7 @@ class Wait:
     """A step that ends without a call: a sleep, a wait for an event, an invoked function."""
 
     step: str
-    kind: Literal["sleep", "event", "invoke", "gateway"]
+    kind: Literal["sleep", "event", "signal", "invoke", "gateway", "fetch"]
     at: int
     event: str | None = None
     condition: str | None = None

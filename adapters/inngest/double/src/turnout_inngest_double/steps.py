@@ -7,8 +7,15 @@ import orjson
 from turnout_inngest.cel import InvalidExpression
 
 from turnout_inngest_double.calls import Calls
-from turnout_inngest_double.outcome import ERROR_OPS, RESULT_OPS, Op, Steps, memo_error
-from turnout_inngest_double.state import JOINING_VERSION, Job, Run, Span
+from turnout_inngest_double.outcome import (
+    DISCOVERY,
+    ERROR_OPS,
+    RESULT_OPS,
+    Op,
+    Steps,
+    memo_error,
+)
+from turnout_inngest_double.state import JOINING_VERSION, Job, Run, Span, Summary
 from turnout_inngest_double.waits import Waits
 from turnout_inngest_double.world import World
 
@@ -46,7 +53,7 @@ class StepRunner:
         is_retried = False
         for op in answer.ops:
             if op.op in ERROR_OPS and not self._is_final(run, job, op, answer):
-                self._calls.retry(run, job, None)
+                self._calls.retry(run, job, answer.retry)
                 is_retried = True
             elif op.has_run:
                 races[op.step] = op.races or run.planned.get(op.step, False)
@@ -58,6 +65,14 @@ class StepRunner:
             for step, is_race in races.items():
                 self._calls.discover_after(run, step, races=is_race)
         return None
+
+    def checkpoint(self, run: Run, op: Op, span: Span) -> None:
+        """Keep a step that the application reports while its call is under way."""
+        if op.op in RESULT_OPS and op.step not in run.memos:
+            self._remember(run, op)
+            span.describe(Summary(status="COMPLETED", output=op.data, step=op.step, name=op.label))
+            run.spans.append(span)
+            self._world.save_span(run, span)
 
     def _is_final(self, run: Run, job: Job, op: Op, answer: Steps) -> bool:
         return op.op == "StepFailed" or answer.no_retry or self._calls.is_last_attempt(run, job)
@@ -72,6 +87,9 @@ class StepRunner:
             self._world.remember(run, op.step, orjson.dumps({"error": memo_error(op.error)}))
 
     def _plan(self, run: Run, op: Op) -> RunFault | None:
+        if op.op == DISCOVERY:
+            self._calls.discover(run)
+            return None
         if op.step in run.memos or op.step in run.planned:
             return None
         run.planned[op.step] = op.races

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from turnout_inngest_double import ai_gateway, expressions, ids
+from turnout_inngest_double import ai_gateway, expressions, fetching, ids
 from turnout_inngest_double.calls import Calls
 from turnout_inngest_double.clock import Clock
 from turnout_inngest_double.functions import Function
@@ -22,7 +22,11 @@ _TRACE_NAMES = {
     "WaitForEvent": "WAIT_FOR_EVENT",
     "InvokeFunction": "INVOKE",
     "AIGateway": "AI_GATEWAY",
+    "Gateway": "GATEWAY",
+    "WaitForSignal": "WAIT_FOR_SIGNAL",
 }
+_SIGNAL = "inngest/signal:"
+"""Before the names of signals among those of events: no event that is sent may begin so."""
 
 
 class Invoke(Protocol):
@@ -97,6 +101,15 @@ class Waits:
             if expressions.matches(wait.condition, roots):
                 self._settle(run, wait, event.payload)
 
+    def signal_came(self, signal: str, data: bytes) -> str | None:
+        """Fulfil the wait for the signal; the run's id, None if none waits."""
+        for (run_id, _), wait in list(self._world.waits.get(_SIGNAL + signal, {}).items()):
+            name = orjson.dumps(signal)
+            memo = b'{"data":{"signal":' + name + b',"data":' + data + b"}}"
+            self._settle(self._world.runs[run_id], wait, memo)
+            return run_id
+        return None
+
     def child_ended(self, child: Run) -> None:
         """Hand the child's result to the step that waits for it."""
         parent = None if child.parent is None else self._world.runs.get(child.parent.run)
@@ -118,7 +131,8 @@ class Waits:
         timeout = op.options.get("timeout")
         match op.op:
             case "Sleep":
-                return Wait(step=op.step, kind="sleep", at=self._sleep_end(op.name, now))
+                length = str(op.options.get("duration") or op.name)
+                return Wait(step=op.step, kind="sleep", at=self._sleep_end(length, now))
             case "WaitForEvent":
                 condition = op.options.get("if")
                 if condition:
@@ -129,21 +143,43 @@ class Waits:
             case "InvokeFunction":
                 at = now + (ids.parse_duration(timeout) if timeout else YEAR_MS)
                 return Wait(step=op.step, kind="invoke", at=at, options=op.options)
+            case "WaitForSignal":
+                at = now + (ids.parse_duration(timeout) if timeout else YEAR_MS)
+                return Wait(step=op.step, kind="signal", at=at, event=self._signal(op.options))
             case "AIGateway":
                 return Wait(step=op.step, kind="gateway", at=now, options=op.options)
+            case "Gateway":
+                return Wait(step=op.step, kind="fetch", at=now, options=op.options)
         raise ValueError(f"the offline server does not know the step operation {op.op!r}")
 
-    def _sleep_end(self, name: str, now: int) -> int:
-        """The vendor rounds the time that is left to whole seconds, and so do we."""
-        remaining = self._clock.received(ids.parse_moment(name)) - now
+    def _signal(self, options: dict[str, Any]) -> str:
+        """The name under which the wait is found; one run at a time waits for a signal."""
+        name = _SIGNAL + str(options["signal"])
+        for (run_id, step), wait in list(self._world.waits.get(name, {}).items()):
+            if options.get("conflict") != "replace":
+                raise ValueError("signal wait already exists for another run")
+            # The one before waits on until its time limit, and is not found any more.
+            run = self._world.runs[run_id]
+            self._world.drop_wait(run, step)
+            wait.event = None
+            self._world.add_wait(run, wait)
+        return name
+
+    def _sleep_end(self, length: str, now: int) -> int:
+        """The vendor rounds the time until a moment to whole seconds, and so do we."""
+        try:
+            remaining = ids.parse_duration(length)
+        except ValueError:
+            until = self._clock.received(ids.parse_moment(length))
+            remaining = (until - now + 500) // 1000 * 1000
         if remaining > YEAR_MS:
             raise ValueError("a sleep takes at most 366 days")
-        return now + max(0, (remaining + 500) // 1000 * 1000)
+        return now + max(0, remaining)
 
     def _watch(self, run: Run, wait: Wait) -> None:
         """Watch over the wait, from its start or from a restart on."""
-        if wait.kind == "gateway":
-            self._calls.spawn(self._infer(run, wait))
+        if wait.kind in {"gateway", "fetch"}:
+            self._calls.spawn(self._ask(run, wait))
             return
         self._scheduler.at(wait.at, lambda: self._timed_out(run, wait))
         if wait.kind == "invoke" and wait.child is None:
@@ -186,8 +222,9 @@ class Waits:
         # Not from within the answer that is being carried out.
         asyncio.get_running_loop().call_soon(self._fail, run, wait, error)
 
-    async def _infer(self, run: Run, wait: Wait) -> None:
-        result = await ai_gateway.infer(self._http, wait.options)
+    async def _ask(self, run: Run, wait: Wait) -> None:
+        ask = ai_gateway.infer if wait.kind == "gateway" else fetching.fetch
+        result = await ask(self._http, wait.options)
         self._settle(run, wait, orjson.dumps(result), failed="error" in result)
 
     def _fail(self, run: Run, wait: Wait, error: dict[str, Any]) -> None:
@@ -217,7 +254,7 @@ def _output(wait: Wait, memo: bytes) -> bytes | None:
     """What the trace shows of a wait's result."""
     if wait.kind == "sleep":
         return None
-    if wait.kind == "event":
+    if wait.kind in {"event", "signal"}:
         return memo
     value = orjson.loads(memo)
     return orjson.dumps(value.get("data", value.get("error")))

@@ -136,7 +136,7 @@ class World:
             self._index_wait(run, wait)
 
     def _index_wait(self, run: Run, wait: Wait) -> None:
-        if wait.kind == "event" and wait.event:
+        if wait.event:
             self.waits[wait.event][run.id, wait.step] = wait
 
     def save_run(self, run: Run) -> None:
