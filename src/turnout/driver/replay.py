@@ -11,7 +11,13 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Literal
 
-from turnout.driver.commands import Command, ParallelCommand, ReplaySession, StepCommand
+from turnout.driver.commands import (
+    MISSING,
+    Command,
+    ParallelCommand,
+    ReplaySession,
+    StepCommand,
+)
 from turnout.driver.context import Context
 from turnout.driver.decision import Decision, Ready
 from turnout.driver.effects import Effects
@@ -79,7 +85,6 @@ class _Replay:
 
     __slots__ = (
         "_park_reasons",
-        "asked_ids",
         "attempts",
         "decision",
         "effects",
@@ -101,9 +106,9 @@ class _Replay:
         self.now = now
         self.effects = effects
         self.retries = task.policies.retries
-        self.session = ReplaySession()
-        self.suspended: list[Any] = []
-        self.asked_ids: set[str] = set()
+        self.session = ReplaySession(journal.steps)
+        self.suspended: dict[int, Any] = {}
+        """Coroutines that wait, by identity, outermost first."""
         self.was_cancelled = False
         """Whether an await of the function was cancelled, by its own timeout or by our stop."""
         self.decision = Decision()
@@ -132,20 +137,20 @@ class _Replay:
         )
 
     def _walk(self, coroutine: Any, prefix: str) -> Generator[Any, Any, _Walked]:
-        self.suspended.append(coroutine)
-        index, value, error = 0, None, None
+        self.suspended[id(coroutine)] = coroutine
+        session, place, value, error = self.session, 0, None, None
         while True:
-            self.session.branch = prefix
+            session.branch, session.place = prefix, place
             proceed = coroutine.send if error is None else coroutine.throw
             state, awaited = _resume(proceed, value if error is None else error)
             if state is not _AWAITS:
-                self.suspended.remove(coroutine)
+                del self.suspended[id(coroutine)]
                 return state, awaited
-            value = error = None
+            place, value, error = session.place, None, None
             if isinstance(awaited, ParallelCommand):
-                outcome, result = yield from self._branches(awaited, prefix, index)
+                outcome, result = yield from self._branches(awaited, prefix, place)
             elif isinstance(awaited, Command):
-                outcome, result = self._resolve(awaited, prefix, index)
+                outcome, result = self._resolve(awaited, prefix, place)
             else:
                 value, error = yield from self._foreign(awaited)
                 continue
@@ -155,7 +160,7 @@ class _Replay:
                 error = result
             else:
                 value = result
-            index += 1
+            place += 1
 
     def _branches(
         self, command: ParallelCommand, prefix: str, place: int
@@ -163,7 +168,10 @@ class _Replay:
         self._check_own(command)
         walked: list[_Walked] = []
         for number, branch in enumerate(command.branches):
-            inner = f"{prefix}{_number(place)}.{_number(number)}."
+            if isinstance(branch, Command) and branch.kind is not None:
+                walked.append(self._answer(branch, prefix, place, number))
+                continue
+            inner = _inner(prefix, place, number)
             walked.append((yield from self._walk(_branch(branch), inner)))
         if any(outcome is _BLOCKED for outcome, _ in walked):
             return _BLOCKED, None
@@ -172,6 +180,14 @@ class _Replay:
                 if outcome is _RAISED:
                     return _RAISED, value
         return _RETURNED, [value for _, value in walked]
+
+    def _answer(self, command: Command[Any], prefix: str, place: int, number: int) -> _Walked:
+        """Answer a branch that is a single command."""
+        self.session.unawaited.pop(command, None)
+        value = MISSING if command.session is not self.session else self.session.recall(command)
+        if value is not MISSING:
+            return _RETURNED, value
+        return self._resolve(command, _inner(prefix, place, number), 0)
 
     def _foreign(self, awaited: Any) -> Generator[Any, Any, tuple[Any, BaseException | None]]:
         if not self.task.open_mode:
@@ -205,13 +221,14 @@ class _Replay:
         name = command.id
         if type(name) is not str:  # a subclass may have a hash of its own
             name = command.id = check_step_id(name)
-        if name in self.asked_ids:
+        asked_ids = self.session.asked_ids
+        if name in asked_ids:
             raise DuplicateStep(
                 f"step id {name!r} is used twice in task {self.task.id!r};"
                 " give each step an id of its own"
             )
-        index = len(self.asked_ids)
-        self.asked_ids.add(name)
+        index = len(asked_ids)
+        asked_ids.add(name)
         step = self.steps.get(name)
         if step is None:
             step = self._record(command, prefix + _number(place), index)
@@ -305,7 +322,7 @@ class _Replay:
         return self.attempts.get(step_id, ())
 
     def _check_awaited(self) -> None:
-        for command in self.session.unawaited.values():
+        for command in self.session.unawaited:
             raise ReplayError(
                 f"task {self.task.id!r} made {command} and never awaited it; write await"
             )
@@ -313,7 +330,7 @@ class _Replay:
     def _close(self) -> None:
         """Close what is suspended, innermost first; its `finally` blocks run, ctx is refused."""
         self.session.open = False
-        for coroutine in reversed(self.suspended):
+        for coroutine in reversed(self.suspended.values()):
             # An error in closing does not change the decision.
             _resume(_close_coroutine, coroutine)
         self.suspended.clear()
@@ -328,10 +345,12 @@ class _Replay:
             self._hold(value)
             return
         decision = self.decision
-        decision.progress = self.session.progress
-        decision.streamed = self.session.streamed
-        if not self.asked_ids.issuperset(self.steps):
-            decision.unasked = tuple(name for name in self.steps if name not in self.asked_ids)
+        session = self.session
+        decision.completed += session.completed
+        decision.progress = session.progress
+        decision.streamed = session.streamed
+        if not session.asked_ids.issuperset(self.steps):
+            decision.unasked = tuple(name for name in self.steps if name not in session.asked_ids)
             self._lose_unasked()
         if outcome is _BLOCKED:
             decision.reasons = tuple(self._park_reasons)
@@ -373,6 +392,11 @@ def _is_stop(error: BaseException) -> bool:
 def _stopping() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _inner(prefix: str, place: int, number: int) -> str:
+    """Write the prefix of the positions in a branch of a parallel command."""
+    return f"{prefix}{_number(place)}.{_number(number)}."
 
 
 def _number(index: int) -> str:
