@@ -6,6 +6,7 @@ the journal has under its id.
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import orjson
@@ -58,7 +59,7 @@ class ReplaySession:
         "unawaited",
     )
 
-    def __init__(self, recorded: Mapping[str, Step]) -> None:
+    def __init__(self, recorded: Mapping[str, Step] = MappingProxyType({})) -> None:
         self.recorded = recorded
         """The steps of the journal, by id."""
         self.asked_ids: set[str] = set()

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from turnout.errors import Unavailable
 from turnout.model.protocol import Advance, Execute, Next, Start
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis
-from turnout.ports.clock import Clock
+from turnout.ports.clock import Clock, happened
 from turnout.ports.worker import RunsOn, Worker
 
 RETRY_PAUSE: Final[Millis] = 500
@@ -36,12 +37,16 @@ class LocalCall:
         self._worker = worker
         self._runs_on = runs_on
         self._clock = clock
-        self._woken = asyncio.Event()
         self._executing: dict[Key, asyncio.Task[Next]] = {}
+        self._ended: list[Key] = []
+        self._woken = False
+        self._changed = asyncio.Event()
+        """Set when an attempt has ended, and by a wake."""
 
     def wake(self) -> None:
         """Advance the run again, beside what is under way."""
-        self._woken.set()
+        self._woken = True
+        self._changed.set()
 
     async def run(self) -> None:
         """Do what the worker answers until the run parks or ends."""
@@ -63,29 +68,29 @@ class LocalCall:
         for start in answer.run:
             key = (start.step, start.attempt)
             if key not in self._executing:
-                self._executing[key] = asyncio.create_task(self._execute(start))
-        ended = await self._first_ended(answer)
-        if not ended:
-            self._woken.clear()
+                self._executing[key] = task = asyncio.create_task(self._execute(start))
+                task.add_done_callback(partial(self._end, key))
+        if not (self._ended or self._woken):
+            await self._change(answer)
+        if not self._ended:
+            self._woken = False
             return await self._advance()
+        ended, self._ended = self._ended, []
         answers = [self._executing.pop(key).result() for key in ended]
         return max(answers, key=lambda latest: latest.seq)
 
-    async def _first_ended(self, answer: Next) -> list[Key]:
-        """Wait for an attempt, a wake or the park's time; return the attempts that have ended."""
-        alarms: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._woken.wait())]
-        if answer.park is not None and answer.park.until is not None:
+    def _end(self, key: Key, _task: asyncio.Task[Next]) -> None:
+        self._ended.append(key)
+        self._changed.set()
+
+    async def _change(self, answer: Next) -> None:
+        """Wait for the end of an attempt, a wake, or the park's time."""
+        self._changed.clear()
+        if answer.park is None or answer.park.until is None:
+            await self._changed.wait()
+        else:
             pause = max(1, answer.park.until - self._clock.now())
-            alarms.append(asyncio.ensure_future(self._clock.sleep(pause)))
-        try:
-            await asyncio.wait(
-                {*self._executing.values(), *alarms}, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for alarm in alarms:
-                alarm.cancel()
-            await asyncio.gather(*alarms, return_exceptions=True)
-        return [key for key, task in self._executing.items() if task.done()]
+            await happened(self._changed, self._clock, pause)
 
     async def _run_on(self, call: Advance | Execute) -> Next:
         while True:

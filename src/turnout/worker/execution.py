@@ -8,7 +8,8 @@ attempt the next thing to do.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -40,6 +41,23 @@ STORE_TRIES: Final = 12
 """How often an outcome is committed to a store that does not answer: for about 20 seconds."""
 
 
+@dataclass(slots=True, eq=False)
+class Ending:
+    """The end of an attempt, from the end of its body until the caller can be answered."""
+
+    running: InFlightAttempt
+    settles: SettlesAttempt
+    answer: Executed | ClaimedAttempt | Unavailable | None = None
+    """What its commit brought; Unavailable where the store did not answer."""
+
+    def outcome(self) -> Executed | ClaimedAttempt:
+        """Return what its commit brought; raises Unavailable."""
+        if isinstance(self.answer, Unavailable):
+            raise self.answer
+        assert self.answer is not None
+        return self.answer
+
+
 class Executor:
     """Runs attempts for callers."""
 
@@ -48,6 +66,8 @@ class Executor:
         self.cache = cache
         self.bodies = bodies
         self.watch = Watch(runs=runs, cache=cache, drop=self._drop)
+        self._waiting: dict[str, list[Ending]] = {}
+        """By run, the endings that wait to be committed, all in one commit."""
         self.closing = False
         """Whether the executor is closing, and claims nothing more."""
 
@@ -291,29 +311,64 @@ class Executor:
         self, running: InFlightAttempt, outcome: BodyOutcome, *, may_raise: bool
     ) -> InFlightAttempt | None:
         """Commit an outcome; a store that does not answer is tried again."""
-        ending = partial(_settle, running, outcome)
+        ending = Ending(running, partial(_settle, running, outcome))
         for tries_left in reversed(range(STORE_TRIES)):
             try:
-                async with self.cache.at(running.run_id) as cached:
-                    running.committing = True
-                    answer = await self._commit_ending(cached, running, ending, may_raise=may_raise)
-                    return self._answer(running, answer, cached.journal)
+                return await self._commit_or_join(ending, may_raise=may_raise)
             except Unavailable:
-                running.committing = False
+                running.committing, ending.answer = False, None
                 if not tries_left:
                     raise
             await asyncio.sleep(min(0.1 * 2 ** (STORE_TRIES - 1 - tries_left), 2.0))
         raise AssertionError("the last try returns or raises")
 
-    async def _commit_ending(
-        self,
-        cached: CachedRun,
-        running: InFlightAttempt,
-        ending: SettlesAttempt,
-        *,
-        may_raise: bool = False,
-    ) -> Executed | ClaimedAttempt:
-        """Commit the end of an attempt with all that follows from it, in one change.
+    async def _commit_or_join(self, ending: Ending, *, may_raise: bool) -> InFlightAttempt | None:
+        """Commit an ending with all of its run that wait; one who waited may find it committed."""
+        run_id = ending.running.run_id
+        self._waiting.setdefault(run_id, []).append(ending)
+        async with self.cache.at(run_id) as cached:
+            if ending.answer is None:
+                await self._commit_group(cached, ending, may_raise=may_raise)
+            return self._answer(ending.running, ending.outcome(), cached.journal)
+
+    async def _commit_group(self, cached: CachedRun, own: Ending, *, may_raise: bool) -> None:
+        """Commit the endings of a run that wait; where that cannot be, only one's own.
+
+        The others then find no answer when it is their turn, and commit theirs.
+        """
+        waiting = self._waiting.pop(own.running.run_id, [])
+        group = [ending for ending in waiting if ending is own or not ending.running.dropped]
+        for ending in group:
+            ending.running.committing = True
+        if len(group) > 1 and await self._commit_together(cached, group):
+            return
+        own.running.committing = True
+        await self._commit_endings(cached, [own], may_raise=may_raise)
+
+    async def _commit_together(self, cached: CachedRun, group: Sequence[Ending]) -> bool:
+        """Commit endings in one change; False where one of them is at fault."""
+        try:
+            with UnexpectedLog(
+                log,
+                "attempts that ended together are committed one by one",
+                action="group_not_committed",
+                run_id=cached.run_id,
+            ):
+                await self._commit_endings(cached, group, may_raise=True)
+                return True
+        except Unavailable as error:
+            for ending in group:
+                ending.answer = error
+            return True
+        except TurnoutError as error:
+            extra = {"action": "group_not_committed", "run_id": cached.run_id, "error": str(error)}
+            log.info("attempts that ended together are committed one by one", extra=extra)
+        return False
+
+    async def _commit_endings(
+        self, cached: CachedRun, endings: Sequence[Ending], *, may_raise: bool = False
+    ) -> None:
+        """Commit the ends of attempts with all that follows from them, in one change.
 
         Nothing is committed for an attempt whose claim this process no longer holds.
         """
@@ -321,34 +376,41 @@ class Executor:
             await self.runs.reload(cached, for_caller=False)
         for _ in range(TRIES):
             journal = cached.journal
-            if not _is_held(journal, running.attempt):
-                if cached.fresh:
-                    return await self._answer_current(cached, running)
+            held = [ending for ending in endings if _is_held(journal, ending.running.attempt)]
+            if len(held) < len(endings) and not cached.fresh:
                 await self.runs.reload(cached, for_caller=False)
-                continue
-            now, commit = self.runs.clock.now(), Commit(journal)
-            attempt, step = ending(journal, now)
-            commit.put_attempt(attempt)
-            if step is not journal.steps[step.step]:
-                commit.put_step(step)
-            commit.put_progress(running.step_context.progress)
-            commit.stream_of(attempt, running.step_context.streamed, now)
-            continuation = running.continuation
-            decision = await self.runs.decide(cached, commit, now, continuation)
-            if decision is None:
-                continue
-            claim = None
-            if continuation is Continuation.WORKER and not self.closing:
-                claim = self._claim_next(commit, decision, now)
-            after = _after(decision, claim)
-            apply = self.runs.apply
-            if await apply(cached, commit, after, now, continuation, may_raise=may_raise):
-                if claim is not None:
-                    return claim
-                answer = await self.runs.next(cached)
-                return Executed(receipt=receipt_of(step, attempt), next=answer)
+            elif not held or await self._commit_held(cached, held, may_raise=may_raise):
+                break
+        else:
+            raise self.runs.contended(cached)
+        for ending in endings:
+            if ending.answer is None:
+                ending.answer = await self._answer_current(cached, ending.running)
+
+    async def _commit_held(
+        self, cached: CachedRun, endings: Sequence[Ending], *, may_raise: bool
+    ) -> bool:
+        """Commit the ends of attempts that this process holds; False: the run was read again."""
+        now, commit = self.runs.clock.now(), Commit(cached.journal)
+        settled = [_put_ending(commit, ending, now) for ending in endings]
+        continuation = _continuation_of(endings)
+        decision = await self.runs.decide(cached, commit, now, continuation)
+        if decision is None:
+            return False
+        claim = None
+        if continuation is Continuation.WORKER and not self.closing:
+            claim = self._claim_next(commit, decision, now)
+        after, apply = _after(decision, claim), self.runs.apply
+        if not await apply(cached, commit, after, now, continuation, may_raise=may_raise):
             await self.runs.reload(cached, for_caller=False)
-        raise self.runs.contended(cached)
+            return False
+        if claim is not None:
+            endings[0].answer = claim
+            return True
+        answer = await self.runs.next(cached)
+        for ending, (attempt, step) in zip(endings, settled, strict=True):
+            ending.answer = Executed(receipt=receipt_of(step, attempt), next=answer)
+        return True
 
     # -- answer -------------------------------------------------------------------------------
 
@@ -429,7 +491,7 @@ class Executor:
         running.drop()
         async with self.cache.at(running.run_id) as cached:
             running.answer_with(Overloaded("this worker is stopping; send the call again"))
-            await self._commit_ending(cached, running, ending)
+            await self._commit_endings(cached, [Ending(running, ending)])
 
     async def _drop(self, running: InFlightAttempt) -> None:
         """Stop an attempt that this process no longer holds, and answer its caller."""
@@ -473,6 +535,26 @@ def _busy(call: Execute, answer: Next) -> Executed:
 def _after(decision: Decision, claim: ClaimedAttempt | None) -> Decision:
     """Return the decision after a commit, which may have claimed an attempt."""
     return decision if claim is None else after_claim(decision, claim.attempt.step)
+
+
+def _put_ending(commit: Commit, ending: Ending, now: Millis) -> tuple[Attempt, Step]:
+    """Add the end of an attempt to a commit."""
+    running, journal = ending.running, commit.journal
+    attempt, step = ending.settles(journal, now)
+    commit.put_attempt(attempt)
+    if step is not journal.steps[step.step]:
+        commit.put_step(step)
+    commit.put_progress(running.step_context.progress)
+    commit.stream_of(attempt, running.step_context.streamed, now)
+    return attempt, step
+
+
+def _continuation_of(endings: Sequence[Ending]) -> Continuation:
+    """Say who acts on what comes next: of several, any caller whose answer is still to come."""
+    continuations = {ending.running.continuation for ending in endings}
+    if len(endings) == 1 or continuations == {Continuation.PUMP}:
+        return continuations.pop()
+    return Continuation.CALLER
 
 
 def _settle(
