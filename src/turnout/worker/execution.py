@@ -8,25 +8,24 @@ attempt the next thing to do.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final
 
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import MAX_CHUNKS, StepContext
 from turnout.driver.decision import Decision, after_claim
-from turnout.driver.retries import BodyOutcome, interrupt_attempt, settle_attempt
+from turnout.driver.retries import BodyOutcome
 from turnout.errors import FailureLog, Overloaded, Refused, TurnoutError, Unavailable, UnexpectedLog
 from turnout.model.policies import Policies
 from turnout.model.protocol import Advance, Execute, Executed, Next, Outcome
-from turnout.model.runs import Attempt, Journal, Run, Step
+from turnout.model.runs import Attempt, Journal, Run
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
 from turnout.worker.bodies import Bodies, failed_by, outcome_of, within
 from turnout.worker.commit import Commit, unparked
 from turnout.worker.continuation import Continuation
+from turnout.worker.endings import Ending, continuation_of, is_held, put_ending
 from turnout.worker.in_flight import ClaimedAttempt, InFlightAttempt
 from turnout.worker.protocol_answers import not_run, receipt_of, step_timeout
 from turnout.worker.run_cache import CachedRun, RunCache
@@ -34,28 +33,10 @@ from turnout.worker.watch import Watch
 
 log = logging.getLogger("turnout.worker")
 
-SettlesAttempt: TypeAlias = Callable[[Journal, Millis], tuple[Attempt, Step]]
-"""Returns an attempt as it ended, and its step, from the latest journal."""
-
+_ONE_BY_ONE: Final = "attempts that ended together are committed one by one"
+_ACTION: Final = "group_not_committed"
 STORE_TRIES: Final = 12
 """How often an outcome is committed to a store that does not answer: for about 20 seconds."""
-
-
-@dataclass(slots=True, eq=False)
-class Ending:
-    """The end of an attempt, from the end of its body until the caller can be answered."""
-
-    running: InFlightAttempt
-    settles: SettlesAttempt
-    answer: Executed | ClaimedAttempt | Unavailable | None = None
-    """What its commit brought; Unavailable where the store did not answer."""
-
-    def outcome(self) -> Executed | ClaimedAttempt:
-        """Return what its commit brought; raises Unavailable."""
-        if isinstance(self.answer, Unavailable):
-            raise self.answer
-        assert self.answer is not None
-        return self.answer
 
 
 class Executor:
@@ -66,8 +47,6 @@ class Executor:
         self.cache = cache
         self.bodies = bodies
         self.watch = Watch(runs=runs, cache=cache, drop=self._drop)
-        self._waiting: dict[str, list[Ending]] = {}
-        """By run, the endings that wait to be committed, all in one commit."""
         self.closing = False
         """Whether the executor is closing, and claims nothing more."""
 
@@ -311,22 +290,20 @@ class Executor:
         self, running: InFlightAttempt, outcome: BodyOutcome, *, may_raise: bool
     ) -> InFlightAttempt | None:
         """Commit an outcome; a store that does not answer is tried again."""
-        ending = Ending(running, partial(_settle, running, outcome))
-        for tries_left in reversed(range(STORE_TRIES)):
+        ending = Ending(running, outcome)
+        for tried in range(STORE_TRIES):
             try:
                 return await self._commit_or_join(ending, may_raise=may_raise)
             except Unavailable:
                 running.committing, ending.answer = False, None
-                if not tries_left:
-                    raise
-            await asyncio.sleep(min(0.1 * 2 ** (STORE_TRIES - 1 - tries_left), 2.0))
-        raise AssertionError("the last try returns or raises")
+            await asyncio.sleep(min(0.1 * 2**tried, 2.0))
+        return await self._commit_or_join(ending, may_raise=may_raise)
 
     async def _commit_or_join(self, ending: Ending, *, may_raise: bool) -> InFlightAttempt | None:
         """Commit an ending with all of its run that wait; one who waited may find it committed."""
-        run_id = ending.running.run_id
-        self._waiting.setdefault(run_id, []).append(ending)
-        async with self.cache.at(run_id) as cached:
+        locked = self.cache.at(ending.running.run_id)
+        locked.cached.endings.append(ending)
+        async with locked as cached:
             if ending.answer is None:
                 await self._commit_group(cached, ending, may_raise=may_raise)
             return self._answer(ending.running, ending.outcome(), cached.journal)
@@ -336,24 +313,18 @@ class Executor:
 
         The others then find no answer when it is their turn, and commit theirs.
         """
-        waiting = self._waiting.pop(own.running.run_id, [])
-        group = [ending for ending in waiting if ending is own or not ending.running.dropped]
+        waiting, cached.endings = cached.endings, []
+        group = [ending for ending in waiting if not ending.running.dropped]
         for ending in group:
             ending.running.committing = True
         if len(group) > 1 and await self._commit_together(cached, group):
             return
-        own.running.committing = True
         await self._commit_endings(cached, [own], may_raise=may_raise)
 
     async def _commit_together(self, cached: CachedRun, group: Sequence[Ending]) -> bool:
         """Commit endings in one change; False where one of them is at fault."""
         try:
-            with UnexpectedLog(
-                log,
-                "attempts that ended together are committed one by one",
-                action="group_not_committed",
-                run_id=cached.run_id,
-            ):
+            with UnexpectedLog(log, _ONE_BY_ONE, action=_ACTION, run_id=cached.run_id):
                 await self._commit_endings(cached, group, may_raise=True)
                 return True
         except Unavailable as error:
@@ -361,22 +332,19 @@ class Executor:
                 ending.answer = error
             return True
         except TurnoutError as error:
-            extra = {"action": "group_not_committed", "run_id": cached.run_id, "error": str(error)}
-            log.info("attempts that ended together are committed one by one", extra=extra)
+            extra = {"action": _ACTION, "run_id": cached.run_id, "error": str(error)}
+            log.info(_ONE_BY_ONE, extra=extra)
         return False
 
     async def _commit_endings(
         self, cached: CachedRun, endings: Sequence[Ending], *, may_raise: bool = False
     ) -> None:
-        """Commit the ends of attempts with all that follows from them, in one change.
-
-        Nothing is committed for an attempt whose claim this process no longer holds.
-        """
+        """Commit the ends of those attempts that this process still holds, in one change."""
         if not cached.is_read:
             await self.runs.reload(cached, for_caller=False)
         for _ in range(TRIES):
             journal = cached.journal
-            held = [ending for ending in endings if _is_held(journal, ending.running.attempt)]
+            held = [ending for ending in endings if is_held(journal, ending.running.attempt)]
             if len(held) < len(endings) and not cached.fresh:
                 await self.runs.reload(cached, for_caller=False)
             elif not held or await self._commit_held(cached, held, may_raise=may_raise):
@@ -392,14 +360,13 @@ class Executor:
     ) -> bool:
         """Commit the ends of attempts that this process holds; False: the run was read again."""
         now, commit = self.runs.clock.now(), Commit(cached.journal)
-        settled = [_put_ending(commit, ending, now) for ending in endings]
-        continuation = _continuation_of(endings)
+        settled = [put_ending(commit, ending, now) for ending in endings]
+        continuation = continuation_of(endings)
         decision = await self.runs.decide(cached, commit, now, continuation)
         if decision is None:
             return False
-        claim = None
-        if continuation is Continuation.WORKER and not self.closing:
-            claim = self._claim_next(commit, decision, now)
+        own_next = continuation is Continuation.WORKER and not self.closing
+        claim = self._claim_next(commit, decision, now) if own_next else None
         after, apply = _after(decision, claim), self.runs.apply
         if not await apply(cached, commit, after, now, continuation, may_raise=may_raise):
             await self.runs.reload(cached, for_caller=False)
@@ -482,16 +449,10 @@ class Executor:
 
     async def _interrupt(self, running: InFlightAttempt) -> None:
         """Interrupt an attempt: it does not count, and another worker may go on at once."""
-
-        def ending(journal: Journal, now: Millis) -> tuple[Attempt, Step]:
-            name = running.attempt.step
-            # From the journal, which has the number of chunks that are already recorded.
-            return interrupt_attempt(journal.attempts[name][-1], now), journal.steps[name]
-
         running.drop()
         async with self.cache.at(running.run_id) as cached:
             running.answer_with(Overloaded("this worker is stopping; send the call again"))
-            await self._commit_endings(cached, [Ending(running, ending)])
+            await self._commit_endings(cached, [Ending(running, None)])
 
     async def _drop(self, running: InFlightAttempt) -> None:
         """Stop an attempt that this process no longer holds, and answer its caller."""
@@ -535,46 +496,3 @@ def _busy(call: Execute, answer: Next) -> Executed:
 def _after(decision: Decision, claim: ClaimedAttempt | None) -> Decision:
     """Return the decision after a commit, which may have claimed an attempt."""
     return decision if claim is None else after_claim(decision, claim.attempt.step)
-
-
-def _put_ending(commit: Commit, ending: Ending, now: Millis) -> tuple[Attempt, Step]:
-    """Add the end of an attempt to a commit."""
-    running, journal = ending.running, commit.journal
-    attempt, step = ending.settles(journal, now)
-    commit.put_attempt(attempt)
-    if step is not journal.steps[step.step]:
-        commit.put_step(step)
-    commit.put_progress(running.step_context.progress)
-    commit.stream_of(attempt, running.step_context.streamed, now)
-    return attempt, step
-
-
-def _continuation_of(endings: Sequence[Ending]) -> Continuation:
-    """Say who acts on what comes next: of several, any caller whose answer is still to come."""
-    continuations = {ending.running.continuation for ending in endings}
-    if len(endings) == 1 or continuations == {Continuation.PUMP}:
-        return continuations.pop()
-    return Continuation.CALLER
-
-
-def _settle(
-    running: InFlightAttempt, outcome: BodyOutcome, journal: Journal, now: Millis
-) -> tuple[Attempt, Step]:
-    step, retries = running.attempt.step, running.claimed.retries
-    return settle_attempt(
-        running.run_id, journal.steps[step], journal.attempts[step], retries, outcome, now
-    )
-
-
-def _is_held(journal: Journal, attempt: Attempt) -> bool:
-    """Whether a claim of this process still stands in the journal."""
-    attempts = journal.attempts.get(attempt.step, ())
-    last = attempts[-1] if attempts else None
-    return (
-        last is not None
-        and last.number == attempt.number
-        and last.state is AttemptState.CLAIMED
-        and last.worker == attempt.worker
-        and not journal.run.state.terminal
-        and journal.run.fence == attempt.fence
-    )

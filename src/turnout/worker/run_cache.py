@@ -12,6 +12,7 @@ from typing import Any, Final
 from turnout.driver.decision import Decision
 from turnout.model.protocol import RunCall
 from turnout.model.runs import Journal
+from turnout.worker.endings import Ending
 from turnout.worker.replay_task import ReplayTask
 
 CACHE_SIZE: Final = 2_000
@@ -27,6 +28,7 @@ class CachedRun:
         "_journal",
         "caller",
         "decision",
+        "endings",
         "fresh",
         "lock",
         "progress",
@@ -41,6 +43,8 @@ class CachedRun:
         self.lock = asyncio.Lock()
         self.users = 0
         self._journal: Journal | None = None
+        self.endings: list[Ending] = []
+        """The ends of attempts that wait for the lock, to be committed all in one commit."""
         self.decision: Decision | None = None
         """What was decided from the journal; None if nothing has been decided yet."""
         self.progress: bytes | None = None
@@ -122,14 +126,14 @@ class RunCache:
 class _LockedRun:
     """The context in which a run is locked; a class, because a generator would cost more."""
 
-    __slots__ = ("_cache", "_cached")
+    __slots__ = ("_cache", "cached")
 
     def __init__(self, cache: RunCache, cached: CachedRun) -> None:
         self._cache = cache
-        self._cached = cached
+        self.cached = cached
 
     async def __aenter__(self) -> CachedRun:
-        cached = self._cached
+        cached = self.cached
         cached.users += 1
         try:
             await cached.lock.acquire()
@@ -140,9 +144,9 @@ class _LockedRun:
         return cached
 
     async def __aexit__(self, *_: object) -> None:
-        self._cached.lock.release()
+        self.cached.lock.release()
         self._release()
 
     def _release(self) -> None:
-        self._cached.users -= 1
-        self._cache.release(self._cached)
+        self.cached.users -= 1
+        self._cache.release(self.cached)
