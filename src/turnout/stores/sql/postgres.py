@@ -1,7 +1,8 @@
 """PostgreSQL: several connections commit side by side.
 
-READ COMMITTED is enough: a run changes by one compare-and-set, and operations
-that must not run at the same time lock a name (an advisory lock) until they are committed.
+READ COMMITTED is enough: a run changes by one compare-and-set, and operations that must not run at
+the same time lock a name (an advisory lock) until they are committed. Behind a pooler in
+transaction mode nothing is prepared, and no setting of a session is used.
 Statements whose result is not needed are sent without waiting for their answers (pipeline mode). A
 group waits for locks only briefly; an operation that finds one taken runs again alone, and waits.
 So a deadlock ends soon, and one busy row does not delay the other operations of its group.
@@ -134,8 +135,9 @@ class PostgresConnection:
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return
         self._connection.execute("BEGIN")
-        if patient:
-            self._connection.execute(f"SET LOCAL lock_timeout = {PATIENT_MS}")
+        if patient or _is_pooled(self._connection):
+            wait = PATIENT_MS if patient else HURRIED_MS
+            self._connection.execute(f"SET LOCAL lock_timeout = {wait}")
 
     def commit(self) -> None:
         """Commit; the commit is on disk when this returns."""
@@ -190,6 +192,8 @@ class PostgresDatabase:
         """Make or upgrade the tables, one process at a time."""
         with self._connect() as connection:
             try:
+                connection.execute("BEGIN")  # a pooler in statement mode refuses it
+                connection.execute("ROLLBACK")
                 if not self._is_current(connection):
                     self._upgrade()
                 if owner is not None:
@@ -227,31 +231,19 @@ class PostgresDatabase:
     def _connect(self) -> "psycopg.Connection[Row]":
         try:
             connection = psycopg.connect(
-                **self._target(),
+                **connection_parameters(self._url),
                 autocommit=True,  # BEGIN and COMMIT are ours
-                prepare_threshold=2,
+                prepare_threshold=None,
                 row_factory=tuple_row,
             )
-            connection.prepared_max = 500
             # One type for every number, so that a statement is prepared once.
             connection.adapters.register_dumper(int, Int8Dumper)
-            connection.execute(f"SET lock_timeout = {HURRIED_MS}")
+            if has_session(connection):
+                connection.prepare_threshold, connection.prepared_max = 2, 500
+                connection.execute(f"SET lock_timeout = {HURRIED_MS}")
         except psycopg.Error as error:
             raise _connect_error(error, self.name) from None
         return connection
-
-    def _target(self) -> Mapping[str, Any]:
-        url = self._url
-        named = {
-            "host": url.host,
-            "port": url.port,
-            "user": url.username,
-            "password": url.password,
-            "dbname": url.database,
-        }
-        target: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "turnout"}
-        target |= {name: value for name, value in named.items() if value is not None}
-        return target | dict(url.query)
 
     def _is_current(self, connection: Any) -> bool:
         def oldest_code() -> str:
@@ -288,6 +280,37 @@ class PostgresDatabase:
             connection.exec_driver_sql("COMMIT")
 
 
+def connection_parameters(url: URL) -> Mapping[str, Any]:
+    """Return what libpq needs to connect to a URL."""
+    named = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+    }
+    parameters: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "turnout",
+    }
+    parameters |= {name: value for name, value in named.items() if value is not None}
+    return parameters | dict(url.query)
+
+
+def has_session(connection: "psycopg.Connection[Any]") -> bool:
+    """Whether the connection is to the server itself, not to a pooler in front of it.
+
+    A pooler makes up the process id that it tells at the start. Behind one, a prepared statement or
+    a setting of the session may be another client's at the next transaction.
+    """
+    ((process_id,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+    return bool(process_id == connection.info.backend_pid)
+
+
+def _is_pooled(connection: "psycopg.Connection[Any]") -> bool:
+    return connection.prepare_threshold is None
+
+
 @cache
 def _statements(schema: str) -> Statements:
     """Return the compiled statements that all databases of this process with this schema share."""
@@ -302,6 +325,11 @@ def translated(error: Exception) -> Exception:
         return ConnectionLost("the connection to PostgreSQL is closed")
     if isinstance(error, _BEYOND_LIMITS):
         return error
+    if "statement pooling" in str(error):
+        return InvalidSettings(
+            "TURNOUT_DATABASE_URL: the pooler is in statement mode, which has no transactions;"
+            " use pool_mode = transaction or session"
+        )
     if isinstance(error, psycopg.OperationalError):
         return ConnectionLost(f"PostgreSQL: {error.diag.message_primary or type(error).__name__}")
     return error
