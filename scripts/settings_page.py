@@ -34,6 +34,9 @@ OURS = {
     "TURNOUT_DATABASE_URL": "the run store: `sqlite:///path`, `sqlite://` (in memory) or"
     " `postgresql://user@host/database` (extra `postgres`), there in the schema `turnout` unless"
     " `?schema=` names another. It belongs to the app that opens it first. **secret**",
+    "TURNOUT_DATABASE_DIRECT_URL": "where `TURNOUT_DATABASE_URL` leads to a pooler: the same"
+    " database past it, for what needs a session of its own, which is [signals between"
+    " processes](how_soon.md). **secret**",
     "TURNOUT_SHADOW_DATABASE_URL": "the shadows' run store. Default: a file beside the primary's"
     " (`…-shadow.db`), or on PostgreSQL a schema beside"
     " the primary's (`…_shadow`). **secret**",

@@ -11,7 +11,12 @@ from functools import partial
 import turnout
 from turnout.bootstrap.adapters import EMBEDDED, load_plugins, open_callers, select
 from turnout.bootstrap.settings import read_settings
-from turnout.bootstrap.stores import open_artifacts, open_primary_store, open_shadow_store
+from turnout.bootstrap.stores import (
+    open_artifacts,
+    open_primary_store,
+    open_shadow_store,
+    open_signals,
+)
 from turnout.control.dead_letters import DeadLetters
 from turnout.control.emissions import Emissions
 from turnout.control.emitter import Emitter
@@ -39,7 +44,7 @@ from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.caller import DurableCaller, Plugin, Releases, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import ReplicaStore, RunStore
-from turnout.ports.signals import Signals
+from turnout.ports.signals import DUE, DUE_SHADOW, Signals
 from turnout.ports.worker import RunsOn, Worker
 from turnout.projection.artifact_writer import ArtifactWriter
 from turnout.projection.documents import Reason
@@ -58,7 +63,6 @@ from turnout.service.replicas import living_schedules
 from turnout.service.routes import RouteBoard
 from turnout.service.settings import Settings
 from turnout.service.side import Side
-from turnout.service.signals import DUE, DUE_SHADOW, ProcessSignals
 from turnout.stores.artifacts.views import only_primaries, only_shadows
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.options import WorkerOptions
@@ -129,7 +133,7 @@ def open_turnout(
     settings = settings or read_settings(os.environ if environ is None else environ)
     selection = select(settings)
     plugins = load_plugins(selection)
-    signals = ProcessSignals()
+    signals = open_signals(settings)
     store = store or open_primary_store(settings, app, partial(signals.send, DUE))
     base = Foundation(
         app=app,

@@ -11,9 +11,14 @@ from urllib.parse import urlsplit
 from turnout.bootstrap.adapters import installed, select_by_names
 from turnout.errors import TurnoutError
 
+DATABASE_SETTINGS = (
+    "TURNOUT_DATABASE_URL",
+    "TURNOUT_DATABASE_DIRECT_URL",
+    "TURNOUT_SHADOW_DATABASE_URL",
+)
 SETTINGS = (
     *("ORCHESTRATOR_PROVIDER", "ORCHESTRATOR_PRIMARY", "ORCHESTRATOR_SHADOW"),
-    *("TURNOUT_APP", "TURNOUT_ENV", "TURNOUT_DATABASE_URL", "TURNOUT_SHADOW_DATABASE_URL"),
+    *("TURNOUT_APP", "TURNOUT_ENV", *DATABASE_SETTINGS),
     *("TURNOUT_ARTIFACTS", "TURNOUT_ARTIFACTS_CLIENT", "TURNOUT_SIGNING_KEYS"),
     *("TURNOUT_DEFINITIONS", "TURNOUT_SERVICE_URL"),
     *("TURNOUT_LEASE", "TURNOUT_SILENCE", "TURNOUT_DUAL_LAG", "TURNOUT_DUAL_LONGEST_WAIT"),
@@ -32,7 +37,7 @@ def setting_faults(raw: Mapping[str, str]) -> Iterable[str]:
     """Yield every fault of the settings that their types do not show."""
     yield from _unknown(raw)
     yield from _provider(raw)
-    for name in ("TURNOUT_DATABASE_URL", "TURNOUT_SHADOW_DATABASE_URL"):
+    for name in DATABASE_SETTINGS:
         if name in raw:
             yield from (f"{name}: {fault}" for fault in _database(raw[name]))
     if "TURNOUT_ARTIFACTS" in raw:

@@ -8,8 +8,10 @@ from turnout.errors import InvalidSettings
 from turnout.model.tasks import App
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.run_store import RunStore
+from turnout.ports.signals import Signals
 from turnout.service.settings import Settings
 from turnout.stores.private_files import make_folder
+from turnout.stores import sql
 from turnout.stores.sql import open_run_store, shadow_url
 
 MadeDue: TypeAlias = Callable[[], None]
@@ -47,6 +49,13 @@ def _open(
     url = _with_folder(url, setting)
     name = None if app is None else app.name
     return open_run_store(url, app=name, environment=settings.environment, made_due=made_due)
+
+
+def open_signals(settings: Settings) -> Signals:
+    """Open the signals between the processes that share the run store."""
+    direct = settings.database_direct_url
+    url = MEMORY if settings.provider == "memory" else settings.database_url.get_secret_value()
+    return sql.open_signals(url, None if direct is None else direct.get_secret_value())
 
 
 def open_artifacts(

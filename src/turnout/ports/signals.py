@@ -1,7 +1,12 @@
 """Signals: the processes of a service tell each other that something was committed."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+DUE: Final = "due"
+"""The topic of commits in the run store that made something due for the pump."""
+DUE_SHADOW: Final = "due-shadow"
+"""The same of the shadows' run store."""
 
 
 class Signals(Protocol):

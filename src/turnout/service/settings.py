@@ -67,6 +67,8 @@ class Settings(BaseModel):
         SecretStr(f"sqlite:///{HOME}/turnout.db"), alias="TURNOUT_DATABASE_URL"
     )
     """Where the run store is."""
+    database_direct_url: SecretStr | None = Field(None, alias="TURNOUT_DATABASE_DIRECT_URL")
+    """The same database past a pooler, for what needs a session: signals between processes."""
     shadow_database_url: SecretStr | None = Field(None, alias="TURNOUT_SHADOW_DATABASE_URL")
     """Where the shadows' run store is; None: beside the primary's."""
     artifacts: str | None = Field(f"{HOME}/artifacts", alias="TURNOUT_ARTIFACTS")

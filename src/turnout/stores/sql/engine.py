@@ -9,11 +9,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from turnout.errors import InvalidSettings, StoreUnavailable
+from turnout.ports.signals import Signals
 from turnout.stores.sql import migrate
 from turnout.stores.sql.caller_transactions import CallerTransactions
 from turnout.stores.sql.committer import Around, Committer
 from turnout.stores.sql.connections import ConnectionLost
 from turnout.stores.sql.identity import Owner
+from turnout.stores.sql.signals import ProcessSignals
 from turnout.stores.sql.sqlite import SqliteDatabase
 from turnout.stores.sql.statements import Contended
 from turnout.stores.sql.store import SqlRunStore
@@ -56,6 +58,23 @@ def open_run_store(
         database, writers=writing, readers=reading, around=around, made_due=made_due
     )
     return SqlRunStore(database.name, committer, CallerTransactions(database))
+
+
+def open_signals(url: str, direct_url: str | None = None) -> Signals:
+    """Open the signals between the processes that share the run store at a URL.
+
+    direct_url: the same PostgreSQL database, past a pooler; signals need a session of their own.
+    SQLite has none between processes.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        return ProcessSignals()
+    from turnout.stores.sql.notifications import PostgresSignals
+
+    direct = parsed if direct_url is None else _parsed(direct_url, "TURNOUT_DATABASE_DIRECT_URL")
+    if direct.get_backend_name() != "postgresql":
+        raise InvalidSettings("TURNOUT_DATABASE_DIRECT_URL: give a URL of PostgreSQL")
+    return PostgresSignals(direct.difference_update_query(["schema"]), _schema(parsed))
 
 
 def upgrade(url: str, *, schema: str | None = None) -> str:
@@ -112,13 +131,13 @@ def _schema(url: URL) -> str:
     return named if isinstance(named, str) else named[-1]
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str, setting: str = "TURNOUT_DATABASE_URL") -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # Its message would show the URL, and so a password; a bad port is a ValueError.
         raise InvalidSettings(
-            f"TURNOUT_DATABASE_URL: the run store's URL cannot be read; write {FORMS}"
+            f"{setting}: the run store's URL cannot be read; write {FORMS}"
         ) from None
     drivers = {"sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg"}
     if parsed.drivername not in drivers:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from turnout.service.signals import ProcessSignals
+from turnout.stores.sql.signals import ProcessSignals
 
 
 async def test_a_signal_wakes_the_listeners_of_its_topic() -> None:

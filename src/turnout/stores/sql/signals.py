@@ -5,12 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
-
-DUE: Final = "due"
-"""The topic of commits in the run store that made something due for the pump."""
-DUE_SHADOW: Final = "due-shadow"
-"""The same of the shadows' run store."""
 
 
 class ProcessSignals:
