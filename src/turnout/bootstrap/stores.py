@@ -10,8 +10,8 @@ from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.run_store import RunStore
 from turnout.ports.signals import Signals
 from turnout.service.settings import Settings
-from turnout.stores.private_files import make_folder
 from turnout.stores import sql
+from turnout.stores.private_files import make_folder
 from turnout.stores.sql import open_run_store, shadow_url
 
 MadeDue: TypeAlias = Callable[[], None]
