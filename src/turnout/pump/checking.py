@@ -76,7 +76,7 @@ class DeliveryChecker:
         # A delivery that was never claimed is not silent because its run waits.
         if delivery.state is DeliveryState.CLAIMED and silence_is_expected(journal, now, late=late):
             self._silences.forget(delivery.run_id)
-            await self._holds.postpone(delivery, self._pace.calm_look)
+            await self._holds.postpone(delivery, self._calm_look(delivery, journal.run, now))
             return
         with foreign_errors_translated():
             sighting = await self._callers[delivery.provider].look(delivery)
@@ -85,6 +85,18 @@ class DeliveryChecker:
             await self._holds.postpone(delivery, self._pace.look)
             return
         await self._judge(delivery, journal, sighting, now)
+
+    def _calm_look(self, delivery: Delivery, run: Run, now: Millis) -> Millis:
+        """How long a delivery that is silent for a reason need not be checked.
+
+        In our own process a wait is ended by a wake, which is sent until the run calls; so runs
+        that are asleep cost nothing meanwhile.
+        """
+        if not run.parked or delivery.provider not in self._embedded:
+            return self._pace.calm_look
+        if run.parked_until is None:
+            return self._pace.asleep_look
+        return max(run.parked_until - now, 0) + self._pace.calm_look
 
     async def _judge(
         self, delivery: Delivery, journal: Journal, sighting: Sighting, now: Millis

@@ -25,6 +25,8 @@ class Pace:
     """How long a sent delivery may be silent before its provider is asked."""
     calm_look: Millis = 60_000
     """The same for a delivery that is silent because its run works or waits."""
+    asleep_look: Millis = 86_400_000
+    """The same in our own process, for a run that waits without an end; else from the end on."""
     absence: Millis = 30_000
     """How long a provider that answers must not know a vendor run until that is lost."""
     release_patience: Millis = 30_000

@@ -50,7 +50,11 @@ class RunAdvancer:
         now = self.clock.now()
         try:
             journal = await self.store.deliveries.claim(
-                call.run_id, call.delivery, call.provider_run_id, now
+                call.run_id,
+                call.delivery,
+                call.provider_run_id,
+                now,
+                look_by=now + 4 * self.options.lease,
             )
         except RunEnded:
             # The vendor run that holds the delivery is told how it ended; any other is refused.
