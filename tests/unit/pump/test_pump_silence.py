@@ -443,3 +443,31 @@ async def test_a_run_that_this_process_calls_for_itself_is_left_alone() -> None:
     with pytest.raises(AssertionError):
         await line.turn(lambda run: run.delivery == 2, run_id, most=100)
     await line.close()
+
+
+async def test_a_run_that_is_asleep_in_this_process_is_checked_once() -> None:
+    """However many sleep, nothing is read for them until their time; a call has them checked."""
+    line = Line(program(["sleep", "step"], []))
+    line.pump = line.new_pump(embedded=("acme",))
+    run_id = await line.emit()
+    run = await line.turn(lambda run: run.parked, run_id)
+    assert run.parked_until is not None
+    minute_later = line.clock.now() + 2 * Pace().look
+    await line.turn(lambda _run: line.clock.now() >= minute_later, run_id)
+    (sent,) = await line.store.deliveries.read(run_id)
+    assert sent.due_at == run.parked_until + Pace().calm_look
+    await line.store.deliveries.claim(run_id, 1, sent.key, line.clock.now(), look_by=minute_later)
+    (called,) = await line.store.deliveries.read(run_id)
+    assert called.due_at == minute_later
+    assert (await line.turn(lambda run: run.state.terminal, run_id)).result == b"2"
+    await line.close()
+
+
+async def test_a_run_that_is_asleep_at_a_vendor_is_checked_every_minute() -> None:
+    """Its vendor run may vanish meanwhile."""
+    line = Line(program(["sleep"], []))
+    run_id = await line.emit()
+    await line.turn(lambda run: run.parked, run_id)
+    (sent,) = await line.store.deliveries.read(run_id)
+    assert sent.due_at <= line.clock.now() + Pace().calm_look
+    await line.close()
