@@ -89,7 +89,9 @@ class PostgresSignals:
         pause, longest = RETRY_SECONDS
         while True:
             try:
-                with psycopg.connect(**self._parameters, autocommit=True) as connection:
+                with psycopg.connect(
+                    **self._parameters, autocommit=True, prepare_threshold=None
+                ) as connection:
                     pause = RETRY_SECONDS[0]
                     self._exchange(connection)
                     return
