@@ -116,21 +116,13 @@ class RunSearch(Protocol):
 class DeliveryStore(Protocol):
     """Deliveries: who may call for a run."""
 
-    async def claim(
-        self,
-        run_id: str,
-        number: int,
-        provider_run_id: str,
-        now: Millis,
-        *,
-        look_by: Millis | None = None,
-    ) -> Journal:
+    async def claim(self, run_id: str, number: int, provider_run_id: str, now: Millis) -> Journal:
         """Let a vendor run call for this delivery, and read the run.
 
         The first vendor run that calls claims the delivery; every other one gets Superseded, as
         does any call for a delivery that is not the live one. RunEnded where the run has ended;
         UnknownRun. The run's wake is withdrawn if it was due or sent; an alarm for later stays.
-        look_by: a delivery that called before is due to be checked then, unless it is due sooner.
+        A delivery that has called before is due to be checked within a minute.
         """
         ...
 

@@ -50,11 +50,7 @@ class RunAdvancer:
         now = self.clock.now()
         try:
             journal = await self.store.deliveries.claim(
-                call.run_id,
-                call.delivery,
-                call.provider_run_id,
-                now,
-                look_by=now + 4 * self.options.lease,
+                call.run_id, call.delivery, call.provider_run_id, now
             )
         except RunEnded:
             # The vendor run that holds the delivery is told how it ended; any other is refused.
@@ -70,9 +66,9 @@ class RunAdvancer:
     ) -> Calling | None:
         """Use the run that came with its delivery; the run's first commit then claims the delivery.
 
-        None where this cannot be: the run is cached or not new, or its task has a limit.
+        None where this cannot be: the run is cached or not new, or its steps have a limit.
         """
-        limit = self.app.task(delivered.task).policies.concurrency
+        limit = counts_steps(self.app.task(delivered.task).policies)
         is_new = delivered.seq == 0 and delivered.delivery == call.delivery
         if cached.is_read or not is_new or limit:
             return None

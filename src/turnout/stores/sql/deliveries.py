@@ -154,8 +154,8 @@ _ENDS_SUPERSEDED: Final = (
     .where(*_DELIVERY, deliveries.c.state == fixed(DeliveryState.SUPERSEDED.value))
     .values(stopping=fixed(0), watched=fixed(0))
 )
-NEVER: Final = 2**62
-"""A moment that does not come."""
+CHECKED_AFTER: Final = 60_000
+"""Milliseconds from a call until its delivery is checked at the latest."""
 LONGEST_ERROR: Final = 2_000
 """Characters of a failed sending's error that are recorded."""
 
@@ -165,14 +165,7 @@ class SqlDeliveryStore(StorePart):
 
     @writes("claim_delivery")
     def claim(
-        self,
-        tx: Transaction,
-        run_id: str,
-        number: int,
-        provider_run_id: str,
-        now: Millis,
-        *,
-        look_by: Millis | None = None,
+        self, tx: Transaction, run_id: str, number: int, provider_run_id: str, now: Millis
     ) -> Journal:
         """Let a vendor run call for a delivery, and read the run; refuse every other one."""
         rows = tx.rows(_HELD_BY, {"of_run_id": run_id})
@@ -189,7 +182,7 @@ class SqlDeliveryStore(StorePart):
         if claimed_at is None:
             tx.write(_CLAIM, {**key, "to_provider_run_id": provider_run_id, "to_at": now})
         else:
-            tx.write(_CALLED, {**key, "to_at": now, "to_due_at": look_by or NEVER})
+            tx.write(_CALLED, {**key, "to_at": now, "to_due_at": now + CHECKED_AFTER})
         if owed:
             tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
         return read_journal(tx, run)
