@@ -257,7 +257,8 @@ def test_a_slot_has_one_key_on_both_sides(lab: Lab) -> None:
     timer = inngest.Event(name="inngest/scheduled.timer", id="x", data=data)
     (handed,) = _handing(adopted).events(SimpleNamespace(event=timer, events=[timer]))
     selection = Selection(provider="local")
-    emissions = Emissions(app=adopted.app(), selection=selection, routes=dict)
+    app = adopted.app()
+    emissions = Emissions(app=app, selection=selection, routes=dict, refresh=_unchanged)
     ms = round(slot.timestamp() * 1_000)
     own = emissions.of_slot(adopted.schedules[0], ms, ms)
     assert handed.key == own.event.key
@@ -287,6 +288,10 @@ def _handing(adopted: Adopted) -> HandoverPlan:
         after=PAST - timedelta(days=1),
         emit=Taking(),
     )
+
+
+async def _unchanged() -> None:
+    pass
 
 
 async def _native(ctx: inngest.Context) -> str:

@@ -1,6 +1,6 @@
 """How an event becomes an emission: checked, given ids, and routed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
 from turnout.model.exactness import check_exact
 from turnout.model.ids import check_event_key, check_event_name, check_run_id, new_run_id
-from turnout.model.routing import Choice, Route, Selection, armed_at, choose
+from turnout.model.routing import DUAL, Choice, Route, Selection, armed_at, choose
 from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
@@ -34,6 +34,16 @@ class Emissions:
     selection: Selection
     routes: Callable[[], Mapping[str, Route]]
     """Returns the routes in force, by task id."""
+    refresh: Callable[[], Awaitable[None]]
+    """Reads the routes again, where they may have changed since."""
+
+    async def refresh_routes(self) -> None:
+        """Read the routes again, if they count; in a process that is not started nothing else does.
+
+        Call it before what depends on them.
+        """
+        if self.selection.provider == DUAL:
+            await self.refresh()
 
     def of_event(self, event: Event, now: Millis, *, caused_by: str | None = None) -> Emission:
         """Check an event and decide which runs it starts.

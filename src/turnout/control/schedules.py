@@ -85,6 +85,7 @@ class Schedules:
         A provider that gets no new runs may be away: what it still fires is claimed but once.
         """
         selected = self._providers.selection.names
+        await self._emissions.refresh_routes()
         for name in sorted(self._providers.callers, key=lambda name: name not in selected):
             try:
                 await self.arm(name)
@@ -140,6 +141,7 @@ class Schedules:
 
     async def _put(self, schedule: Schedule, replaced: OwnedSchedule | None) -> None:
         """Store a schedule; the missed slots of the one that it replaces are seen to first."""
+        await self._emissions.refresh_routes()
         now = self._clock.now()
         if replaced is not None and replaced.schedule != schedule:
             await self._slots.make_up(replaced, now)
