@@ -145,7 +145,12 @@ def open_turnout(
     routes = RouteBoard(store.routes)
     flag = FlagGeneration(flags=store.flags, selection=selection, clock=base.clock)
     emissions = Emissions(app=app, selection=selection, routes=routes, refresh=routes.refresh)
-    emitter = Emitter(events=store.events, emissions=emissions, clock=base.clock)
+    emitter = Emitter(
+        events=store.events,
+        emissions=emissions,
+        clock=base.clock,
+        refresh_clock=base.clock.refresh,
+    )
     dead_letters = DeadLetters(letters=store.dead_letters, emitter=emitter, clock=base.clock)
     slots = ScheduleSlots(schedules=store.schedules, emissions=emissions, clock=base.clock)
     primary = _primary(base, store, emissions, slots)

@@ -12,6 +12,8 @@ from turnout.pump.failures import logged
 
 INTERVAL: Final = 5.0
 """Seconds between two readings of the database's clock."""
+STALE: Final[Millis] = 60_000
+"""For so long a process that does not read it regularly goes by a reading."""
 JUMP: Final[Millis] = 1_000
 """A correction of more is logged."""
 
@@ -60,6 +62,8 @@ class ReplicaClock:
         """What is added to the monotonic time; None: the machine's clock is told as it is."""
         self._not_before: Millis | None = None
         """Where the clock was when it was last corrected a little: it waits there."""
+        self._read_at: Millis | None = None
+        """When it was last read, in monotonic time."""
         self.machine_ahead: Millis | None = None
         """By how much the machine's clock was ahead at the last reading; None before the first."""
 
@@ -76,6 +80,7 @@ class ReplicaClock:
         """Read the database's clock, and go by it from now on."""
         before = self._monotonic()
         reading = await self._database_time()
+        self._read_at = before
         if reading is None and self._offset is None:
             self.machine_ahead = 0
             return
@@ -86,9 +91,9 @@ class ReplicaClock:
         self._correct(reading + error, after, error)
         self.machine_ahead = self._machine.now() - self.now()
 
-    async def read_first(self) -> None:
-        """Read the database's clock unless that was done: for a process that is not started."""
-        if self.machine_ahead is None:
+    async def refresh(self) -> None:
+        """Read the database's clock unless that was done within STALE."""
+        if self._read_at is None or self._monotonic() - self._read_at > STALE:
             await self.read()
 
     async def keep_reading(self) -> None:

@@ -226,7 +226,7 @@ class RunAdvancer:
                 if _cancels():
                     raise
                 return Decision(state=RunStatus.FAILED, error=failure(error))
-        with cached.replay_task.entered():
+        with cached.replay_task.entered(task.id):
             decision = replay(task, journal, now, self.effects)
         if cached.replay_task.cancels:
             own = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")

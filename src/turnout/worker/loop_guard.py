@@ -15,6 +15,7 @@ from typing import Any, Final
 from turnout.errors import FailureLog
 from turnout.worker.advancing import RunAdvancer
 from turnout.worker.bodies import body_name
+from turnout.worker.replay_task import ReplayTask
 
 NOTICED_AFTER: Final = 2.0
 """Seconds that the loop is blocked until it is logged, once each time."""
@@ -23,7 +24,7 @@ log = logging.getLogger("turnout.worker")
 
 
 class LoopGuard:
-    """A thread that sends the loop a signal every `pause` seconds while attempts run."""
+    """A thread that sends the loop a signal every `pause` seconds."""
 
     def __init__(self, runs: RunAdvancer, pause: float) -> None:
         self._runs = runs
@@ -49,7 +50,7 @@ class LoopGuard:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause):
-            if len(self._runs.in_flight) and not self._loop.is_closed():
+            if not self._loop.is_closed():
                 with FailureLog(log, "leases could not be renewed", action="guard_failed"):
                     self._look()
 
@@ -78,8 +79,8 @@ class LoopGuard:
     def _name_blocking(self, seconds: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - public, by its page
         log.warning(
-            "the event loop is blocked: no run of this process goes on; make the blocking call in a"
-            " step whose function is not async",
+            "the event loop is blocked: no run of this process goes on; make blocking calls in"
+            " steps whose functions are not async",
             extra={
                 "action": "loop_blocked",
                 **self._blocking_attempt(),
@@ -89,8 +90,10 @@ class LoopGuard:
         )
 
     def _blocking_attempt(self) -> dict[str, Any]:
-        """Name the attempt whose body runs on the loop now; empty where it is other code."""
-        current = asyncio.current_task(self._loop)
+        """Name the attempt, or the task function, that runs on the loop now; {} for other code."""
+        current: Any = asyncio.current_task(self._loop)
+        if isinstance(current, ReplayTask):
+            return {"task": current.task_id, "step": None}
         name = None if current is None else current.get_name()
         for running in self._runs.in_flight:
             if body_name(running.step_context) == name:

@@ -18,6 +18,8 @@ class ReplayTask:
     def __init__(self) -> None:
         self.cancels = 0
         """How often user code cancelled it, in any replay so far."""
+        self.task_id: str | None = None
+        """The id of the task whose function is replayed now; None between replays."""
         self._task: asyncio.Task[Any] | None = None
 
     def cancel(self, msg: Any = None) -> bool:  # noqa: ARG002 - as of asyncio.Task
@@ -38,12 +40,13 @@ class ReplayTask:
         return getattr(self._task, name)
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Be the current task; there is no await within."""
+    def entered(self, task_id: str) -> Iterator[None]:
+        """Be the current task, for a replay of a task's function; there is no await within."""
         task = asyncio.current_task()
         if task is None:
             yield
             return
+        self.task_id = task_id
         loop, self._task = asyncio.get_running_loop(), task
         _leave_task(loop, task)
         _enter_task(loop, self)  # type: ignore[arg-type]
@@ -52,4 +55,4 @@ class ReplayTask:
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type]
             _enter_task(loop, task)
-            self._task = None
+            self._task = self.task_id = None

@@ -35,9 +35,12 @@ class Watch:
         self._pause = min(options.watch_seconds, *(pause / 1_000 for pause in pauses))
         self._guard = LoopGuard(runs, self._pause)
 
+    def guard(self) -> None:
+        """Guard the event loop from now on."""
+        self._guard.start()
+
     def start(self) -> None:
         """Start the loop, unless it runs already."""
-        self._guard.start()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._loop())
 

@@ -90,6 +90,7 @@ class TaskWorker:
 
     async def answer(self, call: Call[AnswerT]) -> AnswerT:
         """Answer one message of the step protocol."""
+        self._executor.watch.guard()
         await self._check(call)
         answer: AnswerT = await self._answers[type(call)](call)
         return answer
@@ -100,6 +101,7 @@ class TaskWorker:
         Each attempt is claimed before its body runs: in the commit that ends the one before, or
         that begins the run.
         """
+        self._executor.watch.guard()
         await self._check(call)
         return await self._executor.run_on(call, delivered=delivered)
 

@@ -18,7 +18,7 @@ from turnout.errors import StoreUnavailable
 from turnout.model.runs import Run
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis
-from turnout.service.clock import JUMP, ReplicaClock, SystemClock
+from turnout.service.clock import JUMP, STALE, ReplicaClock, SystemClock
 
 T0: Millis = 1_767_225_600_000
 
@@ -156,6 +156,32 @@ async def test_a_database_that_does_not_answer_changes_nothing() -> None:
     clock._database_time = away
     with pytest.raises(StoreUnavailable):
         await clock.read()
+    assert clock.now() == T0
+
+
+async def test_a_process_that_is_not_started_emits_by_the_databases_time(postgres_url: str) -> None:
+    """A run that a machine 90 s ahead has emitted is due at once, not in 90 s."""
+    environment = {"ORCHESTRATOR_PROVIDER": "local", "TURNOUT_DATABASE_URL": postgres_url}
+    live = open_turnout(app("clocks", long), environment, clock=Skewed(90_000), serve=False)
+    (emitted,) = await live.orchestrator.emit(Event(name="long/go", payload={"name": "a"}))
+    run = (await live.store.journals.load(emitted.runs[0].run_id)).run
+    now = await live.store.replicas.database_time()
+    assert now is not None
+    assert run.emitted_at <= run.due_at <= now + JUMP
+    await live.close()
+
+
+async def test_an_old_reading_is_read_anew() -> None:
+    """Where nothing reads the clock regularly."""
+    machine = Machine()
+    clock = machine.clock()
+    await clock.refresh()
+    machine.database = T0 + 5_000
+    await clock.refresh()
+    assert clock.now() == T0
+    machine.run_on(STALE + 1)
+    machine.database = T0
+    await clock.refresh()
     assert clock.now() == T0
 
 
