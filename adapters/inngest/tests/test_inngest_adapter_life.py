@@ -13,7 +13,7 @@ import turnout
 from turnout import Event, Schedule, Turnout
 from turnout.errors import PolicyRefused, ProviderRefused
 from turnout.model.runs import RunFilter
-from turnout.model.status import RunStatus
+from turnout.model.status import DeliveryReason, RunStatus
 
 MINUTE = 60_000
 
@@ -67,6 +67,8 @@ async def test_a_run_of_many_steps_is_handed_over(
         report = await ended(live, await start(live, "do/wide"))
         assert report.journal.run.result == b"3"
         assert len(report.deliveries) > 2
+        reasons = {delivery.reason for delivery in report.deliveries[1:]}
+        assert reasons == {DeliveryReason.RELEASED}, "not lost: nobody is warned, pairs compare"
         assert all(len(tries) == 1 for tries in report.journal.attempts.values())
         first = await live.callers["inngest"].look(report.deliveries[0])
         assert first.state is RunStatus.COMPLETED

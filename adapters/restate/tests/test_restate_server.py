@@ -14,7 +14,7 @@ from turnout_testing.conformance.world import World
 import turnout
 from turnout import Context, Event, Schedule
 from turnout.model.runs import RunFilter
-from turnout.model.status import RunStatus
+from turnout.model.status import DeliveryReason, RunStatus
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 _second_step = asyncio.Event()
@@ -105,6 +105,8 @@ async def test_runs_of_an_app_on_the_server() -> None:
         assert await ended(world, long_run) is RunStatus.COMPLETED
         report = await world.orchestrator.status(long_run)
         assert report.deliveries[-1].number > 1
+        reasons = {delivery.reason for delivery in report.deliveries[1:]}
+        assert reasons == {DeliveryReason.RELEASED}
         steps = report.journal.attempts
         assert sum(len(attempts) for name, attempts in steps.items() if "add" in name) == STEPS
 

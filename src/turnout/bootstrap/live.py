@@ -293,7 +293,7 @@ def _worker(
             lease=base.settings.lease,
             definitions=frozenset(base.settings.definitions),
         ),
-        on_report=ReportedEnds(store.deliveries, base.clock),
+        on_report=ReportedEnds(store.deliveries, store.due, base.clock),
         on_tick=None if slots is None else slots.tick,
         replicas=replicas,
     )

@@ -249,6 +249,8 @@ class ReportEvent(StrEnum):
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     CRASHED = "crashed"
+    HANDED_OVER = "handed_over"
+    """It ends near a limit of its vendor's; the run goes on in its next delivery, made by this."""
 
 
 class Report(RunCall[None]):

@@ -257,6 +257,16 @@ class DueWork(Protocol):
         """
         ...
 
+    async def hand_over(
+        self, run_id: str, number: int, provider_run_id: str, now: Millis, *, patience: Millis
+    ) -> bool:
+        """Release a run whose vendor run ends near a limit of its vendor's, whatever the run does.
+
+        Its next delivery is due now. False, and nothing, where that vendor run does not hold the
+        live delivery. The vendor run is stopped after `patience`, unless it reports its end before.
+        """
+        ...
+
     async def deadlines(self, now: Millis, *, limit: int) -> Sequence[Run]:
         """Read live runs whose deadline has passed."""
         ...

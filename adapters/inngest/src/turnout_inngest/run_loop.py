@@ -407,10 +407,10 @@ class RunLoop:
         return memo_of(answer, self._clock.now())
 
     async def _report(self) -> None:
-        """Have the run looked at soon: it is to be delivered again once this vendor run is over."""
+        """Have the run delivered again; where that fails, this vendor run's end is noticed."""
         at = self._clock.now()
         with suppress(TurnoutError):
-            message = Report(**self._call_fields, event=ReportEvent.COMPLETED, at=at)
+            message = Report(**self._call_fields, event=ReportEvent.HANDED_OVER, at=at)
             await self._worker.answer(message)
 
     def _pause(self, error: Unavailable) -> timedelta:

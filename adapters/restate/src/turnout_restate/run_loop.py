@@ -239,9 +239,9 @@ class RunLoop:
         """End this invocation: the run is delivered again, and goes on with an empty record."""
 
         async def report() -> Memo:
-            """Have the run looked at soon."""
-            at = self._clock.now()
-            await self._worker.answer(Report(**self._fields, event=ReportEvent.COMPLETED, at=at))
+            """Have the run delivered again."""
+            message = Report(**self._fields, event=ReportEvent.HANDED_OVER, at=self._clock.now())
+            await self._worker.answer(message)
             return {}
 
         await self._recorded("hand over", report)

@@ -136,6 +136,18 @@ class PumpContract:
         (late,) = await store.due.take_deliveries(T0 + 30, limit=9, hold=5)
         assert (late.run_id, late.number, late.stopping) == ("r2", 1, True)
 
+    async def test_a_vendor_run_hands_its_run_over(self, store: RunStore) -> None:
+        """The one that holds the live delivery, once; the next delivery is due at once."""
+        run = await _called(store)
+        for number, vendor_run in ((1, "other"), (2, "v")):
+            assert not await store.due.hand_over("r1", number, vendor_run, T0, patience=30)
+        assert await store.due.hand_over("r1", 1, "v", T0 + 5, patience=30)
+        assert not await store.due.hand_over("r1", 1, "v", T0 + 6, patience=30)
+        (delivery,) = await store.due.take_deliveries(T0 + 5, limit=9, hold=5)
+        assert (delivery.number, delivery.reason) == (2, DeliveryReason.RELEASED)
+        after = (await store.journals.load("r1")).run
+        assert (after.fence, after.parked) == (run.fence, False), "attempts in progress go on"
+
     async def test_only_known_tasks_are_taken_to_be_sent(self, store: RunStore) -> None:
         """Others are left for a replica that knows them; they are checked and stopped by any."""
         for name, task in (("r1", "send"), ("r2", "send_all"), ("r3", "end")):

@@ -148,6 +148,21 @@ class SqlDueWork(StorePart):
         """Release parked runs that are due for it."""
         return releases.release(tx, now, limit=limit, patience=patience)
 
+    @writes("hand_overs")
+    def hand_over(
+        self,
+        tx: Transaction,
+        run_id: str,
+        number: int,
+        provider_run_id: str,
+        now: Millis,
+        *,
+        patience: Millis,
+    ) -> bool:
+        """Release a run whose vendor run ends near a limit of its vendor's."""
+        held = (run_id, number, provider_run_id)
+        return releases.hand_over(tx, held, now, patience=patience)
+
     @reads("due_deadlines")
     def deadlines(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[Run]:
         """Read live runs whose deadline has passed."""

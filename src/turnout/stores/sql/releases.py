@@ -57,6 +57,18 @@ _TO_RELEASE: Final = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, of=runs)
 )
+_TO_HAND_OVER: Final = (
+    select(*RUN_COLUMNS)
+    .join(deliveries, _LIVE_DELIVERY)
+    .where(
+        _RUN,
+        equals(runs.c.delivery),
+        equals(deliveries.c.provider_run_id),
+        deliveries.c.state == fixed(DeliveryState.CLAIMED.value),
+        LIVE_RUN,
+    )
+    .with_for_update(of=runs)
+)
 _RELEASE: Final = (
     update(runs)
     .where(_RUN)
@@ -139,6 +151,22 @@ def release(tx: Transaction, now: Millis, *, limit: int, patience: Millis) -> Se
             later = {"of_run_id": run.run_id, "to_release_at": now + patience}
             tx.write(_LATER, later)
     return released
+
+
+def hand_over(
+    tx: Transaction, vendor_run: tuple[str, int, str], now: Millis, *, patience: Millis
+) -> bool:
+    """Release a run that its vendor run hands over; False where that holds no live delivery.
+
+    vendor_run: the run's id, the delivery's number, and the vendor run's id.
+    """
+    run_id, number, provider_run_id = vendor_run
+    key = {"of_run_id": run_id, "of_delivery": number, "of_provider_run_id": provider_run_id}
+    rows = tx.rows(_TO_HAND_OVER, key)
+    for row in rows:
+        _release(tx, run_of(row)._replace(parked_until=now), now + patience)
+        tx.made_due = True
+    return bool(rows)
 
 
 def deliver_woken(tx: Transaction, now: Millis, *, limit: int) -> None:
