@@ -4,9 +4,13 @@ What a service author writes comes from here; nothing is imported until it is us
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if sys.version_info < (3, 11):  # noqa: UP036 - installed past pip, which refuses it, too
+    raise SystemExit("turnout: needs Python 3.11 or later; this is " + sys.version.split()[0])
 
 if TYPE_CHECKING:
     from turnout.bootstrap.live import open_turnout

@@ -185,7 +185,7 @@ def _print(outcome: "JourneyOutcome", out: Path, page: Path, data: Path, seconds
 
     console = Console()
     console.print(render_terminal(outcome.report))
-    ledger = Table("", "", title="ledger", title_justify="left", header_style="bold")
+    ledger = Table(title="ledger", title_justify="left", show_header=False)
     for label, value in _lines(outcome):
         ledger.add_row(label, str(value))
     console.print(ledger)

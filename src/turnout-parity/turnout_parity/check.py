@@ -58,6 +58,7 @@ async def check(
     counts = Counts(ignores=active, redaction=redaction, explain=explain)
     warnings: list[str] = []
     hints: list[str] = []
+    dual_run_seen = True
     if documents is not None:
         await compare_user_documents(store, documents, counts, progress)
     else:
@@ -69,7 +70,8 @@ async def check(
             now=moment(now),
         )
         warnings += await scan.run()
-        hints += [] if scan.dual_run_seen else [NO_DUAL_RUN]
+        dual_run_seen = scan.dual_run_seen
+        hints += [] if dual_run_seen else [NO_DUAL_RUN]
     return summary(
         counts,
         store=name,
@@ -78,4 +80,5 @@ async def check(
         ignores=ignores,
         warnings=warnings,
         hints=hints,
+        dual_run_seen=dual_run_seen,
     )

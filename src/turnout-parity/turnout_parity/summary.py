@@ -26,11 +26,16 @@ _SUMMED = (
 )
 
 
-def verdict(sums: Counter[str], *, unusable: bool) -> tuple[Verdict, list[str]]:
+def verdict(
+    sums: Counter[str], *, unusable: bool, dual_run_seen: bool = True
+) -> tuple[Verdict, list[str]]:
     """Decide the verdict: any mismatch is FAIL; without a matched pair it is INCONCLUSIVE.
 
-    So it is, too, where the window is unusable: it may have set aside pairs that differ.
+    So it is, too, where the window is unusable: it may have set aside pairs that differ; and where
+    there was no dual run, so that no run was to have a twin.
     """
+    if not dual_run_seen:
+        return Verdict.INCONCLUSIVE, ["there is nothing to compare"]
     if unusable:
         return Verdict.INCONCLUSIVE, [
             "the window's own record cannot be believed",
@@ -85,11 +90,14 @@ def summary(
     ignores: Sequence[Ignore],
     warnings: Sequence[str],
     hints: Sequence[str] = (),
+    dual_run_seen: bool = True,
 ) -> ParityReport:
     """Write the report of everything that was counted."""
     tasks = counts.task_counts()
     sums = _sums(tasks)
-    decision, reasons = verdict(sums, unusable=bool(counts.totals["unusable"]))
+    decision, reasons = verdict(
+        sums, unusable=bool(counts.totals["unusable"]), dual_run_seen=dual_run_seen
+    )
     uses = _uses(counts, ignores, checked_at)
     return ParityReport(
         verdict=decision,

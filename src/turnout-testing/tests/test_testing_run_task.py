@@ -1,7 +1,9 @@
 """What users' tests are given: a task run with its time skipped."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +105,31 @@ async def test_a_store_is_given(turnout_store: Any) -> None:
 def turnout_app() -> App:
     """Name the app under test."""
     return app("shop", child)
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A team's own configuration, in all the places where there may be one; gives its store."""
+    project, store = tmp_path / "project", tmp_path / "store"
+    project.mkdir()
+    (project / ".env").write_text(f"TURNOUT_ARTIFACTS={store}\n")
+    (project / "turnout.toml").write_text(f'TURNOUT_DATABASE_URL = "sqlite:///{store}/runs.db"\n')
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("TURNOUT_ARTIFACTS", str(store))
+    return store
+
+
+async def test_a_test_writes_nothing_into_a_configured_store(
+    configured: Path, turnout_orchestrator: Any, tmp_path: Path
+) -> None:
+    """Its artifacts are in the test's own folder, whatever the environment and the files say."""
+    async with turnout_orchestrator as live:
+        [emitted] = await live.orchestrator.emit(Event(name="child/asked", payload={"n": 1}))
+        status = tmp_path / "artifacts" / "runs" / emitted.runs[0].run_id / "status.json"
+        async with asyncio.timeout(60):
+            while not status.exists():
+                await asyncio.sleep(0.02)
+    assert not configured.exists()
 
 
 async def test_an_orchestrator_is_given(turnout_orchestrator: Any) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from turnout import Turnout
     from turnout.model.tasks import App
     from turnout.ports.run_store import RunStore
@@ -57,8 +59,11 @@ def turnout_app() -> "App":
 
 
 @pytest.fixture
-def turnout_orchestrator(turnout_app: "App") -> "Turnout":
+def turnout_orchestrator(turnout_app: "App", tmp_path: "Path") -> "Turnout":
     """Your app on the provider `memory`, ready to be started.
+
+    Neither the environment nor `.env` nor `turnout.toml` is read: artifacts go to the test's own
+    folder, `tmp_path / "artifacts"`.
 
     ::
 
@@ -66,8 +71,14 @@ def turnout_orchestrator(turnout_app: "App") -> "Turnout":
             await live.orchestrator.emit(Event(name="go"))
     """
     from turnout import open_turnout
+    from turnout.bootstrap.settings import read_settings
 
-    return open_turnout(turnout_app, {"ORCHESTRATOR_PROVIDER": "memory"})
+    environ = {
+        "ORCHESTRATOR_PROVIDER": "memory",
+        "TURNOUT_ARTIFACTS": str(tmp_path / "artifacts"),
+    }
+    # The folder of the settings' files is one that has none.
+    return open_turnout(turnout_app, settings=read_settings(environ, folder=tmp_path / "none"))
 
 
 def _in_a_loop(begin: Callable[[], Awaitable[Any]]) -> Any:

@@ -171,7 +171,7 @@ def open_turnout(
         ),
         selection,
     )
-    providers = Providers(callers=callers, selection=selection)
+    providers = Providers(callers=callers, selection=selection, embedded=EMBEDDED)
     schedules = Schedules(
         schedules=store.schedules,
         slots=slots,

@@ -16,6 +16,8 @@ def load_app(name: str | None) -> App:
     if name is None:
         raise InvalidSettings("name the app: --app module:attribute, or TURNOUT_APP")
     app = load_attribute("app", name)
+    if not isinstance(app, App) and ":" not in name:
+        app = _only_app(name) or app
     if not isinstance(app, App):
         named = name if ":" in name else f"{name}:app"
         raise InvalidSettings(
@@ -23,6 +25,12 @@ def load_app(name: str | None) -> App:
             " name the app as module:attribute"
         )
     return app
+
+
+def _only_app(module: str) -> App | None:
+    """Return the app of a module whose `app` is something else, like Turnout's own function."""
+    apps = {id(value): value for value in vars(sys.modules[module]).values() if type(value) is App}
+    return next(iter(apps.values())) if len(apps) == 1 else None
 
 
 def load_attribute(role: str, name: str) -> Any:

@@ -60,7 +60,7 @@ def _usage(error: Any) -> str:
     """Describe a usage error in one line."""
     text = " ".join(error.format_message().split())
     command = error.ctx.command_path.removesuffix(" find") if error.ctx else "turnout"
-    return f"error: {text.replace('Value error, ', '').rstrip('.')}; see {command} --help"
+    return f"turnout: {text.replace('Value error, ', '').rstrip('.')}; see {command} --help"
 
 
 class Commands(TyperGroup):

@@ -25,9 +25,9 @@ def doctor(
 ) -> None:
     """Check settings, stores, providers and replicas. Exit 1 when something is wrong."""
     from turnout.doctor.check import Health
-    from turnout.doctor.examine import advice, examine
+    from turnout.doctor.examine import advice, examine, worst_first
 
-    checks = run(examine(os.environ, app, through_worker=through_worker))
+    checks = worst_first(run(examine(os.environ, app, through_worker=through_worker)))
     value: dict[str, Any] = {
         "checks": [
             {"name": check.name, "health": check.health, "text": check.text, "fix": check.fix}

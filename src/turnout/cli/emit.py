@@ -38,7 +38,7 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
     async with opened(app) as live:
         (emitted,) = await live.orchestrator.emit(Event(**event))
         subscribed = sorted({name for task in live.app.tasks for name in task.on})
-    if event["name"] not in subscribed:
+    if event["name"] not in subscribed and not emitted.met:
         _warn(event["name"], live.app.name, subscribed)
     runs = [
         {"run_id": ref.run_id, "task": ref.task, "duplicate": ref.duplicate} for ref in emitted.runs
@@ -62,8 +62,8 @@ def _warn(name: str, app: str, subscribed: list[str]) -> None:
     hint = f"; did you mean {near[0]}?" if near else ""
     events = ", ".join(subscribed) or "none"
     typer.echo(
-        f"warning: recorded, but no task of {app!r} subscribes to {name!r}{hint} (its events:"
-        f" {events})",
+        f"warning: recorded, but no task of {app!r} subscribes to {name!r}, and no run waits for it"
+        f"{hint} (its events: {events})",
         err=True,
     )
 

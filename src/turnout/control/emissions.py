@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -17,7 +18,7 @@ from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
 from turnout.model.tasks import App, Task
 from turnout.model.text import message_of, name_of
-from turnout.model.time import Millis, moment
+from turnout.model.time import LONGEST, Millis, moment
 
 LARGEST_PAYLOAD = 3 * 1024 * 1024
 """Bytes of an event's payload: what every provider takes."""
@@ -72,7 +73,7 @@ class Emissions:
             )
         for task in tasks:
             task.read_payload(payload)
-        due_at = None if event.at is None else moment(event.at)
+        due_at = None if event.at is None else _start(event.at, now)
         runs = (self._run(task, stored, payload, due_at, event) for task in tasks)
         return Emission(event=stored, runs=tuple(runs))
 
@@ -151,3 +152,11 @@ def as_json(payload: Any, name: str, *, by_alias: bool = True) -> Any:
     except BaseException as error:  # a serializer is user code
         fault = f"{name_of(error)}: {message_of(error, limit=1_000)}"
         raise InvalidPayload(f"event {name!r}: the payload is not JSON: {fault}") from error
+
+
+def _start(at: datetime, now: Millis) -> Millis:
+    """Read when a delayed run starts; WrongUse beyond the longest delay."""
+    due_at = moment(at)
+    if due_at - now > LONGEST:
+        raise WrongUse(f"at: {at.isoformat()} is more than 366 days ahead")
+    return due_at

@@ -95,6 +95,10 @@ class ControlPlane:
         report = await run_report(self._journals, self._deliveries, run_id)
         if not look or not report.deliveries:
             return report
+        run = report.journal.run
+        if run.provider in self._providers.embedded:
+            seen = Sighting(state=run.state, word="embedded", seen_at=self._clock.now())
+            return replace(report, sighting=seen)
         return replace(report, sighting=await self._look(report.deliveries[-1]))
 
     async def define_task(self, task: Task) -> None:

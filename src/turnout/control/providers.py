@@ -1,6 +1,6 @@
 """The providers that are set up, by name, and which of them get new runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from turnout.errors import UnknownProvider
@@ -15,6 +15,8 @@ class Providers:
     callers: Mapping[str, DurableCaller]
     """By name, every provider that may have runs."""
     selection: Selection
+    embedded: Collection[str] = ()
+    """Those that run in our own process: the run store knows all that they do."""
 
     def caller(self, name: str) -> DurableCaller:
         """Return a provider's caller; UnknownProvider names those that are live."""

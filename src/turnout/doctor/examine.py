@@ -6,6 +6,7 @@ from typing import TypeVar
 from turnout.bootstrap.adapters import EMBEDDED, installed, select
 from turnout.bootstrap.live import open_turnout
 from turnout.bootstrap.settings import read_settings
+from turnout.bootstrap.stores import open_primary_store
 from turnout.bootstrap.user_code import load_app
 from turnout.doctor.check import Check, Health, bounded
 from turnout.doctor.guards import check_guards
@@ -14,7 +15,7 @@ from turnout.doctor.replicas import check_clocks, check_links, check_replicas
 from turnout.doctor.stores import check_artifacts, check_dead_letters, check_run_store
 from turnout.errors import TurnoutError
 from turnout.model.tasks import App
-from turnout.ports.caller import Notices
+from turnout.ports.caller import DurableCaller, Notices, Probes, Serves
 from turnout.service.process import Turnout
 from turnout.service.settings import Settings
 
@@ -48,14 +49,23 @@ async def examine(
     if selection is None or loaded is None or app_name is None:
         return checks
     checks.append(_selected(settings, selection.names))
+    store = _attempt(
+        checks,
+        "run store",
+        lambda: open_primary_store(settings, loaded),
+        fix="correct TURNOUT_DATABASE_URL, or what the store refuses",
+    )
+    if store is None:
+        return checks
     live = _attempt(
         checks,
         "adapters",
-        lambda: open_turnout(loaded, settings=settings, serve=False),
+        lambda: open_turnout(loaded, settings=settings, store=store, serve=False),
         fix="set what is named; for offline servers, `turnout dev"
         f" --app {app_name}` prints the providers' settings",
     )
     if live is None:
+        await store.close()
         return checks
     try:
         checks += [check async for check in _live_checks(live, app_name)]
@@ -67,12 +77,17 @@ async def examine(
 
 
 def advice(checks: Sequence[Check]) -> str:
-    """Name the first fix of a failure, else of a warning, else the next command."""
-    for health in (Health.FAIL, Health.WARN):
-        for check in checks:
-            if check.health is health and check.fix:
-                return check.fix
+    """Say what to do about the worst check, else the next command."""
+    for check in worst_first(checks):
+        if check.health is not Health.OK:
+            return check.fix or f"see to {check.name}: {check.text}"
     return "turnout emit NAME --payload '{…}', then turnout runs list"
+
+
+def worst_first(checks: Sequence[Check]) -> Sequence[Check]:
+    """Order checks: failures, then warnings; what others rest on goes first among equals."""
+    order = (Health.FAIL, Health.WARN, Health.OK)
+    return sorted(checks, key=lambda check: order.index(check.health))
 
 
 async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
@@ -124,7 +139,8 @@ def _load(checks: list[Check], name: str | None) -> App | None:
 
 def _signing_keys(live: Turnout) -> Check:
     count = len(live.settings.signing_keys)
-    if count or all(name in EMBEDDED for name in live.selection.names):
+    callers = [live.callers[name] for name in live.selection.names]
+    if count or not any(map(is_remote, callers)):
         text = f"{count} set" if count else "none, and none needed: no worker is remote"
         return Check(name="signing keys", health=Health.OK, text=text)
     return Check(
@@ -133,6 +149,13 @@ def _signing_keys(live: Turnout) -> Check:
         text="none: the step endpoint refuses every call of a remote worker",
         fix="set TURNOUT_SIGNING_KEYS=whsec_… (24 to 64 random bytes in base64)",
     )
+
+
+def is_remote(caller: DurableCaller) -> bool:
+    """Whether a provider calls the step endpoint: it has no endpoint of its own, or a worker."""
+    if caller.name in EMBEDDED:
+        return False
+    return isinstance(caller, Probes) or not isinstance(caller, Serves)
 
 
 def _selected(settings: Settings, names: tuple[str, ...]) -> Check:

@@ -67,6 +67,8 @@ class Emitted:
 
     event_id: str
     runs: tuple[RunRef, ...]
+    met: int = 0
+    """How many open waits the event met, cancels included."""
 
 
 Match = Mapping[str, Any]

@@ -50,7 +50,7 @@ def moment(at: datetime | Millis, *, field: str = "at") -> Millis:
         return int(at)
     if at.tzinfo is None:
         raise InvalidDefinition(f"{field}: {at.isoformat()} has no time zone")
-    return round(at.timestamp() * 1_000)
+    return moment(round(at.timestamp() * 1_000), field=field)
 
 
 def iso(at: Millis) -> str:

@@ -54,7 +54,9 @@ class Sender:
         ]
         errors = [result.error for result in results if result.error is not None]
         if errors:
-            log.warning(
+            # Where a provider does not know the tasks, the registrar says so, if it is not at once.
+            log.log(
+                logging.WARNING if self._ready(provider) else logging.DEBUG,
                 "a provider did not accept deliveries; they are sent again",
                 extra={
                     "action": "deliver",

@@ -181,6 +181,17 @@ def test_a_module_alone_means_its_attribute_app(
         load_app("only_imports_app")
 
 
+def test_a_module_alone_means_its_only_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `app` is Turnout's function, the app that the module has made with it is meant."""
+    lines = ["from turnout import app", "words = app('words')", "again = words"]
+    (tmp_path / "has_one_app.py").write_text("\n".join(lines))
+    (tmp_path / "has_two_apps.py").write_text("\n".join([*lines, "more = app('more')"]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load_app("has_one_app").name == "words"
+    with pytest.raises(InvalidSettings, match="of type function"):
+        load_app("has_two_apps")
+
+
 @pytest.mark.parametrize("name", ["hello.py", "./hello.py:words", "a b:c", ":x"])
 def test_an_apps_name_is_module_and_attribute(name: str) -> None:
     """A file's name is answered with the module's."""

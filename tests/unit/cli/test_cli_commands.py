@@ -26,6 +26,17 @@ words = app("words", count)
 """
 
 
+WAITING = """
+from turnout import app, task
+
+@task("ask", on="ask/go")
+async def ask(ctx, payload):
+    return await ctx.wait_for_event("approval", timeout="1h")
+
+asking = app("asking", ask)
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with an app."""
@@ -68,6 +79,29 @@ def test_an_event_that_nobody_subscribes_to_is_recorded_with_a_warning(folder: P
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"] == []
     assert "did you mean text/received?" in done.stderr
+
+
+def test_an_event_that_a_run_waits_for_is_emitted_without_a_warning(folder: Path) -> None:
+    """It did what it was sent for, though no task subscribes to it."""
+    (folder / "waiting.py").write_text(WAITING)
+    settings = {
+        "ORCHESTRATOR_PROVIDER": "local",
+        "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/w.db",
+    }
+    begun = turnout(folder, "emit", "ask/go", "--app", "waiting", "--json", **settings)
+    run_id = json.loads(begun.stdout)["runs"][0]["run_id"]
+    worker = subprocess.Popen(
+        [TURNOUT, "work", "waiting"], cwd=folder, env={**surroundings(), **settings}
+    )
+    try:
+        follow = turnout(folder, "runs", "show", run_id, "--app", "waiting", **settings)
+        while "approval" not in follow.stdout:
+            follow = turnout(folder, "runs", "show", run_id, "--app", "waiting", **settings)
+    finally:
+        worker.terminate()
+        worker.wait()
+    done = turnout(folder, "emit", "approval", "--app", "waiting", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
     right = turnout(folder, "emit", "text/received", "--app", "hello:words", "--json")
     assert right.stderr == ""
 

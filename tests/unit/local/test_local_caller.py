@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 from turnout import App, Context, Event, Schedule, Turnout, app, open_turnout, task
+from turnout.errors import TurnoutError
 from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus
 from turnout.model.tasks import Task
@@ -55,6 +57,26 @@ async def one() -> int:
     """Give way to other runs, and give one."""
     await asyncio.sleep(0.01)
     return 1
+
+
+async def test_the_provider_says_what_the_run_store_says(opened: Opened) -> None:
+    """It is in our own process: a run that has ended is not said to run."""
+    live = await opened()
+    (emitted,) = await live.orchestrator.emit(Event(name="plain/go", payload={}))
+    (run,) = await ended(live, "plain", 1)
+    report = await live.orchestrator.status(emitted.runs[0].run_id, look=True)
+    assert report.sighting is not None
+    assert (report.sighting.state, run.state) == (RunStatus.COMPLETED,) * 2
+
+
+async def test_a_start_in_the_year_9999_is_refused(opened: Opened) -> None:
+    """It is a slip, and as long as nothing else may last."""
+    live = await opened()
+    for at in (datetime.max.replace(tzinfo=UTC), datetime.now(UTC) + timedelta(days=367)):
+        with pytest.raises(TurnoutError, match="at: "):
+            await live.orchestrator.emit(Event(name="plain/go", payload={}, at=at))
+    soon = datetime.now(UTC) + timedelta(days=365)
+    await live.orchestrator.emit(Event(name="plain/go", payload={}, at=soon))
 
 
 async def ended(live: Turnout, name: str, count: int) -> list[Run]:

@@ -157,6 +157,27 @@ def test_the_page_of_tables_is_up_to_date() -> None:
     assert PAGE.read_text() == tables_page()
 
 
+def test_a_user_who_may_only_read_claims_no_store(postgres_url: str) -> None:
+    """It is said in one sentence, with what to do; a store that is claimed can be opened."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for statement in (
+            "CREATE ROLE looker LOGIN",
+            "GRANT USAGE ON SCHEMA turnout TO looker",
+            "GRANT SELECT ON ALL TABLES IN SCHEMA turnout TO looker",
+        ):
+            connection.execute(statement)
+    reader = postgres_url.replace("postgres@", "looker@")
+    try:
+        with pytest.raises(InvalidSettings, match=r"permission denied .* start the service"):
+            open_run_store(reader, app="shop")
+        for url in (postgres_url, reader):
+            asyncio.run(open_run_store(url, app="shop").close())
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY looker")
+            connection.execute("DROP ROLE looker")
+
+
 async def test_two_schemas_are_two_stores(postgres_url: str) -> None:
     """A shadow's store lies beside the first and shares nothing with it."""
     first, shadow = open_run_store(postgres_url), open_run_store(postgres_url, schema="a Shadow")

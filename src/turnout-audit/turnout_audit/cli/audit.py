@@ -67,9 +67,9 @@ def exit_code(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except AuditError as error:
-        note(f"error: {error}")
+        note(f"turnout: {error}")
     except OSError as error:
-        note(f"error: {error.filename}: {error.strerror or error}")
+        note(f"turnout: {error.filename}: {error.strerror or error}")
     return CANNOT_TELL
 
 

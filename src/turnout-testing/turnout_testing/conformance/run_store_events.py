@@ -317,6 +317,16 @@ class WaitsContract:
         assert await store.journals.apply(Change(before=sender, after=sender, emissions=(emitted,)))
         assert (await store.journals.load("r1")).steps["w"].state.settled
 
+    async def test_an_emit_tells_how_many_waits_it_met(self, store: RunStore) -> None:
+        """Of steps, and of runs that it cancels; none where nobody waits."""
+        for name in ("r1", "r2"):
+            await waiting(store, Wait(run_id=name, step="w", event="go"))
+        cancelled = Wait(run_id="r3", step=None, event="go")
+        await store.events.emit([emission(new_run("r3"), cancel_on=(cancelled,))])
+        for event_id, name, met in (("a", "stay", 0), ("b", "go", 3), ("c", "go", 0)):
+            (result,) = await store.events.emit([Emission(event=event(event_id, name))])
+            assert result.met == met
+
     async def test_many_waits_at_once_are_all_met(self, store: RunStore) -> None:
         """Waits that open while events are emitted miss none that is committed later."""
         runs = [f"r{at}" for at in range(12)]

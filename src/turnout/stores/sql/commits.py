@@ -96,7 +96,8 @@ def emit(tx: Transaction, emissions: Sequence[Emission]) -> list[Emitted]:
                 ref.run_id for result in emitted[index:] for ref in result.runs if not ref.duplicate
             }
             waits = met_by(tx, emission.event, paths[emission.event.name])
-            _meet(tx, emission.event, [wait for wait in waits if wait.run_id not in later])
+            met = _meet(tx, emission.event, [wait for wait in waits if wait.run_id not in later])
+            emitted[index] = replace(emitted[index], met=met)
     return emitted
 
 
@@ -216,11 +217,12 @@ def _look_back(tx: Transaction, change: Change) -> None:
             mark_met(tx, wait.run_id, event)
 
 
-def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> None:
+def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> int:
     """Let an event meet open waits; of a run's waits that look back, the one asked for first.
 
-    None of these, if the event meets another wait of the run.
+    None of these, if the event meets another wait of the run. Returns how many were met.
     """
+    met = 0
     for wait in sorted(waits, key=partial(_turn, tx)):
         run = read_run(tx, wait.run_id, locked=True)
         step = None if wait.step is None else read_step(tx, wait.run_id, wait.step)
@@ -228,8 +230,10 @@ def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> None:
             continue
         change = meet(_journal(run, step), wait, event, event.emitted_at)
         _apply_under_lock(tx, change)
+        met += change is not None
         if change is not None and wait.step is not None:
             mark_met(tx, wait.run_id, event)
+    return met
 
 
 def _turn(tx: Transaction, wait: Wait) -> tuple[str, bool, str]:

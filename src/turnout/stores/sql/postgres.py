@@ -325,14 +325,26 @@ def translated(error: Exception) -> Exception:
         return ConnectionLost("the connection to PostgreSQL is closed")
     if isinstance(error, _BEYOND_LIMITS):
         return error
-    if "statement pooling" in str(error):
-        return InvalidSettings(
-            "TURNOUT_DATABASE_URL: the pooler is in statement mode, which has no transactions;"
-            " use pool_mode = transaction or session"
-        )
+    if refusal := _refusal(error):
+        return InvalidSettings(refusal)
     if isinstance(error, psycopg.OperationalError):
         return ConnectionLost(f"PostgreSQL: {error.diag.message_primary or type(error).__name__}")
     return error
+
+
+def _refusal(error: Exception) -> str | None:
+    """Say what a user or a pooler may not do, and what to do about it; None for other errors."""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return (
+            f"PostgreSQL: {error.diag.message_primary}; grant it to the user of the run store's"
+            " URL, or let a user who may write open the store first: start the service"
+        )
+    if "statement pooling" in str(error):
+        return (
+            "TURNOUT_DATABASE_URL: the pooler is in statement mode, which has no transactions;"
+            " use pool_mode = transaction or session"
+        )
+    return None
 
 
 def number(name: str) -> int:
