@@ -1,6 +1,7 @@
 """Servers and services that are killed, keys, and schedules."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from turnout_inngest import run_loop
 import turnout
 from turnout import Event, Schedule, Turnout
 from turnout.errors import PolicyRefused, ProviderRefused
-from turnout.model.runs import RunFilter
+from turnout.model.runs import Delivery, RunFilter
 from turnout.model.status import DeliveryReason, RunStatus
 
 MINUTE = 60_000
@@ -56,6 +57,26 @@ async def test_a_killed_service_runs_finished_steps_once(stage: Stage) -> None:
     assert report.journal.run.result == b"[1,2,1]"
     states = [each.state.value for each in report.journal.attempts["second"]]
     assert states == ["lost", "completed"]
+
+
+async def test_a_delivery_that_was_sent_twice_is_found_by_its_key(stage: Stage) -> None:
+    """A service was killed between the server's answer and its record: only the first has a run.
+
+    The second event is recorded. A look shows the first one's run, and a stop stops that one.
+    """
+    async with stage.server(), stage.service(inngest_tasks.everything) as live:
+        caller, run_id = live.callers["inngest"], await start(live, "do/waiting", {"who": "w"})
+        await until(lambda: _parked(live, run_id, "event"))
+        (delivery,) = await live.store.deliveries.read(run_id)
+        known = delivery.provider_run_id
+        (again,) = await caller.deliver([delivery])
+        second = replace(
+            delivery, provider_run_id=again.provider_run_id, sent_at=delivery.sent_at or 0
+        )
+        sighting = await caller.look(second)
+        assert (sighting.state, sighting.evidence["id"]) == (RunStatus.RUNNING, known)
+        await until(lambda: _stops(live, second))
+        assert (await caller.look(delivery)).state is RunStatus.CANCELLED
 
 
 async def test_a_run_of_many_steps_is_handed_over(
@@ -152,6 +173,10 @@ async def test_a_cron_that_the_vendor_reads_otherwise_is_refused(stage: Stage, c
     with pytest.raises(PolicyRefused, match="bad"):
         await live.start()
     await live.close()
+
+
+async def _stops(live: Turnout, delivery: Delivery) -> bool | None:
+    return await live.callers["inngest"].stop(delivery) or None
 
 
 async def _parked(live: Turnout, run_id: str, reason: str) -> bool | None:
