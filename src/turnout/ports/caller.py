@@ -261,7 +261,11 @@ class Plugin(Protocol):
 
     @property
     def alarm_grace(self) -> Millis:
-        """How late the vendor's own alarm may be before the pump wakes a run in its place."""
+        """How late the vendor's own alarm may be before the pump wakes a run in its place.
+
+        0: the vendor has no alarm, and the pump ends every park. Else the vendor ends a sleep and a
+        back-off itself, and the pump sends no wake to those.
+        """
         ...
 
     def open(self, surroundings: Surroundings) -> DurableCaller:

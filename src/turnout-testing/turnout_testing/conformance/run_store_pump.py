@@ -68,6 +68,26 @@ class PumpContract:
         await store.deliveries.claim("r1", 1, "v", T0 + 16)
         assert await store.due.take_wakes(T0 + 10**6, limit=9, resend=5) == []
 
+    async def test_a_wake_is_put_off(self, store: RunStore) -> None:
+        """To a time, and counted as it says; not once the run has called or moved."""
+        run = await started(store)
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0))
+        (wake,) = await store.due.take_wakes(T0, limit=9, resend=5)
+        await store.due.postpone_wakes([replace(wake, due_at=T0 + 50)])
+        assert await store.due.take_wakes(T0 + 49, limit=9, resend=5) == []
+        (again,) = await store.due.take_wakes(T0 + 50, limit=9, resend=5)
+        assert again.sent == 0
+        await store.due.postpone_wakes([replace(again, due_at=T0 + 60, sent=7)])
+        (counted,) = await store.due.take_wakes(T0 + 60, limit=9, resend=5)
+        assert counted.sent == 7
+        run = (await store.journals.load("r1")).run
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0 + 70))
+        await store.due.postpone_wakes([replace(counted, due_at=T0 + 61)])
+        assert await store.due.take_wakes(T0 + 69, limit=9, resend=5) == []
+        await store.deliveries.claim("r1", 1, "v", T0 + 71)
+        await store.due.postpone_wakes([replace(counted, seq=run.seq + 1, due_at=T0 + 72)])
+        assert await store.due.take_wakes(T0 + 99, limit=9, resend=5) == []
+
     async def test_a_timer_outlives_a_call(self, store: RunStore) -> None:
         """A run that calls in before its alarm keeps it."""
         run = await _called(store)
