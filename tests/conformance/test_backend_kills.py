@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from turnout_testing.backends import BACKEND, RESULTS
-from turnout_testing.kills.backend import AWAY, IN_MEMORY
+from turnout_testing.kills.backend import IN_MEMORY, OUTAGE
 from turnout_testing.kills.contract import KillContract, KillOutcomes
 
 PROVIDER = os.environ.get(BACKEND, IN_MEMORY)
@@ -17,7 +17,7 @@ class TestBackendKills(KillContract):
     """The named backend loses and doubles nothing, whichever of its processes is killed."""
 
     backend = PROVIDER
-    away = float(os.environ.get("KILLS_AWAY") or AWAY)
+    outage = float(os.environ.get("KILLS_AWAY") or OUTAGE)
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod

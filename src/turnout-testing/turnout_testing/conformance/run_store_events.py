@@ -395,7 +395,7 @@ class EarlierEventsContract:
         payloads = (b'{"a":1,"n":1}', b'{"a":1,"n":"1"}', b'{"a":1,"n":true}', b'{"a":1}')
         events = [event(f"e{place}", "go", payload) for place, payload in enumerate(payloads)]
         events.append(event("umlaut", "go", '{"a":1,"n":"ä"}'.encode()))
-        await store.events.emit([Emission(event=each) for each in events])
+        await store.events.emit([Emission(event=event) for event in events])
         match = (("payload.a", b"1"), ("payload.n", value))
         assert (await look_back(store, 0, match=match)).output == taken
 
@@ -406,7 +406,7 @@ class EarlierEventsContract:
             event(f"e{number:03}", "go", b'{"n":%d,"of":[345]}' % number, T0 + number % 7)
             for number in range(350)
         ]
-        await store.events.emit([Emission(event=each) for each in events])
+        await store.events.emit([Emission(event=event) for event in events])
         step = await look_back(store, 0, match=(("payload.n", b"345"),))
         assert step.output == b'{"n":345,"of":[345]}'
 

@@ -180,13 +180,13 @@ class PumpContract:
             (None, ["r1", "r2", "r3"]),
         ):
             now = T0 + 1_000 if known is None else T0
-            taken = await store.due.take_deliveries(now, limit=9, hold=5, tasks=known)
-            assert sorted(delivery.run_id for delivery in taken) == runs
+            deliveries = await store.due.take_deliveries(now, limit=9, hold=5, tasks=known)
+            assert sorted(delivery.run_id for delivery in deliveries) == runs
         await store.deliveries.mark_stopped("r1", 1)
         await started(store, "r4", task="gone")
         await store.deliveries.claim("r4", 1, "v", T0)
-        taken = await store.due.take_deliveries(T0 + 10**7, limit=9, hold=5, tasks=["other"])
-        assert [delivery.run_id for delivery in taken] == ["r4"]
+        deliveries = await store.due.take_deliveries(T0 + 10**7, limit=9, hold=5, tasks=["other"])
+        assert [delivery.run_id for delivery in deliveries] == ["r4"]
 
     async def test_a_reported_end_of_a_live_vendor_run_is_only_a_hint(
         self, store: RunStore
@@ -255,11 +255,11 @@ class PumpContract:
         assert (run.chunks, run.passed) == (3, 3)
         more = Chunk(number=3, name="out", value=b"3", at=T0)
         await store.journals.apply(Change(before=run, after=run._replace(chunks=4), chunks=(more,)))
-        read, given = await store.journals.streamed("r1", after=0, limit=9, beyond_passed=True)
-        assert [chunk.value for chunk in given] == [b"3"]
+        read, page = await store.journals.streamed("r1", after=0, limit=9, beyond_passed=True)
+        assert [chunk.value for chunk in page] == [b"3"]
         assert read.chunks - read.passed == 1
-        _, given = await store.journals.streamed("r1", after=0, limit=9)
-        assert len(given) == 4
+        _, page = await store.journals.streamed("r1", after=0, limit=9)
+        assert len(page) == 4
 
     async def test_a_run_is_released_by_one(self, store: RunStore) -> None:
         """Several pumps share what is due."""
@@ -441,9 +441,11 @@ class SchedulesContract:
     async def test_a_replica_says_how_wrong_its_clock_is(self, store: RunStore) -> None:
         """Its offset is told with its sign; one that is not known is None."""
         common = Replica(replica_id="x", provider="a", definition="d", version="1", seen_at=T0)
-        for ahead in (-90_000, None):
-            await store.replicas.beat(replace(common, clock_ahead=ahead))
-            assert [each.clock_ahead for each in await store.replicas.read(since=T0)] == [ahead]
+        for offset in (-90_000, None):
+            await store.replicas.beat(replace(common, clock_ahead=offset))
+            assert [replica.clock_ahead for replica in await store.replicas.read(since=T0)] == [
+                offset
+            ]
 
     async def test_the_database_tells_its_time(self, store: RunStore) -> None:
         """It runs on, where the database has a clock of its own."""

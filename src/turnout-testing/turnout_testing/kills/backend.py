@@ -24,7 +24,7 @@ from turnout_testing.kills.outage import Outage, Victim
 from turnout_testing.kills.stage import KillStage, staged
 from turnout_testing.kills.tasks import service
 
-AWAY = 60.0
+OUTAGE = 60.0
 """Seconds that a provider is away."""
 LEASE = "3s"
 """The lease of the service that is killed: short, so that a lost attempt is noticed soon."""
@@ -33,7 +33,7 @@ IN_MEMORY = "memory"
 
 
 async def try_kills(
-    name: str, environ: Mapping[str, str], *, away: float = AWAY
+    name: str, environ: Mapping[str, str], *, outage: float = OUTAGE
 ) -> Mapping[str, BaseException | None]:
     """Kill each process of a provider once; return the error of each behaviour, or None, by name.
 
@@ -47,13 +47,13 @@ async def try_kills(
         for victim in Victim:
             if stage.children[victim]:
                 chosen = [behaviour for behaviour in KILLS if behaviour.victim is victim]
-                seconds = away if victim is Victim.SERVER else 0.0
+                seconds = outage if victim is Victim.SERVER else 0.0
                 outcomes |= await _try_together(stage, victim, chosen, seconds)
     return outcomes
 
 
 async def _try_together(
-    stage: KillStage, victim: Victim, behaviours: list[KillBehaviour], away: float
+    stage: KillStage, victim: Victim, behaviours: list[KillBehaviour], seconds: float
 ) -> Mapping[str, BaseException | None]:
     """Try behaviours on one kill."""
     outage, children = Outage(), stage.children[victim]
@@ -78,13 +78,13 @@ async def _try_together(
     trials = [asyncio.create_task(try_one(behaviour)) for behaviour in behaviours]
     await asyncio.sleep(0)  # each takes its share
     try:
-        await outage.happen(kill, restart, away)
+        await outage.happen(kill, restart, seconds)
     except BaseException:
         for trial in trials:
             trial.cancel()
         raise
-    found = await asyncio.gather(*trials, return_exceptions=True)
-    return {behaviour.name: error for behaviour, error in zip(behaviours, found, strict=True)}
+    outcomes = await asyncio.gather(*trials, return_exceptions=True)
+    return {behaviour.name: error for behaviour, error in zip(behaviours, outcomes, strict=True)}
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from turnout_testing.kills.backend import AWAY, try_kills
+from turnout_testing.kills.backend import OUTAGE, try_kills
 from turnout_testing.kills.behaviours import KILLS, KillBehaviour
 
 KillOutcomes = Mapping[str, BaseException | None]
@@ -22,14 +22,14 @@ class KillContract:
 
     backend: str
     """The provider, as in ORCHESTRATOR_PROVIDER."""
-    away: float = AWAY
+    outage: float = OUTAGE
     """Seconds that the provider is away."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def kill_outcomes(cls) -> KillOutcomes:
         """Kill each process once, with all trials of that kill on the way."""
-        return asyncio.run(try_kills(cls.backend, os.environ, away=cls.away))
+        return asyncio.run(try_kills(cls.backend, os.environ, outage=cls.outage))
 
     @pytest.mark.parametrize("behaviour", KILLS, ids=lambda behaviour: behaviour.name)
     def test_kill(self, behaviour: KillBehaviour, kill_outcomes: KillOutcomes) -> None:

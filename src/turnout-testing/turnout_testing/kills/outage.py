@@ -37,9 +37,9 @@ class Outage:
         self,
         kill: Callable[[], Awaitable[None]],
         restart: Callable[[], Awaitable[None]],
-        away: float,
+        seconds: float,
     ) -> None:
-        """Kill once all trials are ready; restart when all have acted, after `away` seconds."""
+        """Kill once all trials are ready; restart when all have acted, after so many seconds."""
         async with asyncio.timeout(LONGEST_PREPARATION):
             await asyncio.gather(*(share.ready.wait() for share in self._shares))
         await kill()
@@ -47,7 +47,7 @@ class Outage:
         self.killed.set()
         async with asyncio.timeout(LONGEST_PREPARATION):
             await asyncio.gather(*(share.acted.wait() for share in self._shares))
-        await asyncio.sleep(max(0.0, killed_at + away - time.monotonic()))
+        await asyncio.sleep(max(0.0, killed_at + seconds - time.monotonic()))
         await restart()
         self.back_at = time.monotonic()
         self.back.set()

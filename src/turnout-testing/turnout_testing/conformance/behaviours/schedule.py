@@ -152,9 +152,9 @@ async def a_tick_of_no_slot_starts_nothing(world: World) -> None:
     name = world.fresh()
     schedule = soon(world, name)
     await world.orchestrator.schedule_recurring(schedule)
-    slot, ahead = itertools.islice(schedule.slots(world.clock.now()), 2)
+    slot, following = itertools.islice(schedule.slots(world.clock.now()), 2)
     assert await tick(world, name, slot + 1_000) == (None, "removed")
-    assert await tick(world, name, ahead) == (None, "paused")
+    assert await tick(world, name, following) == (None, "paused")
     await world.orchestrator.unschedule(name)
     assert await tick(world, name, slot) == (None, "removed")
 
