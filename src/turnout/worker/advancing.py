@@ -404,7 +404,10 @@ class RunAdvancer:
             return None
         grace = self.options.alarm_grace.get(run.provider, self.options.default_grace)
         if grace and TIMED.issuperset(decision.reasons):
-            return None  # the provider's own timer ends it, and no wake does
+            # The provider's own timer ends it, and no wake does. Of a wait that the pump records
+            # (the back-off of a lost attempt, or of one that was answered `accepted`) the provider
+            # has not been told.
+            return decision.until if continuation is Continuation.PUMP else None
         return decision.until + grace
 
 
