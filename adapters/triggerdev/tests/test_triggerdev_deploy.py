@@ -187,6 +187,8 @@ async def test_a_worker_that_was_not_promoted_leaves_the_running_one_its_variabl
         await client.post(VARIABLES, json={"name": "TURNOUT_SERVICE_URL", "value": old})
         *_, failed, told = await deployment.steps()
         assert (failed.name.startswith("through"), failed.ok, told.ok) == (True, False, True)
+        assert failed.fix.startswith("deploy with the service's own TURNOUT_SIGNING_KEYS; then")
+        assert failed.fix.endswith("is not promoted, runs start in the one before")
         assert told.text == "put back: TURNOUT_SIGNING_KEYS, TURNOUT_SERVICE_URL"
         (left,) = (await client.get(VARIABLES)).json()
         assert left == {"name": "TURNOUT_SERVICE_URL", "value": old, "isSecret": False}

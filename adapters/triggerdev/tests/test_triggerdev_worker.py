@@ -7,6 +7,7 @@
 import asyncio
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -196,6 +197,28 @@ async def test_what_a_task_says_reaches_metadata_and_stream(real_rig: Any, rid: 
     read = await rig.api.call("GET", path, headers={"timeout-seconds": "2"})
     data = [line.removeprefix("data: ") for line in read.text.splitlines() if "data: " in line]
     assert [json.loads(json.loads(each)) for each in data] == [{"stage": n} for n in range(3)]
+
+
+async def test_a_sleep_by_the_platforms_clock_is_no_error_in_the_trace(
+    real_rig: Any, rid: str
+) -> None:
+    """It is a token that times out, and the platform's own wait for one would be shown in red."""
+    rig = real_rig
+    rig.peer.run(rid, ("steps", "a"), ("sleep", 7_000), ("steps", "b"))
+    vendor_run = await rig.api.deliver(rid)
+    run = await rig.api.ended(vendor_run, SLOW)
+    assert (run["status"], "park" in rig.peer.ops(rid)) == ("COMPLETED", True)
+    trace = await rig.api.get(f"/api/v1/runs/{vendor_run}/trace")
+    spans = list(spans_of(trace["trace"]["rootSpan"]))
+    assert "wait" in {span["data"]["message"] for span in spans}
+    assert not [span for span in spans if span["data"]["isError"]]
+
+
+def spans_of(span: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A span of a trace, and all below it."""
+    yield span
+    for child in span["children"]:
+        yield from spans_of(child)
 
 
 async def test_the_probe_tells_of_the_way_and_the_clock(real_rig: Any) -> None:

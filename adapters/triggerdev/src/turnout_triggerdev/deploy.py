@@ -24,10 +24,11 @@ from standardwebhooks.webhooks import Webhook
 
 from turnout.errors import InvalidSettings, ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.protocol import PROTOCOL
+from turnout.model.providers import ProbeResult
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout_triggerdev.api import Api, items_of, text_of
-from turnout_triggerdev.definition import FILE, stale
+from turnout_triggerdev.definition import FILE, PROBE_TASK, stale
 from turnout_triggerdev.probe import probe
 from turnout_triggerdev.settings import TriggerdevSettings, read_settings, slug_named_by
 from turnout_triggerdev.variables import DesiredVariable, EnvironmentVariables, Restored
@@ -307,7 +308,19 @@ async def _looked_through(target: Target, api: Api, version: str) -> AsyncIterat
     """Probe the service from the new version, while no run depends on that version."""
     for probing in await probe(api, target.app.definition, PROBE_IN, version=version):
         name = f"through {version}: {probing.subject}"
-        yield DeployStep(name=name, ok=probing.ok, text=probing.text, fix=probing.fix)
+        fix = "" if probing.ok else _fix_of_look(version, probing)
+        yield DeployStep(name=name, ok=probing.ok, text=probing.text, fix=fix)
+
+
+def _fix_of_look(version: str, probing: ProbeResult) -> str:
+    """What to do about a new version that failed its look: what `doctor` says is of the old one."""
+    fixes = {
+        "worker": f"read the log of {version} and its run of {PROBE_TASK} in the dashboard",
+        "signature": f"deploy with the service's own {KEYS}",
+        "definition": "turnout triggerdev build",
+    }
+    fix = fixes.get(probing.subject, probing.fix)
+    return f"{fix}; then deploy again: {version} is not promoted, runs start in the one before"
 
 
 async def _promoted(api: Api, version: str, variables: EnvironmentVariables) -> DeployStep:

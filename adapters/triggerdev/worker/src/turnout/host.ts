@@ -1,5 +1,6 @@
 /** The vendor's run, as the loop needs it: waits, spans and metadata of the SDK. */
 import { setTimeout as delay } from "node:timers/promises";
+import { apiClientManager, runtime, taskContext } from "@trigger.dev/core/v3";
 import { logger, metadata, wait } from "@trigger.dev/sdk";
 import type { Host } from "./loop.js";
 import type { Progress, Receipt, Start } from "./messages.js";
@@ -70,13 +71,24 @@ const waits: Pick<Host, "newToken" | "wait" | "sleep"> = {
   },
 
   async wait(token) {
-    await wait.forToken(token); // Completed or timed out: either way the service knows more.
+    // Completed or timed out: either way the service knows more. `wait.forToken` would show every
+    // sleep as an error, because a sleep is a token that times out.
+    await logger.trace("wait", () => tokenEnded(token), { icon: "wait" });
   },
 
   async sleep(ms, signal) {
     await delay(ms, undefined, { signal });
   },
 };
+
+async function tokenEnded(token: string): Promise<void> {
+  const run = taskContext.ctx?.run.id;
+  if (run === undefined) throw new Error("a token is waited for outside of a run");
+  const ids = { runFriendlyId: run, waitpointFriendlyId: token };
+  const { success } = await apiClientManager.clientOrThrow().waitForWaitpointToken(ids);
+  if (!success) throw new Error(`the platform does not let the run wait for ${token}`);
+  await runtime.waitUntil(token);
+}
 
 const spanned: Host["span"] = (start, work) =>
   logger.trace(
