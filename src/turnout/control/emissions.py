@@ -1,7 +1,7 @@
 """How an event becomes an emission: checked, given ids, and routed."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,13 @@ from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
 from turnout.model.exactness import check_exact
-from turnout.model.ids import check_event_key, check_event_name, check_run_id, new_run_id
+from turnout.model.ids import (
+    OrderedIds,
+    check_event_key,
+    check_event_name,
+    check_run_id,
+    new_run_id,
+)
 from turnout.model.routing import DUAL, Choice, Route, Selection, armed_at, choose
 from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
@@ -37,6 +43,8 @@ class Emissions:
     """Returns the routes in force, by task id."""
     refresh: Callable[[], Awaitable[None]]
     """Reads the routes again, where they may have changed since."""
+    event_ids: OrderedIds = field(default_factory=OrderedIds)
+    """Events of one millisecond keep their order."""
 
     async def refresh_routes(self) -> None:
         """Read the routes again, if they count; in a process that is not started nothing else does.
@@ -114,7 +122,7 @@ class Emissions:
                 f" {LARGEST_PAYLOAD:,} are taken; store large values and pass a reference"
             )
         return StoredEvent(
-            event_id=new_run_id(now),
+            event_id=self.event_ids.new(now),
             name=check_event_name(event.name),
             payload=body,
             emitted_at=now,
