@@ -38,7 +38,7 @@ async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> Non
     async with opened(app) as live:
         (emitted,) = await live.orchestrator.emit(Event(**event))
         subscribed = sorted({name for task in live.app.tasks for name in task.on})
-    if event["name"] not in subscribed and not emitted.met:
+    if event["name"] not in subscribed and not emitted.waits_met:
         _warn(event["name"], live.app.name, subscribed)
     runs = [
         {"run_id": ref.run_id, "task": ref.task, "duplicate": ref.duplicate} for ref in emitted.runs

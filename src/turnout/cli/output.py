@@ -48,13 +48,13 @@ def print_json(value: Any) -> None:
 def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Table:
     """Make a table; None is an empty cell, and what steers a terminal is escaped."""
     cells = [["" if value is None else printable(str(value)) for value in row] for row in rows]
-    return Table(title, columns, cells)
+    return Table(printable(title), columns, cells)
 
 
 def _plain_lines(page: Page) -> Iterator[str]:
     """Write tables as lines without borders, each row on one: for pipes and grep."""
     if isinstance(page, str):
-        yield page
+        yield printable(page)
         return
     for part in page:
         yield f"# {part.title}"
@@ -71,7 +71,7 @@ def _print_for_people(page: Page) -> None:
 
     console = Console()
     for part in [page] if isinstance(page, str) else page:
-        console.print(part if isinstance(part, str) else _drawn(part))
+        console.print(printable(part) if isinstance(part, str) else _drawn(part), markup=False)
 
 
 def _drawn(part: Table) -> "RichTable":

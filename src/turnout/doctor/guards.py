@@ -10,14 +10,14 @@ from turnout.service.process import Turnout
 
 def check_guards(live: Turnout) -> Check:
     """Say who may call what; a warning where strangers may start runs."""
-    guards = [*_own(live), *_of_callers(live)]
+    guards = [*_of_the_service(live), *_of_callers(live)]
     text = "; ".join(f"{guard.path}: {guard.callers}" for guard in guards)
     fix = next((guard.fix for guard in guards if guard.open), "")
     health = Health.WARN if any(guard.open for guard in guards) else Health.OK
     return Check(name="who may call", health=health, text=text, fix=fix)
 
 
-def _own(live: Turnout) -> Sequence[Guard]:
+def _of_the_service(live: Turnout) -> Sequence[Guard]:
     keys, token = len(live.settings.signing_keys), live.settings.events_token
     signed = f"calls that are signed with one of {keys} key(s) of TURNOUT_SIGNING_KEYS"
     readers = "readers with TURNOUT_EVENTS_TOKEN"

@@ -67,7 +67,7 @@ class Emitted:
 
     event_id: str
     runs: tuple[RunRef, ...]
-    met: int = 0
+    waits_met: int = 0
     """How many open waits the event met, cancels included."""
 
 

@@ -42,7 +42,7 @@ def code_digest(function: Callable[..., Any]) -> str:
     for module, source in sorted(files.items()):
         digest.update(f"{module}\0{len(source)}\0".encode() + source)
     if not files:
-        digest.update(_own_source(function).encode())
+        digest.update(_function_source(function).encode())
     return digest.hexdigest()[:16]
 
 
@@ -102,7 +102,7 @@ def _with_parents(names: Iterable[str]) -> Iterator[str]:
             name = name.rpartition(".")[0]  # noqa: PLW2901 - up to the top
 
 
-def _own_source(function: Callable[..., Any]) -> str:
+def _function_source(function: Callable[..., Any]) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):

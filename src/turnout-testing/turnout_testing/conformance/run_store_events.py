@@ -323,9 +323,9 @@ class WaitsContract:
             await waiting(store, Wait(run_id=name, step="w", event="go"))
         cancelled = Wait(run_id="r3", step=None, event="go")
         await store.events.emit([emission(new_run("r3"), cancel_on=(cancelled,))])
-        for event_id, name, met in (("a", "stay", 0), ("b", "go", 3), ("c", "go", 0)):
+        for event_id, name, count in (("a", "stay", 0), ("b", "go", 3), ("c", "go", 0)):
             (result,) = await store.events.emit([Emission(event=event(event_id, name))])
-            assert result.met == met
+            assert result.waits_met == count
 
     async def test_many_waits_at_once_are_all_met(self, store: RunStore) -> None:
         """Waits that open while events are emitted miss none that is committed later."""

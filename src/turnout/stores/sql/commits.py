@@ -96,8 +96,8 @@ def emit(tx: Transaction, emissions: Sequence[Emission]) -> list[Emitted]:
                 ref.run_id for result in emitted[index:] for ref in result.runs if not ref.duplicate
             }
             waits = met_by(tx, emission.event, paths[emission.event.name])
-            met = _meet(tx, emission.event, [wait for wait in waits if wait.run_id not in later])
-            emitted[index] = replace(emitted[index], met=met)
+            count = _meet(tx, emission.event, [wait for wait in waits if wait.run_id not in later])
+            emitted[index] = replace(emitted[index], waits_met=count)
     return emitted
 
 
@@ -222,7 +222,7 @@ def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> int:
 
     None of these, if the event meets another wait of the run. Returns how many were met.
     """
-    met = 0
+    count = 0
     for wait in sorted(waits, key=partial(_turn, tx)):
         run = read_run(tx, wait.run_id, locked=True)
         step = None if wait.step is None else read_step(tx, wait.run_id, wait.step)
@@ -230,10 +230,10 @@ def _meet(tx: Transaction, event: StoredEvent, waits: Sequence[Wait]) -> int:
             continue
         change = meet(_journal(run, step), wait, event, event.emitted_at)
         _apply_under_lock(tx, change)
-        met += change is not None
+        count += change is not None
         if change is not None and wait.step is not None:
             mark_met(tx, wait.run_id, event)
-    return met
+    return count
 
 
 def _turn(tx: Transaction, wait: Wait) -> tuple[str, bool, str]:
