@@ -21,6 +21,9 @@ from turnout.pump.flow import Flow
 from turnout.pump.lanes import Lanes
 from turnout.pump.pace import Pace
 
+HINTS = 5
+"""How often the wake of a vendor run that is to end is tried: for about six seconds."""
+
 log = logging.getLogger(__name__)
 
 
@@ -75,15 +78,23 @@ class Waker:
         return len(wakes)
 
     def hint(self, wakes: Sequence[Wake]) -> None:
-        """Send wakes to vendor runs once, whatever comes of it."""
+        """Wake vendor runs that are to end: a few tries, for they are stopped later anyway."""
         for wake in wakes:
             name = "" if wake.delivery is None else wake.delivery.provider
             if name in self._callers:
-                self._calls.begin(f"release {name}", [wake], _key, partial(self._send_once, name))
+                self._calls.begin(
+                    f"release {name}", [wake], _key, partial(self._send_some_times, name)
+                )
 
-    async def _send_once(self, name: str, wakes: Sequence[Wake]) -> None:
-        with foreign_errors_translated():
-            await self._callers[name].wake(wakes)
+    async def _send_some_times(self, name: str, wakes: Sequence[Wake]) -> None:
+        for failures in range(HINTS):
+            try:
+                with foreign_errors_translated():
+                    await self._callers[name].wake(wakes)
+            except TurnoutError as error:
+                await self._clock.sleep(self._pace.retry_after(failures, error))
+            else:
+                return
 
     def _split(self, name: str, owed: Sequence[Wake]) -> tuple[list[Wake], list[Wake]]:
         """Part the wakes that the provider gets now from those that it gets later."""
