@@ -1,7 +1,6 @@
 """Events that are refused at a door: kept with the reason, and emitted again once they fit."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from turnout import App, Context, Event, Turnout, app, open_turnout, task
 from turnout.control.emissions import LARGEST_PAYLOAD
 from turnout.errors import InvalidPayload, TooLarge, WrongUse
 from turnout.model.runs import RunFilter
+from turnout.model.time import as_datetime
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql import open_run_store
 
@@ -54,7 +54,8 @@ def opened(store: RunStore, model: type[BaseModel] = Order) -> Turnout:
 
 async def test_a_refused_event_is_kept_and_emitted_once_it_fits(store: RunStore) -> None:
     """The door's caller hears the reason; the letter starts the run that the event would have."""
-    door, later = opened(store), datetime.now(UTC) + timedelta(days=365)
+    door = opened(store)
+    later = as_datetime(door.clock.now() + 3_600_000)
     refused = Event(name="order/placed", payload={"sum": 7}, key="o-1", at=later)
     for _ in range(2):
         with pytest.raises(InvalidPayload, match=r"payload\.amount"):
