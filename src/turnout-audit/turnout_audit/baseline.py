@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from turnout_audit.errors import InvalidInput
 from turnout_audit.model import AuditReport, Finding
+from turnout_audit.results import UNCLASSIFIED
 
 VERSION = 1
 MAX_FILE = 100_000_000
@@ -46,7 +47,7 @@ def fingerprint(finding: Finding) -> str:
 def updated(report: AuditReport, before: Baseline) -> Baseline:
     """Record all findings of a report as known; keep the entries of other files."""
     coverage = _Coverage(report, before.folder)
-    current = Counter(map(coverage.key, (*report.findings, *report.accepted)))
+    current = Counter(map(coverage.key, (*report.findings, *report.unclassified, *report.accepted)))
     return replace(
         before, ruleset=report.ruleset, entries=current | coverage.unseen(before.entries)
     )
@@ -63,14 +64,15 @@ def compared(report: AuditReport, baseline: Baseline) -> AuditReport:
         )
     coverage = _Coverage(report, baseline.folder)
     remaining = Counter(baseline.entries)
-    unmatched, accepted = _split(report.findings, remaining, coverage.key)
+    unmatched, accepted = _split((*report.findings, *report.unclassified), remaining, coverage.key)
     unseen = coverage.unseen(remaining)
     resolved = remaining - unseen
     unmatched, moved = _split(unmatched, _placeless(resolved), _text_of)
     new, renamed = _split(unmatched, _placeless(coverage.missing(unseen)), _text_of)
     return replace(
         report,
-        findings=tuple(new),
+        findings=tuple(finding for finding in new if finding.rule != UNCLASSIFIED),
+        unclassified=tuple(finding for finding in new if finding.rule == UNCLASSIFIED),
         accepted=(*accepted, *moved, *renamed),
         resolved=resolved.total() - len(moved),
     )

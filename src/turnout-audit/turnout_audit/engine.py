@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from turnout_audit import kinds, own_files
 from turnout_audit.model import AuditReport, Counted, FileProblem, FileScan, Finding
+from turnout_audit.results import unclassified
 from turnout_audit.ruleset import PathMatch, Ruleset
 from turnout_audit.search import Search, Tree
 from turnout_audit.source import decode, is_binary
@@ -62,6 +63,7 @@ def audit(
         findings=tuple(sorted(findings, key=_order)),
         problems=_problems(tree, files, shares, scans),
         exempted=tuple(mention for scan in scans for mention in scan.exempted),
+        unclassified=tuple(mention for scan in scans for mention in scan.unclassified),
         audited=frozenset(files),
         roots=tuple(paths),
         counted=Counted(
@@ -172,6 +174,9 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
             share.problems.append(raw)
         elif is_binary(raw):
             share.binary += 1
+            if any(word.encode() in raw.lower() for word in scanner.mentions):
+                mention = unclassified(path, "(a binary file)", 0)
+                share.scans.append(FileScan(path=path, unclassified=(mention,)))
         else:
             _scan_text(scanner, path, decode(raw)[0], share)
     return share
@@ -191,7 +196,7 @@ def _scan_text(scanner: "Scanner", path: str, text: str, share: Share) -> None:
         share.reports += 1
         return
     scan = scanner.scan(path, text)
-    if scan.findings or scan.problems or scan.exempted:
+    if scan.findings or scan.problems or scan.exempted or scan.unclassified:
         share.scans.append(scan)
 
 

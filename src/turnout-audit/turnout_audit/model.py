@@ -10,7 +10,18 @@ Scope = Literal["code", "config", "docs"]
 """What kind of file it is; a rule's scope is the kind of text it reads."""
 
 
-Reason = Literal["banner", "glossary", "changelog", "historical", "allowed"]
+Reason = Literal[
+    "banner",
+    "glossary",
+    "changelog",
+    "historical",
+    "allowed",
+    "comment",
+    "own-name",
+    "address",
+    "text",
+    "lock",
+]
 """Why a mention does not count."""
 
 
@@ -106,6 +117,8 @@ class FileScan:
     findings: tuple[Finding, ...] = ()
     problems: tuple[FileProblem, ...] = ()
     exempted: tuple[Exempted, ...] = ()
+    unclassified: tuple[Finding, ...] = ()
+    """Mentions of the vendor that no rule finds, and that nothing exempts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +143,8 @@ class AuditReport:
     findings: tuple[Finding, ...] = ()
     problems: tuple[FileProblem, ...] = ()
     exempted: tuple[Exempted, ...] = ()
+    unclassified: tuple[Finding, ...] = ()
+    """Mentions of the vendor that no rule finds, and that nothing exempts."""
     counted: Counted = field(default_factory=Counted)
     audited: frozenset[str] = frozenset()
     """The files that were looked at."""

@@ -51,7 +51,7 @@ def _is_baseline(document: dict[str, Any]) -> bool:
 
 
 def _is_report(document: dict[str, Any]) -> bool:
-    if document.keys() != _REPORT or not isinstance(document["ruleset"], dict):
+    if document.keys() - {"unclassified"} != _REPORT or not isinstance(document["ruleset"], dict):
         return False
     lists = (document["findings"], document["problems"], document["exempted"])
     return document["ruleset"].keys() == {"name", "version", "title"} and all(

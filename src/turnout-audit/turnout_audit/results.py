@@ -5,6 +5,8 @@ from turnout_audit.model import Exempted, FileProblem, FileScan, Finding, Reason
 from turnout_audit.ruleset import Rule
 from turnout_audit.source import Hit, SourceText
 
+UNCLASSIFIED = "unclassified"
+"""What a mention that nothing explains is called where findings have a rule."""
 MAX_FINDINGS = 20_000
 """Findings that are kept of one file."""
 
@@ -20,6 +22,7 @@ class Results:
         self.source = source
         self.findings: dict[tuple[str, int, int], Finding] = {}
         self.exempted: list[Exempted] = []
+        self.unclassified: list[Finding] = []
         self.problems: dict[tuple[str, int], FileProblem] = {}
 
     def add(self, rule: Rule, hit: Hit, scope: Scope, language: str, reason: Reason | None) -> None:
@@ -34,8 +37,7 @@ class Results:
         if len(self.findings) + len(self.exempted) >= MAX_FINDINGS:
             raise TooManyFindings
         if reason is not None:
-            exempted = Exempted(rule=rule.id, path=source.path, line=line, reason=reason)
-            self.exempted.append(exempted)
+            self.exempt(rule.id, line, reason)
             return
         self.findings[rule.id, hit.start, hit.end] = Finding(
             rule=rule.id,
@@ -55,6 +57,23 @@ class Results:
             language=language,
         )
 
+    def exempt(self, rule: str, line: int, reason: Reason) -> None:
+        """Add a mention that does not count."""
+        exempted = Exempted(rule=rule, path=self.source.path, line=line, reason=reason)
+        self.exempted.append(exempted)
+
+    def accounted_lines(self) -> set[int]:
+        """Return the lines on which something was found, or is exempt already."""
+        lines = {exempted.line for exempted in self.exempted}
+        for finding in self.findings.values():
+            if finding.start < finding.end:  # a file that is found by its name has no text
+                lines.update(range(finding.line, finding.end_line + 1))
+        return lines
+
+    def add_unclassified(self, start: int, line: int) -> None:
+        """Add a mention that nothing explains."""
+        self.unclassified.append(unclassified(self.source.path, self.source.shown(start), line))
+
     def add_problem(self, reason: str, line: int) -> None:
         """Record what could not be read or parsed, once a line; line 0 means the whole file."""
         problem = FileProblem(path=self.source.path, reason=reason, line=line)
@@ -68,4 +87,23 @@ class Results:
             findings=tuple(findings),
             problems=tuple(self.problems.values()),
             exempted=tuple(self.exempted),
+            unclassified=tuple(self.unclassified),
         )
+
+
+def unclassified(path: str, text: str, line: int) -> Finding:
+    """Make a mention that no rule finds; line 0 means the whole file."""
+    return Finding(
+        rule=UNCLASSIFIED,
+        level="warn",
+        path=path,
+        line=line,
+        column=1,
+        end_line=line,
+        text=text,
+        why="The vendor is mentioned here, and no rule says what that means.",
+        fix="Remove it, write a rule, or allow it: turnout-audit: allow unclassified.",
+        start=0,
+        end=0,
+        matched="",
+    )

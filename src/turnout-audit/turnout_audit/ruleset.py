@@ -340,6 +340,8 @@ class Ruleset(_Table):
     title: Text
     markers: SomeWords
     """The vendor's words; by them a banner about the vendor is recognised."""
+    mentions: Words = ()
+    """Words of which every mention is a finding, exempt for a reason, or unclassified."""
     prose: Prose = Prose()
     rules: Annotated[tuple[Rule, ...], Before(_filled)]
     """In the file: `[[rule]]`."""

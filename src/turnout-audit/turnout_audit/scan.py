@@ -6,6 +6,7 @@ from functools import cached_property
 
 from turnout_audit import code, configs, kinds, markdown, prose, syntax
 from turnout_audit.markers import Markers
+from turnout_audit.mentions import Accountant
 from turnout_audit.model import FileScan, Scope
 from turnout_audit.prepare import CompiledMatch, prepare
 from turnout_audit.results import MAX_FINDINGS, Results, TooManyFindings
@@ -49,13 +50,18 @@ class Scanner:
         self.is_own_module = is_own_module
         """Whether a file's module is the team's own; None where the files are not there to ask."""
         self.prepared = prepare(ruleset)
-        self.index = Index(
-            word for match in self.prepared for words in match.needs.sets for word in words
-        )
+        self.mentions = frozenset(word.lower() for word in ruleset.mentions)
+        needed = {word for match in self.prepared for words in match.needs.sets for word in words}
+        self.index = Index(needed | self.mentions)
         self.sharp = frozenset(word for match in self.prepared for word in match.sharp)
         self.reads_keys = any(isinstance(match.match, ConfigKeyMatch) for match in self.prepared)
         self._queries: dict[tuple[int, ...], syntax.TreeQuery] = {}
         self._readers: dict[tuple[Scope, Language], list[CompiledMatch]] = {}
+
+    @cached_property
+    def accountant(self) -> Accountant:
+        """Compile the words whose mentions are accounted for."""
+        return Accountant(self.ruleset.mentions)
 
     @cached_property
     def markers(self) -> Markers:
@@ -78,11 +84,14 @@ class Scanner:
             if match.needs.met_by(present) and (anywhere or match.takes(path))
         ]
         must_parse = self._must_parse(path) and not self.sharp.isdisjoint(present)
-        if not matches and not must_parse:
+        mentioned = not self.mentions.isdisjoint(present)
+        if not matches and not must_parse and not mentioned:
             return FileScan(path=path)
         results = Results(SourceText(path, text))
         try:
-            _scan_file(self, results, matches, must_parse=must_parse)
+            outline = _scan_file(self, results, matches, must_parse=must_parse)
+            if mentioned and not anywhere:
+                self.accountant.account(results, outline)
         except TooManyFindings:
             results.add_problem(f"more than {MAX_FINDINGS} findings: the rest is not told", 0)
         return results.scan()
@@ -109,16 +118,17 @@ class Scanner:
 
 def _scan_file(
     scanner: Scanner, results: Results, matches: Sequence[CompiledMatch], *, must_parse: bool
-) -> None:
+) -> markdown.Outline | None:
+    """Find what the rules find; returns the outline of a document."""
     source = results.source
     scope, language = kinds.of_text(source.path, source.text)
     if scope == "docs":
-        _scan_document(scanner, results, matches)
-        return
+        return _scan_document(scanner, results, matches)
     for segment in _segments(source, language):
         _scan_segment(scanner, results, matches, segment, scope, None)
         if must_parse and len(segment.text) <= MAX_PARSED:
             _check_keys(results, View(segment))
+    return None
 
 
 def _segments(source: SourceText, language: Language) -> Iterator[Segment]:
@@ -139,7 +149,9 @@ def _segments(source: SourceText, language: Language) -> Iterator[Segment]:
         yield Segment(source.path, text[start:end], "text", [0], [start])
 
 
-def _scan_document(scanner: Scanner, results: Results, matches: Sequence[CompiledMatch]) -> None:
+def _scan_document(
+    scanner: Scanner, results: Results, matches: Sequence[CompiledMatch]
+) -> markdown.Outline:
     """Scan a document as prose, then its fences as what they are."""
     source = results.source
     document = markdown.read(source, scanner.markers)
@@ -159,6 +171,7 @@ def _scan_document(scanner: Scanner, results: Results, matches: Sequence[Compile
                     results.add(match.rule, hit, "docs", language, reason)
     for segment in markdown.segments(document):
         _scan_segment(scanner, results, matches, segment, segment.scope, document)
+    return document
 
 
 def _scan_segment(
@@ -196,7 +209,7 @@ def _likely(
         if scope in match.rule.scope
         and match.reads(segment.language)
         and (segment.fenced or not match.match.fenced)
-        and (present is None or match.needs.met_by(present))
+        and (present is None or match.match.fenced or match.needs.met_by(present))
         and not isinstance(match.match, ProseMatch)
         and match.likely(expressions, segment.language)
     ]

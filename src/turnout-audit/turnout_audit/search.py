@@ -213,7 +213,8 @@ def _spellings(word: str) -> Iterator[str]:
     letters = [f"\\{c}" if c.isascii() and not c.isalnum() and c != "_" else c for c in word]
     yield "".join(letters)
     if word.isascii():
-        yield r"\x00+".join(letters)
+        yield r"\x00".join(letters)
+        yield r"\x00\x00\x00".join(letters)
 
 
 class _Listings:

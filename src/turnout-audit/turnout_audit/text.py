@@ -68,13 +68,13 @@ def _stands_in(view: View, offset: int, places: tuple[str, ...]) -> bool:
 def find_env(match: EnvMatch) -> Finder:
     """Find environment variables that are set or read."""
     names = "|".join(expression_of(glob, wildcard=r"\w*") for glob in match.env)
-    pattern = re.compile(rf"(?<![A-Za-z0-9_])(?P<name>{names})(?![A-Za-z0-9_])")
+    pattern = compiled(rf"\b(?P<name>{names})\b", ignore_case=False)
 
     def find(view: View) -> Iterator[Hit]:
         """Find the rule's matches."""
         for variable in pattern.finditer(view.text):
             if _used(view, variable.start(), variable.end()):
-                name = variable["name"]
+                name = variable.group("name")
                 yield Hit(start=variable.start(), end=variable.end(), captured={"name": name})
 
     return find

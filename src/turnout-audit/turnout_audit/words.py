@@ -105,7 +105,8 @@ def sharpest(match: Match, markers: Iterable[str]) -> frozenset[str]:
 def of_ruleset(ruleset: Ruleset) -> frozenset[str]:
     """Return the words of which a file must hold one to be worth opening."""
     matches = [match for rule in ruleset.rules for match in rule.match]
-    return shortest(word for match in matches for word in sharpest(match, ruleset.markers))
+    sharp = [word for match in matches for word in sharpest(match, ruleset.markers)]
+    return shortest([*sharp, *(word.lower() for word in ruleset.mentions)])
 
 
 def of_path(match: PathMatch) -> frozenset[str]:

@@ -127,7 +127,7 @@ def _own_source(paths: list[str]) -> tuple[str, list[str]]:
 
 
 def _exit_code(report: "AuditReport") -> int:
-    if report.findings:
+    if report.findings or report.unclassified:
         return TRACES
     return CANNOT_TELL if report.problems else CLEAN
 
@@ -161,7 +161,8 @@ def _ratchet(report: "AuditReport", path: Path, *, update: bool) -> "AuditReport
         empty = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
         before = baseline.load(path) if path.exists() else empty
         baseline.save(path, baseline.updated(report, before))
-        note(f"{path}: {len(report.findings)} findings are known now")
+        count = len(report.findings) + len(report.unclassified)
+        note(f"{path}: {count} findings are known now")
     accepted = baseline.load(path)
     compared = baseline.compared(report, accepted)
     smaller = baseline.shrunk(compared, accepted)

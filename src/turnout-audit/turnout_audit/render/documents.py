@@ -33,6 +33,10 @@ def as_json(report: AuditReport, ruleset: Ruleset) -> dict[str, Any]:
             {"rule": item.rule, "path": item.path, "line": item.line, "reason": item.reason}
             for item in report.exempted
         ],
+        "unclassified": [
+            {"path": item.path, "line": item.line or None, "text": item.text}
+            for item in report.unclassified
+        ],
         "summary": _summary(report),
     }
 
@@ -58,6 +62,7 @@ def _summary(report: AuditReport) -> dict[str, Any]:
         "by_level": dict(sorted(Counter(finding.level for finding in report.findings).items())),
         "by_rule": dict(sorted(Counter(finding.rule for finding in report.findings).items())),
         "exempted": len(report.exempted),
+        "unclassified": len(report.unclassified),
         "problems": len(report.problems),
         "known": len(report.accepted),
         "gone": report.resolved,
@@ -78,6 +83,9 @@ def render_markdown(report: AuditReport, ruleset: Ruleset) -> str:
             lines += [f"### `{rule.id}` ({rule.level})", "", _cell(rule.why), ""]
             lines += [f"{_cell(rule.advice)} {rule.link}".strip(), ""] if rule.advice else []
             lines += ["| place | line |", "|---|---|", *_rows(findings), ""]
+    if report.unclassified:
+        lines += ["### Unclassified mentions", "", "| place | line |", "|---|---|"]
+        lines += [*_rows(list(report.unclassified)), ""]
     if report.problems:
         lines += ["### Could not tell", ""]
         lines += [

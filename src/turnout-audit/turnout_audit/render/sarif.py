@@ -9,6 +9,7 @@ from urllib.parse import quote
 from turnout_audit import __version__
 from turnout_audit.baseline import fingerprint
 from turnout_audit.model import AuditReport, FileProblem, Finding, Level
+from turnout_audit.results import UNCLASSIFIED
 from turnout_audit.ruleset import Rule, Ruleset
 
 SCHEMA = (
@@ -19,6 +20,14 @@ _LEVELS: Mapping[Level, str] = MappingProxyType(
 )
 
 
+_UNCLASSIFIED_RULE = {
+    "id": UNCLASSIFIED,
+    "shortDescription": {"text": "The vendor is mentioned, and no rule says what that means."},
+    "defaultConfiguration": {"level": "warning"},
+    "properties": {"level": "warn"},
+}
+
+
 def render(report: AuditReport, ruleset: Ruleset) -> str:
     """Write one run."""
     return json.dumps(as_sarif(report, ruleset), indent=2) + "\n"
@@ -27,13 +36,16 @@ def render(report: AuditReport, ruleset: Ruleset) -> str:
 def as_sarif(report: AuditReport, ruleset: Ruleset) -> dict[str, Any]:
     """Return the report as SARIF values."""
     numbers = {rule.id: number for number, rule in enumerate(ruleset.rules)}
+    numbers[UNCLASSIFIED] = len(numbers)
     state = "new" if report.accepted or report.resolved else None
-    results = [_result(finding, numbers, state) for finding in report.findings]
+    results = [
+        _result(finding, numbers, state) for finding in (*report.findings, *report.unclassified)
+    ]
     results += [_result(finding, numbers, "unchanged") for finding in report.accepted]
     driver = {
         "name": "turnout audit",
         "version": __version__,
-        "rules": [_rule(rule) for rule in ruleset.rules],
+        "rules": [*map(_rule, ruleset.rules), _UNCLASSIFIED_RULE],
     }
     run = {
         "tool": {"driver": driver},
@@ -83,9 +95,9 @@ def _region(finding: Finding) -> dict[str, Any]:
     last = finding.matched.rpartition("\n")[2]
     column = finding.column if finding.end_line == finding.line else 1
     return {
-        "startLine": finding.line,
+        "startLine": max(1, finding.line),
         "startColumn": finding.column,
-        "endLine": finding.end_line,
+        "endLine": max(1, finding.end_line),
         "endColumn": column + len(last),
         "snippet": {"text": finding.text},
     }

@@ -12,6 +12,7 @@ SHOWN = 160
 def render(report: AuditReport, ruleset: Ruleset) -> str:
     """Write findings, problems and one line that sums them up."""
     lines = [line for rule in ruleset.rules for line in _rule(rule.id, rule.link, report.findings)]
+    lines += _unclassified(report.unclassified)
     lines += _problems(report.problems)
     lines.append(summary(report))
     return "\n".join(lines) + "\n"
@@ -21,6 +22,8 @@ def summary(report: AuditReport) -> str:
     """Sum a report up in one line."""
     count, files = len(report.findings), len({finding.path for finding in report.findings})
     parts = [f"{count} {_s(count, 'finding')} in {files} {_s(files, 'file')}"]
+    if report.unclassified:
+        parts.append(f"{len(report.unclassified)} unclassified")
     if report.accepted:
         parts.append(f"{len(report.accepted)} known to the baseline")
     if report.resolved:
@@ -64,6 +67,17 @@ def _lines(findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
         place = f"{finding.line}:{finding.column}"
         yield f"    {place:<8} {plain(finding.text)[:SHOWN]}"
+
+
+def _unclassified(mentions: Sequence[Finding]) -> Iterator[str]:
+    if mentions:
+        yield "unclassified: the vendor is mentioned, and no rule says what that means"
+        yield "  do: remove it, write a rule, take it into the baseline, or write beside it"
+        yield "      turnout-audit: allow unclassified"
+        for path, group in groupby(mentions, key=lambda mention: mention.path):
+            yield f"  {plain(path)}"
+            yield from _lines(group)
+        yield ""
 
 
 def _problems(problems: Sequence[FileProblem]) -> Iterator[str]:

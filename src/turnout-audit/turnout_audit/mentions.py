@@ -1,0 +1,249 @@
+"""Accounts for every mention of the vendor: found, exempt for a reason, or unclassified.
+
+Whatever a plain search for the words of `mentions` finds is in one of the three lists. Reasons are
+judged by the text around a mention, without a syntax tree.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from turnout_audit import kinds, markdown
+from turnout_audit.model import Reason
+from turnout_audit.results import UNCLASSIFIED, Results
+from turnout_audit.ruleset import Language
+from turnout_audit.source import SourceText
+from turnout_audit.view import line_of, unquoted_hash
+
+MENTION = "mention"
+"""What a mention that is exempt is called where others have a rule."""
+_STRINGS = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
+_LEXERS: Mapping[str, re.Pattern[str]] = {
+    "script": re.compile(
+        rf"(?P<comment>//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|<!--[\s\S]*?-->)|{_STRINGS}|`(?:\\.|[^`\\])*`"
+    ),
+    "python": re.compile(
+        rf"(?P<comment>#[^\n]*)|'''[\s\S]*?(?:'''|\Z)|\"\"\"[\s\S]*?(?:\"\"\"|\Z)|{_STRINGS}"
+    ),
+}
+_LEXER_OF: Mapping[Language, str] = {
+    "python": "python",
+    **dict.fromkeys(("typescript", "tsx", "javascript"), "script"),
+}
+_COMMENT_LINE = re.compile(
+    r"\s*(?://|#(?!\[)|--|/?\*|<!--|;|%|\"\"\"|\{#|\{/\*|rem\b)", re.IGNORECASE
+)
+_COMMENTED_LINE = re.compile(r"\s*(?://|\* |/\*)")
+_TOKEN_END = re.compile(r"[\s\"'`<>()\[\]{},;|\\=]|$")
+_ADDRESS = re.compile(
+    r"://|^www\.|[\w.+-]+@[\w-]+\.|^git@|[\w-]\.(?:com|dev|io|org|net|sh|gs|ai|app|so)(?:[/:?#]|$)"
+)
+_NAME = re.compile(r"[\w$.:*+~^-]+")
+_PATH = re.compile(r"[\w$.*+~^@#%:()\[\]&?!-]*(?:/[\w$.*+~^@#%:()\[\]&?!-]*)+")
+_CAPITALS = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)+")
+_WORDS_BEFORE = re.compile(r"(?:([A-Za-z]+|[^\x00-\x7f])[,.!]?[ \t]+|>[ \t]*)$")
+_WORDS_AFTER = re.compile(
+    r"['\u2019]?s?[,.:!?]?[ \t]+[A-Za-z]{2,}|[ \t]*</|[ \t]*[.!?]?$|[^\x00-\x7f]"
+)
+_KEYWORDS = frozenset(
+    "const let var function class type interface new await return typeof import export from async "  # noqa: SIM905 -- a table
+    "yield in of as extends implements default case def if not and or is enum namespace static "
+    "public private protected readonly declare module void delete throw elif else lambda for while "
+    "assert raise del global nonlocal print func package struct use mod pub fn end do".split()
+)
+_LONG = 400
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """A mention, and the text around it that counts."""
+
+    start: int
+    end: int
+    line: str
+    at: int
+    """Where the mention starts in the line."""
+
+
+class Accountant:
+    """Accounts for the mentions of some words."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        import re2
+
+        options = re2.Options()
+        options.case_sensitive = False
+        self.words = frozenset(word.lower() for word in words)
+        self.pattern: Any = re2.compile("|".join(map(re2.escape, words)), options)
+
+    def account(self, results: Results, outline: markdown.Outline | None) -> None:
+        """Add an exempt or an unclassified mention for every line that no finding accounts for."""
+        page = _Page(self, results, outline)
+        lines = results.accounted_lines()
+        reasons: dict[int, tuple[int, Reason | None]] = {}
+        for occurrence in self.pattern.finditer(results.source.text):
+            start, end = occurrence.span()
+            line = results.source.line(start)
+            if line in lines or reasons.get(line, (0, "text"))[1] is None:
+                continue
+            reason = page.reason(start, end)
+            if line not in reasons or reason is None:
+                reasons[line] = start, reason
+        for line, (start, reason) in reasons.items():
+            if reason is not None:
+                results.exempt(MENTION, line, reason)
+            elif markdown.allowed(results.source.text, start, UNCLASSIFIED):
+                results.exempt(UNCLASSIFIED, line, "allowed")
+            else:
+                results.add_unclassified(start, line)
+
+
+class _Page:
+    """A file whose mentions are judged."""
+
+    def __init__(
+        self, accountant: Accountant, results: Results, outline: markdown.Outline | None
+    ) -> None:
+        self.words = accountant.words
+        self.source: SourceText = results.source
+        self.text = results.source.text
+        self.outline = outline
+        self.locked = bool(results.findings)
+        self.scope, self.language = kinds.of_text(self.source.path, self.text)
+        component = kinds.is_component(self.source.path)
+        self.lexer = _LEXERS.get("script" if component else _LEXER_OF.get(self.language, ""))
+
+    def reason(self, start: int, end: int) -> Reason | None:
+        """Say why a mention does not count; None where that cannot be said."""
+        line, line_start = line_of(self.text, start)
+        mention = _Mention(start, end, line, start - line_start)
+        if self.outline is not None:
+            return self._in_document(mention, self.outline)
+        if self.language == "lock":
+            return "lock" if self.locked else None
+        if self.lexer is not None:
+            return self._in_script(mention)
+        return self._in_text(mention)
+
+    def _in_document(self, mention: _Mention, outline: markdown.Outline) -> Reason | None:
+        exempt = outline.exemption(mention.start)
+        block = outline.block_at(mention.start)
+        if exempt is not None:
+            return exempt
+        if block is not None and block.kind == "comment":
+            return "comment"
+        if block is not None and block.kind == "fence":
+            return self._in_text(mention)
+        token, _ = self._token(mention)
+        if _is_address(token, self.words):
+            return "address"
+        return _of_token(token, self.words)
+
+    def _in_script(self, mention: _Mention) -> Reason | None:
+        if _COMMENTED_LINE.match(mention.line):
+            return "comment"
+        place = self._place(mention.start)
+        if place is None:
+            return self._in_code(mention)
+        start, end, comment = place
+        if comment:
+            return "comment"
+        return self._in_string(mention, self.text[start + 1 : min(end - 1, start + _LONG)])
+
+    def _in_string(self, mention: _Mention, content: str) -> Reason | None:
+        token, _ = self._token(mention)
+        if _is_address(token, self.words):
+            return "address"
+        if len(content.split()) > 1:
+            return None if _CAPITALS.fullmatch(token) else "text"
+        return _of_token(token, self.words)
+
+    def _in_code(self, mention: _Mention) -> Reason | None:
+        """Tell names from the words of a page, which JSX writes between tags."""
+        before = _WORDS_BEFORE.search(mention.line, max(0, mention.at - 80), mention.at)
+        after = _WORDS_AFTER.match(mention.line, mention.at + mention.end - mention.start)
+        if before is None or after is None:
+            return "own-name"
+        tagged = after[0].endswith("</")
+        return "text" if tagged or (before[1] or "").lower() not in _KEYWORDS else "own-name"
+
+    def _in_text(self, mention: _Mention) -> Reason | None:
+        """Judge a mention in configuration, in a fence, or in a language that is not read."""
+        if _COMMENT_LINE.match(mention.line) or self._behind_comment(mention):
+            return "comment"
+        token, exact = self._token(mention)
+        if _is_address(token, self.words):
+            return "address"
+        if exact and (_is_spoken(mention) or " " in _quoted(mention)):
+            return "text"
+        return _of_token(token, self.words)
+
+    def _behind_comment(self, mention: _Mention) -> bool:
+        slashes = re.search(r"(?:^|\s)//", mention.line[: mention.at])
+        return slashes is not None or unquoted_hash(mention.line) < mention.at
+
+    def _token(self, mention: _Mention) -> tuple[str, bool]:
+        """Return the word around a mention, and whether it is nothing more than the mention."""
+        line, at = mention.line, mention.at
+        length = mention.end - mention.start
+        start = max(
+            (m.end() for m in _BREAK.finditer(line, max(0, at - _LONG), at)),
+            default=max(0, at - _LONG),
+        )
+        end = _TOKEN_END.search(line, at + length)
+        token = line[start : end.start() if end else len(line)].rstrip(".,:;!?*_")
+        return token, token.strip("*_.,:;!?-").lower() in self.words
+
+    def _place(self, offset: int) -> tuple[int, int, bool] | None:
+        """Return the comment or string around an offset."""
+        at = bisect_right(self._starts, offset) - 1
+        if at < 0 or offset >= self._places[at][1]:
+            return None
+        return self._places[at]
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int, bool]]:
+        return list(self._lexed())
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [start for start, _, _ in self._places]
+
+    def _lexed(self) -> Iterator[tuple[int, int, bool]]:
+        for piece in self.lexer.finditer(self.text) if self.lexer else ():
+            yield piece.start(), piece.end(), piece["comment"] is not None
+
+
+_BREAK = re.compile(r"[\s\"'`<>()\[\]{},;|\\=]")
+
+
+def _is_address(token: str, words: frozenset[str]) -> bool:
+    bare = token.strip("*_.,:;!?-/").lower() in words
+    return not bare and not token.startswith("@") and _ADDRESS.search(token) is not None
+
+
+def _quoted(mention: _Mention) -> str:
+    """Return what stands between the double quotes around a mention."""
+    before, after = mention.line[: mention.at], mention.line[mention.at :]
+    inside = before.count('"') % 2 == 1 and '"' in after
+    return (before.rpartition('"')[2] + after.partition('"')[0]).strip() if inside else ""
+
+
+def _is_spoken(mention: _Mention) -> bool:
+    """Say whether words stand on both sides of a mention, or on one and nothing on the other."""
+    before = _WORDS_BEFORE.search(mention.line, max(0, mention.at - 80), mention.at)
+    after = _WORDS_AFTER.match(mention.line, mention.at + mention.end - mention.start)
+    return before is not None and after is not None
+
+
+def _of_token(token: str, words: frozenset[str]) -> Reason | None:
+    """Judge a name or a path: the vendor's own begin with its word, a variable is in capitals."""
+    lowered = token.strip("*_.,:;!?-").lower()
+    if lowered in words or _CAPITALS.fullmatch(token):
+        return None
+    if any(lowered.startswith((f"{word}/", f"@{word}/", f"{word}@")) for word in words):
+        return None
+    return "own-name" if _NAME.fullmatch(token) or _PATH.fullmatch(token) else None
