@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from turnout.control.event_ids import OrderedIds
 from turnout.errors import InvalidPayload, TooLarge, WrongUse
 from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
 from turnout.model.exactness import check_exact
 from turnout.model.ids import (
-    OrderedIds,
     check_event_key,
     check_event_name,
     check_run_id,

@@ -2,7 +2,6 @@
 
 import os
 import re
-import threading
 
 from turnout.errors import InvalidDefinition, InvalidRunId, WrongUse
 from turnout.model.text import is_storable, plain_text
@@ -29,25 +28,7 @@ def new_run_id(now: Millis, *, draw: bytes | None = None) -> str:
 
     draw: the ten random bytes of the id; the same bytes and moment give the same id.
     """
-    return _text_of((now << 80) | int.from_bytes((os.urandom(10) if draw is None else draw)[:10]))
-
-
-class OrderedIds:
-    """Makes ids like those of runs; each sorts after the one before, also within a millisecond."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._lock = threading.Lock()
-
-    def new(self, now: Millis) -> str:
-        """Make the next id."""
-        with self._lock:
-            drawn = (now << 80) | int.from_bytes(os.urandom(10))
-            self._last = max(drawn, self._last + 1)
-            return _text_of(self._last)
-
-
-def _text_of(number: int) -> str:
+    number = (now << 80) | int.from_bytes((os.urandom(10) if draw is None else draw)[:10])
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 

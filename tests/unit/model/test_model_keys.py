@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout.errors import InvalidRunId, WrongUse
-from turnout.model.ids import OrderedIds
 from turnout.model.keys import (
     MANIFEST,
     STATUS,
@@ -118,11 +117,3 @@ def decode_step_path(path: str) -> tuple[int, str | None] | None:
         return None
     same = step_path(index, step_id) == f"steps/{match[0]}"
     return (index, step_id) if same else None
-
-
-def test_ids_of_one_millisecond_keep_their_order() -> None:
-    """Also when the clock stands still or steps back, and each is an id of its own."""
-    ids = OrderedIds()
-    made = [ids.new(now) for now in (5, 5, 5, 4, 4, 6) for _ in range(50)]
-    assert made == sorted(set(made))
-    assert {len(one) for one in made} == {26}
