@@ -22,6 +22,8 @@ from turnout.stores.sql.operations import StorePart, writes
 from turnout.stores.sql.schema import line
 from turnout.stores.sql.statements import Transaction
 
+LINES: Final = "lines"
+"""The key of operations that lock a line: those of one process share a connection, not wait."""
 _IN_LINE: Final = and_(equals(line.c.task), equals(line.c.limit_key))
 _PLACE: Final = and_(equals(line.c.run_id), equals(line.c.step))
 _STATE: Final = select(line.c.state).where(_PLACE)
@@ -72,7 +74,7 @@ _LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
 class SqlLimitStore(StorePart):
     """Concurrency limits."""
 
-    @writes("take_slot")
+    @writes("take_slot", key=LINES)
     def take_slot(
         self,
         tx: Transaction,
@@ -110,7 +112,7 @@ class SqlLimitStore(StorePart):
             releases.deliver_ahead(tx, run, ahead, now)
         return True
 
-    @writes("admit")
+    @writes("admit", key=LINES)
     def admit(self, tx: Transaction, run_id: str, limit: int, now: Millis, *, ahead: int) -> bool:
         """Whether a run may be delivered; else its delivery is due at its wake."""
         run = read_run(tx, run_id)
@@ -128,7 +130,7 @@ class SqlLimitStore(StorePart):
         releases.await_wake(tx, run)
         return False
 
-    @writes("give_back")
+    @writes("give_back", key=LINES)
     def give_back(
         self, tx: Transaction, run_id: str, limit: int, now: Millis, until: Millis
     ) -> None:

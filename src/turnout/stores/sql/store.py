@@ -21,7 +21,7 @@ from turnout.ports.run_store import (
     RunSearch,
     ScheduleStore,
 )
-from turnout.stores.sql import journals
+from turnout.stores.sql import journals, limits
 from turnout.stores.sql.caller_transactions import CallerTransactions
 from turnout.stores.sql.commits import apply_all, emit
 from turnout.stores.sql.committer import Committer
@@ -93,8 +93,10 @@ class SqlJournalStore(StorePart):
 
     async def apply(self, change: Change) -> bool:
         """Commit a change, in the same statements as others that wait."""
+        locks_a_line = change.before.limit_key is not None
+        key = limits.LINES if locks_a_line else change.before.run_id
         return await self.committer.write_one(
-            "apply", apply_all, change, change.before.run_id, light=change.only_claims
+            "apply", apply_all, change, key, light=change.only_claims
         )
 
     @reads("load")
