@@ -56,6 +56,8 @@ class Slots(Machine):
         self.due: dict[str, int] = {}
         self.asked: set[str] = set()
         self.held: set[str] = set()
+        self.woken: set[str] = set()
+        """Those that were woken and have not asked since: they may have been handed a slot."""
 
     @rule(delay=st.sampled_from([0, 0, 0, 5]))
     def emits(self, delay: int) -> None:
@@ -87,19 +89,32 @@ class Slots(Machine):
         self.now += 3
 
     def ask(self, name: str) -> None:
-        had = name in self.held
+        self.note_wakes()
+        due = [each for each in self.due if self.due[each] <= self.now]
+        before = set(due[: due.index(name)]) - self.held
+        handed = name in self.woken
+        had, room = name in self.held, self.limit - len(self.held | self.woken - {name})
         got = self.do(self.store.limits.take_slot(name, None, self.limit, self.now))
         self.asked.add(name)
-        before = [each for each in self.due if each == name or each not in self.held]
-        first = next(each for each in before if self.due[each] <= self.now)
-        assert got is (had or (first == name and len(self.held) < self.limit))
-        if got:
+        self.woken.discard(name)
+        if had:
+            assert got
+        elif got:
+            assert handed or before <= self.woken, "a run that waits is overtaken"
             self.held.add(name)
+        else:
+            assert before or room <= 0, "a run waits though its turn has come"
         assert len(self.held) <= self.limit
+
+    def note_wakes(self) -> None:
+        for wake in self.do(self.store.due.take_wakes(self.now, limit=99, resend=10**6)):
+            self.do(self.store.deliveries.claim(wake.run_id, 1, "v", self.now))
+            self.woken.add(wake.run_id)
 
     def over(self, name: str) -> None:
         self.end(name)
         self.held.discard(name)
+        self.woken.discard(name)
         self.asked.discard(name)
         del self.due[name]
 
@@ -109,9 +124,9 @@ class Slots(Machine):
         for _ in range(2 * len(self.due) + 2):
             for name in [each for each in self.due if each not in self.asked]:
                 self.ask(name)
-            for wake in self.do(self.store.due.take_wakes(self.now, limit=99, resend=10**6)):
-                self.do(self.store.deliveries.claim(wake.run_id, 1, "v", self.now))
-                self.ask(wake.run_id)
+            self.note_wakes()
+            for name in sorted(self.woken):
+                self.ask(name)
             for name in sorted(self.held)[:1]:
                 self.over(name)
         assert not self.due

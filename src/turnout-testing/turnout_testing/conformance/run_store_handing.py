@@ -354,7 +354,7 @@ class SlotsContract:
         await store.limits.give_back("r1", 1, T0, T0 + 9)
 
     async def test_as_many_of_the_head_are_woken_as_slots_are_free(self, store: RunStore) -> None:
-        """One that asks out of turn waits again, and is woken once the one before has its slot."""
+        """Each is handed a slot in order of emit, and takes it whenever it asks."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(5)]
         await store.events.emit([emission(run, slotted=True) for run in runs])
         for name in ("r1", "r2", "r3"):
@@ -362,13 +362,22 @@ class SlotsContract:
         assert await store.limits.take_slot("r0", None, 3, T0)
         woken = [wake.run_id for wake in await store.due.take_wakes(T0, limit=9, resend=99)]
         assert sorted(woken) == ["r1", "r2"]
-        await store.deliveries.claim("r2", 1, "v", T0)
-        assert not await store.limits.take_slot("r2", None, 3, T0)
-        await store.deliveries.claim("r1", 1, "v", T0)
-        assert await store.limits.take_slot("r1", None, 3, T0)
-        woken = [wake.run_id for wake in await store.due.take_wakes(T0, limit=9, resend=99)]
-        assert woken == ["r2"]
+        assert not await store.limits.take_slot("r3", None, 3, T0)
         assert await store.limits.take_slot("r2", None, 3, T0)
+        assert not await store.limits.take_slot("r3", None, 3, T0)
+        assert await store.limits.take_slot("r1", None, 3, T0)
+
+    async def test_a_lower_limit_is_reached_as_runs_end(self, store: RunStore) -> None:
+        """A run that was handed a slot gives it back where there are fewer now."""
+        runs = [new_run(f"r{at}", limit_key='"k"') for at in range(4)]
+        await store.events.emit([emission(run, slotted=True) for run in runs])
+        granted = [await store.limits.take_slot(f"r{at}", None, 2, T0) for at in range(4)]
+        assert granted == [True, True, False, False]
+        await ended(store, "r0")
+        assert not await store.limits.take_slot("r2", None, 1, T0 + 10)
+        await ended(store, "r1")
+        assert await store.limits.take_slot("r2", None, 1, T0 + 10)
+        assert not await store.limits.take_slot("r3", None, 1, T0 + 10)
 
     async def test_a_higher_limit_wakes_more_of_the_line(self, store: RunStore) -> None:
         """The first run that asks under it wakes those for whom there is room now."""

@@ -1,10 +1,9 @@
 """Limit slots: a waiting line for each (task, limit key), in order of emit.
 
 A place in the line is `queued` (its run will ask by itself), `waiting` (its run asked, got no slot,
-and must be woken), `woken` (its run is on its way to ask again) or `held` (its run has a slot). As
-many of the head of the line are woken as there are free slots for which nobody is on the way: after
-places are given up, and after a slot is taken. Slots are taken in order: a run that asks before an
-earlier one waits again, and is woken as soon as that has its slot.
+and must be woken), `woken` (it was handed a slot, and its run is on its way to ask again) or `held`
+(its run has a slot). The commit that frees a slot hands it to the head of the line, and a run that
+takes one hands on all that are free. So slots are given in order, and taken in any order.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from turnout.stores.sql.expressions import among, equals, fixed, insert_into
 from turnout.stores.sql.journals import read_run, wake
 from turnout.stores.sql.operations import StorePart, writes
 from turnout.stores.sql.schema import line
-from turnout.stores.sql.statements import Transaction
+from turnout.stores.sql.statements import Row, Transaction
 
 LINES: Final = "lines"
 """The key of operations that lock a line: those of one process share a connection, not wait."""
@@ -29,21 +28,21 @@ _PLACE: Final = and_(equals(line.c.run_id), equals(line.c.step))
 _STATE: Final = select(line.c.state).where(_PLACE)
 _STAND: Final = insert_into(line)
 _SET: Final = update(line).where(_PLACE).values(state=bindparam("to_state"))
-_COUNT_HELD: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("held"))
-_COUNT_WOKEN: Final = select(func.count()).where(_IN_LINE, line.c.state == fixed("woken"))
+_HAS_SLOT: Final = among(line.c.state, ["held", "woken"])
+_COUNT_HELD: Final = select(func.count()).where(_IN_LINE, _HAS_SLOT)
 _OVERTAKEN: Final = (
     select(line.c.emit_seq)
     .where(
         _IN_LINE,
-        among(line.c.state, ["queued", "waiting", "woken"]),
+        among(line.c.state, ["queued", "waiting"]),
         line.c.emit_seq < bindparam("of_emit_seq"),
         line.c.due_at <= bindparam("now"),
     )
     .limit(1)
 )
-_FIRST: Final = (
+_FIRST_QUEUED: Final = (
     select(line.c.emit_seq)
-    .where(_IN_LINE, equals(line.c.state), line.c.due_at <= bindparam("now"))
+    .where(_IN_LINE, line.c.state == fixed("queued"), line.c.due_at <= bindparam("now"))
     .order_by(line.c.emit_seq)
     .limit(1)
 )
@@ -55,7 +54,7 @@ _WAITING: Final = (
 )
 _COUNT_BEFORE: Final = select(func.count()).where(
     _IN_LINE,
-    among(line.c.state, ["queued", "waiting", "woken"]),
+    among(line.c.state, ["queued", "waiting"]),
     line.c.emit_seq < bindparam("of_emit_seq"),
     line.c.due_at <= bindparam("now"),
 )
@@ -69,6 +68,8 @@ _STAND_ASIDE: Final = (
 )
 _LEAVE: Final = delete(line).where(_PLACE)
 _LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
+_FREE: Final = _LEAVE.where(_HAS_SLOT)
+_FREE_ALL: Final = _LEAVE_ALL.where(_HAS_SLOT)
 
 
 class SqlLimitStore(StorePart):
@@ -99,15 +100,14 @@ class SqlLimitStore(StorePart):
         state = _state(tx, run, step or "")
         if state == "held":
             return True
-        held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
-        if held_slots >= limit or _overtakes(tx, run, now):
+        was_woken = state == "woken"
+        held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0] - was_woken
+        if held_slots >= limit or not (was_woken or _is_first(tx, run, now)):
             if state != "waiting":
                 tx.write(_WAIT, {**place, "to_due_at": run.due_at})
             return False
         tx.write(_SET, {**place, "to_state": "held"})
-        if held_slots + 1 < limit:
-            room = limit - held_slots - 1 - tx.rows(_COUNT_WOKEN, _line_of(run))[0][0]
-            _wake_head(tx, run, room, now, before=("queued", "woken"), asking=run_id)
+        _hand_over(tx, run, limit - held_slots - 1, now, asking=run_id)
         if ahead and step is None:
             releases.deliver_ahead(tx, run, ahead, now)
         return True
@@ -141,46 +141,43 @@ class SqlLimitStore(StorePart):
         tx.lock(_name(run))
         aside = {"of_run_id": run_id, "of_step": "", "to_due_at": until}
         if tx.changed(_STAND_ASIDE, aside):
-            counts = (tx.rows(count, _line_of(run))[0][0] for count in (_COUNT_HELD, _COUNT_WOKEN))
-            _wake_head(tx, run, limit - sum(counts), now, before=("queued",))
+            held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
+            _hand_over(tx, run, limit - held_slots, now)
 
 
 def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int) -> None:
-    """Give up the places of these steps, or all of the run's, and wake as many of the line."""
+    """Give up the places of these steps, or all of the run's, and hand their slots over."""
     if run.limit_key is None:
         return
     tx.lock(_name(run))
-    if steps is None:
-        freed = tx.changed(_LEAVE_ALL, {"of_run_id": run.run_id})
-    else:
-        places = [{"of_run_id": run.run_id, "of_step": step} for step in steps]
-        freed = sum(tx.changed(_LEAVE, place) for place in places)
-    _wake_head(tx, run, freed, now, before=("queued",))
+    freed = left = 0
+    for step in steps if steps is not None else [None]:
+        place = {"of_run_id": run.run_id} if step is None else _place(run, step)
+        freed += tx.changed(_FREE_ALL if step is None else _FREE, place)
+        left += tx.changed(_LEAVE_ALL if step is None else _LEAVE, place)
+    _hand_over(tx, run, freed, now)
+    if left:  # one that stood before others has gone: they may take what it was waiting for
+        for run_id, *_ in _head(tx, run, left, now):
+            wake(tx, run_id, now)
 
 
-def _wake_head(
-    tx: Transaction, run: Run, count: int, now: int, *, before: Sequence[str], asking: str = ""
-) -> None:
-    """Wake up to so many of those that wait.
+def _hand_over(tx: Transaction, run: Run, count: int, now: int, *, asking: str = "") -> None:
+    """Hand so many slots over to the head of the line, and wake its runs.
 
-    before: the states of places that none who waits behind them is woken past.
     asking: a run that is asking now, for all of its places.
     """
-    waiting = tx.rows(_WAITING, {**_line_of(run), "limit": count}) if count > 0 else ()
-    if not waiting:
-        return
-    first = min((at for state in before if (at := _first(tx, run, state, now))), default=None)
-    for run_id, step, emit_seq in waiting:
-        if run_id == asking or (first is not None and first < emit_seq):
+    for run_id, step, _ in _head(tx, run, count, now):
+        if run_id == asking:
             return
         tx.write(_SET, {"of_run_id": run_id, "of_step": step, "to_state": "woken"})
         wake(tx, run_id, now)
 
 
-def _first(tx: Transaction, run: Run, state: str, now: int) -> int | None:
-    """Find the first due place of a state in a run's line; it is never 0."""
-    rows = tx.rows(_FIRST, {**_line_of(run), "of_state": state, "now": now})
-    return int(rows[0][0]) if rows else None
+def _head(tx: Transaction, run: Run, count: int, now: int) -> Sequence[Row]:
+    """Find up to so many waiting places of which none stands behind a run that has yet to ask."""
+    waiting = tx.rows(_WAITING, {**_line_of(run), "limit": count}) if count > 0 else ()
+    queued = tx.rows(_FIRST_QUEUED, {**_line_of(run), "now": now}) if waiting else ()
+    return [row for row in waiting if not queued or row[2] <= queued[0][0]]
 
 
 def _state(tx: Transaction, run: Run, step: str) -> str:
@@ -192,9 +189,13 @@ def _state(tx: Transaction, run: Run, step: str) -> str:
     return "queued"
 
 
-def _overtakes(tx: Transaction, run: Run, now: int) -> bool:
-    """Whether a run that is due stands in line before this one."""
-    return bool(tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now}))
+def _is_first(tx: Transaction, run: Run, now: int) -> bool:
+    """Whether no run that is due waits in line before this one."""
+    return not tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now})
+
+
+def _place(run: Run, step: str) -> dict[str, object]:
+    return {"of_run_id": run.run_id, "of_step": step}
 
 
 def _line_of(run: Run) -> dict[str, object]:
