@@ -110,5 +110,5 @@ def test_a_primary_is_comparable_after_a_graceful_stop(
         steps={"s": new_step()},
         attempts={"s": (stopped, new_attempt(number=2, state=AttemptState.COMPLETED, ended_at=T0))},
     )
-    assert not_comparable(journal) == reason
+    assert not_comparable(journal, ()) == reason
     assert timings(journal).overhead_ms is None
