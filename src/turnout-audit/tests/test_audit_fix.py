@@ -1,5 +1,6 @@
 """Fixes of the corpus's projects: idempotent, safe or not, and modest."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -99,8 +100,12 @@ def test_a_call_that_nobody_waits_for_is_rewritten() -> None:
     assert [left.reason for left in mended.unfixed] == ["its promise is used as a value"]
 
 
-def test_only_an_import_s_own_string_is_a_safe_fix() -> None:
+def test_only_an_import_s_own_string_is_a_safe_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A plain string may mean anything, in code, in a document's code and in a configuration."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "package.json").write_text('{"dependencies": {"@trigger.dev/sdk": "4.4.3"}}')
     old, new = "@trigger.dev/sdk/v3", "@trigger.dev/sdk"
     imports = {
         "a.ts": 'import { task } from "OLD";\nexport * from "OLD";\nconst a = require("OLD");\n'
@@ -124,3 +129,34 @@ def test_only_an_import_s_own_string_is_a_safe_fix() -> None:
         assert {left.reason for left in mended.unfixed} == {fix.NEEDS_A_LOOK}
         mended = mended_text(scanner("triggerdev-v4"), path, before, unsafe=True)
         assert mended.text == text.replace("OLD", new)
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed"),
+    [("^3.3.17", False), ("4.4.3", True), ("^4", True), ("latest", False), (None, False)],
+)
+def test_a_path_of_the_sdk_is_changed_only_where_the_package_has_it(
+    tmp_path: Path, version: str | None, *, fixed: bool
+) -> None:
+    """By the nearest manifest that lists the package; where none says so, it needs a look."""
+    manifest = {"dependencies": {"@trigger.dev/sdk": version} if version else {}}
+    (tmp_path / "package.json").write_text(json.dumps(manifest))
+    text = 'import { task } from "@trigger.dev/sdk/v3";\n'
+    scanner = Scanner(load("triggerdev-v4"))
+    mended = mended_text(scanner, str(tmp_path / "src" / "a.ts"), text, unsafe=False)
+    assert (mended.text != text) is fixed
+    assert bool(mended.unfixed) is not fixed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. Sign up for Inngest Cloud: https://app.inngest.com\n2. Register an Inngest endpoint\n",
+        "| Inngest event bus | Trigger.dev task triggers |\n|---|---|\n| Inngest Cloud | x |\n",
+    ],
+)
+def test_prose_that_is_true_of_one_vendor_is_left_alone(text: str) -> None:
+    """Beside an address, and in a table of both."""
+    mended = mended_text(Scanner(load("inngest")), "docs/a.md", text, unsafe=True)
+    assert mended.text == text
+    assert mended.unfixed

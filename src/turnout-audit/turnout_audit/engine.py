@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from turnout_audit import kinds, own_files
+from turnout_audit import bounds, kinds, own_files
 from turnout_audit.model import AuditReport, Counted, FileProblem, FileScan, Finding
 from turnout_audit.results import unclassified
 from turnout_audit.ruleset import PathMatch, Ruleset
@@ -178,7 +178,12 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
                 mention = unclassified(path, "(a binary file)", 0)
                 share.scans.append(FileScan(path=path, unclassified=(mention,)))
         else:
-            _scan_text(scanner, path, decode(raw)[0], share)
+            try:
+                with bounds.bounded(bounds.SECONDS):
+                    _scan_text(scanner, path, decode(raw)[0], share)
+            except bounds.TookTooLong:
+                reason = f"took longer than {bounds.SECONDS:g} s of the processor"
+                share.problems.append(FileProblem(path=path, reason=reason))
     return share
 
 

@@ -74,6 +74,8 @@ def line_of(text: str, offset: int) -> tuple[str, int]:
 
 def unquoted_hash(line: str) -> int:
     """Return the column at which a `#` comment starts in a line; its length where there is none."""
+    if "#" not in line:
+        return len(line)
     quote = ""
     for at, letter in enumerate(line):
         if quote:

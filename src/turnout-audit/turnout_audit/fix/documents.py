@@ -19,6 +19,9 @@ _ENOUGH = 10
 _CLOSING = "*_`\"'»”\u2019)」』"
 _LINK_TEXT = re.compile(r"\[[^\[\]]*$")
 _LINK_END = re.compile(r"^[^\[\]]*\][(\[]")
+_WEB = re.compile(r"https?://|\bwww\.")
+_SUCCESSOR = re.compile(r"\(([^()]+)\)")
+"""The successor's name in `to`: `Orchestrator (Acme)`."""
 _SIGN = re.compile(r"[`()]").search
 CODE = "stands in code: say what is meant"
 _ENTRY = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|\|\s*|#{1,6}\s+)?[*_`\"'«“\u2018「『]*$")
@@ -76,7 +79,12 @@ def prose(case: Case) -> FixResult:
     """Replace a concept by `table`; the bare name by `to`, which needs a look.
 
     Code is left alone, but for a span that the table names with its marks: that needs a look.
+    Left alone is a paragraph that holds an address, and a table that names the successor: what they
+    say is true of the one vendor, not of the other.
     """
+    aside = _aside(case)
+    if aside:
+        return aside
     start = max(0, case.text.rfind("\n", 0, case.finding.start) + 1)
     line_end = case.text.find("\n", case.finding.end)
     line = case.text[start : len(case.text) if line_end < 0 else line_end]
@@ -92,6 +100,19 @@ def prose(case: Case) -> FixResult:
                 return CODE
             return [replace(case.edit(*place, new), safe=case.fix.safe and not _SIGN(concept[0]))]
     return _bare(case, line, at, end)
+
+
+def _aside(case: Case) -> str:
+    """Say why a mention's paragraph, item or table is left alone; empty where it is not."""
+    first = case.text.rfind("\n\n", 0, case.finding.start) + 1
+    last = case.text.find("\n\n", case.finding.end)
+    block = case.text[first : len(case.text) if last < 0 else last]
+    if _WEB.search(block):
+        return "stands beside an address: say what is meant"
+    successor = _SUCCESSOR.search(case.fix.to or "")
+    if block.lstrip().startswith("|") and successor and successor[1] in block:
+        return "stands in a table of both vendors: say what is meant"
+    return ""
 
 
 def _bare(case: Case, line: str, at: int, end: int) -> FixResult:

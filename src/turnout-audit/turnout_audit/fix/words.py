@@ -1,7 +1,10 @@
 """Fixes of a word where it stands."""
 
+import json
 import re
 from dataclasses import replace as changed
+from functools import lru_cache
+from pathlib import Path
 
 from turnout_audit.fix.case import Case, FixResult, covering, understood, upwards
 from turnout_audit.model import Edit
@@ -12,6 +15,7 @@ _IMPORTING = re.compile(
 )
 """What stands before a module's name that is brought in, or mocked."""
 _NEAR = 80
+_TABLES = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
 
 
 def replace(case: Case) -> FixResult:
@@ -26,7 +30,14 @@ def replace(case: Case) -> FixResult:
 
 
 def module(case: Case) -> FixResult:
-    """Rename a module where it stands quoted, by `table`; what imports nothing needs a look."""
+    """Rename a module where it stands quoted, by `table`; what imports nothing needs a look.
+
+    With `options.package` and `options.since`, only where the nearest manifest that lists the
+    package asks for that version or a later one; without such a manifest it needs a look.
+    """
+    version = _installed(case)
+    if version is not None and version < int(case.option("since")):
+        return f"{case.option('package')} is still at {version} here: raise it first"
     for old, new in case.fix.table.items():
         for quote in "'\"`":
             at = case.text.find(quote + old + quote, case.finding.start, _end(case))
@@ -45,7 +56,32 @@ def _end(case: Case) -> int:
 
 
 def _looked_at(case: Case, edit: Edit) -> Edit:
-    return changed(edit, safe=edit.safe and _is_imported(case, edit.start))
+    unknown = case.option("package") is not None and _installed(case) is None
+    return changed(edit, safe=edit.safe and not unknown and _is_imported(case, edit.start))
+
+
+def _installed(case: Case) -> int | None:
+    """Return the major version that the nearest manifest asks for; None where none says it."""
+    package = case.option("package")
+    folder = Path(case.finding.path).absolute().parent
+    return _major(folder, package) if isinstance(package, str) else None
+
+
+@lru_cache(4096)
+def _major(folder: Path, package: str) -> int | None:
+    for place in (folder, *folder.parents):
+        try:
+            manifest = json.loads((place / "package.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        tables = [manifest.get(name) for name in _TABLES] if isinstance(manifest, dict) else []
+        versions = [
+            str(table[package]) for table in tables if isinstance(table, dict) and package in table
+        ]
+        number = re.search(r"\d+", versions[0]) if versions else None
+        if versions:
+            return int(number[0]) if number else None
+    return None
 
 
 def _is_imported(case: Case, start: int) -> bool:
