@@ -1,14 +1,16 @@
 """Fixes of the corpus's projects: idempotent, safe or not, and modest."""
 
 import json
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
 from turnout_audit import fix
 from turnout_audit.load import load
-from turnout_audit.patch import mended_text
+from turnout_audit.patch import mended_text, plan
 from turnout_audit.scan import Scanner
+from turnout_audit.source import decode
 
 ROOT = Path(__file__).resolve().parents[3]
 CORPUS = ROOT / "src" / "turnout-audit" / "tests" / "corpus"
@@ -160,3 +162,28 @@ def test_prose_that_is_true_of_one_vendor_is_left_alone(text: str) -> None:
     mended = mended_text(Scanner(load("inngest")), "docs/a.md", text, unsafe=True)
     assert mended.text == text
     assert mended.unfixed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"The Inngest event bus carries it.\n",
+        b"\xef\xbb\xbfThe Inngest event bus carries it.\r\n\r\nEnd\r\n",
+        b"The Inngest event bus \x0c carries it.\n\xe2\x80\xa8 and \xc2\x85 more",
+        b"Before\n\n\n\nThe Inngest event bus carries it.",
+    ],
+)
+def test_a_preview_is_a_patch_that_git_applies(tmp_path: Path, raw: bytes) -> None:
+    """With a byte-order mark, odd separators, and without a last line's end."""
+    file = tmp_path / "a b.md"
+    file.write_bytes(raw)
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    findings = Scanner(load("inngest")).scan("a b.md", decode(raw)[0]).findings
+    with pytest.MonkeyPatch.context() as patches:
+        patches.chdir(tmp_path)
+        planned = plan(scanner("inngest"), findings, unsafe=False)
+    diff = "".join(change.diff() for change in planned.changes)
+    subprocess.run([*git, "apply"], input=diff.encode("utf-8", "replace"), check=True)
+    expected = planned.changes[0].after
+    assert decode(file.read_bytes())[0] == expected

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from turnout_audit.scan import Scanner
 from turnout_audit.source import decode, encoded
 
 ROUNDS = 6
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+"""Only a line feed ends a line, as git has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,15 +34,17 @@ class FileChange:
     before: str
     after: str
     applied: int
+    mark: str = ""
+    """The byte-order mark of UTF-8 that stands before the text, as a character."""
 
     def diff(self) -> str:
-        """Show the change as a unified diff."""
+        """Show the change as a unified diff, which `git apply` takes."""
         return "".join(_ended(line) for line in self._lines())
 
     def _lines(self) -> Iterable[str]:
         return difflib.unified_diff(
-            self.before.splitlines(keepends=True),
-            self.after.splitlines(keepends=True),
+            _LINE.findall(self.mark + self.before),
+            _LINE.findall(self.mark + self.after),
             fromfile=f"a/{self.path}",
             tofile=f"b/{self.path}",
         )
@@ -107,7 +112,10 @@ def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patc
         mended = mended_text(scanner, path, text, unsafe=unsafe)
         unfixed.extend(mended.unfixed)
         if mended.text != text:
-            change = FileChange(path=path, before=text, after=mended.text, applied=mended.applied)
+            mark = "\ufeff" if raw.startswith(b"\xef\xbb\xbf") else ""
+            change = FileChange(
+                path=path, before=text, after=mended.text, applied=mended.applied, mark=mark
+            )
             changes.append(change)
     return Patch(changes=tuple(changes), unfixed=tuple(unfixed), problems=tuple(problems))
 
