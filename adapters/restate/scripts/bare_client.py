@@ -41,7 +41,9 @@ async def emitting(
 async def served(app: Any, port: int) -> AsyncIterator[None]:
     """Serve an application on loopback, in this process."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    with socket.create_server(("127.0.0.1", port)) as listening:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        # Only with the protocol named does asyncio send small writes at once.
+        listening.bind(("127.0.0.1", port))
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             yield

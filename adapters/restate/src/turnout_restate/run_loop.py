@@ -4,6 +4,9 @@ The handler runs again from the top whenever the invocation goes on, with the re
 its earlier calls. What is recorded is each answer of the worker, under the step's label. A handler
 over HTTP/1.1 goes on only when all of its calls in progress are over, so parallel attempts are one
 recorded call together: within it, each branch goes on by itself.
+
+A recorded call costs a request of the server's. So an `advance`, which begins an invocation and
+follows each wait, makes the attempts that it leads to within its own call.
 """
 
 import asyncio
@@ -14,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import restate
 from restate.exceptions import RetryableError
+from restate.serde import JsonSerde
 
 from turnout.errors import (
     DefinitionMismatch,
@@ -48,6 +52,8 @@ PAUSES: Final[tuple[Millis, ...]] = (50, 100, 200, 500, 1_000)
 
 Memo: TypeAlias = dict[str, Any]
 """What is recorded of one call: an answer without values, and when it came; or a refusal."""
+_AS_JSON: Final = restate.RunOptions(serde=JsonSerde[Memo]())
+"""Named, because the SDK otherwise reads the call's signature at each call and each replay."""
 
 
 class _Over(Exception):
@@ -86,11 +92,12 @@ class RunLoop:
 
     async def _follow(self, answer: Next) -> Next:
         """Do what the answer says, and return the next one."""
+        if self._calls >= MAX_CALLS:
+            await self._hand_over()
         if answer.run:
-            if self._calls >= MAX_CALLS:
-                await self._hand_over()
             label = " | ".join(start.label for start in answer.run)
-            following = await self._record(label[:200], partial(self._attempts, answer))
+            attempts = partial(self._attempts, answer, self._pause())
+            following = await self._record(label[:200], attempts)
         elif answer.park is not None:
             following = await self._park(answer)
         else:
@@ -169,7 +176,7 @@ class RunLoop:
             except WrongUse as error:
                 raise restate.TerminalError(f"{error.code}: {error}") from None
 
-        memo = await self._ctx.run_typed(name, guarded)
+        memo = await self._ctx.run_typed(name, guarded, _AS_JSON)
         if "refused" in memo:
             raise _Over(memo["refused"])
         return memo
@@ -179,19 +186,23 @@ class RunLoop:
         return Next.model_validate(memo["next"])
 
     async def _advance(self, pause: Millis = 0, *, until: Millis | None = None) -> Next:
-        """Ask what to do, after a pause, and not before a time that our clock has not reached."""
+        """Ask what to do, after a pause, and make the attempts that the answer starts.
+
+        until: a time at the vendor, which our clock may not have reached.
+        """
         if until is not None:
             pause = max(pause, min(until - self._clock.now(), PAUSES[-1]))
         await self._clock.sleep(max(0, pause))
-        return await self._worker.answer(Advance(**self._fields))
+        answer = await self._worker.answer(Advance(**self._fields))
+        return await self._attempts(answer) if answer.run else answer
 
-    async def _attempts(self, answer: Next) -> Next:
+    async def _attempts(self, answer: Next, pause: Millis = 0) -> Next:
         """Make the attempts of an answer; return the newest answer once none is in progress.
 
         One attempt alone is one call. While several are in progress, what follows from the answer
         of one begins beside the others, for a bounded time.
         """
-        await self._clock.sleep(self._pause())
+        await self._clock.sleep(pause)
         last_start = self._clock.now() + LONGEST_GROUP
         calls: dict[asyncio.Task[Next], tuple[str, int]] = {}
         _begin(answer, calls, self._execute)
