@@ -346,6 +346,24 @@ class SlotsContract:
         assert not await store.limits.take_slot("r2", None, 1, T0 + 30)
         assert await store.limits.take_slot("r0", None, 1, T0 + 30)
 
+    async def test_a_run_that_could_not_be_delivered_is_delivered_in_its_turn(
+        self, store: RunStore
+    ) -> None:
+        """Its delivery has no back-off any more once it awaits its wake."""
+        runs = [new_run(f"r{at}", limit_key='"k"') for at in range(2)]
+        await store.events.emit([emission(run, slotted=True) for run in runs])
+        await store.due.take_deliveries(T0, limit=9, hold=10**9)
+        down = SendResult(run_id="r0", number=1, due_at=T0 + 50, sent_at=T0, error="down")
+        await store.deliveries.record([down])
+        await store.limits.give_back("r0", 1, T0 + 10, T0 + 50)
+        assert await store.limits.take_slot("r1", None, 1, T0 + 10)
+        await store.due.take_deliveries(T0 + 50, limit=9, hold=10**9)
+        assert not await store.limits.admit("r0", 1, T0 + 50, ahead=0)
+        await ended(store, "r1")
+        assert await store.due.take_wakes(T0 + 60, limit=9, resend=99) == []
+        due = await store.due.take_deliveries(T0 + 60, limit=9, hold=10**9)
+        assert [delivery.run_id for delivery in due] == ["r0"]
+
     async def test_a_run_without_a_place_in_a_line_is_admitted(self, store: RunStore) -> None:
         """Its task limits its steps, or nothing."""
         await store.events.emit([emission(new_run("r1")), emission(new_run("r2", limit_key="1"))])

@@ -83,7 +83,7 @@ _RELEASE: Final = (
 )
 _LATER: Final = update(runs).where(_RUN).values(release_at=bindparam("to_release_at"))
 _WOKEN: Final = (
-    select(runs.c.run_id, runs.c.delivery, deliveries.c.failures)
+    select(runs.c.run_id, runs.c.delivery, deliveries.c.failures, deliveries.c.due_at)
     .join(deliveries, _LIVE_DELIVERY)
     .where(runs.c.wake_at.is_not(None), runs.c.wake_at <= bindparam("now"), AWAITS_WAKE)
     .order_by(runs.c.wake_at)
@@ -172,11 +172,12 @@ def hand_over(
 def deliver_woken(tx: Transaction, now: Millis, *, limit: int) -> None:
     """Make the pending deliveries of runs due that are owed a wake, and withdraw the wakes.
 
-    A delivery that its provider did not accept keeps its back-off.
+    A delivery that its provider did not accept keeps its back-off, unless it has none and awaits
+    the wake.
     """
-    for run_id, number, failures in tx.rows(_WOKEN, {"now": now, "limit": limit}):
+    for run_id, number, failures, due_at in tx.rows(_WOKEN, {"now": now, "limit": limit}):
         tx.write(_WITHDRAW, {"of_run_id": run_id})
-        if not failures:
+        if not failures or due_at == NEVER:
             tx.write(_DUE, {"of_run_id": run_id, "of_number": number, "to_due_at": now})
             tx.made_due = True
 
