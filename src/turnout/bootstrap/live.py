@@ -289,7 +289,7 @@ def _worker(
         options=WorkerOptions(
             alarm_grace={name: plugin.alarm_grace for name, plugin in base.plugins.items()},
             release_after=base.release_after,
-            ahead=base.slots.ahead,
+            lookahead=base.slots.lookahead,
             lease=base.settings.lease,
             definitions=frozenset(base.settings.definitions),
         ),

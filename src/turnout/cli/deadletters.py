@@ -41,15 +41,17 @@ def list_letters(json: Json = False) -> None:
 @app.command()
 def emit(
     letters: Annotated[list[str] | None, typer.Argument(metavar="[LETTER]…")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them, the oldest first.")] = False,
+    all_letters: Annotated[
+        bool, typer.Option("--all", help="All of them, the oldest first.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
     app: AppName = None,
     json: Json = False,
 ) -> None:
     """Emit dead letters again; exit code 1 if one is refused again, and kept."""
-    if every == bool(letters):
+    if all_letters == bool(letters):
         fail("name letters, as `turnout deadletters list` does, or give --all")
-    results = run(_emit(None if every else set(letters or ()), app, dry_run=dry_run))
+    results = run(_emit(None if all_letters else set(letters or ()), app, dry_run=dry_run))
     columns = ("letter", "event", "emitted_as", "error")
     show(
         {"letters": results},
@@ -84,17 +86,19 @@ async def _rows() -> tuple[int, list[dict[str, Any]]]:
     ]
 
 
-async def _emit(chosen: set[str] | None, app: str | None, *, dry_run: bool) -> list[dict[str, Any]]:
+async def _emit(
+    letter_ids: set[str] | None, app: str | None, *, dry_run: bool
+) -> list[dict[str, Any]]:
     from turnout.errors import WrongUse
 
     results: list[dict[str, Any]] = []
     async with opened(app) as live:
         letters = await live.store.dead_letters.read(limit=LIMIT)
-        unknown = (chosen or set()) - {letter.letter_id for letter in letters}
+        unknown = (letter_ids or set()) - {letter.letter_id for letter in letters}
         if unknown:
             fail(f"no dead letter {', '.join(sorted(unknown))} is kept; nothing was emitted")
         for letter in letters:
-            if chosen is not None and letter.letter_id not in chosen:
+            if letter_ids is not None and letter.letter_id not in letter_ids:
                 continue
             row = {"letter": letter.letter_id, "event": letter.name}
             try:

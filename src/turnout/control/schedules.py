@@ -110,18 +110,18 @@ class Schedules:
         self._armed[name] = schedules
         for schedule in await self._moving_to(name):
             if schedule in schedules:
-                await self._schedules.own(schedule.id, name)
+                await self._schedules.change_owner(schedule.id, name)
 
-    async def arm_changed(self, ready: Callable[[str], bool], *, again: bool) -> None:
+    async def arm_changed(self, ready: Callable[[str], bool], *, force: bool) -> None:
         """Arm, at each provider that is ready, what is not as this process last armed it there.
 
-        again: also what is; another process may have armed something else since.
+        force: also what is; another process may have armed something else since.
         """
         for name in filter(ready, self._providers.callers):
             message = "schedules not armed at a provider; tried again"
             with FailureLog(log, message, action="arm", subject=name):
                 changed = self._armed.get(name) != await self._slots.to_arm(name)
-                if again or changed or await self._moving_to(name):
+                if force or changed or await self._moving_to(name):
                     await self.arm(name)
 
     async def declare_all(self, schedules: Sequence[Schedule]) -> None:

@@ -37,17 +37,17 @@ async def check_clocks(live: Turnout) -> Sequence[Check]:
         replicas = await asyncio.wait_for(living(live.store.replicas, live.clock), CHECK_TIME)
     except (TurnoutError, TimeoutError):
         return []
-    ahead = {
+    offsets = {
         replica.replica_id: replica.clock_ahead
         for replica in replicas
         if replica.clock_ahead is not None
     }
-    if not ahead:
+    if not offsets:
         return []
     text = "to the run store's: " + ", ".join(
-        f"{replica_id} {offset / 1_000:+.1f} s" for replica_id, offset in ahead.items()
+        f"{replica_id} {offset / 1_000:+.1f} s" for replica_id, offset in offsets.items()
     )
-    if all(abs(offset) <= JUMP for offset in ahead.values()):
+    if all(abs(offset) <= JUMP for offset in offsets.values()):
         return [Check(name="clocks", health=Health.OK, text=text)]
     return [
         Check(

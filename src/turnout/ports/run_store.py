@@ -174,7 +174,7 @@ class LimitStore(Protocol):
     """Concurrency limits: slots in order of emit, across all providers and replicas."""
 
     async def take_slot(
-        self, run_id: str, step: str | None, limit: int, now: Millis, *, ahead: int = 0
+        self, run_id: str, step: str | None, limit: int, now: Millis, *, lookahead: int = 0
     ) -> bool:
         """Hold a concurrency slot of the run's (task, limit_key), or stand in line for one.
 
@@ -182,13 +182,13 @@ class LimitStore(Protocol):
         queued when first asked for, in the order of the runs' emit, and freed when its attempt is
         no longer claimed. True when held; asking again changes nothing. Never more than `limit`
         are held, and no run overtakes a due run that waits. When False, the run is woken when its
-        turn comes, and is no longer parked from then on. ahead: how many runs of the line, of those
-        that `admit` holds back, are delivered now, before their turn.
+        turn comes, and is no longer parked from then on.
+        lookahead: how many runs that `admit` holds back are delivered now, before their turn.
         """
         ...
 
-    async def admit(self, run_id: str, limit: int, now: Millis, *, ahead: int) -> bool:
-        """Whether a run may be delivered: its turn has come, or is at most `ahead` runs away.
+    async def admit(self, run_id: str, limit: int, now: Millis, *, lookahead: int) -> bool:
+        """Whether a run may be delivered: its turn has come, or is at most `lookahead` runs away.
 
         Otherwise it stands in line, and its pending delivery is due when it is woken in its turn.
         True for a run that has no place in a line.
@@ -298,7 +298,7 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def own(self, schedule_id: str, provider: str) -> None:
+    async def change_owner(self, schedule_id: str, provider: str) -> None:
         """Make a provider the owner of a schedule, if there is one of that id."""
         ...
 

@@ -50,11 +50,11 @@ class DeliveryChecker:
 
     async def stop(self, delivery: Delivery) -> None:
         """Stop a vendor run; asked again until the provider confirms its end."""
-        await self._guarded(self._stop, delivery, again=STOP_AGAIN)
+        await self._guarded(self._stop, delivery, delay=STOP_AGAIN)
 
     async def check(self, delivery: Delivery) -> None:
         """Find out whether a silent vendor run is still going to call; if not, deliver again."""
-        await self._guarded(self._check, delivery, again=self._pace.look)
+        await self._guarded(self._check, delivery, delay=self._pace.look)
 
     async def _stop(self, delivery: Delivery) -> None:
         with foreign_errors_translated():
@@ -151,11 +151,11 @@ class DeliveryChecker:
         self._silences.forget(delivery.run_id)
 
     async def _guarded(
-        self, work: Callable[[Delivery], Awaitable[None]], delivery: Delivery, *, again: Millis
+        self, work: Callable[[Delivery], Awaitable[None]], delivery: Delivery, *, delay: Millis
     ) -> None:
         """Do the work while the hold is renewed; a failure makes the delivery due again later.
 
-        again: how much later at least.
+        delay: how much later at least.
         """
         if delivery.provider not in self._callers:
             await self._holds.postpone(delivery, self._pace.look)
@@ -180,4 +180,4 @@ class DeliveryChecker:
             self._silences.forget(delivery.run_id)
             wait = self._pace.retry_after(self._failures[delivery.provider], error)
             self._failures[delivery.provider] += 1
-            await self._holds.postpone(delivery, max(again, wait))
+            await self._holds.postpone(delivery, max(delay, wait))

@@ -14,16 +14,16 @@ class Flow:
         self._at: Millis | None = None
         self._closed_until: Millis = 0
 
-    def take(self, wanted: int, now: Millis) -> int:
+    def take(self, count: int, now: Millis) -> int:
         """Take up to so many tokens; return how many there were."""
         if now < self._closed_until:
             return 0
         passed = 0 if self._at is None else max(0, now - self._at)
         self._at = now
         self._tokens = min(self._burst, self._tokens + passed * self._rate / 1_000)
-        taken = min(wanted, int(self._tokens))
-        self._tokens -= taken
-        return taken
+        granted = min(count, int(self._tokens))
+        self._tokens -= granted
+        return granted
 
     def close(self, until: Millis) -> None:
         """Give no token before that time: the provider did not answer, or asks for a pause."""

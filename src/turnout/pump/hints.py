@@ -28,8 +28,8 @@ class ReportedEnds:
         now = self._clock.now()
         due_at = now + ENDING_TIME
         if report.event is ReportEvent.HANDED_OVER:
-            held = (report.run_id, report.delivery, report.provider_run_id)
-            await self._due.hand_over(*held, now, patience=PATIENCE)
+            vendor_run = (report.run_id, report.delivery, report.provider_run_id)
+            await self._due.hand_over(*vendor_run, now, patience=PATIENCE)
         elif report.event is ReportEvent.STARTED:
             await self._deliveries.postpone(report.run_id, report.delivery, due_at)
         else:

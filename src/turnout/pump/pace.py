@@ -40,13 +40,13 @@ class Pace:
     at_once: int = 8
     """Calls of each kind to each provider that run at the same time."""
 
-    def resend_after(self, run_id: str, sent: int) -> Millis:
-        """Return the wait after the `sent`-th wake of a run: longer each time, and up to 1.5 times.
+    def resend_after(self, run_id: str, times: int) -> Millis:
+        """Return the wait after a run was woken so many times: longer each time.
 
-        How much longer differs by run, so that runs that were woken together are not again.
+        It is up to half as long again, by run, so that runs woken together do not stay together.
         """
-        wait = self.resend[min(sent, len(self.resend)) - 1]
-        draw = int.from_bytes(blake2b(f"{run_id}.{sent}".encode(), digest_size=2).digest(), "big")
+        wait = self.resend[min(times, len(self.resend)) - 1]
+        draw = int.from_bytes(blake2b(f"{run_id}.{times}".encode(), digest_size=2).digest(), "big")
         return wait + wait * draw // 2**17
 
     def retry_after(self, failures: int, error: Exception) -> Millis:

@@ -31,7 +31,7 @@ class PlatformSlots:
     def __init__(self) -> None:
         self._slots: dict[str, int] = {}
 
-    def ahead(self, provider: str, limit: int) -> int:
+    def lookahead(self, provider: str, limit: int) -> int:
         """How many runs of a line may be delivered before their turn; 0 where nothing is known."""
         return min(limit, self._slots.get(provider, 0) // SHARE)
 
@@ -83,7 +83,7 @@ class TurnKeeper:
             run_id
             for run_id, limit in limited.items()
             if not await self._limits.admit(
-                run_id, limit, now, ahead=self._slots.ahead(provider, limit)
+                run_id, limit, now, lookahead=self._slots.lookahead(provider, limit)
             )
         }
         return [delivery for delivery in deliveries if delivery.run_id not in held_back]

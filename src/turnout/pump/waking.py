@@ -1,4 +1,4 @@
-"""Sending wakes: a run that is owed one gets it again, more and more rarely, until it calls.
+"""Sending wakes: a run that is to wake gets one again, more and more rarely, until it calls.
 
 A wake costs a vendor as much as an event or a request, and a vendor that is behind gets no faster
 by more of them. So each provider gets a bounded number of wakes each second, and far fewer of those
@@ -67,8 +67,8 @@ class Waker:
         # Nobody waits for one before a vendor run has called, and then it is withdrawn.
         now = self._clock.now()
         postponed = [replace(wake, due_at=now + self._pace.look) for wake in early]
-        for name, owed in by_provider.items():
-            ready, later = self._split(name, owed)
+        for name, due in by_provider.items():
+            ready, later = self._split(name, due)
             postponed += later
             postponed += [self._sent_again(wake) for wake in ready if wake.sent]
             if ready:
@@ -96,32 +96,32 @@ class Waker:
             else:
                 return
 
-    def _split(self, name: str, owed: Sequence[Wake]) -> tuple[list[Wake], list[Wake]]:
+    def _split(self, name: str, wakes: Sequence[Wake]) -> tuple[list[Wake], list[Wake]]:
         """Part the wakes that the provider gets now from those that it gets later."""
         now = self._clock.now()
         if name not in self._callers:
-            return [], [replace(wake, due_at=now + self._pace.idle) for wake in owed]
+            return [], [replace(wake, due_at=now + self._pace.idle) for wake in wakes]
         if name in self._embedded:
-            return list(owed), []
-        first = [wake for wake in owed if not wake.sent]
-        again = [wake for wake in owed if wake.sent]
+            return list(wakes), []
+        first = [wake for wake in wakes if not wake.sent]
+        repeated = [wake for wake in wakes if wake.sent]
         room = max(0, self._calls.room(f"wake {name}"))
         ready: list[Wake] = []
         later: list[Wake] = []
-        for wakes, flow in ((first, self._wakes[name]), (again, self._resends[name])):
-            count = flow.take(min(len(wakes), room - len(ready)), now)
-            ready += wakes[:count]
+        for candidates, flow in ((first, self._wakes[name]), (repeated, self._resends[name])):
+            count = flow.take(min(len(candidates), room - len(ready)), now)
+            ready += candidates[:count]
             later += [
                 replace(wake, due_at=now + flow.wait(place, now))
-                for place, wake in enumerate(wakes[count:])
+                for place, wake in enumerate(candidates[count:])
             ]
         return ready, later
 
     def _sent_again(self, wake: Wake) -> Wake:
         """The wake as it is recorded once it was sent again: counted, and due later than before."""
-        sent = wake.sent + 1
+        times = wake.sent + 1
         return replace(
-            wake, sent=sent, due_at=self._clock.now() + self._pace.resend_after(wake.run_id, sent)
+            wake, sent=times, due_at=self._clock.now() + self._pace.resend_after(wake.run_id, times)
         )
 
     async def _send(self, name: str, wakes: Sequence[Wake]) -> None:

@@ -58,6 +58,6 @@ class Heartbeat:
     async def _keep_arming(self) -> None:
         for number in itertools.count(1):
             with logged("arm", "replica"):
-                again = number % BEATS_TO_REARM == 0
-                await self._schedules.arm_changed(self._registrar.ready, again=again)
+                force = number % BEATS_TO_REARM == 0
+                await self._schedules.arm_changed(self._registrar.ready, force=force)
             await asyncio.sleep(INTERVAL)

@@ -333,8 +333,10 @@ class RunAdvancer:
         limit = policies.concurrency
         if limit is None or limit.counts != "runs" or run.limit_key is None:
             return None
-        ahead = self.options.ahead(run.provider, limit.limit)
-        if await self.store.limits.take_slot(run.run_id, None, limit.limit, now, ahead=ahead):
+        lookahead = self.options.lookahead(run.provider, limit.limit)
+        if await self.store.limits.take_slot(
+            run.run_id, None, limit.limit, now, lookahead=lookahead
+        ):
             return None
         return Decision(reasons=(ParkReason.SLOT,))
 

@@ -11,7 +11,7 @@ from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import ReplicaStore
 
-KNOWN: Final[Millis] = 30 * 86_400_000
+REMEMBERED: Final[Millis] = 30 * 86_400_000
 """For how long the definitions of a replica that is gone are looked at."""
 READ_EVERY: Final[Millis] = 1_000
 
@@ -41,22 +41,22 @@ class Definitions:
         publishers = [
             replica for replica in await self._read() if replica.definition == call.definition
         ]
-        ours = self._app.task_definitions
+        own_tasks = self._app.task_definitions
         if isinstance(call, RunCall) and any(
-            call.task in ours and replica.tasks.get(call.task) == ours[call.task]
+            call.task in own_tasks and replica.tasks.get(call.task) == own_tasks[call.task]
             for replica in publishers
         ):
             return
-        known = f"the caller knows definition {call.definition[:80]!r}"
+        mismatch = f"the caller knows definition {call.definition[:80]!r}"
         if any(replica.seen_at > self._clock.now() - ALIVE for replica in publishers):
-            raise Unavailable(f"{known}, which another replica serves; send the call again")
+            raise Unavailable(f"{mismatch}, which another replica serves; send the call again")
         raise DefinitionMismatch(
-            f"{known}, this worker {self._app.definition!r}; deploy both from the same tasks"
+            f"{mismatch}, this worker {self._app.definition!r}; deploy both from the same tasks"
         )
 
     async def _read(self) -> Sequence[Replica]:
         now = self._clock.now()
         if self._read_at is None or not 0 <= now - self._read_at < READ_EVERY:
-            self._published = await self._replicas.read(since=now - KNOWN)
+            self._published = await self._replicas.read(since=now - REMEMBERED)
             self._read_at = now
         return self._published

@@ -291,12 +291,12 @@ class Executor:
     ) -> InFlightAttempt | None:
         """Commit an outcome; a store that does not answer is tried again."""
         ending = Ending(running, outcome)
-        for tried in range(STORE_TRIES):
+        for failures in range(STORE_TRIES):
             try:
                 return await self._commit_or_join(ending, may_raise=may_raise)
             except Unavailable:
                 running.committing, ending.answer = False, None
-            await asyncio.sleep(min(0.1 * 2**tried, 2.0))
+            await asyncio.sleep(min(0.1 * 2**failures, 2.0))
         return await self._commit_or_join(ending, may_raise=may_raise)
 
     async def _commit_or_join(self, ending: Ending, *, may_raise: bool) -> InFlightAttempt | None:
@@ -308,8 +308,8 @@ class Executor:
                 await self._commit_group(cached, ending, may_raise=may_raise)
             return self._answer(ending.running, ending.outcome(), cached.journal)
 
-    async def _commit_group(self, cached: CachedRun, own: Ending, *, may_raise: bool) -> None:
-        """Commit the endings of a run that wait; where that cannot be, only one's own.
+    async def _commit_group(self, cached: CachedRun, current: Ending, *, may_raise: bool) -> None:
+        """Commit the endings of a run that wait; where that fails, only the current one.
 
         The others then find no answer when it is their turn, and commit theirs.
         """
@@ -319,7 +319,7 @@ class Executor:
             ending.running.committing = True
         if len(group) > 1 and await self._commit_together(cached, group):
             return
-        await self._commit_endings(cached, [own], may_raise=may_raise)
+        await self._commit_endings(cached, [current], may_raise=may_raise)
 
     async def _commit_together(self, cached: CachedRun, group: Sequence[Ending]) -> bool:
         """Commit endings in one change; False where one of them is at fault."""
@@ -344,10 +344,10 @@ class Executor:
             await self.runs.reload(cached, for_caller=False)
         for _ in range(TRIES):
             journal = cached.journal
-            held = [ending for ending in endings if is_held(journal, ending.running.attempt)]
-            if len(held) < len(endings) and not cached.fresh:
+            owned = [ending for ending in endings if is_held(journal, ending.running.attempt)]
+            if len(owned) < len(endings) and not cached.fresh:
                 await self.runs.reload(cached, for_caller=False)
-            elif not held or await self._commit_held(cached, held, may_raise=may_raise):
+            elif not owned or await self._commit_held(cached, owned, may_raise=may_raise):
                 break
         else:
             raise self.runs.contended(cached)

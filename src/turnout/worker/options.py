@@ -26,7 +26,7 @@ class WorkerOptions:
 
     A provider that frees the slot of a vendor run that waits is not named.
     """
-    ahead: Callable[[str, int], int] = lambda _provider, _limit: 0
+    lookahead: Callable[[str, int], int] = lambda _provider, _limit: 0
     """How many runs of a line, of this provider and limit, are delivered before their turn."""
     bound: Millis | None = 25_000
     """How long an execute is waited for before it is answered `accepted`; None: for ever."""

@@ -297,7 +297,7 @@ class SlotsContract:
         """Else its delivery is due once it is woken, and then it passes."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(4)]
         await store.events.emit([emission(run, slotted=True) for run in runs])
-        admitted = [await store.limits.admit(f"r{at}", 2, T0, ahead=0) for at in range(4)]
+        admitted = [await store.limits.admit(f"r{at}", 2, T0, lookahead=0) for at in range(4)]
         assert admitted == [True, True, False, False]
         deliveries = await store.due.take_deliveries(T0 + 9, limit=9, hold=99)
         assert {delivery.run_id for delivery in deliveries} == {"r0", "r1"}
@@ -308,23 +308,25 @@ class SlotsContract:
         assert await store.due.take_wakes(T0 + 10, limit=9, resend=99) == []
         (delivery,) = await store.due.take_deliveries(T0 + 10, limit=9, hold=99)
         assert delivery.run_id == "r2"
-        assert await store.limits.admit("r2", 2, T0 + 10, ahead=0)
+        assert await store.limits.admit("r2", 2, T0 + 10, lookahead=0)
         assert await store.limits.take_slot("r2", None, 2, T0 + 10)
-        assert not await store.limits.admit("r3", 2, T0 + 10, ahead=0)
+        assert not await store.limits.admit("r3", 2, T0 + 10, lookahead=0)
 
     async def test_the_next_of_a_line_are_delivered_ahead(self, store: RunStore) -> None:
         """So many behind those that hold a slot, and one more whenever a slot is taken."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(5)]
         await store.events.emit([emission(run, slotted=True) for run in runs])
-        admitted = [await store.limits.admit(f"r{at}", 1, T0, ahead=2) for at in range(5)]
+        admitted = [await store.limits.admit(f"r{at}", 1, T0, lookahead=2) for at in range(5)]
         assert admitted == [True, True, True, False, False]
         await store.due.take_deliveries(T0, limit=9, hold=10**9)
-        assert await store.limits.take_slot("r0", None, 1, T0, ahead=2)
-        assert not await store.limits.take_slot("r1", None, 1, T0, ahead=2)
+        assert await store.limits.take_slot("r0", None, 1, T0, lookahead=2)
+        assert not await store.limits.take_slot("r1", None, 1, T0, lookahead=2)
         await ended(store, "r0")
-        assert await store.limits.take_slot("r1", None, 1, T0 + 10, ahead=2)
+        assert await store.limits.take_slot("r1", None, 1, T0 + 10, lookahead=2)
         due = await store.due.take_deliveries(T0 + 10, limit=9, hold=10**9)
-        passing = [d.run_id for d in due if await store.limits.admit(d.run_id, 1, T0 + 10, ahead=2)]
+        passing = [
+            d.run_id for d in due if await store.limits.admit(d.run_id, 1, T0 + 10, lookahead=2)
+        ]
         assert passing == ["r3"]
 
     async def test_a_run_that_cannot_be_delivered_lets_others_go_past(
@@ -333,8 +335,8 @@ class SlotsContract:
         """It is the first again when it asks."""
         runs = [new_run(f"r{at}", limit_key='"k"') for at in range(3)]
         await store.events.emit([emission(run, slotted=True) for run in runs])
-        assert await store.limits.admit("r0", 1, T0, ahead=0)
-        assert not await store.limits.admit("r1", 1, T0, ahead=0)
+        assert await store.limits.admit("r0", 1, T0, lookahead=0)
+        assert not await store.limits.admit("r1", 1, T0, lookahead=0)
         await store.due.take_deliveries(T0, limit=9, hold=10**9)
         await store.limits.give_back("r0", 1, T0 + 10, T0 + 50)
         await store.due.take_wakes(T0 + 10, limit=9, resend=99)
@@ -367,8 +369,8 @@ class SlotsContract:
     async def test_a_run_without_a_place_in_a_line_is_admitted(self, store: RunStore) -> None:
         """Its task limits its steps, or nothing."""
         await store.events.emit([emission(new_run("r1")), emission(new_run("r2", limit_key="1"))])
-        assert await store.limits.admit("r1", 1, T0, ahead=0)
-        assert await store.limits.admit("r2", 1, T0, ahead=0)
+        assert await store.limits.admit("r1", 1, T0, lookahead=0)
+        assert await store.limits.admit("r2", 1, T0, lookahead=0)
         await store.limits.give_back("r1", 1, T0, T0 + 9)
 
     async def test_as_many_of_the_head_are_woken_as_slots_are_free(self, store: RunStore) -> None:

@@ -31,7 +31,7 @@ class Boto3Bucket:
     threads = THREADS
     looks_first = False
     batch = 8
-    ahead = 10
+    prefetch = 10
     errors: tuple[type[Exception], ...] = (ClientError, BotoCoreError, OSError)
 
     def __init__(self, settings: S3Settings) -> None:

@@ -31,7 +31,7 @@ class ConditionalBucket:
         self._bucket = bucket
         self._pause = pause
         self.looks_first = False
-        self.threads, self.batch, self.ahead = bucket.threads, bucket.batch, bucket.ahead
+        self.threads, self.batch, self.prefetch = bucket.threads, bucket.batch, bucket.prefetch
         self.errors = bucket.errors
         self.translated = bucket.translated
         self.get = bucket.get
@@ -57,11 +57,11 @@ class ConditionalBucket:
     def _put(self, key: str, body: bytes, mode: PutMode) -> str:
         if mode == "overwrite" or not self.looks_first:
             try:
-                return self._written(key, body, mode)
+                return self._put_once(key, body, mode)
             except ConditionRefused as error:
                 refusal = str(error)
         self._check(key, mode)
-        etag = self._written(key, body, "overwrite")
+        etag = self._put_once(key, body, "overwrite")
         if not self.looks_first:
             self.looks_first = True
             _logger.warning(
@@ -72,7 +72,7 @@ class ConditionalBucket:
             )
         return etag
 
-    def _written(self, key: str, body: bytes, mode: PutMode) -> str:
+    def _put_once(self, key: str, body: bytes, mode: PutMode) -> str:
         return translated(self._bucket, key, lambda: self._bucket.put(key, body, mode), mode)
 
     def _check(self, key: str, mode: PutMode) -> None:

@@ -59,7 +59,7 @@ class Folder:
     threads = 4
     looks_first = False
     batch = 128
-    ahead = 2
+    prefetch = 2
 
     def __init__(self, root: Path, *, sync: bool = False) -> None:
         self._root = root

@@ -43,7 +43,7 @@ class ObstoreBucket:
     threads = THREADS
     looks_first = False
     batch = 16
-    ahead = 10
+    prefetch = 10
     errors: tuple[type[Exception], ...] = (exceptions.BaseError, FileNotFoundError)
 
     def __init__(self, settings: S3Settings) -> None:

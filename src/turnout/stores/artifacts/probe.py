@@ -17,15 +17,15 @@ async def probe(store: ArtifactStore) -> ConditionSupport:
     key = f"{FOLDER}{secrets.token_hex(8)}.json"
     first = await store.put(key, b'{"probe":1}', mode="overwrite")
     try:
-        create = not await _written(store, key, b'{"probe":2}', "create")
+        create = not await _accepted(store, key, b'{"probe":2}', "create")
         await store.put(key, b'{"probe":3}', mode="overwrite")
-        if_match = not await _written(store, key, b'{"probe":4}', IfMatch(first))
+        if_match = not await _accepted(store, key, b'{"probe":4}', IfMatch(first))
     finally:
         await store.delete(key)
     return ConditionSupport(create=create, if_match=if_match, looks_first=store.looks_first)
 
 
-async def _written(store: ArtifactStore, key: str, body: bytes, mode: PutMode) -> bool:
+async def _accepted(store: ArtifactStore, key: str, body: bytes, mode: PutMode) -> bool:
     try:
         await store.put(key, body, mode=mode)
     except (ArtifactExists, ArtifactChanged):

@@ -32,7 +32,7 @@ _REFUSED: Final = frozenset(
         "ExpiredToken",
     }
 )
-_ELSEWHERE: Final = frozenset({"301", "400"})
+_MOVED: Final = frozenset({"301", "400"})
 
 
 class Busy(StoreUnavailable):
@@ -50,14 +50,14 @@ def error_of_codes(
 
     mode: that of a put.
     """
-    known = frozenset(codes)
+    all_codes = frozenset(codes)
     answer = f"{settings.shown()} answers {codes[0]} for {key}"
-    error: TurnoutError | None = _of_the_settings(known, codes[0], settings)
+    error: TurnoutError | None = _of_the_settings(all_codes, codes[0], settings)
     if error is None and mode is not None:
-        error = _of_the_put(known, key, mode, answer)
-    if error is None and known & _MISSING:
+        error = _of_the_put(all_codes, key, mode, answer)
+    if error is None and all_codes & _MISSING:
         error = ArtifactMissing(f"there is no {key}")
-    if error is None and known & _ELSEWHERE:
+    if error is None and all_codes & _MOVED:
         error = InvalidSettings(f"{answer}; look at AWS_REGION and AWS_ENDPOINT_URL")
     return error or StoreUnavailable(answer)
 
@@ -83,25 +83,25 @@ def check_size(key: str, size: int, max_bytes: int) -> None:
         raise TooLarge(f"{key} has {size:,} bytes; at most {max_bytes:,} are read")
 
 
-def _of_the_put(known: frozenset[str], key: str, mode: PutMode, answer: str) -> TurnoutError | None:
-    if known & _BUSY or (mode == "create" and known & _MISSING):  # a 404: it is being removed
+def _of_the_put(codes: frozenset[str], key: str, mode: PutMode, answer: str) -> TurnoutError | None:
+    if codes & _BUSY or (mode == "create" and codes & _MISSING):  # a 404: it is being removed
         return Busy(answer)
     if mode == "overwrite":
         return None
-    if known & _CONDITION_UNKNOWN:
+    if codes & _CONDITION_UNKNOWN:
         return ConditionRefused(answer)
     if isinstance(mode, IfMatch):
         changed = ArtifactChanged(f"{key} is not the version {mode.etag}")
-        return changed if known & (_MISSING | _CONDITION) else None
-    return ArtifactExists(exists(key)) if known & _CONDITION else None
+        return changed if codes & (_MISSING | _CONDITION) else None
+    return ArtifactExists(exists(key)) if codes & _CONDITION else None
 
 
 def _of_the_settings(
-    known: frozenset[str], code: str, settings: S3Settings
+    codes: frozenset[str], code: str, settings: S3Settings
 ) -> InvalidSettings | None:
-    if "NoSuchBucket" in known:
+    if "NoSuchBucket" in codes:
         return InvalidSettings(f"TURNOUT_ARTIFACTS: there is no bucket {settings.bucket!r}")
-    if known & _REFUSED:
+    if codes & _REFUSED:
         return InvalidSettings(
             f"{settings.shown()} refuses these credentials ({code}); look at AWS_ACCESS_KEY_ID,"
             " AWS_SECRET_ACCESS_KEY and what they may do"

@@ -34,7 +34,7 @@ class Blocking(Protocol):
         ...
 
     @property
-    def ahead(self) -> int:
+    def prefetch(self) -> int:
         """How many batches are read ahead of the reader."""
         ...
 
@@ -89,7 +89,7 @@ class ThreadedStore:
         remaining = iter(keys)
         try:
             while True:
-                while len(waiting) < self._blocking.ahead and (batch := self._next(remaining)):
+                while len(waiting) < self._blocking.prefetch and (batch := self._next(remaining)):
                     waiting.append(self._start_batch(batch, max_bytes))
                 if not waiting:
                     return

@@ -271,8 +271,8 @@ class _Thread:
                 return []
             postponed: list[Operation] = []
             answered: list[Operation] = []
-            for alike in _alike(group):
-                (answered if _run_together(connection, alike) else postponed).extend(alike)
+            for batch in _batches(group):
+                (answered if _run_together(connection, batch) else postponed).extend(batch)
             self._finish(connection, answered)
             return postponed
         except self._database.errors as error:
@@ -313,14 +313,14 @@ def _single(work: Callable[[Transaction], Result]) -> Work:
     return once
 
 
-def _alike(group: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
+def _batches(group: Sequence[Operation]) -> Iterable[Sequence[Operation]]:
     """Gather the operations that one call can do together."""
     shared: dict[Work, list[Operation]] = {}
     gathered: list[list[Operation]] = []
     for operation in group:
-        alike = shared.get(operation.work) if operation.shared else None
-        if alike is not None:
-            alike.append(operation)
+        batch = shared.get(operation.work) if operation.shared else None
+        if batch is not None:
+            batch.append(operation)
             continue
         gathered.append([operation])
         if operation.shared:
@@ -333,12 +333,12 @@ def _run_alone(connection: StoreConnection, operation: Operation) -> None:
     operation.error = _run(connection, [operation])
 
 
-def _run_together(connection: StoreConnection, alike: Sequence[Operation]) -> bool:
-    """Run alike operations of a group; False: nothing was written, and each must be run alone."""
+def _run_together(connection: StoreConnection, batch: Sequence[Operation]) -> bool:
+    """Run a batch of a group; False: nothing was written, and each must be run alone."""
     tx = connection.tx
     tx.untouched = True
     try:
-        error = _run(connection, alike)
+        error = _run(connection, batch)
     except NameHeld:
         if tx.untouched:
             return False
@@ -346,25 +346,25 @@ def _run_together(connection: StoreConnection, alike: Sequence[Operation]) -> bo
     if error is None:
         return True
     # A savepoint for each operation would cost more than the few times that this happens.
-    if len(alike) > 1 or not (isinstance(error, TurnoutError) and tx.untouched):
+    if len(batch) > 1 or not (isinstance(error, TurnoutError) and tx.untouched):
         raise _GroupFailed from error
-    alike[0].error = error
+    batch[0].error = error
     return True
 
 
-def _run(connection: StoreConnection, alike: Sequence[Operation]) -> Exception | None:
-    """Run alike operations in one call; returns the error that their callers get.
+def _run(connection: StoreConnection, batch: Sequence[Operation]) -> Exception | None:
+    """Run a batch in one call; returns the error that their callers get.
 
     Contended and ConnectionLost are raised: they concern the whole transaction.
     """
     try:
-        results = alike[0].work(connection.tx, [operation.item for operation in alike])
+        results = batch[0].work(connection.tx, [operation.item for operation in batch])
     except Exception as error:
         translated = connection.translated(error)
         if isinstance(translated, Contended | ConnectionLost):
             raise translated from error
         return error
-    for operation, result in zip(alike, results, strict=True):
+    for operation, result in zip(batch, results, strict=True):
         operation.result = result
     return None
 

@@ -58,7 +58,7 @@ _CLAIM: Final = (
         called_at=bindparam("to_at"),
     )
 )
-_CALLED: Final = (
+_RECORD_CALL: Final = (
     update(deliveries)
     .where(*_DELIVERY)
     .values(
@@ -182,7 +182,7 @@ class SqlDeliveryStore(StorePart):
         if claimed_at is None:
             tx.write(_CLAIM, {**key, "to_provider_run_id": provider_run_id, "to_at": now})
         else:
-            tx.write(_CALLED, {**key, "to_at": now, "to_due_at": now + CHECKED_AFTER})
+            tx.write(_RECORD_CALL, {**key, "to_at": now, "to_due_at": now + CHECKED_AFTER})
         if owed:
             tx.write(_WITHDRAW, {"of_run_id": run_id, "to_at": now})
         return read_journal(tx, run)

@@ -160,8 +160,8 @@ class SqlDueWork(StorePart):
         patience: Millis,
     ) -> bool:
         """Release a run whose vendor run ends near a limit of its vendor's."""
-        held = (run_id, number, provider_run_id)
-        return releases.hand_over(tx, held, now, patience=patience)
+        vendor_run = (run_id, number, provider_run_id)
+        return releases.hand_over(tx, vendor_run, now, patience=patience)
 
     @reads("due_deadlines")
     def deadlines(self, tx: Transaction, now: Millis, *, limit: int) -> Sequence[Run]:

@@ -186,14 +186,16 @@ def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
 
 def _moved(tx: Transaction, changes: Sequence[Change]) -> set[str]:
     """Compare and set the runs of these changes; the ids of those that were as they were read."""
-    alike: dict[tuple[str, ...], list[Row]] = {}
+    rows_by_columns: dict[tuple[str, ...], list[Row]] = {}
     for change in changes:
         before = change.before
         changed = changed_values(before, change.after)
         row = (before.run_id, before.seq, change.wake_at, *changed.values())
-        alike.setdefault(tuple(changed), []).append(row)
+        rows_by_columns.setdefault(tuple(changed), []).append(row)
     return {
-        run_id for names, rows in alike.items() for (run_id,) in tx.returning(_update(names), rows)
+        run_id
+        for columns, rows in rows_by_columns.items()
+        for (run_id,) in tx.returning(_update(columns), rows)
     }
 
 

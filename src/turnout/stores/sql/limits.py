@@ -84,7 +84,7 @@ class SqlLimitStore(StorePart):
         limit: int,
         now: Millis,
         *,
-        ahead: int = 0,
+        lookahead: int = 0,
     ) -> bool:
         """Take a slot, or a place in the line for one."""
         run = read_run(tx, run_id)
@@ -108,12 +108,14 @@ class SqlLimitStore(StorePart):
             return False
         tx.write(_SET, {**place, "to_state": "held"})
         _hand_over(tx, run, limit - held_slots - 1, now, asking=run_id)
-        if ahead and step is None:
-            releases.deliver_ahead(tx, run, ahead, now)
+        if lookahead and step is None:
+            releases.deliver_ahead(tx, run, lookahead, now)
         return True
 
     @writes("admit", key=LINES)
-    def admit(self, tx: Transaction, run_id: str, limit: int, now: Millis, *, ahead: int) -> bool:
+    def admit(
+        self, tx: Transaction, run_id: str, limit: int, now: Millis, *, lookahead: int
+    ) -> bool:
         """Whether a run may be delivered; else its delivery is due at its wake."""
         run = read_run(tx, run_id)
         if run.limit_key is None:
@@ -124,7 +126,7 @@ class SqlLimitStore(StorePart):
             return True
         held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
         place = {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now}
-        if held_slots + tx.rows(_COUNT_BEFORE, place)[0][0] < limit + ahead:
+        if held_slots + tx.rows(_COUNT_BEFORE, place)[0][0] < limit + lookahead:
             return True
         tx.write(_WAIT, {"of_run_id": run_id, "of_step": "", "to_due_at": run.due_at})
         releases.await_wake(tx, run)
@@ -150,14 +152,14 @@ def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int)
     if run.limit_key is None:
         return
     tx.lock(_name(run))
-    freed = left = 0
+    freed = withdrawn = 0
     for step in steps if steps is not None else [None]:
         place = {"of_run_id": run.run_id} if step is None else _place(run, step)
         freed += tx.changed(_FREE_ALL if step is None else _FREE, place)
-        left += tx.changed(_LEAVE_ALL if step is None else _LEAVE, place)
+        withdrawn += tx.changed(_LEAVE_ALL if step is None else _LEAVE, place)
     _hand_over(tx, run, freed, now)
-    if left:  # one that stood before others has gone: they may take what it was waiting for
-        for run_id, *_ in _head(tx, run, left, now):
+    if withdrawn:  # one that stood before others has gone: they may take what it was waiting for
+        for run_id, *_ in _head(tx, run, withdrawn, now):
             wake(tx, run_id, now)
 
 

@@ -106,10 +106,10 @@ class PostgresSignals:
 
     def _exchange(self, connection: "psycopg.Connection[Any]") -> None:
         """Send what waits to be sent, and pass on what comes; returns when closed."""
-        own = connection.info.backend_pid
+        own_pid = connection.info.backend_pid
 
         def pass_on(notify: psycopg.Notify) -> None:
-            if notify.pid != own:
+            if notify.pid != own_pid:
                 self._process.send(notify.payload)
 
         connection.add_notify_handler(pass_on)
@@ -120,14 +120,14 @@ class PostgresSignals:
                 listening = True
                 self._begin_listening(connection)
             closing = self._closing
-            rest = sent_at + PAUSE - time.monotonic()
-            if self._unsent and (rest <= 0 or closing):
+            remaining = sent_at + PAUSE - time.monotonic()
+            if self._unsent and (remaining <= 0 or closing):
                 self._send(connection)
                 sent_at = time.monotonic()
             if closing:
                 return
-            if self._unsent and rest > 0:
-                time.sleep(rest)
+            if self._unsent and remaining > 0:
+                time.sleep(remaining)
             else:
                 self._is_waked(PING_SECONDS, connection.fileno())
             connection.execute("SELECT 1")  # what the server has sent by itself comes with it

@@ -103,7 +103,7 @@ _AWAIT: Final = (
     .where(equals(deliveries.c.run_id), equals(deliveries.c.number), _IS_PENDING)
     .values(due_at=fixed(NEVER))
 )
-_AHEAD: Final = (
+_NEXT_IN_LINE: Final = (
     select(line.c.run_id, runs.c.delivery)
     .join(runs, runs.c.run_id == line.c.run_id)
     .join(deliveries, _LIVE_DELIVERY)
@@ -129,7 +129,7 @@ def await_wake(tx: Transaction, run: Run) -> None:
 def deliver_ahead(tx: Transaction, run: Run, count: int, now: Millis) -> None:
     """Make the deliveries due of so many runs at the head of a run's line that await their wake."""
     line_ = {"of_task": run.task, "of_limit_key": run.limit_key, "limit": count}
-    for run_id, number in tx.rows(_AHEAD, line_):
+    for run_id, number in tx.rows(_NEXT_IN_LINE, line_):
         tx.write(_DUE, {"of_run_id": run_id, "of_number": number, "to_due_at": now})
         tx.made_due = True
 

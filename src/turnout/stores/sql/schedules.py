@@ -22,7 +22,7 @@ _READ_ALL: Final = select(*schedules.c).order_by(schedules.c.schedule_id)
 _READ_ONE: Final = select(*schedules.c).where(_SCHEDULE).with_for_update()
 _PUT: Final = put_into(schedules)
 _REMOVE: Final = delete(schedules).where(_SCHEDULE)
-_OWN: Final = update(schedules).where(_SCHEDULE).values(provider=bindparam("to_provider"))
+_CHANGE_OWNER: Final = update(schedules).where(_SCHEDULE).values(provider=bindparam("to_provider"))
 _CLAIM: Final = insert_into(slots).on_conflict_do_nothing(
     index_elements=[slots.c.schedule_id, slots.c.slot]
 )
@@ -71,9 +71,9 @@ class SqlScheduleStore(StorePart):
         tx.write(_PUT, values)
 
     @writes("own_schedule", key="schedules")
-    def own(self, tx: Transaction, schedule_id: str, provider: str) -> None:
+    def change_owner(self, tx: Transaction, schedule_id: str, provider: str) -> None:
         """Make a provider the owner of a schedule, if there is one of that id."""
-        tx.write(_OWN, {"of_schedule_id": schedule_id, "to_provider": provider})
+        tx.write(_CHANGE_OWNER, {"of_schedule_id": schedule_id, "to_provider": provider})
 
     @writes("remove_schedule", key="schedules")
     def remove(self, tx: Transaction, schedule_id: str) -> bool:

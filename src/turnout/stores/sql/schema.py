@@ -261,7 +261,7 @@ waits: Final = Table(
     sqlite_with_rowid=False,
 )
 
-met: Final = Table(
+met_events: Final = Table(
     "turnout_met",
     metadata,
     _of_run(primary_key=True),

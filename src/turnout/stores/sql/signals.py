@@ -29,7 +29,7 @@ class ProcessSignals:
 
     def _end(self, topic: str, ended: "_Listener") -> None:
         listeners = self._listeners.get(topic, ())
-        self._listeners[topic] = tuple(one for one in listeners if one is not ended)
+        self._listeners[topic] = tuple(listener for listener in listeners if listener is not ended)
 
 
 @dataclass(slots=True, eq=False)

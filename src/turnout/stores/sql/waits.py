@@ -12,7 +12,7 @@ from turnout.model.runs import Run, Wait
 from turnout.model.transitions import matches
 from turnout.stores.sql.expressions import contains_bytes, equals, for_rows, insert_into
 from turnout.stores.sql.rows import event_of, wait_of, wait_values
-from turnout.stores.sql.schema import events, met, waits
+from turnout.stores.sql.schema import events, met_events, waits
 from turnout.stores.sql.statements import Transaction
 
 _OPEN: Final = insert_into(waits)
@@ -39,8 +39,12 @@ _MEETING: Final = (
 PAGE: Final = 100
 """Events that are read at once, looking for the one that meets a wait."""
 
-_MET: Final = insert_into(met).on_conflict_do_nothing(index_elements=[met.c.run_id, met.c.event_id])
-_HAS_MET: Final = select(met.c.event_id).where(equals(met.c.run_id), equals(met.c.event_id))
+_RECORD_MET: Final = insert_into(met_events).on_conflict_do_nothing(
+    index_elements=[met_events.c.run_id, met_events.c.event_id]
+)
+_HAS_MET: Final = select(met_events.c.event_id).where(
+    equals(met_events.c.run_id), equals(met_events.c.event_id)
+)
 _EARLIER: Final = (
     select(
         events.c.event_id,
@@ -66,7 +70,7 @@ _EARLIER: Final = (
         ),
         events.c.event_id != bindparam("own"),
         contains_bytes(events.c.payload, cast(bindparam("part"), LargeBinary)) > 0,
-        ~exists().where(equals(met.c.run_id), met.c.event_id == events.c.event_id),
+        ~exists().where(equals(met_events.c.run_id), met_events.c.event_id == events.c.event_id),
     )
     .order_by(events.c.emitted_at, events.c.event_id)
     .limit(PAGE)
@@ -106,7 +110,7 @@ def earlier_event(tx: Transaction, run: Run, wait: Wait) -> StoredEvent | None:
 
 def mark_met(tx: Transaction, run_id: str, event: StoredEvent) -> None:
     """Record that an event has met a wait of a run."""
-    tx.write(_MET, {"run_id": run_id, "event_id": event.event_id})
+    tx.write(_RECORD_MET, {"run_id": run_id, "event_id": event.event_id})
 
 
 def has_met(tx: Transaction, run_id: str, event: StoredEvent) -> bool:
@@ -144,8 +148,8 @@ def met_by(tx: Transaction, event: StoredEvent, paths: Sequence[str]) -> Sequenc
         value = canonical_bytes(at_path(path, payload)) if path else b""
         rows = tx.rows(_MEETING, {"of_event": event.name, "path": path, "value": value})
         candidates.extend(map(wait_of, rows))
-    met = [wait for wait in candidates if matches(wait, event.name, payload)]
-    return sorted(met, key=lambda wait: (wait.run_id, wait.step or ""))
+    meeting = [wait for wait in candidates if matches(wait, event.name, payload)]
+    return sorted(meeting, key=lambda wait: (wait.run_id, wait.step or ""))
 
 
 def _part(wait: Wait) -> bytes:
