@@ -93,7 +93,7 @@ class Replica:
     async def beat(self) -> None:
         """Arm what has changed."""
         for _ in range(2):
-            await self.schedules.arm_changed(lambda _name: True, again=False)
+            await self.schedules.arm_changed(lambda _name: True, force=False)
 
     async def armed(self, name: str) -> set[str]:
         """Read what a provider is to fire."""
@@ -158,7 +158,7 @@ async def test_a_replica_of_an_older_flag_neither_declares_nor_arms(live: Turnou
     east.order.clear()
     await east.schedules.declare_all([NIGHTLY, DURING])
     await east.beat()
-    await east.schedules.arm_changed(lambda _name: True, again=True)
+    await east.schedules.arm_changed(lambda _name: True, force=True)
     assert (east.order, await east.owners()) == ([], {"west"})
     assert [schedule.id for schedule in await east.schedules.schedules()] == [NIGHTLY.id]
     back = Replica(live, Selection(provider="east"))
