@@ -30,6 +30,11 @@ async def flaky(name: str, fails: int) -> str:
     return name
 
 
+async def overtaken_by(name: str) -> None:
+    if name not in tried:
+        raise ValueError(f"{name} not yet")
+
+
 async def mark(name: str) -> float:
     _try(name)
     return time.time()
@@ -66,15 +71,18 @@ async def unanswered(ctx: Context, payload: dict[str, Any]) -> bool:
 
 @task("abreast", on="do/abreast", retries=QUICK)
 async def abreast(ctx: Context, payload: dict[str, Any]) -> Any:
-    """One branch waits long for its second try; the other has all its steps meanwhile."""
-    slow = Retries(max_attempts=2, min_delay="3s")
+    """One branch fails until the other has had all its steps, which are more than its tries."""
+    slow = Retries(max_attempts=4, min_delay="3s", max_delay="1m", factor=3)
 
     async def chain() -> Any:
         await ctx.sleep("pause", "1100ms")
-        await ctx.step("chain-1", mark, "chain-1")
-        return await ctx.step("chain-2", mark, "chain-2")
+        for n in range(slow.max_attempts + 1):
+            await ctx.step(f"chain-{n}", mark, f"chain-{n}")
+        return await ctx.step("chain-end", mark, "chain-end")
 
-    found = await ctx.parallel(ctx.step("stubborn", flaky, "stubborn", 1, retries=slow), chain())
+    found = await ctx.parallel(
+        ctx.step("stubborn", overtaken_by, "chain-end", retries=slow), chain()
+    )
     last = await ctx.step("joined", mark, "joined")
     return [*found, last]
 

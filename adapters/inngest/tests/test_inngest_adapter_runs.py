@@ -144,11 +144,8 @@ def test_a_wait_times_out(played: Played) -> None:
 
 
 def test_a_branch_does_not_wait_for_the_delay_of_another(played: Played) -> None:
-    """Sleep and steps of one branch are done while the other one waits for its second try."""
+    """A branch has more steps than the other has tries; were they in step, the other would fail."""
     assert played.state("abreast") is RunStatus.COMPLETED
-    first, second = inngest_tasks.tried["stubborn"]
-    assert second - first >= 3
-    assert inngest_tasks.tried["chain-2"][0] < second
     assert len(inngest_tasks.tried["joined"]) == 1
 
 

@@ -18,7 +18,7 @@ from turnout.worker.bodies import body_name
 from turnout.worker.replay_task import ReplayTask
 
 NOTICED_AFTER: Final = 2.0
-"""Seconds that the loop is blocked until it is logged, once each time."""
+"""Seconds that the loop is blocked until it is logged, once for each body or function."""
 
 log = logging.getLogger("turnout.worker")
 
@@ -35,7 +35,8 @@ class LoopGuard:
         self._loop_thread = 0
         self._sent_at: float | None = None
         """When the signal was sent that the loop has not received yet."""
-        self._noticed = False
+        self._logged: dict[str, Any] | None = None
+        """The attempt or function that was named last; None while the loop goes on."""
 
     def start(self) -> None:
         """Start the thread, from the loop that it guards; once started it stays until `stop`."""
@@ -63,7 +64,7 @@ class LoopGuard:
 
     def _received(self) -> None:
         self._sent_at = None
-        self._noticed = False
+        self._logged = None
 
     def _guard(self, seconds: float) -> None:
         """Renew all leases, and name what blocks the loop."""
@@ -72,18 +73,21 @@ class LoopGuard:
             lease_until = self._runs.clock.now() + self._runs.options.lease
             # On a loop of this thread: the store answers callers on any loop.
             asyncio.run(_awaited(self._runs.store.leases.renew(claims, lease_until)))
-        if seconds >= NOTICED_AFTER and not self._noticed and self._sent_at is not None:
-            self._noticed = True
-            self._name_blocking(seconds)
+        blocking = self._blocking_attempt()
+        # What blocks the loop may change before the loop receives the signal: callbacks that were
+        # ready before it run first.
+        if seconds >= NOTICED_AFTER and blocking != self._logged and self._sent_at is not None:
+            self._logged = blocking
+            self._log(blocking, seconds)
 
-    def _name_blocking(self, seconds: float) -> None:
+    def _log(self, blocking: dict[str, Any], seconds: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - public, by its page
         log.warning(
             "the event loop is blocked: no run of this process goes on; make blocking calls in"
             " steps whose functions are not async",
             extra={
                 "action": "loop_blocked",
-                **self._blocking_attempt(),
+                **blocking,
                 "seconds": round(seconds, 1),
                 "stack": "" if frame is None else "".join(traceback.format_stack(frame)),
             },

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from turnout.model.protocol import Outcome
 from turnout.model.runs import Claim
 from turnout.model.time import Millis
 from turnout.worker import loop_guard
+from turnout.worker.replay_task import ReplayTask
 
 ENOUGH = 30.0
 """Seconds that are waited for a thread, on a busy machine."""
@@ -25,12 +27,17 @@ class Named(logging.Handler):
         super().__init__()
         self.lines: list[dict[str, Any]] = []
         self.any = threading.Event()
+        self.nameless = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.__dict__.get("action") != "loop_blocked":
+            return
         # Without a task, the machine was only slow for a moment.
-        if record.__dict__.get("action") == "loop_blocked" and "task" in record.__dict__:
-            self.lines.append(record.__dict__)
-            self.any.set()
+        if "task" not in record.__dict__:
+            self.nameless.set()
+            return
+        self.lines.append(record.__dict__)
+        self.any.set()
 
 
 @pytest.fixture
@@ -95,3 +102,15 @@ async def test_a_function_that_blocks_between_its_steps_is_named(
     assert answer.result is not None
     assert answer.result.inline is True
     assert (named.lines[0]["task"], named.lines[0]["step"]) == ("t", None)
+
+
+async def test_a_function_that_blocks_after_other_code_is_named(named: Named) -> None:
+    """What blocks first has no name; the loop receives no signal until the function blocks."""
+    runs: Any = SimpleNamespace(in_flight=())
+    guard = loop_guard.LoopGuard(runs, pause=0.001)
+    guard.start()
+    assert named.nameless.wait(ENOUGH)
+    with ReplayTask().entered("t"):
+        assert named.any.wait(ENOUGH)
+    guard.stop()
+    assert [(line["task"], line["step"]) for line in named.lines] == [("t", None)]
