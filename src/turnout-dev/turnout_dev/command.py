@@ -111,9 +111,11 @@ def commands(desk: Desk) -> typer.Typer:
         --PROVIDER starts that one alone; it may be repeated. With an app, workers that a provider
         needs start too.
         """
-        servers, arguments = _chosen(desk, context.args, devservers())
+        installed = devservers()
+        servers, arguments = _chosen(desk, context.args, installed)
         _explain_missing(desk, started=bool(servers))
-        ports = _ports(desk, arguments, servers)
+        all_ports = _ports(desk, arguments, installed)
+        ports = {name: port for name, port in all_ports.items() if name in servers}
         _refuse_ports_in_use(desk, ports)
         settings = desk.settings()
         session = _Session(
