@@ -21,7 +21,7 @@ from turnout_audit.scan import Scanner
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "src" / "turnout-audit" / "tests" / "corpus"
 PAGE = ROOT / "migration_docs" / "audit_accuracy.md"
-RULESETS = ("inngest", "triggerdev", "triggerdev-v4", "inngest-v4")
+RULESETS = ("inngest", "triggerdev", "triggerdev-v4", "inngest-v4", "restate")
 LANGUAGES = {"uk": "Ukrainian", "ko": "Korean", "ja": "Japanese"}
 
 ELSEWHERE = "## Documents from elsewhere"

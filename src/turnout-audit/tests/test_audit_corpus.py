@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-RULESETS = ("inngest", "triggerdev", "triggerdev-v4", "inngest-v4")
+RULESETS = ("inngest", "triggerdev", "triggerdev-v4", "inngest-v4", "restate")
 LEAST = 0.99
 
 
