@@ -229,7 +229,8 @@ def _primary(
     """Make the side whose results count."""
 
     def place(task: Task, event: StoredEvent, parent: Run) -> Choice:
-        return emissions.choice(task, parse(event.payload), run=f"{parent.run_id}/{event.event_id}")
+        fallback = f"{parent.run_id}/{event.event_id}"
+        return emissions.choice(task, parse(event.payload), fallback=fallback)
 
     effects = LiveEffects(base.app, place)
     return SideStart(

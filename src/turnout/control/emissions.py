@@ -13,12 +13,7 @@ from turnout.model.admission import new_run
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
 from turnout.model.exactness import check_exact
-from turnout.model.ids import (
-    check_event_key,
-    check_event_name,
-    check_run_id,
-    new_run_id,
-)
+from turnout.model.ids import check_event_key, check_event_name, check_run_id, new_run_id
 from turnout.model.routing import DUAL, Choice, Route, Selection, armed_at, choose
 from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
@@ -47,9 +42,9 @@ class Emissions:
     """Events of one millisecond keep their order."""
 
     async def refresh_routes(self) -> None:
-        """Read the routes again, if they count; in a process that is not started nothing else does.
+        """Read the routes again, if they count; call it before what depends on them.
 
-        Call it before what depends on them.
+        In a process that is not started nothing else reads them.
         """
         if self.selection.provider == DUAL:
             await self.refresh()
@@ -99,12 +94,11 @@ class Emissions:
         stored = self._stored(event, payload, now, None)
         return Emission(event=stored, runs=(self._run(task, stored, payload, due_at, event),))
 
-    def choice(self, task: Task, payload: Any, *, run: str) -> Choice:
-        """Choose the provider of a new run; run: what tells the run apart from all others."""
+    def choice(self, task: Task, payload: Any, *, fallback: str) -> Choice:
+        """Choose the provider of a new run by its sticky value; fallback: where it has none."""
         sticky = task.sticky_part(payload)
-        return choose(
-            self.selection, self.routes(), task=task.id, sticky=run if sticky is None else sticky
-        )
+        sticky = fallback if sticky is None else sticky
+        return choose(self.selection, self.routes(), task=task.id, sticky=sticky)
 
     def armed_at(self, task_id: str) -> tuple[str, ...]:
         """Say at which providers a task's schedules are to be armed, their owner first."""
@@ -137,7 +131,7 @@ class Emissions:
             run_id = new_run_id(stored.emitted_at)
         else:
             run_id = check_run_id(event.run_id)
-        choice = self.choice(task, payload, run=run_id)
+        choice = self.choice(task, payload, fallback=run_id)
         return new_run(
             self.app,
             task,

@@ -19,9 +19,8 @@ log = logging.getLogger(__name__)
 class Schedules:
     """`SchedulesRecurring`: keeps schedules in the run store and arms them at their providers.
 
-    The owner of a schedule is who was last armed as the flag and the routes say. When they say
-    otherwise, the next owner is armed first; then the schedule changes hands, and the last owner is
-    disarmed.
+    A schedule's owner is the provider where the flag and the routes last had it armed. When they
+    name another one, that is armed first. It then becomes the owner, and the last one is disarmed.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Schedules:
     async def arm_all(self) -> None:
         """Make every provider's armed schedules those that it is to fire, new owners first.
 
-        A provider that gets no new runs may be away: what it still fires is claimed but once.
+        A provider that gets no new runs may be away: what it still fires is claimed only once.
         """
         selected = self._providers.selection.names
         await self._emissions.refresh_routes()
@@ -98,7 +97,7 @@ class Schedules:
                 )
 
     async def arm(self, name: str) -> None:
-        """Make one provider's armed schedules those that it is to fire; it now owns its own.
+        """Make one provider's armed schedules those that it is to fire, and it their owner.
 
         Nothing is done where replicas have started with another flag since this process did.
         """
@@ -113,9 +112,9 @@ class Schedules:
                 await self._schedules.change_owner(schedule.id, name)
 
     async def arm_changed(self, ready: Callable[[str], bool], *, force: bool) -> None:
-        """Arm, at each provider that is ready, what is not as this process last armed it there.
+        """Arm the schedules of each ready provider where they differ from what was armed last.
 
-        force: also what is; another process may have armed something else since.
+        force: also where they do not; another process may have armed something else since.
         """
         for name in filter(ready, self._providers.callers):
             message = "schedules not armed at a provider; tried again"
@@ -140,7 +139,7 @@ class Schedules:
                 await self._put(schedule, stored.get(schedule.id))
 
     async def _put(self, schedule: Schedule, replaced: OwnedSchedule | None) -> None:
-        """Store a schedule; the missed slots of the one that it replaces are seen to first."""
+        """Store a schedule; the missed slots of the one that it replaces are started first."""
         await self._emissions.refresh_routes()
         now = self._clock.now()
         if replaced is not None and replaced.schedule != schedule:

@@ -35,7 +35,7 @@ class ScheduleSlots:
         self._emissions = emissions
         self._clock = clock
         self._decided: dict[str, Millis] = {}
-        """By schedule, the moment up to which this process has seen to all slots."""
+        """By schedule, the moment up to which this process has started all slots that it should."""
         self._unreadable: set[str] = set()
 
     async def tick(self, call: Tick) -> Ticked:
@@ -43,8 +43,8 @@ class ScheduleSlots:
 
         Any provider's tick will do; the flag and the routes choose who runs it. A time that is no
         slot of the schedule is answered `removed`, as a slot of an expression that was replaced is;
-        a slot too far ahead is answered `paused`, and starts when it is due, and so is a missed
-        slot that is not made up.
+        a slot too far ahead is answered `paused`, and starts when it is due. A missed slot that is
+        not made up is answered `paused`, too.
         """
         owned = next(
             (row for row in await self._schedules.read() if row.schedule.id == call.schedule), None

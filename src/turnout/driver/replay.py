@@ -11,13 +11,7 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Literal
 
-from turnout.driver.commands import (
-    MISSING,
-    Command,
-    ParallelCommand,
-    ReplaySession,
-    StepCommand,
-)
+from turnout.driver.commands import MISSING, Command, ParallelCommand, ReplaySession, StepCommand
 from turnout.driver.context import Context
 from turnout.driver.decision import Decision, Ready
 from turnout.driver.effects import Effects

@@ -68,8 +68,7 @@ def limit_key(concurrency: Concurrency | None, payload: object) -> str | None:
 
 def run_limit(app: App, task: str) -> int | None:
     """How many runs of a task may run at once; None without a limit that counts runs."""
-    limits = [entry.policies.concurrency for entry in app.tasks if entry.id == task]
-    limit = limits[0] if limits else None
+    limit = next((entry.policies.concurrency for entry in app.tasks if entry.id == task), None)
     return limit.limit if limit is not None and limit.counts == "runs" else None
 
 

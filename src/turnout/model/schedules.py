@@ -31,7 +31,7 @@ PUNCTUAL: Millis = 30_000
 LOOK_BACK: Millis = 24 * 60 * 60 * 1_000
 """Slots that were missed for longer are not made up: a run that late is for people to decide."""
 MOST_MISSED = 60
-"""So many missed slots of a schedule are made up at most, the latest ones."""
+"""At most this many missed slots of a schedule are made up, the latest ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +103,10 @@ class Schedule:
 
     def due(self, after: Millis, until: Millis) -> Sequence[Millis]:
         """List the latest nominal times up to a moment, MOST_MISSED at most, of the last day."""
-        hour = until - LOOK_BACK // 24
-        due = self._between(max(after, hour), until)
-        if after < hour and len(due) < MOST_MISSED:
+        # The last hour of a schedule that fires each minute is enough: the day is not walked.
+        hour_ago = until - LOOK_BACK // 24
+        due = self._between(max(after, hour_ago), until)
+        if after < hour_ago and len(due) < MOST_MISSED:
             due = self._between(max(after, until - LOOK_BACK), until)
         return due[-MOST_MISSED:]
 
@@ -152,11 +153,11 @@ class ArmedSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnedSchedule:
-    """A schedule and the provider that owns it: where it was last armed as the flag says."""
+    """A schedule and its owner: the provider where the flag and the routes last had it armed."""
 
     schedule: Schedule
     provider: str
     since: Millis
-    """When it became as it now is; a change of the owner alone is none."""
+    """When the schedule last changed; a change of its owner alone does not count."""
     last_slot: Millis | None = None
     """The latest slot that was claimed."""

@@ -11,13 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from turnout.errors import (
-    InvalidDefinition,
-    InvalidJson,
-    InvalidPayload,
-    ModelChanged,
-    UnknownTask,
-)
+from turnout.errors import InvalidDefinition, InvalidJson, InvalidPayload, ModelChanged, UnknownTask
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Only
 from turnout.model.ids import check_event_name, check_step_id, check_task_id

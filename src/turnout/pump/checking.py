@@ -106,30 +106,30 @@ class DeliveryChecker:
         if state is not None and state.terminal:
             await self._redeliver(delivery, "the vendor run is gone", sighting)
             return
-        silence = self._silences.lasting(delivery, journal, now, word=state or "")
+        silence = self._silences.duration(delivery, journal, now, word=state or "")
         bound = self._pace.absence if state is None else self._pace.silence
-        patience = patience_for(await self._lost(delivery), bound)
+        patience = patience_for(await self._lost_before(delivery), bound)
         if state is RunStatus.QUEUED or silence < patience:
             if state is RunStatus.RUNNING:
                 await self._wake(delivery, journal.run)
             # Looked at more and more rarely, so that many late runs do not slow their provider.
-            left = patience if state is RunStatus.QUEUED else patience - silence
-            await self._holds.postpone(delivery, max(self._pace.look, min(silence, left)))
+            remaining = patience if state is RunStatus.QUEUED else patience - silence
+            await self._holds.postpone(delivery, max(self._pace.look, min(silence, remaining)))
         elif state is None:
             await self._redeliver(delivery, "the vendor run is gone", sighting)
         else:
             # It may still call: it is stopped, and such a call is answered that it is superseded.
             await self._redeliver(delivery, "the vendor run is stalled", sighting, stop=True)
 
-    async def _lost(self, delivery: Delivery) -> int:
-        """How many deliveries of the run were lost before this one."""
+    async def _lost_before(self, delivery: Delivery) -> int:
+        """Count the deliveries of the run that were lost before this one."""
         if delivery.number == 1:
             return 0
         deliveries = await self._deliveries.read(delivery.run_id)
-        return sum(other.reason is DeliveryReason.LOST for other in deliveries)
+        return sum(row.reason is DeliveryReason.LOST for row in deliveries)
 
     async def _wake(self, delivery: Delivery, run: Run) -> None:
-        """Wake a run whose wait is over; a sleep ends at its provider or not at all."""
+        """Wake a run whose wait is over; a sleep is ended by its provider's own timer."""
         now = self._clock.now()
         is_over = run.parked and run.parked_until is not None and run.parked_until <= now
         waited = is_over and not TIMED.issuperset(run.parked_for)

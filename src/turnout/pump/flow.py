@@ -1,4 +1,4 @@
-"""How many calls of a kind a provider gets: so many each second, and some more at once."""
+"""A token bucket: how many calls of a kind a provider gets each second, and at once."""
 
 from turnout.model.time import Millis
 

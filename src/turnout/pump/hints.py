@@ -4,11 +4,10 @@ from turnout.model.protocol import Report, ReportEvent
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import DeliveryStore, DueWork
+from turnout.pump.pace import RELEASE_PATIENCE
 
 ENDING_TIME: Millis = 1_000
 """How long a vendor run that reports its end takes to end."""
-PATIENCE: Millis = 30_000
-"""How long a vendor run that has handed its run over may go on until it is stopped."""
 
 
 class ReportedEnds:
@@ -29,7 +28,7 @@ class ReportedEnds:
         due_at = now + ENDING_TIME
         if report.event is ReportEvent.HANDED_OVER:
             vendor_run = (report.run_id, report.delivery, report.provider_run_id)
-            await self._due.hand_over(*vendor_run, now, patience=PATIENCE)
+            await self._due.hand_over(*vendor_run, now, patience=RELEASE_PATIENCE)
         elif report.event is ReportEvent.STARTED:
             await self._deliveries.postpone(report.run_id, report.delivery, due_at)
         else:

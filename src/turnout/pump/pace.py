@@ -6,6 +6,9 @@ from hashlib import blake2b
 from turnout.errors import Unavailable
 from turnout.model.time import Millis
 
+RELEASE_PATIENCE: Millis = 30_000
+"""How long the vendor run of a released run may take to end by itself until it is stopped."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
@@ -29,8 +32,7 @@ class Pace:
     """The same in our own process, for a run that waits without an end; else from the end on."""
     absence: Millis = 30_000
     """How long a provider that answers must not know a vendor run until that is lost."""
-    release_patience: Millis = 30_000
-    """How long the vendor run of a released run may take to end by itself until it is stopped."""
+    release_patience: Millis = RELEASE_PATIENCE
     silence: Millis = 600_000
     """How long a vendor run that its provider calls running may be silent until it is stalled."""
     hold: Millis = 10_000

@@ -6,6 +6,7 @@ if it is among the next few of its line, so that short bodies do not wait for a 
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from turnout.errors import TurnoutError, foreign_errors_translated
@@ -15,14 +16,14 @@ from turnout.ports.caller import DurableCaller, HasSlots
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import LimitStore
 
-BELIEVED: Final[Millis] = 60_000
-"""How long a reading of a platform's slots is valid, a failed one too."""
+VALIDITY: Final[Millis] = 60_000
+"""How long a reading of a platform's slots is valid; a failed reading, too."""
 ANSWER_TIME: Final = 3.0
 """Seconds in which a platform must say how many slots it has."""
 PATIENCE: Final[Millis] = 10_000
-"""How long a delivery may not be accepted until its run gives its place in the line back."""
+"""A run whose delivery was not accepted for this long gives its place in the line back."""
 SHARE: Final = 4
-"""At most one of so many slots is taken by runs that are delivered ahead of their turn."""
+"""At most one in this many slots is taken by runs that are delivered before their turn."""
 
 
 class PlatformSlots:
@@ -103,14 +104,11 @@ class TurnKeeper:
 
     async def _refresh(self, provider: str) -> None:
         caller, now = self._callers[provider], self._clock.now()
-        if now - self._read_at.get(provider, now - BELIEVED) < BELIEVED:
+        if now - self._read_at.get(provider, now - VALIDITY) < VALIDITY:
             return
         self._read_at[provider] = now
         slots = None
         if isinstance(caller, HasSlots):
-            try:
-                with foreign_errors_translated():
-                    slots = await asyncio.wait_for(caller.slots(), ANSWER_TIME)
-            except (TurnoutError, TimeoutError):
-                slots = None
+            with suppress(TurnoutError, TimeoutError), foreign_errors_translated():
+                slots = await asyncio.wait_for(caller.slots(), ANSWER_TIME)
         self._slots.record(provider, slots)

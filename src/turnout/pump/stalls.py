@@ -48,22 +48,22 @@ def patience_for(lost: int, silence: Millis) -> Millis:
 class Silences:
     """Which vendor runs one pump has seen silent or missing, and since when."""
 
-    _seen: dict[str, tuple[Activity, Millis]] = field(default_factory=dict, init=False)
+    _silent: dict[str, tuple[Activity, Millis]] = field(default_factory=dict, init=False)
 
-    def lasting(self, delivery: Delivery, journal: Journal, now: Millis, *, word: str) -> Millis:
-        """Record that a vendor run should call, and how its provider describes it.
+    def duration(self, delivery: Delivery, journal: Journal, now: Millis, *, word: str) -> Millis:
+        """Record that a vendor run is silent, and its provider's word for it.
 
-        Return since how many milliseconds it is so, without a break.
+        Return for how many milliseconds this has been so without a break.
         """
         activity = (delivery.key, journal.run.seq, delivery.called_at, word)
-        previous, since = self._seen.get(delivery.run_id, (None, now))
+        previous, since = self._silent.get(delivery.run_id, (None, now))
         if previous != activity or since > now:
             since = now
-        if delivery.run_id not in self._seen and len(self._seen) >= CAPACITY:
-            del self._seen[next(iter(self._seen))]
-        self._seen[delivery.run_id] = (activity, since)
+        if delivery.run_id not in self._silent and len(self._silent) >= CAPACITY:
+            del self._silent[next(iter(self._silent))]
+        self._silent[delivery.run_id] = (activity, since)
         return now - since
 
     def forget(self, run_id: str) -> None:
         """Forget the run's silence: it is over, it is expected, or the provider did not answer."""
-        self._seen.pop(run_id, None)
+        self._silent.pop(run_id, None)

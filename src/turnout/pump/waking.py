@@ -70,7 +70,7 @@ class Waker:
         for name, due in by_provider.items():
             ready, later = self._split(name, due)
             postponed += later
-            postponed += [self._sent_again(wake) for wake in ready if wake.sent]
+            postponed += [self._counted(wake) for wake in ready if wake.sent]
             if ready:
                 self._calls.begin(f"wake {name}", ready, _key, partial(self._send, name))
         if postponed:
@@ -117,8 +117,8 @@ class Waker:
             ]
         return ready, later
 
-    def _sent_again(self, wake: Wake) -> Wake:
-        """The wake as it is recorded once it was sent again: counted, and due later than before."""
+    def _counted(self, wake: Wake) -> Wake:
+        """Return the wake with this sending counted, due again after a longer wait."""
         times = wake.sent + 1
         return replace(
             wake, sent=times, due_at=self._clock.now() + self._pace.resend_after(wake.run_id, times)
@@ -151,7 +151,7 @@ class Waker:
             self._wakes[name].close(until)
             self._resends[name].close(until)
         await self._due.postpone_wakes(
-            [self._sent_again(wake) if refused else replace(wake, due_at=until) for wake in wakes]
+            [self._counted(wake) if refused else replace(wake, due_at=until) for wake in wakes]
         )
 
 

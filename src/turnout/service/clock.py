@@ -13,7 +13,7 @@ from turnout.pump.failures import logged
 INTERVAL: Final = 5.0
 """Seconds between two readings of the database's clock."""
 STALE: Final[Millis] = 60_000
-"""For so long a process that does not read it regularly goes by a reading."""
+"""How long a reading is valid in a process that does not read the clock regularly."""
 JUMP: Final[Millis] = 1_000
 """A correction of more is logged."""
 
@@ -53,15 +53,15 @@ class ReplicaClock:
     ) -> None:
         """database_time: None where the database has no clock.
 
-        machine: in place of the system's clock; where the database has none, it is told as it is.
+        machine: in place of the system's clock; where the database has none, it is used as it is.
         """
         self._database_time = database_time
         self._machine = machine or SystemClock()
         self._monotonic = monotonic
         self._offset = None if machine is not None else self._machine.now() - monotonic()
-        """What is added to the monotonic time; None: the machine's clock is told as it is."""
+        """What is added to the monotonic time; None: the machine's clock is used as it is."""
         self._not_before: Millis | None = None
-        """Where the clock was when it was last corrected a little: it waits there."""
+        """Where the clock was when it was last corrected a little: it stands there until then."""
         self._read_at: Millis | None = None
         """When it was last read, in monotonic time."""
         self.machine_ahead: Millis | None = None

@@ -18,6 +18,7 @@ from turnout.model.time import Millis
 from turnout.model.transitions import begin, end, failure, release_time, time_out
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
+from turnout.worker.bodies import cancelling
 from turnout.worker.commit import Commit, unparked
 from turnout.worker.continuation import Continuation
 from turnout.worker.in_flight import InFlightAttempt, InFlightAttempts
@@ -223,14 +224,14 @@ class RunAdvancer:
             try:
                 return await replaying
             except asyncio.CancelledError as error:
-                if _cancels():
+                if cancelling():
                     raise
                 return Decision(state=RunStatus.FAILED, error=failure(error))
         with cached.replay_task.entered(task.id):
             decision = replay(task, journal, now, self.effects)
         if cached.replay_task.cancels:
-            own = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")
-            return Decision(state=RunStatus.FAILED, error=failure(own))
+            cancelled = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")
+            return Decision(state=RunStatus.FAILED, error=failure(cancelled))
         return decision
 
     async def _end_unrecorded(
@@ -411,12 +412,6 @@ class RunAdvancer:
             # has not been told.
             return decision.until if continuation is Continuation.PUMP else None
         return decision.until + grace
-
-
-def _cancels() -> int:
-    """How often the current task was cancelled."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
 
 
 def counts_steps(policies: Policies) -> bool:

@@ -87,7 +87,7 @@ class LiveBodies:
         except _TimeUp:
             return BodyOutcome(error=TIMED_OUT, timed_out=True)
         except asyncio.CancelledError as error:
-            if context.cancelled or _cancelling():
+            if context.cancelled or cancelling():
                 raise
             return BodyOutcome(error=failure(error))
         finally:
@@ -119,7 +119,7 @@ class LiveBodies:
         try:
             return _output(command, await self._call(command, context, thread))
         except asyncio.CancelledError as error:
-            if _cancelling():
+            if cancelling():
                 raise
             return error
         except BaseException as error:  # noqa: BLE001 - whatever a body raises is its outcome
@@ -240,7 +240,8 @@ def _subject(context: StepContext, journal: Journal) -> dict[str, Any]:
     }
 
 
-def _cancelling() -> bool:
+def cancelling() -> bool:
+    """Whether the current task is to be cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

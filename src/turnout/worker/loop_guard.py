@@ -6,16 +6,15 @@ thread notices that, renews the leases in its place, and names the body in the l
 
 import asyncio
 import logging
-import sys
 import threading
 import time
-import traceback
 from typing import Any, Final
 
 from turnout.errors import FailureLog
 from turnout.worker.advancing import RunAdvancer
 from turnout.worker.bodies import body_name
 from turnout.worker.replay_task import ReplayTask
+from turnout.worker.threads import stack_of
 
 NOTICED_AFTER: Final = 2.0
 """Seconds that the loop is blocked until it is logged, once for each body or function."""
@@ -81,7 +80,6 @@ class LoopGuard:
             self._log(blocking, seconds)
 
     def _log(self, blocking: dict[str, Any], seconds: float) -> None:
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - public, by its page
         log.warning(
             "the event loop is blocked: no run of this process goes on; make blocking calls in"
             " steps whose functions are not async",
@@ -89,7 +87,7 @@ class LoopGuard:
                 "action": "loop_blocked",
                 **blocking,
                 "seconds": round(seconds, 1),
-                "stack": "" if frame is None else "".join(traceback.format_stack(frame)),
+                "stack": stack_of(self._loop_thread),
             },
         )
 

@@ -113,9 +113,8 @@ class StepThread:
         self._work.put(None)
 
     def stack(self) -> str:
-        """Say where the body is now."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - public, by its page
-        return "" if frame is None else "".join(traceback.format_stack(frame))
+        """Write the stack of the body as it is now."""
+        return stack_of(self._thread.ident or 0)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -137,6 +136,12 @@ class StepThread:
             future.set_result(outcome.result)
         else:
             future.set_exception(outcome.error)
+
+
+def stack_of(thread_id: int) -> str:
+    """Write the stack of a running thread; empty where there is no such thread."""
+    frame = sys._current_frames().get(thread_id)  # noqa: SLF001 - public, by its page
+    return "" if frame is None else "".join(traceback.format_stack(frame))
 
 
 class _Outcome:

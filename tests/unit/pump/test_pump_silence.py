@@ -83,7 +83,7 @@ def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
             case _:
                 since = now if since is None else since
                 found = delivery(called_at=called_at)
-                lasting = silences.lasting(found, journal(seq=seq), now, word="running")
+                lasting = silences.duration(found, journal(seq=seq), now, word="running")
                 assert lasting == now - since
         if what == "call" and after == 0:
             called_at += 1  # a call of its own moment
@@ -99,7 +99,7 @@ def test_a_clock_that_goes_back_counts_anew() -> None:
     """A service whose clock is set right loses no run over it."""
     silences = Silences()
     times = (T0 + SILENCE, T0, T0 + SILENCE - 1, T0 + SILENCE)
-    lasting = [silences.lasting(delivery(), journal(), at, word="running") for at in times]
+    lasting = [silences.duration(delivery(), journal(), at, word="running") for at in times]
     assert lasting == [0, 0, SILENCE - 1, SILENCE]
 
 
@@ -108,7 +108,8 @@ def test_another_word_counts_anew() -> None:
     silences = Silences()
     words = ["", "running", "", ""]
     lasting = [
-        silences.lasting(delivery(), journal(), T0 + at, word=word) for at, word in enumerate(words)
+        silences.duration(delivery(), journal(), T0 + at, word=word)
+        for at, word in enumerate(words)
     ]
     assert lasting == [0, 0, 0, 1]
 
@@ -119,7 +120,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     silences = Silences()
     for number in range(50):
         one = Delivery(run_id=f"r{number}", number=1, provider="acme", task="t")
-        assert not silences.lasting(one, journal(), T0, word="running")
+        assert not silences.duration(one, journal(), T0, word="running")
     assert len(silences._seen) == 10
 
 

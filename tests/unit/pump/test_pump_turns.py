@@ -12,7 +12,7 @@ from turnout_testing.conformance.run_store_values import T0, emission, new_run
 from turnout.errors import ProviderUnavailable
 from turnout.model.runs import Delivery, SendResult
 from turnout.ports.run_store import RunStore
-from turnout.pump.slots import BELIEVED, PATIENCE, PlatformSlots, TurnKeeper
+from turnout.pump.slots import PATIENCE, VALIDITY, PlatformSlots, TurnKeeper
 from turnout.stores.sql import open_run_store
 
 
@@ -77,7 +77,7 @@ async def test_a_line_is_delivered_as_its_turns_come(
     assert await due(store, T0 + 10**6) == []
     await turns.admitted("local", passing)
     assert caller.asked == 1
-    await clock.turn_to(T0 + BELIEVED)
+    await clock.turn_to(T0 + VALIDITY)
     await turns.admitted("local", passing)
     assert caller.asked == 2
 

@@ -99,7 +99,7 @@ class PostgresSignals:
                 extra = {"action": "signals_lost", "error": type(error).__name__}
                 log.warning("no signals between processes: the polls go on", extra=extra)
             if not self._closing:
-                self._is_waked(pause)
+                self._await_wake(pause)
             if self._closing:
                 return
             pause = min(2 * pause, longest)
@@ -129,7 +129,7 @@ class PostgresSignals:
             if self._unsent and remaining > 0:
                 time.sleep(remaining)
             else:
-                self._is_waked(PING_SECONDS, connection.fileno())
+                self._await_wake(PING_SECONDS, connection.fileno())
             connection.execute("SELECT 1")  # what the server has sent by itself comes with it
 
     def _begin_listening(self, connection: "psycopg.Connection[Any]") -> None:
@@ -148,9 +148,8 @@ class PostgresSignals:
         for topic in topics:
             connection.execute("SELECT pg_notify(%s, %s)", (self._channel, topic))
 
-    def _is_waked(self, seconds: float, *sockets: int) -> bool:
-        """Wait for `_wake` or for data on a socket, so many seconds; whether anything came."""
+    def _await_wake(self, seconds: float, *sockets: int) -> None:
+        """Wait for `_wake` or for data on a socket, so many seconds at most."""
         ready, _, _ = select.select([self._wake_reader, *sockets], [], [], seconds)
         if self._wake_reader in ready:
             os.read(self._wake_reader, 4_096)
-        return bool(ready)

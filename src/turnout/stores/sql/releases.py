@@ -96,8 +96,6 @@ _DUE: Final = (
     .where(equals(deliveries.c.run_id), equals(deliveries.c.number), _IS_PENDING)
     .values(due_at=bindparam("to_due_at"))
 )
-
-
 _AWAIT: Final = (
     update(deliveries)
     .where(equals(deliveries.c.run_id), equals(deliveries.c.number), _IS_PENDING)
@@ -148,8 +146,7 @@ def release(tx: Transaction, now: Millis, *, limit: int, patience: Millis) -> Se
             _release(tx, run, now + patience)
             released.append(replace(delivery, state=DeliveryState.SUPERSEDED))
         else:
-            later = {"of_run_id": run.run_id, "to_release_at": now + patience}
-            tx.write(_LATER, later)
+            tx.write(_LATER, {"of_run_id": run.run_id, "to_release_at": now + patience})
     return released
 
 

@@ -5,17 +5,16 @@ released it delivers again as one that was lost. Columns that are there are left
 whoever goes back to that release, by setting the version number back, can come here again.
 """
 
-from typing import Any
-
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
+
+from turnout.stores.sql.migrations.columns import WHOLE, add_missing, count, drop
 
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-_WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _BY_NAME = "turnout_events_by_name"
 _TO_RELEASE = "turnout_runs_to_release"
 
@@ -42,26 +41,19 @@ def downgrade() -> None:
     op.drop_table("turnout_flags")
     op.drop_column("turnout_schedules", "catch_up")
     op.drop_index(_TO_RELEASE, "turnout_runs")
-    for column in ("passed", "release_at"):
-        op.drop_column("turnout_runs", column)
+    drop("turnout_runs", "passed", "release_at")
 
 
 def _released_runs() -> None:
-    _add(
+    add_missing(
         "turnout_runs",
         sa.Column(
             "release_at",
-            _WHOLE,
+            WHOLE,
             nullable=True,
             comment="when its vendor run ends if it is parked",
         ),
-        sa.Column(
-            "passed",
-            _WHOLE,
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="how many of them earlier vendor runs passed on",
-        ),
+        count("passed", "how many of them earlier vendor runs passed on"),
     )
     condition = sa.text("parked = 1 AND release_at IS NOT NULL")
     op.create_index(
@@ -75,7 +67,7 @@ def _released_runs() -> None:
 
 
 def _schedules() -> None:
-    _add(
+    add_missing(
         "turnout_schedules",
         sa.Column(
             "catch_up",
@@ -91,10 +83,10 @@ def _flags() -> None:
     op.create_table(
         "turnout_flags",
         sa.Column(
-            "generation", _WHOLE, nullable=False, comment="from 1; raised by every other value"
+            "generation", WHOLE, nullable=False, comment="from 1; raised by every other value"
         ),
         sa.Column("value", sa.Text(), nullable=False, comment="ORCHESTRATOR_PROVIDER, as it is"),
-        sa.Column("at", _WHOLE, nullable=False, comment="when a replica first started with it"),
+        sa.Column("at", WHOLE, nullable=False, comment="when a replica first started with it"),
         sa.PrimaryKeyConstraint("generation"),
         comment="The values of the flag, in order; append-only.",
         if_not_exists=True,
@@ -104,15 +96,15 @@ def _flags() -> None:
 
 def _clocks() -> None:
     comment = "by how many ms its machine's clock is ahead of the run store's"
-    _add("turnout_replicas", sa.Column("clock_ahead", _WHOLE, nullable=True, comment=comment))
+    add_missing("turnout_replicas", sa.Column("clock_ahead", WHOLE, nullable=True, comment=comment))
 
 
 def _met_events() -> None:
-    _add(
+    add_missing(
         "turnout_events",
         sa.Column(
             "run_seq",
-            _WHOLE,
+            WHOLE,
             nullable=True,
             comment="the emit_seq of the last run that was there before",
         ),
@@ -134,7 +126,9 @@ def _met_events() -> None:
 
 def _task_definitions() -> None:
     comment = "the digest of each task, by id"
-    _add("turnout_replicas", sa.Column("tasks", sa.LargeBinary(), nullable=True, comment=comment))
+    add_missing(
+        "turnout_replicas", sa.Column("tasks", sa.LargeBinary(), nullable=True, comment=comment)
+    )
 
 
 def _dead_letters() -> None:
@@ -144,9 +138,9 @@ def _dead_letters() -> None:
         sa.Column("name", sa.Text(), nullable=False, comment="of the event that was refused"),
         sa.Column("payload", sa.LargeBinary(), nullable=False, comment="the event's payload"),
         sa.Column("key", sa.Text(), nullable=True, comment="the caller's key"),
-        sa.Column("due_at", _WHOLE, nullable=True, comment="when its runs may start"),
+        sa.Column("due_at", WHOLE, nullable=True, comment="when its runs may start"),
         sa.Column("error", sa.Text(), nullable=False, comment="why it was refused"),
-        sa.Column("refused_at", _WHOLE, nullable=False, comment="when"),
+        sa.Column("refused_at", WHOLE, nullable=False, comment="when"),
         sa.Column(
             "event_id", sa.Text(), nullable=True, comment="as which event it was emitted again"
         ),
@@ -164,11 +158,3 @@ def _dead_letters() -> None:
         sqlite_where=condition,
         postgresql_where=condition,
     )
-
-
-def _add(table: str, *columns: sa.Column[Any]) -> None:
-    schema = context.config.attributes["schema"]
-    present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table, schema)}
-    for column in columns:
-        if column.name not in present:
-            op.add_column(table, column)
