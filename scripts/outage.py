@@ -102,21 +102,23 @@ class Service:
         self._server.should_exit = self._server.force_exit = True
         await asyncio.gather(self._serving, return_exceptions=True)
 
-    async def run_ids(self) -> dict[str, str]:
+    async def states(self) -> dict[str, str]:
         """Return the state of every run, by its id."""
-        states: dict[str, str] = {}
+        states_by_id: dict[str, str] = {}
         after = 0
         while True:
             page = await self.live.store.runs.find(RunFilter(after=after, limit=500))
-            states |= {run.run_id: "parked" if run.parked else run.state.value for run in page}
+            states_by_id |= {
+                run.run_id: "parked" if run.parked else run.state.value for run in page
+            }
             if len(page) < 500:
-                return states
+                return states_by_id
             after = page[-1].emit_seq
 
     async def wait_until(self, state: str, number: int, seconds: float) -> float:
         """Wait until so many runs are in a state, not for ever; return the seconds that it took."""
         began = time.monotonic()
-        while list((await self.run_ids()).values()).count(state) < number:
+        while list((await self.states()).values()).count(state) < number:
             if time.monotonic() > began + seconds:
                 break
             await asyncio.sleep(0.5)
@@ -125,7 +127,7 @@ class Service:
 
 @asynccontextmanager
 async def services(name: str, folder: Path, apps: Sequence[App]) -> AsyncIterator[list[Service]]:
-    """Start the server, if it is a double, and a service for each app."""
+    """Start the offline server, unless a real one is named, and a service for each app."""
     async with AsyncExitStack() as stack:
         ports = [free_port() for _ in apps]
         server = devserver(name)
@@ -237,10 +239,10 @@ async def outage(
         await service.open()
         draining = await service.wait_until("completed", runs, patience)
         emitting.cancel()
-        states = Counter((await service.run_ids()).values())
+        states = Counter((await service.states()).values())
         deliveries = [
             delivery
-            for run_id in await service.run_ids()
+            for run_id in await service.states()
             for delivery in await service.live.store.deliveries.read(run_id)
         ]
     wakes = service.wakes
@@ -268,23 +270,23 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--most", type=int, default=2)
     parser.add_argument("--patience", type=int, default=900)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="outage-") as folder:
         figures = asyncio.run(
             outage(
-                asked.backend,
+                options.backend,
                 Path(folder),
-                runs=asked.runs,
-                seconds=asked.seconds,
-                patience=asked.patience,
+                runs=options.runs,
+                seconds=options.seconds,
+                patience=options.patience,
             )
         )
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     longest = max(phase["longest"] for phase in figures["the other app, seconds a run"].values())
     bad = (
-        figures["most wakes of a run"] > asked.most
-        or figures["states"] != {"completed": asked.runs}
+        figures["most wakes of a run"] > options.most
+        or figures["states"] != {"completed": options.runs}
         or figures["bodies that ran twice"] > 0
         or longest >= STILL
     )

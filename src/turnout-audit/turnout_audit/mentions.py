@@ -37,7 +37,7 @@ _COMMENT_LINE = re.compile(
     r"\s*(?://|#(?!\[)|--|/?\*|<!--|;|%|\"\"\"|\{#|\{/\*|rem\b)", re.IGNORECASE
 )
 _COMMENTED_LINE = re.compile(r"\s*(?://|\* |/\*)")
-_TOKEN_END = re.compile(r"[\s\"'`<>()\[\]{},;|\\=]|$")
+_BREAK = re.compile(r"[\s\"'`<>()\[\]{},;|\\=]")
 _ADDRESS = re.compile(
     r"://|^www\.|[\w.+-]+@[\w-]+\.|^git@|[\w-]\.(?:com|dev|io|org|net|sh|gs|ai|app|so)(?:[/:?#]|$)"
 )
@@ -163,10 +163,10 @@ class _Page:
 
     def _in_code(self, mention: _Mention) -> Reason | None:
         """Tell names from the words of a page, which JSX writes between tags."""
-        before = _WORDS_BEFORE.search(mention.line, max(0, mention.at - 80), mention.at)
-        after = _WORDS_AFTER.match(mention.line, mention.at + mention.end - mention.start)
-        if before is None or after is None:
+        around = _words_around(mention)
+        if around is None:
             return "own-name"
+        before, after = around
         tagged = after[0].endswith("</")
         return "text" if tagged or (before[1] or "").lower() not in _KEYWORDS else "own-name"
 
@@ -177,7 +177,7 @@ class _Page:
         token, exact = self._token(mention)
         if _is_address(token, self.words):
             return "address"
-        if exact and (_is_spoken(mention) or " " in _quoted(mention)):
+        if exact and (_words_around(mention) or " " in _quoted(mention)):
             return "text"
         return _of_token(token, self.words)
 
@@ -193,7 +193,7 @@ class _Page:
             (m.end() for m in _BREAK.finditer(line, max(0, at - _LONG), at)),
             default=max(0, at - _LONG),
         )
-        end = _TOKEN_END.search(line, at + length)
+        end = _BREAK.search(line, at + length)
         token = line[start : end.start() if end else len(line)].rstrip(".,:;!?*_")
         return token, token.strip("*_.,:;!?-").lower() in self.words
 
@@ -217,9 +217,6 @@ class _Page:
             yield piece.start(), piece.end(), piece["comment"] is not None
 
 
-_BREAK = re.compile(r"[\s\"'`<>()\[\]{},;|\\=]")
-
-
 def _is_address(token: str, words: frozenset[str]) -> bool:
     bare = token.strip("*_.,:;!?-/").lower() in words
     return not bare and not token.startswith("@") and _ADDRESS.search(token) is not None
@@ -232,11 +229,11 @@ def _quoted(mention: _Mention) -> str:
     return (before.rpartition('"')[2] + after.partition('"')[0]).strip() if inside else ""
 
 
-def _is_spoken(mention: _Mention) -> bool:
-    """Say whether words stand on both sides of a mention, or on one and nothing on the other."""
+def _words_around(mention: _Mention) -> "tuple[re.Match[str], re.Match[str]] | None":
+    """Return the words before and after a mention in a sentence; None where there are none."""
     before = _WORDS_BEFORE.search(mention.line, max(0, mention.at - 80), mention.at)
     after = _WORDS_AFTER.match(mention.line, mention.at + mention.end - mention.start)
-    return before is not None and after is not None
+    return None if before is None or after is None else (before, after)
 
 
 def _of_token(token: str, words: frozenset[str]) -> Reason | None:

@@ -69,10 +69,8 @@ async def _rows() -> tuple[int, list[dict[str, Any]]]:
     from turnout.model.time import iso
 
     async with opened_store() as store:
-        count, letters = (
-            await store.dead_letters.count(),
-            await store.dead_letters.read(limit=LIMIT),
-        )
+        count = await store.dead_letters.count()
+        letters = await store.dead_letters.read(limit=LIMIT)
     return count, [
         {
             "letter": letter.letter_id,

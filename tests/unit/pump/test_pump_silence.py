@@ -121,7 +121,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         one = Delivery(run_id=f"r{number}", number=1, provider="acme", task="t")
         assert not silences.duration(one, journal(), T0, word="running")
-    assert len(silences._seen) == 10
+    assert len(silences._silent) == 10
 
 
 @pytest.mark.parametrize(

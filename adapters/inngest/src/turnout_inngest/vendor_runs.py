@@ -100,9 +100,9 @@ class VendorRuns:
         name = event_name(self._app, delivery.task)
         for other in await self._sent.of_key(name, delivery.key, delivery.sent_at or 0):
             if other != event_id:
-                run, its_list = await self._by_event(other, delivery.task)
+                run, list_path = await self._by_event(other, delivery.task)
                 if run is not None:
-                    return run, its_list
+                    return run, list_path
         return None, source
 
     async def _by_event(self, event_id: str, task: str) -> tuple[Mapping[str, Any] | None, str]:

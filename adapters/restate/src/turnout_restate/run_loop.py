@@ -19,13 +19,7 @@ import restate
 from restate.exceptions import RetryableError
 from restate.serde import JsonSerde
 
-from turnout.errors import (
-    DefinitionMismatch,
-    Refused,
-    Unavailable,
-    UnknownRun,
-    WrongUse,
-)
+from turnout.errors import DefinitionMismatch, Refused, Unavailable, UnknownRun, WrongUse
 from turnout.model.protocol import (
     Advance,
     Execute,
@@ -36,7 +30,7 @@ from turnout.model.protocol import (
     ReportEvent,
     Start,
 )
-from turnout.model.status import ParkReason, RunStatus
+from turnout.model.status import TIMED, RunStatus
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.ports.worker import Worker
@@ -45,8 +39,6 @@ MAX_CALLS: Final = 100
 """Recorded calls after which the run goes on in another invocation: all are sent each time."""
 LONGEST_GROUP: Final[Millis] = 60_000
 """How long parallel attempts lead to further ones within one recorded call."""
-TIMED: Final = frozenset({ParkReason.SLEEP, ParkReason.BACKOFF})
-"""Reasons that only time ends."""
 PAUSES: Final[tuple[Millis, ...]] = (50, 100, 200, 500, 1_000)
 """Waits before the same question is asked again, when the answer was that nothing has changed."""
 

@@ -109,10 +109,10 @@ class KillStage:
         return await self.live.orchestrator.status(run_id)
 
     async def _until(
-        self, true: Callable[[], Awaitable[bool]], seconds: float, condition: str
+        self, holds: Callable[[], Awaitable[bool]], seconds: float, condition: str
     ) -> None:
         until = time.monotonic() + seconds
-        while not await true():
+        while not await holds():
             assert time.monotonic() < until, f"not in {seconds:.0f} s: {condition}"
             await asyncio.sleep(0.1)
 
