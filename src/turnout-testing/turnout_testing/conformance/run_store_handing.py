@@ -360,7 +360,7 @@ class SlotsContract:
         await store.limits.give_back("r0", 1, T0 + 10, T0 + 50)
         assert await store.limits.take_slot("r1", None, 1, T0 + 10)
         await store.due.take_deliveries(T0 + 50, limit=9, hold=10**9)
-        assert not await store.limits.admit("r0", 1, T0 + 50, ahead=0)
+        assert not await store.limits.admit("r0", 1, T0 + 50, lookahead=0)
         await ended(store, "r1")
         assert await store.due.take_wakes(T0 + 60, limit=9, resend=99) == []
         due = await store.due.take_deliveries(T0 + 60, limit=9, hold=10**9)
