@@ -58,9 +58,8 @@ def select_by_names(
             f" of: {', '.join(adapters)}, {DUAL}"
         )
     if provider == DUAL:
-        selection = Selection(
-            provider=DUAL, primary=primary, shadow=shadow or _only_vendor(primary)
-        )
+        shadow = shadow or _only_vendor(primary)
+        selection = Selection(provider=DUAL, primary=primary, shadow=shadow)
     else:
         selection = Selection(provider=provider or "local")
     unknown = [repr(name) for name in selection.names if name not in adapters]
@@ -127,6 +126,14 @@ def _name(entry: EntryPoint) -> str:
 
 
 def _only_vendor(primary: str | None) -> str | None:
-    """Return the only vendor beside the primary, where there is only one."""
+    """Return the only vendor beside the primary; None: there is none, or no primary.
+
+    InvalidSettings names the vendors where there are several.
+    """
     vendors = [name for name in installed() if name not in (*EMBEDDED, primary)]
-    return vendors[0] if len(vendors) == 1 else None
+    if primary is not None and len(vendors) > 1:
+        raise InvalidSettings(
+            f"ORCHESTRATOR_PROVIDER={DUAL}: say in ORCHESTRATOR_SHADOW who runs the shadows:"
+            f" {' or '.join(vendors)}"
+        )
+    return vendors[0] if primary is not None and len(vendors) == 1 else None

@@ -77,8 +77,8 @@ class Commands(TyperGroup):
             if args[0] in DISTRIBUTIONS:
                 wanted = DISTRIBUTIONS[args[0]]
                 ctx.fail(
-                    f"{args[0]} is not installed: pip install {wanted}, "
-                    f"or ./src/{wanted} in a checkout"
+                    f"{args[0]} is not installed: in a checkout of Turnout,"
+                    f" python -m pip install ./src/{wanted}"
                 )
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             if not near:

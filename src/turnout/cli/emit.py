@@ -34,12 +34,21 @@ def emit(
 
 async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> None:
     from turnout.model.events import Event
+    from turnout.service.replicas import foreign_flag, living
 
     async with opened(app) as live:
+        provider = live.selection.provider
+        flag = foreign_flag(await living(live.store.replicas, live.clock), provider)
         (emitted,) = await live.orchestrator.emit(Event(**event))
         subscribed = sorted({name for task in live.app.tasks for name in task.on})
     if event["name"] not in subscribed and not emitted.waits_met:
         _warn(event["name"], live.app.name, subscribed)
+    if flag is not None and any(not ref.duplicate for ref in emitted.runs):
+        typer.echo(
+            f"warning: the runs go by ORCHESTRATOR_PROVIDER={provider}, as it is here; the service"
+            f" that is running has {flag}",
+            err=True,
+        )
     runs = [
         {"run_id": ref.run_id, "task": ref.task, "duplicate": ref.duplicate} for ref in emitted.runs
     ]

@@ -106,7 +106,7 @@ async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
         fix="correct TURNOUT_ARTIFACTS: a folder, a bucket or none",
     )
     yield await bounded(
-        "dead letters", check_dead_letters(live), fix="correct TURNOUT_DATABASE_URL"
+        "dead letters", check_dead_letters(live, app_name), fix="correct TURNOUT_DATABASE_URL"
     )
     yield _signing_keys(live)
     yield check_guards(live)

@@ -9,7 +9,7 @@ from turnout.model.providers import LinkState
 from turnout.model.replicas import Replica
 from turnout.service.clock import JUMP
 from turnout.service.process import Turnout
-from turnout.service.replicas import living
+from turnout.service.replicas import foreign_flag, living
 
 
 async def check_replicas(live: Turnout, start: str) -> Check:
@@ -28,7 +28,16 @@ async def check_replicas(live: Turnout, start: str) -> Check:
                 f" {', '.join(sorted(values))}",
                 fix="restart the replicas with the same settings and code",
             )
-    return Check(name="replicas", health=Health.OK, text=f"{len(replicas)} alive, all agreed")
+    text = f"{len(replicas)} alive, all agreed"
+    flag = foreign_flag(replicas, live.selection.provider)
+    if flag is not None:
+        return Check(
+            name="replicas",
+            health=Health.WARN,
+            text=f"{text} on {flag}; here new runs go by {live.selection.provider}",
+            fix=f"set ORCHESTRATOR_PROVIDER={flag} where commands emit, or restart the replicas",
+        )
+    return Check(name="replicas", health=Health.OK, text=text)
 
 
 async def check_clocks(live: Turnout) -> Sequence[Check]:

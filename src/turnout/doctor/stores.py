@@ -24,7 +24,7 @@ async def check_run_store(live: Turnout) -> Check:
     return Check(name="run store", health=Health.OK, text=text)
 
 
-async def check_dead_letters(live: Turnout) -> Check:
+async def check_dead_letters(live: Turnout, app_name: str) -> Check:
     """Whether events wait that were refused at a door."""
     count = await live.store.dead_letters.count()
     if not count:
@@ -33,7 +33,8 @@ async def check_dead_letters(live: Turnout) -> Check:
         name="dead letters",
         health=Health.WARN,
         text=f"{count} event(s) were refused at a door, and are kept",
-        fix="turnout deadletters list; once they fit, turnout deadletters emit --all",
+        fix="turnout deadletters list; once they fit,"
+        f" turnout deadletters emit --all --app {app_name}",
     )
 
 

@@ -50,8 +50,8 @@ class Selection:
     def __post_init__(self) -> None:
         if self.provider == DUAL and (self.primary is None or self.shadow is None):
             raise InvalidSettings(
-                "ORCHESTRATOR_PROVIDER=dual needs ORCHESTRATOR_PRIMARY, and a second adapter:"
-                " name it in ORCHESTRATOR_SHADOW where more than one could be meant"
+                "ORCHESTRATOR_PROVIDER=dual needs ORCHESTRATOR_PRIMARY, the provider whose result"
+                " counts, and the adapter of another one, which ORCHESTRATOR_SHADOW names"
             )
 
     @property

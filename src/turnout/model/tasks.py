@@ -115,10 +115,10 @@ class Task:
         """
         try:
             return self._checked(payload)
-        except InvalidPayload:
+        except InvalidPayload as unfit:
             if self.upgrade is None:
                 raise
-            return self._checked(self._upgraded(self.upgrade, payload))
+            return self._checked(self._upgraded(self.upgrade, payload, unfit))
 
     def read_recorded(self, payload: Any) -> Any:
         """Read a payload that was checked when it was emitted, maybe by earlier code.
@@ -130,12 +130,13 @@ class Task:
         except InvalidPayload as error:
             raise ModelChanged(f"{error}; make it fit by @task(upgrade=…)") from None
 
-    def _upgraded(self, upgrade: Upgrade, payload: Any) -> Any:
+    def _upgraded(self, upgrade: Upgrade, payload: Any, unfit: InvalidPayload) -> Any:
         try:
             return upgrade(deepcopy(payload))
         except BaseException as error:  # user code
             fault = f"{name_of(error)}: {message_of(error, limit=1_000)}"
-            raise InvalidPayload(f"task {self.id!r}: the upgrade raised {fault}") from error
+            # Most often the payload is of no form at all: its sender needs the fields by name.
+            raise InvalidPayload(f"{unfit}; the upgrade raised {fault}") from error
 
     def _checked(self, payload: Any) -> Any:
         try:

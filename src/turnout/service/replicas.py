@@ -14,6 +14,12 @@ async def living(replicas: ReplicaStore, clock: Clock) -> Sequence[Replica]:
     return await replicas.read(since=clock.now() - ALIVE)
 
 
+def foreign_flag(replicas: Sequence[Replica], provider: str) -> str | None:
+    """Return the ORCHESTRATOR_PROVIDER of replicas where none of them has this one."""
+    flags = sorted({replica.provider for replica in replicas})
+    return None if not flags or provider in flags else " and ".join(flags)
+
+
 async def living_schedules(
     slots: ScheduleSlots, replicas: ReplicaStore, clock: Clock, provider: str
 ) -> Sequence[Schedule]:

@@ -54,3 +54,22 @@ def test_an_adapter_of_another_version_of_the_port_is_refused(
     monkeypatch.setattr(adapters, "entry_points", lambda **_: (entry,))
     with pytest.raises(IncompatibleAdapter, match=r"'courier' speaks version 1 of .* version 2;"):
         adapters.load("courier")
+
+
+@pytest.mark.parametrize(
+    ("vendors", "primary", "message"),
+    [
+        (["courier", "rail", "sail"], "courier", "ORCHESTRATOR_SHADOW who runs .*: rail or sail"),
+        (["courier", "rail", "sail"], None, "needs ORCHESTRATOR_PRIMARY"),
+        (["courier"], "courier", "the adapter of another one"),
+    ],
+    ids=["several could be meant", "no primary", "none is left"],
+)
+def test_a_dual_run_without_its_two_providers_is_refused(
+    monkeypatch: pytest.MonkeyPatch, vendors: list[str], primary: str | None, message: str
+) -> None:
+    """The fault names what is missing, and the adapters that may be chosen."""
+    entries = tuple(EntryPoint(name, f"{__name__}:plugin", adapters.GROUP) for name in vendors)
+    monkeypatch.setattr(adapters, "entry_points", lambda **_: entries)
+    with pytest.raises(InvalidSettings, match=message):
+        adapters.select_by_names("dual", primary=primary, shadow=None, production=False)

@@ -118,8 +118,8 @@ def test_a_command_that_is_not_installed_says_what_to_install(
     captured = capsys.readouterr()
     assert (ended.value.code, captured.out) == (2, "")
     assert captured.err.startswith(
-        f"turnout: {name} is not installed: pip install {distribution}, "
-        f"or ./src/{distribution} in a checkout; "
+        f"turnout: {name} is not installed: in a checkout of Turnout,"
+        f" python -m pip install ./src/{distribution}; "
     )
     assert captured.err.count("\n") == 1
 
