@@ -85,7 +85,7 @@ class StandingTime:
 def delivery(number: int, **more: Any) -> Delivery:
     """A delivery of a run that is called by its number."""
     return Delivery(
-        run_id=f"r{number}", number=1, provider="triggerdev", **({"task": "work"} | more)
+        **({"run_id": f"r{number}", "task": "work"} | more), number=1, provider="triggerdev"
     )
 
 
@@ -400,6 +400,19 @@ async def test_a_run_whose_id_is_unknown_is_found_by_its_tag(served_with: Any) -
         await server.turn(LISTED_IN / 1_000)
         assert (await caller.look(lost)).state is None
         assert await caller.stop(lost) is True
+
+
+async def test_runs_of_long_ids_are_not_taken_for_each_other(served_with: Any) -> None:
+    """A tag is shorter than an id and a number may be; what is left out still counts."""
+    async with rig(served_with) as (server, caller):
+        one, other = (delivery(0, run_id="r" * 125 + end) for end in ("-a", "-b"))
+        await caller.deliver([one])
+        await server.turn(RUNS_IN)
+        now = server.world.now()
+        assert (await caller.look(replace(one, sent_at=now))).word == "QUEUED"
+        assert await caller.stop(replace(other, state=DeliveryState.PENDING))
+        assert await caller.stop(replace(one, number=2, state=DeliveryState.PENDING))
+        assert (await caller.look(replace(one, sent_at=now))).word == "QUEUED"
 
 
 async def test_a_cancel_is_confirmed_and_hits_no_neighbour(served_with: Any) -> None:

@@ -6,6 +6,7 @@ limits and deadlines; the vendor's own limits are only ceilings, in the definiti
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -248,11 +249,14 @@ class TriggerdevCaller:
             "protocol": PROTOCOL,
         }
         names = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
-        tags = [tag[:LONGEST_TAG] for tag in names]
         return {
             "payload": payload,
             # 0 here is no limit; 0 in the definition is the environment's own, 10 minutes in `dev`.
-            "options": {"idempotencyKey": delivery.key, "tags": tags, "ttl": 0},
+            "options": {
+                "idempotencyKey": delivery.key,
+                "tags": [_tag(name) for name in names],
+                "ttl": 0,
+            },
         }
 
     async def _complete(self, wake: Wake) -> None:
@@ -266,10 +270,18 @@ class TriggerdevCaller:
 
     async def _find(self, delivery: Delivery) -> str | None:
         """Find a vendor run by the tag that its delivery gave it."""
-        params = {"filter[tag]": f"turnout:{delivery.key}"[:128], "page[size]": 10}
+        params = {"filter[tag]": _tag(f"turnout:{delivery.key}"), "page[size]": 10}
         listing = await self._api.get("/api/v1/runs", params=params) or {}
         runs = items_of(listing)
         return text_of(runs[0], "id") if runs else None
+
+
+def _tag(name: str) -> str:
+    """Return a name as a tag; one that is too long ends in a digest, so that no two share a tag."""
+    if len(name) <= LONGEST_TAG:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:32]
+    return f"{name[: LONGEST_TAG - len(digest) - 1]}-{digest}"
 
 
 def _unregistered(delivery: Delivery) -> Delivered:
