@@ -12,6 +12,7 @@ import adopted_bound
 import adopted_hiding
 import adopted_shop
 import pytest
+from turnout_dev.devserver import NeedsProgram
 from turnout_dev.installed import devservers
 from turnout_inngest.adoption import adopt
 from turnout_testing import run_task
@@ -37,8 +38,21 @@ def checked(name: str, *options: str) -> tuple[int, Any, str]:
 REAL_WORKER = "TURNOUT_REAL_WORKER"
 """Has the tasks run in the worker that a vendor would run, by its unmodified CLI."""
 WITH_WORKER = sorted(path.parents[1].name for path in HERE.parents[1].glob("*/scripts/worker"))
+MISSING = {
+    name: server.missing()
+    for name, server in devservers().items()
+    if isinstance(server, NeedsProgram)
+}
+"""By provider whose offline server is a program: what to install first, or nothing."""
 PROVIDERS = [
-    *((name, {}) for name in ("local", *devservers())),
+    *(
+        pytest.param(
+            *(name, {}),
+            id=name,
+            marks=pytest.mark.skipif(bool(MISSING.get(name)), reason=MISSING.get(name, "")),
+        )
+        for name in ("local", *devservers())
+    ),
     *(
         pytest.param(
             *(name, {REAL_WORKER: "1"}),
