@@ -57,11 +57,6 @@ def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def canonical_sha256(value: Any) -> str:
-    """The digest of a value's canonical bytes."""
-    return sha256_of(canonical_bytes(value))
-
-
 def parse(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     """The value of a strict JSON text.
 
