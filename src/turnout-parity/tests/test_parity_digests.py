@@ -164,12 +164,17 @@ async def test_a_manifest_that_lies_about_a_status_is_found_in_the_sample(
 
 @pytest.mark.parametrize(
     ("primary", "shadow", "same"),
-    [("completed", "failed", False), (None, "failed", True), ("completed", None, True)],
+    [
+        *(("completed", "failed", False), (None, "failed", True), ("completed", None, True)),
+        *(("completed", "timed_out", False), ("failed", "completed", False)),
+        *(("completed", "running", True), ("queued", "completed", True)),
+        *(("completed", "cancelled", True), ("cancelled", "completed", True)),
+    ],
 )
-def test_what_providers_say_is_compared_where_both_were_asked(
+def test_outcomes_at_providers_are_compared_where_both_report_one(
     pair: Any, primary: str | None, shadow: str | None, same: bool
 ) -> None:
-    """A provider that was not asked has said nothing."""
+    """A provider that was not asked reports none, nor does one whose process was killed."""
     assert equal(pair({"provider_state": primary}, {"provider_state": shadow})) is same
 
 

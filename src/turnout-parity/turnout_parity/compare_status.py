@@ -53,19 +53,29 @@ def compare_attempts_total(
 def compare_provider_states(
     result: PairResult, primary: MeasuredStatus, shadow: MeasuredStatus
 ) -> None:
-    """Compare the states that both providers report, for runs that their tasks ended.
+    """Compare the outcomes that both providers report, for runs that their tasks ended.
 
     A run that Turnout itself ended may have any final state at its provider.
     """
     state, twin_state = primary.provider_state, shadow.provider_state
-    if state is None or twin_state is None:
+    if not (_is_outcome(state) and _is_outcome(twin_state)):
         return
     if primary.state not in {RunStatus.COMPLETED, RunStatus.FAILED}:
         return
     result.count(Kind.STATUS, source=Source.PROVIDER)
     if state is not twin_state:
-        source = Source.PROVIDER
-        _differ(result, "/provider_state", state.value, twin_state.value, source=source)
+        _differ(result, "/provider_state", str(state), str(twin_state), source=Source.PROVIDER)
+
+
+def _is_outcome(provider_state: RunStatus | None) -> bool:
+    """Whether a provider says how a run ended whose task has ended.
+
+    Where a process was killed before it reported the end, the provider's run goes on for minutes,
+    until the provider notices it, or the provider cancels it: a kill is no difference.
+    """
+    if provider_state is None or provider_state is RunStatus.CANCELLED:
+        return False
+    return provider_state.terminal
 
 
 def _compare_errors(result: PairResult, primary: StatusDocument, shadow: StatusDocument) -> None:
