@@ -17,7 +17,12 @@ class ServiceClient:
     """Calls the example service; every start has a key, so that trying again is harmless."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=10, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=httpx.Timeout(10, pool=None),  # hundreds of requests wait for their turn
+            limits=httpx.Limits(max_connections=20),
+            trust_env=False,
+        )
 
     async def close(self) -> None:
         """Let go of the connections."""

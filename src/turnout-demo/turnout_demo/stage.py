@@ -13,7 +13,7 @@ from turnout_dev.supervisor import free_port
 from turnout_parity.rules import Bounds
 
 from turnout.errors import UnknownProvider
-from turnout.model.time import Millis
+from turnout.model.time import Millis, millis
 from turnout_demo.tasks import agents
 
 
@@ -78,6 +78,11 @@ class DemoStage:
         ]
         return [language, *doubles]
 
+    @property
+    def minutes_between_reports(self) -> int:
+        """More than the lag of shadows: else some report would never have its shadow yet."""
+        return 1 + millis(self.lag) // 60_000
+
     def service(self, provider: str, *, store_seconds: float = 0) -> Process:
         """Describe the example service under a provider; only the flag differs."""
         environ = {
@@ -95,7 +100,7 @@ class DemoStage:
             "NLM_URL": f"http://127.0.0.1:{self.ports['nlm']}",
             "RESULTS": str(self.out / "results"),
             "DOCUMENTS": os.environ.get("DOCUMENTS", str(Path.cwd())),
-            "DAILY_REPORT_CRON": "* * * * *",
+            "DAILY_REPORT_CRON": f"*/{self.minutes_between_reports} * * * *",
             "STORE_SECONDS": str(store_seconds),
         }
         return Process(
