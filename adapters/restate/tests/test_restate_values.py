@@ -10,7 +10,7 @@ from turnout_restate.settings import MOUNT, read_settings
 from turnout_restate.statuses import STATUSES, state_of
 
 import turnout
-from turnout.errors import InvalidSettings, UnmappedStatus
+from turnout.errors import InvalidSettings, LaptopSetting, UnmappedStatus
 from turnout.model.status import RunStatus
 from turnout.ports.caller import Surroundings
 from turnout.service.clock import SystemClock
@@ -45,13 +45,12 @@ def test_all_faults_are_named_at_once() -> None:
     assert "secret" not in text
 
 
-def test_production_needs_the_keys_of_the_servers_that_may_call() -> None:
+def test_outside_of_development_only_servers_with_keys_may_call() -> None:
     """Without them anyone who reaches the service could call it."""
-    environ = {**SERVER, "TURNOUT_ENV": "production"}
-    with pytest.raises(InvalidSettings, match="RESTATE_IDENTITY_KEYS"):
-        read_settings(environ, SERVICE)
-    settings = read_settings({**environ, "RESTATE_IDENTITY_KEYS": f" {KEY} ,"}, SERVICE)
-    assert settings.identity_keys == (KEY,)
+    with pytest.raises(LaptopSetting, match="RESTATE_IDENTITY_KEYS"):
+        read_settings(SERVER, SERVICE, deployed=True)
+    environ = {**SERVER, "RESTATE_IDENTITY_KEYS": f" {KEY} ,"}
+    assert read_settings(environ, SERVICE, deployed=True).identity_keys == (KEY,)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from turnout.errors import ProviderRefused, TurnoutError
-from turnout.model.providers import Delivered, Sighting
+from turnout.model.providers import Delivered, Guard, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
@@ -55,6 +55,14 @@ class RestateCaller:
     def asgi(self) -> Any:
         """Return the application that the server calls."""
         return self._application
+
+    def guards(self) -> Sequence[Guard]:
+        """Return who may call the application: the servers of these keys, or whoever reaches it."""
+        if self._settings.identity_keys:
+            callers = "servers whose keys RESTATE_IDENTITY_KEYS names"
+            return [Guard(path=MOUNT, callers=callers)]
+        fix = "set RESTATE_IDENTITY_KEYS to the public keys of your servers"
+        return [Guard(path=MOUNT, callers="whoever reaches it", open=True, fix=fix)]
 
     async def start(self) -> None:
         """Do nothing: the server calls us."""

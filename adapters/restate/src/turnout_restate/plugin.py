@@ -18,7 +18,9 @@ class RestatePlugin:
 
     def open(self, surroundings: Surroundings) -> DurableCaller:
         """Make the live caller; InvalidSettings names every setting that is missing or wrong."""
-        settings = read_settings(surroundings.settings, surroundings.service_url)
+        settings = read_settings(
+            surroundings.settings, surroundings.service_url, deployed=surroundings.production
+        )
         from turnout_restate.caller import RestateCaller
 
         return RestateCaller(surroundings, settings)

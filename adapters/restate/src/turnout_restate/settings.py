@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from turnout.errors import InvalidSettings
+from turnout.errors import InvalidSettings, LaptopSetting
 
 MOUNT = "/turnout/restate"
 
@@ -32,8 +32,13 @@ class RestateSettings:
         return self.service_url + MOUNT
 
 
-def read_settings(environ: Mapping[str, str], service_url: str | None) -> RestateSettings:
-    """Read the settings; InvalidSettings names every one that is missing or wrong."""
+def read_settings(
+    environ: Mapping[str, str], service_url: str | None, *, deployed: bool = False
+) -> RestateSettings:
+    """Read the settings; InvalidSettings names every one that is missing or wrong.
+
+    deployed: a service that whoever reaches it may call is a LaptopSetting.
+    """
     faults: list[str] = []
     ingress = _address(environ, "RESTATE_INGRESS_URL", "http://127.0.0.1:8080", faults)
     admin = _address(environ, "RESTATE_ADMIN_URL", "http://127.0.0.1:9070", faults)
@@ -45,13 +50,14 @@ def read_settings(environ: Mapping[str, str], service_url: str | None) -> Restat
     keys = tuple(key.strip() for key in listed if key.strip())
     if not all(_IDENTITY_KEY.fullmatch(key) for key in keys):
         faults.append("RESTATE_IDENTITY_KEYS: are public keys like publickeyv1_…, with commas")
-    if not keys and environ.get("TURNOUT_ENV") == "production":
+    is_open = deployed and not keys
+    if is_open:
         faults.append(
-            "RESTATE_IDENTITY_KEYS: are missing; in production only the servers with these keys"
-            " may call this service"
+            "RESTATE_IDENTITY_KEYS: are missing; outside of development only the servers with these"
+            " keys may call this service"
         )
     if faults:
-        raise InvalidSettings("; ".join(faults))
+        raise (LaptopSetting if is_open else InvalidSettings)("; ".join(faults))
     return RestateSettings(
         ingress=ingress,
         admin=admin,
