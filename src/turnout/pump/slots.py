@@ -22,6 +22,8 @@ ANSWER_TIME: Final = 3.0
 """Seconds in which a platform must say how many slots it has."""
 PATIENCE: Final[Millis] = 10_000
 """A run whose delivery was not accepted for this long gives its place in the line back."""
+FORGOTTEN_AFTER: Final[Millis] = 3_600_000
+"""When a first refusal is forgotten: the run may have ended since."""
 SHARE: Final = 4
 """At most one in this many slots is taken by runs that are delivered before their turn."""
 
@@ -107,6 +109,10 @@ class TurnKeeper:
         if now - self._read_at.get(provider, now - VALIDITY) < VALIDITY:
             return
         self._read_at[provider] = now
+        recent = (
+            (run, at) for run, at in self._refused_since.items() if now - at < FORGOTTEN_AFTER
+        )
+        self._refused_since = dict(recent)
         slots = None
         if isinstance(caller, HasSlots):
             with suppress(TurnoutError, TimeoutError), foreign_errors_translated():
