@@ -46,14 +46,14 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dic
 
 
 def test_every_pair_matches(journey: tuple[int, dict[str, Any]]) -> None:
-    """At least as many pairs as runs, all matched: PASS and exit 0."""
+    """All pairs match: PASS and exit 0. On a busy machine primaries are late, and not compared."""
     code, said = journey
     assert (code, said["verdict"]) == (0, "PASS"), said["reasons"]
-    assert said["pairs"] >= RUNS
-    assert said["matched"] == said["pairs"]
-    assert (said["mismatched"], said["missing"], said["late"]) == (0, 0, 0)
+    assert said["pairs"] + said["late"] >= RUNS
+    assert said["matched"] == said["pairs"] > 0
+    assert (said["mismatched"], said["missing"], said["not_comparable"]) == (0, 0, 0)
     assert said["differences"] == []
-    assert said["tasks"]["agent-run"]["pairs"] == RUNS
+    assert said["tasks"]["agent-run"]["pairs"] + said["late"] >= RUNS
 
 
 def test_nothing_is_lost_or_doubled(journey: tuple[int, dict[str, Any]]) -> None:
@@ -66,17 +66,17 @@ def test_nothing_is_lost_or_doubled(journey: tuple[int, dict[str, Any]]) -> None
 
 
 def test_both_trees_are_on_disk(journey: tuple[int, dict[str, Any]]) -> None:
-    """Every pair has the artifacts of both sides below `out`."""
+    """Every run of the dual run has the artifacts of both sides below `out`."""
     said = journey[1]
     folders = {each.name for each in (Path(said["out"]) / "artifacts" / "runs").iterdir()}
     shadows = {each for each in folders if each.endswith("-dryrun")}
-    assert len(shadows) == said["pairs"]
+    assert len(shadows) == said["pairs"] + said["late"]
     for shadow in shadows:
         for name in (shadow, shadow.removesuffix("-dryrun")):
             folder = Path(said["out"]) / "artifacts" / "runs" / name
             assert (folder / "manifest.json").exists()
-            assert (folder / "status.json").exists()
-            assert list((folder / "steps").iterdir())
+            status = json.loads((folder / "status.json").read_text())
+            assert status["not_comparable"] or list((folder / "steps").iterdir())
     assert Path(said["report_html"]).stat().st_size > 10_000
     assert json.loads(Path(said["report_json"]).read_text())["verdict"] == "PASS"
 

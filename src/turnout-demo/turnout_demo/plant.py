@@ -209,7 +209,11 @@ def _numbered(steps: list[StepDocument]) -> list[StepDocument]:
 
 
 def _folders(artifacts: Path) -> Iterator[Path]:
-    return iter(sorted((artifacts / "runs").glob(f"*{SHADOW_SUFFIX}")))
+    """The folders of shadows that are compared: one that was set aside shows no fault."""
+    for folder in sorted((artifacts / "runs").glob(f"*{SHADOW_SUFFIX}")):
+        status = read_status((folder / "status.json").read_bytes(), run_id=folder.name)
+        if status.not_comparable is None:
+            yield folder
 
 
 def _read(folder: Path) -> Shadow:
