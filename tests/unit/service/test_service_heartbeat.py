@@ -15,7 +15,7 @@ class Hanging:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
 
-    async def arm_changed(self, _ready: Any, *, again: bool) -> None:
+    async def arm_changed(self, _ready: Any, *, force: bool) -> None:
         self.asked.set()
         await asyncio.Event().wait()
 
