@@ -157,13 +157,14 @@ class World:
 
         await self.until(has_mark, f"{label!r} of {name}")
 
-    async def parked(self, run_id: str, reason: str) -> None:
-        """Wait until a run waits for this reason."""
+    async def parked(self, run_id: str, reason: str, *, or_ended: bool = False) -> None:
+        """Wait until a run waits for this reason, or, if that will do, has ended."""
 
         async def waits() -> bool:
             """Whether the run waits for this reason."""
             run = (await self.report(run_id)).journal.run
-            return run.parked and reason in run.parked_for
+            is_over = or_ended and run.state.terminal
+            return is_over or (run.parked and reason in run.parked_for)
 
         await self.until(waits, f"run {run_id} is parked for {reason}")
 

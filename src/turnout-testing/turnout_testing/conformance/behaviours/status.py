@@ -28,7 +28,7 @@ async def a_sleeping_run_is_running(world: World) -> None:
     """A run that sleeps is running and parked, whatever the vendor calls it."""
     for nap in ("1s", "5s", "30s"):
         run_id = await world.start("nap", **{"id": world.fresh(), "for": nap})
-        await world.parked(run_id, "sleep")
+        await world.parked(run_id, "sleep", or_ended=True)
         report = await world.orchestrator.status(run_id, look=True)
         slept_on = not (await world.report(run_id)).journal.run.state.terminal
         await world.ended(run_id)

@@ -138,6 +138,7 @@ async def a_wait_since_the_run_takes_later_events(world: World) -> None:
     """An event that comes while the run waits meets the wait as it would any other."""
     name = world.fresh()
     run_id = await world.start("late-waits", id=name)
+    await world.parked(run_id, "event")  # a sign that came before its wait would be lost
     await world.emit("conformance/go", id=name)
 
     async def waits() -> bool:
