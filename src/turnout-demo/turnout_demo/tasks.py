@@ -49,7 +49,7 @@ class AgentReport(BaseModel):
 @task(
     "agent-run",
     on="agent/run.requested",
-    retries=Retries(max_attempts=4, min_delay="300ms", max_delay="5s", factor=2),
+    retries=Retries(max_attempts=8, min_delay="300ms", max_delay="5s", factor=2),
     concurrency=Concurrency(limit=1, key="payload.agent_id"),
     timeouts=Timeouts(run="15m", step="1m"),
 )

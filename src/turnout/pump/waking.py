@@ -23,6 +23,8 @@ from turnout.pump.pace import Pace
 
 HINTS = 5
 """How often the wake of a vendor run that is to end is tried: for about six seconds."""
+CLAIMED_ONLY = frozenset({DeliveryState.CLAIMED})
+UNCLAIMED_TOO = frozenset({DeliveryState.CLAIMED, DeliveryState.SENT})
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Waker:
         early: list[Wake] = []
         for wake in wakes:
             delivery = wake.delivery
-            if delivery is None or delivery.state is not DeliveryState.CLAIMED:
+            if delivery is None or delivery.state not in self._woken_states(delivery.provider):
                 early.append(wake)
             else:
                 by_provider.setdefault(delivery.provider, []).append(wake)
@@ -70,7 +72,7 @@ class Waker:
         for name, due in by_provider.items():
             ready, later = self._split(name, due)
             postponed += later
-            postponed += [self._counted(wake) for wake in ready if wake.sent]
+            postponed += [self._counted(wake, name) for wake in ready if wake.sent]
             if ready:
                 self._calls.begin(f"wake {name}", ready, _key, partial(self._send, name))
         if postponed:
@@ -117,12 +119,19 @@ class Waker:
             ]
         return ready, later
 
-    def _counted(self, wake: Wake) -> Wake:
-        """Return the wake with this sending counted, due again after a longer wait."""
+    def _woken_states(self, name: str) -> frozenset[DeliveryState]:
+        """In which states of its delivery a run is woken: in our own process, also unclaimed."""
+        return UNCLAIMED_TOO if name in self._embedded else CLAIMED_ONLY
+
+    def _counted(self, wake: Wake, name: str) -> Wake:
+        """Return the wake with this sending counted, due again after a longer wait.
+
+        In our own process a wake costs nothing, and the process that had the run may be gone.
+        """
         times = wake.sent + 1
-        return replace(
-            wake, sent=times, due_at=self._clock.now() + self._pace.resend_after(wake.run_id, times)
-        )
+        counted = 1 if name in self._embedded else times
+        wait = self._pace.resend_after(wake.run_id, counted)
+        return replace(wake, sent=times, due_at=self._clock.now() + wait)
 
     async def _send(self, name: str, wakes: Sequence[Wake]) -> None:
         try:
@@ -151,7 +160,10 @@ class Waker:
             self._wakes[name].close(until)
             self._resends[name].close(until)
         await self._due.postpone_wakes(
-            [self._counted(wake) if refused else replace(wake, due_at=until) for wake in wakes]
+            [
+                self._counted(wake, name) if refused else replace(wake, due_at=until)
+                for wake in wakes
+            ]
         )
 
 
