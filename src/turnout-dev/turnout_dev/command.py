@@ -229,9 +229,10 @@ async def _serve(desk: Desk, session: _Session, env_file: Path | None, *, reload
         for server in session.servers.values():
             exports |= await _start(processes, server, session)
             desk.tell(f"# {server.name}: {server.label}")
+        stop = _stop_signal()  # whoever reads the settings may stop us
         _export(desk, exports, env_file)
         desk.tell(f"logs: {logs}; stop with ^C")
-        return await _stopped(reload=reload and session.app is not None)
+        return await _stopped(stop, reload=reload and session.app is not None)
 
 
 async def _start(
@@ -274,12 +275,17 @@ def _signing_key(settings: Mapping[str, str], data: Path) -> str:
     return path.read_text().strip()
 
 
-async def _stopped(*, reload: bool) -> bool:
-    """Wait to be stopped, or for the code below the working folder to change: then True."""
+def _stop_signal() -> asyncio.Event:
+    """Make an event that the signals set which ask the command to stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _stopped(stop: asyncio.Event, *, reload: bool) -> bool:
+    """Wait to be stopped, or for the code below the working folder to change: then True."""
     before = _modified() if reload else None
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
