@@ -9,16 +9,17 @@ is called over HTTP.
 import asyncio
 import base64
 import contextlib
+import itertools
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
 import uvicorn
-from turnout_dev.devserver import DevServer, DevSetup, StartsWorkers
+from turnout_dev.devserver import DevServer, DevSetup, Process, StartsWorkers
 from turnout_dev.installed import devserver
 from turnout_dev.supervisor import Supervisor, free_port
 
@@ -83,24 +84,15 @@ async def open_backend(
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
         port = free_port()
-        service_settings = {
-            "ORCHESTRATOR_PROVIDER": name,
-            "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
-            "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
-            "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
-            "TURNOUT_SIGNING_KEYS": settings.get("TURNOUT_SIGNING_KEYS") or new_key(),
-        }
+        service_settings = settings_of_service(name, folder, port, settings)
         server = None if name in EMBEDDED else devserver(name)
         if server is not None:
-            setup = DevSetup(
-                port=free_port(),
-                data=folder / name,
-                app=app,
-                service_url=service_settings["TURNOUT_SERVICE_URL"],
-                signing_key=service_settings["TURNOUT_SIGNING_KEYS"].partition(",")[0],
-                real_worker=bool(variables.get(REAL_WORKER)),
-            )
-            service_settings |= await _provider_settings(stack, server, setup, variables)
+            setup = dev_setup(server, app, folder, service_settings, variables)
+            real = server.real(variables)
+            processes = await stack.enter_async_context(Supervisor(logs_folder(folder, variables)))
+            for process in itertools.chain(*processes_of(server, setup, real)):
+                await processes.start(process)
+            service_settings |= server.environ(setup) if real is None else real
         live = open_turnout(
             app, settings=read_settings({**settings, **service_settings}), clock=clock
         )
@@ -169,23 +161,52 @@ def new_key() -> str:
     return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
-async def _provider_settings(
-    stack: AsyncExitStack, server: DevServer, setup: DevSetup, environ: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Start the offline server and its worker, or a worker for the real server that is named."""
-    real = server.real(environ)
+def settings_of_service(
+    name: str, folder: Path, port: int, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the settings of a service on a provider that keeps all it has in a folder."""
+    return {
+        "ORCHESTRATOR_PROVIDER": name,
+        "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
+        "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
+        "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
+        "TURNOUT_SIGNING_KEYS": environ.get("TURNOUT_SIGNING_KEYS") or new_key(),
+    }
+
+
+def dev_setup(
+    server: DevServer,
+    app: App,
+    folder: Path,
+    service_settings: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> DevSetup:
+    """Say where an offline server runs for a service, and make the folder of its state."""
+    setup = DevSetup(
+        port=free_port(),
+        data=folder / server.name,
+        app=app,
+        service_url=service_settings["TURNOUT_SERVICE_URL"],
+        signing_key=service_settings["TURNOUT_SIGNING_KEYS"].partition(",")[0],
+        real_worker=bool(environ.get(REAL_WORKER)),
+    )
+    setup.data.mkdir(parents=True, exist_ok=True)
+    return setup
+
+
+def processes_of(
+    server: DevServer, setup: DevSetup, real: Mapping[str, str] | None
+) -> tuple[Sequence[Process], Sequence[Process]]:
+    """List the offline server, nothing where a real one is named; and the workers beside either."""
     if real is None:
         started = server.processes(setup)
-    elif isinstance(server, StartsWorkers):
-        started = server.workers(setup, real)
-    else:
-        started = ()
-    setup.data.mkdir(parents=True, exist_ok=True)
-    logs = Path(environ.get(RESULTS) or setup.data) / "logs"
-    processes = await stack.enter_async_context(Supervisor(logs))
-    for process in started:
-        await processes.start(process)
-    return server.environ(setup) if real is None else real
+        return started[:1], started[1:]
+    return (), server.workers(setup, real) if isinstance(server, StartsWorkers) else ()
+
+
+def logs_folder(folder: Path, environ: Mapping[str, str]) -> Path:
+    """Return where servers and workers log to."""
+    return Path(environ.get(RESULTS) or folder) / "logs"
 
 
 @asynccontextmanager

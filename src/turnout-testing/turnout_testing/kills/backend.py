@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from turnout_dev.devserver import DevServer, DevSetup, Process, StartsWorkers
+from turnout_dev.devserver import Process
 from turnout_dev.installed import devserver
 from turnout_dev.supervisor import free_port
 
 from turnout.bootstrap.adapters import EMBEDDED
 from turnout.errors import WrongUse
 from turnout_testing.backends import (
-    REAL_WORKER,
-    RESULTS,
     VARIABLES,
-    new_key,
+    dev_setup,
+    logs_folder,
     patience,
+    processes_of,
+    settings_of_service,
 )
 from turnout_testing.kills.behaviours import KILLS, KillBehaviour
 from turnout_testing.kills.outage import Outage, Victim
@@ -97,44 +98,23 @@ async def open_killable(name: str, environ: Mapping[str, str]) -> AsyncIterator[
         folder, port = Path(text), free_port()
         settings = {
             **{key: value for key, value in environ.items() if key not in VARIABLES},
-            "ORCHESTRATOR_PROVIDER": name,
-            "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
-            "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
-            "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
-            "TURNOUT_SIGNING_KEYS": environ.get("TURNOUT_SIGNING_KEYS") or new_key(),
+            **settings_of_service(name, folder, port, environ),
             "TURNOUT_LEASE": LEASE,
         }
         server = None if name in EMBEDDED else devserver(name)
         processes: Mapping[Victim, Sequence[Process]] = {}
         if server is not None:
-            setup = DevSetup(
-                port=free_port(),
-                data=folder / name,
-                app=service,
-                service_url=settings["TURNOUT_SERVICE_URL"],
-                signing_key=settings["TURNOUT_SIGNING_KEYS"].partition(",")[0],
-                real_worker=bool(environ.get(REAL_WORKER)),
-            )
-            setup.data.mkdir()
+            setup = dev_setup(server, service, folder, settings, environ)
             real = server.real(environ)
             settings |= server.environ(setup) if real is None else real
-            processes = _processes(server, setup, real)
+            servers, workers = processes_of(server, setup, real)
+            processes = {Victim.SERVER: servers, Victim.WORKER: workers}
         async with staged(
             settings,
             folder=folder,
-            logs=Path(environ.get(RESULTS) or folder) / "logs",
+            logs=logs_folder(folder, environ),
             port=port,
             processes=processes,
             longer=patience(environ),
         ) as stage:
             yield stage
-
-
-def _processes(
-    server: DevServer, setup: DevSetup, real: Mapping[str, str] | None
-) -> Mapping[Victim, Sequence[Process]]:
-    """List what to start beside the service: a server of ours, and the workers of either."""
-    if real is None:
-        started = server.processes(setup)
-        return {Victim.SERVER: started[:1], Victim.WORKER: started[1:]}
-    return {Victim.WORKER: server.workers(setup, real) if isinstance(server, StartsWorkers) else ()}
