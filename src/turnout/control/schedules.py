@@ -107,7 +107,7 @@ class Schedules:
         schedules = await self._slots.to_arm(name)
         await self._providers.caller(name).arm(schedules)
         self._armed[name] = schedules
-        for schedule in await self._moving_to(name):
+        for schedule in self._moving_to(await self._slots.stored(), name):
             if schedule in schedules:
                 await self._schedules.change_owner(schedule.id, name)
 
@@ -119,8 +119,9 @@ class Schedules:
         for name in filter(ready, self._providers.callers):
             message = "schedules not armed at a provider; tried again"
             with FailureLog(log, message, action="arm", subject=name):
-                changed = self._armed.get(name) != await self._slots.to_arm(name)
-                if force or changed or await self._moving_to(name):
+                stored = await self._slots.stored()
+                changed = self._armed.get(name) != self._slots.to_fire(stored, name)
+                if force or changed or self._moving_to(stored, name):
                     await self.arm(name)
 
     async def declare_all(self, schedules: Sequence[Schedule]) -> None:
@@ -147,11 +148,11 @@ class Schedules:
         provider = self._next_owner(schedule) if replaced is None else replaced.provider
         await self._schedules.put(schedule, provider, now)
 
-    async def _moving_to(self, name: str) -> Sequence[Schedule]:
+    def _moving_to(self, stored: Sequence[OwnedSchedule], name: str) -> Sequence[Schedule]:
         """List the schedules of other owners that this provider is to own."""
         return [
             owned.schedule
-            for owned in await self._slots.stored()
+            for owned in stored
             if owned.provider != name and self._next_owner(owned.schedule) == name
         ]
 

@@ -107,13 +107,17 @@ class ScheduleSlots:
         return [owned for owned in stored if declares(self._emissions.app, owned.schedule)]
 
     async def to_arm(self, provider: str) -> Sequence[Schedule]:
-        """Read the schedules of this app that are to be armed at a provider.
+        """Read the schedules of this app that are to be armed at a provider."""
+        return self.to_fire(await self.stored(), provider)
+
+    def to_fire(self, stored: Sequence[OwnedSchedule], provider: str) -> Sequence[Schedule]:
+        """List those of the schedules that a provider is to fire.
 
         An owner keeps a schedule until the next one has it armed.
         """
         return [
             owned.schedule
-            for owned in await self.stored()
+            for owned in stored
             if provider in (owned.provider, *self._emissions.armed_at(owned.schedule.task))
         ]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from turnout.errors import TurnoutError, Unavailable, foreign_errors_translated
-from turnout.model.runs import Wake
+from turnout.model.runs import Delivery, Wake
 from turnout.model.status import DeliveryState
 from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
@@ -23,8 +23,6 @@ from turnout.pump.pace import Pace
 
 HINTS = 5
 """How often the wake of a vendor run that is to end is tried: for about six seconds."""
-CLAIMED_ONLY = frozenset({DeliveryState.CLAIMED})
-UNCLAIMED_TOO = frozenset({DeliveryState.CLAIMED, DeliveryState.SENT})
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +60,10 @@ class Waker:
         early: list[Wake] = []
         for wake in wakes:
             delivery = wake.delivery
-            if delivery is None or delivery.state not in self._woken_states(delivery.provider):
+            if delivery is None or self._is_early(delivery):
                 early.append(wake)
             else:
                 by_provider.setdefault(delivery.provider, []).append(wake)
-        # Nobody waits for one before a vendor run has called, and then it is withdrawn.
         now = self._clock.now()
         postponed = [replace(wake, due_at=now + self._pace.look) for wake in early]
         for name, due in by_provider.items():
@@ -119,9 +116,14 @@ class Waker:
             ]
         return ready, later
 
-    def _woken_states(self, name: str) -> frozenset[DeliveryState]:
-        """In which states of its delivery a run is woken: in our own process, also unclaimed."""
-        return UNCLAIMED_TOO if name in self._embedded else CLAIMED_ONLY
+    def _is_early(self, delivery: Delivery) -> bool:
+        """Whether nobody waits for a wake yet: before a vendor run has called, which withdraws it.
+
+        In our own process the run of a sent delivery may have been lost with another process.
+        """
+        if delivery.state is DeliveryState.SENT:
+            return delivery.provider not in self._embedded
+        return delivery.state is not DeliveryState.CLAIMED
 
     def _counted(self, wake: Wake, name: str) -> Wake:
         """Return the wake with this sending counted, due again after a longer wait.
@@ -129,8 +131,7 @@ class Waker:
         In our own process a wake costs nothing, and the process that had the run may be gone.
         """
         times = wake.sent + 1
-        counted = 1 if name in self._embedded else times
-        wait = self._pace.resend_after(wake.run_id, counted)
+        wait = self._pace.resend_after(wake.run_id, 1 if name in self._embedded else times)
         return replace(wake, sent=times, due_at=self._clock.now() + wait)
 
     async def _send(self, name: str, wakes: Sequence[Wake]) -> None:

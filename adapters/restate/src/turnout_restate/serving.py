@@ -72,7 +72,7 @@ class _Serving:
     """The SDK's application, which leaves the process's signals to the process.
 
     At its first request the SDK takes SIGTERM over for its event loop, and the server that runs the
-    process would no longer stop at it.
+    process would no longer stop at it. So it gets a request of ours first.
     """
 
     def __init__(self, app: Any) -> None:
@@ -81,26 +81,14 @@ class _Serving:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
-        if not self._is_first:
-            await self._app(scope, receive, send)
-            return
-        self._is_first = False
-        before = signal.getsignal(signal.SIGTERM)
-
-        async def receiving() -> Any:
-            """Receive, with the process's own handler in place."""
-            _restore(before)
-            return await receive()
-
-        async def sending(message: Any) -> None:
-            """Send, with the process's own handler in place."""
-            _restore(before)
-            await send(message)
-
-        await self._app(scope, receiving, sending)
+        if self._is_first:
+            self._is_first = False
+            before = signal.getsignal(signal.SIGTERM)
+            await self._app({"type": "http", "path": "/health"}, receive, _ignore)
+            if signal.getsignal(signal.SIGTERM) is not before:  # never so outside the main thread
+                signal.signal(signal.SIGTERM, before)
+        await self._app(scope, receive, send)
 
 
-def _restore(handler: Any) -> None:
-    """Put a handler of SIGTERM back; threads but the main one have none."""
-    if signal.getsignal(signal.SIGTERM) is not handler:
-        signal.signal(signal.SIGTERM, handler)
+async def _ignore(_message: Any) -> None:
+    """Take an answer that nobody asked for."""

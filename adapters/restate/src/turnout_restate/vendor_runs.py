@@ -18,10 +18,9 @@ from turnout_restate.api import RestateApi, Row, literal, time_in
 from turnout_restate.statuses import state_of, word_of
 
 PAGE: Final = 500
-COLUMNS: Final = (
-    "id, idempotency_key, status, completion_result, completion_failure, created_at, running_at,"
-    " completed_at, retry_count"
-)
+EVIDENCE: Final = ("id", "idempotency_key", "status", "created_at", "running_at", "completed_at")
+"""Columns that are kept with a sighting; a failure's text may hold what a task has said."""
+COLUMNS: Final = ", ".join((*EVIDENCE, "completion_result", "completion_failure"))
 ENDED_AFTER: Final = (0.02, 0.05, 0.1, 0.2)
 """Seconds between looks whether an invocation that was cancelled has ended."""
 
@@ -101,7 +100,3 @@ class VendorRuns:
             ended_at=time_in(row, "completed_at"),
             evidence={"source": "sys_invocation", **{name: row.get(name) for name in EVIDENCE}},
         )
-
-
-EVIDENCE: Final = ("id", "idempotency_key", "status", "created_at", "running_at", "completed_at")
-"""Columns that are kept with a sighting; a failure's text may hold what a task has said."""
