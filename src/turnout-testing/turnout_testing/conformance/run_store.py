@@ -7,13 +7,14 @@ clock.
 import pytest
 
 from turnout.ports.run_store import RunStore
+from turnout_testing.conformance.run_store_deliveries import DeliveriesContract
 from turnout_testing.conformance.run_store_events import (
     EarlierEventsContract,
     EventsContract,
     WaitsContract,
 )
-from turnout_testing.conformance.run_store_handing import DeliveriesContract, SlotsContract
 from turnout_testing.conformance.run_store_journals import JournalsContract
+from turnout_testing.conformance.run_store_limits import SlotsContract
 from turnout_testing.conformance.run_store_pump import PumpContract, SchedulesContract
 from turnout_testing.conformance.run_store_values import (
     T0,
