@@ -178,14 +178,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def write_adapter(folder: Path) -> None:
     """Write the adapter of its page into a folder in which it is found by its entry point."""
     write(ROOT / "migration_docs" / "adapters.md", folder)
-    known = folder / "turnout_courier-1.0.dist-info"
-    known.mkdir()
-    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-courier\nVersion: 1.0\n")
+    installed = folder / "turnout_courier-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: turnout-courier\nVersion: 1.0\n"
+    )
     points = (
         "[turnout.orchestrators]\ncourier = turnout_courier:plugin\n"
         "[turnout.devservers]\ncourier = double:double\n"
     )
-    (known / "entry_points.txt").write_text(points)
+    (installed / "entry_points.txt").write_text(points)
     (folder / "double.py").write_text(_DOUBLE)
 
 

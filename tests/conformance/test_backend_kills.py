@@ -27,5 +27,5 @@ class TestBackendKills(KillContract):
         if folder is not None:
             path = Path(folder)
             path.mkdir(parents=True, exist_ok=True)
-            found = {name: wrong is None for name, wrong in kill_outcomes.items()}
-            (path / f"{PROVIDER}.kills").write_text(json.dumps(found, indent=2, sort_keys=True))
+            promises = {name: wrong is None for name, wrong in kill_outcomes.items()}
+            (path / f"{PROVIDER}.kills").write_text(json.dumps(promises, indent=2, sort_keys=True))

@@ -68,13 +68,13 @@ async def test_a_delivery_that_was_sent_twice_is_found_by_its_key(stage: Stage) 
         caller, run_id = live.callers["inngest"], await start(live, "do/waiting", {"who": "w"})
         await until(lambda: _parked(live, run_id, "event"))
         (delivery,) = await live.store.deliveries.read(run_id)
-        known = delivery.provider_run_id
+        vendor_run_id = delivery.provider_run_id
         (again,) = await caller.deliver([delivery])
         second = replace(
             delivery, provider_run_id=again.provider_run_id, sent_at=delivery.sent_at or 0
         )
         sighting = await caller.look(second)
-        assert (sighting.state, sighting.evidence["id"]) == (RunStatus.RUNNING, known)
+        assert (sighting.state, sighting.evidence["id"]) == (RunStatus.RUNNING, vendor_run_id)
         await until(lambda: _stops(live, second))
         assert (await caller.look(delivery)).state is RunStatus.CANCELLED
 

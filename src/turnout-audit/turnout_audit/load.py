@@ -40,11 +40,11 @@ def load(name: str) -> Ruleset:
     is_path = name.endswith(".toml") or "/" in name
     path = Path(name) if is_path else RULES / f"{name}.toml"
     if not path.is_file():
-        known = ", ".join(names()) or "none"
+        rule_sets = ", ".join(names()) or "none"
         raise InvalidInput(
-            f"no such rule file: {name}; rule sets that ship: {known}"
+            f"no such rule file: {name}; rule sets that ship: {rule_sets}"
             if is_path
-            else f"no rule set {name!r}; known: {known}; or give the path of a .toml file"
+            else f"no rule set {name!r}; known: {rule_sets}; or give the path of a .toml file"
         )
     if path.stat().st_size > MAX_FILE:
         raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")

@@ -75,10 +75,10 @@ class Commands(TyperGroup):
         """Find the command; answer an unknown one with what to install, or the nearest name."""
         if args and args[0] not in COMMANDS and self.get_command(ctx, args[0]) is None:
             if args[0] in DISTRIBUTIONS:
-                wanted = DISTRIBUTIONS[args[0]]
+                distribution = DISTRIBUTIONS[args[0]]
                 ctx.fail(
                     f"{args[0]} is not installed: in a checkout of Turnout,"
-                    f" python -m pip install ./src/{wanted}"
+                    f" python -m pip install ./src/{distribution}"
                 )
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             if not near:

@@ -82,8 +82,8 @@ def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
                 since = None
             case _:
                 since = now if since is None else since
-                found = delivery(called_at=called_at)
-                lasting = silences.duration(found, journal(seq=seq), now, word="running")
+                silent = delivery(called_at=called_at)
+                lasting = silences.duration(silent, journal(seq=seq), now, word="running")
                 assert lasting == now - since
         if what == "call" and after == 0:
             called_at += 1  # a call of its own moment
@@ -91,8 +91,8 @@ def test_only_unbroken_silence_counts(events: list[tuple[int, str]]) -> None:
 
 def test_patience_doubles_with_each_lost_delivery() -> None:
     """A provider that is behind is given less and less new work, up to a bound."""
-    found = [patience_for(lost, SILENCE) for lost in (0, 1, 2, 4, 5, 499)]
-    assert found == [SILENCE * each for each in (1, 2, 4, 16, 16, LONGEST_FACTOR)]
+    patiences = [patience_for(lost, SILENCE) for lost in (0, 1, 2, 4, 5, 499)]
+    assert patiences == [SILENCE * factor for factor in (1, 2, 4, 16, 16, LONGEST_FACTOR)]
 
 
 def test_a_clock_that_goes_back_counts_anew() -> None:

@@ -288,15 +288,15 @@ async def test_what_a_server_goes_on_not_to_know_is_lost(stage: Stage) -> None:
     st.lists(st.tuples(st.integers(-5_000, 5_000), st.integers(0, 700)), max_size=60),
 )
 def test_a_flow_gives_its_rate_and_its_burst_at_most(
-    rate: int, burst: int, asked: list[tuple[int, int]]
+    rate: int, burst: int, requests: list[tuple[int, int]]
 ) -> None:
     """In whatever portions, and also when the clock steps back."""
     flow, now, forward, given_ = Flow(rate, burst), 1_000_000, 0, 0
-    for step, wanted in asked:
+    for step, count in requests:
         now, forward = now + step, forward + max(0, step)
-        taken = flow.take(wanted, now)
-        assert 0 <= taken <= wanted
-        given_ += taken
+        granted = flow.take(count, now)
+        assert 0 <= granted <= count
+        given_ += granted
         assert given_ <= burst + forward * rate / 1_000
 
 

@@ -135,13 +135,13 @@ def test_small_corrections_never_turn_time_back(corrections: list[Millis]) -> No
     machine = Machine()
     clock = machine.clock()
     asyncio.run(clock.read())
-    told = clock.now()
+    before = clock.now()
     for correction in corrections:
         machine.database = clock.now() + correction
         asyncio.run(clock.read())
-        assert clock.now() >= told
+        assert clock.now() >= before
         machine.run_on(1)
-        told = clock.now()
+        before = clock.now()
 
 
 async def test_a_database_that_does_not_answer_changes_nothing() -> None:

@@ -19,9 +19,9 @@ async def queueing(api: Api, slots: int | None, now: Millis) -> list[Notice]:
     late = [run for run in queued if now - (moment_of(run.get("createdAt")) or now) >= LATE]
     if not late:
         return []
-    taken = len(await _listed(api, "EXECUTING,DEQUEUED"))
+    executing = len(await _listed(api, "EXECUTING,DEQUEUED"))
     line = f"{_count(late)} run(s) have been queued for more than {LATE // 1_000} s"
-    if slots is not None and taken >= slots:
+    if slots is not None and executing >= slots:
         return [
             Notice(
                 text=f"the environment is full: all of its {slots} slots are taken, and {line}",
@@ -32,7 +32,7 @@ async def queueing(api: Api, slots: int | None, now: Millis) -> list[Notice]:
     of = "" if slots is None else f" of {slots}"
     return [
         Notice(
-            text=f"no worker takes runs: {line}, and {taken}{of} slots are taken",
+            text=f"no worker takes runs: {line}, and {executing}{of} slots are taken",
             fix="start the worker (npx trigger dev), or deploy it, and see its log",
         )
     ]

@@ -92,8 +92,8 @@ async def tag_feed(call: ApiCall) -> Response:
 
     def runs() -> list[RunRecord]:
         places = world.timeline[call.env.id] if key is None else world.tagged.get(key, [])
-        found = (world.runs[run_id] for _, run_id in reversed(places))
-        return [run for run, _ in zip(filter(matches, found), range(MAX_RUNS), strict=False)]
+        newest_first = (world.runs[run_id] for _, run_id in reversed(places))
+        return [run for run, _ in zip(filter(matches, newest_first), range(MAX_RUNS), strict=False)]
 
     return await _feed(call, runs, matches, f"runs_{since}_{world.revisions.last}")
 

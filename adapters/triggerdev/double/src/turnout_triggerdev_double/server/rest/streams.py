@@ -94,8 +94,8 @@ def parts_of(call: ApiCall, run: RunRecord, name: str) -> Response:
 def _refused_patience(text: str) -> str:
     if not text.lstrip("-").isdecimal():
         return "Invalid timeout seconds"
-    wanted = "greater than 0" if int(text) < 1 else f"less than {MAX_PATIENCE}"
-    return f"Timeout seconds must be {wanted}"
+    bound = "greater than 0" if int(text) < 1 else f"less than {MAX_PATIENCE}"
+    return f"Timeout seconds must be {bound}"
 
 
 async def _events(
