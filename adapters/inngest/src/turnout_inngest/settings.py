@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from turnout.errors import InvalidDefinition, InvalidSettings, LaptopSetting
+from turnout.model.addresses import is_address
 from turnout.model.ids import check_event_name
 
 Transport = Literal["serve", "connect"]
@@ -99,7 +100,7 @@ def read_settings(
     transport = _transport(environ, faults)
     if service_url is None and transport == "serve":
         faults.append("TURNOUT_SERVICE_URL: set it to where Inngest reaches this service")
-    elif service_url is not None and not _is_url(service_url):
+    elif service_url is not None and not is_address(service_url):
         faults.append("TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org")
     ingress, door_keys = _ingress(environ, faults), _door_keys(environ, faults)
     replaces = _yes(environ, "TURNOUT_INNGEST_REPLACE", faults)
@@ -128,7 +129,7 @@ def _dev(text: str, faults: list[str]) -> tuple[bool, str]:
         return False, ""
     if text.lower() in _ON:
         return True, DEV_SERVER
-    if not _is_url(text):
+    if not is_address(text):
         faults.append(
             "INNGEST_DEV: is neither 1, nor 0, nor a URL without a user, like http://127.0.0.1:8288"
         )
@@ -144,7 +145,7 @@ def _addresses(
     faults += [
         f"{name}: is not a URL without a user, like https://inngest.example.org"
         for name in ("INNGEST_BASE_URL", "INNGEST_API_BASE_URL", "INNGEST_EVENT_API_BASE_URL")
-        if environ.get(name) and not _is_url(environ[name])
+        if environ.get(name) and not is_address(environ[name])
     ]
     if cloud and (api is None) != (events is None):
         # One of the two alone would send half of the traffic to the vendor's cloud.
@@ -208,13 +209,3 @@ def _missing_keys(environ: Mapping[str, str]) -> list[str]:
         for name in names
         if not environ.get(name)
     ]
-
-
-def _is_url(text: str) -> bool:
-    """Whether it is an address without a user: addresses are shown, passwords are not."""
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        return good and "@" not in parts.netloc and parts.port != 0
-    except ValueError:
-        return False

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from turnout.errors import InvalidSettings, LaptopSetting
+from turnout.model.addresses import is_address
 
 MOUNT = "/turnout/restate"
 
@@ -44,7 +44,7 @@ def read_settings(
     admin = _address(environ, "RESTATE_ADMIN_URL", "http://127.0.0.1:9070", faults)
     if not service_url:
         faults.append("TURNOUT_SERVICE_URL: set it to where Restate reaches this service")
-    elif not _is_url(service_url):
+    elif not is_address(service_url):
         faults.append("TURNOUT_SERVICE_URL: is not a URL like https://agents.example.org")
     listed = environ.get("RESTATE_IDENTITY_KEYS", "").split(",")
     keys = tuple(key.strip() for key in listed if key.strip())
@@ -71,16 +71,6 @@ def _address(environ: Mapping[str, str], name: str, example: str, faults: list[s
     address = environ.get(name, "")
     if not address:
         faults.append(f"{name}: is missing; a server on this machine has {example}")
-    elif not _is_url(address):
+    elif not is_address(address):
         faults.append(f"{name}: is not a URL without a user, like {example}")
     return address.rstrip("/")
-
-
-def _is_url(text: str) -> bool:
-    """Whether it is an address without a user: addresses are shown, passwords are not."""
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        return good and "@" not in parts.netloc and parts.port != 0
-    except ValueError:
-        return False
