@@ -4,7 +4,7 @@ import ast
 import functools
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,23 @@ class Distribution:
 
     @property
     def requirements(self) -> set[str]:
-        """The distributions that it declares, those of its extras included."""
-        project = self.settings["project"]
-        lines = list(project.get("dependencies", []))
-        for extra in project.get("optional-dependencies", {}).values():
-            lines.extend(extra)
-        return {canonicalize_name(Requirement(line).name) for line in lines}
+        """The distributions that it is always installed with."""
+        return _names(self.settings["project"].get("dependencies", []))
+
+    @property
+    def optional_requirements(self) -> set[str]:
+        """The distributions that its extras add."""
+        extras = self.settings["project"].get("optional-dependencies", {})
+        return _names(line for lines in extras.values() for line in lines)
 
     def modules(self) -> Iterator[Path]:
         """Give every Python file of its packages."""
         for package in self.packages:
             yield from sorted(package.rglob("*.py"))
+
+
+def _names(requirements: Iterable[str]) -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
 
 
 @functools.cache

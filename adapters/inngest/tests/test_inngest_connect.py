@@ -15,11 +15,11 @@ from inngest_stage import Stage, ended, start, until
 from turnout_inngest import connect
 from turnout_inngest.caller import InngestCaller
 from turnout_inngest.settings import read_settings
+from turnout_operator.doctor.check import Health
+from turnout_operator.doctor.examine import examine
 
 import turnout
 from turnout import App, Schedule, Turnout
-from turnout.doctor.check import Health
-from turnout.doctor.examine import examine
 from turnout.errors import InvalidSettings, ProviderRefused
 from turnout.model.providers import LinkState
 from turnout.model.status import RunStatus

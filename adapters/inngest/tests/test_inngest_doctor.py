@@ -13,10 +13,10 @@ import inngest_tasks
 import pytest
 from inngest_lab import free_port, serving
 from inngest_stage import Stage, ended, start, until
+from turnout_operator.doctor.examine import examine
 
 import turnout
 from turnout import App, Context, Schedule, Task
-from turnout.doctor.examine import examine
 from turnout.errors import PolicyRefused, ProviderRefused
 from turnout.model.runs import RunFilter
 

@@ -1,6 +1,7 @@
 """The group of all commands, as typer takes it: each is imported only when it is called."""
 
 import importlib
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint
 from typing import Annotated, Any
@@ -30,7 +31,8 @@ class InstalledCommand(LateCommand):
 
     def __init__(self, entry: EntryPoint) -> None:
         summary = "" if entry.dist is None else entry.dist.metadata["Summary"]
-        super().__init__(entry.name, entry.value, summary or f"Commands of {entry.name}.")
+        _, line = DISTRIBUTIONS.get(entry.name, ("", summary or f"Commands of {entry.name}."))
+        super().__init__(entry.name, entry.value, line)
         self.entry = entry
 
     def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
@@ -41,11 +43,13 @@ class InstalledCommand(LateCommand):
         return command.make_context(info_name, *args, **kwargs)
 
 
-def _extensions() -> dict[str, EntryPoint]:
-    """Find the commands of other distributions; slow, so only where our own table lacks one."""
+def _extensions() -> Iterable[str]:
+    """Name the commands of other distributions: those of this project first, as the table does."""
     from turnout.cli.extensions import extensions
 
-    return extensions()
+    installed = extensions()
+    ours = [name for name in DISTRIBUTIONS if name in installed]
+    return dict.fromkeys([*ours, *installed])
 
 
 WRONG_USE = 2
@@ -75,7 +79,7 @@ class Commands(TyperGroup):
         """Find the command; answer an unknown one with what to install, or the nearest name."""
         if args and args[0] not in COMMANDS and self.get_command(ctx, args[0]) is None:
             if args[0] in DISTRIBUTIONS:
-                distribution = DISTRIBUTIONS[args[0]]
+                distribution, _ = DISTRIBUTIONS[args[0]]
                 ctx.fail(
                     f"{args[0]} is not installed: in a checkout of Turnout,"
                     f" python -m pip install ./src/{distribution}"
@@ -101,7 +105,9 @@ class Commands(TyperGroup):
         del ctx
         if cmd_name in COMMANDS:
             return LateCommand(cmd_name, *COMMANDS[cmd_name])
-        entry = _extensions().get(cmd_name)
+        from turnout.cli.extensions import find_extension
+
+        entry = find_extension(cmd_name)
         return None if entry is None else InstalledCommand(entry)
 
 

@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from turnout.cli.command_table import DISTRIBUTIONS
 from turnout.cli.exits import fail
 from turnout.cli.output import print_json
 from turnout.errors import TurnoutError
@@ -25,6 +26,17 @@ def extensions() -> dict[str, EntryPoint]:
     """Find the commands of other distributions, by name; none is imported."""
     entries = sorted(entry_points(group=GROUP), key=attrgetter("name"))
     return {entry.name: entry for entry in entries}
+
+
+def find_extension(name: str) -> EntryPoint | None:
+    """Find a command of another distribution; where the table names its owner, read that alone."""
+    if name not in DISTRIBUTIONS:
+        return extensions().get(name)
+    try:
+        entries = distribution(DISTRIBUTIONS[name][0]).entry_points
+    except PackageNotFoundError:
+        return None
+    return next(iter(entries.select(group=GROUP, name=name)), None)
 
 
 def load_extension(entry: EntryPoint) -> typer.Typer:

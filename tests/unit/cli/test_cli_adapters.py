@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points
+from typing import NoReturn
 
 import pytest
 import typer
 
 from turnout.cli.command_table import DISTRIBUTIONS
-from turnout.cli.extensions import GROUP, CliDesk, load_extension
+from turnout.cli.extensions import GROUP, CliDesk, find_extension, load_extension
 from turnout.cli.main import run
 
 ADDED = sorted(each.name for each in entry_points(group=GROUP))
@@ -104,7 +105,9 @@ def test_a_desk_without_an_address_says_where_it_is_set(
     assert CliDesk().service_url("http://a/") == "http://a"
 
 
-@pytest.mark.parametrize(("name", "distribution"), DISTRIBUTIONS.items())
+@pytest.mark.parametrize(
+    ("name", "distribution"), [(name, owner) for name, (owner, _) in DISTRIBUTIONS.items()]
+)
 def test_a_command_that_is_not_installed_says_what_to_install(
     name: str,
     distribution: str,
@@ -112,7 +115,7 @@ def test_a_command_that_is_not_installed_says_what_to_install(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In one line, on stderr, with exit code 2."""
-    monkeypatch.setattr("turnout.cli.command_group._extensions", dict)
+    monkeypatch.setattr("turnout.cli.extensions.distribution", _not_installed)
     with pytest.raises(SystemExit) as ended:
         run([name, "anything"])
     captured = capsys.readouterr()
@@ -122,6 +125,22 @@ def test_a_command_that_is_not_installed_says_what_to_install(
         f" python -m pip install ./src/{distribution}; "
     )
     assert captured.err.count("\n") == 1
+
+
+def _not_installed(name: str) -> NoReturn:
+    raise PackageNotFoundError(name)
+
+
+@pytest.mark.parametrize(("name", "row"), DISTRIBUTIONS.items())
+def test_a_command_of_this_project_is_where_the_table_says(name: str, row: tuple[str, str]) -> None:
+    """Its owner's metadata alone is read to call it, and the table's line is its help."""
+    owner, line = row
+    (entry,) = entry_points(group=GROUP, name=name)
+    assert entry.dist is not None
+    assert entry.dist.name == owner
+    assert find_extension(name) == entry
+    assert f"{name} " in turnout("--help").stdout
+    assert line.endswith(".")
 
 
 def test_in_a_dual_run_new_runs_go_to_the_primary(

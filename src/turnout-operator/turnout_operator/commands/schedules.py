@@ -8,8 +8,14 @@ from turnout.cli.exits import run
 from turnout.cli.opening import opened
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
+from turnout.ports.commands import Desk
 
 app = typer.Typer(no_args_is_help=True, help="Look at recurring schedules.")
+
+
+def commands(_desk: Desk) -> typer.Typer:
+    """Return the commands; the entry point `turnout.commands` names this function."""
+    return app
 
 
 @app.callback()

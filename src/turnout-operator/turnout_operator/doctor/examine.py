@@ -8,16 +8,16 @@ from turnout.bootstrap.live import open_turnout
 from turnout.bootstrap.settings import read_settings
 from turnout.bootstrap.stores import open_primary_store
 from turnout.bootstrap.user_code import load_app
-from turnout.doctor.check import Check, Health, bounded
-from turnout.doctor.guards import check_guards
-from turnout.doctor.providers import check_provider, look_through_worker, notices
-from turnout.doctor.replicas import check_clocks, check_links, check_replicas
-from turnout.doctor.stores import check_artifacts, check_dead_letters, check_run_store
 from turnout.errors import TurnoutError
 from turnout.model.tasks import App
 from turnout.ports.caller import DurableCaller, Notices, Probes, Serves
 from turnout.service.process import Turnout
 from turnout.service.settings import Settings
+from turnout_operator.doctor.check import Check, Health, bounded
+from turnout_operator.doctor.guards import check_guards
+from turnout_operator.doctor.providers import check_provider, look_through_worker, notices
+from turnout_operator.doctor.replicas import check_clocks, check_links, check_replicas
+from turnout_operator.doctor.stores import check_artifacts, check_dead_letters, check_run_store
 
 Value = TypeVar("Value")
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from turnout_operator.doctor.check import Health
+from turnout_operator.doctor.guards import check_guards
 
-from turnout.doctor.check import Health
-from turnout.doctor.guards import check_guards
 from turnout.model.providers import Guard
 from turnout.service.process import Turnout
 from turnout.service.settings import Settings

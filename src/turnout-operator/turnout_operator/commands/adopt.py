@@ -10,11 +10,18 @@ from turnout.cli.exits import CLEAN, FOUND, fail
 from turnout.cli.options import Json
 from turnout.cli.output import show, table
 from turnout.errors import TurnoutError
+from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
     from turnout.model.adoption import Adoption
 
 app = typer.Typer(no_args_is_help=True, help="Examine functions of a vendor's SDK for adoption.")
+
+
+def commands(_desk: Desk) -> typer.Typer:
+    """Return the commands; the entry point `turnout.commands` names this function."""
+    return app
+
 
 Client = Annotated[
     str,
@@ -37,8 +44,8 @@ def adopt(client: Client, check: Check = False, json: Json = False) -> None:
             "adopting is a line of your code, adopt(client); this command only examines:"
             " turnout adopt --check module:client"
         )
-    from turnout.bootstrap.adoption import adoptions
     from turnout.model.adoption import AdoptionOutcome
+    from turnout_operator.adoptions import adoptions
 
     try:
         rows = adoptions(client)

@@ -8,8 +8,15 @@ from turnout.cli.exits import FOUND, fail, run
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
+from turnout.ports.commands import Desk
 
 app = typer.Typer(no_args_is_help=True, help="Look at events refused at a door; emit them again.")
+
+
+def commands(_desk: Desk) -> typer.Typer:
+    """Return the commands; the entry point `turnout.commands` names this function."""
+    return app
+
 
 LIMIT = 1_000
 """Letters that are read at once, the oldest ones."""

@@ -3,11 +3,11 @@
 import stat
 from pathlib import Path
 
-from turnout.doctor.check import Check, Health
 from turnout.model.routing import DUAL
 from turnout.model.storage import ConditionSupport
 from turnout.service.process import Turnout
 from turnout.stores.artifacts.probe import probe
+from turnout_operator.doctor.check import Check, Health
 
 
 async def check_run_store(live: Turnout) -> Check:

@@ -9,8 +9,15 @@ from turnout.cli.exits import CLEAN, FOUND, run
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
 from turnout.cli.printable import printable
+from turnout.ports.commands import Desk
 
 app = typer.Typer()
+
+
+def commands(_desk: Desk) -> typer.Typer:
+    """Return the commands; the entry point `turnout.commands` names this function."""
+    return app
+
 
 MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
 
@@ -24,8 +31,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check settings, stores, providers and replicas. Exit 1 when something is wrong."""
-    from turnout.doctor.check import Health
-    from turnout.doctor.examine import advice, examine, worst_first
+    from turnout_operator.doctor.check import Health
+    from turnout_operator.doctor.examine import advice, examine, worst_first
 
     checks = worst_first(run(examine(os.environ, app, through_worker=through_worker)))
     value: dict[str, Any] = {

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from turnout.doctor.check import Check, Health
-from turnout.doctor.examine import advice, examine, is_remote, worst_first
+from turnout_operator.doctor.check import Check, Health
+from turnout_operator.doctor.examine import advice, examine, is_remote, worst_first
 
 OK = Check(name="app", health=Health.OK, text="well")
 WARN = Check(name="replicas", health=Health.WARN, text="none", fix="start the service")

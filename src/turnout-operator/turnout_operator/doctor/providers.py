@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from turnout.doctor.check import CHECK_TIME, Check, Health
 from turnout.errors import TurnoutError, UnknownRun
 from turnout.ports.caller import DurableCaller, Notices, Probes
 from turnout.service.process import Turnout
+from turnout_operator.doctor.check import CHECK_TIME, Check, Health
 
 PROBE_TIME = 45.0
 """Seconds for a vendor's worker to start and to look: a cold start is part of it."""

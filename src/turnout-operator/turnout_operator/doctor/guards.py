@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from turnout.doctor.check import Check, Health
 from turnout.model.providers import Guard
 from turnout.ports.caller import Guards
 from turnout.service.process import Turnout
+from turnout_operator.doctor.check import Check, Health
 
 
 def check_guards(live: Turnout) -> Check:

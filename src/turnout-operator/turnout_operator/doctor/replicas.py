@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from turnout.doctor.check import CHECK_TIME, Check, Health
 from turnout.errors import TurnoutError
 from turnout.model.providers import LinkState
 from turnout.model.replicas import Replica
 from turnout.service.clock import JUMP
 from turnout.service.process import Turnout
 from turnout.service.replicas import foreign_flag, living
+from turnout_operator.doctor.check import CHECK_TIME, Check, Health
 
 
 async def check_replicas(live: Turnout, start: str) -> Check:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from turnout_operator.doctor.check import Check, Health
+from turnout_operator.doctor.examine import examine
 
-from turnout.doctor.check import Check, Health
-from turnout.doctor.examine import examine
 from turnout.model.providers import LinkState, LinkStatus
 from turnout.model.replicas import Replica
 from turnout.service.clock import SystemClock

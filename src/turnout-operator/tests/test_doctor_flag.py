@@ -4,10 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from turnout_operator.doctor.check import Health
+from turnout_operator.doctor.examine import examine
 
 from turnout.cli.main import run
-from turnout.doctor.check import Health
-from turnout.doctor.examine import examine
 from turnout.model.replicas import Replica
 from turnout.service.clock import SystemClock
 from turnout.stores.sql import open_run_store

@@ -10,6 +10,7 @@ from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import Page, show, table
 from turnout.cli.printable import printable
+from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
     from turnout.control.run_events import RunEvent
@@ -32,6 +33,11 @@ def _in_lower_case(run_id: str) -> str:
 RunId = Annotated[str, typer.Argument(callback=_in_lower_case)]
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
+
+
+def commands(_desk: Desk) -> typer.Typer:
+    """Return the commands; the entry point `turnout.commands` names this function."""
+    return app
 
 
 @app.command("list")

@@ -1,0 +1,1 @@
+"""The operators' commands: one file a noun, each imported only when it is called."""
