@@ -132,7 +132,7 @@ def drift() -> Iterable[str]:
     """Name what is read and not described, or described and not read."""
     read = {str(field.alias) for field in Settings.model_fields.values() if field.alias}
     yield from _compared("src/turnout/service/settings.py", read, OURS)
-    stores = Path("src/turnout/stores/artifacts")
+    stores = Path("src/turnout-s3/turnout_s3")
     text = "".join(path.read_text() for path in sorted(stores.glob("*.py")))
     yield from _compared(str(stores), set(NAME.findall(text)) - set(OURS), STORES)
     for folder, meanings in described_by_adapters():

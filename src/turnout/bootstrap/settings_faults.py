@@ -110,19 +110,13 @@ def _database(url: str) -> Iterable[str]:
 
 
 def _artifacts(url: str, raw: Mapping[str, str]) -> Iterable[str]:
-    scheme, separator, _ = url.partition("://")
-    if separator and scheme == "s3":
-        from turnout.stores.artifacts.s3_settings import s3_settings
+    if "://" in url:
+        from turnout.stores.artifacts.opening import store_opener
 
         try:
-            s3_settings(url, raw)
+            store_opener(url, raw)
         except TurnoutError as error:
             yield str(error)
-    elif separator and scheme != "file":
-        yield (
-            f"TURNOUT_ARTIFACTS: {scheme[:20]!r} is not supported; give a folder or"
-            " s3://bucket/prefix"
-        )
 
 
 def service_fault(url: str) -> str | None:

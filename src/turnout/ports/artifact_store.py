@@ -12,7 +12,7 @@ Conditions are honoured by most stores, refused by some, and silently ignored by
 `ConditionSupport` says which, and no promise of Turnout depends on them.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from turnout.model.canonical import MAX_BYTES
@@ -102,3 +102,10 @@ class ArtifactStore(
     async def aclose(self) -> None:
         """Close connections and threads; the store is not used afterwards."""
         ...
+
+
+ArtifactScheme = Callable[[str, Mapping[str, str]], Callable[[], ArtifactStore]]
+"""Makes a store of a URL and the environment's settings: an entry point `turnout.artifact_stores`.
+
+It reads both at once, and names all faults in one `InvalidSettings`; what it returns opens it.
+"""

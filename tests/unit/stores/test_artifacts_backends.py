@@ -1,34 +1,13 @@
-"""Every artifact store keeps the same promises."""
+"""Every artifact store of the runtime keeps the same promises."""
 
-import asyncio
-import itertools
-import os
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-from turnout_testing.conformance.artifact_store import ArtifactStoreContract, listed
 
-from tests.servers import S3Server
-from turnout.model.storage import ConditionSupport
+from tests.probed_store import ProbedContract
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
-from turnout.stores.artifacts.probe import probe
-from turnout.stores.artifacts.views import GuardedStore, PrefixedStore
-
-IGNORES_CONDITIONS = ConditionSupport(create=False, if_match=False)
-_number = itertools.count()
-
-
-class ProbedContract(ArtifactStoreContract):
-    """The contract, and the probe that `doctor` runs."""
-
-    async def test_the_probe_sees_what_the_backend_declares(self, store: ArtifactStore) -> None:
-        """A store shows the abilities that it is known for, and the probe leaves nothing."""
-        assert await probe(store) == self.abilities
-        assert await listed(store) == []
+from turnout.stores.artifacts.views import GuardedStore
 
 
 class TestFolder(ProbedContract):
@@ -43,62 +22,3 @@ class TestGuarded(ProbedContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ArtifactStore:
         return GuardedStore(open_store(str(tmp_path)), bool, rule="any key")
-
-
-class BucketContract(ProbedContract):
-    """Each test has a prefix of its own in a bucket of the class's own."""
-
-    client: ClassVar[str]
-    server: ClassVar[str]
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def bucket(cls, request: pytest.FixtureRequest) -> Iterator[ArtifactStore]:
-        server: S3Server = request.getfixturevalue(f"{cls.server}_server")
-        settings = {**server.settings, "TURNOUT_ARTIFACTS_CLIENT": cls.client}
-        store = open_store(f"s3://{server.make_bucket()}", settings)
-        yield store
-        asyncio.run(store.aclose())
-
-    @pytest.fixture
-    def store(self, bucket: ArtifactStore) -> ArtifactStore:
-        return PrefixedStore(bucket, f"test-{next(_number)}")
-
-
-class TestBoto3OnMoto(BucketContract):
-    client, server = "boto3", "moto"
-
-
-class TestBoto3OnRclone(BucketContract):
-    client, server = "boto3", "rclone"
-    abilities = IGNORES_CONDITIONS
-    replaces_whole = False
-
-
-class TestObstoreOnMoto(BucketContract):
-    client, server = "obstore", "moto"
-
-
-class TestObstoreOnRclone(BucketContract):
-    client, server = "obstore", "rclone"
-    abilities = IGNORES_CONDITIONS
-    replaces_whole = False
-
-
-if "TURNOUT_REAL_S3" in os.environ:
-
-    @pytest.mark.real
-    class TestRealBucket(ProbedContract):
-        """A bucket that is given by the environment; each test has a prefix of its own in it."""
-
-        @pytest.fixture
-        def store(self) -> ArtifactStore:
-            bucket = open_store(os.environ["TURNOUT_REAL_S3"], os.environ)
-            return PrefixedStore(bucket, f"turnout-test-{secrets.token_hex(8)}")
-
-else:
-
-    @pytest.mark.real
-    def test_a_real_bucket_keeps_the_promises() -> None:
-        """Once here instead of once for every promise."""
-        pytest.skip("TURNOUT_REAL_S3=s3://bucket/prefix (and AWS_…) names no real bucket")

@@ -6,8 +6,8 @@ from pathlib import Path
 from turnout.model.routing import DUAL
 from turnout.model.storage import ConditionSupport
 from turnout.service.process import Turnout
-from turnout.stores.artifacts.probe import probe
 from turnout_operator.doctor.check import Check, Health
+from turnout_operator.doctor.conditions import probe
 
 
 async def check_run_store(live: Turnout) -> Check:

@@ -1,4 +1,4 @@
-"""Artifact stores: a folder, S3 through boto3, S3 through obstore."""
+"""Artifact stores: a folder, and what other distributions add by entry point."""
 
 from turnout.stores.artifacts.opening import open_store
 

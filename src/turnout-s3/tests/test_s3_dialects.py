@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 import pytest
+from turnout_operator.doctor.conditions import probe
+from turnout_s3.boto3_bucket import Boto3Bucket
+from turnout_s3.conditions import PAUSES, ConditionalBucket
+from turnout_s3.obstore_bucket import ObstoreBucket
+from turnout_s3.prefixed import PrefixedStore
+from turnout_s3.settings import s3_settings
 from turnout_testing.conformance.artifact_store import listed
 
-from tests.unit.stores.s3_dialects import DIALECTS, Dialect, serving
+from tests.s3_dialects import DIALECTS, Dialect, serving
 from turnout.errors import ArtifactChanged, ArtifactExists, StoreUnavailable
 from turnout.model.storage import IfMatch
 from turnout.ports.artifact_store import ArtifactStore
 from turnout.stores.artifacts import open_store
-from turnout.stores.artifacts.boto3_bucket import Boto3Bucket
-from turnout.stores.artifacts.conditions import PAUSES, ConditionalBucket
-from turnout.stores.artifacts.obstore_bucket import ObstoreBucket
-from turnout.stores.artifacts.probe import probe
-from turnout.stores.artifacts.s3_settings import s3_settings
-from turnout.stores.artifacts.views import PrefixedStore
 
 _number = itertools.count()
 EXAMPLE = next(dialect for dialect in DIALECTS if dialect.name == "amazon before 2024")

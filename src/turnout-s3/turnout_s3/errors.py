@@ -14,7 +14,7 @@ from turnout.errors import (
     TurnoutError,
 )
 from turnout.model.storage import IfMatch, PutMode
-from turnout.stores.artifacts.s3_settings import S3Settings
+from turnout_s3.settings import S3Settings
 
 THREADS: Final = 10
 """Calls at once; measured, more connections make boto3 slower."""

@@ -1,4 +1,4 @@
-"""A bucket through boto3 with slim settings. Needs `turnout[s3]`.
+"""A bucket through boto3 with slim settings.
 
 The client computes no checksums of its own and validates no parameters.
 """
@@ -12,14 +12,14 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from turnout.errors import InvalidSettings, TurnoutError
 from turnout.model.storage import PAGE_SIZE, ArtifactBody, ArtifactEntry, IfMatch, PutMode
-from turnout.stores.artifacts.s3_errors import (
+from turnout_s3.errors import (
     THREADS,
     check_size,
     error_of_codes,
     md5_of,
     no_answer,
 )
-from turnout.stores.artifacts.s3_settings import S3Settings
+from turnout_s3.settings import S3Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,8 +15,8 @@ from typing import Final
 from turnout.errors import ArtifactChanged, ArtifactExists, ArtifactMissing
 from turnout.model.canonical import MAX_BYTES
 from turnout.model.storage import IfMatch, PutMode
-from turnout.stores.artifacts.s3_errors import Busy, ConditionRefused, exists
 from turnout.stores.artifacts.threaded import Blocking, translated
+from turnout_s3.errors import Busy, ConditionRefused, exists
 
 _logger: Final = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Artifacts in a bucket that speaks S3, through boto3 or obstore."""
