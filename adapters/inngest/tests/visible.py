@@ -261,7 +261,10 @@ async def shown(app: App, events: Mapping[str, Any], answer: str, folder: Path) 
             await asyncio.sleep(0.05)
         emitted = [Event(name=name, payload=payload) for name, payload in events.items()]
         for started in await live.orchestrator.emit(*emitted):
-            await _over(live, started.runs[0].run_id, answer)
+            await _over(live, service, started.runs[0].run_id, answer)
+        async with asyncio.timeout(60):
+            while not _ran(app) <= _ended(service):
+                await asyncio.sleep(0.05)
         await _quiet(service)
     for each in _sent(server):
         data = each.get("data", {})
@@ -278,18 +281,52 @@ async def shown(app: App, events: Mapping[str, Any], answer: str, folder: Path) 
     return plain
 
 
-async def _over(live: Turnout, run_id: str, answer: str) -> None:
-    """Emit the answer once the run waits for it, and come back when the run has ended."""
+async def _over(live: Turnout, service: Recorder, run_id: str, answer: str) -> None:
+    """Emit the answer once the vendor waits for it, and come back when the run has ended.
+
+    The journal is ahead of the vendor: what comes in between is answered in another way.
+    """
     async with asyncio.timeout(60):
         while True:
             journal = (await live.orchestrator.status(run_id)).journal
             if journal.run.state.terminal:
                 return
-            if any(step.step == "left" and step.ended_at for step in journal.steps.values()):
+            ops = {(op["op"], op["displayName"]) for op in _ops(service, run_id)}
+            if ("StepRun", "left #1") in ops:
                 _left_recorded.set()
-            if "event" in journal.run.parked_for:
+            waits = any(op == "WaitForEvent" for op, _ in ops)
+            if waits and "event" in journal.run.parked_for:
                 await live.orchestrator.emit(Event(name=answer, payload={"who": "me", "n": 7}))
             await asyncio.sleep(0.2)
+
+
+def _calls(service: Recorder) -> list[tuple[dict[str, Any], Any]]:
+    """The vendor's calls of functions: each delivery's event data, and what was answered."""
+    return [
+        (asked["event"]["data"], answered)
+        for path, query, asked, answered in service.exchanges
+        if path == SERVED_AT and asked is not None and "fnId" in query
+    ]
+
+
+def _ops(service: Recorder, run_id: str) -> list[dict[str, Any]]:
+    return [
+        op
+        for data, answered in _calls(service)
+        if data.get("run_id") == run_id and isinstance(answered, list)
+        for op in answered
+    ]
+
+
+def _ran(app: App) -> set[str]:
+    """The tasks that run: those of the app, and what they start when they fail."""
+    hooks = {f"{each.id}.on-failure" for each in app.tasks if each.on_failure is not None}
+    return {each.id for each in app.tasks} | hooks
+
+
+def _ended(service: Recorder) -> set[str]:
+    """The tasks whose vendor runs have ended, as the vendor was answered."""
+    return {data["task"] for data, answered in _calls(service) if isinstance(answered, dict)}
 
 
 async def _quiet(service: Recorder) -> None:

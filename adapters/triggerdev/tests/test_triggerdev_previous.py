@@ -88,9 +88,9 @@ async def test_a_worker_of_the_version_before_serves_todays_service(
         stage.service(app) as live,
         worker(stage, app, previous=previous_environ()),
     ):
-        await run_orders(live)
+        await run_orders(stage, live)
         await live.orchestrator.emit(waiting)
-        await until(lambda: waits_for_payment(live, "order-2"))
+        await until(lambda: waits_for_payment(stage, live, "order-2"))
         await live.orchestrator.emit(Event(name="shop/withdrawn", payload={"order": 8}))
         cancelled = await ended(live, "order-2")
         order = await ended(live, "order-1")

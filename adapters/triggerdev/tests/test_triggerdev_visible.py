@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from triggerdev_faults import Asked
 from triggerdev_stage import Stage, until
-from triggerdev_visible_app import run_orders, visible_app
+from triggerdev_visible_app import OK, run_orders, visible_app
 
 from turnout import Event, Turnout
 
@@ -33,7 +33,6 @@ BATCHED = 5
 RUNS, SCHEDULES = 4, 2
 """A run, its child, a run that fails, its failure hook; and the app's schedules."""
 COMPLETED = "/engine/v1/dev/runs/.*/attempts/complete"
-OK = 200
 
 _WAIT = re.compile(r"(?<=\.\d)\.\d+(?:\.\d+)?$")
 """The end of a token's key: the seq that is waited on, and how often before."""
@@ -67,7 +66,7 @@ async def _visible(folder: Path) -> Json:
 
 
 async def _run_all(stage: Stage, live: Turnout) -> None:
-    await run_orders(live)
+    await run_orders(stage, live)
 
     async def settled() -> Any:
         asked = stage.server_side.asked

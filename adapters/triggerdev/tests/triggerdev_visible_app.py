@@ -7,10 +7,12 @@ from typing import Any
 # Test modules are imported by path, so what they share is put on the path by hand.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from triggerdev_stage import ended, until
+from triggerdev_stage import Stage, ended, until
 
 import turnout
 from turnout import App, CancelOn, Concurrency, Context, Event, Retries, Schedule, Timeouts, Turnout
+
+OK = 200
 
 
 async def work(word: str) -> str:
@@ -80,17 +82,28 @@ def visible_app() -> App:
     return turnout.app("visible", *tasks, schedules=schedules)
 
 
-async def run_orders(live: Turnout) -> None:
+async def run_orders(stage: Stage, live: Turnout) -> None:
     """Run an order to its end, and one that fails; `order-1`, `broken-1`."""
     order = Event(name="do/order", payload={"order": 7, "customer": "c"}, run_id="order-1")
     await live.orchestrator.emit(order)
-    await until(lambda: waits_for_payment(live, "order-1"))
+    await until(lambda: waits_for_payment(stage, live, "order-1"))
     await live.orchestrator.emit(Event(name="shop/paid", payload={"order": 7}))
     await live.orchestrator.emit(Event(name="do/broken", run_id="broken-1"))
     assert (await ended(live, "order-1")).journal.run.state.value == "completed"
     assert (await ended(live, "broken-1")).journal.run.state.value == "failed"
 
 
-async def waits_for_payment(live: Turnout, run_id: str) -> Any:
-    """Whether an order has come to its wait."""
-    return "event" in (await live.orchestrator.status(run_id)).journal.run.parked_for
+async def waits_for_payment(stage: Stage, live: Turnout, run_id: str) -> Any:
+    """Whether an order has come to its wait, and its vendor run waits with it, by a token.
+
+    The journal is ahead of the vendor: what comes in between needs no token and no wake.
+    """
+    run = (await live.orchestrator.status(run_id)).journal.run
+    parks = [
+        each.message["seq"]
+        for each in stage.service_side.asked
+        if each.status == OK
+        and each.message.get("op") == "park"
+        and each.message["run_id"] == run_id
+    ]
+    return "event" in run.parked_for and run.seq in parks
