@@ -20,7 +20,7 @@ from turnout.model.protocol import Advance, Park, Tick
 from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus, StepState
 
-LONGEST = 55.0
+LONGEST = 30.0
 """Seconds in which a played script must be through."""
 
 EXPECTED = {

@@ -232,9 +232,13 @@ class DueWork(Protocol):
         """
         ...
 
-    async def take_wakes(self, now: Millis, *, limit: int, resend: Millis) -> Sequence[Wake]:
+    async def take_wakes(
+        self, now: Millis, *, limit: int, resend: Millis, look: Millis = 60_000
+    ) -> Sequence[Wake]:
         """Take the wakes that are due, with their live delivery; each is due again after resend.
 
+        A delivery that was claimed is due to be checked after `look` at the latest: whoever calls
+        withdraws the wake, and may die before it commits.
         A wake that is owed to a released run makes its pending delivery due, unless that was not
         accepted before, and is withdrawn: no vendor run is there to be woken.
         """

@@ -54,7 +54,10 @@ class Waker:
     async def turn(self) -> int:
         """Begin to send the wakes that are due; return how many were taken from the run store."""
         wakes = await self._due.take_wakes(
-            self._clock.now(), limit=self._pace.batch, resend=self._pace.resend[0]
+            self._clock.now(),
+            limit=self._pace.batch,
+            resend=self._pace.resend[0],
+            look=self._pace.calm_look,
         )
         by_provider: dict[str, list[Wake]] = {}
         early: list[Wake] = []

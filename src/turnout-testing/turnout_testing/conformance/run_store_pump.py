@@ -68,6 +68,30 @@ class PumpContract:
         await store.deliveries.claim("r1", 1, "v", T0 + 16)
         assert await store.due.take_wakes(T0 + 10**6, limit=9, resend=5) == []
 
+    async def test_a_delivery_whose_run_is_woken_is_checked_soon(self, store: RunStore) -> None:
+        """Whoever takes the wake or answers it may die: with the call, the wake is withdrawn."""
+        run = await _called(store)
+        await store.deliveries.postpone("r1", 1, T0 + 10**6)
+        await store.journals.apply(Change(before=run, after=run, wake_at=T0))
+        await store.due.take_wakes(T0, limit=9, resend=5, look=20)
+        await store.deliveries.claim("r1", 1, "v", T0 + 1)
+        assert await store.due.take_deliveries(T0 + 19, limit=9, hold=5) == []
+        (delivery,) = await store.due.take_deliveries(T0 + 20, limit=9, hold=5)
+        assert delivery.state is DeliveryState.CLAIMED
+
+    async def test_a_wake_hurries_no_delivery_that_is_yet_to_be_sent(self, store: RunStore) -> None:
+        """Nor one that is checked sooner anyway."""
+        await started(store)
+        (pending,) = await store.deliveries.read("r1")
+        run = await _called(store, "r2")
+        await store.deliveries.postpone("r1", 1, T0 + 500)
+        await store.deliveries.postpone("r2", 1, T0 + 15)
+        for before in ((await store.journals.load(pending.run_id)).run, run):
+            await store.journals.apply(Change(before=before, after=before, wake_at=T0))
+        assert len(await store.due.take_wakes(T0, limit=9, resend=5, look=20)) == 2
+        (checked,) = await store.due.take_deliveries(T0 + 499, limit=9, hold=999)
+        assert (checked.run_id, checked.due_at) == ("r2", T0 + 15)
+
     async def test_a_wake_is_put_off(self, store: RunStore) -> None:
         """To a time, and counted as it says; not once the run has called or moved."""
         run = await started(store)

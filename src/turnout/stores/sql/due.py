@@ -120,19 +120,29 @@ class SqlDueWork(StorePart):
 
     @writes("due_wakes", key="pump")
     def take_wakes(
-        self, tx: Transaction, now: Millis, *, limit: int, resend: Millis
+        self, tx: Transaction, now: Millis, *, limit: int, resend: Millis, look: Millis = 60_000
     ) -> Sequence[Wake]:
         """Take the wakes that are due; each is due again after `resend`."""
         releases.deliver_woken(tx, now, limit=limit)
         rows = tx.rows(_WAKES, {"now": now, "limit": limit})
         for run_id, *_ in rows:
             tx.write(_RESEND, {"of_run_id": run_id, "to_wake_at": now + resend})
-        return [
+        wakes = [
             Wake(
                 run_id=row[0], seq=row[1], due_at=row[2], sent=row[3], delivery=delivery_of(row[4:])
             )
             for row in rows
         ]
+        called = [wake.delivery for wake in wakes if wake.delivery is not None]
+        postpone_all(
+            tx,
+            [
+                (delivery.run_id, delivery.number, now + look)
+                for delivery in called
+                if delivery.state is DeliveryState.CLAIMED and delivery.due_at > now + look
+            ],
+        )
+        return wakes
 
     @writes("postponed_wakes", key="pump")
     def postpone_wakes(self, tx: Transaction, wakes: Sequence[Wake]) -> None:
