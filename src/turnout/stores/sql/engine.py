@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -14,14 +15,18 @@ from turnout.stores.sql import migrate
 from turnout.stores.sql.caller_transactions import CallerTransactions
 from turnout.stores.sql.committer import Around, Committer
 from turnout.stores.sql.connections import ConnectionLost
+from turnout.stores.sql.database import Database, ServedDatabase
 from turnout.stores.sql.identity import Owner
 from turnout.stores.sql.signals import ProcessSignals
 from turnout.stores.sql.sqlite import SqliteDatabase
 from turnout.stores.sql.statements import Contended
 from turnout.stores.sql.store import SqlRunStore
 
-if TYPE_CHECKING:
-    from turnout.stores.sql.postgres import PostgresDatabase
+GROUP: Final = "turnout.databases"
+"""The group of entry points; the name is a backend's of SQLAlchemy, the value makes its database.
+
+It is called with the URL and the schema of our tables, and returns a `ServedDatabase`.
+"""
 
 SCHEMA: Final = "turnout"
 """The schema of our tables on PostgreSQL, unless another is named."""
@@ -69,12 +74,10 @@ def open_signals(url: str, direct_url: str | None = None) -> Signals:
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         return ProcessSignals()
-    from turnout.stores.sql.notifications import PostgresSignals
-
     direct = parsed if direct_url is None else _parsed(direct_url, "TURNOUT_DATABASE_DIRECT_URL")
     if direct.get_backend_name() != "postgresql":
         raise InvalidSettings("TURNOUT_DATABASE_DIRECT_URL: give a URL of PostgreSQL")
-    return PostgresSignals(direct.difference_update_query(["schema"]), _schema(parsed))
+    return _served(direct, _schema(parsed)).signals()
 
 
 def upgrade(url: str, *, schema: str | None = None) -> str:
@@ -95,9 +98,7 @@ def shadow_url(url: str) -> str:
     return f"sqlite:///{path.with_name(path.stem + '-shadow.db')}"
 
 
-def _prepare(
-    url: str, schema: str | None, owner: Owner | None
-) -> "SqliteDatabase | PostgresDatabase":
+def _prepare(url: str, schema: str | None, owner: Owner | None) -> Database:
     database = _database(_parsed(url), schema)
     try:
         database.prepare(owner)
@@ -106,19 +107,22 @@ def _prepare(
     return database
 
 
-def _database(url: URL, schema: str | None) -> "SqliteDatabase | PostgresDatabase":
-    if url.get_backend_name() == "sqlite":
-        if schema is not None:
-            raise InvalidSettings("SQLite has no schemas: give the second run store its own file")
-        return SqliteDatabase(_file(url))
-    try:
-        from turnout.stores.sql.postgres import PostgresDatabase
-    except ModuleNotFoundError as error:
-        raise InvalidSettings(
-            "PostgreSQL needs the extra: pip install 'turnout[postgres]', "
-            "or '.[postgres]' in a checkout"
-        ) from error
-    return PostgresDatabase(url.difference_update_query(["schema"]), schema or _schema(url))
+def _database(url: URL, schema: str | None) -> Database:
+    if url.get_backend_name() != "sqlite":
+        return _served(url, schema or _schema(url))
+    if schema is not None:
+        raise InvalidSettings("SQLite has no schemas: give the second run store its own file")
+    return SqliteDatabase(_file(url))
+
+
+def _served(url: URL, schema: str) -> ServedDatabase:
+    """Open a database on a server, by the distribution that is installed for it."""
+    for entry in entry_points(group=GROUP, name=url.get_backend_name()):
+        database: Callable[[URL, str], ServedDatabase] = entry.load()
+        return database(url.difference_update_query(["schema"]), schema)
+    raise InvalidSettings(
+        "for PostgreSQL, pip install 'turnout[postgres]', or ./src/turnout-postgres in a checkout"
+    )
 
 
 def _file(url: URL) -> Path | None:
@@ -142,4 +146,4 @@ def _parsed(url: str, setting: str = "TURNOUT_DATABASE_URL") -> URL:
     drivers = {"sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg"}
     if parsed.drivername not in drivers:
         raise InvalidSettings(f"no run store for {parsed.drivername!r}; write {FORMS}")
-    return parsed
+    return parsed.set(drivername="postgresql") if parsed.drivername == "postgres" else parsed

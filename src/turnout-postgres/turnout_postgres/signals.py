@@ -16,8 +16,8 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import URL
 
-from turnout.stores.sql.postgres import connection_parameters, has_session, number
 from turnout.stores.sql.signals import ProcessSignals
+from turnout_postgres.connecting import connection_parameters, has_session, number
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,7 @@ class PostgresSignals:
         own_pid = connection.info.backend_pid
 
         def pass_on(notify: psycopg.Notify) -> None:
+            """Wake this process's listeners; what it sent itself has woken them already."""
             if notify.pid != own_pid:
                 self._process.send(notify.payload)
 

@@ -8,8 +8,7 @@ group waits for locks only briefly; an operation that finds one taken runs again
 So a deadlock ends soon, and one busy row does not delay the other operations of its group.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from typing import Any, Final
@@ -37,11 +36,12 @@ from turnout.stores.sql.statements import (
     Statements,
     batches,
 )
+from turnout_postgres.connecting import connection_parameters, has_session, number
+from turnout_postgres.signals import PostgresSignals
 
 HURRIED_MS: Final = 200
 PATIENT_MS: Final = 5_000
 """How long an operation waits for a lock: in a group HURRIED_MS, alone PATIENT_MS."""
-CONNECT_SECONDS: Final = 5
 UPGRADE_MS: Final = 60_000
 
 _DIALECT: Final = psycopg_dialect.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
@@ -184,6 +184,10 @@ class PostgresDatabase:
         self.statements = _statements(schema)
         self._store_id = ""
 
+    def signals(self) -> PostgresSignals:
+        """Make the signals between the processes that use this schema."""
+        return PostgresSignals(self._url, self.schema)
+
     def threads(self, writers: int) -> tuple[int, int]:
         """Return how many writing and reading threads to use: `writers`, and one reader."""
         return max(1, writers), 1
@@ -247,6 +251,7 @@ class PostgresDatabase:
 
     def _is_current(self, connection: Any) -> bool:
         def oldest_code() -> str:
+            """Read the oldest version of the code that may work on these tables."""
             table = f"{self._quoted}.turnout_store"
             ((oldest,),) = connection.execute(f"SELECT oldest_code FROM {table}").fetchall()  # noqa: S608 - quoted
             return str(oldest)
@@ -278,33 +283,6 @@ class PostgresDatabase:
                 connection.exec_driver_sql(f"SET LOCAL search_path TO {self._quoted}")
                 run_migrations(connection, self.schema)
             connection.exec_driver_sql("COMMIT")
-
-
-def connection_parameters(url: URL) -> Mapping[str, Any]:
-    """Return what libpq needs to connect to a URL."""
-    named = {
-        "host": url.host,
-        "port": url.port,
-        "user": url.username,
-        "password": url.password,
-        "dbname": url.database,
-    }
-    parameters: dict[str, Any] = {
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": "turnout",
-    }
-    parameters |= {name: value for name, value in named.items() if value is not None}
-    return parameters | dict(url.query)
-
-
-def has_session(connection: "psycopg.Connection[Any]") -> bool:
-    """Whether the connection is to the server itself, not to a pooler in front of it.
-
-    A pooler makes up the process id that it tells at the start. Behind one, a prepared statement or
-    a setting of the session may be another client's at the next transaction.
-    """
-    ((process_id,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
-    return bool(process_id == connection.info.backend_pid)
 
 
 def _is_pooled(connection: "psycopg.Connection[Any]") -> bool:
@@ -345,11 +323,6 @@ def _refusal(error: Exception) -> str | None:
             " use pool_mode = transaction or session"
         )
     return None
-
-
-def number(name: str) -> int:
-    """Return the number of a name for advisory locks: 63 bits of its digest."""
-    return int.from_bytes(hashlib.sha256(f"turnout:{name}".encode()).digest()[:8]) >> 1
 
 
 def _connect_error(error: psycopg.Error, name: str) -> Exception:

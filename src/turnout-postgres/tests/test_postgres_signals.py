@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from turnout_postgres.signals import PAUSE
 
 from tests.pooler import pooled
 from turnout.errors import InvalidSettings
 from turnout.ports.signals import DUE, Signals
 from turnout.stores.sql import open_signals
-from turnout.stores.sql.notifications import PAUSE
 
 
 class Woken:

@@ -1,0 +1,1 @@
+"""The run store on PostgreSQL, through psycopg."""
