@@ -15,7 +15,7 @@ def run(*arguments: str) -> Any:
 
 
 async def test_exit_codes_are_those_of_the_verdict(shelf: Any, run_spec: Any) -> None:
-    """0 PASS, 1 FAIL, 2 INCONCLUSIVE."""
+    """0 PASS, 1 FAIL, 2 wrong use."""
     await _in_thread(lambda: _expect(run("--store", str(shelf.root)), 2))
     shelf.pair("a")
     await _in_thread(lambda: _expect(run("--store", str(shelf.root)), 0))

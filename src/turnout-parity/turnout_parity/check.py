@@ -11,6 +11,7 @@ from turnout.model.time import moment
 from turnout.ports.artifact_store import ArtifactStore
 from turnout_parity.counts import Counts
 from turnout_parity.explain import Explainer
+from turnout_parity.gates.gate_file import GateFile
 from turnout_parity.ignores import Ignore
 from turnout_parity.pairing import SHADOW
 from turnout_parity.redaction import Redaction
@@ -37,6 +38,7 @@ async def check(
     redaction: Redaction | None = None,
     now: datetime | None = None,
     name: str = "",
+    gates: GateFile | None = None,
 ) -> ParityReport:
     """Compare every pair in a store and report what differs.
 
@@ -46,6 +48,7 @@ async def check(
     rules: bounds, and how many digests are verified.
     now: the time by which shadows are due and ignores expire.
     name: what the report calls the store.
+    gates: what each task must show; without them any mismatch is FAIL.
 
     An invalid document fails only its own pair. Memory does not grow with the documents:
     a few numbers per pair are kept. Raises `StoreUnavailable` where the store does not answer.
@@ -81,4 +84,5 @@ async def check(
         warnings=warnings,
         hints=hints,
         dual_run_seen=dual_run_seen,
+        gate_file=gates,
     )

@@ -55,6 +55,10 @@ def check(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Declared ignores: path, reason, owner, expires."),
     ] = None,
+    gates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What each task must show, as TOML; see the page."),
+    ] = None,
     redact: Annotated[
         list[str] | None,
         typer.Option(metavar="REGEX", help="Hide what matches in all reports."),
@@ -66,13 +70,14 @@ def check(
     html: Annotated[Path | None, typer.Option(metavar="F", help="Write one page of HTML.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="F", help="Write JUnit XML.")] = None,
 ) -> None:
-    """Compare every pair of runs in a store. Exit 0 PASS, 1 FAIL, 2 INCONCLUSIVE or wrong use."""
+    """Compare every pair of runs in a store. Exit 0 PASS, 1 FAIL, 2 wrong use, 3 INCONCLUSIVE."""
     try:
         report = _check(
             *_location(store),
             documents=documents,
             twin=twin,
             ignore=ignore or [],
+            gates=gates,
             redact=redact or [],
             verify_all=verify_all,
         )
@@ -103,11 +108,13 @@ def _check(
     documents: str | None,
     twin: str,
     ignore: list[Path],
+    gates: Path | None,
     redact: list[str],
     verify_all: bool,
 ) -> "ParityReport":
     from turnout.stores.artifacts import open_store
     from turnout_parity.check import check as check_parity
+    from turnout_parity.gates.gate_file import read_gates
     from turnout_parity.ignores import read_ignores
     from turnout_parity.redaction import redaction
     from turnout_parity.rules import Rules
@@ -116,6 +123,7 @@ def _check(
     ignores = [entry for path in ignore for entry in read_ignores(path)]
     pattern = documents_at(documents, twin=twin) if documents is not None else None
     hidden = redaction(redact)
+    gate_file = read_gates(gates) if gates is not None else None
 
     async def run() -> "ParityReport":
         opened = open_store(store, environment)
@@ -124,6 +132,7 @@ def _check(
                 return await check_parity(
                     opened,
                     ignores=ignores,
+                    gates=gate_file,
                     documents=pattern,
                     redaction=hidden,
                     rules=Rules(verify_one_in=1) if verify_all else None,

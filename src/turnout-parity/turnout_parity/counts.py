@@ -123,6 +123,10 @@ class Counts:
         """Report the tasks by name."""
         return {name: _report_task(task) for name, task in sorted(self.tasks.items())}
 
+    def times(self) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+        """Return all overheads by task, in the order of the runs: of primaries, of shadows."""
+        return {name: (task.primary_ms, task.shadow_ms) for name, task in self.tasks.items()}
+
     def field_counts(self) -> dict[str, FieldCount]:
         """Report the fields by name; one with two sources is listed for each."""
         names = Counter(kind for kind, _ in self.fields)

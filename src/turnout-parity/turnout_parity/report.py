@@ -18,8 +18,8 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """0 PASS, 1 FAIL, 2 INCONCLUSIVE."""
-        return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2}[self]
+        """0 PASS, 1 FAIL, 3 INCONCLUSIVE."""
+        return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}[self]
 
 
 class Kind(StrEnum):
@@ -157,6 +157,36 @@ class Timing(ReportPart):
     shadow_ms: float
 
 
+class GateResult(ReportPart):
+    """The verdict of one gate on one task."""
+
+    gate: str
+    verdict: Verdict
+    reason: str
+    """One sentence: what was seen, what was asked for, and which setting would help."""
+    pairs: int
+    interval: tuple[float, float] | None = None
+    """What the pairs do not contradict: a match rate, or a ratio of times."""
+    more_pairs: int | None = None
+    """About how many more pairs of the present kind give a PASS; None where none would."""
+
+
+class TaskVerdict(ReportPart):
+    """The gates of one task; the worst of them is the task's verdict."""
+
+    task: str
+    verdict: Verdict
+    gates: list[GateResult]
+
+
+class GatesReport(ReportPart):
+    """The gates of all tasks, and the digest of the file that set them."""
+
+    verdict: Verdict
+    gate_file_sha256: str
+    tasks: list[TaskVerdict]
+
+
 class ParityReport(ReportPart):
     """The result of one check.
 
@@ -204,3 +234,5 @@ class ParityReport(ReportPart):
     """The providers of each side, from the status documents."""
     notes: list[str] = Field(default_factory=list)
     """Notes for readers, from the caller of the check."""
+    gates: GatesReport | None = None
+    """Verdicts by task and gate; None where no gate file was given."""

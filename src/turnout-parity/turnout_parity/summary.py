@@ -7,8 +7,10 @@ from math import ceil, log
 from typing import Final
 
 from turnout_parity.counts import Counts
+from turnout_parity.gates.evaluate import evaluate
+from turnout_parity.gates.gate_file import GateFile
 from turnout_parity.ignores import Ignore
-from turnout_parity.report import IgnoreUse, ParityReport, TaskCount, Verdict
+from turnout_parity.report import GatesReport, IgnoreUse, ParityReport, TaskCount, Verdict
 
 TARGET_RATE: Final = 0.99
 """The match rate for which a report says how many more clean pairs are needed."""
@@ -27,12 +29,16 @@ _SUMMED = (
 
 
 def verdict(
-    sums: Counter[str], *, unusable: bool, dual_run_seen: bool = True
+    sums: Counter[str],
+    *,
+    unusable: bool,
+    dual_run_seen: bool = True,
+    gates: GatesReport | None = None,
 ) -> tuple[Verdict, list[str]]:
     """Decide the verdict: any mismatch is FAIL; without a matched pair it is INCONCLUSIVE.
 
     So it is, too, where the window is unusable: it may have set aside pairs that differ; and where
-    there was no dual run, so that no run was to have a twin.
+    there was no dual run, so that no run was to have a twin. Given gates decide in its place.
     """
     if not dual_run_seen:
         return Verdict.INCONCLUSIVE, ["there is nothing to compare"]
@@ -41,6 +47,12 @@ def verdict(
             "the window's own record cannot be believed",
             f"{sums['mismatched']:,} of {sums['pairs']:,} pairs do not match",
         ]
+    if gates is not None:
+        return gates.verdict, _gate_reasons(gates)
+    return _without_gates(sums)
+
+
+def _without_gates(sums: Counter[str]) -> tuple[Verdict, list[str]]:
     if sums["mismatched"]:
         reason = f"{sums['mismatched']:,} of {sums['pairs']:,} pairs do not match"
         return Verdict.FAIL, [reason]
@@ -55,6 +67,18 @@ def verdict(
     if sums["ignored"]:
         no_mismatch += f"; {clean:,} match in everything"
     return Verdict.PASS, [no_mismatch, statistical_strength(clean)]
+
+
+def _gate_reasons(gates: GatesReport) -> list[str]:
+    """Name every gate that decided the verdict."""
+    if gates.verdict is Verdict.PASS:
+        return [f"every gate of every task passes ({len(gates.tasks):,} tasks)"]
+    return [
+        f"{task.task}: {gate.gate}: {gate.reason}"
+        for task in gates.tasks
+        for gate in task.gates
+        if gate.verdict is gates.verdict
+    ] or ["no task was seen"]
 
 
 def statistical_strength(clean: int) -> str:
@@ -91,12 +115,17 @@ def summary(
     warnings: Sequence[str],
     hints: Sequence[str] = (),
     dual_run_seen: bool = True,
+    gate_file: GateFile | None = None,
 ) -> ParityReport:
     """Write the report of everything that was counted."""
     tasks = counts.task_counts()
     sums = _sums(tasks)
+    gates = evaluate(tasks, counts.times(), gate_file) if gate_file is not None else None
     decision, reasons = verdict(
-        sums, unusable=bool(counts.totals["unusable"]), dual_run_seen=dual_run_seen
+        sums,
+        unusable=bool(counts.totals["unusable"]),
+        dual_run_seen=dual_run_seen,
+        gates=gates,
     )
     uses = _uses(counts, ignores, checked_at)
     return ParityReport(
@@ -120,6 +149,7 @@ def summary(
         junk=counts.totals["junk"],
         warnings=[*warnings, *_warnings(counts, uses)],
         providers={side: sorted(names) for side, names in sorted(counts.providers.items())},
+        gates=gates,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from turnout_parity.render.plain import in_line
-from turnout_parity.report import Difference, Kind, ParityReport, TaskCount, Verdict
+from turnout_parity.report import Difference, GateResult, Kind, ParityReport, TaskCount, Verdict
 
 LINES_LIMIT: Final = 50
 
@@ -13,12 +13,18 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 def render_junit(report: ParityReport) -> str:
-    """Write one test case per task, failed where a pair is mismatched, and one for the verdict."""
+    """Write one test case per task, or per gate of it, and one for the verdict.
+
+    Without gates, a task fails where a pair is mismatched.
+    """
     suite = ET.Element("testsuite", name="turnout parity")
     suite.set("timestamp", report.checked_at.isoformat(timespec="seconds"))
     suite.set("time", f"{report.duration_ms / 1000:.3f}")
-    for name, task in report.tasks.items():
+    for name, task in report.tasks.items() if report.gates is None else ():
         _task_case(suite, name, task, [d for d in report.differences if (d.task or "") == name])
+    for gated in report.gates.tasks if report.gates is not None else ():
+        for gate in gated.gates:
+            _gate_case(suite, gated.task, gate)
     _verdict_case(suite, report)
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
@@ -39,6 +45,13 @@ def _task_case(
         failure.text = _text("\n".join(lines))
     elif not task.matched:
         ET.SubElement(case, "skipped", message="no pair was matched or mismatched")
+
+
+def _gate_case(suite: ET.Element, task: str, gate: GateResult) -> None:
+    name = _text(f"{task}: {gate.gate}")
+    case = ET.SubElement(suite, "testcase", classname="turnout_parity.gates", name=name)
+    if gate.verdict is not Verdict.PASS:
+        ET.SubElement(case, "failure", message=_text(gate.reason), type=str(gate.verdict))
 
 
 def _verdict_case(suite: ET.Element, report: ParityReport) -> None:

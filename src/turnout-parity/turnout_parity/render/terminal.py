@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnout_parity.render.plain import in_line
-from turnout_parity.report import Difference, Kind, ParityReport, Verdict
+from turnout_parity.report import Difference, GatesReport, Kind, ParityReport, Verdict
 
 DIFFERENCES_LIMIT: Final = 20
 EXPLANATIONS_LIMIT: Final = 5
@@ -34,6 +34,8 @@ def render_terminal(report: ParityReport) -> RenderableType:
         parts.append(Text(_plain(" · ".join(sides))))
     parts.extend(Text(_plain(note)) for note in report.notes)
     parts.append(_tasks(report))
+    if report.gates is not None:
+        parts.append(_gates(report.gates))
     if report.differences:
         parts.append(_differences(report))
         parts.extend(_explanations(report))
@@ -64,6 +66,19 @@ def _tasks(report: ParityReport) -> Table:
             _ms(task.overhead_primary_ms),
             _ms(task.overhead_shadow_ms),
         )
+    return table
+
+
+def _gates(gates: GatesReport) -> Table:
+    """Lay out every gate of every task."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("task", overflow="fold")
+    for title in ("gate", "verdict", "why"):
+        table.add_column(title, overflow="fold")
+    for task in gates.tasks:
+        for gate in task.gates:
+            verdict = Text(str(gate.verdict), style=_COLOURS[gate.verdict])
+            table.add_row(Text(_plain(task.task)), gate.gate, verdict, Text(gate.reason))
     return table
 
 
