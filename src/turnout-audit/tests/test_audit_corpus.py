@@ -74,11 +74,11 @@ def test_labels_name_rules_that_exist(ruleset: str) -> None:
 
 @pytest.mark.parametrize("ruleset", RULESETS)
 def test_every_rule_has_a_trace_in_the_corpus(ruleset: str) -> None:
-    """A rule that is never met would be measured by nothing; two kinds have their examples."""
+    """A rule that is never met would be measured by nothing; some kinds have their examples."""
     from turnout_audit.load import load
 
     by_example = {"document", "glossary"}
-    known = {rule.id for rule in load(ruleset).rules}
+    known = {rule.id for rule in load(ruleset).rules if rule.holds_in(None)}
     met = {rule for place in accuracy().labels(ruleset) for rule in place["rules"]}
     assert {rule for rule in known - met if rule.rpartition(".")[2] not in by_example} == set()
 

@@ -44,6 +44,16 @@ def mended(text: str, path: str = "docs/a.md", *, unsafe: bool = True) -> FixedT
         ("docs/a.org", "#+BEGIN_SRC sh\nthe Inngest cli\n#+END_SRC\n"),
         ("docs/a.md", "```\nthe Inngest Cloud console\n```\n"),
         ("docs/a.md", "Use `await inngest.send()`.\n"),
+        ("docs/a.md", "Open Inngest Cloud at app.inngest.com now.\n"),
+        ("docs/a.md", "Mail help@inngest.com about Inngest Cloud.\n"),
+        ("docs/a.md", "Sign up for Inngest Cloud:\n\n    https://example.org/in\n"),
+        ("docs/a.md", "- Sign up for Inngest Cloud\n\n  Open https://example.org/in\n"),
+        ("docs/a.md", "Sign up for Inngest Cloud:\r\n\r\nhttps://example.org/in\r\n"),
+        ("docs/a.md", "Set INNGEST_EVENT_KEY from Inngest Cloud.\n"),
+        ("docs/a.md", "The Inngest event bus, from the package @inngest/test.\n"),
+        ("docs/a.md", "The Inngest event bus\nbecomes Trigger.dev task triggers.\n"),
+        ("docs/a.md", "Part | Old | Trigger.dev\n---|---|---\nA | Inngest event bus | b\n"),
+        ("docs/a.md", "See the [Inngest Cloud] page.\n"),
     ],
 )
 def test_names_and_code_are_left_alone_and_named(path: str, text: str) -> None:

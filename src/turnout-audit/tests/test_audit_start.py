@@ -20,7 +20,16 @@ OPTIONS = st.sampled_from(
     [
         *(["--json"], ["--fix"], ["--unsafe-fixes"], ["--diff"], ["--update-baseline"], ["--self"]),
         *(["--format", "sarif"], ["--format=markdown"], ["--scope", "docs"], ["--scope=config"]),
-        *(["--baseline", "known.json"], ["--output=report.json"], ["src"], ["a b/c"], ["."]),
+        *(["--phase", "0"], ["--select", "a.*,b"], ["--ignore=x"], ["--to", "Acme"]),
+        *(
+            ["--explain", "a"],
+            ["--terms=t.toml"],
+            ["--baseline", "known.json"],
+            ["--output=report.json"],
+            ["src"],
+            ["a b/c"],
+            ["."],
+        ),
     ]
 )
 
@@ -66,6 +75,10 @@ def test_plain_words_mean_what_typer_reads(words: list[str]) -> None:
         ["inngest", ".", "--format", "loud"],
         ["inngest", ".", "--format"],
         ["inngest", ".", "--nope"],
+        ["inngest", ".", "--phase", "ten"],
+        ["inngest", ".", "--select"],
+        ["rules", "inngest"],
+        ["terms", "inngest"],
         ["inngest", "--", "-odd"],
     ],
 )

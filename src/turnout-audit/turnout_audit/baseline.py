@@ -101,6 +101,7 @@ class _Coverage:
         self.in_folder = self.folder == os.path.realpath(".")
         self.examined = {self.name(path) for path in report.audited}
         self.examined -= {self.name(problem.path) for problem in report.problems}
+        self.codes = report.codes
         self.roots = [self.name(path) for path in report.roots]
 
     def name(self, path: str) -> str:
@@ -112,9 +113,16 @@ class _Coverage:
         return finding.rule, self.name(finding.path), _digest(finding)
 
     def unseen(self, entries: Counter[Key]) -> Counter[Key]:
-        """Keep the entries of files that this audit does not cover."""
+        """Keep the entries of files and of rules that this audit does not cover."""
         paths = {path: self._covers(path) for _, path, _ in entries}
-        return Counter({key: count for key, count in entries.items() if not paths[key[1]]})
+        looked_at = {rule for rule, _, _ in entries if self.codes is None or rule in self.codes}
+        return Counter(
+            {
+                key: count
+                for key, count in entries.items()
+                if not (paths[key[1]] and key[0] in looked_at)
+            }
+        )
 
     def _covers(self, path: str) -> bool:
         """Whether the audit covers a file: it was scanned, or is gone from a searched folder."""

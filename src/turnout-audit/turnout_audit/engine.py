@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from turnout_audit import bounds, kinds, own_files
 from turnout_audit.model import AuditReport, Counted, FileProblem, FileScan, Finding
-from turnout_audit.results import unclassified
-from turnout_audit.ruleset import PathMatch, Ruleset
+from turnout_audit.results import UNCLASSIFIED, unclassified
+from turnout_audit.ruleset import DemandMatch, PathMatch, Ruleset
 from turnout_audit.search import Search, Tree
 from turnout_audit.source import decode, is_binary
 from turnout_audit.words import of_path, of_ruleset
@@ -43,13 +43,18 @@ def audit(
     scope: ScopeFilter = "all",
     processes: int | None = None,
     without: Sequence[str] = (),
+    phase: int | None = None,
+    codes: frozenset[str] | None = None,
 ) -> AuditReport:
     """Find every trace under paths; files named in `without`, and our own reports, are no traces.
+
+    `phase` is the phase of a migration that rules may depend on; with `codes`, only what these
+    rules find is reported.
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
     with closing(Search(paths, of_ruleset(ruleset))) as search:
-        scanner = scanner_of(ruleset)  # the search goes on meanwhile
+        scanner = scanner_of(ruleset, phase=phase, codes=codes)  # the search goes on meanwhile
         tree = search.tree()
     files = [path for path in tree.files if scope == "all" or kinds.classify(path)[0] == scope]
     excluded = own_files.NamedFiles(without)
@@ -65,6 +70,7 @@ def audit(
         exempted=tuple(mention for scan in scans for mention in scan.exempted),
         unclassified=tuple(mention for scan in scans for mention in scan.unclassified),
         audited=frozenset(files),
+        codes=codes,
         roots=tuple(paths),
         counted=Counted(
             files=len(files),
@@ -76,20 +82,22 @@ def audit(
     )
 
 
-def scanner_of(ruleset: Ruleset) -> "Scanner":
+def scanner_of(
+    ruleset: Ruleset, *, phase: int | None = None, codes: frozenset[str] | None = None
+) -> "Scanner":
     """Make a scanner of files, beside which their configuration is read."""
     from turnout_audit.own_modules import is_own_module
     from turnout_audit.scan import Scanner
 
-    return Scanner(ruleset, is_own_module)
+    return Scanner(ruleset, is_own_module, phase=phase, codes=codes)
 
 
 def _worth_reading(scanner: "Scanner", tree: Tree, files: Sequence[str]) -> list[str]:
     """Keep files that hold a word, and files that rules find by their names alone."""
     names = {path for path in files if tree.files[path]}
     for prepared in scanner.prepared:
-        if isinstance(prepared.match, PathMatch):
-            words = of_path(prepared.match)
+        if isinstance(prepared.match, PathMatch | DemandMatch):
+            words = of_path(prepared.match) if isinstance(prepared.match, PathMatch) else ()
             near = [f for f in files if not words or any(word in f.lower() for word in words)]
             names.update(f for f in near if prepared.takes(f) and prepared.fits_name(f))
     return [path for path in files if path in names]
@@ -174,7 +182,9 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
             share.problems.append(raw)
         elif is_binary(raw):
             share.binary += 1
-            if any(word.encode() in raw.lower() for word in scanner.mentions):
+            if scanner.reports(UNCLASSIFIED) and any(
+                word.encode() in raw.lower() for word in scanner.mentions
+            ):
                 mention = unclassified(path, "(a binary file)", 0)
                 share.scans.append(FileScan(path=path, unclassified=(mention,)))
         else:

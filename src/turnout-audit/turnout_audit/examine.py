@@ -8,6 +8,7 @@ from turnout_audit.fix import FIXERS
 from turnout_audit.ruleset import (
     CallMatch,
     ConfigKeyMatch,
+    DemandMatch,
     Match,
     ProseMatch,
     Rule,
@@ -39,6 +40,8 @@ def _of_match(rule: Rule, match: Match) -> Iterable[str]:
             yield f"{name}: {fault}"
     if needs(match) is None:
         yield "no word of two letters or more can be derived from it: give `words`"
+    if isinstance(match, DemandMatch) and not rule.files:
+        yield "a demand needs `files`: it says what they must hold"
     if isinstance(match, ProseMatch) and "docs" not in rule.scope:
         yield "prose is found in the scope docs only"
 
@@ -50,6 +53,10 @@ def _expressions(match: Match) -> Iterable[tuple[str, str]]:
         yield from (("prose", expression) for expression in match.prose)
     if isinstance(match, CallMatch | ConfigKeyMatch) and match.value is not None:
         yield "value", match.value
+    if isinstance(match, DemandMatch):
+        yield from (("demand", expression) for expression in match.demand)
+    if isinstance(match, ProseMatch) and match.marked is not None:
+        yield "marked", match.marked
     if match.unless is not None:
         yield "unless", match.unless
 

@@ -36,15 +36,21 @@ def faults(ruleset: Ruleset) -> list[str]:
 
 def found_by(ruleset: Ruleset, rule: Rule, example: Example) -> list[Finding]:
     """Return what the rule alone finds in the example."""
-    single = replace(ruleset, rules=(rule,))
+    single = _alone(ruleset, rule)
     path = path_of(example)
-    scan = Scanner(single).scan(path, example.code, anywhere=example.path is None)
+    scan = single.scan(path, example.code, anywhere=example.path is None)
     return list(scan.findings)
 
 
 def path_of(example: Example) -> str:
     """Name the example's file."""
     return example.path or _NAMES[example.language or "text"]
+
+
+def _alone(ruleset: Ruleset, rule: Rule) -> Scanner:
+    """Make a scanner of one rule, in a phase in which it holds."""
+    phase = rule.phases[0] if rule.phases else None
+    return Scanner(replace(ruleset, rules=(rule,)), phase=phase)
 
 
 def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
@@ -61,7 +67,7 @@ def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
 
 
 def _fixed(ruleset: Ruleset, rule: Rule, example: Example, number: int) -> Iterator[str]:
-    single = Scanner(replace(ruleset, rules=(rule,)))
+    single = _alone(ruleset, rule)
     anywhere = example.path is None
     fixed = mended_text(single, path_of(example), example.code, unsafe=True, anywhere=anywhere)
     if fixed.text != example.fixed:

@@ -105,6 +105,13 @@ class Outline:
         at = self.index_at(offset)
         return None if at is None else self.blocks[at]
 
+    def banner(self) -> str:
+        """Return the text of the first banner; empty where there is none."""
+        starts = ((self.offset(block.first), self.offset(block.last)) for block in self.blocks)
+        banners = (span for span in starts if self.exemption(span[0], glossary=False) == "banner")
+        start, end = next(banners, (0, 0))
+        return self.source.text[start:end]
+
     def exempt(self, first: int, last: int, reason: Reason) -> None:
         """Exempt lines, if their first one is not exempt for this reason already."""
         if reason == "glossary":

@@ -21,6 +21,7 @@ Reason = Literal[
     "address",
     "text",
     "lock",
+    "marked",
 ]
 """Why a mention does not count."""
 
@@ -148,6 +149,8 @@ class AuditReport:
     counted: Counted = field(default_factory=Counted)
     audited: frozenset[str] = frozenset()
     """The files that were looked at."""
+    codes: frozenset[str] | None = None
+    """The rules that were looked for, where not all were."""
     roots: tuple[str, ...] = ()
     """The folders and files that the caller named."""
     accepted: tuple[Finding, ...] = ()

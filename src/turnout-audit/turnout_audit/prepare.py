@@ -13,6 +13,7 @@ from turnout_audit.ruleset import (
     CallMatch,
     ConfigKeyMatch,
     DecoratorMatch,
+    DemandMatch,
     EnvMatch,
     ImportMatch,
     ManifestMatch,
@@ -58,6 +59,8 @@ class CompiledMatch:
 
     def fits_name(self, path: str) -> bool:
         """Say whether the match finds the file by its path."""
+        if isinstance(self.match, DemandMatch):
+            return True  # what is demanded may be missing from it
         return isinstance(self.match, PathMatch) and any(True for _ in self.find(_empty_view(path)))
 
     def takes(self, path: str) -> bool:
@@ -120,6 +123,7 @@ def _finder(match: Match) -> Any:
         EnvMatch: text.find_env,
         ProseMatch: prose.find_prose,
         PathMatch: _find_path,
+        DemandMatch: text.find_lack,
         AstMatch: code.find_ast,
     }
     return table[type(match)](match)

@@ -56,6 +56,7 @@ def find_prose(match: ProseMatch) -> Any:
     """Find mentions; the finder takes a Page and gives the reason why a mention is exempt."""
     joined = "|".join(f"(?:{word})" for word in match.prose)
     pattern = compiled(joined, ignore_case=True)
+    marked = compiled(match.marked, ignore_case=True) if match.marked else None
 
     def find(page: Page) -> Iterator[tuple[Hit, str | None]]:
         """Find the rule's matches."""
@@ -63,7 +64,10 @@ def find_prose(match: ProseMatch) -> Any:
             start, end = mention.span()
             if start < end and _counts(page, match, start, end):
                 hit = Hit(start=start, end=end, captured=groups(mention))
-                yield hit, _reason(page, match, start)
+                reason = _reason(page, match, start)
+                if reason is None and marked and marked.search(_entry(page, start)):
+                    reason = "marked"
+                yield hit, reason
 
     return find
 

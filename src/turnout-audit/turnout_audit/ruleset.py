@@ -32,6 +32,7 @@ TextPlace = Literal["code", "string", "comment"]
 ImportKind = Literal["static", "dynamic", "require", "type", "reexport", "mock"]
 Glossary = Literal["exempt", "marked"]
 ProsePart = Literal["text", "inline", "fence"]
+DemandPlace = Literal["anywhere", "banner"]
 
 
 def _listed(value: object) -> object:
@@ -71,6 +72,7 @@ Words = Annotated[tuple[Word, ...], Before(_listed)]
 SomeWords = Annotated[tuple[Word, ...], Before(_filled), Before(_listed)]
 """At least one."""
 Identifier = Annotated[str, Limits(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+Phases = Annotated[tuple[Annotated[int, Limits(strict=True, ge=0, le=9)], ...], Before(_listed)]
 Count = Annotated[int, Limits(strict=True, ge=0, le=50)] | None
 SyntaxRule = Annotated[Mapping[str, Any], Before(_yaml)]
 """A rule of ast-grep: a table, or the same as YAML text."""
@@ -218,6 +220,8 @@ class ProseMatch(_Match):
     """`marked`: an entry is exempt only if it says that the thing is deprecated."""
     only: Annotated[tuple[ProsePart, ...], Before(_listed)] = ()
     """Only in running text, in inline code, in fences of no known language."""
+    marked: Text | None = None
+    """A mention is exempt if this expression is found in its paragraph, item or row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +229,18 @@ class PathMatch(_Match):
     """A file by its own path (globs, `**` across folders); found at line 1."""
 
     path: SomeWords
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemandMatch(_Match):
+    """Expressions that a file must hold, in any case; one that lacks any is found at line 1.
+
+    The rule's `files` say which files; what is historical need not hold anything.
+    """
+
+    demand: SomeWords
+    place: DemandPlace = "anywhere"
+    """`banner`: a document's first banner must hold them, and be there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +264,7 @@ KINDS: Mapping[str, type[_Match]] = {
     "env": EnvMatch,
     "prose": ProseMatch,
     "path": PathMatch,
+    "demand": DemandMatch,
     "ast": AstMatch,
 }
 """Matches by the key that tells their kind; a match holds one of them."""
@@ -263,6 +280,7 @@ Match = Annotated[
     | EnvMatch
     | ProseMatch
     | PathMatch
+    | DemandMatch
     | AstMatch,
     BY_KIND,
 ]
@@ -312,11 +330,19 @@ class Rule(_Table):
     files: Words = ()
     """Only files whose path fits one of these globs (as in .gitignore: `**/*.config.ts`)."""
     exclude: Words = ()
+    phases: Phases = ()
+    """Only where an audit names one of these phases of a migration."""
+    except_phases: Phases = ()
+    """Not where an audit names one of these."""
     link: Text = ""
     advice: Text = ""
     match: Annotated[tuple[Match, ...], Before(_filled), Before(_listed)]
     fix: Fix | None = None
     example: tuple[Example, ...] = ()
+
+    def holds_in(self, phase: int | None) -> bool:
+        """Say whether the rule holds in a phase of a migration; None where none is named."""
+        return phase not in self.except_phases and (not self.phases or phase in self.phases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +364,8 @@ class Ruleset(_Table):
     ruleset: Identifier
     version: Annotated[str, Before(_version)]
     title: Text
+    successor: Text = ""
+    """What comes after the vendor, as fixes and demands write it."""
     markers: SomeWords
     """The vendor's words; by them a banner about the vendor is recognised."""
     mentions: Words = ()

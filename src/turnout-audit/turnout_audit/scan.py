@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from turnout_audit import code, configs, kinds, markdown, prose, syntax
@@ -9,12 +10,13 @@ from turnout_audit.markers import Markers
 from turnout_audit.mentions import Accountant
 from turnout_audit.model import FileScan, Scope
 from turnout_audit.prepare import CompiledMatch, prepare
-from turnout_audit.results import MAX_FINDINGS, Results, TooManyFindings
+from turnout_audit.results import MAX_FINDINGS, UNCLASSIFIED, Results, TooManyFindings
 from turnout_audit.ruleset import (
     AstMatch,
     CallMatch,
     ConfigKeyMatch,
     DecoratorMatch,
+    DemandMatch,
     EnvMatch,
     ImportMatch,
     Language,
@@ -44,12 +46,20 @@ class Scanner:
     """A rule set, ready to scan texts."""
 
     def __init__(
-        self, ruleset: Ruleset, is_own_module: Callable[[str, str], bool] | None = None
+        self,
+        ruleset: Ruleset,
+        is_own_module: Callable[[str, str], bool] | None = None,
+        *,
+        phase: int | None = None,
+        codes: frozenset[str] | None = None,
     ) -> None:
-        self.ruleset = ruleset
+        held = tuple(rule for rule in ruleset.rules if rule.holds_in(phase))
+        self.ruleset = ruleset if len(held) == len(ruleset.rules) else replace(ruleset, rules=held)
+        self.codes = codes
+        """The rules whose findings are reported; None: all."""
         self.is_own_module = is_own_module
         """Whether a file's module is the team's own; None where the files are not there to ask."""
-        self.prepared = prepare(ruleset)
+        self.prepared = prepare(self.ruleset)
         self.mentions = frozenset(word.lower() for word in ruleset.mentions)
         needed = {word for match in self.prepared for words in match.needs.sets for word in words}
         self.index = Index(needed | self.mentions)
@@ -94,7 +104,20 @@ class Scanner:
                 self.accountant.account(results, outline)
         except TooManyFindings:
             results.add_problem(f"more than {MAX_FINDINGS} findings: the rest is not told", 0)
-        return results.scan()
+        return results.scan() if self.codes is None else self._chosen(results.scan())
+
+    def reports(self, code: str) -> bool:
+        """Say whether what a rule finds is reported."""
+        return self.codes is None or code in self.codes
+
+    def _chosen(self, scan: FileScan) -> FileScan:
+        """Leave out what rules find that are not reported."""
+        return replace(
+            scan,
+            findings=tuple(f for f in scan.findings if self.reports(f.rule)),
+            exempted=tuple(e for e in scan.exempted if self.reports(e.rule)),
+            unclassified=scan.unclassified if self.reports(UNCLASSIFIED) else (),
+        )
 
     def _must_parse(self, path: str) -> bool:
         """Say whether rules read the keys of such a file, so that it must be what its name says."""
@@ -164,6 +187,8 @@ def _scan_document(
         if isinstance(match.match, ProseMatch):
             for hit, reason in match.find(page):
                 results.add(match.rule, hit, "docs", language, reason)
+        elif isinstance(match.match, DemandMatch):
+            _scan_demand(results, match, match.match, document)
         elif isinstance(match.match, TextMatch | PathMatch):
             for hit in match.find(view):
                 if match.unless is None or not match.unless.search(page.text[hit.start : hit.end]):
@@ -172,6 +197,18 @@ def _scan_document(
     for segment in markdown.segments(document):
         _scan_segment(scanner, results, matches, segment, segment.scope, document)
     return document
+
+
+def _scan_demand(
+    results: Results, match: CompiledMatch, demand: DemandMatch, document: markdown.Outline
+) -> None:
+    """Find what a document lacks, unless it is history."""
+    if document.exemption(0, glossary=False) in ("historical", "changelog"):
+        return
+    text = document.source.text if demand.place == "anywhere" else document.banner()
+    view = View(Segment(document.source.path, text, "markdown"))
+    for hit in match.find(view):
+        results.add(match.rule, hit, "docs", view.language, None)
 
 
 def _scan_segment(
@@ -211,6 +248,7 @@ def _likely(
         and (segment.fenced or not match.match.fenced)
         and (present is None or match.match.fenced or match.needs.met_by(present))
         and not isinstance(match.match, ProseMatch)
+        and not (segment.fenced and isinstance(match.match, DemandMatch))
         and match.likely(expressions, segment.language)
     ]
 

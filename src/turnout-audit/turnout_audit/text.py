@@ -6,7 +6,7 @@ from typing import Any
 
 from turnout_audit import nodes
 from turnout_audit.names import expression_of
-from turnout_audit.ruleset import EnvMatch, TextMatch
+from turnout_audit.ruleset import DemandMatch, EnvMatch, TextMatch
 from turnout_audit.source import Hit
 from turnout_audit.view import Finder, View, groups, line_of, unquoted_hash
 
@@ -43,6 +43,18 @@ def find_text(match: TextMatch) -> Finder:
                     start, end = _on_its_line(view.text, start, end)
                 if start < end and _stands_in(view, start, match.where):
                     yield Hit(start=start, end=end, captured=groups(occurrence))
+
+    return find
+
+
+def find_lack(match: DemandMatch) -> Finder:
+    """Find a text that lacks one of the expressions, at its start."""
+    patterns = [compiled(expression, ignore_case=True) for expression in match.demand]
+
+    def find(view: View) -> Iterator[Hit]:
+        """Find the rule's matches."""
+        if not all(pattern.search(view.text) for pattern in patterns):
+            yield Hit(start=0, end=0, captured={"name": view.path})
 
     return find
 

@@ -11,6 +11,7 @@ from turnout_audit.ruleset import (
     CallMatch,
     ConfigKeyMatch,
     DecoratorMatch,
+    DemandMatch,
     EnvMatch,
     ImportMatch,
     ManifestMatch,
@@ -88,7 +89,7 @@ def shortest(words: Iterable[str]) -> frozenset[str]:
 
 def needs(match: Match) -> Needs | None:
     """Derive what a match needs; None where nothing can be derived, and `words` must be given."""
-    if isinstance(match, PathMatch):
+    if isinstance(match, PathMatch | DemandMatch):
         return Needs(sets=())
     sets = [frozenset(word.lower() for word in match.words)] if match.words else _derived(match)
     sets.append(one_of(_of_module(glob) for glob in match.when_imports))
@@ -153,7 +154,7 @@ def _derived(match: Match) -> list[frozenset[str]]:  # noqa: C901, PLR0911 -- on
             return [one_of(map(_piece, match.env))]
         case AstMatch():
             return [_of_ast(match.ast)]
-        case PathMatch():
+        case PathMatch() | DemandMatch():
             return []
 
 

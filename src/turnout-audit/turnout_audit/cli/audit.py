@@ -18,6 +18,7 @@ from turnout_audit.errors import AuditError, WrongArguments
 if TYPE_CHECKING:
     from turnout_audit.model import AuditReport
     from turnout_audit.ruleset import Ruleset
+    from turnout_audit.scan import Scanner
 
 CLEAN, TRACES, CANNOT_TELL = 0, 1, 2
 """Exit codes."""
@@ -58,6 +59,12 @@ class AuditOptions:
     diff: bool = False
     itself: bool = False
     output: Path | None = None
+    select: Sequence[str] = ()
+    ignore: Sequence[str] = ()
+    explain: str = ""
+    terms: Path | None = None
+    to: str = ""
+    phase: int | None = None
 
 
 def exit_code(command: Callable[[], int]) -> int:
@@ -75,26 +82,33 @@ def exit_code(command: Callable[[], int]) -> int:
 
 def audit(options: AuditOptions) -> int:
     """Find every trace of a vendor, report, and return the exit code."""
-    from turnout_audit import engine, load
+    from turnout_audit import codes, engine, load
 
-    ruleset, places = options.ruleset, list(options.paths)
-    if options.itself:
-        ruleset, places = _own_source([ruleset, *places] if ruleset else [])
-    if not ruleset or not places:
-        names = ", ".join(load.names())
-        raise WrongArguments(f"give a rule set ({names}, or a .toml file) and the paths to look at")
-    if options.update_baseline and options.baseline is None:
-        raise WrongArguments("--update-baseline needs --baseline FILE")
-    rules = load.load(ruleset)
+    if options.ruleset and options.explain:
+        sys.stdout.write(codes.explained(load.load(options.ruleset), options.explain))
+        return CLEAN
+    ruleset, places = _what_to_audit(options)
+    rules = _in_terms(load.load(ruleset), options)
+    taken = codes.chosen(rules, options.select, options.ignore, options.phase)
     gc.set_threshold(GC_THRESHOLD)
     outputs = [str(path) for path in (options.baseline, options.output) if path is not None]
 
     def report_now() -> "AuditReport":
-        return engine.audit(rules, places, scope=options.scope.value, without=outputs)
+        return engine.audit(
+            rules,
+            places,
+            scope=options.scope.value,
+            without=outputs,
+            phase=options.phase,
+            codes=taken,
+        )
+
+    def scanner() -> "Scanner":
+        return engine.scanner_of(rules, phase=options.phase, codes=taken)
 
     report = report_now()
     if options.fix or options.unsafe_fixes or options.diff:
-        if _apply_fixes(rules, report, options):
+        if _apply_fixes(scanner(), report, options):
             report = report_now()
         if options.diff:
             return _exit_code(report)
@@ -104,6 +118,29 @@ def audit(options: AuditOptions) -> int:
     if not report.counted.files:
         note("note: nothing was searched: no file of this kind, or all are ignored")
     return _exit_code(report)
+
+
+def _what_to_audit(options: AuditOptions) -> tuple[str, list[str]]:
+    """Return the rule set's name and the paths; raises WrongArguments where one is missing."""
+    from turnout_audit import load
+
+    ruleset, places = options.ruleset, list(options.paths)
+    if options.itself:
+        ruleset, places = _own_source([ruleset, *places] if ruleset else [])
+    if not ruleset or not places:
+        names = ", ".join(load.names())
+        raise WrongArguments(f"give a rule set ({names}, or a .toml file) and the paths to look at")
+    if options.update_baseline and options.baseline is None:
+        raise WrongArguments("--update-baseline needs --baseline FILE")
+    return ruleset, places
+
+
+def _in_terms(rules: "Ruleset", options: AuditOptions) -> "Ruleset":
+    """Take the team's own terms, and the successor's name."""
+    from turnout_audit import terms
+
+    table = None if options.terms is None else terms.load(options.terms)
+    return terms.applied(rules, to=options.to, terms=table)
 
 
 def note(line: str) -> None:
@@ -132,12 +169,12 @@ def _exit_code(report: "AuditReport") -> int:
     return CANNOT_TELL if report.problems else CLEAN
 
 
-def _apply_fixes(rules: "Ruleset", report: "AuditReport", options: AuditOptions) -> bool:
+def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOptions) -> bool:
     """Preview or apply the fixes, and name what they left; true if files changed."""
-    from turnout_audit import engine, patch
+    from turnout_audit import patch
     from turnout_audit.render.text import plain
 
-    planned = patch.plan(engine.scanner_of(rules), report.findings, unsafe=options.unsafe_fixes)
+    planned = patch.plan(scanner, report.findings, unsafe=options.unsafe_fixes)
     problems = list(planned.problems)
     if options.diff:
         for change in planned.changes:

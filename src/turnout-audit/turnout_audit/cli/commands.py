@@ -63,11 +63,26 @@ def find(
         EngineChoice, Option(help="Has no effect: ripgrep searches.", hidden=True)
     ] = EngineChoice.AUTO,
     output: Annotated[Path | None, Option(help="Write the report to a file.")] = None,
+    select: Annotated[
+        list[str] | None, Option(help="Report only these rules; globs, also by commas.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, Option(help="Do not report these rules; globs, also by commas.")
+    ] = None,
+    explain: Annotated[str, Option(help="Say what a rule is about; audit nothing.")] = "",
+    terms: Annotated[
+        Path | None, Option(help="What fixes of documents say instead of the vendor's terms.")
+    ] = None,
+    to: Annotated[str, Option(help="The name of what comes after the vendor.")] = "",
+    phase: Annotated[
+        int | None, Option(min=0, max=9, help="The phase of the migration that shall hold.")
+    ] = None,
 ) -> None:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
 
     `history RULESET` shows the burndown over a repository's history, `check RULESET` runs the
-    examples of a rule set's own rules.
+    examples of a rule set's own rules, `rules RULESET` lists the rules, `terms RULESET` prints a
+    start for `--terms`.
     """
     del engine
     options = AuditOptions(
@@ -82,6 +97,12 @@ def find(
         diff=diff,
         itself=itself,
         output=output,
+        select=tuple(select or ()),
+        ignore=tuple(ignore or ()),
+        explain=explain,
+        terms=terms,
+        to=to,
+        phase=phase,
     )
     raise typer.Exit(exit_code(lambda: audit(options)))
 
@@ -139,6 +160,39 @@ def check(
         else:
             sys.stdout.write("".join(map(_check_result, results)))
         return TRACES if any(result["faults"] for result in results) else CLEAN
+
+    raise typer.Exit(exit_code(command))
+
+
+def rules(
+    ruleset: Annotated[str, Argument(help="A rule set's name, or a .toml file.")],
+    as_json: AsJson = False,
+) -> None:
+    """List the rules of a rule set by their codes."""
+    from turnout_audit import codes, load
+
+    def command() -> int:
+        listed = codes.listed(load.load(ruleset))
+        if as_json:
+            print_json({"ruleset": ruleset, "rules": listed})
+        else:
+            lines = (f"{rule['rule']:<34} {rule['level']:<10} {rule['why']}\n" for rule in listed)
+            sys.stdout.write("".join(lines))
+        return CLEAN
+
+    raise typer.Exit(exit_code(command))
+
+
+def terms(
+    ruleset: Annotated[str, Argument(help="A rule set's name, or a .toml file.")],
+) -> None:
+    """Print the terms of a rule set, as a start for a file for --terms."""
+    from turnout_audit import load
+    from turnout_audit import terms as team_terms
+
+    def command() -> int:
+        sys.stdout.write(team_terms.starter(load.load(ruleset)))
+        return CLEAN
 
     raise typer.Exit(exit_code(command))
 

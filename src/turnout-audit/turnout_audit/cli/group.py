@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from turnout_audit.cli.audit import CANNOT_TELL
-from turnout_audit.cli.commands import check, find, history
+from turnout_audit.cli.commands import check, find, history, rules, terms
 from turnout_audit.cli.plain import SUBCOMMANDS
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -56,3 +56,5 @@ def _root() -> None:
 app.command("find", cls=UnnamedCommand)(find)
 app.command("history")(history)
 app.command("check")(check)
+app.command("rules")(rules)
+app.command("terms")(terms)

@@ -10,8 +10,17 @@ from typing import Any
 
 from turnout_audit.cli.audit import AuditOptions, Form, ScopeChoice
 
-SUBCOMMANDS = ("history", "check")
+SUBCOMMANDS = ("history", "check", "rules", "terms")
 """Words in the place of a rule set that are commands of their own."""
+
+
+def _phase(word: str) -> int:
+    """Read a phase of a migration; raises ValueError where it is none."""
+    if word not in set("0123456789"):
+        raise ValueError(word)
+    return int(word)
+
+
 FLAGS: Mapping[str, tuple[str, object]] = {
     "--json": ("as_json", True),
     "--update-baseline": ("update_baseline", True),
@@ -25,7 +34,15 @@ VALUES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "--scope": ("scope", ScopeChoice),
     "--baseline": ("baseline", Path),
     "--output": ("output", Path),
+    "--terms": ("terms", Path),
+    "--to": ("to", str),
+    "--phase": ("phase", _phase),
+    "--explain": ("explain", str),
 }
+
+
+REPEATED = {"--select": "select", "--ignore": "ignore"}
+"""Options that may be given several times."""
 
 
 def plain_options(words: Sequence[str]) -> AuditOptions | None:
@@ -46,6 +63,12 @@ def plain_options(words: Sequence[str]) -> AuditOptions | None:
                 options[name] = read(value if equals else next(waiting))
             except (StopIteration, ValueError):
                 return None
+        elif option in REPEATED:
+            name = REPEATED[option]
+            text = value if equals else next(waiting, None)
+            if text is None:
+                return None
+            options[name] = (*options.get(name, ()), text)
         else:
             return None
     if not named or named[0] in SUBCOMMANDS or words[0] != named[0]:

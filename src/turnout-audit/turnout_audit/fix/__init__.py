@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from turnout_audit.fix.calls import declare, insert_option, move_argument, rewrite_call
 from turnout_audit.fix.case import Case, FixResult, Unclear
-from turnout_audit.fix.documents import banner, glossary, prose
+from turnout_audit.fix.documents import banner, glossary, mark, prose
 from turnout_audit.fix.functions import params
 from turnout_audit.fix.options import preset, rename, value
 from turnout_audit.fix.results import destructured
@@ -27,6 +27,7 @@ FIXERS: Mapping[str, Fixer] = {
     "destructured": destructured,
     "glossary": glossary,
     "insert-option": insert_option,
+    "mark": mark,
     "module": module,
     "move-argument": move_argument,
     "params": params,

@@ -18,10 +18,21 @@ _ENOUGH = 10
 """So many letters of a script make a document one of that language."""
 _CLOSING = "*_`\"'»”\u2019)」』"
 _LINK_TEXT = re.compile(r"\[[^\[\]]*$")
-_LINK_END = re.compile(r"^[^\[\]]*\][(\[]")
-_WEB = re.compile(r"https?://|\bwww\.")
+_LINK_END = re.compile(r"^[^\[\]]*\]")
+_DOMAIN = re.compile(
+    r"https?://\S+|\bwww\.\S+"
+    r"|(?<![\w.-])(?:[\w-]+\.)+(?:com|io|dev|net|org|gs|sh|ai|app|cloud|run)\b(?!\()",
+    re.IGNORECASE,
+)
 _SUCCESSOR = re.compile(r"\(([^()]+)\)")
 """The successor's name in `to`: `Orchestrator (Acme)`."""
+_ROW = re.compile(r"\s*\||.*\s\|\s")
+_TOKEN = re.compile(r"[^\s\"'`<>(){},;|\\=*\[\]\u2018-\u201d]+")
+_FAR = 4000
+"""Characters around a mention that are read."""
+_GAP = re.compile(r"\n[ \t]*\n")
+_PARTICLE = re.compile(r"[\W]*|(?:'|\u2019)s|[^\x00-\x7f]+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s|[\u3002\uff01\uff1f]|\n\s*(?:[-*+]|\d+[.)])\s")
 _SIGN = re.compile(r"[`()]").search
 CODE = "stands in code: say what is meant"
 _ENTRY = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|\|\s*|#{1,6}\s+)?[*_`\"'«“\u2018「『]*$")
@@ -75,12 +86,28 @@ def glossary(case: Case) -> FixResult:
     return [case.edit(at, at, f" ({mark})")]
 
 
+def mark(case: Case) -> FixResult:
+    """Say `to` in brackets behind the first mention of a paragraph, where it is a word alone."""
+    text, start, end = case.text, case.finding.start, case.finding.end
+    line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    line = text[line_start : len(text) if line_end < 0 else line_end].rstrip("\r")
+    if is_code(case.finding.path, text, start, end):
+        return CODE
+    if not is_word(line, start - line_start, end - line_start):
+        return "part of a name, an address or code: say what is meant"
+    if case.finding.matched.lower() in line[: start - line_start].lower():
+        return "an earlier mention of the line is to be marked"
+    while end < len(text) and text[end] in _CLOSING:
+        end += 1
+    return [case.edit(end, end, f" ({case.fix.to})")]
+
+
 def prose(case: Case) -> FixResult:
     """Replace a concept by `table`; the bare name by `to`, which needs a look.
 
     Code is left alone, but for a span that the table names with its marks: that needs a look.
-    Left alone is a paragraph that holds an address, and a table that names the successor: what they
-    say is true of the one vendor, not of the other.
+    Left alone is what stands beside an address, beside another name of the vendor's own, and beside
+    the successor's name: that is true of the one vendor, not of the other.
     """
     aside = _aside(case)
     if aside:
@@ -103,16 +130,62 @@ def prose(case: Case) -> FixResult:
 
 
 def _aside(case: Case) -> str:
-    """Say why a mention's paragraph, item or table is left alone; empty where it is not."""
-    first = case.text.rfind("\n\n", 0, case.finding.start) + 1
-    last = case.text.find("\n\n", case.finding.end)
-    block = case.text[first : len(case.text) if last < 0 else last]
-    if _WEB.search(block):
+    """Say why a mention is left alone for what stands beside it; empty where it is not."""
+    block = _around(case)
+    names = {case.finding.matched.lower(), (_successor(case) or case.finding.matched).lower()}
+    if any(address[0].lower() not in names for address in _DOMAIN.finditer(block)):
         return "stands beside an address: say what is meant"
-    successor = _SUCCESSOR.search(case.fix.to or "")
-    if block.lstrip().startswith("|") and successor and successor[1] in block:
-        return "stands in a table of both vendors: say what is meant"
+    if _names_more(case, block):
+        return "stands beside a name of the vendor's own: say what is meant"
+    if _successor(case) and _speaks_of_both(case, block):
+        return "stands beside the successor's name: say what is meant"
     return ""
+
+
+def _around(case: Case) -> str:
+    """Return a mention's paragraph, item or table, and what a colon or an indent adds to it."""
+    text, start = case.text.replace("\r\n", " \n"), case.finding.start  # offsets stay
+    before = [gap.end() for gap in _GAP.finditer(text, max(0, start - _FAR), start)]
+    first = before[-1] if before else max(0, start - _FAR)
+    limit = min(len(text), case.finding.end + _FAR)
+    gaps = [gap.span() for gap in _GAP.finditer(text, case.finding.end, limit)]
+    last = limit
+    for last, following in gaps:
+        goes_on = text[following : following + 1] in (" ", "\t")
+        if not (goes_on or text[first:last].rstrip().endswith(":")):
+            break
+    else:
+        last = limit
+    return text[first:last]
+
+
+def _names_more(case: Case, block: str) -> bool:
+    """Whether a name that holds the vendor's word, and is more than it, stands in the block."""
+    word = case.finding.matched.lower()
+    for old in case.fix.table:
+        block = re.sub(re.escape(old), " ", block, flags=re.IGNORECASE)
+    tokens = (token.strip("*_.,:;!?~").lower() for token in _TOKEN.findall(block))
+    return any(
+        word in token
+        and re.search(r"[\w/@.-]", token.replace(word, "", 1))
+        and not _PARTICLE.fullmatch(token.replace(word, "", 1))
+        for token in tokens
+    )
+
+
+def _speaks_of_both(case: Case, block: str) -> bool:
+    successor = _successor(case).lower()
+    if _ROW.match(block):
+        return successor in block.lower()
+    return any(
+        successor in sentence.lower() and case.finding.matched.lower() in sentence.lower()
+        for sentence in _SENTENCE.split(block)
+    )
+
+
+def _successor(case: Case) -> str:
+    name = _SUCCESSOR.search(case.fix.to or "")
+    return name[1] if name else ""
 
 
 def _bare(case: Case, line: str, at: int, end: int) -> FixResult:

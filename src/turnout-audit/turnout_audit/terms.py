@@ -1,0 +1,92 @@
+"""The team's own terms: what comes after the vendor, and how its concepts are called there."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from turnout_audit.errors import InvalidInput
+from turnout_audit.ruleset import DemandMatch, Fix, Match, Rule, Ruleset
+
+MAX_FILE = 1_000_000
+CONCEPTS = "prose"
+"""The fixer that replaces concepts by its table."""
+
+
+def load(path: Path) -> dict[str, str]:
+    """Read a table of terms: a TOML file with one table, `terms`, of old phrases and new ones.
+
+    Raises InvalidInput that names the file and the fault.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"no such file of terms: {path}") from error
+    except ValueError as error:
+        raise InvalidInput(f"{path}: not TOML: {error}") from error
+    terms = raw.get("terms")
+    if set(raw) != {"terms"} or not isinstance(terms, dict) or not terms:
+        raise InvalidInput(f"{path}: should hold one table, [terms], of phrases")
+    for old, new in terms.items():
+        if not (isinstance(new, str) and old.strip() and new.strip()):
+            raise InvalidInput(f"{path}: terms: {old!r}: should be a phrase, not {new!r}")
+    return terms
+
+
+def starter(ruleset: Ruleset) -> str:
+    """Write the rule set's own terms as a file that can be changed and loaded."""
+    lines = [f"# What is said instead of the phrases of {ruleset.ruleset}: a start.", "[terms]"]
+    for fix in [rule.fix for rule in ruleset.rules if rule.fix and rule.fix.kind == CONCEPTS]:
+        lines += [f"{_quoted(old)} = {_quoted(new)}" for old, new in fix.table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def applied(ruleset: Ruleset, *, to: str = "", terms: Mapping[str, str] | None = None) -> Ruleset:
+    """Name the successor `to`, and take `terms` for the rule set's own.
+
+    The rule set's terms are true of its own successor only, so they go where another one is named
+    and no terms are given. Raises InvalidInput where the rule set names no successor.
+    """
+    if to and not ruleset.successor:
+        raise InvalidInput(f"the rule set {ruleset.ruleset} names no successor to replace")
+    if terms is None and to not in ("", ruleset.successor):
+        terms = {}
+    if to or terms is not None:
+        new = to or ruleset.successor
+        rules = tuple(_rule(rule, ruleset.successor, new, terms) for rule in ruleset.rules)
+        return replace(ruleset, rules=rules, successor=new)
+    return ruleset
+
+
+def _rule(rule: Rule, old: str, new: str, terms: Mapping[str, str] | None) -> Rule:
+    return replace(
+        rule,
+        fix=rule.fix and _fix(rule.fix, old, new, terms),
+        match=tuple(_match(match, old, new) for match in rule.match),
+    )
+
+
+def _fix(fix: Fix, old: str, new: str, terms: Mapping[str, str] | None) -> Fix:
+    if not old:
+        return replace(fix, table=terms) if terms and fix.kind == CONCEPTS else fix
+    options = {
+        key: value.replace(old, new) if isinstance(value, str) else value
+        for key, value in fix.options.items()
+    }
+    table = fix.table if terms is None or fix.kind != CONCEPTS else terms
+    return replace(fix, to=fix.to and fix.to.replace(old, new), table=table, options=options)
+
+
+def _match(match: Match, old: str, new: str) -> Match:
+    if not (old and isinstance(match, DemandMatch)):
+        return match
+    demand = tuple(word.replace(re.escape(old), re.escape(new)) for word in match.demand)
+    return replace(match, demand=demand)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
