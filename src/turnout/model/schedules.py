@@ -3,7 +3,8 @@
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from itertools import takewhile
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -38,11 +39,11 @@ MOST_MISSED = 60
 class Schedule:
     """A recurring start of a task.
 
-    When clocks go forward, a fixed time of day that is skipped fires at the end of the gap. When
-    they go back, a fixed time that comes twice fires once, the first time. Expressions with `*` in
-    the minute or the hour fire by elapsed time: not in the gap, and in both of the repeated hours.
-    This is so on every provider: a time that is no slot starts nothing, whoever ticks it, and a
-    slot that a provider does not tick is started without it.
+    When clocks go forward, a fixed time of day that is skipped fires at the end of the gap; several
+    fire once. When they go back, a fixed time that comes twice fires once, the first time.
+    Expressions with `*` in the minute or the hour fire by elapsed time: not in the gap, and in both
+    of the repeated hours. This is so on every provider: a time that is no slot starts nothing,
+    whoever ticks it, and a slot that a provider does not tick is started without it.
     """
 
     id: str
@@ -89,13 +90,24 @@ class Schedule:
 
     def slots(self, after: Millis) -> Iterator[Millis]:
         """Yield the nominal times after a moment, in order, up to the last year that has dates."""
+        zone = ZoneInfo(self.zone)
+        fields = self.five_fields.split()
+        fixed = not fields[0].startswith("*") and not fields[1].startswith("*")
+        moments_of = _moment_of_fixed if fixed else _moments_of_elapsed
+        pending: list[Millis] = []
+        latest = after
         # Near the end of the year 9999 dates overflow: there is no slot any more.
         with suppress(OverflowError, ValueError):
-            start = as_datetime(after).astimezone(ZoneInfo(self.zone))
-            for slot in CronSim(self.five_fields, start):
-                at = round(slot.timestamp() * 1_000)
-                if at > after:
-                    yield at
+            for wall_time in CronSim(self.five_fields, _earliest_wall_time(after, zone)):
+                moments = moments_of(wall_time, zone)
+                for moment in moments:
+                    heappush(pending, moment)
+                # A wall time that comes twice is repeated after later ones have come once.
+                while moments and pending and pending[0] <= moments[0]:
+                    moment = heappop(pending)
+                    if moment > latest:
+                        latest = moment
+                        yield moment
 
     def has_slot(self, at: Millis) -> bool:
         """Whether a moment is one of the nominal times."""
@@ -121,6 +133,36 @@ class Schedule:
 
     def _between(self, after: Millis, until: Millis) -> list[Millis]:
         return list(takewhile(lambda slot: slot <= until, self.slots(after)))
+
+
+def _earliest_wall_time(after: Millis, zone: ZoneInfo) -> datetime:
+    """Return a time of day, without zone, that is before each one that comes after the moment."""
+    start = as_datetime(after)
+    offsets = [at.astimezone(zone).utcoffset() for at in (start, start + timedelta(days=1))]
+    return start.replace(tzinfo=None) + min(offset for offset in offsets if offset is not None)
+
+
+def _moments_of_elapsed(wall_time: datetime, zone: ZoneInfo) -> list[Millis]:
+    """Return when clocks show a time of day: once, twice where they go back, never in a gap."""
+    folds = [wall_time.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+    return sorted({_millis(at) for at in folds if not _is_skipped(at)})
+
+
+def _moment_of_fixed(wall_time: datetime, zone: ZoneInfo) -> list[Millis]:
+    """Return when clocks first show a time of day, or the end of the gap that skips it."""
+    at = wall_time.replace(tzinfo=zone)
+    while _is_skipped(at):
+        at += timedelta(minutes=1)
+    return [_millis(at)]
+
+
+def _is_skipped(at: datetime) -> bool:
+    shown = at.astimezone(UTC).astimezone(at.tzinfo)
+    return shown.replace(tzinfo=None) != at.replace(tzinfo=None)
+
+
+def _millis(at: datetime) -> Millis:
+    return round(at.timestamp() * 1_000)
 
 
 class UnreadableSchedule(Schedule):
