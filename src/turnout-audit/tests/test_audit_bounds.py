@@ -38,6 +38,25 @@ def test_a_file_that_takes_too_long_is_named(
     assert [scan.path for scan in share.scans] == [str(files[1])]
 
 
+def test_a_tree_of_files_that_take_too_long_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some of them, each has less time; the name of each says how much."""
+    monkeypatch.setattr(bounds, "SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "ALLOWANCE", 0.35)
+    monkeypatch.setattr(bounds, "LEAST", 0.05)
+    files = [tmp_path / f"{number}-endless.ts" for number in range(4)]
+    for file in files:
+        file.write_text('import "inngest";\n')
+    share = scan_files(Endless(RULES), map(str, files))
+    assert [problem.reason.split()[3] for problem in share.problems] == [
+        "0.2",
+        "0.15",
+        "0.05",
+        "0.05",
+    ]
+
+
 def test_json_that_is_nested_too_deep_is_named() -> None:
     """Before it is parsed; what it mentions is listed."""
     depth = 200_000
@@ -52,3 +71,11 @@ def test_many_hits_on_one_line_are_all_read(path: str) -> None:
     scan = Scanner(RULES).scan(path, "x: INNGEST_A=1 " * 12_000)
     assert scan.findings or scan.unclassified or scan.exempted
     assert scan.problems == ()
+
+
+@pytest.mark.parametrize("text", ["inngest.", "inngest/", "inngest", "a.inngest@", '"inngest",'])
+def test_mentions_on_one_line_are_judged_in_linear_time(text: str) -> None:
+    """As many mentions take half of the bound at most, on a busy machine as well."""
+    with bounds.bounded(bounds.SECONDS / 2):
+        scan = Scanner(RULES).scan("a.sql", text * 30_000)
+    assert scan.findings or scan.unclassified or scan.exempted

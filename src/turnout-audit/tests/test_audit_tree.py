@@ -372,3 +372,29 @@ def test_what_ignores_a_named_folder_ignores_none_of_its_files(here: Path, patte
     assert audit(RULES, ["."]).findings == ()
     assert len(audit(RULES, ["build"]).findings) == 2
     assert len(audit(RULES, ["build/in"]).findings) == 1
+
+
+def test_a_tracked_link_to_a_folder_is_no_repository(here: Path) -> None:
+    """Its target's files are listed once, under their own names; so a loop ends, too."""
+    write(here, {"real/a.ts": 'import "acme";'})
+    (here / "link").symlink_to("real")
+    (here / "real/loop").symlink_to("..")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "add", "--all"], check=True)
+    report = audit(RULES, ["."])
+    assert {finding.path for finding in report.findings} == {"real/a.ts"}
+    assert (report.counted.files, report.counted.links) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["inner", "inner.js"])
+def test_a_submodule_lists_its_own_files(here: Path, name: str) -> None:
+    """Also one whose name looks like that of a file."""
+    write(here, {f"{name}/a.ts": 'import "acme";', f"{name}/b.ts": "acme"})
+    write(here, {f"{name}/.gitignore": "b.ts\n", ".gitignore": "*.ts\n"})
+    for folder in (here / name, here):
+        subprocess.run(["git", "init", "-q", folder], check=True)
+        subprocess.run(["git", "-C", folder, "add", "--all", "--force", ":!b.ts"], check=True)
+        commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]
+        subprocess.run(["git", "-C", folder, *commit], check=True)
+    report = audit(RULES, ["."])
+    assert {finding.path for finding in report.findings} == {f"{name}/a.ts"}

@@ -9,9 +9,24 @@ from typing import Any, NoReturn
 SECONDS = 20.0
 """Seconds of the processor for one file; a large script takes less than one."""
 
+ALLOWANCE = 60.0
+"""Seconds that all files of one process may take too long; then each has LEAST."""
+LEAST = 1.0
+
 
 class TookTooLong(Exception):
     """A file took more processor time than it may."""
+
+
+class Allowance:
+    """The processor time that a tree may lose to files that take too long."""
+
+    def __init__(self) -> None:
+        self.left = ALLOWANCE
+
+    def seconds(self) -> float:
+        """Return the seconds that the next file may take."""
+        return min(SECONDS, max(LEAST, self.left))
 
 
 @contextmanager

@@ -171,6 +171,7 @@ def _processors() -> int:
 def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
     """Read and scan files, one in memory at a time."""
     share = Share()
+    allowance = bounds.Allowance()
     for path in paths:
         try:
             raw = _read(path)
@@ -188,11 +189,13 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
                 mention = unclassified(path, "(a binary file)", 0)
                 share.scans.append(FileScan(path=path, unclassified=(mention,)))
         else:
+            seconds = allowance.seconds()
             try:
-                with bounds.bounded(bounds.SECONDS):
+                with bounds.bounded(seconds):
                     _scan_text(scanner, path, decode(raw)[0], share)
             except bounds.TookTooLong:
-                reason = f"took longer than {bounds.SECONDS:g} s of the processor"
+                allowance.left -= seconds
+                reason = f"took longer than {seconds:g} s of the processor"
                 share.problems.append(FileProblem(path=path, reason=reason))
     return share
 

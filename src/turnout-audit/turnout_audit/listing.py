@@ -9,6 +9,8 @@ from turnout_audit.errors import WrongArguments
 
 NESTED = 5
 """Repositories within repositories, so deep."""
+SUBMODULE = "160000"
+"""The mode of a tracked entry that is a repository of its own; a link to a folder is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +38,13 @@ def list_files(
     Folders with a name in `skipped` count only as far as they are tracked.
     """
     try:
-        tracked = _entries(folder, "--cached")
+        tracked = dict(map(_staged, _entries(folder, "--cached", "--stage")))
         untracked = _entries(folder, "--others", "--exclude-standard")
     except WrongArguments:
         return
     others = [name for name in untracked if not _in_folder_of(name, skipped)]
     names = {*tracked, *others}
-    inner = [name for name in names if name.endswith("/") or _is_repository(folder, name)]
+    inner = [name for name in names if name.endswith("/") or tracked.get(name) == SUBMODULE]
     nested = tuple(f"{prefix}{name.rstrip('/')}/" for name in inner)
     paths = frozenset(prefix + name for name in names.difference(inner))
     yield Listing(prefix=prefix, paths=paths, nested=nested)
@@ -60,6 +62,7 @@ def _in_folder_of(name: str, folders: Collection[str]) -> bool:
     return not set(name.split("/")[:-1]).isdisjoint(folders)
 
 
-def _is_repository(folder: str, name: str) -> bool:
-    """Say whether a tracked entry is a repository of its own; most have a suffix, and are none."""
-    return "." not in name.rpartition("/")[2] and os.path.isdir(os.path.join(folder, name))  # noqa: PTH112, PTH118 -- thousands
+def _staged(entry: str) -> tuple[str, str]:
+    """Return the name of an entry of the index, and its mode."""
+    about, _, name = entry.partition("\t")
+    return name, about[: len(SUBMODULE)]

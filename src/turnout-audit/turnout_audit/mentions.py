@@ -39,7 +39,7 @@ _COMMENT_LINE = re.compile(
 _COMMENTED_LINE = re.compile(r"\s*(?://|\* |/\*)")
 _BREAK = re.compile(r"[\s\"'`<>()\[\]{},;|\\=]")
 _ADDRESS = re.compile(
-    r"://|^www\.|[\w.+-]+@[\w-]+\.|^git@|[\w-]\.(?:com|dev|io|org|net|sh|gs|ai|app|so)(?:[/:?#]|$)"
+    r"://|^www\.|(?<![\w.+-])[\w.+-]++@[\w-]++\.|^git@|[\w-]\.(?:com|dev|io|org|net|sh|gs|ai|app|so)(?:[/:?#]|$)"
 )
 _NAME = re.compile(r"[\w$.:*+~^-]+")
 _PATH = re.compile(r"[\w$.*+~^@#%:()\[\]&?!-]*(?:/[\w$.*+~^@#%:()\[\]&?!-]*)+")
@@ -189,12 +189,9 @@ class _Page:
         """Return the word around a mention, and whether it is nothing more than the mention."""
         line, at = mention.line, mention.at
         length = mention.end - mention.start
-        start = max(
-            (m.end() for m in _BREAK.finditer(line, max(0, at - _LONG), at)),
-            default=max(0, at - _LONG),
-        )
-        end = _BREAK.search(line, at + length)
-        token = line[start : end.start() if end else len(line)].rstrip(".,:;!?*_")
+        start = at - len(_BREAK.split(line[max(0, at - _LONG) : at])[-1])
+        end = _BREAK.search(line, at + length, at + length + _LONG)
+        token = line[start : end.start() if end else at + length + _LONG].rstrip(".,:;!?*_")
         return token, token.strip("*_.,:;!?-").lower() in self.words
 
     def _place(self, offset: int) -> tuple[int, int, bool] | None:
