@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from turnout_restate.api import RestateApi, literal
 from turnout_restate.caller import RestateCaller
-from turnout_restate.run_loop import MAX_CALLS
+from turnout_restate.run_loop import LONGEST_NAME, MAX_CALLS, MOST_CHAINED
 from turnout_testing.backends import open_backend
 from turnout_testing.conformance.world import World
 
@@ -18,7 +19,8 @@ from turnout.model.status import DeliveryReason, RunStatus
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 _second_step = asyncio.Event()
-STEPS = 2 * MAX_CALLS + 20
+STEPS = (MAX_CALLS // 2 + 10) * MOST_CHAINED
+"""More than an invocation makes, whose calls make as many attempts as they may."""
 PAGE_OF_RUNS = 7
 
 
@@ -110,10 +112,33 @@ async def test_runs_of_an_app_on_the_server() -> None:
         steps = report.journal.attempts
         assert sum(len(attempts) for name, attempts in steps.items() if "add" in name) == STEPS
 
+        await _names_each_attempt(world, caller, await emitted(world, "do/long", steps=7))
+
         parked = [await emitted(world, "do/waiting") for _ in range(PAGE_OF_RUNS)]
         await until(lambda: _all_parked(world, parked))
         await _lists_each_once(world, caller, parked)
         await _stops_that_one_alone(world, caller, parked)
+
+
+async def _names_each_attempt(world: World, caller: RestateCaller, run_id: str) -> None:
+    """The record of an invocation names every attempt, also those that one call has made."""
+    assert await ended(world, run_id) is RunStatus.COMPLETED
+    delivery = (await world.orchestrator.status(run_id)).deliveries[-1]
+
+    async def completed() -> bool:
+        return (await caller.look(delivery)).state is RunStatus.COMPLETED
+
+    await until(completed)
+    api = RestateApi(caller._settings)
+    try:
+        rows = await api.query(
+            f"SELECT name FROM sys_journal WHERE id = {literal(str(delivery.provider_run_id))}"
+        )
+    finally:
+        await api.close()
+    names = " | ".join(str(row["name"]) for row in rows if row.get("name"))
+    assert all(f"add {number}" in names for number in range(7)), names
+    assert all(len(str(row.get("name", ""))) <= LONGEST_NAME for row in rows)
 
 
 async def _all_parked(world: World, run_ids: list[str]) -> bool:

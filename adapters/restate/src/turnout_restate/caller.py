@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
-from turnout.errors import ProviderRefused, TurnoutError
+from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
 from turnout.model.providers import Delivered, Guard, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
@@ -23,6 +24,9 @@ CAPABILITIES: Final[Mapping[Capability, Held]] = {
     Capability.SCHEDULE_RECURRING: Held.PROVIDER,
     Capability.DEFINE_TASK: Held.PROVIDER,
 }
+
+_UNAUTHORIZED: Final = f"{HTTPStatus.UNAUTHORIZED.value} {HTTPStatus.UNAUTHORIZED.phrase}"
+"""What the server quotes of a service that refuses its call."""
 
 
 class RestateCaller:
@@ -124,17 +128,30 @@ class RestateCaller:
     async def define(self, app: App) -> None:
         """Register this service's address; its earlier addresses go once nothing runs there."""
         del app
-        answer = await self._api.admin(
-            "POST",
-            "/deployments",
-            {"uri": self._settings.served_at, "use_http_11": True, "force": True},
-        )
+        answer = await self._register()
         if answer is None:
             raise ProviderRefused(
                 f"{self._settings.admin} has no deployments; see that RESTATE_ADMIN_URL is the"
                 " admin API of a Restate server"
             )
         await self._remove_drained(answer["id"])
+
+    async def _register(self) -> Any:
+        """Have the server read from this service what it serves; the server's answer."""
+        uri = self._settings.served_at
+        try:
+            return await self._api.admin(
+                "POST", "/deployments", {"uri": uri, "use_http_11": True, "force": True}
+            )
+        except ProviderUnavailable as error:
+            if _UNAUTHORIZED not in str(error):
+                raise
+            fix = (
+                f"{uri} refuses the server's calls: set RESTATE_IDENTITY_KEYS of this service to"
+                " the public key of that server, and have the server sign its calls by"
+                " RESTATE_REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE"
+            )
+            raise ProviderUnavailable(f"{fix}. {error}") from None
 
     async def defined(self) -> Sequence[str]:
         """Read back which tasks the server lists for the service."""

@@ -5,12 +5,12 @@ its earlier calls. What is recorded is each answer of the worker, under the step
 over HTTP/1.1 goes on only when all of its calls in progress are over, so parallel attempts are one
 recorded call together: within it, each branch goes on by itself.
 
-A recorded call costs a request of the server's. So an `advance`, which begins an invocation and
-follows each wait, makes the attempts that it leads to within its own call.
+A recorded call costs a request of the server's. So a call that is young and short makes the
+attempts that it leads to as well, and a recorded note names them for the vendor's dashboard.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -37,6 +37,11 @@ from turnout.ports.worker import Worker
 
 MAX_CALLS: Final = 100
 """Recorded calls after which the run goes on in another invocation: all are sent each time."""
+LONGEST_CHAIN: Final[Millis] = 100
+"""How long an attempt leads to the next one within one recorded call."""
+MOST_CHAINED: Final = 10
+"""Attempts in one recorded call after which it leads to no next one."""
+LONGEST_NAME: Final = 200
 LONGEST_GROUP: Final[Millis] = 60_000
 """How long parallel attempts lead to further ones within one recorded call."""
 PAUSES: Final[tuple[Millis, ...]] = (50, 100, 200, 500, 1_000)
@@ -63,6 +68,8 @@ class RunLoop:
         self._clock = clock
         self._calls = 0
         self._repeats = 0
+        self._made: list[str] = []
+        """Labels of the attempts that the call in progress has begun."""
         self._at: Millis = 0
         """When the newest answer came."""
 
@@ -87,9 +94,9 @@ class RunLoop:
         if self._calls >= MAX_CALLS:
             await self._hand_over()
         if answer.run:
-            label = " | ".join(start.label for start in answer.run)
+            named = [start.label for start in answer.run]
             attempts = partial(self._attempts, answer, self._pause())
-            following = await self._record(label[:200], attempts)
+            following = await self._record(_joined(named), attempts, named=named)
         elif answer.park is not None:
             following = await self._park(answer)
         else:
@@ -143,14 +150,25 @@ class RunLoop:
 
     # -- calls --------------------------------------------------------------------------------
 
-    async def _record(self, name: str, call: Callable[[], Awaitable[Next]]) -> Next:
-        """Make a call whose answer the vendor records, or recall the answer."""
+    async def _record(
+        self, name: str, call: Callable[[], Awaitable[Next]], *, named: Sequence[str] = ()
+    ) -> Next:
+        """Make a call whose answer the vendor records, or recall the answer.
+
+        named: labels of attempts that the entry's name names. The others are named by a note.
+        """
 
         async def recorded() -> Memo:
-            """Make the call, and note when its answer came."""
-            return _memo(await call(), self._clock.now())
+            """Make the call; note when its answer came, and the attempts that have no name yet."""
+            self._made.clear()
+            memo = _memo(await call(), self._clock.now())
+            unnamed = [label for label in self._made if label not in named]
+            return {**memo, "unnamed": unnamed} if unnamed else memo
 
-        return self._read(await self._recorded(name, recorded))
+        memo = await self._recorded(name, recorded)
+        if unnamed := memo.get("unnamed"):
+            await self._recorded(_joined(unnamed), _nothing)
+        return self._read(memo)
 
     async def _recorded(self, name: str, call: Callable[[], Awaitable[Memo]]) -> Memo:
         self._calls += 1
@@ -191,13 +209,13 @@ class RunLoop:
     async def _attempts(self, answer: Next, pause: Millis = 0) -> Next:
         """Make the attempts of an answer; return the newest answer once none is in progress.
 
-        One attempt alone is one call. While several are in progress, what follows from the answer
-        of one begins beside the others, for a bounded time.
+        What follows from an answer begins in the same call for a bounded time: a short one where
+        no other attempt is in progress, and a longer one where it begins beside others.
         """
         await self._clock.sleep(pause)
-        last_start = self._clock.now() + LONGEST_GROUP
+        began = self._clock.now()
         calls: dict[asyncio.Task[Next], tuple[str, int]] = {}
-        _begin(answer, calls, self._execute)
+        self._begin(answer, calls)
         try:
             while calls:
                 ended = await self._first_ended(answer, set(calls))
@@ -205,9 +223,12 @@ class RunLoop:
                 for call in ended:
                     calls.pop(call, None)
                 # Of equal numbers the later answer counts.
-                answer = max(answer, *answers, key=lambda item: (item.seq, item is not answer))
-                if calls and self._clock.now() < last_start and not answer.state.terminal:
-                    _begin(answer, calls, self._execute)
+                newest = max(answer, *answers, key=lambda item: (item.seq, item is not answer))
+                is_chained = newest.seq > answer.seq and len(self._made) < MOST_CHAINED
+                bound = LONGEST_GROUP if calls else LONGEST_CHAIN if is_chained else 0
+                answer = newest
+                if self._clock.now() < began + bound and not answer.state.terminal:
+                    self._begin(answer, calls)
         finally:
             for call in calls:
                 call.cancel()
@@ -234,6 +255,14 @@ class RunLoop:
         await self._clock.sleep(max(PAUSES[0], until - self._clock.now()))
         return await self._worker.answer(Advance(**self._fields))
 
+    def _begin(self, answer: Next, calls: dict[asyncio.Task[Next], tuple[str, int]]) -> None:
+        """Begin the attempts of an answer that are not in progress."""
+        for start in answer.run:
+            key = (start.step, start.attempt)
+            if key not in calls.values():
+                self._made.append(start.label)
+                calls[asyncio.create_task(self._execute(start))] = key
+
     async def _execute(self, start: Start) -> Next:
         message = Execute(**self._fields, step=start.step, attempt=start.attempt)
         return (await self._worker.answer(message)).next
@@ -251,16 +280,13 @@ class RunLoop:
         raise _Over("handed over")
 
 
-def _begin(
-    answer: Next,
-    calls: dict[asyncio.Task[Next], tuple[str, int]],
-    execute: Callable[[Start], Any],
-) -> None:
-    """Begin the attempts of an answer that are not in progress."""
-    for start in answer.run:
-        key = (start.step, start.attempt)
-        if key not in calls.values():
-            calls[asyncio.create_task(execute(start))] = key
+def _joined(labels: Sequence[str]) -> str:
+    return " | ".join(labels)[:LONGEST_NAME]
+
+
+async def _nothing() -> Memo:
+    """Be a note: its name is all that it says."""
+    return {}
 
 
 def _memo(answer: Next, at: Millis) -> Memo:
