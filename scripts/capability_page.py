@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
-from turnout_dev.devserver import DevServer, DevSetup
+from turnout_dev.devserver import DevServer, DevSetup, NeedsProgram
 from turnout_testing.conformance.behaviours import BEHAVIOURS
 from turnout_testing.kills.behaviours import KILLS
 
@@ -36,6 +36,7 @@ KEY = "whsec_" + "A" * 32
 KINDS = {
     "embedded": "the provider itself, in process",
     "double": "offline server, a **double, not production**",
+    "program": "the vendor's **own server**, started on this machine",
     "real": "a **real** server: {server}",
 }
 WORDS = {Held.OURS: "ours", Held.PROVIDER: "provider", Held.REFUSED: "refused"}
@@ -156,10 +157,13 @@ def conditions_of(name: str) -> Mapping[str, Any]:
 
 
 def kind_of(name: str) -> str:
-    """Say what was tried: ours, a double, or the real server that the environment names."""
+    """Say what was tried: ours, a double, the vendor's program, or the server that is named."""
     if name in EMBEDDED:
         return "embedded"
-    return "double" if devservers()[name].real(os.environ) is None else "real"
+    server = devservers()[name]
+    if server.real(os.environ) is not None:
+        return "real"
+    return "program" if isinstance(server, NeedsProgram) else "double"
 
 
 def versions_of(name: str) -> dict[str, str]:
