@@ -67,6 +67,8 @@ class PostgresTransaction:
         self.made_due = False
         self.patient = True
         self.pipeline: psycopg.Pipeline | None = None
+        self.locked: set[str] = set()
+        """The names that this transaction has locked for itself alone."""
 
     def rows(self, statement: Executable, params: Params) -> Sequence[Row]:
         """Run a statement and read all its rows."""
@@ -114,9 +116,12 @@ class PostgresTransaction:
             kind = "_shared" if shared else ""
             self._writing.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", (number(name),))
             return
+        if name in self.locked:
+            return
         locked = self._reading.execute("SELECT pg_try_advisory_xact_lock(%s)", (number(name),))
         if locked.fetchone() != (True,):
             raise NameHeld(name)
+        self.locked.add(name)
 
 
 class PostgresConnection:
@@ -130,6 +135,7 @@ class PostgresConnection:
     def begin(self, *, reading: bool, patient: bool, lightly: bool) -> None:  # noqa: ARG002 - the Protocol's
         """Begin; a reader sees one state of the database throughout."""
         self.tx.patient = patient
+        self.tx.locked.clear()
         self.tx.pipeline = self._pipelining.enter_context(self._connection.pipeline())
         if reading:
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

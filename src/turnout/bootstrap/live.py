@@ -344,7 +344,7 @@ def _side(
             ready=registrar.ready,
             pace=pace_for(lease=base.settings.lease, silence=base.settings.silence),
             embedded=EMBEDDED,
-            releasing=frozenset(base.release_after),
+            releasing=callers.keys() & base.release_after.keys(),
             slots=base.slots,
             limit_of=partial(run_limit, base.app),
             tasks=base.app.task_definitions,

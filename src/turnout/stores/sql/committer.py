@@ -81,10 +81,12 @@ class Committer:
         ]
         self._closed = False
 
-    async def write(self, name: str, work: Callable[[Transaction], Result], key: str) -> Result:
+    async def write(
+        self, name: str, work: Callable[[Transaction], Result], key: str, *, light: bool = False
+    ) -> Result:
         """Run an operation that writes; those of one key keep their order."""
         result: Result = await self._submit(
-            self._writer(key), name, _single(work), None, shared=False
+            self._writer(key), name, _single(work), None, shared=False, light=light
         )
         return result
 

@@ -163,7 +163,7 @@ LONGEST_ERROR: Final = 2_000
 class SqlDeliveryStore(StorePart):
     """Who may call for a run."""
 
-    @writes("claim_delivery")
+    @writes("claim_delivery", light=True)
     def claim(
         self, tx: Transaction, run_id: str, number: int, provider_run_id: str, now: Millis
     ) -> Journal:

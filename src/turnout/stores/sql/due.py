@@ -99,7 +99,7 @@ _NEXT: Final = select(
 class SqlDueWork(StorePart):
     """Work that is due for the pump."""
 
-    @writes("due_deliveries", key="pump")
+    @writes("due_deliveries", key="pump", light=True)
     def take_deliveries(
         self,
         tx: Transaction,
@@ -118,7 +118,7 @@ class SqlDueWork(StorePart):
         )
         return deliveries_
 
-    @writes("due_wakes", key="pump")
+    @writes("due_wakes", key="pump", light=True)
     def take_wakes(
         self, tx: Transaction, now: Millis, *, limit: int, resend: Millis, look: Millis = 60_000
     ) -> Sequence[Wake]:

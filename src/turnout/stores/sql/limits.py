@@ -15,16 +15,17 @@ from turnout.errors import WrongUse
 from turnout.model.runs import Run
 from turnout.model.time import Millis
 from turnout.stores.sql import releases
-from turnout.stores.sql.expressions import among, equals, fixed, insert_into
+from turnout.stores.sql.expressions import among, equals, fixed, for_rows, insert_into
 from turnout.stores.sql.journals import read_run, wake
 from turnout.stores.sql.operations import StorePart, writes
-from turnout.stores.sql.schema import line
+from turnout.stores.sql.schema import line, runs
 from turnout.stores.sql.statements import Row, Transaction
 
 LINES: Final = "lines"
 """The key of operations that lock a line: those of one process share a connection, not wait."""
 _IN_LINE: Final = and_(equals(line.c.task), equals(line.c.limit_key))
 _PLACE: Final = and_(equals(line.c.run_id), equals(line.c.step))
+_YET_TO_ASK: Final = line.alias()
 _STATE: Final = select(line.c.state).where(_PLACE)
 _STAND: Final = insert_into(line)
 _SET: Final = update(line).where(_PLACE).values(state=bindparam("to_state"))
@@ -41,17 +42,33 @@ _OVERTAKEN: Final = (
     .limit(1)
 )
 _FIRST_QUEUED: Final = (
-    select(line.c.emit_seq)
-    .where(_IN_LINE, line.c.state == fixed("queued"), line.c.due_at <= bindparam("now"))
-    .order_by(line.c.emit_seq)
+    select(_YET_TO_ASK.c.emit_seq)
+    .where(
+        equals(_YET_TO_ASK.c.task),
+        equals(_YET_TO_ASK.c.limit_key),
+        _YET_TO_ASK.c.state == fixed("queued"),
+        _YET_TO_ASK.c.due_at <= bindparam("now"),
+    )
+    .order_by(_YET_TO_ASK.c.emit_seq)
     .limit(1)
 )
 _WAITING: Final = (
-    select(line.c.run_id, line.c.step, line.c.emit_seq)
-    .where(_IN_LINE, line.c.state == fixed("waiting"))
+    select(line.c.run_id, line.c.step)
+    .where(
+        _IN_LINE,
+        line.c.state == fixed("waiting"),
+        line.c.emit_seq <= func.coalesce(_FIRST_QUEUED.scalar_subquery(), line.c.emit_seq),
+    )
     .order_by(line.c.emit_seq)
     .limit(bindparam("limit"))
 )
+_ASKING: Final = select(
+    runs.c.ended_at,
+    _STATE.scalar_subquery(),
+    _COUNT_HELD.scalar_subquery(),
+    _OVERTAKEN.scalar_subquery(),
+).where(equals(runs.c.run_id))
+"""A run that asks for a slot: its end, its place, how many are taken, and one before it, if any."""
 _COUNT_BEFORE: Final = select(func.count()).where(
     _IN_LINE,
     among(line.c.state, ["queued", "waiting"]),
@@ -66,16 +83,28 @@ _STAND_ASIDE: Final = (
     .where(_PLACE, line.c.state != fixed("held"))
     .values(state=fixed("queued"), due_at=bindparam("to_due_at"))
 )
-_LEAVE: Final = delete(line).where(_PLACE)
-_LEAVE_ALL: Final = delete(line).where(equals(line.c.run_id))
-_FREE: Final = _LEAVE.where(_HAS_SLOT)
-_FREE_ALL: Final = _LEAVE_ALL.where(_HAS_SLOT)
+_LEAVE: Final = for_rows(
+    line,
+    ["run_id", "step"],
+    lambda over: (
+        delete(line)
+        .where(line.c.run_id.in_(select(over.c.run_id)), line.c.step.in_(select(over.c.step)))
+        .returning(line.c.state)
+    ),
+)
+_LEAVE_ALL: Final = for_rows(
+    line,
+    ["run_id"],
+    lambda ended: (
+        delete(line).where(line.c.run_id.in_(select(ended.c.run_id))).returning(line.c.state)
+    ),
+)
 
 
 class SqlLimitStore(StorePart):
     """Concurrency limits."""
 
-    @writes("take_slot", key=LINES)
+    @writes("take_slot", key=LINES, light=True)
     def take_slot(
         self,
         tx: Transaction,
@@ -93,20 +122,23 @@ class SqlLimitStore(StorePart):
                 f"run {run_id!r} has no limit_key; give it one, null for a task-wide limit"
             )
         tx.lock(_name(run))
-        run = read_run(tx, run_id)
-        if run.state.terminal:
-            return False
         place = {"of_run_id": run_id, "of_step": step or ""}
-        state = _state(tx, run, step or "")
-        if state == "held":
-            return True
+        asking = {**place, **_line_of(run), "of_emit_seq": run.emit_seq, "now": now}
+        ((ended_at, state, taken, before),) = tx.rows(_ASKING, asking)
+        if ended_at is not None or state == "held":
+            return ended_at is None
         was_woken = state == "woken"
-        held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0] - was_woken
-        if held_slots >= limit or not (was_woken or _is_first(tx, run, now)):
-            if state != "waiting":
+        held_slots = taken - was_woken
+        if held_slots >= limit or not (was_woken or before is None):
+            if state is None:
+                _stand(tx, run, step or "", "waiting")
+            elif state != "waiting":
                 tx.write(_WAIT, {**place, "to_due_at": run.due_at})
             return False
-        tx.write(_SET, {**place, "to_state": "held"})
+        if state is None:
+            _stand(tx, run, step or "", "held")
+        else:
+            tx.write(_SET, {**place, "to_state": "held"})
         _hand_over(tx, run, limit - held_slots - 1, now, asking=run_id)
         if lookahead and step is None:
             releases.deliver_ahead(tx, run, lookahead, now)
@@ -152,14 +184,15 @@ def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int)
     if run.limit_key is None:
         return
     tx.lock(_name(run))
-    freed = withdrawn = 0
-    for step in steps if steps is not None else [None]:
-        place = {"of_run_id": run.run_id} if step is None else _place(run, step)
-        freed += tx.changed(_FREE_ALL if step is None else _FREE, place)
-        withdrawn += tx.changed(_LEAVE_ALL if step is None else _LEAVE, place)
+    if steps is None:
+        left = tx.returning(_LEAVE_ALL, [(run.run_id,)])
+    else:
+        left = tx.returning(_LEAVE, [(run.run_id, step) for step in steps])
+    freed = sum(state in {"held", "woken"} for (state,) in left)
+    withdrawn = len(left) - freed
     _hand_over(tx, run, freed, now)
     if withdrawn:  # one that stood before others has gone: they may take what it was waiting for
-        for run_id, *_ in _head(tx, run, withdrawn, now):
+        for run_id, _ in _head(tx, run, withdrawn, now):
             wake(tx, run_id, now)
 
 
@@ -168,7 +201,7 @@ def _hand_over(tx: Transaction, run: Run, count: int, now: int, *, asking: str =
 
     asking: a run that is asking now, for all of its places.
     """
-    for run_id, step, _ in _head(tx, run, count, now):
+    for run_id, step in _head(tx, run, count, now):
         if run_id == asking:
             return
         tx.write(_SET, {"of_run_id": run_id, "of_step": step, "to_state": "woken"})
@@ -177,27 +210,14 @@ def _hand_over(tx: Transaction, run: Run, count: int, now: int, *, asking: str =
 
 def _head(tx: Transaction, run: Run, count: int, now: int) -> Sequence[Row]:
     """Find up to so many waiting places of which none stands behind a run that has yet to ask."""
-    waiting = tx.rows(_WAITING, {**_line_of(run), "limit": count}) if count > 0 else ()
-    queued = tx.rows(_FIRST_QUEUED, {**_line_of(run), "now": now}) if waiting else ()
-    return [row for row in waiting if not queued or row[2] <= queued[0][0]]
+    if count <= 0:
+        return ()
+    return tx.rows(_WAITING, {**_line_of(run), "limit": count, "now": now})
 
 
-def _state(tx: Transaction, run: Run, step: str) -> str:
-    rows = tx.rows(_STATE, {"of_run_id": run.run_id, "of_step": step})
-    if rows:
-        return str(rows[0][0])
+def _stand(tx: Transaction, run: Run, step: str, state: str) -> None:
     values = {"run_id": run.run_id, "step": step, "task": run.task, "limit_key": run.limit_key}
-    tx.write(_STAND, {**values, "emit_seq": run.emit_seq, "due_at": run.due_at, "state": "queued"})
-    return "queued"
-
-
-def _is_first(tx: Transaction, run: Run, now: int) -> bool:
-    """Whether no run that is due waits in line before this one."""
-    return not tx.rows(_OVERTAKEN, {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now})
-
-
-def _place(run: Run, step: str) -> dict[str, object]:
-    return {"of_run_id": run.run_id, "of_step": step}
+    tx.write(_STAND, {**values, "emit_seq": run.emit_seq, "due_at": run.due_at, "state": state})
 
 
 def _line_of(run: Run) -> dict[str, object]:

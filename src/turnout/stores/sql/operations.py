@@ -34,11 +34,13 @@ def reads(name: str) -> Callable[[Work[P, Result]], Method[P, Result]]:
     return decorate
 
 
-def writes(name: str, *, key: str | None = None) -> Callable[[Work[P, Result]], Method[P, Result]]:
+def writes(
+    name: str, *, key: str | None = None, light: bool = False
+) -> Callable[[Work[P, Result]], Method[P, Result]]:
     """Make a method that writes, committed with others.
 
     Operations of one key keep their order: the key named here, else the first argument, which is
-    the id of a run or a schedule.
+    the id of a run or a schedule. light: whether a loss of power may undo it.
     """
 
     def decorate(work: Work[P, Result]) -> Method[P, Result]:
@@ -46,7 +48,7 @@ def writes(name: str, *, key: str | None = None) -> Callable[[Work[P, Result]], 
         async def method(self: StorePart, /, *args: P.args, **kwargs: P.kwargs) -> Result:
             order = str(next(iter((*args, *kwargs.values())))) if key is None else key
             return await self.committer.write(
-                name, lambda tx: work(self, tx, *args, **kwargs), order
+                name, lambda tx: work(self, tx, *args, **kwargs), order, light=light
             )
 
         return method
