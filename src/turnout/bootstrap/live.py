@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import entry_points
 
 import turnout
 from turnout.bootstrap.adapters import EMBEDDED, load_plugins, open_callers, select
@@ -14,7 +15,6 @@ from turnout.bootstrap.settings import read_settings
 from turnout.bootstrap.stores import (
     open_artifacts,
     open_primary_store,
-    open_shadow_store,
     open_signals,
 )
 from turnout.control.dead_letters import DeadLetters
@@ -26,11 +26,7 @@ from turnout.control.providers import Providers
 from turnout.control.schedules import Schedules
 from turnout.control.slots import ScheduleSlots
 from turnout.driver.effects import Effects, LiveEffects
-from turnout.dualrun.bodies import ShadowBodies
-from turnout.dualrun.effects import ShadowEffects
-from turnout.dualrun.feeder import Feeder, FeedTiming, reason_of
-from turnout.dualrun.recordings import Recordings
-from turnout.dualrun.worker import DualWorker
+from turnout.errors import InvalidSettings
 from turnout.model.admission import run_limit
 from turnout.model.canonical import parse
 from turnout.model.events import StoredEvent
@@ -44,8 +40,8 @@ from turnout.ports.artifact_store import ArtifactStore
 from turnout.ports.caller import DurableCaller, Plugin, Releases, Surroundings
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import ReplicaStore, RunStore
-from turnout.ports.signals import DUE, DUE_SHADOW, Signals
-from turnout.ports.worker import RunsOn, Worker
+from turnout.ports.signals import DUE, Signals
+from turnout.ports.worker import RunsOn, Worker, WorkerInProcess
 from turnout.projection.artifact_writer import ArtifactWriter
 from turnout.projection.documents import Reason
 from turnout.projection.sightings import Sightings
@@ -57,13 +53,13 @@ from turnout.pump.slots import PlatformSlots
 from turnout.service.clock import ReplicaClock
 from turnout.service.heartbeat import Heartbeat
 from turnout.service.links import link_states
-from turnout.service.process import Turnout
+from turnout.service.process import Feeds, Turnout
 from turnout.service.registrar import Registrar
 from turnout.service.replicas import living_schedules
 from turnout.service.routes import RouteBoard
 from turnout.service.settings import Settings
 from turnout.service.side import Side
-from turnout.stores.artifacts.views import only_primaries, only_shadows
+from turnout.stores.artifacts.views import only_primaries
 from turnout.worker.bodies import Bodies, LiveBodies
 from turnout.worker.options import WorkerOptions
 from turnout.worker.worker import TaskWorker
@@ -110,8 +106,12 @@ class DualRun:
     """What only a dual run has."""
 
     side: SideStart
-    worker: DualWorker
-    feeder: Feeder
+    worker: WorkerInProcess
+    feeder: Feeds
+
+
+MakesDualRun = Callable[[Foundation, SideStart, Signals], DualRun]
+"""Makes what a dual run adds to its primary's side; the entry point `turnout.dualrun` names it."""
 
 
 def open_turnout(
@@ -154,7 +154,7 @@ def open_turnout(
     dead_letters = DeadLetters(letters=store.dead_letters, emitter=emitter, clock=base.clock)
     slots = ScheduleSlots(schedules=store.schedules, emissions=emissions, clock=base.clock)
     primary = _primary(base, store, emissions, slots)
-    dual = _dual_run(base, primary, signals) if selection.provider == DUAL else None
+    dual = load_dual_run()(base, primary, signals) if selection.provider == DUAL else None
     worker, runs_on = _workers(settings, primary, dual)
     callers = open_callers(
         base.plugins,
@@ -238,41 +238,23 @@ def _primary(
         artifacts=open_artifacts(base.settings, only_primaries),
         topic=DUE,
         effects=effects,
-        worker=_worker(base, store, effects, LiveBodies(base.clock), slots),
+        worker=make_worker(base, store, effects, LiveBodies(base.clock), slots),
         mark=lambda _journal: None,
     )
 
 
-def _dual_run(base: Foundation, primary: SideStart, signals: Signals) -> DualRun:
-    """Make the shadows' side: a store of its own, and artifacts below -dryrun only."""
-    settings, recordings = base.settings, Recordings(primary.store.journals)
-    store = open_shadow_store(settings, base.app, partial(signals.send, DUE_SHADOW))
-    effects = ShadowEffects(recordings, longest=settings.longest_wait)
-    bodies = ShadowBodies(
-        app=base.app, recordings=recordings, clock=base.clock, live=LiveBodies(base.clock)
-    )
-    side = SideStart(
-        store=store,
-        artifacts=open_artifacts(settings, only_shadows),
-        topic=DUE_SHADOW,
-        effects=effects,
-        worker=_worker(base, store, effects, bodies, None, replicas=primary.store.replicas),
-        mark=lambda journal: reason_of(journal.run),
-    )
-    return DualRun(
-        side=side,
-        worker=DualWorker(primary=primary.worker, shadow=side.worker, recordings=recordings),
-        feeder=Feeder(
-            primaries=primary.store,
-            shadows=store,
-            app=base.app,
-            clock=base.clock,
-            timing=FeedTiming(lag=settings.dual_lag),
-        ),
+def load_dual_run() -> MakesDualRun:
+    """Load what makes dual runs; InvalidSettings says what to install."""
+    for entry in entry_points(group="turnout.dualrun"):
+        makes: MakesDualRun = entry.load()
+        return makes
+    raise InvalidSettings(
+        "for ORCHESTRATOR_PROVIDER=dual, pip install 'turnout[dualrun]', or"
+        " ./src/turnout-dualrun in a checkout"
     )
 
 
-def _worker(
+def make_worker(
     base: Foundation,
     store: RunStore,
     effects: Effects,
@@ -281,6 +263,7 @@ def _worker(
     *,
     replicas: ReplicaStore | None = None,
 ) -> TaskWorker:
+    """Make the worker of one side; slots: what its ticks claim, on the primary's side alone."""
     return TaskWorker(
         app=base.app,
         store=store,

@@ -32,3 +32,7 @@ class RunsOn(Protocol):
         The Next says what is left to do.
         """
         ...
+
+
+class WorkerInProcess(Worker, RunsOn, Protocol):
+    """A worker in this process: it answers, and runs on."""

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from turnout.control.dead_letters import DeadLetters
 from turnout.control.flag import FlagGeneration
 from turnout.control.plane import ControlPlane
 from turnout.control.slots import ScheduleSlots
-from turnout.dualrun.feeder import Feeder
 from turnout.errors import InvalidSettings
 from turnout.model.providers import LinkStatus
 from turnout.model.routing import Selection
@@ -29,6 +28,18 @@ from turnout.service.routes import RouteBoard
 from turnout.service.settings import Settings
 from turnout.service.side import Side
 from turnout.service.window import mark_window
+
+
+class Feeds(Protocol):
+    """Starts the shadows of a dual run, in the background."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; the next start goes on where this one stopped."""
+        ...
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,7 +71,7 @@ class Turnout:
     flag: FlagGeneration
     dead_letters: DeadLetters
     registrar: Registrar
-    feeder: Feeder | None
+    feeder: Feeds | None
     """Starts the shadows; None outside of a dual run."""
     heartbeat: Heartbeat
     signals: Signals

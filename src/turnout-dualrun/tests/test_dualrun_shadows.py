@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turnout_dualrun.feeder import Feeder, FeedTiming, reason_of
+from turnout_dualrun.recordings import Recordings, weight
 from turnout_testing.clock import TurnableClock
 
 from turnout import Context, Event, Turnout, app, open_turnout, task
-from turnout.dualrun.feeder import Feeder, FeedTiming, reason_of
-from turnout.dualrun.recordings import Recordings, weight
 from turnout.errors import UnknownRun
 from turnout.model.canonical import canonical_bytes
 from turnout.model.protocol import Advance

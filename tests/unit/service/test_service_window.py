@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from turnout_parity.window import read_window
 
-from turnout.dualrun.window import close_window, open_window
 from turnout.model.time import moment
 from turnout.ports.artifact_store import ArtifactStore
+from turnout.service.window import close_window, open_window
 from turnout.stores.artifacts import open_store
 
 NOW = 1_770_000_000_000

@@ -6,15 +6,15 @@ from typing import Any, Final, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turnout_dualrun.bodies import ShadowBodies
+from turnout_dualrun.feeder import not_comparable
+from turnout_dualrun.recordings import Recordings
 from turnout_testing.clock import TurnableClock
 from turnout_testing.conformance.run_store_values import T0, new_attempt, new_run, new_step
 
 from turnout import Context, app, task
 from turnout.driver.context import StepContext
 from turnout.driver.retries import BodyOutcome, interrupt_attempt, lose_attempt, settle_attempt
-from turnout.dualrun.bodies import ShadowBodies
-from turnout.dualrun.feeder import not_comparable
-from turnout.dualrun.recordings import Recordings
 from turnout.model.policies import Retries
 from turnout.model.runs import Attempt, Failure, Journal, Step
 from turnout.model.status import AttemptState, StepState

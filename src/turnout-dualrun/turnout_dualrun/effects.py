@@ -8,11 +8,11 @@ from typing import Any
 
 from turnout.driver.commands import Command, SleepCommand
 from turnout.driver.effects import NewStep, settled
-from turnout.dualrun.recordings import Recordings
 from turnout.model.ids import check_step_id
 from turnout.model.runs import Failure, Run, Step
 from turnout.model.status import StepKind
 from turnout.model.time import Millis
+from turnout_dualrun.recordings import Recordings
 
 NOT_RECORDED = Failure(name="NotRecorded", message="the primary did not ask for this")
 

@@ -7,7 +7,6 @@ from typing import Any
 from turnout.driver.commands import StepCommand
 from turnout.driver.context import StepContext
 from turnout.driver.retries import BodyOutcome
-from turnout.dualrun.recordings import Recordings
 from turnout.errors import RetryAfter
 from turnout.model.runs import Attempt, Failure, Journal, Step
 from turnout.model.status import AttemptState, StepState
@@ -15,6 +14,7 @@ from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
 from turnout.worker.bodies import Bodies
+from turnout_dualrun.recordings import Recordings
 
 _WITHOUT_OUTCOME = {AttemptState.LOST, AttemptState.INTERRUPTED}
 """Attempts of a shadow that used up no recording: the next one gets what theirs would have been."""

@@ -1,24 +1,22 @@
 """The worker of a dual run: it serves both sides, and a run's id says which side the run is on."""
 
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from turnout.dualrun.recordings import Recordings
 from turnout.model.ids import is_shadow
 from turnout.model.protocol import Advance, Call, Execute, Next, RunCall
 from turnout.model.runs import Run
-from turnout.ports.worker import RunsOn, Worker
+from turnout.ports.worker import WorkerInProcess
+from turnout_dualrun.recordings import Recordings
 
 AnswerT = TypeVar("AnswerT")
-
-
-class SideWorker(Worker, RunsOn, Protocol):
-    """The worker of one side, in this process."""
 
 
 class DualWorker:
     """Hands each call to the primary's worker or to the shadow's; the sides share nothing."""
 
-    def __init__(self, *, primary: SideWorker, shadow: SideWorker, recordings: Recordings) -> None:
+    def __init__(
+        self, *, primary: WorkerInProcess, shadow: WorkerInProcess, recordings: Recordings
+    ) -> None:
         self._primary = primary
         self._shadow = shadow
         self._recordings = recordings
@@ -32,7 +30,7 @@ class DualWorker:
         """Call `run_on` of the worker on the run's side."""
         return await (await self._side(call.run_id)).run_on(call, delivered=delivered)
 
-    async def _side(self, run_id: str) -> SideWorker:
+    async def _side(self, run_id: str) -> WorkerInProcess:
         if not is_shadow(run_id):
             return self._primary
         await self._recordings.fetch(run_id)
