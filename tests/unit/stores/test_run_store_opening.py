@@ -17,11 +17,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from turnout_testing.conformance.run_store import emission, new_run
 
+from scripts.tables_page import tables_page
 from tests.postgres import PostgresServer
 from turnout.errors import InvalidSettings, StoreUnavailable, UnknownRun
 from turnout.model.runs import RunFilter
 from turnout.stores.sql import committer, migrate, open_run_store, sqlite, upgrade
-from turnout.stores.sql.documentation import tables_page
 from turnout.stores.sql.schema import VERSION_TABLE, metadata
 
 PAGE = Path(__file__).parents[3] / "migration_docs" / "tables.md"
@@ -153,7 +153,7 @@ def test_the_newest_migration_is_the_one_the_code_needs() -> None:
 
 
 def test_the_page_of_tables_is_up_to_date() -> None:
-    """`python -m turnout.stores.sql.documentation > migration_docs/tables.md` writes it."""
+    """`python -m scripts.tables_page > migration_docs/tables.md` writes it."""
     assert PAGE.read_text() == tables_page()
 
 

@@ -15,7 +15,7 @@ are integer milliseconds since the epoch; bytes hold canonical JSON; flags are 0
 is welcome, writing is not. `{VERSION_TABLE}` holds the revision. Migrations expand first and
 contract a release later, so that two versions can work on one database.
 
-This page is generated: `python -m turnout.stores.sql.documentation > migration_docs/tables.md`.
+This page is generated: `python -m scripts.tables_page > migration_docs/tables.md`.
 """
 
 
@@ -54,4 +54,4 @@ def _traits(column: Column[object]) -> str:
 
 
 if __name__ == "__main__":
-    print(tables_page(), end="")  # noqa: T201 - that is what it is for
+    print(tables_page(), end="")
