@@ -8,7 +8,7 @@ from turnout_audit.patch import mended_text
 from turnout_audit.ruleset import Example, Rule, Ruleset
 from turnout_audit.scan import Scanner
 
-FEWEST_EXAMPLES = 3
+FEWEST = 3
 _NAMES = {
     "python": "example.py",
     "typescript": "example.ts",
@@ -56,8 +56,8 @@ def _alone(ruleset: Ruleset, rule: Rule) -> Scanner:
 def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
     positive = sum(bool(example.expect) for example in rule.example)
     negative = len(rule.example) - positive
-    if positive < FEWEST_EXAMPLES or negative < FEWEST_EXAMPLES:
-        yield f"has {positive} examples found and {negative} not; {FEWEST_EXAMPLES} of each are the least"
+    if positive < FEWEST or negative < FEWEST:
+        yield f"has {positive} examples found and {negative} not; {FEWEST} of each are the least"
     for number, example in enumerate(rule.example, start=1):
         lines = sorted({finding.line for finding in found_by(ruleset, rule, example)})
         if lines != sorted(example.expect):
