@@ -1,7 +1,7 @@
 """An audit: searches the tree, then scans the files with a needed word, in several processes."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -45,11 +45,12 @@ def audit(
     without: Sequence[str] = (),
     phase: int | None = None,
     codes: frozenset[str] | None = None,
+    only: Container[str] | None = None,
 ) -> AuditReport:
     """Find every trace under paths; files named in `without`, and our own reports, are no traces.
 
     `phase` is the phase of a migration that rules may depend on; with `codes`, only what these
-    rules find is reported.
+    rules find is reported; with `only`, no other files are looked at.
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
@@ -57,6 +58,8 @@ def audit(
         scanner = scanner_of(ruleset, phase=phase, codes=codes)  # the search goes on meanwhile
         tree = search.tree()
     files = [path for path in tree.files if scope == "all" or kinds.classify(path)[0] == scope]
+    if only is not None:
+        files = [path for path in files if path in only]
     excluded = own_files.NamedFiles(without)
     worth_reading = _worth_reading(scanner, tree, files)
     opened = [path for path in worth_reading if not excluded.holds(path)]

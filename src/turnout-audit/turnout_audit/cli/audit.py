@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from turnout_audit.errors import AuditError, WrongArguments
 
 if TYPE_CHECKING:
+    from turnout_audit.changes import Change
     from turnout_audit.model import AuditReport
     from turnout_audit.ruleset import Ruleset
     from turnout_audit.scan import Scanner
@@ -65,6 +66,7 @@ class AuditOptions:
     terms: Path | None = None
     to: str = ""
     phase: int | None = None
+    since: str = ""
 
 
 def exit_code(command: Callable[[], int]) -> int:
@@ -82,7 +84,7 @@ def exit_code(command: Callable[[], int]) -> int:
 
 def audit(options: AuditOptions) -> int:
     """Find every trace of a vendor, report, and return the exit code."""
-    from turnout_audit import codes, engine, load
+    from turnout_audit import changes, codes, engine, load
 
     if options.ruleset and options.explain:
         sys.stdout.write(codes.explained(load.load(options.ruleset), options.explain))
@@ -91,6 +93,7 @@ def audit(options: AuditOptions) -> int:
     rules = _in_terms(load.load(ruleset), options)
     taken = codes.chosen(rules, options.select, options.ignore, options.phase)
     gc.set_threshold(GC_THRESHOLD)
+    new = _changes(options, places)
     outputs = [str(path) for path in (options.baseline, options.output) if path is not None]
 
     def report_now() -> "AuditReport":
@@ -101,6 +104,7 @@ def audit(options: AuditOptions) -> int:
             without=outputs,
             phase=options.phase,
             codes=taken,
+            only=new,
         )
 
     def scanner() -> "Scanner":
@@ -114,6 +118,8 @@ def audit(options: AuditOptions) -> int:
             return _exit_code(report)
     if options.baseline is not None:
         report = _ratchet(report, options.baseline, update=options.update_baseline)
+    if new is not None:
+        report = changes.narrowed(report, new)
     _write_report(report, rules, options)
     if not report.counted.files:
         note("note: nothing was searched: no file of this kind, or all are ignored")
@@ -133,6 +139,17 @@ def _what_to_audit(options: AuditOptions) -> tuple[str, list[str]]:
     if options.update_baseline and options.baseline is None:
         raise WrongArguments("--update-baseline needs --baseline FILE")
     return ruleset, places
+
+
+def _changes(options: AuditOptions, places: Sequence[str]) -> "dict[str, Change] | None":
+    """Read what changed, where only that is asked for."""
+    from turnout_audit import changes
+
+    if not options.since:
+        return None
+    if options.fix or options.unsafe_fixes or options.diff or options.update_baseline:
+        raise WrongArguments("--since reports only: it neither fixes nor updates a baseline")
+    return changes.since(options.since, places)
 
 
 def _in_terms(rules: "Ruleset", options: AuditOptions) -> "Ruleset":

@@ -77,6 +77,9 @@ def find(
     phase: Annotated[
         int | None, Option(min=0, max=9, help="The phase of the migration that shall hold.")
     ] = None,
+    since: Annotated[
+        str, Option(help="A commit or branch: only lines that changed since then.")
+    ] = "",
 ) -> None:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
 
@@ -103,6 +106,7 @@ def find(
         terms=terms,
         to=to,
         phase=phase,
+        since=since,
     )
     raise typer.Exit(exit_code(lambda: audit(options)))
 

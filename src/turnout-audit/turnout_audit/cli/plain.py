@@ -36,6 +36,7 @@ VALUES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "--output": ("output", Path),
     "--terms": ("terms", Path),
     "--to": ("to", str),
+    "--since": ("since", str),
     "--phase": ("phase", _phase),
     "--explain": ("explain", str),
 }
