@@ -29,6 +29,13 @@ def test_a_team_names_its_own_terms() -> None:
     assert mended(BUS, table={"Inngest Cloud": "cluster"}) == BUS
 
 
+def test_the_vendors_products_need_a_look() -> None:
+    """A sentence about its cloud is seldom true of another one; a team says what it means."""
+    text = "Runs are kept in Inngest Cloud.\n"
+    assert mended(text) == text
+    assert mended(text, table={"Inngest Cloud": "our cluster"}) == "Runs are kept in our cluster.\n"
+
+
 def test_another_successor_brings_no_foreign_terms() -> None:
     """What is true of one successor is not said of another; marks and banners name the new one."""
     assert mended(BUS, to="Acme") == BUS

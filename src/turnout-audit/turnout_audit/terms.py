@@ -48,8 +48,9 @@ def starter(ruleset: Ruleset) -> str:
 def applied(ruleset: Ruleset, *, to: str = "", terms: Mapping[str, str] | None = None) -> Ruleset:
     """Name the successor `to`, and take `terms` for the rule set's own.
 
-    The rule set's terms are true of its own successor only, so they go where another one is named
-    and no terms are given. Raises InvalidInput where the rule set names no successor.
+    A team has said what it means: its terms need no look. The rule set's terms are true of its own
+    successor only, so they go where another one is named and no terms are given. Raises
+    InvalidInput where the rule set names no successor.
     """
     if to and not ruleset.successor:
         raise InvalidInput(f"the rule set {ruleset.ruleset} names no successor to replace")
@@ -73,11 +74,13 @@ def _rule(rule: Rule, old: str, new: str, terms: Mapping[str, str] | None) -> Ru
 def _fix(fix: Fix, old: str, new: str, terms: Mapping[str, str] | None) -> Fix:
     if not old:
         return replace(fix, table=terms) if terms and fix.kind == CONCEPTS else fix
+    own = terms is None or fix.kind != CONCEPTS
     options = {
         key: value.replace(old, new) if isinstance(value, str) else value
         for key, value in fix.options.items()
+        if own or key != "look"
     }
-    table = fix.table if terms is None or fix.kind != CONCEPTS else terms
+    table = fix.table if own or terms is None else terms
     return replace(fix, to=fix.to and fix.to.replace(old, new), table=table, options=options)
 
 

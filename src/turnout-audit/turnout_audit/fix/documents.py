@@ -86,6 +86,13 @@ def glossary(case: Case) -> FixResult:
     return [case.edit(at, at, f" ({mark})")]
 
 
+def _is_certain(case: Case, concept: str) -> bool:
+    """Whether a phrase may be replaced unseen: it is no code, no product of the vendor's own."""
+    to_look_at = {str(phrase).lower() for phrase in case.option("look") or ()}
+    plain = " ".join(concept.lower().split())
+    return case.fix.safe and not _SIGN(concept) and plain not in to_look_at
+
+
 def mark(case: Case) -> FixResult:
     """Say `to` in brackets behind the first mention of a paragraph, where it is a word alone."""
     text, start, end = case.text, case.finding.start, case.finding.end
@@ -105,7 +112,8 @@ def mark(case: Case) -> FixResult:
 def prose(case: Case) -> FixResult:
     """Replace a concept by `table`; the bare name by `to`, which needs a look.
 
-    Code is left alone, but for a span that the table names with its marks: that needs a look.
+    Code is left alone, but for a span that the table names with its marks: that needs a look, and
+    so do the phrases of `options.look`.
     Left alone is what stands beside an address, beside another name of the vendor's own, and beside
     the successor's name: that is true of the one vendor, not of the other.
     """
@@ -125,7 +133,7 @@ def prose(case: Case) -> FixResult:
             place = start + concept.start(), start + concept.end()
             if "`" not in concept[0] and is_code(case.finding.path, case.text, *place):
                 return CODE
-            return [replace(case.edit(*place, new), safe=case.fix.safe and not _SIGN(concept[0]))]
+            return [replace(case.edit(*place, new), safe=_is_certain(case, concept[0]))]
     return _bare(case, line, at, end)
 
 
