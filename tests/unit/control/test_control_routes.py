@@ -160,3 +160,28 @@ def test_a_sticky_path_that_cannot_be_is_refused() -> None:
     """It starts at the payload, as every path does."""
     with pytest.raises(InvalidDefinition, match="sticky"):
         made(sticky="customer")
+
+
+def test_a_ramp_of_nothing_sends_nothing_and_a_full_one_everything() -> None:
+    """0 % is no run at all, 100 % is every run."""
+    keys = [f"customer-{number}" for number in range(2_000)]
+    for percentage, provider in ((0, "acme"), (100, "bolt")):
+        routes = {"order": ramp(percentage)}
+        chosen = {choose(SELECTION, routes, task="order", sticky=key).provider for key in keys}
+        assert chosen == {provider}
+
+
+def test_a_higher_percentage_moves_more_and_none_back() -> None:
+    """Who has moved at one percentage has moved at each higher one; 1 % is one in a hundred."""
+    keys = [f"customer-{number}" for number in range(2_000)]
+    moved: set[str] = set()
+    for percentage in (0, 1, 50, 99, 100):
+        routes = {"order": ramp(percentage)}
+        now = {
+            key
+            for key in keys
+            if choose(SELECTION, routes, task="order", sticky=key).provider == "bolt"
+        }
+        assert moved <= now
+        assert abs(len(now) - 20 * percentage) <= 80
+        moved = now
