@@ -19,6 +19,7 @@ from turnout_inngest.caller import InngestCaller
 from turnout_inngest.memos import next_of, receipt_of
 from turnout_inngest.plugin import plugin
 from turnout_inngest.wakes import NAMES, wake_name
+from turnout_inngest_double.backoff import JITTER_MS, TABLE_S
 from turnout_testing.clock import TurnableClock
 
 import turnout
@@ -28,6 +29,7 @@ from turnout.model.ids import new_run_id
 from turnout.model.runs import Delivery, Wake
 from turnout.model.status import DeliveryState, RunStatus
 from turnout.ports.caller import Surroundings
+from turnout.ports.listing import Lists
 
 
 @turnout.task("job", on="do/job")
@@ -456,3 +458,81 @@ async def test_functions_are_read_page_by_page(script: Script, caller: InngestCa
     script.answers["GET /v2/apps/scripted/functions"] = (200, page)
     assert await caller.defined() == ["job"]
     assert len(script.asked) == 2
+
+
+# -- the server's own list ------------------------------------------------------------------------
+
+
+def listed_run(number: int, function: str = "job", **more: Any) -> dict[str, Any]:
+    """A run as the list shows it."""
+    times = {"queuedAt": ENDED, "startedAt": ENDED}
+    return {"id": f"R{number}", "status": "RUNNING", "function": {"id": function}, **times, **more}
+
+
+def list_page(numbers: range, following: str = "") -> tuple[int, dict[str, Any]]:
+    """A page of the list."""
+    page = {"limit": 100, **({"cursor": following, "hasMore": True} if following else {})}
+    return 200, {"data": [listed_run(number) for number in numbers], "page": page}
+
+
+async def test_the_list_is_read_page_by_page(script: Script, caller: InngestCaller) -> None:
+    """Functions that are none of our tasks are left out; a word of an end needs its time."""
+    assert isinstance(caller, Lists)
+    status, body = list_page(range(3), "c")
+    body["data"][0]["function"]["id"] = "turnout-schedule-x"
+    body["data"][1]["status"] = "COMPLETED"
+    script.answers["GET /v2/runs"] = (status, body)
+    page, cursor = await caller.list_runs()
+    assert {run: seen.state for run, seen in page.items()} == {
+        "R1": RunStatus.RUNNING,
+        "R2": RunStatus.RUNNING,
+    }
+    script.answers["GET /v2/runs"] = (200, {"page": {"limit": 100}})
+    assert await caller.list_runs(cursor=cursor) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    "again",
+    [list_page(range(3), "c"), list_page(range(2, 5), "d"), list_page(range(4, 6), "c")],
+    ids=["the-first", "overlapping", "the-same-cursor"],
+)
+async def test_a_page_that_is_seen_twice_ends_the_list(
+    script: Script, caller: InngestCaller, again: Any
+) -> None:
+    """Else a sweep over it would never end."""
+    script.answers["GET /v2/runs"] = list_page(range(3), "c")
+    _, cursor = await caller.list_runs()
+    script.answers["GET /v2/runs"] = again
+    with pytest.raises(ProviderRefused, match="twice"):
+        await caller.list_runs(cursor=cursor)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((429, {"error": "slow down"}), ProviderUnavailable),
+        ((500, "oops"), ProviderUnavailable),
+        ((200, {"data": 7}), ProviderUnavailable),
+        ((200, {"page": 7}), ProviderUnavailable),
+        ((200, {"data": [{"status": "RUNNING"}]}), ProviderUnavailable),
+        (NO_ROUTE, ProviderRefused),
+        ((400, {"errors": [{"code": "x", "message": "Cursor is invalid"}]}), ProviderRefused),
+    ],
+)
+async def test_a_page_that_fails_is_an_error_and_is_asked_for_again(
+    script: Script, caller: InngestCaller, answer: Any, error: type[Exception]
+) -> None:
+    """In the middle of a list too: the cursor serves as before."""
+    script.answers["GET /v2/runs"] = list_page(range(3), "c")
+    _, cursor = await caller.list_runs()
+    script.answers["GET /v2/runs"] = answer
+    with pytest.raises(error):
+        await caller.list_runs(cursor=cursor)
+    script.answers["GET /v2/runs"] = list_page(range(3, 5))
+    page, following = await caller.list_runs(cursor=cursor)
+    assert ([*page], following) == (["R3", "R4"], "")
+
+
+def test_the_declared_recovery_covers_the_servers_first_back_off() -> None:
+    """A call that found nobody comes again after the first delay and all of its jitter."""
+    assert InngestCaller.recovery > TABLE_S[0] * 1_000 + JITTER_MS

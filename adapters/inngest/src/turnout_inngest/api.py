@@ -65,8 +65,11 @@ class InngestApi:
             answers += await self._send(events[start : start + MAX_EVENTS])
         return answers
 
-    async def get(self, path: str, **query: str) -> Answer:
-        """GET; ProviderUnavailable or ProviderRefused where there is no usable answer."""
+    async def get(self, path: str, **query: str | Sequence[str]) -> Answer:
+        """GET; ProviderUnavailable or ProviderRefused where there is no usable answer.
+
+        query: the parameters, of which any may have several values.
+        """
         return await self._request("GET", path, query)
 
     async def post(self, path: str) -> Answer:
@@ -88,11 +91,8 @@ class InngestApi:
                 return functions
             self.check(answer)
             functions += self.listed(answer)
-            page = answer.body.get("page") or {}
-            if not isinstance(page, dict):
-                raise ProviderUnavailable("Inngest answered with a 'page' that is none")
-            following = str(page.get("cursor") or "")
-            if not page.get("hasMore") or following in {"", cursor}:
+            following = self.following(answer)
+            if following in {"", cursor}:
                 return functions
             cursor = following
 
@@ -110,6 +110,13 @@ class InngestApi:
         if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
             raise ProviderUnavailable("Inngest answered with 'data' that is no list of objects")
         return data
+
+    def following(self, answer: Answer) -> str:
+        """Read the cursor of the next page; empty after the last."""
+        page = answer.body.get("page") or {}
+        if not isinstance(page, dict):
+            raise ProviderUnavailable("Inngest answered with a 'page' that is none")
+        return str(page.get("cursor") or "") if page.get("hasMore") else ""
 
     async def _send(self, events: Sequence[Mapping[str, Any]]) -> list[str | Exception]:
         key = self._settings.event_key or "dev"
@@ -141,7 +148,9 @@ class InngestApi:
             for place in range(len(events))
         ]
 
-    async def _request(self, method: str, path: str, query: Mapping[str, str]) -> Answer:
+    async def _request(
+        self, method: str, path: str, query: Mapping[str, str | Sequence[str]]
+    ) -> Answer:
         url = self._settings.api + path
         keys = [self._settings.signing_key or "", self._settings.signing_key_fallback or ""]
         for key in dict.fromkeys(keys):

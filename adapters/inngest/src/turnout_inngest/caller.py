@@ -29,7 +29,7 @@ from turnout_inngest.other_apps import check_ownership
 from turnout_inngest.schedules import FUNCTION, armed_of, check_schedule, cron_of, trigger_of
 from turnout_inngest.server_clock import ServerClock
 from turnout_inngest.settings import MOUNT, SERVED_AT, InngestSettings
-from turnout_inngest.vendor_runs import VendorRuns
+from turnout_inngest.vendor_runs import SCHEDULED_WITHIN, VendorRuns
 from turnout_inngest.wakes import wake_events
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -48,10 +48,11 @@ LISTED_AFTER: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class InngestCaller:
-    """One app on one Inngest server; `DurableCaller` and `Serves`."""
+    """One app on one Inngest server; `DurableCaller`, `Serves` and `Lists`."""
 
-    recovery: Millis = 30_000
-    """The server calls again after its own back-off; ours sends wakes at most 10 s apart."""
+    recovery: Millis = 60_000
+    """The server's first back-off after a call that nobody took is 15 s and up to 30 s of jitter;
+    ours sends wakes at most 10 s apart."""
 
     def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
         self._app = surroundings.app
@@ -166,6 +167,20 @@ class InngestCaller:
     async def look(self, delivery: Delivery) -> Sighting:
         """Read the state of the vendor run."""
         return await self._lookout.look(delivery)
+
+    @property
+    def list_lag(self) -> Millis:
+        """How late a run may be listed: by then an accepted event has its run."""
+        return SCHEDULED_WITHIN
+
+    async def list_runs(
+        self, *, since: Millis | None = None, cursor: str = ""
+    ) -> tuple[Mapping[str, Sighting], str]:
+        """Read one page of the runs of this app's tasks, the oldest first.
+
+        ProviderRefused: the server gave a page twice, or is one without API v2.
+        """
+        return await self._lookout.list_page(since, cursor)
 
     def check(self, task: Task) -> None:
         """Refuse what the vendor cannot take; Turnout keeps every policy itself."""

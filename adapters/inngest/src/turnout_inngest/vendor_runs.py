@@ -1,22 +1,26 @@
 """Reads and ends single vendor runs, by those routes of the API that show their true state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
+from turnout.errors import ProviderRefused
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery
 from turnout.model.tasks import App
-from turnout.model.time import Millis
+from turnout.model.time import Millis, as_datetime
 from turnout.ports.clock import Clock
-from turnout_inngest.api import Answer, InngestApi
-from turnout_inngest.functions import event_name
+from turnout_inngest.api import PAGE, Answer, InngestApi
+from turnout_inngest.functions import event_name, tasks_of
 from turnout_inngest.json_fields import object_in, text_in, texts_in, time_in, unexpected_shape
 from turnout_inngest.sent_events import SentEvents
 from turnout_inngest.statuses import state_of
 
 _EVENT: Final = "event:"
+LIST: Final = "/v2/runs"
+OPEN: Final = ("QUEUED", "RUNNING")
+"""The words of API v2 for a run that has not ended."""
 SCHEDULED_WITHIN: Final[Millis] = 30_000
 """By then an accepted event has its run; one without was a repetition, which never has any."""
 
@@ -41,13 +45,52 @@ class VendorRuns:
         now = self._clock.now()
         if run is None:
             return Sighting(state=None, word="not found", seen_at=now, evidence={"source": source})
-        ended = time_in(run, "endedAt", "ended_at")
+        return self._sighting(run, source)
+
+    async def list_page(
+        self, since: Millis | None, cursor: str
+    ) -> tuple[Mapping[str, Sighting], str]:
+        """Read a page in order of queueing; what `Lists.list_runs` gives.
+
+        A cursor is the id of the last run of the page before, and the vendor's. ProviderRefused
+        ends a list that gives a page twice.
+        """
+        last_id, _, after = cursor.partition(" ")
+        limits: dict[str, str | Sequence[str]] = (
+            {"status": OPEN}
+            if since is None
+            else {"from": as_datetime(since).isoformat().replace("+00:00", "Z")}
+        )
+        if after:
+            limits["cursor"] = after
+        answer = await self._api.get(
+            LIST,
+            appId=self._app.name,
+            limit=str(PAGE),
+            order="ASC",
+            timeField="QUEUED_AT",
+            **limits,
+        )
+        self._api.check(answer)
+        runs = {_id_of(run): run for run in self._api.listed(answer)}
+        following = self._api.following(answer)
+        if last_id in runs or (following and (following == after or not runs)):
+            raise ProviderRefused("Inngest gave a page of its list of runs twice")
+        tasks = {task.id for task in tasks_of(self._app)}
+        page = {
+            run_id: self._sighting(run, LIST)
+            for run_id, run in runs.items()
+            if text_in(object_in(run, "function"), "id") in tasks
+        }
+        return page, f"{[*runs][-1]} {following}" if following else ""
+
+    def _sighting(self, run: Mapping[str, Any], source: str) -> Sighting:
         return Sighting(
             state=state_of(run),
             word=text_in(run, "status"),
-            seen_at=now,
+            seen_at=self._clock.now(),
             started_at=time_in(run, "startedAt", "run_started_at"),
-            ended_at=ended,
+            ended_at=time_in(run, "endedAt", "ended_at"),
             evidence={
                 "source": source,
                 "id": run.get("id") or run.get("run_id"),

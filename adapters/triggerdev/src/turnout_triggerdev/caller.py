@@ -22,12 +22,12 @@ from turnout.ports.caller import HasRun, Surroundings
 from turnout_triggerdev.alerts import MOUNT, alerts, secrets_of
 from turnout_triggerdev.api import Api, items_of, number_of, text_of
 from turnout_triggerdev.definition import stale
-from turnout_triggerdev.moments import moment_of
 from turnout_triggerdev.probe import probe
 from turnout_triggerdev.queueing import queueing
 from turnout_triggerdev.registered import RegisteredTasks
 from turnout_triggerdev.schedules import VendorSchedules
 from turnout_triggerdev.settings import ALERT_SECRETS, WORKER, WORKER_FOLDER, TriggerdevSettings
+from turnout_triggerdev.sightings import list_page, sighting_of
 from turnout_triggerdev.statuses import status_of
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -45,15 +45,10 @@ CANCEL_IN: Final[Millis] = 2_000
 CANCEL_STEP: Final[Millis] = 100
 LISTED_IN: Final[Millis] = 60_000
 """How long a started run may be missing from the vendor's list, which lags behind."""
-EVIDENCE: Final = (
-    *("id", "status", "taskIdentifier", "version", "attemptCount", "durationMs", "tags", "ttl"),
-    *("createdAt", "updatedAt", "startedAt", "finishedAt", "expiredAt", "delayedUntil"),
-)
-"""Fields of a vendor run that parity compares; neither payload nor output."""
 
 
 class TriggerdevCaller:
-    """A `DurableCaller` over the REST API of one environment."""
+    """A `DurableCaller` over the REST API of one environment; `Lists` its runs."""
 
     name = "triggerdev"
     recovery: Millis = 30_000
@@ -127,16 +122,24 @@ class TriggerdevCaller:
             if run_id is None and self._fresh(delivery):
                 return Sighting(state=RunStatus.QUEUED, word="not listed yet", seen_at=now)
             return Sighting(state=None, word="not found", seen_at=now)
-        word = text_of(run, "status")
-        return Sighting(
-            state=status_of(word),
-            word=word,
-            seen_at=now,
-            started_at=moment_of(run.get("startedAt")),
-            ended_at=moment_of(run.get("finishedAt")),
-            attempts=number_of(run, "attemptCount"),
-            evidence={name: run[name] for name in EVIDENCE if name in run},
-        )
+        return sighting_of(run, now)
+
+    @property
+    def list_lag(self) -> Millis:
+        """How late the vendor's list may be."""
+        return LISTED_IN
+
+    async def list_runs(
+        self, *, since: Millis | None = None, cursor: str = ""
+    ) -> tuple[Mapping[str, Sighting], str]:
+        """Read one page of the runs of this app's tasks, the newest first.
+
+        ProviderRefused: the vendor gave a page twice.
+        """
+        tasks = [task.id for task in self._app.tasks]
+        if not tasks:
+            return {}, ""
+        return await list_page(self._api, tasks, since, cursor, self._clock.now())
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Make these the app's only schedules at the server, exact to the minute."""

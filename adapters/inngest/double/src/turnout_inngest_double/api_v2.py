@@ -1,5 +1,7 @@
 """The v2 API: runs, events, apps, direct invocation, cancellation."""
 
+import base64
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -124,21 +126,33 @@ def _page(request: Request, engine: Engine, runs: Iterable[Run], max_limit: int)
     try:
         page_runs = _filtered(request, runs)
         limit = _limit(request, max_limit)
+        cursor = _run_in(request.query_params.get("cursor", ""))
     except _Invalid as error:
         return v2_error(400, "invalid_field_format", str(error))
     is_ascending = request.query_params.get("order", "DESC").upper() == "ASC"
     page_runs.sort(key=lambda run: run.id, reverse=not is_ascending)
-    cursor = request.query_params.get("cursor")
     if cursor:
         page_runs = [
             run for run in page_runs if (run.id > cursor) == is_ascending and run.id != cursor
         ]
     page: dict[str, Any] = {"limit": limit}
     if len(page_runs) > limit:
-        page |= {"cursor": page_runs[limit - 1].id, "hasMore": True}
+        page |= {"cursor": _cursor_after(page_runs[limit - 1]), "hasMore": True}
     output = "list" if _wants_output(request) else None
     items = [run_v2(run, engine.world.function_of(run), output=output) for run in page_runs[:limit]]
     return _page_of(engine, items, page)
+
+
+def _cursor_after(run: Run) -> str:
+    return base64.b64encode(json.dumps({"id": run.id}).encode()).decode()
+
+
+def _run_in(cursor: str) -> str:
+    """Read the run that a cursor names, "" where there is no cursor."""
+    try:
+        return str(json.loads(base64.b64decode(cursor, validate=True))["id"]) if cursor else ""
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Invalid("Cursor is invalid") from error
 
 
 def _filtered(request: Request, runs: Iterable[Run]) -> list[Run]:
