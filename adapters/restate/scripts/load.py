@@ -91,13 +91,10 @@ class Cluster:
     """How a service reaches it."""
     killed: Counter[str] = field(default_factory=Counter)
 
-    async def kill_in_turn(self, seconds: float) -> None:
-        """Kill one node after the other; the supervisor starts it again."""
-        until = time.monotonic() + seconds
+    async def kill_in_turn(self) -> None:
+        """Kill one node after the other, without end; the supervisor starts it again."""
         for name in itertools.cycle(self.names):
             await asyncio.sleep(KILLED_EVERY)
-            if time.monotonic() > until:
-                return
             await self.nodes.kill(name)
             self.killed[name] += 1
 
@@ -239,14 +236,20 @@ async def _most_suspended(servers: Cluster) -> None:
 
 async def kills(world: World, servers: Cluster, options: argparse.Namespace) -> dict[str, Any]:
     """Emit at a rate, while nodes are killed."""
-    killing = asyncio.create_task(servers.kill_in_turn(options.seconds))
-    began, count = time.monotonic(), round(options.rate * options.seconds)
-    for number in range(count):
-        await asyncio.sleep(max(0.0, began + number / options.rate - time.monotonic()))
-        event = Event(name="load/parked", payload={"name": f"run-{number}"})
-        await world.orchestrator.emit(event)
+    killing = asyncio.create_task(servers.kill_in_turn())
+    began, count, sent = time.monotonic(), round(options.rate * options.seconds), 0
+    while sent < count:
+        await asyncio.sleep(max(0.0, began + sent / options.rate - time.monotonic()))
+        due = min(count, max(sent, int((time.monotonic() - began) * options.rate)) + 1)
+        payloads = [{"name": f"run-{number}"} for number in range(sent, due)]
+        await world.orchestrator.emit(
+            *(Event(name="load/parked", payload=payload) for payload in payloads)
+        )
+        sent = due
     emitted_in = time.monotonic() - began
-    await killing
+    killing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await killing
     await _all_ended(world)
     return {
         "runs": count,
