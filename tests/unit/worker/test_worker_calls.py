@@ -738,6 +738,23 @@ async def test_the_run_deadline_counts_waits_and_starts_the_hook(
     }
 
 
+async def test_no_attempt_begins_after_the_deadline(make: Callable[..., World]) -> None:
+    """A call that comes too late runs no body, though the attempt was asked for in time."""
+    bodies: list[str] = []
+
+    @task("t", on="go", timeouts=Timeouts(run="1m"))
+    async def late(ctx: Any, payload: Any) -> None:
+        await ctx.step("only", bodies.append, "ran")
+
+    world = make(late)
+    vendor = await started(world)
+    assert [ready.step for ready in (await vendor.advance()).run] == ["only"]
+    await world.clock.advance("1m")
+    answer = await vendor.execute("only")
+    assert (answer.receipt.outcome, answer.next.state) == (Outcome.BUSY, RunStatus.TIMED_OUT)
+    assert bodies == []
+
+
 async def test_a_failed_run_starts_its_hook_once(make: Callable[..., World]) -> None:
     """The hook gets the run, its error and its payload; it is an ordinary run."""
     told: list[Any] = []
