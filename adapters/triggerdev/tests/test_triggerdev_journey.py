@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.responses import JSONResponse, Response
+from turnout_triggerdev_double.server.main import CONCURRENCY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -291,16 +292,19 @@ async def test_a_worker_that_stops_says_goodbye(own_rig: Any, rid: str) -> None:
     assert rig.standin.process.wait(5) == 0
 
 
-async def test_many_runs_share_one_process_and_parked_ones_take_no_slot(rig: Any) -> None:
-    """More runs than slots may be parked at once, and others still run."""
-    for index in range(80):
+async def test_parked_runs_keep_their_slots(rig: Any) -> None:
+    """As many as there are slots share one process; another runs once one of them has ended."""
+    for index in range(CONCURRENCY):
         rig.peer.run(f"w{index}", ("event",), ("steps", "b"))
-    parked_runs = [await rig.api.deliver(f"w{index}") for index in range(80)]
-    for index in range(80):
+    parked_runs = [await rig.api.deliver(f"w{index}") for index in range(CONCURRENCY)]
+    for index in range(CONCURRENCY):
         await parked(rig, f"w{index}")
     rig.peer.run("late", ("steps", "a"))
-    assert (await rig.api.ended(await rig.api.deliver("late")))["status"] == "COMPLETED"
-    for index in range(80):
+    late = await rig.api.deliver("late")
+    assert (await rig.api.run(late))["status"] == "QUEUED"
+    await wake(rig, "w0")
+    assert (await rig.api.ended(late))["status"] == "COMPLETED"
+    for index in range(1, CONCURRENCY):
         await wake(rig, f"w{index}")
     for run in parked_runs:
         assert (await rig.api.ended(run))["status"] == "COMPLETED"

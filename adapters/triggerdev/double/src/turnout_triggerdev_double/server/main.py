@@ -20,7 +20,8 @@ ACCESS_TOKEN = "tr_pat_" + "offline".ljust(40, "0")
 KEYS = {"dev": "tr_dev_offline", "stg": "tr_stg_offline", "prod": "tr_prod_offline"}
 TYPES = {"dev": "DEVELOPMENT", "stg": "STAGING", "prod": "PRODUCTION"}
 PORT = 3040
-CONCURRENCY = 10_000
+CONCURRENCY = 25
+"""The vendor's default for `dev`: runs that a worker has at once, waiting ones included."""
 LABEL = "double, not production"
 
 

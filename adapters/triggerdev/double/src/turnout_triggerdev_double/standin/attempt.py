@@ -46,24 +46,19 @@ class Tools:
     server: VendorServer
     service: StepService
     spans: Spans
-    slots: asyncio.Semaphore
 
 
 class VendorRun:
     """One run; also the LoopHost of its worker loop."""
 
-    def __init__(
-        self, message: dict[str, Any], tools: Tools, parked: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, message: dict[str, Any], tools: Tools) -> None:
         self.id = str(message["run"]["friendlyId"])
         self.snapshot = str(message["snapshot"]["friendlyId"])
         self._tools = tools
-        self._parked = parked
         self._moved = asyncio.Event()
         self._looked = asyncio.Event()
         self._progressed = asyncio.Event()
         self._completed: set[str] = set()
-        self.idle = False
         self.waiting = False
         self._waited = 0.0
         self._working: asyncio.Task[Completion] | None = None
@@ -78,16 +73,15 @@ class VendorRun:
 
     async def work(self) -> None:
         """Make attempts until the server has no more use for this process."""
-        async with self._tools.slots:
-            try:
-                while await self._one_attempt():
-                    pass
-            except RunLost:
-                return
-            except Exception:
-                # The outermost edge of a run: the server must not believe that it is worked on.
-                log.exception("a run broke off", extra={"action": "run", "run": self.id})
-                await self._let_go()
+        try:
+            while await self._one_attempt():
+                pass
+        except RunLost:
+            return
+        except Exception:
+            # The outermost edge of a run: the server must not believe that it is worked on.
+            log.exception("a run broke off", extra={"action": "run", "run": self.id})
+            await self._let_go()
 
     async def _let_go(self) -> None:
         with contextlib.suppress(NoResponse, ServerRefused):
@@ -271,36 +265,22 @@ class VendorRun:
         return await self._insist(lambda: self._tools.server.new_token(key, until_ms))
 
     async def wait(self, token: str) -> None:
-        """Wait on the token, without the slot; the time does not count as execution."""
+        """Wait on the token, in the slot; the time does not count as execution."""
         loop = asyncio.get_running_loop()
         since, self.waiting = loop.time(), True
         try:
-            async with self._without_slot():
-                await self._insist(lambda: self._block(token))
-                self._moved.set()
-                while token not in self._completed:
-                    self._looked.clear()
-                    await self._looked.wait()
+            await self._insist(lambda: self._block(token))
+            self._moved.set()
+            while token not in self._completed:
+                self._looked.clear()
+                await self._looked.wait()
         finally:
             self.waiting = False
             self._waited += loop.time() - since
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep in process, without the slot."""
-        async with self._without_slot():
-            await asyncio.sleep(seconds)
-
-    @asynccontextmanager
-    async def _without_slot(self) -> AsyncIterator[None]:
-        """Let other runs execute meanwhile."""
-        self.idle = True
-        self._tools.slots.release()
-        self._parked()
-        try:
-            yield
-        finally:
-            self.idle = False
-            await self._tools.slots.acquire()
+        """Sleep in process, in the slot."""
+        await asyncio.sleep(seconds)
 
     async def _block(self, token: str) -> None:
         """Block the run on the token; ignore a conflict, since the run is being stopped then."""

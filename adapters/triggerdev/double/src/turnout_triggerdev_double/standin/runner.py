@@ -33,7 +33,6 @@ class StandInRunner:
         self._runs: dict[str, VendorRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Event()
-        self._slots = asyncio.Semaphore(settings.concurrency)
         self._polling = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -56,7 +55,6 @@ class StandInRunner:
                 server=server,
                 service=StepService(to_service, settings.signing_keys),
                 spans=spans,
-                slots=self._slots,
             )
             helpers = [
                 asyncio.create_task(self._listen(server)),
@@ -118,17 +116,17 @@ class StandInRunner:
             return worker
 
     async def _free_slots(self) -> int:
-        """How many runs may be taken now; waits until there is room for one."""
-        while (free := self._settings.concurrency - self._executing()) <= 0:
+        """How many runs may be taken now; waits until there is room for one.
+
+        A run that waits keeps its place, as its process does at the vendor's CLI.
+        """
+        while (free := self._settings.concurrency - len(self._runs)) <= 0:
             self._free.clear()
             await self._free.wait()
         return free
 
-    def _executing(self) -> int:
-        return sum(not run.idle for run in self._runs.values())
-
     def _begin(self, message: dict[str, Any], tools: Tools) -> None:
-        run = VendorRun(message, tools, self._free.set)
+        run = VendorRun(message, tools)
         if run.id in self._runs:
             return
         self._runs[run.id] = run

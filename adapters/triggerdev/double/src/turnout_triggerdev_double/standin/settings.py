@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-DEFAULT_CONCURRENCY = 50
+DEFAULT_CONCURRENCY = 25
+"""As many as the vendor's CLI takes from a server with the defaults."""
 DEFAULT_PROJECT = "proj_turnoutoffline00000"
 
 
@@ -86,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--definition", type=Path, required=True, help="the definition file")
     parser.add_argument(
-        "--concurrency", type=int, default=DEFAULT_CONCURRENCY, help="runs executing at once"
+        "--concurrency",
+        type=int,
+        default=DEFAULT_CONCURRENCY,
+        help="runs at once, waiting ones included",
     )
     parser.add_argument(
         "--no-register",
