@@ -54,11 +54,11 @@ def since(ref: str, paths: Sequence[str]) -> dict[str, Change]:
         ends = git.output(str(folder), "rev-parse", "--verify", "--end-of-options", ref)
         commit = git.output(str(folder), "merge-base", ends.decode().strip(), "HEAD")
         patch = git.output(str(folder), *DIFF, commit.decode().strip(), "--", name)
-        others = ("ls-files", "-z", "--others", "--exclude-standard", "--", name)
-        found = _read(patch)
-        for untracked in git.output(str(folder), *others).split(b"\0"):
-            found[untracked] = Change(named=True, whole=True)
-        for file, change in found.items():
+        list_untracked = ("ls-files", "-z", "--others", "--exclude-standard", "--", name)
+        in_path = _read(patch)
+        for untracked in git.output(str(folder), *list_untracked).split(b"\0"):
+            in_path[untracked] = Change(named=True, whole=True)
+        for file, change in in_path.items():
             changes[_normal(str(folder / os.fsdecode(file)))] = change
     return changes
 
@@ -77,14 +77,14 @@ def _new(findings: Iterable[Finding], changes: Mapping[str, Change]) -> tuple[Fi
     return tuple(finding for finding in findings if _is_new(finding, changes))
 
 
-def _is_new(found: Finding | Exempted, changes: Mapping[str, Change]) -> bool:
-    change = changes[_normal(found.path)]
-    if isinstance(found, Exempted):
-        return change.touches(found.line, found.line)
-    by_name = found.line and found.start == found.end and not found.matched
-    if by_name and found.rule != "unclassified":
+def _is_new(hit: Finding | Exempted, changes: Mapping[str, Change]) -> bool:
+    change = changes[_normal(hit.path)]
+    if isinstance(hit, Exempted):
+        return change.touches(hit.line, hit.line)
+    by_name = hit.line and hit.start == hit.end and not hit.matched
+    if by_name and hit.rule != "unclassified":
         return change.named
-    return change.touches(found.line, found.end_line)
+    return change.touches(hit.line, hit.end_line)
 
 
 def _normal(path: str) -> str:
@@ -116,11 +116,11 @@ def _read(patch: bytes) -> dict[bytes, Change]:
     return changes
 
 
-def _name(written: bytes) -> bytes:
+def _name(quoted: bytes) -> bytes:
     """Read a name as git writes it: in quotes where it holds odd letters, or with a tab behind."""
-    if not written.startswith(b'"'):
-        return written.removesuffix(b"\t")
-    return _ESCAPE.sub(_letter, written[1 : written.rindex(b'"')])
+    if not quoted.startswith(b'"'):
+        return quoted.removesuffix(b"\t")
+    return _ESCAPE.sub(_letter, quoted[1 : quoted.rindex(b'"')])
 
 
 def _letter(escape: "re.Match[bytes]") -> bytes:

@@ -65,10 +65,10 @@ def _commits(repository: str, points: int, since: str) -> list[tuple[str, dateti
     if len(commits) <= points:
         return commits
     last = len(commits) - 1
-    chosen = sorted(
+    evenly_spaced = sorted(
         {round(number * last / max(1, points - 1)) for number in range(points)} | {last}
     )
-    return [commits[number] for number in chosen]
+    return [commits[number] for number in evenly_spaced]
 
 
 def _check(repository: str, commits: Sequence[str], paths: Sequence[str]) -> None:

@@ -42,8 +42,8 @@ def list_files(
         untracked = _entries(folder, "--others", "--exclude-standard")
     except WrongArguments:
         return
-    others = [name for name in untracked if not _in_folder_of(name, skipped)]
-    names = {*tracked, *others}
+    new_files = [name for name in untracked if not _in_folder_of(name, skipped)]
+    names = {*tracked, *new_files}
     inner = [name for name in names if name.endswith("/") or tracked.get(name) == SUBMODULE]
     nested = tuple(f"{prefix}{name.rstrip('/')}/" for name in inner)
     paths = frozenset(prefix + name for name in names.difference(inner))
