@@ -1,7 +1,7 @@
 """Simulates the gate on the median time: error rates, and pairs until a PASS.
 
-Each sequence of pairs is looked at every five pairs, from the first pairs that may be judged, as
-by someone who waits for a PASS. A row is a true ratio and a kind of noise; `passed` must be at
+Each sequence is looked at after every pair, from the first pairs that may be judged, as by someone
+who waits for a PASS. A row is a true ratio and a kind of noise; `passed` must be at
 most 5 % at the bound of 1.20, whatever the noise.
 """
 
@@ -19,7 +19,6 @@ from turnout_parity.report import Verdict
 
 DEVIATION = 0.42
 """Standard deviation of the logarithm of a pair's ratio."""
-LOOK_EVERY = 1
 BASE_MS = 1_000.0
 
 Noise = Callable[[random.Random], Iterator[float]]
@@ -72,7 +71,7 @@ def pairs_until_pass(noise: Noise, ratio: float, pairs: int, seed: int) -> int |
     values = noise(random.Random(seed))
     before = [BASE_MS] * pairs
     after = [BASE_MS * ratio * math.exp(DEVIATION * next(values)) for _ in range(pairs)]
-    for seen in range(BURN_IN, pairs + 1, LOOK_EVERY):
+    for seen in range(BURN_IN, pairs + 1):
         if time_gates(before[:seen], after[:seen], TaskGates())[0].verdict is Verdict.PASS:
             return seen
     return None

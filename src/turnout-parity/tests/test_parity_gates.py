@@ -94,7 +94,7 @@ def test_blocks_are_longer_where_neighbours_are_alike() -> None:
     assert block_length(independent) == 1
     assert block_length(alike) > 10
     assert block_length([1.0] * 50) == 1
-    assert block_means([1.0, 2.0, 3.0, 4.0] * 20)[0] == pytest.approx(2.5, abs=1.5)
+    assert block_means([1.0, 2.0, 3.0, 4.0, 9.0], 2) == [1.5, 3.5]
 
 
 def times(random: Random, count: int, ratio: float, correlation: float = 0) -> Any:
@@ -230,7 +230,7 @@ def test_a_file_is_read_and_its_digest_is_of_what_it_says(tmp_path: Any) -> None
         ("tasks = 3", "tasks"),
         ("defaults = 3", "defaults"),
         ("[tasks]\npay = 3", "tasks.pay"),
-        ("= 3", "no TOML"),
+        ("= 3", "not TOML"),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_place(tmp_path: Any, text: str, place: str) -> None:

@@ -1,23 +1,16 @@
 """Declared ignores: where a difference is expected, why, who says so, and until when."""
 
 import re
-import tomllib
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from turnout.errors import InvalidSettings
-from turnout_parity.report import Difference, Kind
-
-NEVER: Final = frozenset({Kind.MISSING, Kind.OVERLAP, Kind.INVALID})
-"""Kinds of differences that cannot be ignored."""
-
-MAX_BYTES: Final = 1_000_000
+from turnout_parity.declarations import read_declarations
+from turnout_parity.report import INTOLERABLE, Difference, Kind
 
 
 class Ignore(BaseModel):
@@ -50,7 +43,7 @@ class Ignore(BaseModel):
     @field_validator("kinds")
     @classmethod
     def _may_be_ignored(cls, kinds: tuple[Kind, ...] | None) -> tuple[Kind, ...] | None:
-        if kinds is not None and (never := NEVER.intersection(kinds)):
+        if kinds is not None and (never := set(INTOLERABLE).intersection(kinds)):
             raise ValueError(f"never ignored: {', '.join(sorted(never))}")
         return kinds
 
@@ -60,7 +53,7 @@ class Ignore(BaseModel):
 
     def covers(self, difference: Difference) -> bool:
         """Whether this difference was declared."""
-        if difference.kind in NEVER or (self.kinds and difference.kind not in self.kinds):
+        if difference.kind in INTOLERABLE or (self.kinds and difference.kind not in self.kinds):
             return False
         if self.task is not None and self.task != difference.task:
             return False
@@ -80,7 +73,7 @@ def read_ignores(path: Path) -> tuple[Ignore, ...]:
 
     Raises `InvalidSettings` that names every faulty entry and field at once.
     """
-    document = _parse(path)
+    document = read_declarations(path, what="ignores")
     entries = document.get("ignore") if isinstance(document, dict) else document
     if isinstance(document, dict) and (unknown := document.keys() - {"ignore"}):
         raise InvalidSettings(f"{path}: unknown keys {sorted(unknown)}; expected [[ignore]]")
@@ -89,18 +82,6 @@ def read_ignores(path: Path) -> tuple[Ignore, ...]:
     except ValidationError as error:
         faults = (f"ignore {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidSettings(f"{path}: " + "; ".join(faults)) from error
-
-
-def _parse(path: Path) -> Any:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InvalidSettings(f"{path} is larger than {MAX_BYTES} bytes")
-        content = path.read_bytes()
-        return orjson.loads(content) if path.suffix == ".json" else tomllib.loads(content.decode())
-    except OSError as error:
-        raise InvalidSettings(f"cannot read the ignores: {error}") from error
-    except ValueError as error:
-        raise InvalidSettings(f"{path} is not TOML, nor JSON by its name: {error}") from error
 
 
 def _split(path: str) -> tuple[str, str]:

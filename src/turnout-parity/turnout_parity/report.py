@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,10 @@ class Kind(StrEnum):
     """More runs of one concurrency key at once than its limit allows."""
     INVALID = "invalid"
     """An artifact that is invalid: corrupt, cut short, of another run, too large, or changed."""
+
+
+INTOLERABLE: Final = (Kind.MISSING, Kind.OVERLAP, Kind.INVALID)
+"""Kinds that no ignore covers and no gate allows: lost, too many at once, unreadable."""
 
 
 class PairOutcome(StrEnum):
@@ -165,8 +169,8 @@ class GateResult(ReportPart):
     reason: str
     """One sentence: what was seen, what was asked for, and which setting would help."""
     pairs: int
-    interval: tuple[float, float] | None = None
-    """What the pairs do not contradict: a match rate, or a ratio of times."""
+    interval: tuple[float, float | None] | None = None
+    """What the pairs do not contradict: a match rate, or a ratio of times; None is without end."""
     more_pairs: int | None = None
     """About how many more pairs of the present kind give a PASS; None where none would."""
 

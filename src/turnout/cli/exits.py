@@ -12,7 +12,7 @@ from turnout.errors import TurnoutError
 Answer = TypeVar("Answer")
 
 CLEAN, FOUND, UNSURE = 0, 1, 2
-"""Exit codes: clean or PASS; findings or FAIL; could not tell, INCONCLUSIVE or wrong use."""
+"""Exit codes: clean or PASS; findings or FAIL; could not tell, or wrong use."""
 
 INTERRUPTED = 130
 """The exit code of a command that ^C ended."""

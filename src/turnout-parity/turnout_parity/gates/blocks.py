@@ -6,6 +6,7 @@ neighbours resemble each other.
 """
 
 from collections.abc import Sequence
+from operator import mul
 from statistics import fmean
 from typing import Final
 
@@ -17,9 +18,8 @@ LONGEST: Final = 200
 """Pairs of the longest block; what resembles itself for longer gives no evidence in time."""
 
 
-def block_means(values: Sequence[float]) -> list[float]:
+def block_means(values: Sequence[float], length: int) -> list[float]:
     """Return the means of successive blocks, in order; a last, incomplete block is left out."""
-    length = block_length(values)
     return [
         fmean(values[start : start + length])
         for start in range(0, len(values) - length + 1, length)
@@ -44,11 +44,8 @@ def _correlation_of_neighbours(values: Sequence[float]) -> float:
     variance = sum(deviation * deviation for deviation in deviations)
     if not variance:
         return 0.0
-    return sum(map(_product, deviations, deviations[1:])) / variance
-
-
-def _product(first: float, second: float) -> float:
-    return first * second
+    covariance: float = sum(map(mul, deviations, deviations[1:]))
+    return covariance / variance
 
 
 def _correlation_of_blocks(correlation: float, length: int) -> float:

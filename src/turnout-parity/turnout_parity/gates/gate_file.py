@@ -1,17 +1,14 @@
 """`gates.toml`: what a task must show before new runs may go to the other provider."""
 
-import tomllib
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from turnout.errors import InvalidSettings
 from turnout.model.canonical import canonical_bytes
-
-LARGEST_FILE: Final = 1_000_000
-"""Bytes."""
+from turnout_parity.declarations import read_declarations
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -65,25 +62,19 @@ class GateFile(BaseModel):
 
 def read_gates(path: Path) -> GateFile:
     """Read a gate file; `InvalidSettings` names the file, the place and what is wrong."""
+    document = read_declarations(path, what="gates")
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InvalidSettings(f"cannot read the gates {path}: {error.strerror}") from None
-    if len(raw) > LARGEST_FILE:
-        raise InvalidSettings(f"the gates {path} have more than {LARGEST_FILE:,} bytes")
-    try:
-        document = tomllib.loads(raw.decode())
         return GateFile.model_validate(_with_defaults(document))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"the gates {path} are no TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise InvalidSettings(f"the gates {path}, at {place}: {first['msg']}") from None
 
 
-def _with_defaults(document: dict[str, object]) -> dict[str, object]:
+def _with_defaults(document: Any) -> Any:
     """Give every task the file's defaults for what it does not name."""
+    if not isinstance(document, dict):
+        return document
     defaults, tasks = document.get("defaults", {}), document.get("tasks", {})
     if not isinstance(defaults, dict) or not isinstance(tasks, dict):
         return document

@@ -8,7 +8,7 @@ from turnout_parity.gates.sequential_test import (
     SequentialTest,
     rate_interval,
 )
-from turnout_parity.report import GateResult, Kind, TaskCount, Verdict
+from turnout_parity.report import INTOLERABLE, GateResult, Kind, TaskCount, Verdict
 
 EXACT: Final = {
     "status": (Kind.STATUS,),
@@ -17,9 +17,6 @@ EXACT: Final = {
     "output": (Kind.OUTPUT,),
 }
 """The gates on a match rate, and the kinds of differences that count against each."""
-
-MUST_NOT_HAPPEN: Final = (Kind.MISSING, Kind.OVERLAP, Kind.INVALID)
-"""Kinds of differences of which a single one fails: lost, too many at once, unreadable."""
 
 VERDICTS: Final = {
     Evidence.ABOVE: Verdict.PASS,
@@ -31,8 +28,8 @@ VERDICTS: Final = {
 def match_gate(gate: str, task: TaskCount, *, rate: float, alpha: float) -> GateResult:
     """Say whether more than `rate` of all pairs match, in the kinds that the gate names.
 
-    A pair may differ in several kinds of one gate; the most frequent kind then counts, and the
-    others at most widen it: the mismatches are their sum, but never more than all pairs.
+    A pair that differs in several kinds of one gate counts once for each of them: too strict, never
+    too mild. It counts at most as often as there are mismatched pairs.
     """
     differing = min(sum(task.kinds.get(kind, 0) for kind in EXACT[gate]), task.mismatched)
     matching = task.pairs - differing
@@ -64,7 +61,7 @@ def rate_result(
 
 def never_gate(task: TaskCount) -> GateResult:
     """Fail for any pair without its twin, any run over its limit, any unreadable document."""
-    counts = {kind: task.kinds[kind] for kind in MUST_NOT_HAPPEN if task.kinds.get(kind)}
+    counts = {kind: task.kinds[kind] for kind in INTOLERABLE if task.kinds.get(kind)}
     if counts:
         names = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
         reason = f"these must never happen: {names}"

@@ -5,7 +5,7 @@ a block of pairs, into a sign, so that no distribution is assumed and heavy tail
 """
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, inf, log
 from statistics import median
 from typing import Final
 
@@ -53,12 +53,12 @@ def _log_ratio(before: float, after: float, gates: TaskGates) -> float:
 
 def _slower(ratios: Sequence[float], gates: TaskGates) -> GateResult:
     """Say whether the median block is within the bound, by a sign test on blocks."""
-    blocks = block_means(ratios)
+    length = block_length(ratios)
+    blocks = block_means(ratios, length)
     bound = log(1 + gates.slower)
     test = SequentialTest(rate=_HALF, prior=MOSTLY, alpha=gates.alpha)
     within = sum(block < bound for block in blocks)
     verdict = VERDICTS[test.evidence(within, len(blocks) - within)]
-    length = block_length(ratios)
     low, high = _median_interval(blocks, test)
     reason = f"the median ratio is {exp(median(blocks)):.2f}, the bound {1 + gates.slower:.2f}"
     if length > 1:
@@ -73,7 +73,7 @@ def _slower(ratios: Sequence[float], gates: TaskGates) -> GateResult:
         verdict=verdict,
         reason=reason,
         pairs=len(ratios),
-        interval=(exp(low), exp(high)),
+        interval=(exp(low), exp(high) if high < inf else None),
         more_pairs=further,
     )
 
@@ -82,7 +82,7 @@ def _median_interval(blocks: Sequence[float], test: SequentialTest) -> tuple[flo
     """Return the median ratios, as logarithms, that the blocks do not contradict."""
     ordered = sorted(blocks)
     count = len(ordered)
-    low, high = float("-inf"), float("inf")
+    low, high = -inf, inf
     for below, value in enumerate(ordered):
         if test.evidence(below, count - below) is Evidence.BELOW:
             low = value
@@ -110,12 +110,11 @@ def _spread(before_ms: Sequence[float], after_ms: Sequence[float], gates: TaskGa
         float(late < max(early * gates.spread, floor))
         for early, late in zip(before, after, strict=True)
     ]
-    length = block_length(signs)
-    within = sum(mean > _HALF for mean in block_means(signs)) if length > 1 else int(sum(signs))
-    trials = len(signs) // length
+    blocks = block_means(signs, block_length(signs))
+    within = sum(share > _HALF for share in blocks)
     test = SequentialTest(rate=_HALF, prior=MOSTLY, alpha=gates.alpha)
     unit = f"distances from the median are within {gates.spread:.1f} times the other's"
-    return rate_result("spread", test, hits=within, misses=trials - within, unit=unit)
+    return rate_result("spread", test, hits=within, misses=len(blocks) - within, unit=unit)
 
 
 def _distances(times: Sequence[float]) -> list[float]:

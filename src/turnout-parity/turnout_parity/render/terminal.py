@@ -34,7 +34,7 @@ def render_terminal(report: ParityReport) -> RenderableType:
         parts.append(Text(_plain(" · ".join(sides))))
     parts.extend(Text(_plain(note)) for note in report.notes)
     parts.append(_tasks(report))
-    if report.gates is not None:
+    if report.gates is not None and report.gates.tasks:
         parts.append(_gates(report.gates))
     if report.differences:
         parts.append(_differences(report))
