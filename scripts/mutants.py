@@ -24,8 +24,9 @@ from pathlib import Path
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
-from mutant_trials import ROOT, Check, Copy, copies
-from mutation_settings import Settings, faults, read_settings
+
+from scripts.mutant_trials import ROOT, Check, Copy, copies
+from scripts.mutation_settings import Settings, faults, read_settings
 
 RESULTS = ROOT / "build" / "mutants"
 LEFT_OUT = re.compile(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from mutant_trials import ROOT, Check
+from scripts.mutant_trials import ROOT, Check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Settings:
 
     def modules(self) -> list[str]:
         """List the modules of which mutants are made."""
-        found = {
+        matches = {
             path.relative_to(ROOT).as_posix()
             for entry in self.all("module")
             for pattern in entry["paths"]
@@ -25,7 +25,7 @@ class Settings:
         }
         left_out = [pattern for entry in self.entries for pattern in entry.get("left_out", [])]
         return sorted(
-            path for path in found if not any(fnmatch(path, pattern) for pattern in left_out)
+            path for path in matches if not any(fnmatch(path, pattern) for pattern in left_out)
         )
 
     def tests(self, path: str) -> tuple[str, ...]:
@@ -49,9 +49,25 @@ class Settings:
 
 
 def read_settings() -> Settings:
-    """Read the settings of the runtime and of each folder that has some."""
+    """Read the settings of the runtime and of each folder that has some; refuse missing paths."""
     files = [ROOT / "scripts" / "mutants.toml", *sorted(ROOT.glob("*/*/mutants.toml"))]
-    return Settings(entries=tuple(tomllib.loads(file.read_text()) for file in files))
+    settings = Settings(entries=tuple(tomllib.loads(file.read_text()) for file in files))
+    refuse_missing_paths(settings)
+    return settings
+
+
+def refuse_missing_paths(settings: Settings) -> None:
+    """FileNotFoundError where a module or a test is gone: a pattern without files tries nothing."""
+    entries = [entry for kind in ("module", "fault", "equivalent") for entry in settings.all(kind)]
+    patterns = {
+        pattern
+        for entry in entries
+        for pattern in (*entry.get("paths", ()), *entry.get("tests", ()), entry.get("path"))
+        if pattern is not None
+    }
+    missing = sorted(pattern for pattern in patterns if not any(ROOT.glob(pattern)))
+    if missing:
+        raise FileNotFoundError(f"mutants.toml names what does not exist: {', '.join(missing)}")
 
 
 def faults(settings: Settings, only: str) -> Iterator[tuple[str, Mapping[str, str], Check]]:
