@@ -507,6 +507,15 @@ async def test_a_page_that_is_seen_twice_ends_the_list(
         await caller.list_runs(cursor=cursor)
 
 
+async def test_an_empty_page_before_the_last_ends_the_list(
+    script: Script, caller: InngestCaller
+) -> None:
+    """A sweep cannot tell where it stands."""
+    script.answers["GET /v2/runs"] = list_page(range(0), "c")
+    with pytest.raises(ProviderRefused, match="empty"):
+        await caller.list_runs()
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

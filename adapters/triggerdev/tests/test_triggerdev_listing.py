@@ -100,6 +100,14 @@ async def test_a_page_that_is_seen_twice_ends_the_list(listening: Any, again: Re
             await listed(caller)
 
 
+async def test_an_empty_page_before_the_last_ends_the_list(listening: Any) -> None:
+    """A sweep cannot tell where it stands."""
+    oracle = Oracle(page_of(FIRST, "a"), page_of(range(0), "b"))
+    async with listening(oracle.app()) as url, calling(url, StandingTime()) as caller:
+        with pytest.raises(ProviderRefused, match="empty"):
+            await listed(caller)
+
+
 @pytest.mark.parametrize("status", [429, 500, 502])
 async def test_a_page_that_fails_is_asked_for_again(listening: Any, status: int) -> None:
     """The error says so, or the rate limit is waited out; the cursor serves as before."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,11 +17,16 @@ from turnout_triggerdev.schedules import VendorSchedules
 from turnout_triggerdev.settings import TriggerdevSettings
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
-from turnout.model.runs import Delivery
 from turnout.model.schedules import Schedule
 from turnout.model.status import DeliveryState
-from turnout.model.tasks import app
+from turnout.model.tasks import Task, app, task
 from turnout.ports.caller import Surroundings
+from turnout.ports.listing import Lists
+
+# Test modules are imported by path, so what they share is put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from triggerdev_peer import delivery
 
 SETTINGS = TriggerdevSettings(api_url="http://server.test", secret_key="tr_dev_key")
 Script = Callable[[httpx.Request], httpx.Response]
@@ -31,11 +38,13 @@ def scripted(api: Api, script: Script) -> Api:
     return api
 
 
-def scripted_caller(script: Script, clock: TurnableClock | None = None) -> TriggerdevCaller:
+def scripted_caller(
+    script: Script, clock: TurnableClock | None = None, *tasks: Task
+) -> TriggerdevCaller:
     """Make an adapter whose requests a script answers."""
     worker: Any = None
     surroundings = Surroundings(
-        settings={}, app=app("shop"), worker=worker, clock=clock or TurnableClock()
+        settings={}, app=app("shop", *tasks), worker=worker, clock=clock or TurnableClock()
     )
     caller = TriggerdevCaller(surroundings, SETTINGS)
     scripted(caller._api, script)
@@ -81,24 +90,21 @@ async def test_the_servers_advice_comes_before_its_status(
 @pytest.mark.parametrize("pages", [1, 2, 5])
 async def test_every_page_of_a_list_is_read_once(pages: int) -> None:
     """The last one, too; none beyond it."""
-    asked: list[int] = []
+    requested: list[int] = []
 
     def script(request: httpx.Request) -> httpx.Response:
         page = int(request.url.params["page"])
-        asked.append(page)
+        requested.append(page)
         listing = {"data": [{"id": f"s{page}"}], "pagination": {"totalPages": pages}}
         return httpx.Response(200, json=listing)
 
     api = scripted(Api(SETTINGS, TurnableClock()), script)
     items = [item["id"] async for item in api.pages("/api/v1/schedules")]
     assert items == [f"s{page}" for page in range(1, pages + 1)]
-    assert asked == list(range(1, pages + 1))
+    assert requested == list(range(1, pages + 1))
 
 
-DELIVERIES = [
-    Delivery(run_id=f"run-{number}", number=1, provider="triggerdev", task="t")
-    for number in range(BATCH + 2)
-]
+DELIVERIES = [delivery(number) for number in range(BATCH + 2)]
 
 
 @pytest.mark.parametrize("receipt", [{"sealed": False}, {}, {"sealed": None}])
@@ -115,7 +121,7 @@ async def test_a_batch_that_is_not_sealed_was_not_accepted(receipt: dict[str, An
 
     delivered = await scripted_caller(script)._send(DELIVERIES)
     assert begun == [BATCH, 2]
-    assert [answer.key for answer in delivered] == [delivery.key for delivery in DELIVERIES]
+    assert [answer.key for answer in delivered] == [sent.key for sent in DELIVERIES]
     assert all(isinstance(answer.error, ProviderUnavailable) for answer in delivered[:BATCH])
     assert all(answer.error is None for answer in delivered[BATCH:])
 
@@ -133,22 +139,16 @@ async def test_a_batch_that_is_not_sealed_was_not_accepted(receipt: dict[str, An
 )
 async def test_a_cancel_is_confirmed_only_by_an_end(statuses: list[str], confirmed: bool) -> None:
     """The server accepts a cancel before it takes effect: an accepted one confirms nothing."""
-    clock, left = TurnableClock(), list(statuses)
+    clock, answers = TurnableClock(), list(statuses)
 
     def script(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return httpx.Response(200, json={"id": "run_1"})
-        return httpx.Response(200, json={"status": left.pop(0) if len(left) > 1 else left[0]})
+        status = answers.pop(0) if len(answers) > 1 else answers[0]
+        return httpx.Response(200, json={"status": status})
 
-    delivery = Delivery(
-        run_id="run-1",
-        number=1,
-        provider="triggerdev",
-        task="t",
-        state=DeliveryState.CLAIMED,
-        provider_run_id="run_1",
-    )
-    stopping = asyncio.create_task(scripted_caller(script, clock).stop(delivery))
+    claimed = delivery(1, state=DeliveryState.CLAIMED, provider_run_id="run_1")
+    stopping = asyncio.create_task(scripted_caller(script, clock).stop(claimed))
     while not stopping.done():
         await asyncio.sleep(0.001)
         await clock.skip()
@@ -171,7 +171,7 @@ async def test_a_paused_schedule_does_not_fire(
     stands: bool, active: bool, paused: bool, changes: list[str]
 ) -> None:
     """It is not created, since a new schedule is active at once; a standing one is deactivated."""
-    asked: list[str] = []
+    requests: list[str] = []
     standing = {
         "id": "sched_1",
         "deduplicationKey": "turnout:dev:shop:daily",
@@ -188,10 +188,28 @@ async def test_a_paused_schedule_does_not_fire(
             if request.url.path.endswith("/timezones"):
                 return httpx.Response(200, json={"timezones": ["UTC"]})
             return httpx.Response(200, json={"data": [standing] if stands else []})
-        asked.append(f"{request.method} {request.url.path}")
+        requests.append(f"{request.method} {request.url.path}")
         return httpx.Response(200, json={"id": "sched_1"})
 
     api = scripted(Api(SETTINGS, TurnableClock()), script)
     daily = Schedule(id="daily", cron="30 7 * * *", zone="UTC", task="t", paused=paused)
     await VendorSchedules(api, SETTINGS, "shop").arm([daily])
-    assert asked == changes
+    assert requests == changes
+
+
+async def _hook(_: Any, payload: Any) -> None:
+    """Do nothing."""
+
+
+async def test_the_runs_of_failure_hooks_are_listed_too() -> None:
+    """A hook's run is a vendor run under a task id of its own."""
+    filters: list[str] = []
+
+    def script(request: httpx.Request) -> httpx.Response:
+        filters.append(request.url.params["filter[taskIdentifier]"])
+        return httpx.Response(200, json={"data": [], "pagination": {}})
+
+    caller = scripted_caller(script, None, task("t", on_failure=_hook)(_hook))
+    assert isinstance(caller, Lists)
+    assert await caller.list_runs() == ({}, "")
+    assert filters == ["t,t.on-failure"]

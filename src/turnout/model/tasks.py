@@ -279,9 +279,14 @@ class App:
         return {task_id: task.definition for task_id, task in self._by_id.items()}
 
     @cached_property
+    def all_tasks(self) -> tuple[Task, ...]:
+        """The tasks, then the failure hooks of tasks: all that has runs at a vendor."""
+        hooks = (failure_hook(task) for task in self.tasks if task.on_failure is not None)
+        return (*self.tasks, *hooks)
+
+    @cached_property
     def _by_id(self) -> dict[str, Task]:
-        hooks = [failure_hook(task) for task in self.tasks if task.on_failure is not None]
-        return {task.id: task for task in (*self.tasks, *hooks)}
+        return {task.id: task for task in self.all_tasks}
 
     @cached_property
     def _by_event(self) -> dict[str, tuple[Task, ...]]:

@@ -22,7 +22,7 @@ from turnout.ports.caller import HasRun, Surroundings
 from turnout_inngest.api import InngestApi
 from turnout_inngest.connect import Link, connector, greeted
 from turnout_inngest.doctor import ServerChecks
-from turnout_inngest.functions import Serving, event_name, tasks_of
+from turnout_inngest.functions import Serving, event_name
 from turnout_inngest.ingress import DOOR, Door
 from turnout_inngest.json_fields import object_in, text_in
 from turnout_inngest.other_apps import check_ownership
@@ -176,9 +176,10 @@ class InngestCaller:
     async def list_runs(
         self, *, since: Millis | None = None, cursor: str = ""
     ) -> tuple[Mapping[str, Sighting], str]:
-        """Read one page of the runs of this app's tasks, the oldest first.
+        """Read one page of the runs of this app's tasks, failure hooks included, the oldest first.
 
-        ProviderRefused: the server gave a page twice, or is one without API v2.
+        ProviderRefused: the server gave a page twice or an empty one before the last, or is one
+        without API v2.
         """
         return await self._lookout.list_page(since, cursor)
 
@@ -190,7 +191,7 @@ class InngestCaller:
                 f"task {task.id!r}: the event {name[:60]}… is longer than Inngest's"
                 f" {MAX_EVENT_NAME} characters; shorten the app's name or the task's id"
             )
-        if sum(defined.id == task.id for defined in tasks_of(self._app)) > 1:
+        if sum(defined.id == task.id for defined in self._app.all_tasks) > 1:
             raise PolicyRefused(
                 f"task {task.id!r} has the id of another task's failure hook; rename it"
             )
@@ -209,7 +210,7 @@ class InngestCaller:
     async def defined(self) -> Sequence[str]:
         """Read back which tasks the server lists."""
         listed = {text_in(entry, "id") for entry in await self._api.functions(self._app.name)}
-        return [entry.id for entry in tasks_of(self._app) if entry.id in listed]
+        return [entry.id for entry in self._app.all_tasks if entry.id in listed]
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Register the schedules, with the tasks: the vendor replaces an app's functions whole."""
@@ -247,7 +248,7 @@ class InngestCaller:
         else:
             await self._register(crons)
         self._crons = dict(crons)
-        expected = {entry.id for entry in tasks_of(self._app)} | {
+        expected = {entry.id for entry in self._app.all_tasks} | {
             FUNCTION + entry for entry in crons
         }
         await self._listed(expected)

@@ -13,7 +13,7 @@ from turnout.model.providers import Notice
 from turnout.model.tasks import App
 from turnout.ports.caller import HasRun
 from turnout_inngest.api import InngestApi
-from turnout_inngest.functions import event_name, tasks_of
+from turnout_inngest.functions import event_name
 from turnout_inngest.ingress import FUNCTION as INGRESS
 from turnout_inngest.ingress import names_of, subscribed
 from turnout_inngest.json_fields import object_in, objects_in, text_in
@@ -146,7 +146,7 @@ class ServerChecks:
         """Find functions of other apps that start by the events that our tasks subscribe to."""
         event_names = {
             *self._names,
-            *(event_name(self._app, task.id) for task in tasks_of(self._app)),
+            *(event_name(self._app, task.id) for task in self._app.all_tasks),
         }
         notices = []
         for other_app in islice(await apps(self._api), MAX_APPS):

@@ -14,7 +14,7 @@ from turnout.errors import InvalidDefinition, ProviderUnavailable, Unavailable
 from turnout.model.ids import check_task_id
 from turnout.model.policies import Policies
 from turnout.model.protocol import Tick
-from turnout.model.tasks import App, Task, failure_hook
+from turnout.model.tasks import App
 from turnout.model.time import Millis, millis
 from turnout.ports.caller import Surroundings
 from turnout_inngest.ingress import ingress_functions, names_of
@@ -74,14 +74,6 @@ def event_name(app: App, task_id: str) -> str:
     return f"turnout/deliver.{app.name}.{task_id}"
 
 
-def tasks_of(app: App) -> tuple[Task, ...]:
-    """List the tasks, the failure hooks of tasks included."""
-    return (
-        *app.tasks,
-        *(failure_hook(task) for task in app.tasks if task.on_failure is not None),
-    )
-
-
 def task_functions(
     surroundings: Surroundings, client: inngest.Inngest, server_time: ServerClock
 ) -> list[Function]:
@@ -109,7 +101,7 @@ def task_functions(
             trigger=inngest.TriggerEvent(event=event_name(app, task.id)),
             middleware=[OpeningMiddleware],
         )(handle)
-        for task in tasks_of(app)
+        for task in app.all_tasks
     ]
 
 

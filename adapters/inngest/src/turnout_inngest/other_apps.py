@@ -15,7 +15,7 @@ import httpx
 from turnout.errors import ProviderRefused
 from turnout.model.tasks import App
 from turnout_inngest.api import InngestApi
-from turnout_inngest.functions import event_name, tasks_of
+from turnout_inngest.functions import event_name
 from turnout_inngest.ingress import FUNCTION as INGRESS
 from turnout_inngest.json_fields import object_in, objects_in, text_in
 from turnout_inngest.schedules import FUNCTION as SCHEDULE
@@ -63,7 +63,7 @@ def foreign_functions(app: App, functions: Iterable[Mapping[str, Any]]) -> list[
 
 def undefined_tasks(app: App, functions: Iterable[Mapping[str, Any]]) -> list[str]:
     """Name the tasks under our app's name that this code does not define."""
-    defined = {function.id for function in tasks_of(app)}
+    defined = {function.id for function in app.all_tasks}
     return sorted(
         name
         for function in functions
@@ -101,7 +101,7 @@ async def check_ownership(api: InngestApi, app: App, settings: InngestSettings) 
 
 async def _check_slugs(api: InngestApi, app: App) -> None:
     """Refuse ids that the server cannot tell from another app's: it joins both with a hyphen."""
-    slugs = {f"{app.name}-{function.id}": function.id for function in tasks_of(app)}
+    slugs = {f"{app.name}-{function.id}": function.id for function in app.all_tasks}
     for other_app in await apps(api):
         near = other_app.startswith(f"{app.name}-") or app.name.startswith(f"{other_app}-")
         if other_app == app.name or not near:

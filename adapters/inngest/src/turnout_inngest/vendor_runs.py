@@ -9,10 +9,10 @@ from turnout.errors import ProviderRefused
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery
 from turnout.model.tasks import App
-from turnout.model.time import Millis, as_datetime
+from turnout.model.time import Millis, iso
 from turnout.ports.clock import Clock
 from turnout_inngest.api import PAGE, Answer, InngestApi
-from turnout_inngest.functions import event_name, tasks_of
+from turnout_inngest.functions import event_name
 from turnout_inngest.json_fields import object_in, text_in, texts_in, time_in, unexpected_shape
 from turnout_inngest.sent_events import SentEvents
 from turnout_inngest.statuses import state_of
@@ -53,13 +53,11 @@ class VendorRuns:
         """Read a page in order of queueing; what `Lists.list_runs` gives.
 
         A cursor is the id of the last run of the page before, and the vendor's. ProviderRefused
-        ends a list that gives a page twice.
+        ends a list that gives a page twice, or an empty one before the last.
         """
         last_id, _, after = cursor.partition(" ")
         limits: dict[str, str | Sequence[str]] = (
-            {"status": OPEN}
-            if since is None
-            else {"from": as_datetime(since).isoformat().replace("+00:00", "Z")}
+            {"status": OPEN} if since is None else {"from": iso(since)}
         )
         if after:
             limits["cursor"] = after
@@ -74,9 +72,11 @@ class VendorRuns:
         self._api.check(answer)
         runs = {_id_of(run): run for run in self._api.listed(answer)}
         following = self._api.following(answer)
-        if last_id in runs or (following and (following == after or not runs)):
+        if last_id in runs or (following and following == after):
             raise ProviderRefused("Inngest gave a page of its list of runs twice")
-        tasks = {task.id for task in tasks_of(self._app)}
+        if following and not runs:
+            raise ProviderRefused("Inngest gave an empty page before the end of its list of runs")
+        tasks = {task.id for task in self._app.all_tasks}
         page = {
             run_id: self._sighting(run, LIST)
             for run_id, run in runs.items()

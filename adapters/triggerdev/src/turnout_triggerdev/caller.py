@@ -132,11 +132,11 @@ class TriggerdevCaller:
     async def list_runs(
         self, *, since: Millis | None = None, cursor: str = ""
     ) -> tuple[Mapping[str, Sighting], str]:
-        """Read one page of the runs of this app's tasks, the newest first.
+        """Read one page of the runs of this app's tasks, failure hooks included, the newest first.
 
-        ProviderRefused: the vendor gave a page twice.
+        ProviderRefused: the vendor gave a page twice, or an empty one before the last.
         """
-        tasks = [task.id for task in self._app.tasks]
+        tasks = [task.id for task in self._app.all_tasks]
         if not tasks:
             return {}, ""
         return await list_page(self._api, tasks, since, cursor, self._clock.now())

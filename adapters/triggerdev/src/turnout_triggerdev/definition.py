@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from turnout.model.protocol import PROTOCOL
-from turnout.model.tasks import App, Task, failure_hook
+from turnout.model.tasks import App, Task
 from turnout.model.time import millis
 
 FILE = "turnout.definition.json"
@@ -33,14 +33,12 @@ def definition_of(app: App, service_url: str) -> dict[str, Any]:
     We keep a run's deadlines. So the vendor's limits come later than ours. Its time to live is
     switched off where a run is triggered; a server ignores the 0 here.
     """
-    hooks = [failure_hook(task) for task in app.tasks if task.on_failure is not None]
-    tasks = [_task(task) for task in (*app.tasks, *hooks)]
     return {
         "protocol": PROTOCOL,
         "definition": app.definition,
         "service": service_url.rstrip("/"),
         "tasks": [
-            *tasks,
+            *(_task(task) for task in app.all_tasks),
             {"id": TICK_TASK, "queue": queue_of(TICK_TASK), "schedule": True, "ttl": 0},
             {"id": PROBE_TASK, "queue": queue_of(PROBE_TASK), "probe": True, "ttl": PROBE_TTL},
         ],

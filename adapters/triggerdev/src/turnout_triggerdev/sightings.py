@@ -46,7 +46,8 @@ async def list_page(
     """Read a page of the runs of these tasks; what `Lists.list_runs` gives.
 
     A cursor is the vendor's, after the last run of the page before: its creation and its id.
-    ProviderRefused ends a list whose page does not lie behind the page before.
+    ProviderRefused ends a list whose page does not lie behind the page before, or is empty though
+    another is to follow.
     """
     limits = (
         {"filter[status]": OPEN, "filter[createdAt][period]": PERIOD}
@@ -64,14 +65,16 @@ async def list_page(
         },
     )
     runs = [(_created(run), text_of(run, "id"), run) for run in items_of(listing)]
+    following = _following(listing)
     if any(run_id == last_id or (after and created > before) for created, run_id, _ in runs):
         raise ProviderRefused("triggerdev gave a page of its list of runs twice")
+    if following and not runs:
+        raise ProviderRefused("triggerdev gave an empty page before the end of its list of runs")
     page = {
         run_id: sighting_of(run, now)
         for created, run_id, run in runs
         if since is None or created >= since
     }
-    following = _following(listing)
     if not following or len(page) < len(runs):  # the rest is older
         return page, ""
     created, run_id, _ = runs[-1]
