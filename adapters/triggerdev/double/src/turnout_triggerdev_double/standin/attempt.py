@@ -36,7 +36,7 @@ class RunLost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What all runs of the process share; a run occupies a slot unless it waits on a token."""
+    """What all runs of the process share."""
 
     definition: str
     service_url: str
