@@ -300,10 +300,10 @@ async def _over(live: Turnout, service: Recorder, run_id: str, answer: str) -> N
             await asyncio.sleep(0.2)
 
 
-def _calls(service: Recorder) -> list[tuple[dict[str, Any], Any]]:
-    """The vendor's calls of functions: each delivery's event data, and what was answered."""
+def _calls(service: Recorder) -> list[tuple[str, dict[str, Any], Any]]:
+    """The vendor's calls: the function's id, the delivery's event data, and what was answered."""
     return [
-        (asked["event"]["data"], answered)
+        (query["fnId"], asked["event"]["data"], answered)
         for path, query, asked, answered in service.exchanges
         if path == SERVED_AT and asked is not None and "fnId" in query
     ]
@@ -312,7 +312,7 @@ def _calls(service: Recorder) -> list[tuple[dict[str, Any], Any]]:
 def _ops(service: Recorder, run_id: str) -> list[dict[str, Any]]:
     return [
         op
-        for data, answered in _calls(service)
+        for _, data, answered in _calls(service)
         if data.get("run_id") == run_id and isinstance(answered, list)
         for op in answered
     ]
@@ -320,13 +320,13 @@ def _ops(service: Recorder, run_id: str) -> list[dict[str, Any]]:
 
 def _ran(app: App) -> set[str]:
     """The tasks that run: those of the app, and what they start when they fail."""
-    hooks = {f"{each.id}.on-failure" for each in app.tasks if each.on_failure is not None}
-    return {each.id for each in app.tasks} | hooks
+    hooks = {f"{task.id}.on-failure" for task in app.tasks if task.on_failure is not None}
+    return {task.id for task in app.tasks} | hooks
 
 
 def _ended(service: Recorder) -> set[str]:
     """The tasks whose vendor runs have ended, as the vendor was answered."""
-    return {data["task"] for data, answered in _calls(service) if isinstance(answered, dict)}
+    return {data["task"] for _, data, answered in _calls(service) if isinstance(answered, dict)}
 
 
 async def _quiet(service: Recorder) -> None:
@@ -360,11 +360,9 @@ def _events(server: Recorder) -> list[Any]:
 
 def _functions(service: Recorder) -> dict[str, Any]:
     """By function: its vendor steps by their ids, as they were answered, and how its runs ended."""
-    found: dict[str, Any] = {}
-    for path, query, asked, answered in service.exchanges:
-        if path != SERVED_AT or asked is None or "fnId" not in query:
-            continue
-        function = found.setdefault(query["fnId"], {"steps": {}, "ends": []})
+    functions: dict[str, Any] = {}
+    for function_id, _, answered in _calls(service):
+        function = functions.setdefault(function_id, {"steps": {}, "ends": []})
         if isinstance(answered, list):
             for op in answered:
                 if (op["opts"] or {}).get("parallelMode"):
@@ -372,7 +370,7 @@ def _functions(service: Recorder) -> dict[str, Any]:
                 function["steps"].setdefault(op["id"], {}).setdefault(op["op"], op)
         elif answered not in function["ends"]:
             function["ends"].append(answered)
-    return found
+    return functions
 
 
 def _plain(seen: Any, runs: Mapping[str, str]) -> Any:

@@ -100,10 +100,10 @@ async def waits_for_payment(stage: Stage, live: Turnout, run_id: str) -> Any:
     """
     run = (await live.orchestrator.status(run_id)).journal.run
     parks = [
-        each.message["seq"]
-        for each in stage.service_side.asked
-        if each.status == OK
-        and each.message.get("op") == "park"
-        and each.message["run_id"] == run_id
+        request.message["seq"]
+        for request in stage.service_side.asked
+        if request.status == OK
+        and request.message.get("op") == "park"
+        and request.message["run_id"] == run_id
     ]
     return "event" in run.parked_for and run.seq in parks
