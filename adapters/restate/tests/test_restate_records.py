@@ -71,20 +71,20 @@ class Steps:
     lasts: int = 0
     done: int = 0
     unavailable_at: int | None = None
-    held: bool = False
+    busy: bool = False
     """Whether another worker holds the attempt, so that nothing changes."""
-    asked: int = 0
+    calls: int = 0
 
     async def answer(self, call: Any) -> Any:
         """Answer `advance` and `execute`."""
-        self.asked += 1
+        self.calls += 1
         if call.op == "advance":
             return self._next()
         if self.done == self.unavailable_at:
             self.unavailable_at = None
             raise Unavailable
-        outcome = Outcome.BUSY if self.held else Outcome.COMPLETED
-        self.held = self.held and self.asked < 5
+        outcome = Outcome.BUSY if self.busy else Outcome.COMPLETED
+        self.busy = self.busy and self.calls < 5
         self.done += outcome is Outcome.COMPLETED
         self.clock.at += self.lasts
         receipt = Receipt(step=call.step, attempt=call.attempt, outcome=outcome, duration_ms=0)
@@ -159,7 +159,7 @@ async def test_a_call_that_fails_on_its_way_is_made_again(failing_at: int) -> No
 
 async def test_an_attempt_that_another_holds_is_asked_for_again_after_a_pause() -> None:
     """An answer in which nothing has changed leads to nothing within the same call."""
-    steps, record = Steps(count=1, clock=Clock(), held=True), Record()
+    steps, record = Steps(count=1, clock=Clock(), busy=True), Record()
     began = steps.clock.now()
     await _pass(steps, record)
     assert record.names[0] == "advance"

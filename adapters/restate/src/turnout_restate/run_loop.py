@@ -68,7 +68,7 @@ class RunLoop:
         self._clock = clock
         self._calls = 0
         self._repeats = 0
-        self._made: list[str] = []
+        self._labels: list[str] = []
         """Labels of the attempts that the call in progress has begun."""
         self._at: Millis = 0
         """When the newest answer came."""
@@ -160,9 +160,9 @@ class RunLoop:
 
         async def recorded() -> Memo:
             """Make the call; note when its answer came, and the attempts that have no name yet."""
-            self._made.clear()
+            self._labels.clear()
             memo = _memo(await call(), self._clock.now())
-            unnamed = [label for label in self._made if label not in named]
+            unnamed = [label for label in self._labels if label not in named]
             return {**memo, "unnamed": unnamed} if unnamed else memo
 
         memo = await self._recorded(name, recorded)
@@ -224,8 +224,7 @@ class RunLoop:
                     calls.pop(call, None)
                 # Of equal numbers the later answer counts.
                 newest = max(answer, *answers, key=lambda item: (item.seq, item is not answer))
-                is_chained = newest.seq > answer.seq and len(self._made) < MOST_CHAINED
-                bound = LONGEST_GROUP if calls else LONGEST_CHAIN if is_chained else 0
+                bound = LONGEST_GROUP if calls else self._chain_bound(answer, newest)
                 answer = newest
                 if self._clock.now() < began + bound and not answer.state.terminal:
                     self._begin(answer, calls)
@@ -234,6 +233,11 @@ class RunLoop:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
         return answer
+
+    def _chain_bound(self, before: Next, answer: Next) -> Millis:
+        """For how long this call may begin what follows, where no attempt is in progress."""
+        is_chained = answer.seq > before.seq and len(self._labels) < MOST_CHAINED
+        return LONGEST_CHAIN if is_chained else 0
 
     async def _first_ended(
         self, answer: Next, calls: set[asyncio.Task[Next]]
@@ -260,7 +264,7 @@ class RunLoop:
         for start in answer.run:
             key = (start.step, start.attempt)
             if key not in calls.values():
-                self._made.append(start.label)
+                self._labels.append(start.label)
                 calls[asyncio.create_task(self._execute(start))] = key
 
     async def _execute(self, start: Start) -> Next:
