@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     settings = read_settings()
     if options.faults:
-        return _try_checks("faults", list(faults(settings, options.only)))
+        return _try_faults(list(faults(settings, options.only)))
     drawn = _drawn(settings, options)
     results = _try_mutants(drawn, settings, options)
     return _tell_share(results, options.least)
@@ -104,16 +104,16 @@ def _drawn(settings: Settings, options: argparse.Namespace) -> list[Mutant]:
         if (changed is None or path in changed)
         and (not options.only or fnmatch(path, options.only))
     ]
-    found = [mutant for path in paths for mutant in _mutants_of(path)]
-    found.sort(key=lambda mutant: sha256(f"{options.seed} {mutant.id}".encode()).digest())
+    mutants = [mutant for path in paths for mutant in _mutants_of(path)]
+    mutants.sort(key=lambda mutant: sha256(f"{options.seed} {mutant.id}".encode()).digest())
     drawn: list[Mutant] = []
-    for mutant in found:
+    for mutant in mutants:
         if len(drawn) == options.number:
             break
         completed = _with_code(mutant)
         if completed is not None:
             drawn.append(completed)
-    print(f"{len(drawn)} of {len(found)} mutants of {len(paths)} modules", file=sys.stderr)
+    print(f"{len(drawn)} of {len(mutants)} mutants of {len(paths)} modules", file=sys.stderr)
     return drawn
 
 
@@ -162,9 +162,7 @@ def _with_code(mutant: Mutant) -> Mutant | None:
         return None
     pairs = zip(source.splitlines(), code.splitlines(), strict=False)
     before, after = next((old, new) for old, new in pairs if old != new)
-    return Mutant(
-        **asdict(mutant) | {"before": before.strip(), "after": after.strip(), "code": code}
-    )
+    return replace(mutant, before=before.strip(), after=after.strip(), code=code)
 
 
 def _is_python(code: str) -> bool:
@@ -179,15 +177,15 @@ def _try_mutants(
 ) -> list[Result]:
     """Try each mutant that was not noticed before, within the time."""
     file = RESULTS / f"seed-{options.seed}.json"
-    results = _kept(file)
+    results = _read_results(file)
     until = time.monotonic() + 60 * options.minutes
     guard = threading.Lock()
 
     def finish(result: Result) -> None:
         with guard:
             results[result.id] = result
-            _keep(file, results)
-        print(_told(result), file=sys.stderr, flush=True)
+            _write_results(file, results)
+        print(_line_of(result), file=sys.stderr, flush=True)
 
     pool: queue.Queue[Copy] = queue.Queue()
 
@@ -209,18 +207,18 @@ def _try_mutants(
             pool.put(copy)
         finish(_result(mutant, outcome, by, seconds))
 
-    with copies(options.jobs) as made, ThreadPoolExecutor(options.jobs) as threads:
-        for copy in made:
+    with copies(options.jobs) as trees, ThreadPoolExecutor(options.jobs) as threads:
+        for copy in trees:
             pool.put(copy)
         list(threads.map(attempt, drawn))
     return [results[mutant.id] for mutant in drawn if mutant.id in results]
 
 
-def _try_checks(name: str, tried: Sequence[tuple[str, Mapping[str, str], Check]]) -> int:
-    """Try faults, each with the check that should notice it."""
+def _try_faults(entries: Sequence[tuple[str, Mapping[str, str], Check]]) -> int:
+    """Try each fault with the check that should notice it."""
     results: dict[str, Result] = {}
     with copies(1) as (copy,):
-        for text, changes, check in tried:
+        for text, changes, check in entries:
             outcome, by, seconds = copy.judge(changes, check)
             place = " ".join(changes)
             result = Result(
@@ -233,8 +231,8 @@ def _try_checks(name: str, tried: Sequence[tuple[str, Mapping[str, str], Check]]
                 module=_digest(place),
             )
             results[result.id] = result
-            print(_told(result), file=sys.stderr, flush=True)
-    _keep(RESULTS / f"{name}.json", results)
+            print(_line_of(result), file=sys.stderr, flush=True)
+    _write_results(RESULTS / "faults.json", results)
     return _tell_share(list(results.values()), 100.0)
 
 
@@ -256,14 +254,14 @@ def _digest(path: str) -> str:
     return sha256((ROOT / path).read_bytes()).hexdigest()
 
 
-def _kept(file: Path) -> dict[str, Result]:
+def _read_results(file: Path) -> dict[str, Result]:
     """Read the results of an earlier run."""
     if not file.exists():
         return {}
     return {entry["id"]: Result(**entry) for entry in json.loads(file.read_text())["results"]}
 
 
-def _keep(file: Path, results: Mapping[str, Result]) -> None:
+def _write_results(file: Path, results: Mapping[str, Result]) -> None:
     """Write the results down, survivors first."""
     file.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(
@@ -278,7 +276,7 @@ def _keep(file: Path, results: Mapping[str, Result]) -> None:
     draft.replace(file)
 
 
-def _told(result: Result) -> str:
+def _line_of(result: Result) -> str:
     """Give a line about a result."""
     what = f"{result.place}  {result.change}  [{result.by}]"
     return f"{result.outcome:10} {result.seconds:6.1f} s  {what}"
@@ -290,7 +288,7 @@ def _tell_share(results: Sequence[Result], least: float) -> int:
     noticed = sum(result.outcome == "noticed" for result in judged)
     for result in judged:
         if result.outcome != "noticed":
-            print(_told(result))
+            print(_line_of(result))
     share = 100 * noticed / len(judged) if judged else 100.0
     equivalent = len(results) - len(judged)
     print(f"noticed {noticed} of {len(judged)} ({share:.1f} %), equivalent {equivalent}")
