@@ -19,7 +19,7 @@ from turnout.stores.sql.expressions import among, equals, fixed, for_rows, inser
 from turnout.stores.sql.journals import read_run, wake
 from turnout.stores.sql.operations import StorePart, writes
 from turnout.stores.sql.schema import line, runs
-from turnout.stores.sql.statements import Row, Transaction
+from turnout.stores.sql.statements import BatchStatement, Row, Transaction
 
 LINES: Final = "lines"
 """The key of operations that lock a line: those of one process share a connection, not wait."""
@@ -29,7 +29,8 @@ _YET_TO_ASK: Final = line.alias()
 _STATE: Final = select(line.c.state).where(_PLACE)
 _STAND: Final = insert_into(line)
 _SET: Final = update(line).where(_PLACE).values(state=bindparam("to_state"))
-_HAS_SLOT: Final = among(line.c.state, ["held", "woken"])
+_WITH_SLOT: Final = ("held", "woken")
+_HAS_SLOT: Final = among(line.c.state, _WITH_SLOT)
 _COUNT_HELD: Final = select(func.count()).where(_IN_LINE, _HAS_SLOT)
 _OVERTAKEN: Final = (
     select(line.c.emit_seq)
@@ -83,22 +84,23 @@ _STAND_ASIDE: Final = (
     .where(_PLACE, line.c.state != fixed("held"))
     .values(state=fixed("queued"), due_at=bindparam("to_due_at"))
 )
-_LEAVE: Final = for_rows(
-    line,
-    ["run_id", "step"],
-    lambda over: (
-        delete(line)
-        .where(line.c.run_id.in_(select(over.c.run_id)), line.c.step.in_(select(over.c.step)))
-        .returning(line.c.state)
-    ),
-)
-_LEAVE_ALL: Final = for_rows(
-    line,
-    ["run_id"],
-    lambda ended: (
-        delete(line).where(line.c.run_id.in_(select(ended.c.run_id))).returning(line.c.state)
-    ),
-)
+
+
+def _leave(*names: str) -> BatchStatement:
+    """Make the statement by which places of one run leave the line; it returns their states."""
+    return for_rows(
+        line,
+        names,
+        lambda rows: (
+            delete(line)
+            .where(*(line.c[name].in_(select(rows.c[name])) for name in names))
+            .returning(line.c.state)
+        ),
+    )
+
+
+_LEAVE: Final = _leave("run_id", "step")
+_LEAVE_ALL: Final = _leave("run_id")
 
 
 class SqlLimitStore(StorePart):
@@ -123,13 +125,13 @@ class SqlLimitStore(StorePart):
             )
         tx.lock(_name(run))
         place = {"of_run_id": run_id, "of_step": step or ""}
-        asking = {**place, **_line_of(run), "of_emit_seq": run.emit_seq, "now": now}
-        ((ended_at, state, taken, before),) = tx.rows(_ASKING, asking)
+        params = {**place, **_line_of(run), "of_emit_seq": run.emit_seq, "now": now}
+        ((ended_at, state, slots, predecessor),) = tx.rows(_ASKING, params)
         if ended_at is not None or state == "held":
             return ended_at is None
         was_woken = state == "woken"
-        held_slots = taken - was_woken
-        if held_slots >= limit or not (was_woken or before is None):
+        held_slots = slots - was_woken
+        if held_slots >= limit or not (was_woken or predecessor is None):
             if state is None:
                 _stand(tx, run, step or "", "waiting")
             elif state != "waiting":
@@ -154,7 +156,7 @@ class SqlLimitStore(StorePart):
             return True
         tx.lock(_name(run))
         rows = tx.rows(_STATE, {"of_run_id": run_id, "of_step": ""})
-        if not rows or rows[0][0] in {"held", "woken"}:
+        if not rows or rows[0][0] in _WITH_SLOT:
             return True
         held_slots = tx.rows(_COUNT_HELD, _line_of(run))[0][0]
         place = {**_line_of(run), "of_emit_seq": run.emit_seq, "now": now}
@@ -185,11 +187,11 @@ def free_slots(tx: Transaction, run: Run, steps: Sequence[str] | None, now: int)
         return
     tx.lock(_name(run))
     if steps is None:
-        left = tx.returning(_LEAVE_ALL, [(run.run_id,)])
+        places = tx.returning(_LEAVE_ALL, [(run.run_id,)])
     else:
-        left = tx.returning(_LEAVE, [(run.run_id, step) for step in steps])
-    freed = sum(state in {"held", "woken"} for (state,) in left)
-    withdrawn = len(left) - freed
+        places = tx.returning(_LEAVE, [(run.run_id, step) for step in steps])
+    freed = sum(state in _WITH_SLOT for (state,) in places)
+    withdrawn = len(places) - freed
     _hand_over(tx, run, freed, now)
     if withdrawn:  # one that stood before others has gone: they may take what it was waiting for
         for run_id, _ in _head(tx, run, withdrawn, now):
