@@ -133,15 +133,7 @@ class SqlDueWork(StorePart):
             )
             for row in rows
         ]
-        called = [wake.delivery for wake in wakes if wake.delivery is not None]
-        postpone_all(
-            tx,
-            [
-                (delivery.run_id, delivery.number, now + look)
-                for delivery in called
-                if delivery.state is DeliveryState.CLAIMED and delivery.due_at > now + look
-            ],
-        )
+        _check_by(tx, [wake.delivery for wake in wakes if wake.delivery is not None], now + look)
         return wakes
 
     @writes("postponed_wakes", key="pump")
@@ -182,6 +174,18 @@ class SqlDueWork(StorePart):
     def next_due(self, tx: Transaction) -> Millis | None:
         """Say when the next delivery, wake or deadline is due."""
         return min((at for at in tx.rows(_NEXT, {})[0] if at is not None), default=None)
+
+
+def _check_by(tx: Transaction, deliveries_: Sequence[Delivery], latest: Millis) -> None:
+    """Make the claimed ones of these deliveries due to be checked by a moment at the latest."""
+    postpone_all(
+        tx,
+        [
+            (delivery.run_id, delivery.number, latest)
+            for delivery in deliveries_
+            if delivery.state is DeliveryState.CLAIMED and delivery.due_at > latest
+        ],
+    )
 
 
 def _delivery(row: Row) -> Delivery:
