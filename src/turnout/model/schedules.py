@@ -13,7 +13,7 @@ from cronsim import CronSim, CronSimError
 
 from turnout.errors import InvalidDefinition
 from turnout.model.ids import check_task_id
-from turnout.model.time import Millis, as_datetime
+from turnout.model.time import Millis, as_datetime, moment
 
 _NAMED = {
     "@hourly": "0 * * * *",
@@ -91,23 +91,23 @@ class Schedule:
     def slots(self, after: Millis) -> Iterator[Millis]:
         """Yield the nominal times after a moment, in order, up to the last year that has dates."""
         zone = ZoneInfo(self.zone)
-        fields = self.five_fields.split()
-        fixed = not fields[0].startswith("*") and not fields[1].startswith("*")
-        moments_of = _moment_of_fixed if fixed else _moments_of_elapsed
+        minute, hour, *_ = self.five_fields.split()
+        is_fixed = not (minute.startswith("*") or hour.startswith("*"))
+        slots_of = _slot_of_fixed if is_fixed else _slots_of_elapsed
         pending: list[Millis] = []
         latest = after
         # Near the end of the year 9999 dates overflow: there is no slot any more.
         with suppress(OverflowError, ValueError):
             for wall_time in CronSim(self.five_fields, _earliest_wall_time(after, zone)):
-                moments = moments_of(wall_time, zone)
-                for moment in moments:
-                    heappush(pending, moment)
+                slots = slots_of(wall_time, zone)
+                for slot in slots:
+                    heappush(pending, slot)
                 # A wall time that comes twice is repeated after later ones have come once.
-                while moments and pending and pending[0] <= moments[0]:
-                    moment = heappop(pending)
-                    if moment > latest:
-                        latest = moment
-                        yield moment
+                while slots and pending and pending[0] <= slots[0]:
+                    slot = heappop(pending)
+                    if slot > latest:
+                        latest = slot
+                        yield slot
 
     def has_slot(self, at: Millis) -> bool:
         """Whether a moment is one of the nominal times."""
@@ -142,27 +142,23 @@ def _earliest_wall_time(after: Millis, zone: ZoneInfo) -> datetime:
     return start.replace(tzinfo=None) + min(offset for offset in offsets if offset is not None)
 
 
-def _moments_of_elapsed(wall_time: datetime, zone: ZoneInfo) -> list[Millis]:
+def _slots_of_elapsed(wall_time: datetime, zone: ZoneInfo) -> list[Millis]:
     """Return when clocks show a time of day: once, twice where they go back, never in a gap."""
     folds = [wall_time.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
-    return sorted({_millis(at) for at in folds if not _is_skipped(at)})
+    return sorted({moment(at) for at in folds if not _is_skipped(at)})
 
 
-def _moment_of_fixed(wall_time: datetime, zone: ZoneInfo) -> list[Millis]:
+def _slot_of_fixed(wall_time: datetime, zone: ZoneInfo) -> list[Millis]:
     """Return when clocks first show a time of day, or the end of the gap that skips it."""
     at = wall_time.replace(tzinfo=zone)
     while _is_skipped(at):
         at += timedelta(minutes=1)
-    return [_millis(at)]
+    return [moment(at)]
 
 
 def _is_skipped(at: datetime) -> bool:
     shown = at.astimezone(UTC).astimezone(at.tzinfo)
     return shown.replace(tzinfo=None) != at.replace(tzinfo=None)
-
-
-def _millis(at: datetime) -> Millis:
-    return round(at.timestamp() * 1_000)
 
 
 class UnreadableSchedule(Schedule):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnout.model.schedules import Schedule
+from turnout.model.time import moment
 
 MINUTE = timedelta(minutes=1)
 NIGHTS = [
@@ -24,39 +25,38 @@ NIGHTS = [
 ]
 HOURS = 8
 
-some = st.sets(st.integers(0, 59), min_size=1, max_size=4).map(sorted)
-some_hours = st.sets(st.integers(0, 5), min_size=1, max_size=4).map(sorted)
+minute_sets = st.sets(st.integers(0, 59), min_size=1, max_size=4).map(sorted)
+hour_sets = st.sets(st.integers(0, 5), min_size=1, max_size=4).map(sorted)
 
 
 def walked(
     start: datetime, zone: ZoneInfo, minutes: list[int], hours: list[int], *, fixed: bool
 ) -> list[datetime]:
     """Walk the minutes of a night, with a clock on the wall, and note when the task starts."""
-    found = []
-    shown = {start.astimezone(zone).replace(tzinfo=None)}
-    last = max(shown)
+    starts = []
+    last = start.astimezone(zone).replace(tzinfo=None)
     for number in range(1, HOURS * 60):
         at = start + number * MINUTE
         now = at.astimezone(zone).replace(tzinfo=None)
-        wanted = [now]
+        times = [now]
         if fixed:
             # All that clocks have newly shown or skipped since the latest time that they showed.
-            wanted = [last + n * MINUTE for n in range(1, int((now - last) / MINUTE) + 1)]
+            times = [last + n * MINUTE for n in range(1, int((now - last) / MINUTE) + 1)]
             last = max(last, now)
-        if any(time.minute in minutes and time.hour in hours for time in wanted):
-            found.append(at)
-    return found
+        if any(time.minute in minutes and time.hour in hours for time in times):
+            starts.append(at)
+    return starts
 
 
 @settings(deadline=None)
 @given(
     st.sampled_from(NIGHTS),
-    st.one_of(some, st.sampled_from(["*", "*/7", "*/15"])),
-    st.one_of(some_hours, st.sampled_from(["*", "*/2"])),
+    st.one_of(minute_sets, st.sampled_from(["*", "*/7", "*/15"])),
+    st.one_of(hour_sets, st.sampled_from(["*", "*/2"])),
     st.integers(0, HOURS * 60 - 1),
 )
 def test_slots_are_those_of_a_clock_on_the_wall(
-    night: tuple[str, datetime], minute: list[int] | str, hour: list[int] | str, asked: int
+    night: tuple[str, datetime], minute: list[int] | str, hour: list[int] | str, offset: int
 ) -> None:
     """From wherever one counts, and for each minute by itself."""
     zone, start = night
@@ -65,11 +65,11 @@ def test_slots_are_those_of_a_clock_on_the_wall(
     right = walked(start, ZoneInfo(zone), minutes, hours, fixed=fixed)
     schedule = Schedule(id="s", task="t", cron=f"{field(minute)} {field(hour)} * * *", zone=zone)
     end = start + timedelta(hours=HOURS)
-    after = start + asked * MINUTE
-    slots = takewhile(lambda slot: slot < millis(end), schedule.slots(millis(after)))
-    assert list(slots) == [millis(at) for at in right if at > after]
-    if asked:
-        assert schedule.has_slot(millis(after)) == (after in right)
+    after = start + offset * MINUTE
+    slots = takewhile(lambda slot: slot < moment(end), schedule.slots(moment(after)))
+    assert list(slots) == [moment(at) for at in right if at > after]
+    if offset:
+        assert schedule.has_slot(moment(after)) == (after in right)
 
 
 def numbers(part: list[int] | str, end: int) -> list[int]:
@@ -82,8 +82,3 @@ def numbers(part: list[int] | str, end: int) -> list[int]:
 def field(part: list[int] | str) -> str:
     """Write a field of an expression."""
     return part if isinstance(part, str) else ",".join(map(str, part))
-
-
-def millis(at: datetime) -> int:
-    """Give the milliseconds since the epoch."""
-    return round(at.timestamp() * 1_000)
