@@ -30,9 +30,7 @@ class InstalledCommand(LateCommand):
     """Stands for a command that another distribution adds by entry point."""
 
     def __init__(self, entry: EntryPoint) -> None:
-        summary = "" if entry.dist is None else entry.dist.metadata["Summary"]
-        _, line = DISTRIBUTIONS.get(entry.name, ("", summary or f"Commands of {entry.name}."))
-        super().__init__(entry.name, entry.value, line)
+        super().__init__(entry.name, entry.value, _line(entry))
         self.entry = entry
 
     def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> Any:
@@ -43,13 +41,21 @@ class InstalledCommand(LateCommand):
         return command.make_context(info_name, *args, **kwargs)
 
 
+def _line(entry: EntryPoint) -> str:
+    """Return what --help shows; metadata is read only for a command that the table lacks."""
+    if entry.name in DISTRIBUTIONS:
+        return DISTRIBUTIONS[entry.name][1]
+    summary = "" if entry.dist is None else entry.dist.metadata["Summary"]
+    return summary or f"Commands of {entry.name}."
+
+
 def _extensions() -> Iterable[str]:
     """Name the commands of other distributions: those of this project first, as the table does."""
     from turnout.cli.extensions import extensions
 
     installed = extensions()
-    ours = [name for name in DISTRIBUTIONS if name in installed]
-    return dict.fromkeys([*ours, *installed])
+    of_project = [name for name in DISTRIBUTIONS if name in installed]
+    return dict.fromkeys([*of_project, *installed])
 
 
 WRONG_USE = 2

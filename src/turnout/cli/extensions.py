@@ -40,9 +40,9 @@ def find_extension(name: str) -> EntryPoint | None:
 
 
 def load_extension(entry: EntryPoint) -> typer.Typer:
-    """Import a command and give it a `Desk`; exit code 2 where it makes no Typer app."""
-    commands: Commands = entry.load()
-    group = commands(CliDesk())
+    """Import a command, giving a function its `Desk`; exit code 2 where there is no Typer app."""
+    commands: typer.Typer | Commands = entry.load()
+    group = commands if isinstance(commands, typer.Typer) else commands(CliDesk())
     if not isinstance(group, typer.Typer):
         fail(f"the adapter {entry.name!r} gives no Typer app for its commands")
     return group

@@ -1,6 +1,7 @@
 """Commands that an adapter adds: `turnout <provider> …`, by entry point `turnout.commands`.
 
-The entry point has the provider's name, and names a function that makes a Typer app from a `Desk`.
+The entry point has the provider's name, and names a function that makes a Typer app from a `Desk`;
+where the commands need no desk, it names the app itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping

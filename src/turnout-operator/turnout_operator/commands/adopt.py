@@ -10,18 +10,13 @@ from turnout.cli.exits import CLEAN, FOUND, fail
 from turnout.cli.options import Json
 from turnout.cli.output import show, table
 from turnout.errors import TurnoutError
-from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
     from turnout.model.adoption import Adoption
 
-app = typer.Typer(no_args_is_help=True, help="Examine functions of a vendor's SDK for adoption.")
-
-
-def commands(_desk: Desk) -> typer.Typer:
-    """Return the commands; the entry point `turnout.commands` names this function."""
-    return app
-
+commands = typer.Typer(
+    no_args_is_help=True, help="Examine functions of a vendor's SDK for adoption."
+)
 
 Client = Annotated[
     str,
@@ -33,7 +28,7 @@ Client = Annotated[
 Check = Annotated[bool, typer.Option("--check", help="Say what is kept; nothing is changed.")]
 
 
-@app.command()
+@commands.command()
 def adopt(client: Client, check: Check = False, json: Json = False) -> None:
     """Say per function and option, as far as the source shows: kept, refused, or not seen.
 

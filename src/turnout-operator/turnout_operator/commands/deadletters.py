@@ -8,26 +8,21 @@ from turnout.cli.exits import FOUND, fail, run
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
-from turnout.ports.commands import Desk
 
-app = typer.Typer(no_args_is_help=True, help="Look at events refused at a door; emit them again.")
-
-
-def commands(_desk: Desk) -> typer.Typer:
-    """Return the commands; the entry point `turnout.commands` names this function."""
-    return app
-
+commands = typer.Typer(
+    no_args_is_help=True, help="Look at events refused at a door; emit them again."
+)
 
 LIMIT = 1_000
 """Letters that are read at once, the oldest ones."""
 
 
-@app.callback()
+@commands.callback()
 def _group() -> None:
     pass
 
 
-@app.command("list")
+@commands.command("list")
 def list_letters(json: Json = False) -> None:
     """List the events that were refused at a door and not emitted again, the oldest first."""
     count, rows = run(_rows())
@@ -45,7 +40,7 @@ def list_letters(json: Json = False) -> None:
     )
 
 
-@app.command()
+@commands.command()
 def emit(
     letters: Annotated[list[str] | None, typer.Argument(metavar="[LETTER]…")] = None,
     all_letters: Annotated[

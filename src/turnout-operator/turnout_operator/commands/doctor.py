@@ -9,20 +9,13 @@ from turnout.cli.exits import CLEAN, FOUND, run
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
 from turnout.cli.printable import printable
-from turnout.ports.commands import Desk
 
-app = typer.Typer()
-
-
-def commands(_desk: Desk) -> typer.Typer:
-    """Return the commands; the entry point `turnout.commands` names this function."""
-    return app
-
+commands = typer.Typer()
 
 MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
 
 
-@app.command()
+@commands.command()
 def doctor(
     app: AppName = None,
     through_worker: Annotated[

@@ -9,22 +9,16 @@ from turnout.cli.exits import fail
 from turnout.cli.options import Json
 from turnout.cli.output import show, table
 from turnout.errors import TurnoutError
-from turnout.ports.commands import Desk
 
-app = typer.Typer(no_args_is_help=True, help="Look at the provider that new runs go to.")
-
-
-def commands(_desk: Desk) -> typer.Typer:
-    """Return the commands; the entry point `turnout.commands` names this function."""
-    return app
+commands = typer.Typer(no_args_is_help=True, help="Look at the provider that new runs go to.")
 
 
-@app.callback()
+@commands.callback()
 def _group() -> None:
     pass
 
 
-@app.command("show")
+@commands.command("show")
 def show_provider(json: Json = False) -> None:
     """Show what ORCHESTRATOR_PROVIDER means here."""
     try:

@@ -10,7 +10,6 @@ from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import Page, show, table
 from turnout.cli.printable import printable
-from turnout.ports.commands import Desk
 
 if TYPE_CHECKING:
     from turnout.control.run_events import RunEvent
@@ -32,15 +31,10 @@ def _in_lower_case(run_id: str) -> str:
 
 RunId = Annotated[str, typer.Argument(callback=_in_lower_case)]
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
+commands = typer.Typer(no_args_is_help=True, help="Look at runs, and cancel them.")
 
 
-def commands(_desk: Desk) -> typer.Typer:
-    """Return the commands; the entry point `turnout.commands` names this function."""
-    return app
-
-
-@app.command("list")
+@commands.command("list")
 def list_runs(
     task: Annotated[str | None, typer.Option(help="Only runs of this task.")] = None,
     state: Annotated[
@@ -62,7 +56,7 @@ def list_runs(
     )
 
 
-@app.command("show")
+@commands.command("show")
 def show_run(
     run_id: RunId,
     look: Annotated[bool, typer.Option(help="Ask the provider too.")] = False,
@@ -74,7 +68,7 @@ def show_run(
     show(value, as_json=json, page=lambda: _page(value))
 
 
-@app.command()
+@commands.command()
 def follow(
     run_id: RunId,
     after: Annotated[
@@ -89,7 +83,7 @@ def follow(
     raise typer.Exit(CLEAN if state == "completed" else FOUND)
 
 
-@app.command()
+@commands.command()
 def cancel(run_id: RunId, app: AppName = None, json: Json = False) -> None:
     """Cancel a run and its children. Exit 1 when it had ended before, cancelled or otherwise."""
     value = run(_cancel(run_id, app))
@@ -105,7 +99,7 @@ def cancel(run_id: RunId, app: AppName = None, json: Json = False) -> None:
     raise typer.Exit(CLEAN if value["changed"] else FOUND)
 
 
-@app.command()
+@commands.command()
 def rebuild(run_ids: list[str], app: AppName = None) -> None:
     """Write the artifacts of ended runs again from the journal."""
     run(_rebuild(run_ids, app))

@@ -8,22 +8,16 @@ from turnout.cli.exits import run
 from turnout.cli.opening import opened
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
-from turnout.ports.commands import Desk
 
-app = typer.Typer(no_args_is_help=True, help="Look at recurring schedules.")
-
-
-def commands(_desk: Desk) -> typer.Typer:
-    """Return the commands; the entry point `turnout.commands` names this function."""
-    return app
+commands = typer.Typer(no_args_is_help=True, help="Look at recurring schedules.")
 
 
-@app.callback()
+@commands.callback()
 def _group() -> None:
     pass
 
 
-@app.command("list")
+@commands.command("list")
 def list_schedules(app: AppName = None, json: Json = False) -> None:
     """List the schedules, and what the provider has armed."""
     rows = run(_rows(app))
