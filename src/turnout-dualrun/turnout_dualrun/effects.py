@@ -7,8 +7,7 @@ same time.
 from typing import Any
 
 from turnout.driver.commands import Command, SleepCommand
-from turnout.driver.effects import NewStep, settled
-from turnout.model.ids import check_step_id
+from turnout.driver.effects import NewStep, new_step, settled
 from turnout.model.runs import Failure, Run, Step
 from turnout.model.status import StepKind
 from turnout.model.time import Millis
@@ -26,10 +25,7 @@ class ShadowEffects:
 
     def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
         """Record a new command, with the time at which its recorded outcome is due."""
-        assert command.kind is not None
-        step = Step(
-            step=check_step_id(command.id), kind=command.kind, position=position, asked_at=now
-        )
+        step = new_step(command, position, now)
         if command.kind is StepKind.STEP:
             return NewStep(step=step)
         step = step._replace(due_at=self._due_at(run, command, now))

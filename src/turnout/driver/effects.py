@@ -77,10 +77,7 @@ class LiveEffects:
 
     def record(self, run: Run, command: Command[Any], position: str, now: Millis) -> NewStep:
         """Record a new command."""
-        assert command.kind is not None
-        step = Step(
-            step=check_step_id(command.id), kind=command.kind, position=position, asked_at=now
-        )
+        step = new_step(command, position, now)
         match command:
             case SleepCommand():
                 return NewStep(step=_sleep(step, command, now))
@@ -206,6 +203,12 @@ class LiveEffects:
             due_at=due_at,
             key=key,
         )
+
+
+def new_step(command: Command[Any], position: str, now: Millis) -> Step:
+    """Make the open step of a new command; InvalidDefinition where its id is none."""
+    assert command.kind is not None
+    return Step(step=check_step_id(command.id), kind=command.kind, position=position, asked_at=now)
 
 
 def settled(
