@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from turnout.errors import ArtifactChanged, ArtifactExists, ArtifactMissing
+from turnout.errors import ArtifactMissing
 from turnout.model.canonical import MAX_BYTES
 from turnout.model.storage import IfMatch, PutMode
 from turnout.stores.artifacts.threaded import Blocking, translated
-from turnout_s3.errors import Busy, ConditionRefused, exists
+from turnout_s3.errors import Busy, ConditionRefused, changed, exists
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -82,9 +82,9 @@ class ConditionalBucket:
         etag = self._etag(key)
         if isinstance(mode, IfMatch):
             if etag != mode.etag:
-                raise ArtifactChanged(f"{key} is not the version {mode.etag}")
+                raise changed(key, mode)
         elif etag is not None:
-            raise ArtifactExists(exists(key))
+            raise exists(key)
 
     def _etag(self, key: str) -> str | None:
         """Return the ETag of an object; None where there is none."""

@@ -62,9 +62,14 @@ def error_of_codes(
     return error or StoreUnavailable(answer)
 
 
-def exists(key: str) -> str:
-    """Say that an object is there."""
-    return f"{key} is there already, and it is written once"
+def exists(key: str) -> ArtifactExists:
+    """Return the error for a create of an object that is there."""
+    return ArtifactExists(f"{key} is there already, and it is written once")
+
+
+def changed(key: str, mode: IfMatch) -> ArtifactChanged:
+    """Return the error for a put over another version of an object."""
+    return ArtifactChanged(f"{key} is not the version {mode.etag}")
 
 
 def no_answer(error: Exception, settings: S3Settings) -> StoreUnavailable:
@@ -91,9 +96,8 @@ def _of_the_put(codes: frozenset[str], key: str, mode: PutMode, answer: str) -> 
     if codes & _CONDITION_UNKNOWN:
         return ConditionRefused(answer)
     if isinstance(mode, IfMatch):
-        changed = ArtifactChanged(f"{key} is not the version {mode.etag}")
-        return changed if codes & (_MISSING | _CONDITION) else None
-    return ArtifactExists(exists(key)) if codes & _CONDITION else None
+        return changed(key, mode) if codes & (_MISSING | _CONDITION) else None
+    return exists(key) if codes & _CONDITION else None
 
 
 def _of_the_settings(
