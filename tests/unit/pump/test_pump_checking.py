@@ -6,9 +6,10 @@ from unittest.mock import AsyncMock
 
 import pytest
 from turnout_testing.clock import TurnableClock
+from turnout_testing.conformance.run_store_values import new_run
 
 from turnout.model.providers import Sighting
-from turnout.model.runs import Delivery, Journal, Run
+from turnout.model.runs import Delivery, Journal
 from turnout.model.status import DeliveryState, ParkReason, RunStatus
 from turnout.pump.checking import DeliveryChecker
 from turnout.pump.holds import Holds
@@ -28,20 +29,29 @@ async def test_a_silent_live_vendor_run_is_woken_again(
 ) -> None:
     """Its wait is over and it has not called; a sleep is ended by the provider's own timer."""
     clock = TurnableClock()
-    run = Run(
-        run_id="r", task="t", provider="acme", payload=b"{}", event="go", event_id="e",
-        emitted_at=0, due_at=0, state=RunStatus.RUNNING, parked=True,
-        parked_until=clock.now() - 120_000, parked_for=(reason,),
-    )  # fmt: skip
+    run = new_run(
+        provider="acme",
+        state=RunStatus.RUNNING,
+        parked=True,
+        parked_until=clock.now() - 120_000,
+        parked_for=(reason,),
+    )
     sighting = Sighting(state=state, word=state.value, seen_at=clock.now())
     caller: Any = SimpleNamespace(look=AsyncMock(return_value=sighting), wake=AsyncMock())
     journals: Any = SimpleNamespace(load=AsyncMock(return_value=Journal(run=run)))
     deliveries: Any = AsyncMock()
     checker = DeliveryChecker(
-        journals=journals, deliveries=deliveries, callers={"acme": caller}, clock=clock,
-        pace=Pace(), holds=Holds(deliveries, clock, hold=10_000), embedded=(),
-    )  # fmt: skip
+        journals=journals,
+        deliveries=deliveries,
+        callers={"acme": caller},
+        clock=clock,
+        pace=Pace(),
+        holds=Holds(deliveries, clock, hold=10_000),
+        embedded=(),
+    )
     await checker.check(
-        Delivery(run_id="r", number=1, provider="acme", task="t", state=DeliveryState.CLAIMED)
+        Delivery(
+            run_id=run.run_id, number=1, provider="acme", task="t", state=DeliveryState.CLAIMED
+        )
     )
     assert caller.wake.await_count == int(woken)

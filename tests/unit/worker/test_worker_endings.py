@@ -3,32 +3,14 @@
 from typing import Any
 
 import pytest
+from turnout_testing.conformance.run_store_values import new_attempt, new_run
 
-from turnout.model.runs import Attempt, Journal, Run
+from turnout.model.runs import Journal
 from turnout.model.status import AttemptState, RunStatus
 from turnout.worker.endings import is_held
 
-CLAIM = Attempt(
-    step="charge",
-    number=2,
-    state=AttemptState.CLAIMED,
-    fence=3,
-    worker="worker-1",
-    claimed_at=10,
-    lease_until=20,
-)
-RUN = Run(
-    run_id="run-1",
-    task="order",
-    provider="acme",
-    payload=b"{}",
-    event="go",
-    event_id="e1",
-    emitted_at=0,
-    due_at=0,
-    state=RunStatus.RUNNING,
-    fence=3,
-)
+CLAIM = new_attempt("charge", number=2, fence=3, worker="worker-1")
+RUN = new_run(state=RunStatus.RUNNING, fence=3)
 
 
 def journal(run: dict[str, Any], attempt: dict[str, Any]) -> Journal:
@@ -41,7 +23,7 @@ def journal(run: dict[str, Any], attempt: dict[str, Any]) -> Journal:
 def test_a_claim_that_stands_is_held() -> None:
     """Its process commits the outcome."""
     assert is_held(journal({}, {}), CLAIM)
-    assert is_held(journal({}, {"lease_until": 50}), CLAIM)
+    assert is_held(journal({}, {"lease_until": CLAIM.lease_until + 50}), CLAIM)
 
 
 @pytest.mark.parametrize(
