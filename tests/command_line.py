@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> Path:
 
 def surroundings() -> dict[str, str]:
     """Make an environment without settings of ours."""
-    ours = ("TURNOUT_", "ORCHESTRATOR_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "NO_COLOR": "1", "COLUMNS": "80"}
+    prefixes = ("TURNOUT_", "ORCHESTRATOR_")
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    return {**foreign, "NO_COLOR": "1", "COLUMNS": "80"}
 
 
 def turnout(folder: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -246,8 +246,8 @@ def _primary(
 def load_dual_run() -> MakesDualRun:
     """Load what makes dual runs; InvalidSettings says what to install."""
     for entry in entry_points(group="turnout.dualrun"):
-        makes: MakesDualRun = entry.load()
-        return makes
+        dual_run: MakesDualRun = entry.load()
+        return dual_run
     raise InvalidSettings(
         "for ORCHESTRATOR_PROVIDER=dual, pip install 'turnout[dualrun]', or"
         " ./src/turnout-dualrun in a checkout"
