@@ -2,8 +2,9 @@
 
 It has a small Protocol for each need; take only the ones that you use. Every method is one
 transaction. A store may group several callers' methods into one commit; a method returns only when
-that commit is durable. A commit that only claims attempts may be lost when the machine loses power,
-with all claims since the last durable commit. StoreUnavailable: try again later.
+that commit is durable. A commit that only takes what can be taken again (a claim, due deliveries or
+wakes, a slot) may be lost when the machine loses power, with all such commits since the last
+durable one. StoreUnavailable: try again later.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -29,6 +30,9 @@ from turnout.model.runs import (
 )
 from turnout.model.schedules import OwnedSchedule, Schedule
 from turnout.model.time import Millis
+
+CALM_LOOK: Millis = 60_000
+"""How long a delivery may be silent while its run works or waits, until its provider is asked."""
 
 
 class EventStore(Protocol):
@@ -233,7 +237,7 @@ class DueWork(Protocol):
         ...
 
     async def take_wakes(
-        self, now: Millis, *, limit: int, resend: Millis, look: Millis = 60_000
+        self, now: Millis, *, limit: int, resend: Millis, look: Millis = CALM_LOOK
     ) -> Sequence[Wake]:
         """Take the wakes that are due, with their live delivery; each is due again after resend.
 

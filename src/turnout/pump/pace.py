@@ -5,6 +5,7 @@ from hashlib import blake2b
 
 from turnout.errors import Unavailable
 from turnout.model.time import Millis
+from turnout.ports.run_store import CALM_LOOK
 
 RELEASE_PATIENCE: Millis = 30_000
 """How long the vendor run of a released run may take to end by itself until it is stopped."""
@@ -26,7 +27,7 @@ class Pace:
     """The same for wakes that are sent again: a provider that is behind gets no more than these."""
     look: Millis = 15_000
     """How long a sent delivery may be silent before its provider is asked."""
-    calm_look: Millis = 60_000
+    calm_look: Millis = CALM_LOOK
     """The same for a delivery that is silent because its run works or waits."""
     asleep_look: Millis = 86_400_000
     """The same in our own process, for a run that waits without an end; else from the end on."""

@@ -8,6 +8,7 @@ from sqlalchemy import Text, and_, bindparam, func, not_, or_, select, update
 from turnout.model.runs import Delivery, Run, Wake
 from turnout.model.status import DeliveryState
 from turnout.model.time import Millis
+from turnout.ports.run_store import CALM_LOOK
 from turnout.stores.sql import releases
 from turnout.stores.sql.deliveries import postpone_all
 from turnout.stores.sql.expressions import contains_bytes, equals, fixed, for_rows
@@ -120,7 +121,7 @@ class SqlDueWork(StorePart):
 
     @writes("due_wakes", key="pump", light=True)
     def take_wakes(
-        self, tx: Transaction, now: Millis, *, limit: int, resend: Millis, look: Millis = 60_000
+        self, tx: Transaction, now: Millis, *, limit: int, resend: Millis, look: Millis = CALM_LOOK
     ) -> Sequence[Wake]:
         """Take the wakes that are due; each is due again after `resend`."""
         releases.deliver_woken(tx, now, limit=limit)

@@ -1,9 +1,9 @@
 """SQLite: one writer at a time, readers beside it.
 
 WAL, so that readers never wait. `synchronous=FULL`: a commit is on the disk when it returns, power
-loss included; a group of commits shares the one fsync that this costs. A group that only claims is
-committed without it: the next durable commit writes it to the disk, in order. `BEGIN IMMEDIATE`: a
-transaction that will write takes the lock first, so it never fails half-way.
+loss included; a group of commits shares the one fsync that this costs. A group that only takes what
+can be taken again is committed without it: the next durable commit writes it to the disk, in order.
+`BEGIN IMMEDIATE`: a transaction that will write takes the lock first, so it never fails half-way.
 """
 
 import sqlite3
