@@ -17,7 +17,19 @@ from turnout.stores.artifacts.views import only_shadows
 
 SECRET = "wJalrXUtnFEMI-secret"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA-key", "AWS_SECRET_ACCESS_KEY": SECRET}
-CLIENTS = ["boto3", "obstore"]
+
+
+@pytest.fixture(params=["boto3", "obstore"])
+def client_settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The setting that names each client."""
+    return {"TURNOUT_ARTIFACTS_CLIENT": request.param}
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    """Each server that is at hand."""
+    running: S3Server = request.getfixturevalue(f"{request.param}_server")
+    return running
 
 
 @pytest.mark.parametrize(
@@ -52,11 +64,10 @@ def test_a_bad_prefix_is_refused() -> None:
         open_store("s3://bucket/a b/../c", KEYS)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_a_server_that_is_down_is_unavailable(client: str) -> None:
+async def test_a_server_that_is_down_is_unavailable(client_settings: dict[str, str]) -> None:
     """To be tried again; the address is named, the secret is not."""
     endpoint = f"http://127.0.0.1:{free_port()}"
-    settings = {**KEYS, "AWS_ENDPOINT_URL": endpoint, "TURNOUT_ARTIFACTS_CLIENT": client}
+    settings = {**KEYS, "AWS_ENDPOINT_URL": endpoint, **client_settings}
     store = open_store("s3://bucket/some/prefix", settings)
     for call in calls(store):
         with pytest.raises(StoreUnavailable, match=endpoint) as caught:
@@ -64,13 +75,12 @@ async def test_a_server_that_is_down_is_unavailable(client: str) -> None:
         assert_hidden(caught.value, store)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
 async def test_refused_credentials_are_a_matter_of_settings(
-    client: str, rclone_server: S3Server
+    client_settings: dict[str, str], rclone_server: S3Server
 ) -> None:
     """Not to be tried again; the variables are named, the secret is not."""
     bucket = rclone_server.make_bucket()
-    settings = {**rclone_server.settings, **KEYS, "TURNOUT_ARTIFACTS_CLIENT": client}
+    settings = {**rclone_server.settings, **KEYS, **client_settings}
     store = open_store(f"s3://{bucket}", settings)
     for call in calls(store):
         with pytest.raises(InvalidSettings, match="AWS_SECRET_ACCESS_KEY") as caught:
@@ -78,14 +88,11 @@ async def test_refused_credentials_are_a_matter_of_settings(
         assert_hidden(caught.value, store)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("name", ["moto", "rclone"])
 async def test_a_missing_bucket_is_a_matter_of_settings(
-    client: str, name: str, request: pytest.FixtureRequest
+    client_settings: dict[str, str], server: S3Server
 ) -> None:
     """It is not taken for a missing artifact, where the server says which is missing."""
-    server: S3Server = request.getfixturevalue(f"{name}_server")
-    settings = {**server.settings, "TURNOUT_ARTIFACTS_CLIENT": client}
+    settings = {**server.settings, **client_settings}
     store = open_store("s3://not-there", settings)
     with pytest.raises(InvalidSettings, match="there is no bucket 'not-there'"):
         await store.get("a")
@@ -93,17 +100,14 @@ async def test_a_missing_bucket_is_a_matter_of_settings(
         await listed(store)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("name", ["moto", "rclone"])
 async def test_documents_of_others_are_read(
-    client: str, name: str, request: pytest.FixtureRequest
+    client_settings: dict[str, str], server: S3Server
 ) -> None:
     """A team's own names may have blanks, colons and letters of any language."""
-    server: S3Server = request.getfixturevalue(f"{name}_server")
     bucket = server.make_bucket()
     keys = sorted(["a/a b.json", "a/2026-01-01T00:00:00/ä%2F.json", "a/#1?+&=.json", "a/ї~.json"])
     server.put(bucket, {key: key.encode() for key in keys})
-    settings = {**server.settings, "TURNOUT_ARTIFACTS_CLIENT": client}
+    settings = {**server.settings, **client_settings}
     store = open_store(f"s3://{bucket}", settings)
     assert await listed(store, "a/") == keys
     found = [pair async for pair in store.get_many(keys)]
@@ -112,11 +116,12 @@ async def test_documents_of_others_are_read(
     ]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_a_prefix_keeps_two_stores_apart(client: str, rclone_server: S3Server) -> None:
+async def test_a_prefix_keeps_two_stores_apart(
+    client_settings: dict[str, str], rclone_server: S3Server
+) -> None:
     """Keys are those below the prefix; nothing outside is seen."""
     bucket = rclone_server.make_bucket()
-    settings = {**rclone_server.settings, "TURNOUT_ARTIFACTS_CLIENT": client}
+    settings = {**rclone_server.settings, **client_settings}
     one, two = (open_store(f"s3://{bucket}/team/{name}", settings) for name in ("a", "ab"))
     await one.put("runs/r1/x", b"1")
     await two.put("runs/r2/x", b"2")
