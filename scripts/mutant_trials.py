@@ -96,29 +96,17 @@ class Copy:
         return process.returncode, output
 
 
-@contextlib.contextmanager
-def copies(number: int) -> Iterator[list[Copy]]:
-    """Make copies of what git knows and does not ignore; they are kept for the next time."""
+def copies(number: int) -> list[Copy]:
+    """Make copies of what git knows and does not ignore, in the place of earlier ones."""
     folders = [ROOT / "build" / "mutants" / f"copy-{index}" for index in range(number)]
     for folder in folders:
         _make(folder)
-    yield [Copy(folder) for folder in folders]
+    return [Copy(folder) for folder in folders]
 
 
 def _make(folder: Path) -> None:
-    """Copy the tree and link an environment; compiled code is judged by content, not by time."""
-    subprocess.run(["rm", "-rf", str(folder)], check=True)
-    folder.mkdir(parents=True)
-    listed = subprocess.Popen(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    packed = subprocess.Popen(
-        ["tar", "c", "--null", "--files-from=-", "--ignore-failed-read"],
-        cwd=ROOT, stdin=listed.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    subprocess.run(["tar", "x", "-C", str(folder)], check=True, stdin=packed.stdout)
+    """Copy the tree with an environment; compiled code is judged by content, not by time."""
+    subprocess.run([ROOT / "scripts" / "copied_tree", folder], check=True)
     git = subprocess.run(
         ["git", "rev-parse", "--absolute-git-dir"],
         cwd=ROOT,
@@ -127,13 +115,6 @@ def _make(folder: Path) -> None:
         text=True,
     )
     (folder / ".git").write_text(f"gitdir: {git.stdout}")  # some tests read earlier commits
-    linked = [
-        sys.executable,
-        str(ROOT / "scripts" / "linked_environment.py"),
-        str(ROOT / ".venv"),
-        str(folder),
-    ]
-    subprocess.run(linked, check=True)
     compiled = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "src", "adapters"]
     subprocess.run([sys.executable, *compiled], check=False, cwd=folder, stdout=subprocess.DEVNULL)
 

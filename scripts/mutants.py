@@ -207,9 +207,9 @@ def _try_mutants(
             pool.put(copy)
         finish(_result(mutant, outcome, by, seconds))
 
-    with copies(options.jobs) as trees, ThreadPoolExecutor(options.jobs) as threads:
-        for copy in trees:
-            pool.put(copy)
+    for copy in copies(options.jobs):
+        pool.put(copy)
+    with ThreadPoolExecutor(options.jobs) as threads:
         list(threads.map(attempt, drawn))
     return [results[mutant.id] for mutant in drawn if mutant.id in results]
 
@@ -217,21 +217,21 @@ def _try_mutants(
 def _try_faults(entries: Sequence[tuple[str, Mapping[str, str], Check]]) -> int:
     """Try each fault with the check that should notice it."""
     results: dict[str, Result] = {}
-    with copies(1) as (copy,):
-        for text, changes, check in entries:
-            outcome, by, seconds = copy.judge(changes, check)
-            place = " ".join(changes)
-            result = Result(
-                id=f"{text} {check.name}",
-                place=place,
-                change=text,
-                outcome=outcome,
-                by=by,
-                seconds=round(seconds, 1),
-                module=_digest(place),
-            )
-            results[result.id] = result
-            print(_line_of(result), file=sys.stderr, flush=True)
+    (copy,) = copies(1)
+    for text, changes, check in entries:
+        outcome, by, seconds = copy.judge(changes, check)
+        place = " ".join(changes)
+        result = Result(
+            id=f"{text} {check.name}",
+            place=place,
+            change=text,
+            outcome=outcome,
+            by=by,
+            seconds=round(seconds, 1),
+            module=_digest(place),
+        )
+        results[result.id] = result
+        print(_line_of(result), file=sys.stderr, flush=True)
     _write_results(RESULTS / "faults.json", results)
     return _tell_share(list(results.values()), 100.0)
 
