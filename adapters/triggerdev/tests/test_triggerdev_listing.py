@@ -139,6 +139,7 @@ async def test_a_list_that_skips_runs_is_read_to_its_end(listening: Any) -> None
     "answer",
     [
         {"data": [{"id": "run_1", "status": "QUEUED"}], "pagination": {}},
+        {"data": [{**item(1), "createdAt": "yesterday"}], "pagination": {}},
         {"data": [item(1)], "pagination": []},
         {"data": [item(1)], "pagination": {"next": 7}},
         {"data": [{**item(1), "status": None}], "pagination": {}},
