@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -160,7 +161,7 @@ def _with_code(mutant: Mutant) -> Mutant | None:
         or ast.dump(ast.parse(code)) == ast.dump(ast.parse(source))
     ):
         return None
-    pairs = zip(source.splitlines(), code.splitlines(), strict=False)
+    pairs = zip_longest(source.splitlines(), code.splitlines(), fillvalue="")
     before, after = next((old, new) for old, new in pairs if old != new)
     return replace(mutant, before=before.strip(), after=after.strip(), code=code)
 
