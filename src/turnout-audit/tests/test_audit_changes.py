@@ -76,6 +76,38 @@ def test_a_renamed_file_has_only_its_changed_lines(git: Callable[..., None]) -> 
     assert audited(".", "--since", "HEAD") == (1, {("src/moved.ts", 1)})
 
 
+def test_a_move_into_a_named_folder_is_a_rename(git: Callable[..., None]) -> None:
+    """Git compares the whole repository, whatever paths are named."""
+    Path("lib").mkdir()
+    git("mv", "src/a.ts", "lib/a.ts")
+    assert audited("lib", "src/b.ts", "--since", "HEAD") == (0, set())
+
+
+def test_an_empty_file_has_a_new_name(git: Callable[..., None]) -> None:
+    """It has no line, but a rule finds it by its name."""
+    route = Path("src/app/api/inngest/route.ts")
+    route.parent.mkdir(parents=True)
+    route.touch()
+    git("add", "--all")
+    assert audited(".", "--since", "HEAD") == (1, {(str(route), 1)})
+
+
+def test_lines_between_hunks_are_not_new(git: Callable[..., None]) -> None:
+    """Also where the repository asks git to show them."""
+    git("config", "diff.interHunkContext", "20")
+    Path("src/a.ts").write_text("b\n" + Path("src/a.ts").read_text() + "c\n")
+    assert audited(".", "--since", "HEAD") == (0, set())
+
+
+def test_no_program_that_a_repository_names_starts(git: Callable[..., None]) -> None:
+    """Git would read files through its filters."""
+    git("config", "filter.odd.clean", "touch started; cat")
+    Path(".gitattributes").write_text("* filter=odd\n")
+    Path("src/a.ts").write_text("b\n" + Path("src/a.ts").read_text())
+    assert audited(".", "--since", "HEAD") == (0, set())
+    assert not Path("started").exists()
+
+
 @pytest.mark.parametrize("words", [["--since", "no-such"], ["--since=--output=x"]])
 def test_what_is_no_commit_is_wrong_use(git: Callable[..., None], words: list[str]) -> None:
     """It is one line on stderr, and no option of git."""

@@ -2,23 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from turnout_audit import git
+from turnout_audit import git, listing
+from turnout_audit.errors import WrongArguments
 from turnout_audit.model import AuditReport, Exempted, Finding
+from turnout_audit.results import UNCLASSIFIED
 
-_HUNK = re.compile(rb"@@ -\S+ \+(?P<start>\d+)(?:,(?P<count>\d+))? @@")
-_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
-_LETTERS: Mapping[bytes, bytes] = dict(
-    zip(
-        (b"a", b"b", b"t", b"n", b"v", b"f", b"r"), b"\a \b \t \n \v \f \r".split(b" "), strict=True
-    )
-)
+_HUNK = re.compile(rb"@@ -\d+(?:,(?P<removed>\d+))? \+(?P<start>\d+)(?:,(?P<added>\d+))? @@")
 DIFF = (
-    *("diff", "--unified=0", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames"),
-    *("--relative", "--text", "--src-prefix=a/", "--dst-prefix=b/", "--diff-filter=d"),
+    *("diff", "--raw", "-z", "--patch", "--unified=0", "--inter-hunk-context=0", "--text"),
+    *("--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--ignore-submodules"),
+    *("--src-prefix=a/", "--dst-prefix=b/", "--diff-filter=d"),
 )
 
 
@@ -48,18 +44,29 @@ def since(ref: str, paths: Sequence[str]) -> dict[str, Change]:
     git knows no such commit.
     """
     changes: dict[str, Change] = {}
-    for path in paths:
-        place = Path(path)
-        folder, name = (place, ".") if place.is_dir() else (place.parent, f"./{place.name}")
-        ends = git.output(str(folder), "rev-parse", "--verify", "--end-of-options", ref)
-        commit = git.output(str(folder), "merge-base", ends.decode().strip(), "HEAD")
-        patch = git.output(str(folder), *DIFF, commit.decode().strip(), "--", name)
-        list_untracked = ("ls-files", "-z", "--others", "--exclude-standard", "--", name)
-        in_path = _read(patch)
-        for untracked in git.output(str(folder), *list_untracked).split(b"\0"):
-            in_path[untracked] = Change(named=True, whole=True)
-        for file, change in in_path.items():
-            changes[_normal(str(folder / os.fsdecode(file)))] = change
+    repositories: dict[bytes, dict[bytes, Change]] = {}
+    for folder in {path if os.path.isdir(path) else os.path.dirname(path) or "." for path in paths}:  # noqa: PTH112, PTH120 -- as text
+        root = git.output(folder, "rev-parse", "--show-toplevel").removesuffix(b"\n")
+        if root not in repositories:
+            repositories[root] = _of_repository(os.fsdecode(root), ref)
+        prefix = git.output(folder, "rev-parse", "--show-prefix").removesuffix(b"\n")
+        for file, change in repositories[root].items():
+            if file.startswith(prefix):
+                path = f"{folder}/{os.fsdecode(file.removeprefix(prefix))}"
+                changes[os.path.normpath(path).replace(os.sep, "/")] = change
+    return changes
+
+
+def _of_repository(root: str, ref: str) -> dict[bytes, Change]:
+    """Read what changed in a whole repository: git finds the renames of what it compares."""
+    try:
+        base = git.output(root, "merge-base", "--end-of-options", ref, "HEAD").decode().strip()
+    except WrongArguments as error:
+        reason = "no commit in common with HEAD (a shallow clone may lack it)"
+        raise WrongArguments(f"--since {ref}: {reason}: {error}") from error
+    changes = _read(git.output(root, *git.without_filters(root), *DIFF, base, "--"))
+    for file in listing.entries(root, "--others", "--exclude-standard"):
+        changes[os.fsencode(file)] = Change(named=True, whole=True)
     return changes
 
 
@@ -78,51 +85,48 @@ def _new(findings: Iterable[Finding], changes: Mapping[str, Change]) -> tuple[Fi
 
 
 def _is_new(hit: Finding | Exempted, changes: Mapping[str, Change]) -> bool:
-    change = changes[_normal(hit.path)]
+    change = changes[hit.path]
     if isinstance(hit, Exempted):
         return change.touches(hit.line, hit.line)
-    by_name = hit.line and hit.start == hit.end and not hit.matched
-    if by_name and hit.rule != "unclassified":
-        return change.named
+    if hit.start == hit.end and hit.rule != UNCLASSIFIED:
+        return change.named  # a rule found the file, not a place in it
     return change.touches(hit.line, hit.end_line)
 
 
-def _normal(path: str) -> str:
-    """Write a path as the audit does."""
-    return os.path.normpath(path).replace(os.sep, "/")
+def _read(diff: bytes) -> dict[bytes, Change]:
+    """Read a list of files, and their patches without context.
 
-
-def _read(patch: bytes) -> dict[bytes, Change]:
-    """Read a patch without context: hunks count their own lines, so no text is taken for a head."""
-    changes: dict[bytes, Change] = {}
+    Hunks count their own lines, so no text is taken for a head.
+    """
+    files, _, patch = diff.partition(b"\0\0")
+    changes = dict(_listed(files))
     change = Change()
-    text = 0
-    for line in patch.split(b"\n"):
-        if text and line[:1] in (b"+", b"-", b"\\"):
-            text -= line[:1] != b"\\"
-        elif line.startswith(b"diff --git "):
-            change, text = Change(), 0
-        elif line.startswith((b"new file mode", b"rename to ")):
-            change.named = True
-            if line.startswith(b"rename to "):
-                changes[_name(line.removeprefix(b"rename to "))] = change
-        elif line.startswith(b"+++ "):
-            changes[_name(line.removeprefix(b"+++ ")).removeprefix(b"b/")] = change
+    lines = (line for line in patch.split(b"\n") if not line.startswith(b"\\"))
+    for line in lines:
+        if line.startswith(b"+++ "):
+            change = changes.get(_name(line.removeprefix(b"+++ ")), Change())
         elif hunk := _HUNK.match(line):
-            start, count = int(hunk["start"]), int(hunk["count"] or 1)
-            change.lines.append(range(start, start + count))
-            removed = line.split(b" ")[1].partition(b",")[2] or b"1"
-            text = count + int(removed)
+            start, added = int(hunk["start"]), int(hunk["added"] or 1)
+            change.lines.append(range(start, start + added))
+            for _ in range(int(hunk["removed"] or 1) + added):
+                next(lines)
     return changes
 
 
-def _name(quoted: bytes) -> bytes:
-    """Read a name as git writes it: in quotes where it holds odd letters, or with a tab behind."""
-    if not quoted.startswith(b'"'):
-        return quoted.removesuffix(b"\t")
-    return _ESCAPE.sub(_letter, quoted[1 : quoted.rindex(b'"')])
+def _listed(files: bytes) -> Iterator[tuple[bytes, Change]]:
+    """Read git's list of changed files: for each its status and its name, or both of its names."""
+    fields = filter(None, files.split(b"\0"))
+    for about in fields:
+        status = about.rpartition(b" ")[2][:1]
+        name = next(fields)
+        yield next(fields) if status == b"R" else name, Change(named=status in b"ART")
 
 
-def _letter(escape: "re.Match[bytes]") -> bytes:
-    code = escape[1]
-    return bytes([int(code, 8)]) if code.isdigit() else _LETTERS.get(code, code)
+def _name(name: bytes) -> bytes:
+    """Read a name of a patch: in quotes where it holds odd letters, or with a tab behind."""
+    if name.startswith(b'"'):
+        quoted = name[1 : name.rindex(b'"')]
+        name = quoted.decode("unicode_escape").encode("latin-1")
+    else:
+        name = name.removesuffix(b"\t")
+    return name.removeprefix(b"b/")

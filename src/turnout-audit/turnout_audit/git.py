@@ -15,8 +15,21 @@ def output(folder: str, *arguments: str, content: bytes | None = None) -> bytes:
     try:
         return _run(folder, *arguments, content=content)
     except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise WrongArguments(f"git in {folder}: {' '.join(reason)}") from error
+        reasons = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = reasons[-1] if reasons else f"exit code {error.returncode}"
+        raise WrongArguments(f"git in {folder}: {reason}") from error
+
+
+def without_filters(folder: str) -> list[str]:
+    """Return the options that turn off the programs through which git would read files.
+
+    A program that the repository itself names must not start; so none of them does.
+    """
+    configured = output(folder, "config", "--null", "--name-only", "--list").split(b"\0")
+    keys = sorted({os.fsdecode(key) for key in configured if key.startswith(b"filter.")})
+    if any("=" in key for key in keys):  # git would turn off another one
+        raise WrongArguments(f"git in {folder}: a filter has `=` in its name")
+    return [word for key in keys for word in ("-c", f"{key}=")]
 
 
 def ignores(path: str) -> bool:

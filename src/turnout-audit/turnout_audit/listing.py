@@ -38,8 +38,8 @@ def list_files(
     Folders with a name in `skipped` count only as far as they are tracked.
     """
     try:
-        tracked = dict(map(_staged, _entries(folder, "--cached", "--stage")))
-        untracked = _entries(folder, "--others", "--exclude-standard")
+        tracked = dict(map(_staged, entries(folder, "--cached", "--stage")))
+        untracked = entries(folder, "--others", "--exclude-standard")
     except WrongArguments:
         return
     new_files = [name for name in untracked if not _in_folder_of(name, skipped)]
@@ -53,7 +53,8 @@ def list_files(
             yield from list_files(os.path.join(folder, name), beginning, skipped, depth + 1)  # noqa: PTH118 -- as text
 
 
-def _entries(folder: str, *kinds: str) -> list[str]:
+def entries(folder: str, *kinds: str) -> list[str]:
+    """List a folder's entries of some kinds, as `git ls-files` names these and writes them."""
     raw = git.output(folder, "-c", f"core.excludesFile={os.devnull}", "ls-files", "-z", *kinds)
     return [os.fsdecode(name) for name in raw.split(b"\0") if name]
 
