@@ -81,3 +81,11 @@ def test_a_rule_set_without_a_successor_takes_no_name() -> None:
     """There is nothing that it could replace."""
     with pytest.raises(InvalidInput, match="no successor"):
         terms.applied(load("restate"), to="Acme")
+
+
+def test_a_rule_set_without_terms_takes_none() -> None:
+    """They would replace nothing; nor is there a start of them."""
+    with pytest.raises(InvalidInput, match="no terms"):
+        terms.applied(load("restate"), terms={"a": "b"})
+    with pytest.raises(InvalidInput, match="no terms"):
+        terms.starter(load("restate"))

@@ -20,12 +20,12 @@ def load(path: Path) -> dict[str, str]:
 
     Raises InvalidInput that names the file and the fault.
     """
+    if not path.is_file():
+        raise InvalidInput(f"no such file of terms: {path}")
+    if path.stat().st_size > MAX_FILE:
+        raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InvalidInput(f"no such file of terms: {path}") from error
     except ValueError as error:
         raise InvalidInput(f"{path}: not TOML: {error}") from error
     terms = raw.get("terms")
@@ -38,9 +38,12 @@ def load(path: Path) -> dict[str, str]:
 
 
 def starter(ruleset: Ruleset) -> str:
-    """Write the rule set's own terms as a file that can be changed and loaded."""
+    """Write the rule set's own terms as a file that can be changed and loaded.
+
+    Raises InvalidInput where it has none.
+    """
     lines = [f"# What is said instead of the phrases of {ruleset.ruleset}: a start.", "[terms]"]
-    for fix in [rule.fix for rule in ruleset.rules if rule.fix and rule.fix.kind == CONCEPTS]:
+    for fix in _concept_fixes(ruleset):
         lines += [f"{_quoted(old)} = {_quoted(new)}" for old, new in fix.table.items()]
     return "\n".join(lines) + "\n"
 
@@ -50,17 +53,27 @@ def applied(ruleset: Ruleset, *, to: str = "", terms: Mapping[str, str] | None =
 
     A team has said what it means: its terms need no look. The rule set's terms are true of its own
     successor only, so they go where another one is named and no terms are given. Raises
-    InvalidInput where the rule set names no successor.
+    InvalidInput where the rule set names no successor, or has no terms.
     """
     if to and not ruleset.successor:
         raise InvalidInput(f"the rule set {ruleset.ruleset} names no successor to replace")
-    if terms is None and to not in ("", ruleset.successor):
+    if terms is not None:
+        _concept_fixes(ruleset)
+    elif to not in ("", ruleset.successor):
         terms = {}
-    if to or terms is not None:
-        new = to or ruleset.successor
-        rules = tuple(_rule(rule, ruleset.successor, new, terms) for rule in ruleset.rules)
-        return replace(ruleset, rules=rules, successor=new)
-    return ruleset
+    if not to and terms is None:
+        return ruleset
+    new = to or ruleset.successor
+    rules = tuple(_rule(rule, ruleset.successor, new, terms) for rule in ruleset.rules)
+    return replace(ruleset, rules=rules, successor=new)
+
+
+def _concept_fixes(ruleset: Ruleset) -> list[Fix]:
+    """List the fixes that replace phrases; raises InvalidInput where there are none."""
+    fixes = [rule.fix for rule in ruleset.rules if rule.fix and rule.fix.kind == CONCEPTS]
+    if not fixes:
+        raise InvalidInput(f"the rule set {ruleset.ruleset} has no terms to replace")
+    return fixes
 
 
 def _rule(rule: Rule, old: str, new: str, terms: Mapping[str, str] | None) -> Rule:
@@ -72,20 +85,18 @@ def _rule(rule: Rule, old: str, new: str, terms: Mapping[str, str] | None) -> Ru
 
 
 def _fix(fix: Fix, old: str, new: str, terms: Mapping[str, str] | None) -> Fix:
-    if not old:
-        return replace(fix, table=terms) if terms and fix.kind == CONCEPTS else fix
-    own = terms is None or fix.kind != CONCEPTS
     options = {
         key: value.replace(old, new) if isinstance(value, str) else value
         for key, value in fix.options.items()
-        if own or key != "look"
     }
-    table = fix.table if own or terms is None else terms
-    return replace(fix, to=fix.to and fix.to.replace(old, new), table=table, options=options)
+    if terms is not None and fix.kind == CONCEPTS:
+        options.pop("look", None)
+        fix = replace(fix, table=terms)
+    return replace(fix, to=fix.to and fix.to.replace(old, new), options=options)
 
 
 def _match(match: Match, old: str, new: str) -> Match:
-    if not (old and isinstance(match, DemandMatch)):
+    if not isinstance(match, DemandMatch):
         return match
     demand = tuple(word.replace(re.escape(old), re.escape(new)) for word in match.demand)
     return replace(match, demand=demand)
