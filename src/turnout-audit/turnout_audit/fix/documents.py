@@ -95,18 +95,23 @@ def _is_certain(case: Case, concept: str) -> bool:
 
 def mark(case: Case) -> FixResult:
     """Say `to` in brackets behind the first mention of a paragraph, where it is a word alone."""
-    text, start, end = case.text, case.finding.start, case.finding.end
-    line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
-    line = text[line_start : len(text) if line_end < 0 else line_end].rstrip("\r")
-    if is_code(case.finding.path, text, start, end):
-        return CODE
-    if not is_word(line, start - line_start, end - line_start):
-        return "part of a name, an address or code: say what is meant"
-    if case.finding.matched.lower() in line[: start - line_start].lower():
+    line, line_start = _line(case)
+    start, end = case.finding.start - line_start, case.finding.end - line_start
+    obstacle = _obstacle(case, line, start, end)
+    if obstacle:
+        return obstacle
+    if case.finding.matched.lower() in line[:start].lower():
         return "an earlier mention of the line is to be marked"
-    while end < len(text) and text[end] in _CLOSING:
+    while end < len(line) and line[end] in _CLOSING:
         end += 1
-    return [case.edit(end, end, f" ({case.fix.to})")]
+    return [case.edit(line_start + end, line_start + end, f" ({case.fix.to})")]
+
+
+def _line(case: Case) -> tuple[str, int]:
+    """Return the line of a mention, and the offset at which it starts."""
+    start = case.text.rfind("\n", 0, case.finding.start) + 1
+    end = case.text.find("\n", case.finding.end)
+    return case.text[start : len(case.text) if end < 0 else end], start
 
 
 def prose(case: Case) -> FixResult:
@@ -120,9 +125,7 @@ def prose(case: Case) -> FixResult:
     aside = _aside(case)
     if aside:
         return aside
-    start = max(0, case.text.rfind("\n", 0, case.finding.start) + 1)
-    line_end = case.text.find("\n", case.finding.end)
-    line = case.text[start : len(case.text) if line_end < 0 else line_end]
+    line, start = _line(case)
     at, end = case.finding.start - start, case.finding.end - start
     for concept, new in _concepts(line, case.fix.table):
         if concept.start() <= at and end <= concept.end():
@@ -152,19 +155,15 @@ def _aside(case: Case) -> str:
 
 def _around(case: Case) -> str:
     """Return a mention's paragraph, item or table, and what a colon or an indent adds to it."""
-    text, start = case.text.replace("\r\n", " \n"), case.finding.start  # offsets stay
-    before = [gap.end() for gap in _GAP.finditer(text, max(0, start - _FAR), start)]
-    first = before[-1] if before else max(0, start - _FAR)
-    limit = min(len(text), case.finding.end + _FAR)
-    gaps = [gap.span() for gap in _GAP.finditer(text, case.finding.end, limit)]
-    last = limit
-    for last, following in gaps:
-        goes_on = text[following : following + 1] in (" ", "\t")
-        if not (goes_on or text[first:last].rstrip().endswith(":")):
+    text, start, end = case.text, case.finding.start, case.finding.end
+    before = text[max(0, start - _FAR) : start].replace("\r\n", "\n")
+    paragraph, *following = _GAP.split(text[start : end + _FAR].replace("\r\n", "\n"))
+    block = _GAP.split(before)[-1] + paragraph
+    for paragraph in following:
+        if not (paragraph.startswith((" ", "\t")) or block.rstrip().endswith(":")):
             break
-    else:
-        last = limit
-    return text[first:last]
+        block += f"\n\n{paragraph}"
+    return block
 
 
 def _names_more(case: Case, block: str) -> bool:
@@ -173,11 +172,10 @@ def _names_more(case: Case, block: str) -> bool:
     for old in case.fix.table:
         block = re.sub(re.escape(old), " ", block, flags=re.IGNORECASE)
     tokens = (token.strip("*_.,:;!?~").lower() for token in _TOKEN.findall(block))
+    remainders = (token.replace(word, "", 1) for token in tokens if word in token)
     return any(
-        word in token
-        and re.search(r"[\w/@.-]", token.replace(word, "", 1))
-        and not _PARTICLE.fullmatch(token.replace(word, "", 1))
-        for token in tokens
+        re.search(r"[\w/@.-]", remainder) and not _PARTICLE.fullmatch(remainder)
+        for remainder in remainders
     )
 
 
@@ -199,12 +197,20 @@ def _successor(case: Case) -> str:
 def _bare(case: Case, line: str, at: int, end: int) -> FixResult:
     if case.fix.to is None:
         return "not a concept of the table: say what is meant"
-    if is_code(case.finding.path, case.text, case.finding.start, case.finding.end):
-        return CODE
-    if not is_word(line.rstrip("\r"), at, end):
-        return "part of a name, an address or code: say what is meant"
+    obstacle = _obstacle(case, line, at, end)
+    if obstacle:
+        return obstacle
     edit = case.edit(case.finding.start, case.finding.end, case.fix.to)
     return [replace(edit, safe=False)]
+
+
+def _obstacle(case: Case, line: str, start: int, end: int) -> str:
+    """Say why a mention is no word of a sentence; empty where it is one."""
+    if is_code(case.finding.path, case.text, case.finding.start, case.finding.end):
+        return CODE
+    if not is_word(line.rstrip("\r"), start, end):
+        return "part of a name, an address or code: say what is meant"
+    return ""
 
 
 def _concepts(line: str, table: Mapping[str, str]) -> Iterator[tuple[re.Match[str], str]]:
