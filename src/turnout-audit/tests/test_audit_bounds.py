@@ -44,7 +44,7 @@ def test_a_tree_of_files_that_take_too_long_ends(
     """After some of them, each has less time; the name of each says how much."""
     monkeypatch.setattr(bounds, "SECONDS", 0.2)
     monkeypatch.setattr(bounds, "ALLOWANCE", 0.35)
-    monkeypatch.setattr(bounds, "LEAST", 0.05)
+    monkeypatch.setattr(bounds, "MINIMUM", 0.05)
     files = [tmp_path / f"{number}-endless.ts" for number in range(4)]
     for file in files:
         file.write_text('import "inngest";\n')

@@ -84,6 +84,29 @@ def test_a_baseline_loses_nothing_of_rules_that_were_not_looked_for(
     assert ran(known, capsys)[0] == 0
 
 
+def test_a_baseline_keeps_what_holds_in_a_phase_only(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An audit without a phase does not look for it."""
+    ran(["inngest", ".", "--phase", "0", "--baseline", "known.json", "--update-baseline"], capsys)
+    ran(["inngest", ".", "--baseline", "known.json", "--update-baseline"], capsys)
+    assert "inngest.unmarked" in (here / "known.json").read_text()
+    assert ran(["inngest", ".", "--phase", "0", "--baseline", "known.json"], capsys)[0] == 0
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "words", [["--select", ""], ["--select=,"], ["--ignore=*"], ["--select", "inngest.unmarked"]]
+)
+def test_an_audit_that_looks_for_nothing_is_wrong_use(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """It would be clean whatever is there; the last rule holds in phases only."""
+    code, _, errors = ran(["inngest", ".", *words], capsys)
+    assert code == 2
+    assert "no rule is left" in errors
+
+
 def test_a_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """With its level, its advice, its fix and an example; without an audit."""
     code, out, _ = ran(["inngest", "--explain", "inngest.prose"], capsys)

@@ -10,8 +10,8 @@ SECONDS = 20.0
 """Seconds of the processor for one file; a large script takes less than one."""
 
 ALLOWANCE = 60.0
-"""Seconds that all files of one process may take too long; then each has LEAST."""
-LEAST = 1.0
+"""Seconds that all files of one process may take too long; then each has MINIMUM."""
+MINIMUM = 1.0
 
 
 class TookTooLong(Exception):
@@ -22,11 +22,15 @@ class Allowance:
     """The processor time that a tree may lose to files that take too long."""
 
     def __init__(self) -> None:
-        self.left = ALLOWANCE
+        self._seconds = ALLOWANCE
 
     def seconds(self) -> float:
         """Return the seconds that the next file may take."""
-        return min(SECONDS, max(LEAST, self.left))
+        return min(SECONDS, max(MINIMUM, self._seconds))
+
+    def spend(self, seconds: float) -> None:
+        """Take off what a file took too long."""
+        self._seconds -= seconds
 
 
 @contextmanager

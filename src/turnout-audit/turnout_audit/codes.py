@@ -1,42 +1,39 @@
 """The codes of a rule set: the ids of its rules, and `unclassified`."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from turnout_audit.errors import WrongArguments
-from turnout_audit.results import UNCLASSIFIED
+from turnout_audit.results import UNCLASSIFIED, unclassified
 from turnout_audit.ruleset import Rule, Ruleset
 
 
-def chosen(
+def reported(
     ruleset: Ruleset, select: Sequence[str], ignore: Sequence[str], phase: int | None = None
-) -> frozenset[str] | None:
+) -> frozenset[str]:
     """Return the codes to report: those of `select`, or all, without those of `ignore`.
 
-    Both hold globs, several in one by commas. None where nothing is chosen. Raises WrongArguments
-    where one fits no code.
+    Both hold globs, several in one by commas. Rules that do not hold in the phase are left out.
+    Raises WrongArguments where a glob fits no code, or nothing is left.
     """
-    if not select and not ignore and phase is None:
-        return None
-    known = [rule.id for rule in ruleset.rules if rule.holds_in(phase)] + [UNCLASSIFIED]
-    every = [rule.id for rule in ruleset.rules] + [UNCLASSIFIED]
-    taken = _fitting(every, select) if select else set(every)
-    return frozenset(taken - _fitting(every, ignore)) & frozenset(known)
+    codes = _codes(ruleset)
+    selected = _fitting(codes, select) if select else set(codes)
+    selected -= _fitting(codes, ignore)
+    selected -= {rule.id for rule in ruleset.rules if not rule.holds_in(phase)}
+    if not selected:
+        raise WrongArguments("no rule is left by --select, --ignore and --phase")
+    return frozenset(selected)
 
 
 def explained(ruleset: Ruleset, code: str) -> str:
     """Say what a rule is about; raises WrongArguments where there is none of this code."""
     if code == UNCLASSIFIED:
-        return (
-            f"{UNCLASSIFIED} (warn)\n\nThe vendor is mentioned, and no rule says what that means."
-            f"\n\ndo: remove it, write a rule, take it into the baseline, or write beside it"
-            f" `turnout-audit: allow {UNCLASSIFIED}`\n"
-        )
+        mention = unclassified("", "", 0)
+        return f"{code} ({mention.level})\n\n{mention.why}\n\ndo: {mention.fix}\n"
     rule = next((rule for rule in ruleset.rules if rule.id == code), None)
     if rule is None:
-        raise _unknown(code, [*(rule.id for rule in ruleset.rules), UNCLASSIFIED])
+        raise _unknown(code, _codes(ruleset))
     return "\n".join([f"{rule.id} ({rule.level})", "", rule.why, "", *_facts(rule)]) + "\n"
 
 
@@ -54,6 +51,10 @@ def listed(ruleset: Ruleset) -> list[dict[str, Any]]:
         }
         for rule in ruleset.rules
     ]
+
+
+def _codes(ruleset: Ruleset) -> list[str]:
+    return [*(rule.id for rule in ruleset.rules), UNCLASSIFIED]
 
 
 def _facts(rule: Rule) -> list[str]:
@@ -85,5 +86,8 @@ def _fitting(codes: Sequence[str], globs: Sequence[str]) -> set[str]:
 
 
 def _unknown(code: str, codes: Sequence[str]) -> WrongArguments:
-    near = get_close_matches(code, codes, 3, 0.5) or list(codes)
-    return WrongArguments(f"no rule {code!r}; near: {', '.join(near)}")
+    from difflib import get_close_matches  # few audits need it
+
+    near = get_close_matches(code, codes, 3, 0.5)
+    hint = f"near: {', '.join(near)}" if near else f"known: {', '.join(codes)}"
+    return WrongArguments(f"no rule {code!r}; {hint}")

@@ -45,12 +45,12 @@ def audit(
     without: Sequence[str] = (),
     phase: int | None = None,
     codes: frozenset[str] | None = None,
-    only: Container[str] | None = None,
+    limited_to: Container[str] | None = None,
 ) -> AuditReport:
     """Find every trace under paths; files named in `without`, and our own reports, are no traces.
 
     `phase` is the phase of a migration that rules may depend on; with `codes`, only what these
-    rules find is reported; with `only`, no other files are looked at.
+    rules find is reported; with `limited_to`, no other files are looked at.
 
     Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
     """
@@ -58,8 +58,8 @@ def audit(
         scanner = scanner_of(ruleset, phase=phase, codes=codes)  # the search goes on meanwhile
         tree = search.tree()
     files = [path for path in tree.files if scope == "all" or kinds.classify(path)[0] == scope]
-    if only is not None:
-        files = [path for path in files if path in only]
+    if limited_to is not None:
+        files = [path for path in files if path in limited_to]
     excluded = own_files.NamedFiles(without)
     worth_reading = _worth_reading(scanner, tree, files)
     opened = [path for path in worth_reading if not excluded.holds(path)]
@@ -197,7 +197,7 @@ def scan_files(scanner: "Scanner", paths: Iterable[str]) -> Share:
                 with bounds.bounded(seconds):
                     _scan_text(scanner, path, decode(raw)[0], share)
             except bounds.TookTooLong:
-                allowance.left -= seconds
+                allowance.spend(seconds)
                 reason = f"took longer than {seconds:g} s of the processor"
                 share.problems.append(FileProblem(path=path, reason=reason))
     return share

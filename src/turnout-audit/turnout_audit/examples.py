@@ -36,7 +36,7 @@ def faults(ruleset: Ruleset) -> list[str]:
 
 def found_by(ruleset: Ruleset, rule: Rule, example: Example) -> list[Finding]:
     """Return what the rule alone finds in the example."""
-    single = _alone(ruleset, rule)
+    single = _scanner_of(ruleset, rule)
     path = path_of(example)
     scan = single.scan(path, example.code, anywhere=example.path is None)
     return list(scan.findings)
@@ -47,7 +47,7 @@ def path_of(example: Example) -> str:
     return example.path or _NAMES[example.language or "text"]
 
 
-def _alone(ruleset: Ruleset, rule: Rule) -> Scanner:
+def _scanner_of(ruleset: Ruleset, rule: Rule) -> Scanner:
     """Make a scanner of one rule, in a phase in which it holds."""
     phase = rule.phases[0] if rule.phases else None
     return Scanner(replace(ruleset, rules=(rule,)), phase=phase)
@@ -67,7 +67,7 @@ def _rule(ruleset: Ruleset, rule: Rule) -> Iterator[str]:
 
 
 def _fixed(ruleset: Ruleset, rule: Rule, example: Example, number: int) -> Iterator[str]:
-    single = _alone(ruleset, rule)
+    single = _scanner_of(ruleset, rule)
     anywhere = example.path is None
     fixed = mended_text(single, path_of(example), example.code, unsafe=True, anywhere=anywhere)
     if fixed.text != example.fixed:

@@ -53,8 +53,8 @@ class Scanner:
         phase: int | None = None,
         codes: frozenset[str] | None = None,
     ) -> None:
-        held = tuple(rule for rule in ruleset.rules if rule.holds_in(phase))
-        self.ruleset = ruleset if len(held) == len(ruleset.rules) else replace(ruleset, rules=held)
+        rules = tuple(rule for rule in ruleset.rules if rule.holds_in(phase))
+        self.ruleset = replace(ruleset, rules=rules)
         self.codes = codes
         """The rules whose findings are reported; None: all."""
         self.is_own_module = is_own_module
@@ -104,13 +104,13 @@ class Scanner:
                 self.accountant.account(results, outline)
         except TooManyFindings:
             results.add_problem(f"more than {MAX_FINDINGS} findings: the rest is not told", 0)
-        return results.scan() if self.codes is None else self._chosen(results.scan())
+        return results.scan() if self.codes is None else self._reported(results.scan())
 
     def reports(self, code: str) -> bool:
         """Say whether what a rule finds is reported."""
         return self.codes is None or code in self.codes
 
-    def _chosen(self, scan: FileScan) -> FileScan:
+    def _reported(self, scan: FileScan) -> FileScan:
         """Leave out what rules find that are not reported."""
         return replace(
             scan,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,29 +92,25 @@ def audit(options: AuditOptions) -> int:
         return CLEAN
     ruleset, places = _what_to_audit(options)
     rules = _in_terms(load.load(ruleset), options)
-    taken = codes.chosen(rules, options.select, options.ignore, options.phase)
+    reported = codes.reported(rules, options.select, options.ignore, options.phase)
     gc.set_threshold(GC_THRESHOLD)
     new = _changes(options, places)
     outputs = [str(path) for path in (options.baseline, options.output) if path is not None]
-
-    def report_now() -> "AuditReport":
-        return engine.audit(
-            rules,
-            places,
-            scope=options.scope.value,
-            without=outputs,
-            phase=options.phase,
-            codes=taken,
-            only=new,
-        )
-
-    def scanner() -> "Scanner":
-        return engine.scanner_of(rules, phase=options.phase, codes=taken)
-
-    report = report_now()
+    audited = partial(
+        engine.audit,
+        rules,
+        places,
+        scope=options.scope.value,
+        without=outputs,
+        phase=options.phase,
+        codes=reported,
+        limited_to=new,
+    )
+    report = audited()
     if options.fix or options.unsafe_fixes or options.diff:
-        if _apply_fixes(scanner(), report, options):
-            report = report_now()
+        scanner = engine.scanner_of(rules, phase=options.phase, codes=reported)
+        if _apply_fixes(scanner, report, options):
+            report = audited()
         if options.diff:
             return _exit_code(report)
     if options.baseline is not None:
