@@ -116,18 +116,20 @@ class Search:
         """
         listings = self.listings.wait()
         unlisted = [path for listing in listings for path in listing.paths if path not in files]
-        more = [_Run([*self.command, "--", *batch]) for batch in _batches(_arguments(unlisted))]
-        self.runs += more
-        named = {_shown(_argument(path)) for path in self.named}
-        kept = {
+        further_runs = [
+            _Run([*self.command, "--", *batch]) for batch in _batches(_arguments(unlisted))
+        ]
+        self.runs += further_runs
+        named = {_report_path(_argument(path)) for path in self.named}
+        unignored = {
             path: holds
             for path, holds in files.items()
             if path in named or not any(listing.ignores(path) for listing in listings)
         }
-        for run in more:
+        for run in further_runs:
             run.wait()
-            kept.update(run.files())
-        return kept
+            unignored.update(run.files())
+        return unignored
 
     def close(self) -> None:
         """End all runs, also unfinished ones."""
@@ -179,18 +181,18 @@ class _Run:
         """List the files, and whether each holds a word."""
         name, *pieces = self.output.split("\0")
         if not self.searches:
-            yield from ((_shown(path), False) for path in (name, *pieces) if path)
+            yield from ((_report_path(path), False) for path in (name, *pieces) if path)
             return
         for piece in pieces:  # "1\n", and the next file's name
             count, _, following = piece.partition("\n")
-            yield _shown(name), count != "0"
+            yield _report_path(name), count != "0"
             name = following
 
     def problems(self) -> Iterator[FileProblem]:
         """Name what could not be read; raises WrongUse where ripgrep says something else."""
         for line in _UNREADABLE.finditer(self.errors):
             reason = f"cannot be read: {os.strerror(int(line['number']))}"
-            yield FileProblem(path=_shown(line["path"]), reason=reason)
+            yield FileProblem(path=_report_path(line["path"]), reason=reason)
         if self.process.returncode > 1 and not _UNREADABLE.search(self.errors):
             raise WrongArguments(f"ripgrep: {self.errors.strip()}")
 
@@ -284,7 +286,7 @@ def _normal(path: str) -> str:
     return os.path.normpath(path).replace(os.sep, "/")
 
 
-def _shown(path: str) -> str:
+def _report_path(path: str) -> str:
     """Write a path of ripgrep's as findings show it."""
     return path.replace(os.sep, "/").removeprefix("./")
 

@@ -67,7 +67,9 @@ def sketch(match: Match, *, quoted: bool) -> tuple[str, ...]:
     if isinstance(match, CallMatch):
         expressions += [_one_of(_option(glob, match.value) for glob in match.key)]
     if isinstance(match, CallMatch | MemberMatch):
-        expressions += [_one_of("" if glob == "loop" else _written(glob) for glob in match.within)]
+        expressions += [
+            _one_of("" if glob == "loop" else _name_expression(glob) for glob in match.within)
+        ]
     if quoted:
         expressions += [_one_of(map(_module, globs)) for globs in modules]
     return tuple(expression for expression in expressions if expression)
@@ -91,16 +93,16 @@ def _one_of(alternatives: Iterable[str]) -> str:
 
 def _module(glob: str) -> str:
     """Ask for the quote before a module's name, and for its first words or its longest ones."""
-    first, *others = re.split(r"[*?]+", glob)
+    first, *pieces = re.split(r"[*?]+", glob)
     if first:
         return f"[\"'`]{_ADDRESS}{re.escape(first)}"
-    return re.escape(max(others, key=len, default=""))
+    return re.escape(max(pieces, key=len, default=""))
 
 
 def _named(globs: tuple[str, ...], *, exported: bool) -> list[str]:
     """Names as written stand together; what a module exports is only named somewhere."""
     if not exported:
-        return [_one_of(map(_written, globs))]
+        return [_one_of(map(_name_expression, globs))]
     parts = [[part.removesuffix("()") for part in glob.split(".")] for glob in globs]
     ends = (_one_of(_exported(name_parts[end]) for name_parts in parts) for end in (0, -1))
     return list(dict.fromkeys(ends))
@@ -118,14 +120,14 @@ def _exported(part: str) -> str:
     return "" if part == "default" else _words(part)
 
 
-def _written(glob: str) -> str:
+def _name_expression(glob: str) -> str:
     """Take the longest piece of a dotted name between calls, whose arguments may be anything."""
     pieces = [piece.strip(".") for piece in re.split(r"\(\)", glob)]
-    expressions = [_together(piece) for piece in pieces]
+    expressions = [_piece_expression(piece) for piece in pieces]
     return max(expressions, key=lambda expression: (bool(expression), len(expression)), default="")
 
 
-def _together(piece: str) -> str:
+def _piece_expression(piece: str) -> str:
     parts = piece.removeprefix("*.").split(".")
     if any(set("*?") & set(part) for part in parts):
         return _words(max(parts, key=len))

@@ -85,14 +85,14 @@ def find_env(match: EnvMatch) -> Finder:
     def find(view: View) -> Iterator[Hit]:
         """Find the rule's matches."""
         for variable in pattern.finditer(view.text):
-            if _used(view, variable.start(), variable.end()):
+            if _is_read(view, variable.start(), variable.end()):
                 name = variable.group("name")
                 yield Hit(start=variable.start(), end=variable.end(), captured={"name": name})
 
     return find
 
 
-def _used(view: View, start: int, end: int) -> bool:
+def _is_read(view: View, start: int, end: int) -> bool:
     line, at = line_of(view.text, start)
     if view.language in ("python", "typescript", "tsx", "javascript"):
         return _read_in_code(view, start, end)

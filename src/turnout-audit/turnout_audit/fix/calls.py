@@ -43,7 +43,7 @@ def rewrite_call(case: Case) -> FixResult:
     edits = _in_place(case, call, new, result)
     if isinstance(edits, str):
         return edits
-    base = _written(call).partition(".")[0]
+    base = _callee_text(call).partition(".")[0]
     imports = imported(
         case,
         root,
@@ -54,7 +54,7 @@ def rewrite_call(case: Case) -> FixResult:
     return imports if isinstance(imports, str) else [*edits, *imports]
 
 
-def _written(call: "SgNode") -> str:
+def _callee_text(call: "SgNode") -> str:
     """Return the callee as written, without the `await` that the grammar may put there."""
     callee = call.field("function")
     return "" if callee is None else callee.text().removeprefix("await").strip()
@@ -66,7 +66,7 @@ def _goes(case: Case, root: "SgNode", base: str, result: str) -> bool:
     calls = [
         call
         for call in root.find_all(kind="call_expression")
-        if _written(call) == f"{base}.{last}"
+        if _callee_text(call) == f"{base}.{last}"
         and not isinstance(_in_place(case, call, "", result), str)
     ]
     uses = [
@@ -101,8 +101,8 @@ def _in_place(case: Case, call: "SgNode", new: str, result: str) -> list[Edit] |
     if not result:
         return [case.edit(*span(call), new)]
     outer = _awaited(call)
-    alone = call.parent()
-    if outer is None and alone is not None and alone.kind() == "expression_statement":
+    statement = call.parent()
+    if outer is None and statement is not None and statement.kind() == "expression_statement":
         return [case.edit(*span(call), new)]  # nobody waits for its promise
     if outer is None:
         return "its promise is used as a value"
@@ -260,8 +260,8 @@ def _declared(
     text = f"{before}export const {variable} = {callee}({inline.text()});\n"
     if any(edit.start == at for edit in imports):
         joined = "".join(edit.replacement for edit in imports if edit.start == at)
-        elsewhere = [edit for edit in imports if edit.start != at]
-        return [*edits, *elsewhere, case.edit(at, at, f"{joined}\n{text}")]
+        other_edits = [edit for edit in imports if edit.start != at]
+        return [*edits, *other_edits, case.edit(at, at, f"{joined}\n{text}")]
     return [*edits, *imports, case.edit(at, at, text)]
 
 

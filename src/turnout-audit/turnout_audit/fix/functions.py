@@ -64,7 +64,7 @@ def _name_and_value(node: "SgNode") -> tuple[str, "SgNode | None"]:
 def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
     holder = function.field("parameters")
     if holder is None:
-        return _alone(case, function, names)
+        return _single_parameter(case, function, names)
     parameters = [child for child in named(holder) if child.kind() != "comment"]
     if len(parameters) == 1:
         _must_be_other(case, function)
@@ -85,7 +85,7 @@ def _as_object(case: Case, function: "SgNode", names: Sequence[str]) -> FixResul
     return [case.edit(*span(holder), f"({text}{_annotation(function, types)})")]
 
 
-def _alone(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
+def _single_parameter(case: Case, function: "SgNode", names: Sequence[str]) -> FixResult:
     """Fix `payload => …`, which has no parentheses."""
     parameter = function.field("parameter")
     if parameter is None:
@@ -130,11 +130,11 @@ def _type(parameter: "SgNode", name: str | None) -> str | None:
 
 
 def _annotation(function: "SgNode", types: Sequence[str | None]) -> str:
-    written = [written_type for written_type in types if written_type]
-    if not written:
+    annotations = [written_type for written_type in types if written_type]
+    if not annotations:
         return ""
-    if len(written) == len(types):
-        return ": { " + "; ".join(written) + " }"
+    if len(annotations) == len(types):
+        return ": { " + "; ".join(annotations) + " }"
     if _payload_is_known(function):
         return ""
     raise Unclear("only some parameters have a type: give all, or none behind run")

@@ -51,7 +51,7 @@ def _split(case: Case, root: "SgNode", call: "SgNode") -> Sequence[Edit]:
     declarator = call.parent()
     if declarator is None or declarator.kind() != "variable_declarator":
         raise Unclear("its result is not taken apart at once")
-    handle, others = _names(declarator, str(case.option("taken")))
+    handle, fields = _names(declarator, str(case.option("taken")))
     scope = upwards(declarator, "statement_block", "program")
     if scope is None:
         raise Unclear("stands nowhere")
@@ -63,14 +63,14 @@ def _split(case: Case, root: "SgNode", call: "SgNode") -> Sequence[Edit]:
     statement = upwards(declarator, "lexical_declaration", "variable_declaration")
     if statement is None or len(list(named(statement))) != 1:
         raise Unclear("declared together with something else")
-    lines = _lines(case, call, keys, others)
+    lines = _lines(case, call, keys, fields)
     return [
         case.edit(
             *span(statement),
             "\n".join([lines[0], *(_indent(case, statement) + line for line in lines[1:])]),
         ),
         *(case.edit(*span(use), _variable(case, key)) for key, use in uses),
-        *_imports(case, root, with_rest=bool(others)),
+        *_imports(case, root, with_rest=bool(fields)),
     ]
 
 
@@ -114,14 +114,14 @@ def _check_options(call: "SgNode") -> None:
             raise Unclear("has options that the new call does not know")
 
 
-def _lines(case: Case, call: "SgNode", keys: Sequence[str], others: Sequence[str]) -> list[str]:
+def _lines(case: Case, call: "SgNode", keys: Sequence[str], fields: Sequence[str]) -> list[str]:
     texts = [argument.text() for argument in arguments(call)]
     types = _types(call)
     lines = []
-    if others:
+    if fields:
         first = f"<{types[0]}>" if types else ""
         lines.append(
-            f"const {{ {', '.join(others)} }} = {case.option('rest')}{first}({', '.join(texts)});"
+            f"const {{ {', '.join(fields)} }} = {case.option('rest')}{first}({', '.join(texts)});"
         )
     for key in keys:
         type_argument = f'<{types[1]}["{key}"]>' if len(types) > 1 else ""
