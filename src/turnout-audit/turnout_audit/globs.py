@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _PIECE = re.compile(r"\\(?P<escaped>.)|(?P<set>\[[!^]?\]?[^\]]*\])|(?P<any>\*+)|(?P<one>\?)")
+_SPECIAL = re.compile(r"[*?\[\\]")
+_DEEP = re.compile(r"(?P<letters>[^*?\[\\]*)\*\*+")
 _BLANK_END = re.compile(r"(?<!\\)[ \t\r\n]+$")
 
 
@@ -35,8 +37,24 @@ def _compiled(line: str) -> "tuple[bool, re.Pattern[str]] | None":
 
 def _expression(pattern: str) -> str:
     *folders, last = pattern.strip("/").split("/")
-    above = ["(?:.*/)?" if name == "**" else f"{_segment(name)}/" for name in folders]
-    return "".join([*above, ".+" if last == "**" and folders else _segment(last)])
+    pieces, plain = [], True
+    for name in folders:
+        pieces.append(_any_depth(name, plain=plain, inner="(?:.*/)?") or f"{_segment(name)}/")
+        plain = plain and not _SPECIAL.search(name)
+    deep = _any_depth(last, plain=plain, inner=".*") if folders else None
+    return "".join([*pieces, deep or _segment(last)])
+
+
+def _any_depth(name: str, *, plain: bool, inner: str) -> str | None:
+    """Turn a name that ends in `**` into an expression of any depth; None where it is none.
+
+    `**` after letters is of any depth, too, where nothing before is special: git compares such a
+    beginning as text, and the rest as a pattern of its own (`match_pathname` in its dir.c).
+    """
+    match = _DEEP.fullmatch(name)
+    if match is None or (match["letters"] and not plain):
+        return None
+    return re.escape(match["letters"]) + inner
 
 
 def _segment(name: str) -> str:
