@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from turnout.control.emissions import Emissions
@@ -41,6 +42,8 @@ class Schedules:
         self._clock = clock
         self._armed: dict[str, Sequence[Schedule]] = {}
         """What this process last armed at each provider."""
+        self._arming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One at a time per provider: a slow call must not put an older list over a newer one."""
         self._outdated = False
 
     async def schedule_recurring(self, schedule: Schedule) -> None:
@@ -104,9 +107,10 @@ class Schedules:
         if not await self._flag.is_latest():
             self._log_outdated()
             return
-        schedules = await self._slots.to_arm(name)
-        await self._providers.caller(name).arm(schedules)
-        self._armed[name] = schedules
+        async with self._arming[name]:
+            schedules = await self._slots.to_arm(name)
+            await self._providers.caller(name).arm(schedules)
+            self._armed[name] = schedules
         for schedule in self._moving_to(await self._slots.stored(), name):
             if schedule in schedules:
                 await self._schedules.change_owner(schedule.id, name)

@@ -1,5 +1,6 @@
 """Schedules that change hands: by the flag, by the routes, and who may no longer move them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,11 +41,16 @@ class AwayCaller(LocalCaller):
     def __init__(self, name: str, surroundings: Surroundings, order: list[str]) -> None:
         super().__init__(name, surroundings)
         self._order = order
+        self.slow = False
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
 
     async def arm(self, schedules: Any) -> None:
-        """Arm, unless away."""
+        """Arm, unless away; a slow provider takes the first list when the test lets it."""
         if self.away:
             raise ProviderUnavailable
+        if self.slow and not self.asked.is_set():
+            self.asked.set()
+            await self.may_answer.wait()
         await super().arm(schedules)
         self._order.append(f"{self.name}: {', '.join(sorted(each.id for each in schedules))}")
 
@@ -148,6 +154,23 @@ async def test_the_old_owner_is_disarmed_after_the_new_one_is_armed(live: Turnou
     west.order.clear()
     await west.beat()
     assert west.order == ["west: nightly", "east: "]
+
+
+async def test_a_slow_arming_takes_no_newer_schedule_back(live: Turnout) -> None:
+    """A change made while the provider is being armed is armed after it, not under it."""
+    east = Replica(live, Selection(provider="east"))
+    await east.start()
+    provider = east.callers["east"]
+    provider.slow = True
+    first = asyncio.create_task(east.schedules.schedule_recurring(DURING))
+    await provider.asked.wait()
+    second = asyncio.create_task(east.schedules.unschedule(NIGHTLY.id))
+    await asyncio.wait({second}, timeout=0.2)
+    provider.may_answer.set()
+    await asyncio.gather(first, second)
+    armed = [entry for entry in east.order if entry.startswith("east")]
+    assert armed[-2:] == [f"east: {DURING.id}, {NIGHTLY.id}", f"east: {DURING.id}"]
+    assert await east.armed("east") == {DURING.id}
 
 
 async def test_a_replica_of_an_older_flag_neither_declares_nor_arms(live: Turnout) -> None:
