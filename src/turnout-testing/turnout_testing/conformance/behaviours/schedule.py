@@ -38,9 +38,7 @@ async def armed(world: World, name: str) -> ArmedSchedule | None:
     return by_id.get(name)
 
 
-async def is_armed(
-    world: World, name: str, *, cron: str | None, zone: str = "Europe/Kyiv"
-) -> None:
+async def is_armed(world: World, name: str, *, cron: str | None, zone: str = "Europe/Kyiv") -> None:
     """Wait until the runtime fires by this expression in this zone; None: not at all."""
     expected = cron and (cron, zone)
 
