@@ -3,19 +3,22 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from turnout.model.protocol_schema import openapi
+import turnout.model
 from turnout.ports.caller import Receives, Serves
 from turnout.service.process import Turnout
 from turnout.service.stop_signals import stop_signals
 from turnout.web.events import EventStreams
 from turnout.web.steps import StepEndpoint
+
+_OPENAPI: Final = Path(turnout.model.__file__).parent / "schemas" / "protocol-1.openapi.json"
 
 
 def asgi(turnout: Turnout) -> Starlette:
@@ -42,8 +45,8 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse(await turnout.health())
 
-    async def describe(_request: Request) -> JSONResponse:
-        return JSONResponse(openapi())
+    async def describe(_request: Request) -> Response:
+        return Response(_OPENAPI.read_bytes(), media_type="application/json")
 
     token = turnout.settings.events_token
     events = (

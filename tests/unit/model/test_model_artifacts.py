@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import turnout.model
+from scripts.published_schemas import PUBLISHED, schema_text
 from turnout.errors import ArtifactInvalid
 from turnout.model.artifacts import (
     document_bytes,
@@ -38,7 +39,6 @@ from turnout.model.documents import (
     Timings,
     Transition,
 )
-from turnout.model.published_schemas import PUBLISHED, schema_text
 from turnout.model.status import AttemptState, Role, RunStatus, StepKind, StepState
 
 T0 = 1_700_000_000_123

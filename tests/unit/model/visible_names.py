@@ -7,13 +7,13 @@ must find the same label in the next version.
 from datetime import timedelta
 from typing import Any
 
+from scripts.published_schemas import PUBLISHED
 from turnout.driver.effects import LiveEffects
 from turnout.driver.replay import replay
 from turnout.model import ids, keys, routing
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Only
 from turnout.model.policies import CancelOn, Concurrency, Retries, Timeouts
-from turnout.model.published_schemas import PUBLISHED
 from turnout.model.runs import Delivery, Journal, Run
 from turnout.model.schedules import Schedule
 from turnout.model.status import RunStatus, StepKind, StepState

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from scripts.protocol_schema import json_schema, openapi
 from turnout.model.documents import ManifestDocument, StatusDocument, StepDocument
-from turnout.model.protocol_schema import json_schema, openapi
 
 _CANONICAL: Final = (
     "Digests are SHA-256 in lower-case hex. Canonical JSON is UTF-8, names sorted by code point,"
