@@ -212,10 +212,11 @@ def open_turnout(
         feeder=None if dual is None else dual.feeder,
         heartbeat=Heartbeat(
             replicas=store.replicas,
-            replica=_describer(base, replica_id, callers),
+            replica=_describer(base, replica_id, callers, routes),
             slots=slots,
             schedules=schedules,
             registrar=registrar,
+            pause=routes.changed,
         ),
     )
 
@@ -338,7 +339,7 @@ def _side(
 
 
 def _describer(
-    base: Foundation, replica_id: str, callers: Mapping[str, DurableCaller]
+    base: Foundation, replica_id: str, callers: Mapping[str, DurableCaller], routes: RouteBoard
 ) -> Callable[[], Replica]:
     def describe() -> Replica:
         return Replica(
@@ -350,6 +351,8 @@ def _describer(
             seen_at=base.clock.now(),
             clock_ahead=base.clock.machine_ahead,
             links=link_states(callers),
+            routes=routes.generation,
+            routes_read_at=None if routes.age is None else base.clock.now() - routes.age,
         )
 
     return describe

@@ -10,10 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 DISTRIBUTIONS: dict[str, tuple[str, str]] = {
     "runs": ("turnout-operator", "List, show and cancel runs; rebuild their artifacts."),
     "schedules": ("turnout-operator", "List schedules, and what is armed."),
-    "deadletters": (
-        "turnout-operator",
-        "List events that were refused at a door; emit them again.",
-    ),
+    "deadletters": ("turnout-operator", "List events that a door refused; emit them again."),
     "provider": ("turnout-operator", "Show which provider new runs go to."),
     "doctor": ("turnout-operator", "Check everything, and name the next command."),
     "adopt": ("turnout-operator", "Say what becomes of functions of a vendor's own SDK."),

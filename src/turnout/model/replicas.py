@@ -29,3 +29,6 @@ class Replica:
     """The definition of each task, by id; empty: one that does not say."""
     clock_ahead: Millis | None = None
     """By how much its machine's clock is ahead of the run store's; None: not known."""
+    routes: int | None = None
+    """The generation of the routes that it goes by; None: one that does not say."""
+    routes_read_at: Millis | None = None

@@ -29,6 +29,10 @@ class Route:
     old: str
     new: str
     percentage: int = 0
+    generation: int = 0
+    """The number of the change that set it, over the changes of all tasks."""
+    stay: bool = False
+    """Whether it is pinned: whoever changes it must override that."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from turnout.control.schedules import Schedules
 from turnout.control.slots import ScheduleSlots
@@ -32,13 +32,18 @@ class Heartbeat:
         slots: ScheduleSlots,
         schedules: Schedules,
         registrar: Registrar,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """replica: describes this replica as it is now."""
+        """replica: describes this replica as it is now.
+
+        pause: waits so many seconds at most; it may end sooner where there is something new.
+        """
         self._replicas = replicas
         self._replica = replica
         self._slots = slots
         self._schedules = schedules
         self._registrar = registrar
+        self._pause = pause
 
     async def run(self) -> None:
         """Beat, and arm schedules again, until cancelled; a failure of either stops neither.
@@ -53,11 +58,11 @@ class Heartbeat:
                 await self._replicas.beat(self._replica())
             with logged("catch up", "schedules"):
                 await self._slots.catch_up()
-            await asyncio.sleep(INTERVAL)
+            await self._pause(INTERVAL)
 
     async def _keep_arming(self) -> None:
         for number in itertools.count(1):
             with logged("arm", "replica"):
                 force = number % BEATS_TO_REARM == 0
                 await self._schedules.arm_changed(self._registrar.ready, force=force)
-            await asyncio.sleep(INTERVAL)
+            await self._pause(INTERVAL)

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from turnout.errors import TurnoutError
 from turnout.model.routing import Route
+from turnout.model.time import Millis
 from turnout.ports.run_store import RouteStore
 
 log = logging.getLogger(__name__)
@@ -26,16 +28,35 @@ class RouteBoard:
         self._monotonic = monotonic
         self._routes: Mapping[str, Route] = {}
         self._read_at: float | None = None
+        self._changed = asyncio.Event()
 
     def __call__(self) -> Mapping[str, Route]:
         """Return the routes, by task id."""
         return self._routes
 
+    @property
+    def generation(self) -> int:
+        """The number of the newest change that was read; 0: none was."""
+        return max((route.generation for route in self._routes.values()), default=0)
+
+    @property
+    def age(self) -> Millis | None:
+        """How long ago the routes were read; None: never."""
+        return None if self._read_at is None else int(1_000 * (self._monotonic() - self._read_at))
+
+    async def changed(self, patience: float) -> None:
+        """Wait until a reading brings other routes, at most `patience` seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), patience)
+
     async def read(self) -> None:
         """Read the routes once."""
-        began = self._monotonic()
+        began, before = self._monotonic(), self.generation
         self._routes = await self._store.read()
         self._read_at = began
+        if self.generation != before:
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     async def refresh(self) -> None:
         """Read the routes unless that was done within FRESH; StoreUnavailable if it never was.

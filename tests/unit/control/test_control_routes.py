@@ -1,6 +1,8 @@
 """Which provider a new run goes to in a dual run: by routes that are read in time, and stickily."""
 
+import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ class Routes:
         if self.away:
             raise StoreUnavailable
         self.readings += 1
-        return {"order": ramp(self.readings)}
+        return {"order": replace(ramp(self.readings), generation=self.readings)}
 
     async def put(self, task: str, route: Route, now: int) -> None:
         """Do nothing."""
@@ -95,6 +97,20 @@ async def test_routes_are_read_again_after_a_second() -> None:
     now[0] += 60
     await board.refresh()
     assert board()["order"].percentage == 2
+
+
+async def test_whoever_waits_for_other_routes_learns_of_them_at_once() -> None:
+    """A replica says which routes it goes by as soon as it has read them."""
+    store, now = Routes(), [5.0]
+    board = RouteBoard(store, monotonic=lambda: now[0])
+    assert (board.generation, board.age) == (0, None)
+    waits = [asyncio.create_task(board.changed(60)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await board.read()
+    now[0] += 0.25
+    await asyncio.gather(*waits)
+    assert (board.generation, board.age) == (1, 250)
+    await board.changed(0)
 
 
 @pytest.mark.parametrize(

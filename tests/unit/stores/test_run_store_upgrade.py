@@ -208,11 +208,11 @@ async def test_an_epoch_is_part_of_the_keys_of_what_is_not_sent_yet(empty_url: s
 def test_an_older_release_starts_on_newer_tables_that_allow_it(empty_url: str) -> None:
     """A release can be rolled back, as long as the tables say that older code can work on them."""
     upgrade(empty_url)
-    execute(empty_url, "UPDATE TABLES.turnout_version SET version_num = '0006'")
+    execute(empty_url, "UPDATE TABLES.turnout_version SET version_num = '0007'")
     upgrade(empty_url)
-    assert execute(empty_url, "SELECT version_num FROM TABLES.turnout_version") == [("0006",)]
-    execute(empty_url, "UPDATE TABLES.turnout_store SET oldest_code = '0006'")
-    with pytest.raises(InvalidSettings, match=r"must know revision '0006'.*install the version"):
+    assert execute(empty_url, "SELECT version_num FROM TABLES.turnout_version") == [("0007",)]
+    execute(empty_url, "UPDATE TABLES.turnout_store SET oldest_code = '0007'")
+    with pytest.raises(InvalidSettings, match=r"must know revision '0007'.*install the version"):
         upgrade(empty_url)
 
 

@@ -446,7 +446,7 @@ class SchedulesContract:
         """A task has one route."""
         assert await store.routes.read() == {}
         await store.routes.put("t", Route(stage=Stage.OLD, old="a", new="b"), T0)
-        ramp = Route(stage=Stage.RAMP, old="a", new="b", percentage=10)
+        ramp = Route(stage=Stage.RAMP, old="a", new="b", percentage=10, generation=3, stay=True)
         await store.routes.put("t", ramp, T0 + 1)
         assert await store.routes.read() == {"t": ramp}
 
@@ -455,6 +455,7 @@ class SchedulesContract:
         old = Replica(replica_id="x", provider="a", definition="d", version="1", seen_at=T0)
         link = LinkStatus(state=LinkState.CONNECTED, connections=2, problem="gone away")
         new = replace(old, replica_id="y", seen_at=T0 + 5, links={"a": link}, tasks={"t": "digest"})
+        new = replace(new, routes=7, routes_read_at=T0 + 4)
         for replica in (old, new, replace(new, provider="b", seen_at=T0 + 6)):
             await store.replicas.beat(replica)
         assert await store.replicas.read(since=T0 + 1) == [

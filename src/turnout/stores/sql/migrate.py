@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from turnout.errors import InvalidSettings
 from turnout.stores.sql.schema import VERSION_TABLE
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision; a test compares it with the folder of migrations."""
 
-KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", "0005", HEAD})
 """Every revision that this code can start from."""
 
 log = logging.getLogger(__name__)

@@ -37,6 +37,7 @@ class SqlReplicaStore(StorePart):
         links = canonical_bytes({name: asdict(link) for name, link in replica.links.items()})
         tasks = canonical_bytes(dict(replica.tasks))
         numbers = {"seen_at": replica.seen_at, "clock_ahead": replica.clock_ahead}
+        numbers |= {"routes": replica.routes, "routes_read_at": replica.routes_read_at}
         tx.write(_BEAT, {**values, **numbers, "links": links, "tasks": tasks})
 
     @reads("replicas")
@@ -72,7 +73,8 @@ _TIME: Final = select(_ServerTime())
 
 
 def _replica(row: Row) -> Replica:
-    replica_id, provider, definition, version, seen_at, links, clock_ahead, tasks = row
+    replica_id, provider, definition, version, seen_at, links, clock_ahead, tasks, *of_routes = row
+    routes, routes_read_at = of_routes
     return Replica(
         replica_id=replica_id,
         provider=provider,
@@ -85,4 +87,6 @@ def _replica(row: Row) -> Replica:
         },
         clock_ahead=clock_ahead,
         tasks=orjson.loads(tasks or b"{}"),
+        routes=routes,
+        routes_read_at=routes_read_at,
     )

@@ -1,6 +1,7 @@
 """Routes of tasks, and the values of the flag."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Final
 
 from sqlalchemy import select
@@ -12,9 +13,10 @@ from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.schema import flags, routes
 from turnout.stores.sql.statements import Transaction
 
-_ROUTES: Final = select(
-    routes.c.task, routes.c.stage, routes.c.old, routes.c.new, routes.c.percentage
-).order_by(routes.c.task)
+_COLUMNS: Final = ("stage", "old", "new", "percentage", "generation", "stay")
+_ROUTES: Final = select(routes.c.task, *(routes.c[name] for name in _COLUMNS)).order_by(
+    routes.c.task
+)
 _PUT: Final = put_into(routes)
 _FLAG: Final = (
     select(flags.c.generation, flags.c.value).order_by(flags.c.generation.desc()).limit(1)
@@ -28,16 +30,12 @@ class SqlRouteStore(StorePart):
     @reads("routes")
     def read(self, tx: Transaction) -> Mapping[str, Route]:
         """Read the routes, by task id."""
-        return {
-            task: Route(stage=Stage(stage), old=old, new=new, percentage=percentage)
-            for task, stage, old, new, percentage in tx.rows(_ROUTES, {})
-        }
+        return read_routes(tx)
 
     @writes("put_route")
     def put(self, tx: Transaction, task: str, route: Route, now: Millis) -> None:
         """Set a task's route."""
-        values = {"task": task, "stage": route.stage.value, "old": route.old, "new": route.new}
-        tx.write(_PUT, {**values, "percentage": route.percentage, "at": now})
+        put_route(tx, task, route, now)
 
 
 class SqlFlagStore(StorePart):
@@ -58,6 +56,26 @@ class SqlFlagStore(StorePart):
         raised = Flag(generation=latest.generation + 1 if latest else 1, value=value)
         tx.write(_RAISE, {"generation": raised.generation, "value": value, "at": now})
         return raised
+
+
+def read_routes(tx: Transaction) -> Mapping[str, Route]:
+    """Read the routes, by task id."""
+    return {
+        task: Route(
+            stage=Stage(stage),
+            old=old,
+            new=new,
+            percentage=part,
+            generation=generation,
+            stay=stay > 0,
+        )
+        for task, stage, old, new, part, generation, stay in tx.rows(_ROUTES, {})
+    }
+
+
+def put_route(tx: Transaction, task: str, route: Route, now: Millis) -> None:
+    """Set a task's route."""
+    tx.write(_PUT, {"task": task, **asdict(route), "stay": int(route.stay), "at": now})
 
 
 def _latest(tx: Transaction) -> Flag | None:

@@ -370,8 +370,25 @@ routes: Final = Table(
     _text("new", "to which"),
     _whole("percentage", "of new runs that go to the new one in stage ramp"),
     _whole("at", "when it was set"),
+    _whole("generation", "the number of the change that set it", server_default=text("0")),
+    _whole("stay", "1 while it is pinned", server_default=text("0")),
     comment="Where a task's new runs go.",
     sqlite_with_rowid=False,
+)
+
+route_history: Final = Table(
+    "turnout_route_history",
+    metadata,
+    _whole("number", "from 1, over all tasks", primary_key=True, autoincrement=False),
+    _text("task", "the task's id"),
+    _text("action", "what was done"),
+    _whole("at", "when"),
+    _text("who", "the operator"),
+    _text("reason", "why"),
+    _text("ticket", "where it was agreed", nullable=True),
+    _text("evidence", "the digest of the verdict", nullable=True),
+    _json("detail", "routes, override, times", nullable=False),
+    comment="What operators did with routes; append-only.",
 )
 
 flags: Final = Table(
@@ -399,6 +416,8 @@ replicas: Final = Table(
         nullable=True,
     ),
     _json("tasks", "the digest of each task, by id"),
+    _whole("routes", "the newest change that it has read", nullable=True),
+    _whole("routes_read_at", "when it read the routes last", nullable=True),
     comment="The processes of the service.",
     sqlite_with_rowid=False,
 )
