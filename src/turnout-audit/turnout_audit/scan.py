@@ -7,7 +7,7 @@ from functools import cached_property
 
 from turnout_audit import code, configs, kinds, markdown, prose, syntax
 from turnout_audit.markers import Markers
-from turnout_audit.mentions import Accountant
+from turnout_audit.mentions import MENTION, Accountant
 from turnout_audit.model import FileScan, Scope
 from turnout_audit.prepare import CompiledMatch, prepare
 from turnout_audit.results import MAX_FINDINGS, UNCLASSIFIED, Results, TooManyFindings
@@ -107,8 +107,8 @@ class Scanner:
         return results.scan() if self.codes is None else self._reported(results.scan())
 
     def reports(self, code: str) -> bool:
-        """Say whether what a rule finds is reported."""
-        return self.codes is None or code in self.codes
+        """Say whether what a rule finds is reported; mentions go with the unclassified ones."""
+        return self.codes is None or (UNCLASSIFIED if code == MENTION else code) in self.codes
 
     def _reported(self, scan: FileScan) -> FileScan:
         """Leave out what rules find that are not reported."""
