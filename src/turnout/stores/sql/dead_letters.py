@@ -37,7 +37,9 @@ class SqlDeadLetterStore(StorePart):
     def put(self, tx: Transaction, letter: DeadLetter) -> None:
         """Keep a letter, unless it was kept before."""
         values = {name: getattr(letter, name) for name in _COLUMNS}
-        tx.write(_PUT, {**values, "event_id": None})
+        tx.write(
+            _PUT, {**values, "event_id": None, "user_id": None, "tags": None, "metadata": None}
+        )
 
     @reads("dead_letters")
     def read(self, tx: Transaction, *, limit: int) -> Sequence[DeadLetter]:

@@ -18,6 +18,7 @@ from turnout.stores.sql.waits import open_waits
 
 _EVENTS: Final = insert_rows(
     events,
+    without=["user_id"],
     computed={
         "run_seq": func.coalesce(select(func.max(runs.c.emit_seq)).scalar_subquery(), fixed(0))
     },
@@ -27,9 +28,10 @@ _KEY: Final = insert_into(keys).on_conflict_do_nothing(index_elements=[keys.c.ta
 _FIRST_OF_KEY: Final = select(keys.c.run_id, keys.c.event_id).where(
     equals(keys.c.task), equals(keys.c.key)
 )
-_RUNS: Final = insert_rows(runs, without=["emit_seq"], unless_present=runs.c.run_id)
+_LATER: Final = ("user_id", "tags", "metadata", "origin", "retry_of", "retries")
+_RUNS: Final = insert_rows(runs, without=["emit_seq", *_LATER], unless_present=runs.c.run_id)
 _FIRST_OF_ID: Final = select(runs.c.task, runs.c.event_id).where(equals(runs.c.run_id))
-_TRANSITIONS: Final = insert_rows(transitions)
+_TRANSITIONS: Final = insert_rows(transitions, without=["cause", "actor"])
 _DELIVERIES: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
 _QUEUE: Final = insert(line).from_select(
     ["run_id", "step", "task", "limit_key", "emit_seq", "due_at", "state"],

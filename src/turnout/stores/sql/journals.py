@@ -64,7 +64,7 @@ _CONDITIONS: Final = {
 _PUT_STEP: Final = insert_rows(steps, or_replace=True)
 _PUT_ATTEMPT: Final = insert_rows(attempts, or_replace=True)
 _CHUNK: Final = insert_rows(chunks)
-_TRANSITION: Final = insert_rows(transitions)
+_TRANSITION: Final = insert_rows(transitions, without=["cause", "actor"])
 _RELEASE: Final = for_rows(
     attempts,
     ["run_id"],

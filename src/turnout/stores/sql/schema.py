@@ -54,6 +54,14 @@ def _of_run(**options: Any) -> Column[Any]:
     )
 
 
+def _labels() -> tuple[Column[Any], ...]:
+    return (
+        _text("user_id", "for whom it is", nullable=True),
+        _json("tags", "its tags, in order; null: none"),
+        _json("metadata", "what else its caller says of it; null: nothing"),
+    )
+
+
 def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
@@ -83,6 +91,7 @@ events: Final = Table(
     _text("key", "the caller's key", nullable=True),
     _text("caused_by", "the run/step that emitted it", nullable=True),
     _whole("run_seq", "the emit_seq of the last run that was there before", nullable=True),
+    _text("user_id", "for whom it is", nullable=True),
     Index("turnout_events_by_name", "name", "run_seq"),
     comment="Events, as they were emitted.",
     sqlite_with_rowid=False,
@@ -99,6 +108,7 @@ dead_letters: Final = Table(
     _text("error", "why it was refused"),
     _whole("refused_at", "when"),
     _text("event_id", "as which event it was emitted again", nullable=True),
+    *_labels(),
     Index("turnout_dead_letters_kept", "refused_at", **_where("event_id IS NULL")),
     comment="Events that were refused at a door.",
     sqlite_with_rowid=False,
@@ -151,7 +161,18 @@ runs: Final = Table(
     _whole("wake_sent", "how often that wake was sent"),
     _whole("projected_seq", "the seq that the artifacts show"),
     _whole("projection_at", "when the artifacts are due; null: up to date", nullable=True),
+    *_labels(),
+    _text("origin", "RunOrigin; null: event", nullable=True),
+    _text("retry_of", "the run whose retry it is", nullable=True),
+    _json("retries", "its retry policy; null: its task's"),
     Index("turnout_runs_by_task", "task", "emit_seq"),
+    Index("turnout_runs_by_user", "user_id", "emit_seq", **_where("user_id IS NOT NULL")),
+    Index("turnout_runs_by_retried", "retry_of", **_where("retry_of IS NOT NULL")),
+    Index(
+        "turnout_runs_by_failure",
+        *("state", "emit_seq"),
+        **_where("state IN ('cancelled', 'failed', 'timed_out')"),
+    ),
     Index("turnout_runs_live", "emit_seq", **_where("ended_at IS NULL")),
     Index("turnout_runs_shadowed", "emit_seq", **_where("shadow IS NOT NULL")),
     Index("turnout_runs_by_parent", "parent_run_id", **_where("parent_run_id IS NOT NULL")),
@@ -165,6 +186,15 @@ runs: Final = Table(
     Index("turnout_runs_to_project", "projection_at", **_where("projection_at IS NOT NULL")),
     comment="Runs: one execution of a task each.",
     sqlite_autoincrement=True,
+)
+
+tags: Final = Table(
+    "turnout_tags",
+    metadata,
+    _text("tag", "the tag", primary_key=True),
+    _whole("emit_seq", "of the run that has it", primary_key=True),
+    comment="Tags of runs, to find them by.",
+    sqlite_with_rowid=False,
 )
 
 keys: Final = Table(
@@ -186,6 +216,8 @@ transitions: Final = Table(
     _whole("place", "its place in the commit", primary_key=True),
     _text("state", "the RunStatus it came to"),
     _whole("at", "when"),
+    _text("cause", "TransitionCause; null: not recorded", nullable=True),
+    _text("actor", "who or what said so, where the cause leaves that open", nullable=True),
     comment="Changes of runs' states; append-only.",
     sqlite_with_rowid=False,
 )

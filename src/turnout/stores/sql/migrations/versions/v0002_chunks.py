@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from turnout.stores.sql.migrations.columns import WHOLE, add, count, drop
+from turnout.stores.sql.migrations.columns import add, count, drop, json, text, whole
 
 revision = "0002"
 down_revision = "0001"
@@ -15,12 +15,7 @@ def upgrade() -> None:
     """Add the table, and how many chunks there are of a run and of an attempt."""
     add(
         "turnout_runs",
-        sa.Column(
-            "streamed",
-            sa.LargeBinary(),
-            nullable=True,
-            comment="how many chunks each branch of the function has streamed",
-        ),
+        json("streamed", "how many chunks each branch of the function has streamed", nullable=True),
         count("chunks", "how many chunks are recorded"),
     )
     add("turnout_attempts", count("streamed", "how many of its chunks are recorded"))
@@ -37,18 +32,13 @@ def downgrade() -> None:
 def _chunks() -> None:
     op.create_table(
         "turnout_chunks",
-        sa.Column("run_id", sa.Text(), nullable=False, comment="whose it is"),
-        sa.Column("number", WHOLE, nullable=False, comment="its place in the run, from 0"),
-        sa.Column("name", sa.Text(), nullable=False, comment="the stream's name"),
-        sa.Column("value", sa.LargeBinary(), nullable=False, comment="what was streamed"),
-        sa.Column("at", WHOLE, nullable=False, comment="when it was recorded"),
-        sa.Column(
-            "step",
-            sa.Text(),
-            nullable=True,
-            comment="whose body streamed it; null: the function itself",
-        ),
-        sa.Column("attempt", WHOLE, nullable=True, comment="and in which attempt"),
+        text("run_id", "whose it is"),
+        whole("number", "its place in the run, from 0"),
+        text("name", "the stream's name"),
+        json("value", "what was streamed"),
+        whole("at", "when it was recorded"),
+        text("step", "whose body streamed it; null: the function itself", nullable=True),
+        whole("attempt", "and in which attempt", nullable=True),
         sa.ForeignKeyConstraint(
             ["run_id"],
             ["turnout_runs.run_id"],

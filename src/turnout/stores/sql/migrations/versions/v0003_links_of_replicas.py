@@ -1,7 +1,8 @@
 """What a replica says of its own connections to vendors."""
 
-import sqlalchemy as sa
 from alembic import op
+
+from turnout.stores.sql.migrations.columns import json
 
 revision = "0003"
 down_revision = "0002"
@@ -12,7 +13,7 @@ depends_on = None
 def upgrade() -> None:
     """Add the column; replicas that do not know it leave it empty."""
     told = "its own connections to vendors, by provider"
-    column = sa.Column("links", sa.LargeBinary(), nullable=True, comment=told)
+    column = json("links", told, nullable=True)
     op.add_column("turnout_replicas", column)
 
 

@@ -8,7 +8,7 @@ whoever goes back to that release, by setting the version number back, can come 
 import sqlalchemy as sa
 from alembic import op
 
-from turnout.stores.sql.migrations.columns import add_missing, count, drop
+from turnout.stores.sql.migrations.columns import add_missing, count, drop, text
 
 revision = "0004"
 down_revision = "0003"
@@ -39,18 +39,8 @@ def downgrade() -> None:
 def _store() -> None:
     add_missing(
         "turnout_store",
-        sa.Column(
-            "app",
-            sa.Text(),
-            nullable=True,
-            comment="the app that it belongs to; null: none has opened it yet",
-        ),
-        sa.Column(
-            "environment",
-            sa.Text(),
-            nullable=True,
-            comment="the environment that the app first opened it in",
-        ),
+        text("app", "the app that it belongs to; null: none has opened it yet", nullable=True),
+        text("environment", "the environment that the app first opened it in", nullable=True),
         count("epoch", "raised after it was restored from a backup"),
         sa.Column(
             "oldest_code",
@@ -65,12 +55,7 @@ def _store() -> None:
 def _deliveries() -> None:
     add_missing(
         "turnout_deliveries",
-        sa.Column(
-            "reason",
-            sa.Text(),
-            nullable=True,
-            comment="DeliveryReason; null: first for number 1, else lost",
-        ),
+        text("reason", "DeliveryReason; null: first for number 1, else lost", nullable=True),
         count("epoch", "the store's when it was made or last pending"),
     )
     condition = sa.text("provider_run_id IS NOT NULL")

@@ -8,7 +8,7 @@ whoever goes back to that release, by setting the version number back, can come 
 import sqlalchemy as sa
 from alembic import op
 
-from turnout.stores.sql.migrations.columns import WHOLE, add_missing, count, drop
+from turnout.stores.sql.migrations.columns import add_missing, count, drop, json, text, whole
 
 revision = "0005"
 down_revision = "0004"
@@ -47,12 +47,7 @@ def downgrade() -> None:
 def _released_runs() -> None:
     add_missing(
         "turnout_runs",
-        sa.Column(
-            "release_at",
-            WHOLE,
-            nullable=True,
-            comment="when its vendor run ends if it is parked",
-        ),
+        whole("release_at", "when its vendor run ends if it is parked", nullable=True),
         count("passed", "how many of them earlier vendor runs passed on"),
     )
     condition = sa.text("parked = 1 AND release_at IS NOT NULL")
@@ -82,11 +77,9 @@ def _schedules() -> None:
 def _flags() -> None:
     op.create_table(
         "turnout_flags",
-        sa.Column(
-            "generation", WHOLE, nullable=False, comment="from 1; raised by every other value"
-        ),
-        sa.Column("value", sa.Text(), nullable=False, comment="ORCHESTRATOR_PROVIDER, as it is"),
-        sa.Column("at", WHOLE, nullable=False, comment="when a replica first started with it"),
+        whole("generation", "from 1; raised by every other value"),
+        text("value", "ORCHESTRATOR_PROVIDER, as it is"),
+        whole("at", "when a replica first started with it"),
         sa.PrimaryKeyConstraint("generation"),
         comment="The values of the flag, in order; append-only.",
         if_not_exists=True,
@@ -96,26 +89,19 @@ def _flags() -> None:
 
 def _clocks() -> None:
     comment = "by how many ms its machine's clock is ahead of the run store's"
-    add_missing("turnout_replicas", sa.Column("clock_ahead", WHOLE, nullable=True, comment=comment))
+    add_missing("turnout_replicas", whole("clock_ahead", comment, nullable=True))
 
 
 def _met_events() -> None:
     add_missing(
         "turnout_events",
-        sa.Column(
-            "run_seq",
-            WHOLE,
-            nullable=True,
-            comment="the emit_seq of the last run that was there before",
-        ),
+        whole("run_seq", "the emit_seq of the last run that was there before", nullable=True),
     )
     op.create_index(_BY_NAME, "turnout_events", ["name", "run_seq"], if_not_exists=True)
     op.create_table(
         "turnout_met",
-        sa.Column("run_id", sa.Text(), nullable=False, comment="whose it is"),
-        sa.Column(
-            "event_id", sa.Text(), nullable=False, comment="the event that met a wait of the run"
-        ),
+        text("run_id", "whose it is"),
+        text("event_id", "the event that met a wait of the run"),
         sa.ForeignKeyConstraint(["run_id"], ["turnout_runs.run_id"]),
         sa.PrimaryKeyConstraint("run_id", "event_id"),
         comment="Events that have met a wait of a run: they meet no wait of it that looks back.",
@@ -126,24 +112,20 @@ def _met_events() -> None:
 
 def _task_definitions() -> None:
     comment = "the digest of each task, by id"
-    add_missing(
-        "turnout_replicas", sa.Column("tasks", sa.LargeBinary(), nullable=True, comment=comment)
-    )
+    add_missing("turnout_replicas", json("tasks", comment, nullable=True))
 
 
 def _dead_letters() -> None:
     op.create_table(
         "turnout_dead_letters",
-        sa.Column("letter_id", sa.Text(), nullable=False, comment="names the letter"),
-        sa.Column("name", sa.Text(), nullable=False, comment="of the event that was refused"),
-        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="the event's payload"),
-        sa.Column("key", sa.Text(), nullable=True, comment="the caller's key"),
-        sa.Column("due_at", WHOLE, nullable=True, comment="when its runs may start"),
-        sa.Column("error", sa.Text(), nullable=False, comment="why it was refused"),
-        sa.Column("refused_at", WHOLE, nullable=False, comment="when"),
-        sa.Column(
-            "event_id", sa.Text(), nullable=True, comment="as which event it was emitted again"
-        ),
+        text("letter_id", "names the letter"),
+        text("name", "of the event that was refused"),
+        json("payload", "the event's payload"),
+        text("key", "the caller's key", nullable=True),
+        whole("due_at", "when its runs may start", nullable=True),
+        text("error", "why it was refused"),
+        whole("refused_at", "when"),
+        text("event_id", "as which event it was emitted again", nullable=True),
         sa.PrimaryKeyConstraint("letter_id"),
         comment="Events that were refused at a door.",
         if_not_exists=True,
