@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout_parity.read_artifacts import read_manifest, read_status, read_step
+
 from turnout.errors import Unavailable
 from turnout.model.artifacts import (
     document_bytes,
     document_entry,
     place_value,
-    read_manifest,
-    read_status,
-    read_step,
 )
 from turnout.model.documents import (
     AnyDocument,

@@ -10,12 +10,13 @@ from turnout_parity.check import check
 from turnout_parity.compare_manifests import steps_to_read
 from turnout_parity.compare_pair import compare_pair
 from turnout_parity.compare_status import compare_attempts_total
+from turnout_parity.read_artifacts import read_manifest, read_status
 from turnout_parity.report import Kind, ParityReport, Verdict
 from turnout_parity.rules import Bounds, Rules
 from turnout_parity.run_documents import RunDocuments, read_run
 
 from turnout.errors import ArtifactInvalid
-from turnout.model.artifacts import parity_form, read_manifest, read_status
+from turnout.model.artifacts import parity_form
 from turnout.model.canonical import sha256_of
 from turnout.model.storage import ArtifactBody
 

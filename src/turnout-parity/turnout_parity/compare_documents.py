@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from turnout.errors import ArtifactError, ArtifactInvalid, ArtifactMissing, TooLarge
-from turnout.model.artifacts import parity_sha256, read_status, read_step, read_value
+from turnout.model.artifacts import parity_sha256
 from turnout.model.canonical import sha256_of
 from turnout.model.documents import DocumentEntry, Source, StepDocument, ValueRef
 from turnout.model.keys import RUNS, STATUS
@@ -22,6 +22,7 @@ from turnout_parity.compare_steps import (
 )
 from turnout_parity.faults import SideName, invalid, missing, unlisted
 from turnout_parity.pair_result import PairResult
+from turnout_parity.read_artifacts import read_status, read_step, read_value
 from turnout_parity.report import Kind
 from turnout_parity.rules import Bounds
 from turnout_parity.run_documents import ComparableRun, RunDocuments

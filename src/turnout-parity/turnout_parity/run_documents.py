@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from turnout.errors import ArtifactInvalid, ArtifactMissing, TooLarge
-from turnout.model.artifacts import read_manifest, read_status
 from turnout.model.canonical import sha256_of
 from turnout.model.documents import DocumentEntry, ManifestDocument, StatusDocument
 from turnout.model.keys import MANIFEST, STATUS
@@ -16,6 +15,7 @@ from turnout.model.time import moment
 from turnout_parity.faults import Fault, SideName, invalid, missing
 from turnout_parity.measured_status import MeasuredStatus
 from turnout_parity.overlap import ConcurrencySlot
+from turnout_parity.read_artifacts import read_manifest, read_status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
