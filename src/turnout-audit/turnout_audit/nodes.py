@@ -28,9 +28,12 @@ def joined(nodes: Iterable[Any]) -> list[tuple[int, int]]:
 
 
 def span(node: Any) -> tuple[int, int]:
-    """Return a node's place in characters."""
-    place = node.range()
-    return place.start.index, place.end.index
+    """Return a node's place in characters.
+
+    An edit knows it at once; a range also counts columns, which takes as long as the line is.
+    """
+    place = node.replace("")
+    return place.start_pos, place.end_pos
 
 
 def inside(places: Sequence[tuple[int, int]], offset: int) -> bool:
