@@ -1,0 +1,1 @@
+"""Compares the run store with what the providers have, and repairs it."""
