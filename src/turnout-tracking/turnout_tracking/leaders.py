@@ -15,7 +15,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from turnout.errors import Refused
 from turnout.model.time import Millis
 from turnout.ports.run_store import RunStore
-from turnout.stores.sql.expressions import equals, insert_into
+from turnout.stores.sql.committer import Committer
+from turnout.stores.sql.expressions import equals, fixed, insert_into
 from turnout.stores.sql.operations import StorePart, writes
 from turnout.stores.sql.schema import leaders
 from turnout.stores.sql.statements import Transaction
@@ -59,19 +60,14 @@ _UNTIL: Final = _NOW + bindparam("to_length", type_=BigInteger())
 _IS_HOLDERS: Final = leaders.c.holder == bindparam("of_holder")
 _TAKE: Final = (
     insert_into(leaders)
-    .values(
-        job=bindparam("of_job"),
-        holder=bindparam("of_holder"),
-        fence=1,
-        until=_UNTIL,
-    )
+    .values(job=bindparam("of_job"), holder=bindparam("of_holder"), fence=fixed(1), until=_UNTIL)
     .on_conflict_do_update(
         index_elements=[leaders.c.job],
         set_={
             "holder": bindparam("of_holder"),
             "fence": case(
                 (_IS_HOLDERS & (leaders.c.until > _NOW), leaders.c.fence),
-                else_=leaders.c.fence + 1,
+                else_=leaders.c.fence + fixed(1),
             ),
             "until": _UNTIL,
         },
@@ -85,7 +81,7 @@ _HELD: Final = (
     leaders.c.fence == bindparam("of_fence"),
 )
 _RENEW: Final = update(leaders).where(*_HELD, leaders.c.until > _NOW).values(until=_UNTIL)
-_RESIGN: Final = update(leaders).where(*_HELD).values(until=0)
+_RESIGN: Final = update(leaders).where(*_HELD).values(until=fixed(0))
 # The lock makes a take-over wait until what was checked is committed.
 _CHECK: Final = select(leaders.c.fence).where(*_HELD).with_for_update(read=True)
 
@@ -93,7 +89,7 @@ _CHECK: Final = select(leaders.c.fence).where(*_HELD).with_for_update(read=True)
 class LeaderStore(StorePart):
     """Who leads which job."""
 
-    @writes("lead")
+    @writes("lead", key="lead")
     def take(self, tx: Transaction, job: str, holder: str, length: Millis) -> Lease | None:
         """Take a job's lease, which is free or this holder's; None: another one holds it.
 
@@ -103,16 +99,14 @@ class LeaderStore(StorePart):
         rows = tx.rows(_TAKE, values)
         return Lease(job=job, holder=holder, fence=rows[0][0]) if rows else None
 
-    @writes("keep_leading")
-    def renew(self, tx: Transaction, job: str, lease: Lease, length: Millis) -> bool:
+    @writes("lead_on", key="lead")
+    def renew(self, tx: Transaction, lease: Lease, length: Millis) -> bool:
         """Make a lease that has not run out longer; False: it has, or another replica leads."""
-        del job  # the key of the operation
         return tx.changed(_RENEW, {**_key(lease), "to_length": length}) == 1
 
-    @writes("resign")
-    def resign(self, tx: Transaction, job: str, lease: Lease) -> None:
+    @writes("resign", key="lead")
+    def resign(self, tx: Transaction, lease: Lease) -> None:
         """End a lease, so that another replica need not wait until it runs out."""
-        del job
         tx.write(_RESIGN, _key(lease))
 
 
@@ -127,9 +121,14 @@ def check_lease(tx: Transaction, lease: Lease) -> None:
 
 def open_leaders(store: RunStore) -> LeaderStore:
     """Open the leases of a run store."""
+    return LeaderStore(committer_of(store))
+
+
+def committer_of(store: RunStore) -> Committer:
+    """Return what commits for all parts of a run store, so that others can be added to it."""
     part = store.identity
     assert isinstance(part, StorePart), "the run store is in SQL"
-    return LeaderStore(part.committer)
+    return part.committer
 
 
 def _key(lease: Lease) -> dict[str, Any]:

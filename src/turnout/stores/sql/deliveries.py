@@ -144,7 +144,7 @@ _REDELIVER: Final = (
         projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
     )
 )
-_INSERT: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
+_INSERT: Final = insert_rows(deliveries, without=["listed_at"], computed={"epoch": EPOCH})
 _STOPPED: Final = update(deliveries).where(*_DELIVERY).values(stopping=fixed(0), watched=fixed(0))
 _STOPPED_LIVE: Final = (
     update(deliveries).where(*_DELIVERY, IS_LIVE).values(state=fixed(DeliveryState.ENDED.value))

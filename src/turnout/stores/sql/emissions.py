@@ -32,7 +32,7 @@ _LATER: Final = ("user_id", "tags", "metadata", "origin", "retry_of", "retries")
 _RUNS: Final = insert_rows(runs, without=["emit_seq", *_LATER], unless_present=runs.c.run_id)
 _FIRST_OF_ID: Final = select(runs.c.task, runs.c.event_id).where(equals(runs.c.run_id))
 _TRANSITIONS: Final = insert_rows(transitions, without=["cause", "actor"])
-_DELIVERIES: Final = insert_rows(deliveries, computed={"epoch": EPOCH})
+_DELIVERIES: Final = insert_rows(deliveries, without=["listed_at"], computed={"epoch": EPOCH})
 _QUEUE: Final = insert(line).from_select(
     ["run_id", "step", "task", "limit_key", "emit_seq", "due_at", "state"],
     select(

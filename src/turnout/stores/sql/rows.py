@@ -52,7 +52,7 @@ STEP_COLUMNS: Final = tuple(schema.steps.c)[1:]
 ATTEMPT_COLUMNS: Final = tuple(schema.attempts.c)[1:-1]
 CHUNK_COLUMNS: Final = tuple(schema.chunks.c)[1:]
 DELIVERY_COLUMNS: Final = tuple(
-    column for column in schema.deliveries.c if column.name not in {"error", "watched"}
+    column for column in schema.deliveries.c if column.name not in {"error", "watched", "listed_at"}
 )
 LIVE: Final = frozenset({DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.CLAIMED})
 """States in which a vendor run may still call."""

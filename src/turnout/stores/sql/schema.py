@@ -322,6 +322,7 @@ deliveries: Final = Table(
     _whole("watched", "1 while the pump has something to do with it"),
     _text("reason", "DeliveryReason; null: first for number 1, else lost", nullable=True),
     _whole("epoch", "the store's when it was made or last pending", server_default=text("0")),
+    _whole("listed_at", "when the provider's own list last had its vendor run", nullable=True),
     Index("turnout_deliveries_watched", "due_at", **_where("watched = 1")),
     Index(
         "turnout_deliveries_by_vendor_run",
@@ -451,5 +452,47 @@ replicas: Final = Table(
     _whole("routes", "the newest change that it has read", nullable=True),
     _whole("routes_read_at", "when it read the routes last", nullable=True),
     comment="The processes of the service.",
+    sqlite_with_rowid=False,
+)
+
+leaders: Final = Table(
+    "turnout_leaders",
+    metadata,
+    _text("job", "what is led", primary_key=True),
+    _text("holder", "the replica that leads"),
+    _whole("fence", "raised by every take-over"),
+    _whole("until", "when the lease runs out, by the database's clock"),
+    comment="Leaders: one replica a job, until its lease runs out.",
+    sqlite_with_rowid=False,
+)
+
+sweeps: Final = Table(
+    "turnout_sweeps",
+    metadata,
+    _text("provider", "whose list", primary_key=True),
+    _text("kind", "open: runs that have not ended; created: runs since the mark", primary_key=True),
+    _whole("mark", "the sweep that was finished last began then", nullable=True),
+    _whole("started_at", "when the one that goes on began; null: none", nullable=True),
+    _text("cursor", "its next page; empty: the first"),
+    _json("counts", "what it has counted, or the last one had", nullable=False),
+    _text("error", "why it stopped", nullable=True),
+    comment="Sweeps over the providers' own lists of runs.",
+    sqlite_with_rowid=False,
+)
+
+findings: Final = Table(
+    "turnout_findings",
+    metadata,
+    _text("provider", "at whom", primary_key=True),
+    _text("kind", "FindingKind", primary_key=True),
+    _text("subject", "the delivery's key, or the vendor run's id", primary_key=True),
+    _text("run_id", "the run; null where it is not known", nullable=True),
+    _text("provider_run_id", "the vendor's run", nullable=True),
+    _text("resolution", "what was done: Resolution"),
+    _json("evidence", "what was seen", nullable=False),
+    _whole("found_at", "when it was first found"),
+    _whole("seen_at", "when it was last found or resolved"),
+    Index("turnout_findings_by_time", "found_at"),
+    comment="Findings: where the providers' lists and the run store differed.",
     sqlite_with_rowid=False,
 )

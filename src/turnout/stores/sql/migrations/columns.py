@@ -1,10 +1,12 @@
-"""Columns that migrations add to tables that are there."""
+"""Tables that migrations make, and columns that they add to tables that are there."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import context, op
+
+from turnout.stores.sql.schema import metadata
 
 WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A whole number of 64 bits."""
@@ -53,3 +55,9 @@ def drop(table: str, *names: str) -> None:
     """Remove the columns from a table."""
     for name in names:
         op.drop_column(table, name)
+
+
+def make_tables(*names: str) -> None:
+    """Make tables as the code has them; a later migration adds only the columns that lack then."""
+    for name in names:
+        metadata.tables[name].create(op.get_bind(), checkfirst=True)

@@ -1,8 +1,8 @@
 """Who changed routes; whose runs they are, why they exist, and who changed their states.
 
 The release before goes on working on these tables: it follows the routes, and does not say which it
-has read; its runs have no labels, and nothing says who changed them. Columns that are there are
-left alone, so that whoever goes back to that release can come here again.
+has read; its runs have no labels, and nothing says who changed them; it leads nothing. Columns that are
+there are left alone, so that whoever goes back to that release can come here again.
 """
 
 from typing import Any
@@ -17,6 +17,7 @@ from turnout.stores.sql.migrations.columns import (
     count,
     drop,
     json,
+    make_tables,
     text,
     whole,
 )
@@ -26,6 +27,9 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_RECONCILIATION = ("turnout_leaders", "turnout_sweeps", "turnout_findings")
+_LISTED_AT = "when the provider's own list last had its vendor run"
+
 
 def upgrade() -> None:
     """Add the columns, the tables and the indexes; each section stands for itself."""
@@ -33,10 +37,15 @@ def upgrade() -> None:
     _labels()
     _origins()
     _causes()
+    add_missing("turnout_deliveries", whole("listed_at", _LISTED_AT, nullable=True))
+    make_tables(*_RECONCILIATION)
 
 
 def downgrade() -> None:
     """Remove them."""
+    for name in _RECONCILIATION:
+        op.drop_table(name)
+    drop("turnout_deliveries", "listed_at")
     _drop_tracking()
     op.drop_table("turnout_route_history")
     drop("turnout_routes", "stay", "generation")

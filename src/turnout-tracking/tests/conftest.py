@@ -1,0 +1,7 @@
+"""The servers that the tests of tracking share with the runtime's."""
+
+from tests.acme_installed import made_up_adapters
+from tests.command_line import folder
+from tests.postgres import clean_postgres_url, postgres_server, postgres_url
+
+__all__ = ["clean_postgres_url", "folder", "made_up_adapters", "postgres_server", "postgres_url"]
