@@ -75,15 +75,15 @@ _TAKE: Final = (
     )
     .returning(leaders.c.fence)
 )
-_HELD: Final = (
+_IS_CURRENT: Final = (
     equals(leaders.c.job),
     _IS_HOLDERS,
     leaders.c.fence == bindparam("of_fence"),
 )
-_RENEW: Final = update(leaders).where(*_HELD, leaders.c.until > _NOW).values(until=_UNTIL)
-_RESIGN: Final = update(leaders).where(*_HELD).values(until=fixed(0))
+_RENEW: Final = update(leaders).where(*_IS_CURRENT, leaders.c.until > _NOW).values(until=_UNTIL)
+_RESIGN: Final = update(leaders).where(*_IS_CURRENT).values(until=fixed(0))
 # The lock makes a take-over wait until what was checked is committed.
-_CHECK: Final = select(leaders.c.fence).where(*_HELD).with_for_update(read=True)
+_CHECK: Final = select(leaders.c.fence).where(*_IS_CURRENT).with_for_update(read=True)
 
 
 class LeaderStore(StorePart):

@@ -20,7 +20,7 @@ class SweepKind(StrEnum):
 class FindingKind(StrEnum):
     """How a provider's list and the run store differ."""
 
-    GONE = "gone"
+    MISSING = "missing"
     """A run waits for its vendor run, and the provider has none that goes on."""
     SUPERSEDED = "superseded"
     """A vendor run goes on, and its run has ended or has another one."""

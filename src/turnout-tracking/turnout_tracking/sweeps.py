@@ -116,7 +116,7 @@ def _sweep(row: Row) -> Sweep:
 
 
 def _finding(row: Row) -> Finding:
-    provider, kind, subject, run_id, provider_run_id, resolution, evidence, found, seen = row
+    provider, kind, subject, run_id, provider_run_id, resolution, evidence, *times = row
     return Finding(
         provider=provider,
         kind=FindingKind(kind),
@@ -125,6 +125,6 @@ def _finding(row: Row) -> Finding:
         provider_run_id=provider_run_id,
         resolution=Resolution(resolution),
         evidence=orjson.loads(evidence),
-        found_at=found,
-        seen_at=seen,
+        found_at=times[0],
+        seen_at=times[1],
     )

@@ -1,8 +1,8 @@
 """Who changed routes; whose runs they are, why they exist, and who changed their states.
 
 The release before goes on working on these tables: it follows the routes, and does not say which it
-has read; its runs have no labels, and nothing says who changed them; it leads nothing. Columns that are
-there are left alone, so that whoever goes back to that release can come here again.
+has read; its runs have no labels, nothing says who changed them, and it leads nothing. Columns that
+are there are left alone, so that whoever goes back to that release can come here again.
 """
 
 from typing import Any
