@@ -332,6 +332,7 @@ def _side(
             slots=base.slots,
             limit_of=partial(run_limit, base.app),
             tasks=base.app.task_definitions,
+            shows_tags=base.settings.vendor_data == "inline",
         ),
         signals=signals,
         topic=start.topic,

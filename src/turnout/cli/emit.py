@@ -24,22 +24,28 @@ def emit(
     ] = "{}",
     at: Annotated[datetime | None, typer.Option(help="A delayed start; local time.")] = None,
     key: Annotated[str | None, typer.Option(help="Makes the event unique per task.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    user: Annotated[str | None, typer.Option(help="For whom it is: an id.")] = None,
+    metadata: Annotated[str | None, typer.Option(help="A JSON object, @FILE, or -.")] = None,
     app: AppName = None,
     json: Json = False,
 ) -> None:
     """Emit an event: every subscribed task starts once."""
-    event = {"name": name, "payload": _payload(payload), "key": key, "at": at and at.astimezone()}
+    event = {"name": name, "payload": _json(payload, "--payload"), "key": key}
+    event |= {"at": at and at.astimezone(), "tags": tag or (), "user_id": user}
+    event["metadata"] = None if metadata is None else _json(metadata, "--metadata")
     run(_emit(event, app, as_json=json))
 
 
 async def _emit(event: dict[str, Any], app: str | None, *, as_json: bool) -> None:
     from turnout.model.events import Event
+    from turnout.model.status import RunOrigin
     from turnout.service.replicas import foreign_flag, living
 
     async with opened(app) as live:
         provider = live.selection.provider
         flag = foreign_flag(await living(live.store.replicas, live.clock), provider)
-        (emitted,) = await live.orchestrator.emit(Event(**event))
+        (emitted,) = await live.orchestrator.emit(Event(**event, origin=RunOrigin.MANUAL))
         subscribed = sorted({name for task in live.app.tasks for name in task.on})
     if event["name"] not in subscribed and not emitted.waits_met:
         _warn(event["name"], live.app.name, subscribed)
@@ -84,7 +90,7 @@ def _texts(row: dict[str, Any]) -> Any:
     }
 
 
-def _payload(source: str) -> Any:
+def _json(source: str, option: str) -> Any:
     import orjson
 
     text: bytes
@@ -95,6 +101,6 @@ def _payload(source: str) -> Any:
             text = Path(source[1:]).read_bytes() if source.startswith("@") else source.encode()
         return orjson.loads(text)
     except OSError as error:
-        fail(f"--payload: {describe(error)}; give JSON, @FILE with a file that can be read, or -")
+        fail(f"{option}: {describe(error)}; give JSON, @FILE with a file that can be read, or -")
     except orjson.JSONDecodeError as error:
-        fail(f"--payload is not JSON: {error}")
+        fail(f"{option} is not JSON: {error}")

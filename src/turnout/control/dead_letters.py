@@ -4,12 +4,14 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
-from turnout.control.emissions import LARGEST_PAYLOAD, as_json
+from turnout.control.emissions import LARGEST_PAYLOAD, as_json, labels_of
 from turnout.control.emitter import Emitter
 from turnout.errors import InvalidJson, InvalidPayload, WrongUse
 from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.events import DeadLetter, Emitted, Event
 from turnout.model.ids import new_run_id
+from turnout.model.labels import NO_LABELS, Labels
+from turnout.model.status import RunOrigin
 from turnout.model.text import storable
 from turnout.model.time import as_datetime, moment
 from turnout.ports.clock import Clock
@@ -42,6 +44,10 @@ class DeadLetters:
             payload=parse(letter.payload),
             key=letter.key or f"dead-letter:{letter.letter_id}",
             at=None if letter.due_at is None else as_datetime(letter.due_at),
+            tags=letter.labels.tags,
+            user_id=letter.labels.user_id,
+            metadata=parse(letter.labels.metadata or b"null"),
+            origin=RunOrigin.REDELIVERY,
         )
         (emitted,) = await self._emitter.emit(event)
         await self._letters.settle(letter.letter_id, emitted.event_id)
@@ -67,6 +73,7 @@ class DeadLetters:
             due_at=None if event.at is None else moment(event.at),
             error=error,
             refused_at=now,
+            labels=_good_labels(event),
         )
         await self._letters.put(letter)
         log.warning(
@@ -80,6 +87,14 @@ class DeadLetters:
         except WrongUse as error:
             return storable(f"{error.code}: {error}")
         return "refused together with another event of its request"
+
+
+def _good_labels(event: Event) -> Labels:
+    """Read an event's labels; none where they are why it was refused: it may go without."""
+    try:
+        return labels_of(event)
+    except WrongUse:
+        return NO_LABELS
 
 
 def _letter_id(event: Event) -> str | None:

@@ -14,9 +14,11 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.events import Event, StoredEvent
 from turnout.model.exactness import check_exact
 from turnout.model.ids import check_event_key, check_event_name, check_run_id, new_run_id
+from turnout.model.labels import NO_LABELS, Labels, read_labels
 from turnout.model.routing import DUAL, Choice, Route, Selection, armed_at, choose
 from turnout.model.runs import Emission, NewRun
 from turnout.model.schedules import Schedule
+from turnout.model.status import RunOrigin
 from turnout.model.tasks import App, Task
 from turnout.model.text import message_of, name_of
 from turnout.model.time import LONGEST, Millis, moment
@@ -81,7 +83,13 @@ class Emissions:
         return Emission(event=stored, runs=tuple(runs))
 
     def of_slot(
-        self, schedule: Schedule, slot: Millis, now: Millis, *, due_at: Millis | None = None
+        self,
+        schedule: Schedule,
+        slot: Millis,
+        now: Millis,
+        *,
+        due_at: Millis | None = None,
+        origin: RunOrigin = RunOrigin.SLOT,
     ) -> Emission:
         """Make the emission of a schedule's slot; the run's key names the schedule and the slot."""
         task = self.app.task(schedule.task)
@@ -89,6 +97,7 @@ class Emissions:
             name=SCHEDULE_EVENT + schedule.id,
             payload=schedule.payload,
             key=f"{schedule.id}@{slot}",
+            origin=origin,
         )
         payload = as_json(event.payload, event.name)
         stored = self._stored(event, payload, now, None)
@@ -122,6 +131,7 @@ class Emissions:
             emitted_at=now,
             key=None if event.key is None else check_event_key(event.key),
             caused_by=caused_by,
+            labels=labels_of(event),
         )
 
     def _run(
@@ -142,7 +152,19 @@ class Emissions:
             payload=payload,
             due_at=due_at,
             key=event.key,
+            origin=event.origin,
+            retries=event.retries,
         )
+
+
+def labels_of(event: Event) -> Labels:
+    """Check an event's labels; WrongUse and TooLarge name the bound."""
+    if not event.tags and event.user_id is None and event.metadata is None:
+        return NO_LABELS
+    try:
+        return read_labels(event.tags, event.user_id, event.metadata)
+    except WrongUse as error:
+        raise type(error)(f"event {event.name!r}: {error}") from None
 
 
 def as_json(payload: Any, name: str, *, by_alias: bool = True) -> Any:

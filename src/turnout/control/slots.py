@@ -10,6 +10,7 @@ from turnout.control.emissions import Emissions
 from turnout.errors import FailureLog, Unavailable
 from turnout.model.protocol import Tick, Ticked
 from turnout.model.schedules import PUNCTUAL, OwnedSchedule, Schedule, UnreadableSchedule
+from turnout.model.status import RunOrigin
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
@@ -59,7 +60,7 @@ class ScheduleSlots:
         late = call.slot < self._clock.now() - PUNCTUAL
         if late and not await self._is_made_up(owned, call.slot):
             return Ticked(run_id=None, reason="paused")
-        ticked = await self._start(owned.schedule, call.slot, call.provider)
+        ticked = await self._start(owned.schedule, call.slot, call.provider, late=late)
         if late:
             # Ticks that were held up come in a burst: the other slots are not to wait for theirs.
             await self.make_up(owned, self._clock.now())
@@ -96,7 +97,8 @@ class ScheduleSlots:
         claimed = await self._schedules.claimed(schedule.id, due[0] - 1)
         missed = schedule.to_make_up(due, claimed, self._clock.now())
         for place, slot in enumerate(missed):
-            ticked = await self._start(schedule, slot, owned.provider, wait=place * SPACING)
+            wait = place * SPACING
+            ticked = await self._start(schedule, slot, owned.provider, wait=wait, late=True)
             started += ticked.reason == "started"
         self._decided[schedule.id] = due[-1]
         return started
@@ -145,10 +147,10 @@ class ScheduleSlots:
         return slot in claimed or slot in owned.schedule.to_make_up(due, claimed, now)
 
     async def _start(
-        self, schedule: Schedule, slot: Millis, provider: str, *, wait: Millis = 0
+        self, schedule: Schedule, slot: Millis, provider: str, *, wait: Millis = 0, late: bool
     ) -> Ticked:
-        now = self._clock.now()
-        emission = self._emissions.of_slot(schedule, slot, now, due_at=now + wait)
+        now, origin = self._clock.now(), RunOrigin.CATCH_UP if late else RunOrigin.SLOT
+        emission = self._emissions.of_slot(schedule, slot, now, due_at=now + wait, origin=origin)
         return await self._schedules.tick(schedule.id, slot, provider, emission, now)
 
     def _note_unreadable(self, schedule: Schedule) -> None:

@@ -255,6 +255,7 @@ def _event(
         emitted_at=now,
         key=key,
         caused_by=f"{run.run_id}/{step}",
+        labels=run.labels,
     )
 
 

@@ -99,7 +99,7 @@ class _Replay:
         self.attempts = journal.attempts
         self.now = now
         self.effects = effects
-        self.retries = task.policies.retries
+        self.retries = journal.run.retries or task.policies.retries
         self.session = ReplaySession(journal.steps)
         self.suspended: dict[int, Any] = {}
         """Coroutines that wait, by identity, outermost first."""

@@ -2,8 +2,9 @@
 
 from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.events import StoredEvent
-from turnout.model.policies import CancelOn, Concurrency, at_path
+from turnout.model.policies import CancelOn, Concurrency, Retries, at_path
 from turnout.model.runs import NewRun, Run, Wait
+from turnout.model.status import RunOrigin
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis, millis
 
@@ -20,12 +21,14 @@ def new_run(
     due_at: Millis | None = None,
     key: str | None = None,
     parent: tuple[str, str] | None = None,
+    origin: RunOrigin = RunOrigin.EVENT,
+    retries: Retries | None = None,
 ) -> NewRun:
     """Make the run that an event starts of a task: queued, with its deadlines, limit and waits.
 
     payload: the event's payload, if the caller has parsed it; else it is parsed here.
     due_at: a delayed start. key: the caller's own, unique per task.
-    parent: the run and the step that invoke this one.
+    parent: the run and the step that invoke this one. retries: in place of the task's policy.
     """
     parsed = parse(event.payload) if payload is ... else payload
     policies = task.policies
@@ -49,6 +52,9 @@ def new_run(
         deadline_at=None if queue is None else start + millis(queue),
         parent_run_id=parent[0] if parent else None,
         parent_step=parent[1] if parent else None,
+        labels=event.labels,
+        origin=origin,
+        retries=retries,
     )
     cancel_on = tuple(cancel_wait(run_id, condition, parsed) for condition in policies.cancel_on)
     return NewRun(run=run, cancel_on=cancel_on, slotted=slotted)

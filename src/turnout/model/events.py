@@ -1,10 +1,13 @@
 """Events: named facts that start the tasks subscribed to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from turnout.model.labels import NO_LABELS, Labels
+from turnout.model.policies import Retries
+from turnout.model.status import RunOrigin
 from turnout.model.time import Millis
 
 
@@ -21,6 +24,16 @@ class Event:
     """A delayed start."""
     run_id: str | None = None
     """The caller's own id for the run of the one task that subscribes."""
+    tags: Sequence[str] = ()
+    """What its runs, and the runs that those start, are found by; at most 10 of 128 characters."""
+    user_id: str | int | None = None
+    """For whom it is; at most 128 characters."""
+    metadata: Mapping[str, Any] | None = None
+    """What else there is to say of it: a JSON object, at most 16 KiB."""
+    retries: Retries | None = None
+    """A retry policy for its runs, in place of their tasks'."""
+    origin: RunOrigin = RunOrigin.EVENT
+    """Why its runs exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +47,7 @@ class StoredEvent:
     key: str | None = None
     caused_by: str | None = None
     """The run whose step emitted it, as run/step."""
+    labels: Labels = NO_LABELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +63,7 @@ class DeadLetter:
     error: str
     """Why it was refused."""
     refused_at: Millis
+    labels: Labels = NO_LABELS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """The policies of a task, and what follows from them alone, such as the delay of a retry."""
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from turnout.errors import InvalidDefinition
 from turnout.model.text import is_storable
@@ -33,6 +33,11 @@ class Retries:
         low = millis(self.min_delay, field="retries.min_delay")
         if millis(self.max_delay, field="retries.max_delay") < low:
             raise InvalidDefinition("retries.max_delay is shorter than retries.min_delay")
+
+    def plain(self) -> dict[str, Any]:
+        """Write it as JSON values that make an equal policy."""
+        bounds = {name: f"{millis(getattr(self, name))}ms" for name in ("min_delay", "max_delay")}
+        return asdict(self) | bounds
 
     def delay(self, failed: int, *, seed: str) -> Millis:
         """Return how long to wait after the `failed`-th failed attempt.

@@ -6,12 +6,15 @@ from typing import NamedTuple, TypeAlias
 
 from turnout.model.events import StoredEvent
 from turnout.model.ids import SHADOW_SUFFIX
+from turnout.model.labels import NO_LABELS, Labels
+from turnout.model.policies import Retries
 from turnout.model.status import (
     AttemptState,
     DeliveryReason,
     DeliveryState,
     ParkReason,
     Role,
+    RunOrigin,
     RunStatus,
     StepKind,
     StepState,
@@ -75,6 +78,12 @@ class Run(NamedTuple):
     """How many of them the vendor runs before the live one have passed on."""
     emit_seq: int = 0
     """The order of emit; given by the store."""
+    labels: Labels = NO_LABELS
+    origin: RunOrigin = RunOrigin.EVENT
+    retry_of: str | None = None
+    """The run that it goes on for, or begins again."""
+    retries: Retries | None = None
+    """The retry policy of this run; None: its task's."""
 
     @property
     def role(self) -> Role:
@@ -271,6 +280,8 @@ class Delivery:
     reason: DeliveryReason = DeliveryReason.FIRST
     epoch: int = 0
     """The store's epoch when it was made; raised after the store was restored from a backup."""
+    tags: tuple[str, ...] = ()
+    """The run's tags, for the provider to show; only of one that is to be sent."""
     run: Run | None = field(default=None, compare=False, repr=False)
     """The run as it stood when a pump took its first delivery to send it, unless it is large."""
 

@@ -20,6 +20,23 @@ class RunStatus(StrEnum):
         return self is not RunStatus.QUEUED and self is not RunStatus.RUNNING
 
 
+class RunOrigin(StrEnum):
+    """Why a run exists."""
+
+    EVENT = "event"
+    """An event started it, or another run."""
+    SLOT = "slot"
+    """A slot of a schedule, at its time."""
+    CATCH_UP = "catch_up"
+    """A slot that was missed."""
+    MANUAL = "manual"
+    """Someone, by a command."""
+    REDELIVERY = "redelivery"
+    """An event that had been refused at a door, emitted again."""
+    RETRY = "retry"
+    """Someone, for a run that had ended."""
+
+
 class Role(StrEnum):
     """Whose result counts, and whose is only compared."""
 

@@ -67,12 +67,14 @@ class Pump:
         slots: PlatformSlots | None = None,
         limit_of: Callable[[str], int | None] = lambda _task: None,
         tasks: Collection[str] | None = None,
+        shows_tags: bool = True,
     ) -> None:
         """project: writes a run's artifacts. ready: whether a provider knows the tasks.
 
         embedded: providers in our own process. releasing: providers whose runs are released, which
         only then costs the store anything. limit_of: how many runs of a task may run at once.
-        tasks: the ids of those that may be delivered; None: all.
+        tasks: the ids of those that may be delivered; None: all. shows_tags: whether providers may
+        know the runs' tags.
         """
         self._store = store
         self._callers = callers
@@ -99,6 +101,7 @@ class Pump:
                 limit_of=limit_of,
                 releasing=releasing,
             ),
+            shows_tags=shows_tags,
         )
         self._checker = DeliveryChecker(
             journals=store.journals,

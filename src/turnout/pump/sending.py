@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from turnout.errors import ProviderUnavailable, TurnoutError, foreign_errors_translated
 from turnout.model.providers import Delivered
@@ -30,8 +31,13 @@ class Sender:
         holds: Holds,
         ready: Callable[[str], bool],
         turns: TurnKeeper,
+        shows_tags: bool,
     ) -> None:
-        """ready: whether a provider, by name, knows the tasks. turns: lets limited runs pass."""
+        """ready: whether a provider, by name, knows the tasks. turns: lets limited runs pass.
+
+        shows_tags: whether providers may know the runs' tags.
+        """
+        self._shows_tags = shows_tags
         self._deliveries = deliveries
         self._callers = callers
         self._clock = clock
@@ -74,7 +80,7 @@ class Sender:
             if not self._ready(provider):
                 raise ProviderUnavailable(f"{provider} does not know the tasks yet")
             with foreign_errors_translated():
-                answers = await self._callers[provider].deliver(deliveries)
+                answers = await self._callers[provider].deliver(self._shown(deliveries))
                 if len(answers) != len(deliveries):
                     raise ProviderUnavailable(
                         f"{provider} answered {len(answers)} of {len(deliveries)} deliveries"
@@ -82,6 +88,11 @@ class Sender:
         except TurnoutError as error:
             return [Delivered(key=delivery.key, error=error) for delivery in deliveries]
         return answers
+
+    def _shown(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        if self._shows_tags:
+            return deliveries
+        return [replace(delivery, tags=()) for delivery in deliveries]
 
     def _result(self, delivery: Delivery, answer: Delivered, now: Millis) -> SendResult:
         error = answer.error

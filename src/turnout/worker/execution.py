@@ -191,7 +191,7 @@ class Executor:
             attempt=attempt,
             command=command,
             timeout=timeout,
-            retries=command.retries or policies.retries,
+            retries=command.retries or commit.run.retries or policies.retries,
         )
 
     # -- run ----------------------------------------------------------------------------------

@@ -161,7 +161,10 @@ class Door:
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._keys) > 0
 
     def _event(self, item: Any, seeded: str) -> Event:
-        """Check one event. Without an id, a request that is sent again is known by its seed."""
+        """Check one event. Without an id, a request that is sent again is known by its seed.
+
+        Beside the vendor's members it may have our `tags`, `user_id` and `metadata`.
+        """
         if not isinstance(item, dict):
             raise WrongUse("an event is an object")
         name, data, event_id = item.get("name"), item.get("data"), item.get("id")
@@ -177,6 +180,9 @@ class Door:
             payload=data or {},
             key=key,
             at=self._later(item.get("ts"), name),
+            tags=item.get("tags") or (),
+            user_id=item.get("user_id"),
+            metadata=item.get("metadata"),
         )
 
     def _later(self, ts: Any, name: str) -> datetime | None:

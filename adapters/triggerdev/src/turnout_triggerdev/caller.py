@@ -40,6 +40,8 @@ BATCH: Final = 500
 SINGLE_LIMIT: Final = 4
 """Up to this many deliveries are sent one by one: each answer has the vendor run's id."""
 LONGEST_TAG: Final = 128
+MAX_TAGS: Final = 10
+"""Of one run; more are refused, so the last ones of a run's own are left out."""
 CANCEL_IN: Final[Millis] = 2_000
 """How long to wait until a cancel, which is asynchronous, has taken effect."""
 CANCEL_STEP: Final[Millis] = 100
@@ -251,7 +253,8 @@ class TriggerdevCaller:
             "task": delivery.task,
             "protocol": PROTOCOL,
         }
-        names = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
+        own = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
+        names = [*own, *delivery.tags][:MAX_TAGS]
         return {
             "payload": payload,
             # 0 here is no limit; 0 in the definition is the environment's own, 10 minutes in `dev`.

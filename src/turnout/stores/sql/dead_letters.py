@@ -8,16 +8,18 @@ from sqlalchemy import bindparam, func, select, update
 from turnout.model.events import DeadLetter
 from turnout.stores.sql.expressions import equals, insert_into
 from turnout.stores.sql.operations import StorePart, reads, writes
+from turnout.stores.sql.rows import labels_of, labels_row
 from turnout.stores.sql.schema import dead_letters
 from turnout.stores.sql.statements import Transaction
 
 _COLUMNS: Final = ("letter_id", "name", "payload", "key", "due_at", "error", "refused_at")
+_LABELS: Final = ("user_id", "tags", "metadata")
 _IS_KEPT: Final = dead_letters.c.event_id.is_(None)
 _PUT: Final = insert_into(dead_letters).on_conflict_do_nothing(
     index_elements=[dead_letters.c.letter_id]
 )
 _READ: Final = (
-    select(*(dead_letters.c[name] for name in _COLUMNS))
+    select(*(dead_letters.c[name] for name in (*_COLUMNS, *_LABELS)))
     .where(_IS_KEPT)
     .order_by(dead_letters.c.refused_at, dead_letters.c.letter_id)
     .limit(bindparam("limit"))
@@ -37,15 +39,17 @@ class SqlDeadLetterStore(StorePart):
     def put(self, tx: Transaction, letter: DeadLetter) -> None:
         """Keep a letter, unless it was kept before."""
         values = {name: getattr(letter, name) for name in _COLUMNS}
-        tx.write(
-            _PUT, {**values, "event_id": None, "user_id": None, "tags": None, "metadata": None}
-        )
+        labels = zip(_LABELS, labels_row(letter.labels), strict=True)
+        tx.write(_PUT, {**values, **dict(labels), "event_id": None})
 
     @reads("dead_letters")
     def read(self, tx: Transaction, *, limit: int) -> Sequence[DeadLetter]:
         """Read the letters that were not emitted again, the oldest first."""
         rows = tx.rows(_READ, {"limit": limit})
-        return [DeadLetter(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+        return [
+            DeadLetter(**dict(zip(_COLUMNS, row, strict=False)), labels=labels_of(row[-3:]))
+            for row in rows
+        ]
 
     @reads("count_dead_letters")
     def count(self, tx: Transaction) -> int:

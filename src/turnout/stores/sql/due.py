@@ -1,9 +1,11 @@
 """What is due: deliveries, wakes, deadlines."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Text, and_, bindparam, func, not_, or_, select, update
+import orjson
+from sqlalchemy import Text, and_, bindparam, case, func, not_, or_, select, update
 
 from turnout.model.runs import Delivery, Run, Wake
 from turnout.model.status import DeliveryState
@@ -56,16 +58,21 @@ _POSTPONE: Final = for_rows(
 )
 _TASKS: Final = bindparam("tasks", type_=Text)
 """Ids between commas, the first and the last one, too; empty: all tasks."""
+_COMES_WITH: Final = and_(
+    runs.c.seq == fixed(0), func.length(runs.c.payload) <= fixed(LARGEST_PAYLOAD)
+)
+_RUN_THAT_COMES: Final = (
+    case((_COMES_WITH, column)).label("payload") if column is runs.c.payload else column
+    for column in RUN_COLUMNS
+)
 _DUE: Final = (
-    select(*DELIVERY_COLUMNS, *RUN_COLUMNS)
+    select(*DELIVERY_COLUMNS, runs.c.tags, case((_COMES_WITH, fixed(1))), *_RUN_THAT_COMES)
     .select_from(deliveries)
     .join(
         runs,
         and_(
             runs.c.run_id == deliveries.c.run_id,
-            runs.c.seq == fixed(0),
             deliveries.c.state == fixed(DeliveryState.PENDING.value),
-            func.length(runs.c.payload) <= fixed(LARGEST_PAYLOAD),
         ),
         isouter=True,
     )
@@ -191,5 +198,6 @@ def _check_by(tx: Transaction, deliveries_: Sequence[Delivery], latest: Millis) 
 
 def _delivery(row: Row) -> Delivery:
     """Read a delivery, with its run where that came with it."""
-    ends = len(DELIVERY_COLUMNS)
-    return delivery_of(row, None if row[ends] is None else run_of(row[ends:]))
+    tags, comes, *run = row[len(DELIVERY_COLUMNS) :]
+    delivery = delivery_of(row, run_of(tuple(run)) if comes else None)
+    return replace(delivery, tags=tuple(orjson.loads(tags))) if tags else delivery

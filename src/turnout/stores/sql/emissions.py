@@ -1,9 +1,9 @@
 """Events and the runs that they start, as rows."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from turnout.errors import InvalidRunId, WrongUse
 from turnout.model.events import Emitted, RunRef, StoredEvent
@@ -12,13 +12,12 @@ from turnout.model.status import DeliveryReason
 from turnout.stores.sql.expressions import equals, fixed, insert_into, insert_rows
 from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.rows import delivery_row, event_row, run_row
-from turnout.stores.sql.schema import deliveries, events, keys, line, runs, transitions
-from turnout.stores.sql.statements import Transaction
+from turnout.stores.sql.schema import deliveries, events, keys, line, runs, tags, transitions
+from turnout.stores.sql.statements import BatchStatement, Transaction, parameter
 from turnout.stores.sql.waits import open_waits
 
 _EVENTS: Final = insert_rows(
     events,
-    without=["user_id"],
     computed={
         "run_seq": func.coalesce(select(func.max(runs.c.emit_seq)).scalar_subquery(), fixed(0))
     },
@@ -28,8 +27,11 @@ _KEY: Final = insert_into(keys).on_conflict_do_nothing(index_elements=[keys.c.ta
 _FIRST_OF_KEY: Final = select(keys.c.run_id, keys.c.event_id).where(
     equals(keys.c.task), equals(keys.c.key)
 )
-_LATER: Final = ("user_id", "tags", "metadata", "origin", "retry_of", "retries")
-_RUNS: Final = insert_rows(runs, without=["emit_seq", *_LATER], unless_present=runs.c.run_id)
+_RUNS: Final = insert_rows(runs, without=["emit_seq"], unless_present=runs.c.run_id)
+_TAGS: Final = BatchStatement(
+    ("tag", "run_id"),
+    lambda count: insert(tags).values([_tag_of_run(row) for row in range(count)]).inline(),
+)
 _FIRST_OF_ID: Final = select(runs.c.task, runs.c.event_id).where(equals(runs.c.run_id))
 _TRANSITIONS: Final = insert_rows(transitions, without=["cause", "actor"])
 _DELIVERIES: Final = insert_rows(deliveries, without=["listed_at"], computed={"epoch": EPOCH})
@@ -137,11 +139,19 @@ def _insert_beginnings(tx: Transaction, started: Sequence[NewRun]) -> None:
     )
     if any(run.due_at <= run.emitted_at for run in runs_):
         tx.made_due = True
+    tx.write_rows(_TAGS, [(tag, run.run_id) for run in runs_ for tag in run.labels.tags])
     for new in started:
         if new.slotted:
             tx.write(_QUEUE, {"of_run_id": new.run.run_id})
         if new.cancel_on:
             open_waits(tx, new.cancel_on)
+
+
+def _tag_of_run(row: int) -> dict[str, Any]:
+    """Write a row of `turnout_tags` for a run that was just inserted."""
+    run_id: Any = bindparam(parameter("run_id", row))
+    emit_seq = select(runs.c.emit_seq).where(runs.c.run_id == run_id).scalar_subquery()
+    return {"tag": bindparam(parameter("tag", row)), "emit_seq": emit_seq}
 
 
 def _remove(members: set[str], member: str) -> bool:

@@ -8,6 +8,8 @@ import orjson
 
 from turnout.model.canonical import canonical_bytes
 from turnout.model.events import StoredEvent
+from turnout.model.labels import NO_LABELS, Labels
+from turnout.model.policies import Retries
 from turnout.model.runs import (
     Attempt,
     Chunk,
@@ -23,6 +25,7 @@ from turnout.model.status import (
     DeliveryReason,
     DeliveryState,
     ParkReason,
+    RunOrigin,
     RunStatus,
     StepKind,
     StepState,
@@ -46,6 +49,7 @@ RUN_COLUMNS: Final = tuple(
         *("started_at", "ended_at", "deadline_at", "parked", "parked_until", "parked_for"),
         *("parent_run_id", "parent_step", "result", "error_name", "error_message", "progress"),
         *("emit_seq", "shadow", "streamed", "chunks", "release_at", "passed"),
+        *("user_id", "tags", "metadata", "origin", "retry_of", "retries"),
     )
 )
 STEP_COLUMNS: Final = tuple(schema.steps.c)[1:]
@@ -98,6 +102,10 @@ def run_of(row: Row) -> Run:
         chunks=row[31],
         release_at=row[32],
         passed=row[33],
+        labels=labels_of(row[34:37]),
+        origin=RunOrigin.EVENT if row[37] is None else RunOrigin(row[37]),
+        retry_of=row[38],
+        retries=Retries(**orjson.loads(row[39])) if row[39] else None,
     )
 
 
@@ -140,7 +148,24 @@ def run_row(run: Run) -> Row:
         0,
         -1,  # it has no artifacts yet: they are due
         0,
+        *labels_row(run.labels),
+        str(run.origin),
+        run.retry_of,
+        None if run.retries is None else canonical_bytes(run.retries.plain()),
     )
+
+
+def labels_of(row: Row) -> Labels:
+    """Read labels from (user_id, tags, metadata)."""
+    user_id, tags, metadata = row
+    if user_id is tags is metadata is None:
+        return NO_LABELS
+    return Labels(user_id=user_id, tags=tuple(orjson.loads(tags or b"[]")), metadata=metadata)
+
+
+def labels_row(labels: Labels) -> Row:
+    """Write labels."""
+    return labels.user_id, canonical_bytes(labels.tags) if labels.tags else None, labels.metadata
 
 
 def changed_values(before: Run, after: Run) -> dict[str, Any]:
@@ -300,6 +325,7 @@ def event_row(event: StoredEvent) -> Row:
         event.emitted_at,
         event.key,
         event.caused_by,
+        event.labels.user_id,
     )
 
 
@@ -373,9 +399,15 @@ _SPECIAL: Final[Mapping[str, Callable[[Any], Any]]] = {
     "parked": int,
     "parked_for": _words,
 }
+_FIXED: Final = frozenset(
+    (
+        *("emit_seq", "error_name", "error_message", "run_id", "seq", "payload", "user_id"),
+        *("tags", "metadata", "origin", "retry_of", "retries"),
+    )
+)
 _CHANGING: Final = tuple(
     (column.name, _SPECIAL.get(column.name, _same))
     for column in RUN_COLUMNS
-    if column.name not in {"emit_seq", "error_name", "error_message", "run_id", "seq", "payload"}
+    if column.name not in _FIXED
 )
 _FIELDS: Final = attrgetter(*(name for name, _ in _CHANGING))
