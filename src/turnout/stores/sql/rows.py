@@ -41,17 +41,8 @@ _ATTEMPT_STATES: Final = {member.value: member for member in AttemptState}
 _REASONS: Final = {member.value: member for member in DeliveryReason}
 _DELIVERY_STATES: Final = {member.value: member for member in DeliveryState}
 
-RUN_COLUMNS: Final = tuple(
-    schema.runs.c[name]
-    for name in (
-        *("run_id", "task", "provider", "payload", "event", "event_id", "emitted_at", "due_at"),
-        *("state", "seq", "fence", "delivery", "definition", "code_version", "key", "limit_key"),
-        *("started_at", "ended_at", "deadline_at", "parked", "parked_until", "parked_for"),
-        *("parent_run_id", "parent_step", "result", "error_name", "error_message", "progress"),
-        *("emit_seq", "shadow", "streamed", "chunks", "release_at", "passed"),
-        *("user_id", "tags", "metadata", "origin", "retry_of", "retries"),
-    )
-)
+_NOT_OF_A_RUN: Final = {"wake_at", "wake_sent", "projected_seq", "projection_at"}
+RUN_COLUMNS: Final = tuple(column for column in schema.runs.c if column.name not in _NOT_OF_A_RUN)
 STEP_COLUMNS: Final = tuple(schema.steps.c)[1:]
 ATTEMPT_COLUMNS: Final = tuple(schema.attempts.c)[1:-1]
 CHUNK_COLUMNS: Final = tuple(schema.chunks.c)[1:]
@@ -67,83 +58,40 @@ IS_LIVE: Final = among(schema.deliveries.c.state, (state.value for state in LIVE
 
 
 def run_of(row: Row) -> Run:
-    """Read a run from RUN_COLUMNS."""
-    return Run(
-        run_id=row[0],
-        task=row[1],
-        provider=row[2],
-        payload=row[3],
-        event=row[4],
-        event_id=row[5],
-        emitted_at=row[6],
-        due_at=row[7],
-        state=_RUN_STATES[row[8]],
-        seq=row[9],
-        fence=row[10],
-        delivery=row[11],
-        definition=row[12],
-        code_version=row[13],
-        key=row[14],
-        limit_key=row[15],
-        started_at=row[16],
-        ended_at=row[17],
-        deadline_at=row[18],
-        parked=bool(row[19]),
-        parked_until=row[20],
-        parked_for=tuple(map(ParkReason, row[21].split(","))) if row[21] else (),
-        parent_run_id=row[22],
-        parent_step=row[23],
-        result=row[24],
-        error=_failure(row[25], row[26]),
-        progress=row[27],
-        emit_seq=row[28],
-        shadow=row[29],
-        streamed=row[30],
-        chunks=row[31],
-        release_at=row[32],
-        passed=row[33],
-        labels=labels_of(row[34:37]),
-        origin=RunOrigin.EVENT if row[37] is None else RunOrigin(row[37]),
-        retry_of=row[38],
-        retries=Retries(**orjson.loads(row[39])) if row[39] else None,
+    """Read a run from RUN_COLUMNS, which are in the order of its fields, `emit_seq` before them."""
+    emit_seq, *first, state = row[:10]
+    return Run._make(
+        (
+            *first,
+            _RUN_STATES[state],
+            *row[10:21],
+            bool(row[21]),
+            row[22],
+            tuple(map(ParkReason, row[23].split(","))) if row[23] else (),
+            *row[24:28],
+            _failure(row[28], row[29]),
+            *row[30:34],
+            emit_seq,
+            labels_of(row[34:37]),
+            RunOrigin.EVENT if row[37] is None else RunOrigin(row[37]),
+            row[38],
+            Retries(**orjson.loads(row[39])) if row[39] else None,
+        )
     )
 
 
 def run_row(run: Run) -> Row:
-    """Write a run that is emitted, in the order of NEW_RUN."""
+    """Write a run that is emitted, in the order of the table; the store gives `emit_seq`."""
     return (
-        run.run_id,
-        run.task,
-        run.provider,
-        run.payload,
-        run.event,
-        run.event_id,
-        run.emitted_at,
-        run.due_at,
+        *run[:8],
         str(run.state),
-        run.seq,
-        run.fence,
-        run.delivery,
-        run.definition,
-        run.code_version,
-        run.key,
-        run.shadow,
-        run.limit_key,
-        run.started_at,
-        run.ended_at,
-        run.deadline_at,
+        *run[9:20],
         int(run.parked),
         run.parked_until,
         _words(run.parked_for),
-        run.release_at,
-        run.parent_run_id,
-        run.parent_step,
-        run.result,
+        *run[23:27],
         *_error(run.error),
-        run.progress,
-        run.streamed,
-        run.chunks,
-        run.passed,
+        *run[28:32],
         None,  # it is not to be woken
         0,
         -1,  # it has no artifacts yet: they are due
@@ -185,74 +133,30 @@ def changed_values(before: Run, after: Run) -> dict[str, Any]:
 
 def step_of(row: Row) -> Step:
     """Read a step from STEP_COLUMNS."""
-    return Step(
-        step=row[0],
-        kind=_KINDS[row[1]],
-        position=row[2],
-        state=_STEP_STATES[row[3]],
-        asked_at=row[4],
-        ended_at=row[5],
-        due_at=row[6],
-        child=row[7],
-        output=row[8],
-        error=_failure(row[9], row[10]),
-    )
+    name, kind, position, state, asked_at, *rest = row[:9]
+    first = (name, _KINDS[kind], position, asked_at, _STEP_STATES[state])
+    return Step._make((*first, *rest, _failure(*row[9:])))
 
 
 def step_row(run_id: str, step: Step) -> Row:
     """Write a step."""
-    return (
-        run_id,
-        step.step,
-        str(step.kind),
-        step.position,
-        str(step.state),
-        step.asked_at,
-        step.ended_at,
-        step.due_at,
-        step.child,
-        step.output,
-        *_error(step.error),
-    )
+    name, kind, position, asked_at, state, *rest, error = step
+    return run_id, name, str(kind), position, str(state), asked_at, *rest, *_error(error)
 
 
 def attempt_of(row: Row) -> Attempt:
-    """Read an attempt from ATTEMPT_COLUMNS."""
-    return Attempt(
-        step=row[0],
-        number=row[1],
-        state=_ATTEMPT_STATES[row[2]],
-        fence=row[3],
-        worker=row[4],
-        claimed_at=row[5],
-        lease_until=row[6],
-        timeout_at=row[7],
-        ended_at=row[8],
-        error=_failure(row[9], row[10]),
-        retry_at=row[11],
-        streamed=row[12],
-    )
+    """Read an attempt from ATTEMPT_COLUMNS, which are in the order of its fields."""
+    step, number, state, *rest = row[:9]
+    error = _failure(row[9], row[10])
+    return Attempt._make((step, number, _ATTEMPT_STATES[state], *rest, error, *row[11:]))
 
 
 def attempt_row(run: Run, attempt: Attempt) -> Row:
     """Write an attempt of a run."""
-    claimed = attempt.state is AttemptState.CLAIMED
-    return (
-        run.run_id,
-        attempt.step,
-        attempt.number,
-        str(attempt.state),
-        attempt.fence,
-        attempt.worker,
-        attempt.claimed_at,
-        attempt.lease_until,
-        attempt.timeout_at,
-        attempt.ended_at,
-        *_error(attempt.error),
-        attempt.retry_at,
-        attempt.streamed,
-        int(claimed and not run.state.terminal),
-    )
+    step, number, state, *rest, error, retry_at, streamed = attempt
+    leased = int(state is AttemptState.CLAIMED and not run.state.terminal)
+    head = (run.run_id, step, number, str(state), *rest)
+    return *head, *_error(error), retry_at, streamed, leased
 
 
 def transition_row(run_id: str, seq: int, place: int, passed: Transition) -> Row:
