@@ -176,6 +176,28 @@ async def test_the_doors_answers(stage: Stage) -> None:
         assert len(await _runs(live)) == 2
 
 
+async def test_the_door_takes_labels(stage: Stage) -> None:
+    """Beside what the vendor's senders say; out of bounds they are refused, by their bound."""
+    async with door(stage) as (live, client):
+        labels = {"tags": ["vip"], "user_id": 42, "metadata": {"order": 7}}
+        event = {"name": "do/plain", "data": {"n": 1}}
+        assert (await client.post("/e/old-key", json={**event, **labels})).status_code == 200
+        (run,) = await _runs(live)
+        assert (run.labels.tags, run.labels.user_id) == (("vip",), "42")
+        assert run.labels.metadata == b'{"order":7}'
+        for wrong in (
+            {"tags": ["x" * 10_000]},
+            {"tags": 5},
+            {"user_id": {}},
+            {"metadata": {"a": "x" * 20_000}},
+            {"metadata": "text"},
+        ):
+            answer = await client.post("/e/old-key", json={**event, **wrong})
+            assert answer.status_code in {400, 413}, answer.text
+            assert next(iter(wrong)) in answer.text
+        assert len(await _runs(live)) == 1
+
+
 async def test_a_request_that_is_sent_again(stage: Stage) -> None:
     """Its seed tells it; without a seed and without ids, each is another event."""
     async with door(stage) as (live, client):

@@ -494,3 +494,18 @@ def test_wrong_settings_are_named(given: dict[str, str], word: str) -> None:
     with pytest.raises(InvalidSettings, match=word) as raised:
         read_settings(given)
     assert "word@" not in str(raised.value)
+
+
+async def test_the_dashboard_shows_a_runs_tags(served_with: Any) -> None:
+    """After the adapter's own, as many as the vendor takes; alone and in a batch."""
+    tags = tuple(f"customer-{number}" for number in range(10))
+    async with rig(served_with) as (server, caller):
+        (alone,) = await caller.deliver([delivery(0, tags=tags)])
+        await caller.deliver([delivery(number, tags=("vip",)) for number in range(1, 9)])
+        await server.turn(RUNS_IN)
+        (shown,) = [run for run in server.world.runs.values() if run.id == alone.provider_run_id]
+        assert set(shown.tags) == {"turnout:r0.1", "task:work", "run:r0", *tags[:7]}
+        batched = [set(run.tags) for run in server.world.runs.values() if run is not shown]
+        assert sorted(batched, key=sorted) == [
+            {f"turnout:r{number}.1", "task:work", f"run:r{number}", "vip"} for number in range(1, 9)
+        ]

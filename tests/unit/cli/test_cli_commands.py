@@ -44,6 +44,30 @@ def test_an_event_that_nobody_subscribes_to_is_recorded_with_a_warning(folder: P
     assert "did you mean text/received?" in done.stderr
 
 
+def test_an_event_is_emitted_with_labels(folder: Path) -> None:
+    """Tags, whom it is for, and metadata; out of bounds, exit 2 and the bound."""
+    emit = ("emit", "text/received", "--app", "hello:words", "--json")
+    labels = ("--tag", "vip", "--tag", "eu", "--user", "u1", "--metadata", '{"order": 7}')
+    done = turnout(folder, *emit, *labels)
+    assert done.returncode == 0, done.stderr
+    run_id = json.loads(done.stdout)["runs"][0]["run_id"]
+    shown = json.loads(turnout(folder, "runs", "show", run_id, "--json").stdout)
+    assert (shown["tags"], shown["user_id"], shown["metadata"]) == (
+        ["vip", "eu"],
+        "u1",
+        '{"order":7}',
+    )
+    assert shown["origin"] == "manual"
+    for wrong, bound in (
+        (("--tag", "x" * 10_000), "1 to 128"),
+        (("--metadata", "[1]"), "a JSON object"),
+        (("--metadata", "{"), "--metadata is not JSON"),
+    ):
+        refused = turnout(folder, *emit, *wrong)
+        assert refused.returncode == 2
+        assert bound in " ".join(refused.stderr.split())
+
+
 def test_an_event_that_a_run_waits_for_is_emitted_without_a_warning(folder: Path) -> None:
     """It did what it was sent for, though no task subscribes to it."""
     (folder / "waiting.py").write_text(WAITING)

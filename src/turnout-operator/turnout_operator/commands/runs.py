@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 LONGEST_SHOWN = 2_000
 """Characters of a payload or a result that are shown."""
 
-HEAD = ("run_id", "task", "provider", "state", "payload", "result", "error")
+HEAD = (
+    *("run_id", "task", "provider", "state", "origin", "tags", "user_id", "metadata"),
+    *("payload", "result", "error"),
+)
 
 _OUR_ID = re.compile(r"[0-9a-z]{26}(-dryrun)?", re.IGNORECASE)
 
@@ -204,12 +207,23 @@ def _row(entry: "Run") -> dict[str, Any]:
     }
 
 
+def _labels(entry: "Run") -> dict[str, Any]:
+    labels = entry.labels
+    return {
+        "origin": entry.origin.value,
+        "tags": list(labels.tags),
+        "user_id": labels.user_id,
+        "metadata": None if labels.metadata is None else _bounded(labels.metadata),
+    }
+
+
 def _report_data(report: "RunReport") -> dict[str, Any]:
     from turnout.model.time import iso
 
     journal, error = report.journal, report.journal.run.error
     return {
         **_row(journal.run),
+        **_labels(journal.run),
         "payload": _bounded(journal.run.payload),
         "result": None if journal.run.result is None else _bounded(journal.run.result),
         "error": None if error is None else f"{error.name}: {error.message}",
@@ -250,9 +264,13 @@ def _bounded(document: bytes) -> str:
     return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
 
 
+def _text(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, list) else value
+
+
 def _page(value: dict[str, Any]) -> Page:
     return [
-        table("run", ("", ""), ((name, value[name]) for name in HEAD)),
+        table("run", ("", ""), ((name, _text(value[name])) for name in HEAD)),
         table("states", ("state", "at"), (row.values() for row in value["transitions"])),
         table(
             "steps",

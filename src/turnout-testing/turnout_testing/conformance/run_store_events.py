@@ -1,12 +1,15 @@
 """The promises of a run store about events: emits, keys, and the waits that they meet."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
 
 from turnout.errors import InvalidRunId, UnknownRun, WrongUse
 from turnout.model.events import DeadLetter
+from turnout.model.labels import NO_LABELS, Labels
+from turnout.model.policies import Retries
 from turnout.model.runs import (
     Change,
     Emission,
@@ -18,6 +21,7 @@ from turnout.model.runs import (
 )
 from turnout.model.status import (
     DeliveryState,
+    RunOrigin,
     RunStatus,
     StepKind,
     StepState,
@@ -34,6 +38,8 @@ from turnout_testing.conformance.run_store_values import (
     started,
     waiting,
 )
+
+LABELS = Labels(tags=("vip", "é☃"), user_id="u1", metadata=b'{"a":[1]}')
 
 
 class EventsContract:
@@ -54,11 +60,38 @@ class EventsContract:
             payload='{"ä":"☃"}'.encode(),
             parent_run_id="r1",
             parent_step="call",
+            labels=LABELS,
+            origin=RunOrigin.RETRY,
+            retry_of="r1",
+            retries=Retries(max_attempts=7, min_delay="1m", max_delay=90, factor=1.5, jitter=0.1),
         )
         await store.events.emit([emission(bare), emission(full)])
         runs = [(await store.journals.load(run_id)).run for run_id in ("r1", "r2")]
+        full = full._replace(
+            retries=replace(full.retries or Retries(), min_delay="60000ms", max_delay="90000ms")
+        )
         assert [run._replace(emit_seq=0) for run in runs] == [bare, full]
         assert runs[0].emit_seq < runs[1].emit_seq
+
+    async def test_a_delivery_that_is_to_be_sent_has_the_tags(self, store: RunStore) -> None:
+        """Also of a run whose payload is too large to come with it, and of one sent before."""
+        large = b'"' + b"x" * 100_000 + b'"'
+        tagged = [new_run("r1", labels=LABELS), new_run("r2", labels=LABELS, payload=large)]
+        await store.events.emit([emission(run) for run in (*tagged, new_run("r3"))])
+        taken = await store.due.take_deliveries(T0, limit=9, hold=1)
+        assert {delivery.run_id: delivery.tags for delivery in taken} == {
+            "r1": LABELS.tags,
+            "r2": LABELS.tags,
+            "r3": (),
+        }
+        assert [delivery.run_id for delivery in taken if delivery.run is None] == ["r2"]
+        await store.deliveries.redeliver("r1", 1, "local", T0)
+        (again,) = [
+            delivery
+            for delivery in await store.due.take_deliveries(T0 + 1, limit=9, hold=1)
+            if delivery.run_id == "r1" and delivery.number == 2
+        ]
+        assert again.tags == LABELS.tags
 
     async def test_an_emit_tells_the_runs_that_it_started(self, store: RunStore) -> None:
         """One event starts every task subscribed to it, and names their runs at once."""
@@ -163,6 +196,7 @@ class EventsContract:
                 due_at=T0 + 9 if place else None,
                 error="invalid_payload: payload.n",
                 refused_at=T0 - place,
+                labels=LABELS if place else NO_LABELS,
             )
             for place in range(2)
         ]
