@@ -339,12 +339,15 @@ class FailureLog:
     loop around it may not. An error of ours is a warning; any other comes with its traceback.
     """
 
+    __slots__ = ("_action", "_fields", "_log", "_message", "error")
+
     def __init__(self, log: logging.Logger, message: str, *, action: str, **fields: Any) -> None:
         self.error: Exception | None = None
         """What went wrong; None where nothing did."""
         self._log = log
         self._message = message
-        self._extra = {"action": action, **fields}
+        self._action = action
+        self._fields = fields
 
     def __enter__(self) -> Self:
         return self
@@ -355,10 +358,11 @@ class FailureLog:
         if not isinstance(error, Exception):
             return False
         self.error = error
+        extra = {"action": self._action, **self._fields}
         if isinstance(error, TurnoutError):
-            self._log.warning(self._message, extra={**self._extra, "error": str(error)})
+            self._log.warning(self._message, extra={**extra, "error": str(error)})
         else:
-            self._log.error(self._message, exc_info=error, extra=self._extra)
+            self._log.error(self._message, exc_info=error, extra=extra)
         return True
 
 
@@ -367,6 +371,8 @@ class UnexpectedLog(FailureLog):
 
     For the edge at which an unexpected error becomes the recorded failure of a run.
     """
+
+    __slots__ = ()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
@@ -220,15 +221,15 @@ class RunAdvancer:
     ) -> Decision:
         """Replay a function; one that cancels its own task ends its run, and does not stop us."""
         if task.open_mode:
-            replaying = asyncio.create_task(replay_open(task, journal, now, self.effects))
+            open_replay = asyncio.create_task(replay_open(task, journal, now, self.effects))
             try:
-                return await replaying
+                return await open_replay
             except asyncio.CancelledError as error:
                 if cancelling():
                     raise
                 return Decision(state=RunStatus.FAILED, error=failure(error))
-        with cached.replay_task.entered(task.id):
-            decision = replay(task, journal, now, self.effects)
+        replaying = partial(replay, task, journal, now, self.effects)
+        decision = cached.replay_task.run(task.id, replaying)
         if cached.replay_task.cancels:
             cancelled = asyncio.CancelledError(f"task {task.id!r} cancelled its own task")
             return Decision(state=RunStatus.FAILED, error=failure(cancelled))

@@ -3,12 +3,11 @@
 import asyncio
 import inspect
 import logging
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
@@ -32,8 +31,6 @@ from turnout.ports.clock import Clock
 from turnout.worker.threads import PLACES, StepThread, StepThreads
 
 log = logging.getLogger("turnout.worker")
-
-ResultT = TypeVar("ResultT")
 
 _UNWIND_SECONDS: Final = 1.0
 """Seconds that a body whose time is up is given to unwind."""
@@ -80,7 +77,8 @@ class LiveBodies:
         The limit counts from the moment the function is called, not while it waits for a thread.
         """
         thread = None if _is_async(command.function) else await self._threads.take()
-        # In a task of its own: a body may cancel its task, and may leave it cancelled.
+        # In a task of its own: a body may cancel its task, and may leave it cancelled; and the next
+        # body must not see the context variables that it sets.
         body = asyncio.create_task(self._guarded(command, context, thread), name=body_name(context))
         try:
             output = await (body if limit is None else self._in_time(body, context, limit))
@@ -168,24 +166,6 @@ class OutputMismatch(ValueError):
 def body_name(context: StepContext) -> str:
     """Name the asyncio task that an attempt's body runs in."""
     return f"step {context.step} #{context.attempt} of {context.run_id}"
-
-
-@types.coroutine
-def within(
-    context: Context, coroutine: Coroutine[Any, Any, ResultT]
-) -> Generator[Any, Any, ResultT]:
-    """Await a coroutine in another context than that of the current task."""
-    step, value = coroutine.send, None
-    try:
-        while True:
-            awaited = context.run(step, value)
-            try:
-                step, value = coroutine.send, (yield awaited)
-            except BaseException as error:  # noqa: BLE001 - an error thrown in is thrown on into the coroutine
-                step, value = coroutine.throw, error
-    except StopIteration as stop:
-        result: ResultT = stop.value
-        return result
 
 
 async def outcome_of(body: Awaitable[BodyOutcome]) -> BodyOutcome:

@@ -6,7 +6,6 @@ attempt the next thing to do.
 """
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Sequence
 from typing import Any, Final
@@ -22,7 +21,7 @@ from turnout.model.runs import Attempt, Journal, Run
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
-from turnout.worker.bodies import Bodies, failed_by, outcome_of, within
+from turnout.worker.bodies import Bodies, failed_by, outcome_of
 from turnout.worker.commit import Commit, unparked
 from turnout.worker.continuation import Continuation
 from turnout.worker.endings import Ending, continuation_of, is_held, put_ending
@@ -201,8 +200,7 @@ class Executor:
     ) -> InFlightAttempt:
         """Run a claimed attempt in a task; it is answered after its commit, or at the bound."""
         loop = asyncio.get_running_loop()
-        variables = contextvars.copy_context()
-        running = self._begin(claim, journal, reader, loop.create_future(), variables)
+        running = self._begin(claim, journal, reader, loop.create_future())
         running.task = loop.create_task(self._run_all(running))
         self.watch.start()
         return running
@@ -213,7 +211,6 @@ class Executor:
         journal: Journal,
         reader: Continuation,
         answer: asyncio.Future[Executed],
-        variables: contextvars.Context,
     ) -> InFlightAttempt:
         run, attempt = journal.run, claim.attempt
         running = InFlightAttempt(
@@ -230,7 +227,6 @@ class Executor:
             ),
             answer=answer,
             reader=reader,
-            variables=variables,
             started_at=asyncio.get_running_loop().time(),
         )
         self.runs.in_flight.add(running)
@@ -253,8 +249,7 @@ class Executor:
                 action="attempt_not_committed",
                 attempt=running.claim,
             ) as failure:
-                # Each body gets a copy of the context: the next does not see what it sets.
-                outcome = await within(running.variables.copy(), outcome_of(body))
+                outcome = await outcome_of(body)
                 return None if running.dropped else await self._commit(running, outcome)
             # The lease will run out: then the attempt counts as lost, and the run goes on.
             error = failure.error
@@ -388,7 +383,7 @@ class Executor:
         if isinstance(answer, Executed):
             running.answer_with(answer)
             return None
-        following = self._begin(answer, journal, running.reader, running.answer, running.variables)
+        following = self._begin(answer, journal, running.reader, running.answer)
         following.task = running.task
         return following
 

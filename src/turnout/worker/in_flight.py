@@ -1,7 +1,6 @@
 """The attempts whose bodies run in this process now."""
 
 import asyncio
-import contextvars
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +42,6 @@ class InFlightAttempt:
     """The answer to the caller; given before the commit if it is `accepted`."""
     reader: Continuation
     """Who acts on the answer, for as long as the answer is waited for."""
-    variables: contextvars.Context
-    """The caller's context variables; each body gets a copy."""
     started_at: float
     """When it began, in the loop's time."""
     task: asyncio.Task[None] | None = None

@@ -2,9 +2,10 @@
 
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task  # documented for extensions of asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+ResultT = TypeVar("ResultT")
 
 
 class ReplayTask:
@@ -39,19 +40,17 @@ class ReplayTask:
         """Be like the worker's task in all else, during the replay."""
         return getattr(self._task, name)
 
-    @contextmanager
-    def entered(self, task_id: str) -> Iterator[None]:
-        """Be the current task, for a replay of a task's function; there is no await within."""
+    def run(self, task_id: str, replay: Callable[[], ResultT]) -> ResultT:
+        """Be the current task while a task's function is replayed; there is no await within."""
         task = asyncio.current_task()
         if task is None:
-            yield
-            return
+            return replay()
         self.task_id = task_id
         loop, self._task = asyncio.get_running_loop(), task
         _leave_task(loop, task)
         _enter_task(loop, self)  # type: ignore[arg-type]
         try:
-            yield
+            return replay()
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type]
             _enter_task(loop, task)

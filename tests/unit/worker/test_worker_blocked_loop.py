@@ -110,7 +110,6 @@ async def test_a_function_that_blocks_after_other_code_is_named(named: Named) ->
     guard = loop_guard.LoopGuard(runs, pause=0.001)
     guard.start()
     assert named.nameless.wait(ENOUGH)
-    with ReplayTask().entered("t"):
-        assert named.any.wait(ENOUGH)
+    assert ReplayTask().run("t", lambda: named.any.wait(ENOUGH))
     guard.stop()
     assert [(line["task"], line["step"]) for line in named.lines] == [("t", None)]
