@@ -1,6 +1,6 @@
 """The verdicts that let a task go on: those of `turnout parity check`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +31,7 @@ class Evidence:
         return self.verdict == Verdict.PASS
 
 
-async def evidence(settings: Settings, gates: Path, tasks: list[str]) -> Mapping[str, Evidence]:
+async def evidence(settings: Settings, gates: Path, tasks: Sequence[str]) -> Mapping[str, Evidence]:
     """Compare the runs in the artifact store, and give the verdict on each of the tasks.
 
     InvalidSettings where there is no such gate file, or nowhere to read artifacts from.
@@ -44,10 +44,11 @@ async def evidence(settings: Settings, gates: Path, tasks: list[str]) -> Mapping
         report = await check(store, gates=file, name=settings.artifacts)
     finally:
         await store.aclose()
-    return {task: _evidence(report, task) for task in tasks}
+    return {task: evidence_of(report, task) for task in tasks}
 
 
-def _evidence(report: ParityReport, task: str) -> Evidence:
+def evidence_of(report: ParityReport, task: str) -> Evidence:
+    """Return the verdict of a report on one task; a task without pairs has none to rest on."""
     verdicts = () if report.gates is None else report.gates.tasks
     for verdict in verdicts:
         if verdict.task == task:

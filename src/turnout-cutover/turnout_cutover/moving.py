@@ -10,7 +10,7 @@ from turnout.model.routing import Route, Stage
 from turnout.model.time import Millis, iso
 from turnout_cutover.agreement import Agreement
 from turnout_cutover.changes import Action, Change, Entry, Signature
-from turnout_cutover.gates import Evidence, evidence
+from turnout_cutover.gates import Evidence
 from turnout_cutover.operations import PATIENCE, Operations, check_tasks
 from turnout_cutover.outcome import Exit, Failure, Stopped, refused
 from turnout_cutover.stages import (
@@ -204,7 +204,7 @@ async def _judged(
     ]
     if gates is None or not judged:
         return proposals
-    verdicts = await evidence(operations.settings, gates, judged)
+    verdicts = await operations.judge(operations.settings, gates, judged)
     return [_with_verdict(proposal, verdicts.get(proposal.task)) for proposal in proposals]
 
 

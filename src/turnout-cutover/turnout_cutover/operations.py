@@ -4,7 +4,8 @@ import getpass
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from turnout.errors import UnknownTask
 from turnout.model.replicas import Replica
@@ -15,6 +16,7 @@ from turnout.ports.run_store import RunStore
 from turnout.service.replicas import living
 from turnout.service.settings import Settings
 from turnout_cutover.agreement import Agreement, agreement
+from turnout_cutover.gates import Evidence, evidence
 from turnout_cutover.move_file import MoveFile
 from turnout_cutover.outcome import refused
 from turnout_cutover.route_log import RouteLog
@@ -24,6 +26,9 @@ PATIENCE: Final[Millis] = 10_000
 
 PAUSE: Final[Millis] = 100
 """Time between two looks at the replicas."""
+
+
+Judge: TypeAlias = Callable[[Settings, Path, Sequence[str]], Awaitable[Mapping[str, Evidence]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,8 @@ class Operations:
     """The adapters that are installed here."""
     report: Callable[[str], None]
     """Shows a line of progress."""
+    judge: Judge = evidence
+    """Gives the verdicts of a gate file."""
 
     async def replicas(self) -> Sequence[Replica]:
         """Read the replicas that are alive."""
