@@ -1,14 +1,14 @@
-"""Scanning on several processes: every answer comes back, whatever becomes of a process."""
+"""Scanning on several processes: every answer comes back."""
 
 import os
-import signal
-from collections.abc import Iterable
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from turnout_audit import engine
+from turnout_audit import engine, processes, reading
+from turnout_audit.errors import AuditError
 from turnout_audit.load import parse
-from turnout_audit.scan import Scanner
 
 RULES = parse(
     'ruleset = "acme"\nversion = "1"\ntitle = "Acme"\nmarkers = ["acme"]\n[[rule]]\nid = "word"\n'
@@ -23,41 +23,61 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in range(6):
         (tmp_path / f"{number}.ts").write_text("acme\n" * (number + 1) + "x\n" * 50_000)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine, "PAYS", 0)
+    monkeypatch.setattr(reading, "PAYS", 0)
     return tmp_path
 
 
-def test_answers_are_those_of_one_process(tree: Path) -> None:
-    """Also large ones."""
+@pytest.mark.parametrize("at_risk", [0.0, 100.0])
+def test_answers_are_those_of_one_process(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, at_risk: float
+) -> None:
+    """Whether results are sent one by one or all at once, and also without any process."""
+    monkeypatch.setattr(processes, "AT_RISK", at_risk)
     report = engine.audit(RULES, ["."], processes=3)
-    assert report == engine.audit(RULES, ["."], processes=1)
     assert len(report.findings) == 21
+    assert report == engine.audit(RULES, ["."], processes=1)
+    monkeypatch.setattr(processes, "can_fork", lambda: False)
+    assert report == engine.audit(RULES, ["."])
 
 
-def test_work_of_a_killed_process_is_done_again(
+def test_a_machine_that_starts_no_process_is_an_error_of_one_line(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost when a process is killed, for want of memory for example."""
-    parent, scan_files = os.getpid(), engine.scan_files
+    """What was started before is ended."""
 
-    def killed(scanner: Scanner, paths: Iterable[str]) -> engine.Share:
-        if os.getpid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return scan_files(scanner, paths)
+    def refused() -> int:
+        raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(engine, "scan_files", killed)
-    assert len(engine.audit(RULES, ["."], processes=2).findings) == 21
+    monkeypatch.setattr(os, "fork", refused)
+    with pytest.raises(AuditError, match="no process can be started: Resource temporarily"):
+        engine.audit(RULES, ["."])
 
 
-def test_what_goes_wrong_there_is_raised_here(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its own error, not as silence."""
-    parent = os.getpid()
+INTERRUPTED = """
+import select, sys
+from turnout_audit import engine
+from turnout_audit.load import load
+from turnout_audit.scan import Scanner
 
-    def broken(scanner: Scanner, paths: Iterable[str]) -> engine.Share:
-        if os.getpid() != parent:
-            raise ValueError("two")
-        return engine.Share()
+def wait(*_):
+    print("scanning", flush=True)
+    select.select([], [], [])
 
-    monkeypatch.setattr(engine, "scan_files", broken)
-    with pytest.raises(ValueError, match="two"):
-        engine.audit(RULES, ["."], processes=2)
+Scanner.scan = wait
+try:
+    engine.audit(load("inngest"), [sys.argv[1]])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_no_process_outlives_an_audit_that_is_interrupted(tmp_path: Path) -> None:
+    """Its output is closed by all that held it."""
+    (tmp_path / "a.ts").write_text('import "inngest";\n')
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "scanning\n"
+        process.send_signal(2)
+        assert process.stdout.read() == "interrupted\n"

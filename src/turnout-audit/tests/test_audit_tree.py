@@ -272,7 +272,7 @@ def test_huge_files_are_bounded_and_named(here: Path, monkeypatch: pytest.Monkey
     reasons = {problem.path: problem.reason for problem in report.problems}
     assert "too large to parse" in reasons["million.ts"]
     assert "more than 20000 findings" in reasons["big.md"]
-    monkeypatch.setattr("turnout_audit.engine.MAX_TEXT", 1000)
+    monkeypatch.setattr("turnout_audit.reading.MAX_TEXT", 1000)
     reasons = {p.path: p.reason for p in audit(RULES, ["."], processes=1).problems}
     assert all("too large" in reason for reason in reasons.values())
     assert set(reasons) == {"million.ts", "big.md"}

@@ -100,6 +100,19 @@ class Accountant:
             else:
                 results.add_unclassified(start, line)
 
+    def list_all(self, results: Results) -> None:
+        """Add every line with a mention as unclassified, in a text that is not judged."""
+        text, offset = results.source.text, 0
+        while self.words and (occurrence := self.plain.search(text, offset)):
+            start = occurrence.start()
+            results.add_unclassified(start, results.source.line(start))
+            offset = text.find("\n", start) + 1 or len(text)
+
+    @cached_property
+    def plain(self) -> "re.Pattern[str]":
+        """Compile the words so that a search may start anywhere at no cost."""
+        return re.compile("|".join(map(re.escape, sorted(self.words))), re.IGNORECASE)
+
 
 class _Page:
     """A file whose mentions are judged."""

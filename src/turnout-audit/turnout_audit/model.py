@@ -115,6 +115,8 @@ class FileScan:
     """What one file holds."""
 
     path: str
+    sort: Literal["text", "binary", "own"] = "text"
+    """Whether it was read as text; `own` is a baseline or a report of the audit itself."""
     findings: tuple[Finding, ...] = ()
     problems: tuple[FileProblem, ...] = ()
     exempted: tuple[Exempted, ...] = ()

@@ -8,7 +8,7 @@ from turnout_audit.source import Hit, SourceText
 UNCLASSIFIED = "unclassified"
 """What a mention that nothing explains is called where findings have a rule."""
 MAX_FINDINGS = 20_000
-"""Findings that are kept of one file."""
+"""Findings and mentions that are kept of one file."""
 
 
 class TooManyFindings(Exception):
@@ -34,11 +34,10 @@ class Results:
         line = source.line(hit.start)
         if reason is None and markdown.allowed(source.text, hit.start, rule.id):
             reason = "allowed"
-        if len(self.findings) + len(self.exempted) >= MAX_FINDINGS:
-            raise TooManyFindings
         if reason is not None:
             self.exempt(rule.id, line, reason)
             return
+        self._check()
         self.findings[rule.id, hit.start, hit.end] = Finding(
             rule=rule.id,
             level=rule.level,
@@ -58,9 +57,14 @@ class Results:
         )
 
     def exempt(self, rule: str, line: int, reason: Reason) -> None:
-        """Add a mention that does not count."""
+        """Add a mention that does not count; raises TooManyFindings."""
+        self._check()
         exempted = Exempted(rule=rule, path=self.source.path, line=line, reason=reason)
         self.exempted.append(exempted)
+
+    def _check(self) -> None:
+        if len(self.findings) + len(self.exempted) + len(self.unclassified) >= MAX_FINDINGS:
+            raise TooManyFindings
 
     def accounted_lines(self) -> set[int]:
         """Return the lines on which something was found, or is exempt already."""
@@ -71,7 +75,8 @@ class Results:
         return lines
 
     def add_unclassified(self, start: int, line: int) -> None:
-        """Add a mention that nothing explains."""
+        """Add a mention that nothing explains; raises TooManyFindings."""
+        self._check()
         self.unclassified.append(unclassified(self.source.path, self.source.shown(start), line))
 
     def add_problem(self, reason: str, line: int) -> None:

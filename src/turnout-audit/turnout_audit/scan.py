@@ -34,6 +34,7 @@ from turnout_audit.words import Index
 
 MAX_PARSED = 4_000_000
 """Characters of a script; a larger one is reported as a problem."""
+TOO_MANY = f"more than {MAX_FINDINGS} findings: the rest is not told"
 _SCRIPT = re.compile(r"(?i)<script\b[^<>]*>")
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 _TREE_MATCHES = (ImportMatch, CallMatch, MemberMatch, DecoratorMatch, AstMatch)
@@ -103,8 +104,19 @@ class Scanner:
             if mentioned and not anywhere:
                 self.accountant.account(results, outline)
         except TooManyFindings:
-            results.add_problem(f"more than {MAX_FINDINGS} findings: the rest is not told", 0)
+            results.add_problem(TOO_MANY, 0)
         return results.scan() if self.codes is None else self._reported(results.scan())
+
+    def listed(self, path: str, text: str, cause: str) -> FileScan:
+        """List the mentions in a text that is not scanned; the cause is a problem of the file."""
+        results = Results(SourceText(path, text))
+        results.add_problem(cause, 0)
+        try:
+            if self.reports(UNCLASSIFIED):
+                self.accountant.list_all(results)
+        except TooManyFindings:
+            results.add_problem(TOO_MANY, 0)
+        return results.scan()
 
     def reports(self, code: str) -> bool:
         """Say whether what a rule finds is reported; mentions go with the unclassified ones."""
