@@ -63,6 +63,7 @@ class PostgresTransaction:
         # Reused: making a cursor costs half as much as running a statement.
         self._reading = connection.cursor(binary=True)
         self._writing = connection.cursor(binary=True)
+        self._batching: list[psycopg.Cursor[Row]] = []
         self.untouched = True
         self.made_due = False
         self.patient = True
@@ -99,15 +100,20 @@ class PostgresTransaction:
             self._writing.execute(self._statements.batch(batch, size), values)
 
     def returning(self, batch: BatchStatement, rows: Sequence[Row]) -> Sequence[Row]:
-        """Run a statement over these rows, and read all that it returns."""
-        returned: list[Row] = []
-        for size, values in batches(rows):
-            returned += self._reading.execute(
-                self._statements.batch(batch, size), values
-            ).fetchall()
+        """Run a statement over these rows, and read all that it returns, in one round trip."""
+        running = [
+            self._batch_cursor(number).execute(self._statements.batch(batch, size), values)
+            for number, (size, values) in enumerate(batches(rows))
+        ]
+        returned = [row for cursor in running for row in cursor.fetchall()]
         if returned:
             self.untouched = False
         return returned
+
+    def _batch_cursor(self, number: int) -> "psycopg.Cursor[Row]":
+        if number == len(self._batching):
+            self._batching.append(self._connection.cursor(binary=True))
+        return self._batching[number]
 
     def lock(self, name: str, *, shared: bool = False) -> None:
         """Lock a name; in a group, an exclusive lock that is taken raises NameHeld at once."""

@@ -156,6 +156,7 @@ def _write_effects(tx: Transaction, changes: Sequence[Change]) -> None:
         _change_other_runs(tx, change)
         if change.stop_vendor or _owes_a_wake(change):
             tx.made_due = True
+    _free_slots(tx, changes)
 
 
 def _ends(change: Change) -> bool:
@@ -182,18 +183,30 @@ def _live_delivery(change: Change) -> Row:
 
 
 def _change_other_runs(tx: Transaction, change: Change) -> None:
-    """Emit the change's events, free its concurrency slots, and settle its parent's invoke."""
-    run, ends = change.after, _ends(change)
+    """Emit the change's events, and settle its parent's invoke."""
+    run = change.after
     if change.emissions:
         emit(tx, change.emissions)
-    if run.limit_key is not None:
-        over = [
-            attempt.step for attempt in change.attempts if attempt.state is not AttemptState.CLAIMED
-        ]
-        if ends or over:
-            free_slots(tx, run, None if ends else over, moment(change))
-    if ends and run.parent_run_id is not None:
+    if _ends(change) and run.parent_run_id is not None:
         _settle_parent(tx, run, run.parent_run_id, moment(change))
+
+
+def frees_a_slot(change: Change) -> bool:
+    """Whether a change gives up a place in a line."""
+    return change.after.limit_key is not None and (_ends(change) or bool(_ended_steps(change)))
+
+
+def _free_slots(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Free the concurrency slots of runs that end, and of attempts that do."""
+    if freeing := [change for change in changes if frees_a_slot(change)]:
+        places = [
+            (change.after, None if _ends(change) else _ended_steps(change)) for change in freeing
+        ]
+        free_slots(tx, places, max(moment(change) for change in freeing))
+
+
+def _ended_steps(change: Change) -> Sequence[str]:
+    return [at.step for at in change.attempts if at.state is not AttemptState.CLAIMED]
 
 
 def moment(change: Change) -> int:

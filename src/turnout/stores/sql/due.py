@@ -13,7 +13,7 @@ from turnout.model.time import Millis
 from turnout.ports.run_store import CALM_LOOK
 from turnout.stores.sql import releases
 from turnout.stores.sql.deliveries import postpone_all
-from turnout.stores.sql.expressions import contains_bytes, equals, fixed, for_rows
+from turnout.stores.sql.expressions import contains_bytes, fixed, for_rows
 from turnout.stores.sql.operations import StorePart, reads, writes
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, RUN_COLUMNS, delivery_of, run_of
 from turnout.stores.sql.schema import deliveries, runs
@@ -22,7 +22,6 @@ from turnout.stores.sql.statements import Row, Transaction
 LARGEST_PAYLOAD: Final = 64 * 1024
 """The largest payload, in bytes, of a run that comes with its delivery."""
 
-_RUN: Final = equals(runs.c.run_id)
 _WAKES: Final = (
     select(runs.c.run_id, runs.c.seq, runs.c.wake_at, runs.c.wake_sent, *DELIVERY_COLUMNS)
     .join(
@@ -38,10 +37,14 @@ _WAKES: Final = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, of=runs)
 )
-_RESEND: Final = (
-    update(runs)
-    .where(_RUN)
-    .values(wake_at=bindparam("to_wake_at"), wake_sent=runs.c.wake_sent + fixed(1))
+_RESEND: Final = for_rows(
+    runs,
+    ["run_id", "wake_at"],
+    lambda wake: (
+        update(runs)
+        .where(runs.c.run_id == wake.c.run_id)
+        .values(wake_at=wake.c.wake_at, wake_sent=runs.c.wake_sent + fixed(1))
+    ),
 )
 _POSTPONE: Final = for_rows(
     runs,
@@ -133,8 +136,7 @@ class SqlDueWork(StorePart):
         """Take the wakes that are due; each is due again after `resend`."""
         releases.deliver_woken(tx, now, limit=limit)
         rows = tx.rows(_WAKES, {"now": now, "limit": limit})
-        for run_id, *_ in rows:
-            tx.write(_RESEND, {"of_run_id": run_id, "to_wake_at": now + resend})
+        tx.write_rows(_RESEND, [(run_id, now + resend) for run_id, *_ in rows])
         wakes = [
             Wake(
                 run_id=row[0], seq=row[1], due_at=row[2], sent=row[3], delivery=delivery_of(row[4:])

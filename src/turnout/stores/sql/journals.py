@@ -1,6 +1,6 @@
 """Runs, their steps and attempts: read whole, changed by compare-and-set on the run's seq."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -74,18 +74,22 @@ _RELEASE: Final = for_rows(
         .values(leased=fixed(0))
     ),
 )
-_WAKE: Final = (
-    update(runs)
-    .where(_RUN, runs.c.ended_at.is_(None))
-    .values(
-        seq=runs.c.seq + fixed(1),
-        wake_at=bindparam("to_wake_at"),
-        wake_sent=fixed(0),
-        parked=fixed(0),
-        parked_until=null(),
-        parked_for=fixed(""),
-        projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
-    )
+_WAKE: Final = for_rows(
+    runs,
+    ["run_id", "wake_at"],
+    lambda woken: (
+        update(runs)
+        .where(runs.c.run_id == woken.c.run_id, runs.c.ended_at.is_(None))
+        .values(
+            seq=runs.c.seq + fixed(1),
+            wake_at=woken.c.wake_at,
+            wake_sent=fixed(0),
+            parked=fixed(0),
+            parked_until=null(),
+            parked_for=fixed(""),
+            projection_at=func.coalesce(runs.c.projection_at, fixed(0)),
+        )
+    ),
 )
 
 
@@ -99,7 +103,7 @@ def read_run(tx: Transaction, run_id: str, *, locked: bool = False) -> Run:
 
 def read_journal(tx: Transaction, run: Run) -> Journal:
     """Read a run's steps and attempts."""
-    if run.seq == 0:  # nothing was ever committed on it
+    if run.state is RunStatus.QUEUED:  # its function has not begun
         return Journal(run=run)
     of_run = {"of_run_id": run.run_id}
     attempts_: dict[str, list[Any]] = {}
@@ -204,13 +208,14 @@ def release_leases(tx: Transaction, run_ids: Sequence[str]) -> None:
     tx.write_rows(_RELEASE, [(run_id,) for run_id in run_ids])
 
 
-def wake(tx: Transaction, run_id: str, at: int) -> None:
-    """Owe a run a wake. Its seq moves too, so a worker that is about to park it reads it again.
+def wake_all(tx: Transaction, run_ids: Iterable[str], at: int) -> None:
+    """Owe runs a wake. Their seq moves, so a worker that is about to park one reads it again.
 
-    It is no longer parked: if the worker that is woken dies before a commit, the stall is noticed.
+    None is parked any more: if the worker that is woken dies before a commit, the stall is noticed.
     """
-    tx.write(_WAKE, {"of_run_id": run_id, "to_wake_at": at})
-    tx.made_due = True
+    woken = [(run_id, at) for run_id in dict.fromkeys(run_ids)]
+    tx.write_rows(_WAKE, woken)
+    tx.made_due = tx.made_due or bool(woken)
 
 
 @cache

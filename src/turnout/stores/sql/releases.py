@@ -25,7 +25,7 @@ from turnout.stores.sql.rows import (
     run_of,
 )
 from turnout.stores.sql.schema import deliveries, line, runs
-from turnout.stores.sql.statements import Transaction
+from turnout.stores.sql.statements import Params, Transaction
 
 NEVER: Final[Millis] = LARGEST_MOMENT
 """When a delivery is due that waits for nothing but a wake."""
@@ -124,10 +124,9 @@ def await_wake(tx: Transaction, run: Run) -> None:
     tx.write(_AWAIT, {"of_run_id": run.run_id, "of_number": run.delivery})
 
 
-def deliver_ahead(tx: Transaction, run: Run, count: int, now: Millis) -> None:
-    """Make the deliveries due of so many runs at the head of a run's line that await their wake."""
-    line_ = {"of_task": run.task, "of_limit_key": run.limit_key, "limit": count}
-    for run_id, number in tx.rows(_NEXT_IN_LINE, line_):
+def deliver_ahead(tx: Transaction, of_line: Params, count: int, now: Millis) -> None:
+    """Make the deliveries due of so many runs at the head of a line that await their wake."""
+    for run_id, number in tx.rows(_NEXT_IN_LINE, {**of_line, "limit": count}) if count else ():
         tx.write(_DUE, {"of_run_id": run_id, "of_number": number, "to_due_at": now})
         tx.made_due = True
 

@@ -23,7 +23,7 @@ from turnout.ports.run_store import (
 )
 from turnout.stores.sql import journals, limits
 from turnout.stores.sql.caller_transactions import CallerTransactions
-from turnout.stores.sql.commits import apply_all, emit
+from turnout.stores.sql.commits import apply_all, emit, frees_a_slot
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.dead_letters import SqlDeadLetterStore
 from turnout.stores.sql.deliveries import SqlDeliveryStore
@@ -93,8 +93,7 @@ class SqlJournalStore(StorePart):
 
     async def apply(self, change: Change) -> bool:
         """Commit a change, in the same statements as others that wait."""
-        locks_a_line = change.before.limit_key is not None
-        key = limits.LINES if locks_a_line else change.before.run_id
+        key = limits.LINES if frees_a_slot(change) else change.before.run_id
         return await self.committer.write_one(
             "apply", apply_all, change, key, light=change.only_claims
         )
