@@ -1,0 +1,235 @@
+"""Runs events on another provider's offline server and on Restate's own, and compares all pairs.
+
+    python adapters/restate/scripts/parity.py --from PROVIDER [--pairs 500] [--gate 0.95]
+
+Two dual runs of as many events, each with the other provider as the primary. In the first, the code
+is the same on both sides: no pair may differ, and every task must pass its gates. In the second,
+the candidate really differs in every 25th run (`parity_service.py`): the check, without gates, must
+fail, and name those runs and no others.
+
+Prints one JSON object; exit code 1 when either is not so. --out keeps what both dual runs left.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from parity_service import DIFFERS, kind_of, may_differ, service
+from turnout_dev.devserver import DevSetup, Process
+from turnout_dev.installed import devserver
+from turnout_dev.supervisor import Supervisor, free_port
+from turnout_parity.check import check
+from turnout_parity.gates.gate_file import GateFile, TaskGates
+from turnout_parity.report import ParityReport, Verdict
+from turnout_parity.rules import Rules
+
+from turnout import Event, Turnout, open_turnout, read_settings
+from turnout.model.ids import shadow_id
+from turnout.model.routing import DUAL
+from turnout.model.runs import Run, RunFilter
+from turnout.stores.artifacts import open_store
+
+CANDIDATE: Final = "restate"
+LAG: Final = 30
+"""Seconds from a primary's emit to its shadow's start."""
+BATCH: Final = 5
+PAUSE: Final = 0.5
+"""Seconds between two batches: so few a second that no run waits for a place on two busy cores."""
+PATIENCE: Final = 600.0
+"""Seconds within which all shadows must have ended, once nothing more is sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A dual run: its report, and which of the runs may differ."""
+
+    report: ParityReport
+    numbers: Mapping[str, int]
+    """The number of each run that an event of ours has started."""
+
+    @property
+    def mismatched(self) -> set[str]:
+        """The runs that the check names."""
+        return {difference.run_id for difference in self.report.differences}
+
+    @property
+    def differing(self) -> set[str]:
+        """The runs in which a candidate that differs takes another way."""
+        return {run_id for run_id, number in self.numbers.items() if may_differ(number)}
+
+
+async def dual_run(old: str, pairs: int, folder: Path, gates: GateFile | None) -> Trial:
+    """Run so many events on both providers, and compare; without gates the candidate differs."""
+    async with staged(old, folder, differs=gates is None) as live:
+        numbers = await _emitted(live, pairs)
+        await _shadowed(live, folder / "artifacts")
+    store = open_store(str(folder / "artifacts"))
+    try:
+        report = await check(store, name=old, rules=Rules(patience=None), gates=gates)
+    finally:
+        await store.aclose()
+    return Trial(report=report, numbers=numbers)
+
+
+@asynccontextmanager
+async def staged(old: str, folder: Path, *, differs: bool) -> AsyncIterator[Turnout]:
+    """Start both servers and the service of the dual run; what emits on its run store."""
+    (folder / "artifacts").mkdir(parents=True)
+    port = free_port()
+    key = "whsec_" + base64.b64encode(os.urandom(32)).decode()
+    settings = {
+        "ORCHESTRATOR_PROVIDER": DUAL,
+        "ORCHESTRATOR_PRIMARY": old,
+        "ORCHESTRATOR_SHADOW": CANDIDATE,
+        "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
+        "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
+        "TURNOUT_SIGNING_KEYS": key,
+        "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
+        "TURNOUT_DUAL_LAG": f"{LAG}s",
+    }
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(Supervisor(folder / "logs"))
+        for name in (old, CANDIDATE):
+            server = devserver(name)
+            if server is None:
+                raise SystemExit(f"{name} has no offline server")
+            setup = DevSetup(
+                port=free_port(),
+                data=folder / name,
+                app=service,
+                service_url=settings["TURNOUT_SERVICE_URL"],
+                signing_key=key,
+            )
+            setup.data.mkdir()
+            for process in server.processes(setup):
+                await processes.start(process)
+            settings |= server.environ(setup)
+        await processes.start(_service(settings, port, differs=differs))
+        live = open_turnout(service, settings=read_settings(settings), serve=False)
+        yield await stack.enter_async_context(live)
+
+
+def _service(settings: Mapping[str, str], port: int, *, differs: bool) -> Process:
+    return Process(
+        name="service",
+        argv=(
+            *(sys.executable, "-c", "from turnout.cli.main import run; run()", "serve"),
+            *("parity_service:service", "--port", str(port)),
+        ),
+        environ={
+            **settings,
+            DIFFERS: "1" if differs else "",
+            "PYTHONPATH": str(Path(__file__).parent),
+        },
+        ready_url=f"http://127.0.0.1:{port}/turnout/health",
+        ready_in=60,
+    )
+
+
+async def _emitted(live: Turnout, pairs: int) -> Mapping[str, int]:
+    """Emit the events, and the answers that some runs wait for; the number of each run."""
+    numbers: dict[str, int] = {}
+    for start in range(0, pairs, BATCH):
+        batch = range(start, min(start + BATCH, pairs))
+        events = [
+            Event(name=f"parity/{kind_of(number)}", payload={"number": number}) for number in batch
+        ]
+        emissions = await live.orchestrator.emit(*events)
+        numbers |= {
+            emission.runs[0].run_id: number
+            for emission, number in zip(emissions, batch, strict=True)
+        }
+        answers = (Event(name="parity/answer", payload={"number": number}) for number in batch)
+        await live.orchestrator.emit(*answers)
+        await asyncio.sleep(PAUSE)
+    return numbers
+
+
+async def _shadowed(live: Turnout, artifacts: Path) -> None:
+    """Wait until every run, children included, has left its folder on both sides."""
+    until = time.monotonic() + PATIENCE
+    while missing := [run for run in await _runs(live) if not _has_artifacts(artifacts, run)]:
+        if time.monotonic() > until:
+            raise SystemExit(f"no shadow of {len(missing)} runs, like {missing[0].run_id}")
+        await asyncio.sleep(1)
+
+
+async def _runs(live: Turnout) -> Sequence[Run]:
+    """Read all primaries."""
+    return await live.store.runs.find(RunFilter(shadowed=True, limit=100_000))
+
+
+def _has_artifacts(artifacts: Path, run: Run) -> bool:
+    names = (run.run_id, shadow_id(run.run_id))
+    return all((artifacts / "runs" / name / "manifest.json").exists() for name in names)
+
+
+async def compare(options: argparse.Namespace, out: Path) -> tuple[bool, Mapping[str, Any]]:
+    """Make both dual runs; whether all is as it must be, and what was found."""
+    rate = options.gate
+    gates = TaskGates(match_rate=rate, output_rate=rate, times="waived")  # a shadow replays
+    same = await dual_run(options.old, options.pairs, out / "same", GateFile(defaults=gates))
+    differing = await dual_run(options.old, options.pairs, out / "differing", None)
+    found = differing.mismatched & differing.differing
+    others = differing.mismatched - differing.differing
+    is_right = (
+        same.report.verdict is Verdict.PASS
+        and same.report.matched == same.report.pairs >= options.pairs
+        and differing.report.verdict is Verdict.FAIL
+        and found == differing.differing
+        and not others
+    )
+    return is_right, {
+        "from": options.old,
+        "to": CANDIDATE,
+        "same": _figures(same.report),
+        "differing": {
+            **_figures(differing.report),
+            "runs_that_differ": len(differing.differing),
+            "of_these_found": len(found),
+            "others_named": sorted(others),
+        },
+        "right": is_right,
+    }
+
+
+def _figures(report: ParityReport) -> Mapping[str, Any]:
+    gates = report.gates.tasks if report.gates else ()
+    return {
+        "verdict": report.verdict,
+        "reasons": report.reasons[:3],
+        "pairs": report.pairs,
+        "matched": report.matched,
+        "mismatched": report.mismatched,
+        "set_aside": report.late + report.not_comparable + report.not_due,
+        "kinds": sorted({difference.kind for difference in report.differences}),
+        "tasks": {gate.task: gate.verdict for gate in gates},
+    }
+
+
+def main() -> None:
+    """Parse, compare, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--from", dest="old", required=True)
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--gate", type=float, default=0.95, help="the match rate to be shown")
+    parser.add_argument("--out", type=Path, help="where both dual runs are kept")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        is_right, figures = asyncio.run(compare(options, options.out or Path(folder)))
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    sys.exit(0 if is_right else 1)
+
+
+if __name__ == "__main__":
+    main()
