@@ -1,9 +1,14 @@
 """The vendor's own server, for the tests that need it; they are skipped aloud without it."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from turnout_restate_server.devserver import devserver
+
+# Test modules are imported by path, so the folder of what they share is put on the path by hand.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,6 @@
 """Who may call the service, and which of its addresses stay registered, on the vendor's server."""
 
 import asyncio
-import base64
 import contextlib
 import socket
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from restate_keys import PUBLIC_KEY, SEED, key_file
 from turnout_dev.supervisor import free_port
 from turnout_restate.api import RestateApi
 from turnout_restate.caller import RestateCaller
@@ -26,11 +26,6 @@ from turnout.ports.caller import Surroundings
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
-SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-PUBLIC_KEY = "publickeyv1_FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z"
-"""A pair of Ed25519 keys: the first test vector of RFC 8032."""
-PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
-"""What stands before the seed of such a key in its file."""
 OTHER_KEY = "publickeyv1_w7YHemBctH5Ck2nQRQ47iBBqhNHy4FV7t2Usbye2A6f"
 
 
@@ -57,9 +52,7 @@ async def test_a_service_with_keys_is_called_by_their_server_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server signs its calls: unsigned calls, and those of another server, are refused."""
-    key = tmp_path / "identity.pem"
-    lines = ("PRIVATE KEY", base64.b64encode(PKCS8 + SEED).decode(), "PRIVATE KEY")
-    key.write_text("-----BEGIN {}-----\n{}\n-----END {}-----\n".format(*lines))
+    key = key_file(tmp_path / "identity.pem", SEED)
     monkeypatch.setenv("RESTATE_REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE", str(key))
     environ = {"RESTATE_IDENTITY_KEYS": f"{OTHER_KEY},{PUBLIC_KEY}", "TURNOUT_ENV": "development"}
     async with open_backend("restate", app=APP, environ=environ) as world:
@@ -95,6 +88,21 @@ async def test_an_earlier_address_goes_once_nothing_is_pinned_to_it() -> None:
             assert await _addresses(api) == both - first, "drained, and removed"
             assert await other.defined() == ["short", "waiting"]
             assert await _ended(world, await _start(world, "do/short")) is RunStatus.COMPLETED
+
+
+async def test_an_address_that_was_registered_later_stays() -> None:
+    """A process that is slow to look for earlier addresses does not remove its successor's."""
+    async with open_backend("restate", app=APP) as world:
+        assert isinstance(world.caller, RestateCaller)
+        async with _at_another_address(world) as other, _api_of(other) as api:
+            first = await _addresses(api)
+            (earlier,) = (await api.admin("GET", "/deployments"))["deployments"]
+            later = await other._deployments._post()
+            both = {*first, _settings_of(other).served_at}
+            await world.caller._deployments._remove_drained(earlier["id"])
+            assert await _addresses(api) == both
+            await other._deployments._remove_drained(later["id"])
+            assert await _addresses(api) == both - first
 
 
 @contextlib.asynccontextmanager

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
-from turnout.errors import ProviderRefused, ProviderUnavailable, TurnoutError
+from turnout.errors import TurnoutError
 from turnout.model.providers import Delivered, Guard, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
@@ -13,7 +12,8 @@ from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
-from turnout_restate.api import RestateApi, literal
+from turnout_restate.api import RestateApi, text_in
+from turnout_restate.deployments import Deployments
 from turnout_restate.schedules import Schedules, object_name
 from turnout_restate.serving import HANDLER, TASKS, application, service_name
 from turnout_restate.settings import MOUNT, RestateSettings
@@ -25,9 +25,6 @@ CAPABILITIES: Final[Mapping[Capability, Held]] = {
     Capability.DEFINE_TASK: Held.PROVIDER,
 }
 
-_UNAUTHORIZED: Final = f"{HTTPStatus.UNAUTHORIZED.value} {HTTPStatus.UNAUTHORIZED.phrase}"
-"""What the server quotes of a service that refuses its call."""
-
 
 class RestateCaller:
     """One app on one Restate server; `DurableCaller`, `Serves` and `Lists`."""
@@ -37,8 +34,10 @@ class RestateCaller:
         self._settings = settings
         self._service = service_name(surroundings.app)
         self._api = RestateApi(settings)
+        services = frozenset({self._service, object_name(surroundings.app)})
+        self._deployments = Deployments(self._api, settings, services)
         self._runs = VendorRuns(self._api, self._service, surroundings.clock)
-        self._schedules = Schedules(self._api, surroundings.app)
+        self._schedules = Schedules(self._api, self._deployments.invoke, surroundings.app)
         self._application = application(surroundings, settings)
 
     @property
@@ -86,19 +85,25 @@ class RestateCaller:
             "delivery": delivery.number,
         }
         try:
-            answer = await self._api.ingress(
+            answer = await self._deployments.invoke(
                 f"/{self._service}/{HANDLER}/send",
                 message,
                 headers={"idempotency-key": delivery.key},
             )
+            return Delivered(key=delivery.key, provider_run_id=text_in(answer, "invocationId"))
         except TurnoutError as error:
             return Delivered(key=delivery.key, error=error)
-        return Delivered(key=delivery.key, provider_run_id=answer["invocationId"])
 
     async def wake(self, wakes: Sequence[Wake]) -> None:
-        """Complete the awakeable that each parked invocation waits for."""
+        """Complete the awakeable that each parked invocation waits for.
+
+        An error of one is raised once all have been tried.
+        """
         tokens = [wake.delivery.token for wake in wakes if wake.delivery is not None]
-        await asyncio.gather(*(self._wake(token) for token in tokens if token))
+        calls = (self._wake(token) for token in tokens if token)
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     async def _wake(self, token: str) -> None:
         await self._api.ingress(f"/restate/awakeables/{token}/resolve")
@@ -128,35 +133,14 @@ class RestateCaller:
     async def define(self, app: App) -> None:
         """Register this service's address; its earlier addresses go once nothing runs there."""
         del app
-        answer = await self._register()
-        if answer is None:
-            raise ProviderRefused(
-                f"{self._settings.admin} has no deployments; see that RESTATE_ADMIN_URL is the"
-                " admin API of a Restate server"
-            )
-        await self._remove_drained(answer["id"])
-
-    async def _register(self) -> Any:
-        """Have the server read from this service what it serves; the server's answer."""
-        uri = self._settings.served_at
-        try:
-            return await self._api.admin(
-                "POST", "/deployments", {"uri": uri, "use_http_11": True, "force": True}
-            )
-        except ProviderUnavailable as error:
-            if _UNAUTHORIZED not in str(error):
-                raise
-            fix = (
-                f"{uri} refuses the server's calls: set RESTATE_IDENTITY_KEYS of this service to"
-                " the public key of that server, and have the server sign its calls by"
-                " RESTATE_REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE"
-            )
-            raise ProviderUnavailable(f"{fix}. {error}") from None
+        await self._deployments.register()
 
     async def defined(self) -> Sequence[str]:
         """Read back which tasks the server lists for the service."""
         service = await self._api.admin("GET", f"/services/{self._service}")
-        listed = str(((service or {}).get("metadata") or {}).get(TASKS, "")).split()
+        metadata = service.get("metadata") if isinstance(service, dict) else None
+        text = metadata.get(TASKS) if isinstance(metadata, dict) else None
+        listed = str(text or "").split()
         return [task.id for task in self._app.tasks if task.id in listed]
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
@@ -166,18 +150,3 @@ class RestateCaller:
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read back what the server will fire."""
         return await self._schedules.armed()
-
-    async def _remove_drained(self, current: str) -> None:
-        """Remove this app's deployments but the current one, where no invocation is pinned."""
-        services_of_app = {self._service, object_name(self._app)}
-        listed = await self._api.admin("GET", "/deployments")
-        for deployment in listed["deployments"]:
-            services = {service["name"] for service in deployment["services"]}
-            if deployment["id"] == current or not services or not services <= services_of_app:
-                continue
-            pinned = await self._api.query(
-                "SELECT id FROM sys_invocation WHERE status != 'completed'"  # noqa: S608
-                f" AND pinned_deployment_id = {literal(deployment['id'])} LIMIT 1"
-            )
-            if not pinned:
-                await self._api.admin("DELETE", f"/deployments/{deployment['id']}?force=true")

@@ -6,9 +6,9 @@ change of a schedule has a new digest; a call of an older one ends the chain tha
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 import restate
@@ -20,12 +20,17 @@ from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
-from turnout_restate.api import RestateApi, literal
+from turnout_restate.api import RestateApi, Row, literal, text_in
 
 READ_AGAIN: Final = (0.05, 0.2, 0.5)
 """Seconds after each reading in which a schedule had no pending call."""
 _STATE: Final = "schedule"
 """The key of an object's state: what is armed, and the call that fires it."""
+_FIELDS: Final = frozenset({"task", "cron", "zone", "digest", "call", "at"})
+"""What the state says."""
+
+Invoke: TypeAlias = Callable[[str, Any], Awaitable[Any]]
+"""Calls a handler at a path of the ingress."""
 
 
 def object_name(app: App) -> str:
@@ -107,8 +112,9 @@ async def _stop_firing(ctx: restate.ObjectContext) -> None:
 class Schedules:
     """Arms an app's schedules at the server, and reads them back."""
 
-    def __init__(self, api: RestateApi, app: App) -> None:
+    def __init__(self, api: RestateApi, invoke: Invoke, app: App) -> None:
         self._api = api
+        self._invoke = invoke
         self._name = object_name(app)
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
@@ -117,7 +123,7 @@ class Schedules:
         states, pending = await self._read()
         for key, state in expected.items():
             current = states.get(key, {})
-            if current.get("digest") != state["digest"] or current["call"] not in pending:
+            if current.get("digest") != state["digest"] or not _is_live(current, pending):
                 await self._call(key, "arm", state)
         for key in states.keys() - expected.keys():
             await self._call(key, "disarm", {})
@@ -136,11 +142,11 @@ class Schedules:
                 provider_id=str(state["call"]),
             )
             for key, state in states.items()
-            if state["call"] in pending
+            if state.get("call") in pending
         ]
 
     async def _call(self, key: str, handler: str, arg: Any) -> None:
-        await self._api.ingress(f"/{self._name}/{key}/{handler}", arg)
+        await self._invoke(f"/{self._name}/{key}/{handler}", arg)
 
     async def _read(self) -> tuple[Mapping[str, Mapping[str, Any]], frozenset[str]]:
         """Read the state of each schedule's object, and which calls are pending at the server.
@@ -150,7 +156,7 @@ class Schedules:
         """
         for pause in READ_AGAIN:
             states, pending = await self._states(), await self._pending()
-            if all(state["call"] in pending for state in states.values()):
+            if all(_is_live(state, pending) for state in states.values()):
                 break
             await asyncio.sleep(pause)
         return states, pending
@@ -160,7 +166,7 @@ class Schedules:
             "SELECT service_key, value_utf8 FROM state"  # noqa: S608 - literals are quoted
             f" WHERE service_name = {literal(self._name)} AND key = {literal(_STATE)}"
         )
-        return {str(row["service_key"]): orjson.loads(str(row["value_utf8"])) for row in rows}
+        return {text_in(row, "service_key"): _state_in(row) for row in rows}
 
     async def _pending(self) -> frozenset[str]:
         rows = await self._api.query(
@@ -168,13 +174,27 @@ class Schedules:
             f" WHERE target_service_name = {literal(self._name)}"
             " AND target_handler_name = 'tick' AND status != 'completed'"
         )
-        return frozenset(str(row["id"]) for row in rows)
+        return frozenset(text_in(row, "id") for row in rows)
 
 
 def _state(schedule: Schedule) -> dict[str, Any]:
     fields = {"task": schedule.task, "cron": schedule.five_fields, "zone": schedule.zone}
     digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return {**fields, "digest": digest}
+
+
+def _state_in(row: Row) -> Mapping[str, Any]:
+    """Read the state of an object; empty where it is not what we have written."""
+    try:
+        state = orjson.loads(text_in(row, "value_utf8"))
+    except orjson.JSONDecodeError:
+        return {}
+    return state if isinstance(state, dict) and state.keys() >= _FIELDS else {}
+
+
+def _is_live(state: Mapping[str, Any], pending: frozenset[str]) -> bool:
+    """Whether the call that fires a schedule is pending, or it has no slot any more."""
+    return bool(state) and (state["at"] is None or state["call"] in pending)
 
 
 def _schedule(key: str, state: Mapping[str, Any]) -> Schedule:

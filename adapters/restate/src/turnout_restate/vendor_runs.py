@@ -6,15 +6,17 @@ stays in it for a day (`RETENTION` in `serving`).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import quote
 
+from turnout.errors import ProviderRefused
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis
 from turnout.ports.clock import Clock
-from turnout_restate.api import RestateApi, Row, literal, time_in
+from turnout_restate.api import RestateApi, Row, literal, text_in, time_in
 from turnout_restate.statuses import state_of, word_of
 
 PAGE: Final = 500
@@ -51,21 +53,28 @@ class VendorRuns:
         for ending in ("cancel", "kill"):
             if row is None or state_of(row).terminal:
                 return True
-            await self._api.admin("PATCH", f"/invocations/{row['id']}/{ending}")
-            row = await self._ended(str(row["id"]))
+            invocation = text_in(row, "id")
+            await self._api.admin("PATCH", f"/invocations/{quote(invocation, safe='')}/{ending}")
+            row = await self._ended(invocation)
         return row is None or state_of(row).terminal
 
     async def list_page(
         self, since: Millis | None, after: str
     ) -> tuple[Mapping[str, Sighting], str]:
-        """Read a page in order of ids; what `Lists.list_runs` gives."""
+        """Read a page in order of ids; what `Lists.list_runs` gives.
+
+        ProviderRefused for a page in another order, whose end would lead back to it.
+        """
         condition = "status != 'completed'"
         if since is not None:
             text = datetime.fromtimestamp(since / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             condition = f"created_at >= {literal(text)}"
         rows = await self._rows(f"{condition} AND id > {literal(after)} ORDER BY id LIMIT {PAGE}")
-        following = str(rows[-1]["id"]) if len(rows) == PAGE else ""
-        return {str(row["id"]): self._sighting(row) for row in rows}, following
+        ids = [text_in(row, "id") for row in rows]
+        if sorted({after, *ids}) != [after, *ids] or len(ids) > PAGE:
+            raise ProviderRefused("Restate answered a page of invocations that is not in order")
+        following = ids[-1] if len(ids) == PAGE else ""
+        return dict(zip(ids, map(self._sighting, rows), strict=True)), following
 
     async def _ended(self, invocation: str) -> Row | None:
         """Read an invocation again and again until it has ended, or it takes too long."""
@@ -85,7 +94,7 @@ class VendorRuns:
         rows = await self._rows(condition)
         return rows[0] if rows else None
 
-    async def _rows(self, condition: str) -> list[Row]:
+    async def _rows(self, condition: str) -> Sequence[Row]:
         return await self._api.query(
             f"SELECT {COLUMNS} FROM sys_invocation"  # noqa: S608 - literals are quoted
             f" WHERE target_service_name = {literal(self._service)} AND {condition}"
