@@ -7,7 +7,8 @@ is the same on both sides: no pair may differ, and every task must pass its gate
 the candidate really differs in every 25th run (`parity_service.py`): the check, without gates, must
 fail, and name those runs and no others.
 
-Prints one JSON object; exit code 1 when either is not so. --out keeps what both dual runs left.
+Prints one JSON object; exit code 1 when either is not so. --slow: how many milliseconds a shadow may
+be slower than its primary, more on a busy machine. --out keeps what both dual runs left.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from turnout_dev.supervisor import Supervisor, free_port
 from turnout_parity.check import check
 from turnout_parity.gates.gate_file import GateFile, TaskGates
 from turnout_parity.report import ParityReport, Verdict
-from turnout_parity.rules import Rules
+from turnout_parity.rules import Bounds, Rules
 
 from turnout import Event, Turnout, open_turnout, read_settings
 from turnout.model.ids import shadow_id
@@ -68,14 +69,15 @@ class Trial:
         return {run_id for run_id, number in self.numbers.items() if may_differ(number)}
 
 
-async def dual_run(old: str, pairs: int, folder: Path, gates: GateFile | None) -> Trial:
+async def dual_run(options: argparse.Namespace, folder: Path, gates: GateFile | None) -> Trial:
     """Run so many events on both providers, and compare; without gates the candidate differs."""
-    async with staged(old, folder, differs=gates is None) as live:
-        numbers = await _emitted(live, folder / "artifacts", pairs)
+    async with staged(options.old, folder, differs=gates is None) as live:
+        numbers = await _emitted(live, folder / "artifacts", options.pairs)
         await _shadowed(live, folder / "artifacts")
     store = open_store(str(folder / "artifacts"))
     try:
-        report = await check(store, name=old, rules=Rules(patience=None), gates=gates)
+        rules = Rules(bounds=Bounds(slow_ms=options.slow), patience=None)
+        report = await check(store, name=options.old, rules=rules, gates=gates)
     finally:
         await store.aclose()
     return Trial(report=report, numbers=numbers)
@@ -200,8 +202,8 @@ async def compare(options: argparse.Namespace, out: Path) -> tuple[bool, Mapping
     """Make both dual runs; whether all is as it must be, and what was found."""
     rate = options.gate
     gates = TaskGates(match_rate=rate, output_rate=rate, times="waived")  # a shadow replays
-    same = await dual_run(options.old, options.pairs, out / "same", GateFile(defaults=gates))
-    differing = await dual_run(options.old, options.pairs, out / "differing", None)
+    same = await dual_run(options, out / "same", GateFile(defaults=gates))
+    differing = await dual_run(options, out / "differing", None)
     found = differing.mismatched & differing.differing
     others = differing.mismatched - differing.differing
     is_right = (
@@ -213,6 +215,7 @@ async def compare(options: argparse.Namespace, out: Path) -> tuple[bool, Mapping
     )
     return is_right, {
         "from": options.old,
+        "slow_ms": options.slow,
         "to": CANDIDATE,
         "same": _figures(same.report),
         "differing": {
@@ -245,6 +248,7 @@ def main() -> None:
     parser.add_argument("--from", dest="old", required=True)
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--gate", type=float, default=0.95, help="the match rate to be shown")
+    parser.add_argument("--slow", type=int, default=Bounds().slow_ms)
     parser.add_argument("--out", type=Path, help="where both dual runs are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
