@@ -7,8 +7,8 @@ is the same on both sides: no pair may differ, and every task must pass its gate
 the candidate really differs in every 25th run (`parity_service.py`): the check, without gates, must
 fail, and name those runs and no others.
 
-Prints one JSON object; exit code 1 when either is not so. --slow: how many milliseconds a shadow may
-be slower than its primary, more on a busy machine. --out keeps what both dual runs left.
+Prints one JSON object; exit code 1 when either is not so. --slow: how many milliseconds a shadow
+may be slower than its primary, more on a busy machine. --out keeps what both dual runs left.
 """
 
 import argparse
