@@ -1,8 +1,9 @@
 """The ASGI application of a service, to run by itself or to mount into another one."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +13,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 import turnout.model
+from turnout.errors import InvalidSettings
 from turnout.ports.caller import Receives, Serves
 from turnout.service.process import Turnout
 from turnout.service.stop_signals import stop_signals
-from turnout.web.events import EventStreams
 from turnout.web.steps import StepEndpoint
 
 _OPENAPI: Final = Path(turnout.model.__file__).parent / "schemas" / "protocol-1.openapi.json"
+
+GROUP = "turnout.routes"
+"""The group of entry points; each is a function of the service that returns its routes."""
 
 
 def asgi(turnout: Turnout) -> Starlette:
@@ -39,7 +43,7 @@ def lifespan(turnout: Turnout) -> Callable[[Any], AbstractAsyncContextManager[No
 
 
 def routes(turnout: Turnout) -> list[BaseRoute]:
-    """List the routes: step endpoint, OpenAPI, health, event streams, adapters' applications."""
+    """List the routes: step endpoint, OpenAPI, health, added ones, adapters' applications."""
     steps = StepEndpoint(turnout.worker, turnout.settings.signing_keys)
 
     async def health(_request: Request) -> JSONResponse:
@@ -48,19 +52,25 @@ def routes(turnout: Turnout) -> list[BaseRoute]:
     async def describe(_request: Request) -> Response:
         return Response(_OPENAPI.read_bytes(), media_type="application/json")
 
-    token = turnout.settings.events_token
-    events = (
-        None
-        if token is None
-        else EventStreams(turnout.store.journals, token, stopping=lambda: turnout.stopping)
-    )
     served = [caller for caller in turnout.callers.values() if isinstance(caller, Serves)]
     receiving = [caller for caller in turnout.callers.values() if isinstance(caller, Receives)]
     return [
         Route("/turnout/v1/step", steps.answer, methods=["POST"]),
         Route("/turnout/v1/openapi.json", describe),
         Route("/turnout/health", health),
-        *([Route("/turnout/runs/{run_id}/events", events.answer)] if events else []),
+        *_added_routes(turnout),
         *(Mount(caller.mount, app=caller.asgi()) for caller in served),
         *(Mount(path, app=app) for caller in receiving for path, app in caller.doors().items()),
     ]
+
+
+def _added_routes(turnout: Turnout) -> Iterator[BaseRoute]:
+    """Yield the routes that other distributions add by entry point."""
+    entries = entry_points(group=GROUP)
+    if turnout.settings.events_token is not None and "events" not in entries.names:
+        raise InvalidSettings(
+            "TURNOUT_EVENTS_TOKEN: to stream events, pip install 'turnout[events]',"
+            " or ./src/turnout-events in a checkout"
+        )
+    for entry in entries:
+        yield from entry.load()(turnout)

@@ -12,7 +12,8 @@ from turnout.cli.output import Page, show, table
 from turnout.cli.printable import printable
 
 if TYPE_CHECKING:
-    from turnout.control.run_events import RunEvent
+    from turnout_events.run_events import RunEvent
+
     from turnout.model.reports import RunReport
     from turnout.model.runs import Run
 
@@ -138,7 +139,7 @@ async def _report(run_id: str, app: str | None, *, look: bool) -> "RunReport":
 async def _follow(run_id: str, after: str | None, *, as_json: bool) -> str:
     import asyncio
 
-    from turnout.control.run_events import POLL_INTERVAL, RunReader, follow, read_position
+    from turnout_events.run_events import POLL_INTERVAL, RunReader, follow, read_position
 
     async with opened_store() as store:
         position = None if after is None else read_position(after, run_id)

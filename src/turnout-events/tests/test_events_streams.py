@@ -16,14 +16,14 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
+from turnout_events.run_events import RunReader, beginning, read_position
+from turnout_events.streams import EventStreams
 
 import turnout
 from turnout import Context, Event, Turnout, read_settings, task
-from turnout.control.run_events import RunReader, beginning, read_position
 from turnout.errors import InvalidSettings, WrongUse
 from turnout.model.status import RunStatus
 from turnout.web.app import asgi
-from turnout.web.events import EventStreams
 
 TOKEN = "0123456789abcdef"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

@@ -16,19 +16,21 @@ import orjson
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from turnout.control.run_events import (
+from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
+from turnout.model.ids import is_segment
+from turnout.ports.run_store import JournalStore
+from turnout.service.process import Turnout
+from turnout.web.steps import refusal
+from turnout_events.run_events import (
     POLL_INTERVAL,
     RunEvent,
     RunReader,
     follow,
     read_position,
 )
-from turnout.errors import Overloaded, TurnoutError, Unauthorised, WrongUse
-from turnout.model.ids import is_segment
-from turnout.ports.run_store import JournalStore
-from turnout.web.steps import refusal
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,15 @@ KEEP_ALIVE: Final = 15.0
 """Seconds after which a comment says that the connection is alive."""
 
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+def routes(turnout: Turnout) -> Sequence[BaseRoute]:
+    """Return the route of event streams, where the service has a token for their readers."""
+    token = turnout.settings.events_token
+    if token is None:
+        return ()
+    streams = EventStreams(turnout.store.journals, token, stopping=lambda: turnout.stopping)
+    return [Route("/turnout/runs/{run_id}/events", streams.answer)]
 
 
 class EventStreams:
