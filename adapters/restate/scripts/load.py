@@ -9,7 +9,8 @@ seconds after the start. kills: so many runs a second, while one node after the 
 (SIGKILL) every ten seconds and started again; with more than one node they form a cluster with a
 replicated log, on loopback, and requests go to any node that takes them.
 
-Prints one JSON object; exit code 1 when a run was lost, or a step done twice.
+Prints one JSON object; exit code 1 when a run was lost, or a step done twice. --patience: seconds
+within which all runs must have ended, once nothing more is sent.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import sys
 import tempfile
 import time
@@ -37,14 +39,12 @@ from turnout_testing.conformance.world import World
 
 import turnout
 from turnout import Context, Event
-from turnout.model.runs import RunFilter
+from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus
 
 LIVE: Final = frozenset(state for state in RunStatus if not state.terminal)
 BATCH: Final = 100
 KILLED_EVERY: Final = 10.0
-PATIENCE: Final = 600.0
-"""Seconds within which all runs must end, once nothing more is sent."""
 REPLICAS: Final = 2
 """Copies of each record of a cluster's log: any one node of three may be away."""
 done: Counter[tuple[str, int]] = Counter()
@@ -197,7 +197,7 @@ async def steps(world: World, _: Cluster, options: argparse.Namespace) -> dict[s
     """Have one run of many steps."""
     payload = {"name": "long", "steps": options.steps}
     (emission,) = await world.orchestrator.emit(Event(name="load/steps", payload=payload))
-    await _all_ended(world)
+    await _all_ended(world, options.patience)
     report = await world.orchestrator.status(emission.runs[0].run_id)
     return {"runs": 1, "steps": options.steps, "deliveries": len(report.deliveries)}
 
@@ -212,11 +212,17 @@ async def sleepers(world: World, servers: Cluster, options: argparse.Namespace) 
         await world.orchestrator.emit(
             *(Event(name="load/asleep", payload=payload) for payload in payloads)
         )
-    await _all_ended(world, after=options.seconds)
+    emitted_in = options.seconds - (until - world.clock.now()) / 1_000
+    await _all_ended(world, options.seconds + options.patience)
     peaks.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await peaks
-    return {"runs": options.runs, "steps": options.runs, "most_asleep": max(suspended, default=0)}
+    return {
+        "runs": options.runs,
+        "steps": options.runs,
+        "emitted_per_s": round(options.runs / emitted_in, 1),
+        "most_asleep": max(suspended, default=0),
+    }
 
 
 suspended: list[int] = []
@@ -250,7 +256,7 @@ async def kills(world: World, servers: Cluster, options: argparse.Namespace) -> 
     killing.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await killing
-    await _all_ended(world)
+    await _all_ended(world, options.patience)
     return {
         "runs": count,
         "steps": 2 * count,
@@ -259,15 +265,16 @@ async def kills(world: World, servers: Cluster, options: argparse.Namespace) -> 
     }
 
 
-async def _all_ended(world: World, *, after: float = 0.0) -> None:
+async def _all_ended(world: World, seconds: float) -> None:
     """Wait until no run is under way, or it takes too long."""
-    until = time.monotonic() + after + PATIENCE
+    until = time.monotonic() + seconds
     while await world.store.runs.find(RunFilter(states=LIVE, limit=1)):
         if time.monotonic() > until:
             return
         await asyncio.sleep(0.5)
 
 
+SECONDS: Final = {"asleep": 600.0, "kills": 60.0}
 KINDS: Final = {"steps": steps, "asleep": sleepers, "kills": kills}
 
 
@@ -280,27 +287,38 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         began = time.monotonic()
         figures = await KINDS[options.kind](world, servers, options)
         seconds = round(time.monotonic() - began, 1)
-        completed = await _count(world, frozenset({RunStatus.COMPLETED}))
+        completed = await _runs(world, frozenset({RunStatus.COMPLETED}))
     twice = sum(count > 1 for count in done.values())
-    balanced = (completed, len(done), twice) == (figures["runs"], figures["steps"], 0)
+    balanced = (len(completed), len(done), twice) == (figures["runs"], figures["steps"], 0)
     return {
         "kind": options.kind,
         "nodes": options.nodes,
         **figures,
         "seconds": seconds,
-        "completed": completed,
+        "completed": len(completed),
+        "ended_after_s": _ended_after(completed),
+        "load_average": os.getloadavg()[1],
         "steps_done": len(done),
         "steps_done_twice": twice,
         "balanced": balanced,
     }
 
 
-async def _count(world: World, states: frozenset[RunStatus]) -> int:
-    """Count the runs in these states, page by page."""
-    total, before = 0, None
+async def _runs(world: World, states: frozenset[RunStatus]) -> Sequence[Run]:
+    """Read the runs in these states, page by page."""
+    runs: list[Run] = []
+    before = None
     while page := await world.store.runs.find(RunFilter(states=states, limit=500, before=before)):
-        total, before = total + len(page), page[-1].emit_seq
-    return total
+        runs += page
+        before = page[-1].emit_seq
+    return runs
+
+
+def _ended_after(runs: Sequence[Run]) -> Mapping[str, float]:
+    """Say how many seconds after its emit a run ended."""
+    times = sorted(((run.ended_at or run.emitted_at) - run.emitted_at) / 1_000 for run in runs)
+    ranks = {"p50": 0.5, "p99": 0.99, "most": 1.0}
+    return {name: times[round(rank * (len(times) - 1))] for name, rank in ranks.items() if times}
 
 
 def main() -> None:
@@ -309,9 +327,12 @@ def main() -> None:
     parser.add_argument("kind", choices=list(KINDS))
     for name, default in (("nodes", 1), ("steps", 10_000), ("runs", 10_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rate", type=float, default=50.0)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    figures = asyncio.run(measure(parser.parse_args()))
+    for name, number in (("rate", 50.0), ("seconds", None), ("patience", 600.0)):
+        parser.add_argument(f"--{name}", type=float, default=number)
+    options = parser.parse_args()
+    if options.seconds is None:
+        options.seconds = SECONDS.get(options.kind)
+    figures = asyncio.run(measure(options))
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     sys.exit(0 if figures["balanced"] else 1)
 
