@@ -11,3 +11,7 @@ class WrongArguments(AuditError):
 
 class InvalidInput(WrongArguments):
     """A rule set or a baseline is not valid, or a library is missing."""
+
+
+class CannotTell(AuditError):
+    """What was asked cannot be told here: a program is missing, failed, or took too long."""

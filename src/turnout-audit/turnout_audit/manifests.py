@@ -1,7 +1,7 @@
 """Dependencies in package manifests and lock files."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -92,6 +92,16 @@ def find_manifests(match: ManifestMatch) -> Finder:
                 yield Hit(start=dependency.start, end=dependency.end, captured=captured)
 
     return find
+
+
+def requirement_test(globs: Iterable[str]) -> Callable[[str], bool]:
+    """Make a test that says whether a requirement, as a manifest writes it, is of a package."""
+    names = tuple(globs)
+    name_fits = fits((*names, *map(_normal, names)), ignore_case=True)
+    return lambda text: (
+        name_fits(text)
+        or any(_named(name_fits, dependency.name) for dependency in _requirements(text))
+    )
 
 
 def _named(name_fits: Fits, name: str) -> bool:

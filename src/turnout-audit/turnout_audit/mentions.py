@@ -6,7 +6,7 @@ judged by the text around a mention, without a syntax tree.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,11 +42,16 @@ _ADDRESS = re.compile(
     r"://|^www\.|(?<![\w.+-])[\w.+-]++@[\w-]++\.|^git@|[\w-]\.(?:com|dev|io|org|net|sh|gs|ai|app|so)(?:[/:?#]|$)"
 )
 _NAME = re.compile(r"[\w$.:*+~^-]+")
+_DECORATOR = re.compile(r"@\w+")
 _PATH = re.compile(r"[\w$.*+~^@#%:()\[\]&?!-]*(?:/[\w$.*+~^@#%:()\[\]&?!-]*)+")
+_SOURCE_FILE = re.compile(r"[^.]*\.(?:[cm]?tsx?|py|mdx?|sql)")
+"""A path that ends like a file of somebody's source: packages are named without such an ending."""
+_FOLDER_BEFORE = re.compile(r"[\s│├└─|+`*-]*")
+"""What stands before a folder where a document draws a tree."""
 _CAPITALS = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)+")
-_WORDS_BEFORE = re.compile(r"(?:([A-Za-z]+|[^\x00-\x7f])[,.!]?[ \t]+|>[ \t]*)$")
+_WORDS_BEFORE = re.compile(r"(?:([A-Za-z]+|\d{4}|[^\x00-\x7f])[,.!]?[ \t]+|>[ \t]*)$")
 _WORDS_AFTER = re.compile(
-    r"['\u2019]?s?[,.:!?]?[ \t]+[A-Za-z]{2,}|[ \t]*</|[ \t]*[.!?]?$|[^\x00-\x7f]"
+    r"['\u2019]?s?[,.:!?]?[ \t]+[A-Za-z]{2,}|[ \t]*</|[ \t]*[.!?]?$|[ \t]*[^\x00-\x7f]"
 )
 _KEYWORDS = frozenset(
     "const let var function class type interface new await return typeof import export from async "  # noqa: SIM905 -- a table
@@ -127,7 +132,9 @@ class _Page:
         self.locked = bool(results.findings)
         self.scope, self.language = kinds.of_text(self.source.path, self.text)
         component = kinds.is_component(self.source.path)
-        self.lexer = _LEXERS.get("script" if component else _LEXER_OF.get(self.language, ""))
+        lexer = "script" if component else _LEXER_OF.get(self.language)
+        self.pieces = None if lexer is None else _Pieces(lexer, self.text, 0, len(self.text))
+        self._fences: dict[int, _Pieces] = {}
 
     def reason(self, start: int, end: int) -> Reason | None:
         """Say why a mention does not count; None where that cannot be said."""
@@ -135,10 +142,10 @@ class _Page:
         mention = _Mention(start, end, line, start - line_start)
         if self.outline is not None:
             return self._in_document(mention, self.outline)
-        if self.language == "lock":
-            return "lock" if self.locked else None
-        if self.lexer is not None:
-            return self._in_script(mention)
+        if self.language == "lock" and self.locked:
+            return "lock"
+        if self.pieces is not None:
+            return self._in_script(mention, self.pieces)
         return self._in_text(mention)
 
     def _in_document(self, mention: _Mention, outline: markdown.Outline) -> Reason | None:
@@ -149,22 +156,40 @@ class _Page:
         if block is not None and block.kind == "comment":
             return "comment"
         if block is not None and block.kind == "fence":
-            return self._in_text(mention)
+            return self._in_fence(mention, block, outline)
         token, _ = self._token(mention)
         if _is_address(token, self.words):
             return "address"
         return _of_token(token, self.words)
 
-    def _in_script(self, mention: _Mention) -> Reason | None:
+    def _in_fence(
+        self, mention: _Mention, block: markdown.Block, outline: markdown.Outline
+    ) -> Reason | None:
+        lexer = _LEXER_OF.get(kinds.of_fence(block.tag) or "text")
+        if lexer is None:
+            return self._in_text(mention)
+        if block.first not in self._fences:
+            start, end = outline.offset(block.first + 1), outline.offset(block.last)
+            self._fences[block.first] = _Pieces(lexer, self.text, start, end)
+        return self._in_script(mention, self._fences[block.first])
+
+    def _in_script(self, mention: _Mention, pieces: "_Pieces") -> Reason | None:
         if _COMMENTED_LINE.match(mention.line):
             return "comment"
-        place = self._place(mention.start)
-        if place is None:
+        piece = pieces.at(mention.start)
+        if piece is None or self._is_interpolated(mention, piece.start()):
             return self._in_code(mention)
-        start, end, comment = place
-        if comment:
+        if piece["comment"] is not None:
             return "comment"
-        return self._in_string(mention, self.text[start + 1 : min(end - 1, start + _LONG)])
+        content = self.text[piece.start() + 1 : min(piece.end() - 1, piece.start() + _LONG)]
+        return self._in_string(mention, content)
+
+    def _is_interpolated(self, mention: _Mention, start: int) -> bool:
+        """Say whether a mention in a string is code, between `${` and `}`."""
+        if self.text[start] != "`":
+            return False
+        before = self.text[max(start, mention.start - _LONG) : mention.start]
+        return before.rfind("${") > before.rfind("}")
 
     def _in_string(self, mention: _Mention, content: str) -> Reason | None:
         token, _ = self._token(mention)
@@ -190,6 +215,8 @@ class _Page:
         token, exact = self._token(mention)
         if _is_address(token, self.words):
             return "address"
+        if token[-1:] == "/" and _FOLDER_BEFORE.fullmatch(mention.line, 0, mention.at):
+            return "own-name"
         if exact and (_words_around(mention) or " " in _quoted(mention)):
             return "text"
         return _of_token(token, self.words)
@@ -207,24 +234,29 @@ class _Page:
         token = line[start : end.start() if end else at + length + _LONG].rstrip(".,:;!?*_")
         return token, token.strip("*_.,:;!?-").lower() in self.words
 
-    def _place(self, offset: int) -> tuple[int, int, bool] | None:
+
+class _Pieces:
+    """The comments and strings of a script, or of a script's part of a document."""
+
+    def __init__(self, lexer: str, text: str, start: int, end: int) -> None:
+        self._lexer = _LEXERS[lexer]
+        self._text = text
+        self._span = start, end
+
+    def at(self, offset: int) -> "re.Match[str] | None":
         """Return the comment or string around an offset."""
-        at = bisect_right(self._starts, offset) - 1
-        if at < 0 or offset >= self._places[at][1]:
+        number = bisect_right(self._starts, offset) - 1
+        if number < 0 or offset >= self._pieces[number].end():
             return None
-        return self._places[at]
+        return self._pieces[number]
 
     @cached_property
-    def _places(self) -> list[tuple[int, int, bool]]:
-        return list(self._lexed())
+    def _pieces(self) -> list["re.Match[str]"]:
+        return list(self._lexer.finditer(self._text, *self._span))
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [start for start, _, _ in self._places]
-
-    def _lexed(self) -> Iterator[tuple[int, int, bool]]:
-        for piece in self.lexer.finditer(self.text) if self.lexer else ():
-            yield piece.start(), piece.end(), piece["comment"] is not None
+        return [piece.start() for piece in self._pieces]
 
 
 def _is_address(token: str, words: frozenset[str]) -> bool:
@@ -249,8 +281,10 @@ def _words_around(mention: _Mention) -> "tuple[re.Match[str], re.Match[str]] | N
 def _of_token(token: str, words: frozenset[str]) -> Reason | None:
     """Judge a name or a path: the vendor's own begin with its word, a variable is in capitals."""
     lowered = token.strip("*_.,:;!?-").lower()
-    if lowered in words or _CAPITALS.fullmatch(token):
+    if lowered.removeprefix("@") in words or _CAPITALS.fullmatch(token):
         return None
+    if _SOURCE_FILE.fullmatch(lowered) or _DECORATOR.fullmatch(token):
+        return "own-name"
     if any(lowered.startswith((f"{word}/", f"@{word}/", f"{word}@")) for word in words):
         return None
     return "own-name" if _NAME.fullmatch(token) or _PATH.fullmatch(token) else None

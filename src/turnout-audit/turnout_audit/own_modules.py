@@ -16,7 +16,7 @@ MAX_SIZE = 1_000_000
 """Bytes of a tsconfig.json that is read."""
 EXTENDS = 5
 """Configurations that extend each other, so many at most."""
-_SUFFIXES = ("", ".ts", ".tsx", ".d.ts", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs", ".json")
+_SUFFIXES = ("", ".ts", ".tsx", ".d.ts", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
 _BUILT = re.compile(r"\.[cm]?jsx?$")
 
 
@@ -38,7 +38,10 @@ def is_own_module(path: str, module: str) -> bool:
 @cache
 def _is_own(folder: str, module: str) -> bool:
     options = _nearest(folder)
-    return options is not None and any(map(_is_there, _places(options, module)))
+    if options is None:
+        return False
+    places = list(_places(options, module))
+    return not any(map(_is_installed, places)) and any(map(_is_there, places))
 
 
 @cache
@@ -97,10 +100,12 @@ def _places(options: _Options, module: str) -> Iterator[str]:
         yield f"{options.base}/{module}"
 
 
+def _is_installed(place: str) -> bool:
+    return "/node_modules/" in place
+
+
 def _is_there(place: str) -> bool:
-    """Say whether a module is a file, or a folder with an index, outside of installed packages."""
-    if "/node_modules/" in place:
-        return False
+    """Say whether a module is a file, or a folder with an index."""
     stem = _BUILT.sub("", place)
     candidates = (f"{name}{suffix}" for name in (place, stem) for suffix in _SUFFIXES)
     indices = (f"{place}/index{suffix}" for suffix in _SUFFIXES[1:])

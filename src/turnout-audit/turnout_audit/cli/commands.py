@@ -85,7 +85,7 @@ def find(
 
     `history RULESET` shows the burndown over a repository's history, `check RULESET` runs the
     examples of a rule set's own rules, `rules RULESET` lists the rules, `terms RULESET` prints a
-    start for `--terms`.
+    start for `--terms`, `removed RULESET` imports the project in an environment without the vendor.
     """
     del engine
     options = AuditOptions(
@@ -199,6 +199,64 @@ def terms(
         return CLEAN
 
     raise typer.Exit(exit_code(command))
+
+
+def removed(
+    ruleset: Annotated[str, Argument(help="A vendor's rule set, or a .toml file.")],
+    project: Annotated[Path, Argument(help="The folder of the manifest.")] = Path(),
+    entries: Annotated[
+        list[str] | None,
+        Option(
+            "--import", help="A module of Python (`app.*`: with all below), or a script's path."
+        ),
+    ] = None,
+    requirements: Annotated[
+        list[Path] | None, Option(help="Files to install from, in place of pyproject.toml.")
+    ] = None,
+    extra: Annotated[list[str] | None, Option(help="An extra to install as well.")] = None,
+    group: Annotated[list[str] | None, Option(help="A dependency group to install.")] = None,
+    python: Annotated[str, Option(help="The Python to make the environment with.")] = "",
+    env: Annotated[list[str] | None, Option(help="NAME=VALUE for the imported code.")] = None,
+    seconds: Annotated[float, Option(min=1, help="How long one step may take.")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Install a project without the vendor's packages, and import it. Runs the project's code.
+
+    Exit 0 nothing asks for the vendor, 1 something does, 2 could not tell.
+    """
+    from turnout_audit import load, removal
+    from turnout_audit.render import removed as report
+
+    def command() -> int:
+        proof = removal.prove(
+            load.load(ruleset),
+            removal.Removal(
+                project=project,
+                entries=entries or (),
+                requirements=requirements or (),
+                extras=extra or (),
+                groups=group or (),
+                interpreter=python,
+                variables=dict(map(_variable, env or ())),
+                seconds=seconds,
+            ),
+        )
+        if as_json:
+            print_json(report.document(proof))
+        else:
+            sys.stdout.write(report.text(proof))
+        if proof.requests:
+            return TRACES
+        return CANNOT_TELL if proof.problems else CLEAN
+
+    raise typer.Exit(exit_code(command))
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise WrongArguments(f"--env needs NAME=VALUE, not {text!r}")
+    return name, value
 
 
 def _point(point: "HistoryPoint") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from turnout_audit.cli.audit import CANNOT_TELL
-from turnout_audit.cli.commands import check, find, history, rules, terms
+from turnout_audit.cli.commands import check, find, history, removed, rules, terms
 from turnout_audit.cli.plain import SUBCOMMANDS
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -58,3 +58,4 @@ app.command("history")(history)
 app.command("check")(check)
 app.command("rules")(rules)
 app.command("terms")(terms)
+app.command("removed")(removed)

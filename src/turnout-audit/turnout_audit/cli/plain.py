@@ -10,7 +10,7 @@ from typing import Any
 
 from turnout_audit.cli.audit import AuditOptions, Form, ScopeChoice
 
-SUBCOMMANDS = ("history", "check", "rules", "terms")
+SUBCOMMANDS = ("history", "check", "rules", "terms", "removed")
 """Words in the place of a rule set that are commands of their own."""
 
 
