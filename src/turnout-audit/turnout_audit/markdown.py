@@ -308,7 +308,8 @@ def _paragraph(lines: Sequence[str], at: int) -> int:
 
 
 def _exempt(document: Outline, lines: Sequence[str], markers: Markers) -> None:
-    stem = re.sub(r"[-_]+", " ", PurePosixPath(document.source.path).stem)
+    name = PurePosixPath(document.source.path).stem.encode(errors="replace").decode()
+    stem = re.sub(r"[-_]+", " ", name)  # a name may be any bytes
     reason = _marked(stem, markers)
     if reason in ("glossary", "changelog"):
         document.exempt(0, len(lines), reason)

@@ -8,11 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout_audit import git
+from turnout_audit.errors import WrongArguments
 from turnout_audit.model import Edit, FileProblem, Finding, Unfixed
 from turnout_audit.scan import Scanner
-from turnout_audit.source import decode, encoded
+from turnout_audit.source import decode, encoded, encoding_of
 
 ROUNDS = 6
+_ODD = re.compile(r"""[\x00-\x1f\x7f"\\\ud800-\udfff]""")
+"""Letters of a name that are not written as they are: git ends a name at them."""
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 """Only a line feed ends a line, as git has it."""
 
@@ -36,18 +40,21 @@ class FileChange:
     applied: int
     mark: str = ""
     """The byte-order mark of UTF-8 that stands before the text, as a character."""
+    encoding: str = "utf-8"
 
     def diff(self) -> str:
-        """Show the change as a unified diff, which `git apply` takes."""
-        return "".join(_ended(line) for line in self._lines())
+        """Show the change as a unified diff, which `git apply` takes in the current folder.
 
-    def _lines(self) -> Iterable[str]:
-        return difflib.unified_diff(
+        A file elsewhere is named as in its own repository, in whose top folder the patch applies.
+        """
+        name = _name_in_patch(self.path)
+        lines = difflib.unified_diff(
             _LINE.findall(self.mark + self.before),
             _LINE.findall(self.mark + self.after),
-            fromfile=f"a/{self.path}",
-            tofile=f"b/{self.path}",
+            fromfile=_header(f"a/{name}"),
+            tofile=_header(f"b/{name}"),
         )
+        return "".join(map(_ended, lines))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +121,12 @@ def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patc
         if mended.text != text:
             mark = "\ufeff" if raw.startswith(b"\xef\xbb\xbf") else ""
             change = FileChange(
-                path=path, before=text, after=mended.text, applied=mended.applied, mark=mark
+                path=path,
+                before=text,
+                after=mended.text,
+                applied=mended.applied,
+                mark=mark,
+                encoding=encoding_of(raw)[1],
             )
             changes.append(change)
     return Patch(changes=tuple(changes), unfixed=tuple(unfixed), problems=tuple(problems))
@@ -148,6 +160,30 @@ def _replace(path: Path, content: bytes) -> None:
         Path(temporary).replace(target)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _name_in_patch(path: str) -> str:
+    whole, here = os.path.abspath(path), os.getcwd()  # noqa: PTH100, PTH109 -- links stay as named
+    if whole.startswith(f"{here}/"):
+        return whole[len(here) + 1 :]
+    folder, _, name = whole.rpartition("/")
+    try:
+        return os.fsdecode(git.output(folder, "rev-parse", "--show-prefix")).rstrip("\n") + name
+    except WrongArguments:
+        return whole.lstrip("/")
+
+
+def _header(name: str) -> str:
+    """Write a name as git reads it: odd letters in C's form, a tab behind one with blanks."""
+    if _ODD.search(name):
+        return f'"{_ODD.sub(_in_c, name)}"'
+    return f"{name}\t" if " " in name else name
+
+
+def _in_c(letter: "re.Match[str]") -> str:
+    if letter[0] in '"\\':
+        return f"\\{letter[0]}"
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(letter[0]))
 
 
 def _ended(line: str) -> str:

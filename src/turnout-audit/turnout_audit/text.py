@@ -13,7 +13,11 @@ from turnout_audit.view import Finder, View, groups, line_of, unquoted_hash
 _READ = re.compile(r"""(?:\benv\s*(?:\?\.|\.)\s*|\benviron\.)$""")
 _QUOTED = re.compile(r"""[\[(,]\s*[rbu]?["'`]$""")
 _CLOSED = re.compile(r"""["'`]\s*[\]),]""")
-_KEY = re.compile(r"""\s*(?:\??\s*[:,}]|=\s*\w)""")
+_TOKEN = re.compile(r"""(?:\bSymbol(?:\.for)?|[Ii]nject|Token)(?:<[^()]*>)?\(\s*["'`]$""")
+"""What a dependency is called; its name is no variable's."""
+_KEY = re.compile(r"""\s*(?:\??\s*:|=\s*\w)""")
+_TAKEN = re.compile(r"""[^{}();]{0,2000}\}\s*(?::[^=;]{0,200})?=\s*[^;\n]*env""", re.IGNORECASE)
+"""The rest of `{ A, B } = process.env`; in `import { A, B }` the names are the team's own."""
 _OPENED = re.compile(r"""(?:^|[{,\n])\s*$""")
 
 
@@ -98,11 +102,12 @@ def _is_read(view: View, start: int, end: int) -> bool:
         return _read_in_code(view, start, end)
     if view.language == "json":
         return not line.lstrip().startswith("//")
-    return start - at < unquoted_hash(line)
+    placeholder = view.text[max(0, start - 2) : start] == "::"
+    return not placeholder and start - at < unquoted_hash(line)
 
 
 def _read_in_code(view: View, start: int, end: int) -> bool:
-    """`env.X`, `environ["X"]`, `getenv("X")`, and `X` as a key of a schema or a pattern."""
+    """`env.X`, `environ["X"]`, `getenv("X")`, and `X` as a key of a schema, or taken from env."""
     before, after = view.text[max(0, start - 60) : start], view.text[end : end + 20]
     tree = view.tree
     if tree is None or nodes.inside(tree.comments, start):
@@ -110,6 +115,7 @@ def _read_in_code(view: View, start: int, end: int) -> bool:
     if _READ.search(before):
         return True
     if _QUOTED.search(before) and _CLOSED.match(after):
-        return True
-    in_string = nodes.inside(tree.strings, start)
-    return not in_string and bool(_OPENED.search(before) and _KEY.match(after))
+        return _TOKEN.search(before) is None
+    if nodes.inside(tree.strings, start) or not _OPENED.search(before):
+        return False
+    return bool(_KEY.match(after) or _TAKEN.match(view.text, end))

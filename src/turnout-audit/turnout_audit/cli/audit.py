@@ -186,13 +186,18 @@ def _exit_code(report: "AuditReport") -> int:
 def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOptions) -> bool:
     """Preview or apply the fixes, and name what they left; true if files changed."""
     from turnout_audit import patch
+    from turnout_audit.model import FileProblem
     from turnout_audit.render.text import plain
 
     planned = patch.plan(scanner, report.findings, unsafe=options.unsafe_fixes)
     problems = list(planned.problems)
     if options.diff:
         for change in planned.changes:
-            sys.stdout.write(_printable(change.diff()))
+            if change.encoding == "utf-8":
+                sys.stdout.write(_printable(change.diff()))
+            else:
+                reason = f"not in the patch, which is UTF-8: the file is in {change.encoding}"
+                problems.append(FileProblem(path=change.path, reason=reason))
     else:
         problems += patch.write(planned.changes)
         count = sum(change.applied for change in planned.changes)
