@@ -49,18 +49,48 @@ class Watch:
         return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
 
 
+class Imports:
+    """What was imported, and what failed; as a context, one import."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.imported: list[str] = []
+        self.failures: list[tuple[str, str, Place]] = []
+        self._module = ""
+        self._requests = 0
+
+    def of(self, module: str) -> "Imports":
+        """Begin the import of a module."""
+        self._module, self._requests = module, len(self.watch.requests)
+        return self
+
+    def __enter__(self) -> None:
+        """Import within."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        """Note how it ended: an application may raise anything, and the next import goes on."""
+        asked = len(self.watch.requests) > self._requests
+        if error is None:
+            self.imported.append(self._module)
+        elif not (isinstance(error, ImportError) and asked):
+            failure = explained(error), raised_at(error, self.watch.folders)
+            self.failures.append((self._module, *failure))
+        return True
+
+
 def main(settings: dict[str, Any]) -> None:
     """Import all modules, and write the report."""
     watch = Watch(settings["folders"], settings["globs"])
     sys.path[:0] = settings["folders"]
     sys.meta_path.insert(0, watch)
-    imported: list[str] = []
-    failures: list[tuple[str, str, Place]] = []
+    imports = Imports(watch)
     for name in settings["modules"]:
-        import_all(name, watch, imported, failures)
+        import_all(name, imports)
     report = {
-        "imported": imported,
-        "failures": failures,
+        "imported": imports.imported,
+        "failures": imports.failures,
         "requests": watch.requests,
         "installed": {
             distribution.metadata["Name"]: distribution.requires or []
@@ -70,22 +100,15 @@ def main(settings: dict[str, Any]) -> None:
     Path(settings["report"]).write_text(json.dumps(report), encoding="utf-8")
 
 
-def import_all(
-    name: str, watch: Watch, imported: list[str], failures: list[tuple[str, str, Place]]
-) -> None:
+def import_all(name: str, imports: Imports) -> None:
     """Import a module; `app.*` is a package with all modules below it."""
     package = name.removesuffix(".*")
-    before = len(watch.requests)
-    try:
-        module = importlib.import_module(package)
-    except BaseException as error:  # noqa: BLE001 - an application may raise anything
-        if not (isinstance(error, ImportError) and len(watch.requests) > before):
-            failures.append((package, explained(error), raised_at(error, watch.folders)))
-        return
-    imported.append(package)
+    with imports.of(package):
+        importlib.import_module(package)
     if name != package:
-        for below in pkgutil.iter_modules(getattr(module, "__path__", []), f"{package}."):
-            import_all(f"{below.name}.*", watch, imported, failures)
+        folders = getattr(sys.modules.get(package), "__path__", [])
+        for below in pkgutil.iter_modules(folders, f"{package}."):
+            import_all(f"{below.name}.*", imports)
 
 
 def explained(error: BaseException) -> str:
