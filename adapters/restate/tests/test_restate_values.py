@@ -1,16 +1,34 @@
 """What the adapter decides without a server: settings, states, and what is told to the vendor."""
 
+import contextlib
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import restate
+from restate.exceptions import RetryableError
+from turnout_restate.api import RestateApi, Row
 from turnout_restate.run_loop import MAX_CALLS, RunLoop
+from turnout_restate.schedules import ScheduleObject, Schedules
 from turnout_restate.serving import application
 from turnout_restate.settings import MOUNT, read_settings
 from turnout_restate.statuses import STATUSES, state_of
 
 import turnout
-from turnout.errors import InvalidSettings, LaptopSetting, UnmappedStatus
+from turnout import Schedule
+from turnout.errors import (
+    InvalidPayload,
+    InvalidSettings,
+    LaptopSetting,
+    ProviderUnavailable,
+    Superseded,
+    TurnoutError,
+    Unavailable,
+    UnknownTask,
+    UnmappedStatus,
+)
+from turnout.model.protocol import Tick
 from turnout.model.status import RunStatus
 from turnout.ports.caller import Surroundings
 from turnout.service.clock import SystemClock
@@ -133,3 +151,63 @@ async def _get(served: Any, path: str) -> int:
 
     await served({"type": "http", "path": path, "headers": [], "method": "GET"}, receive, send)
     return int(messages[0]["status"])
+
+
+@pytest.mark.parametrize(
+    ("error", "repeats"),
+    [
+        (Superseded(), False),
+        (InvalidPayload("no such field"), False),
+        (UnknownTask(), False),
+        (Unavailable("the store is away"), True),
+    ],
+)
+async def test_a_slot_that_cannot_be_started_does_not_block_its_schedule(
+    error: TurnoutError, repeats: bool
+) -> None:
+    """Only what may succeed later is tried again: all calls of a schedule wait for it."""
+    surroundings = Surroundings(
+        settings={}, app=turnout.app("ticks"), worker=_Failing(error), clock=SystemClock()
+    )
+    claim = ScheduleObject(surroundings, restate.InvocationRetryPolicy())._claim
+    tick = Tick(schedule="hourly", slot=0, provider="restate", provider_run_id="inv_1")
+    with pytest.raises(RetryableError) if repeats else contextlib.nullcontext():
+        await claim(tick)
+
+
+async def test_a_schedule_that_cannot_be_armed_keeps_no_other_from_it() -> None:
+    """Each is tried, and the error is raised at the end."""
+    armed = []
+
+    async def invoke(path: str, _body: Any) -> None:
+        if "/first/" in path:
+            raise ProviderUnavailable("its object is busy")
+        armed.append(path)
+
+    schedules = Schedules(_NoRows(), invoke, turnout.app("arms"))
+    hourly = Schedule(id="first", task="task", cron="0 * * * *")
+    with pytest.raises(ProviderUnavailable, match="busy"):
+        await schedules.arm([hourly, replace(hourly, id="second")])
+    assert armed == ["/turnout.arms.schedules/second/arm"]
+
+
+class _NoRows(RestateApi):
+    """A server whose tables are empty."""
+
+    def __init__(self) -> None:
+        """Talk to nobody."""
+
+    async def query(self, _sql: str) -> list[Row]:
+        """Find nothing."""
+        return []
+
+
+class _Failing:
+    """A worker that answers with an error."""
+
+    def __init__(self, error: TurnoutError) -> None:
+        self._error = error
+
+    async def answer(self, _call: Any) -> Any:
+        """Fail."""
+        raise self._error

@@ -6,6 +6,7 @@ change of a schedule has a new digest; a call of an older one ends the chain tha
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
@@ -14,13 +15,15 @@ import orjson
 import restate
 from restate.exceptions import RetryableError
 
-from turnout.errors import Refused, Unavailable
+from turnout.errors import Refused, Unavailable, WrongUse
 from turnout.model.protocol import Tick
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.tasks import App
 from turnout.model.time import Millis
 from turnout.ports.caller import Surroundings
 from turnout_restate.api import RestateApi, Row, literal, text_in
+
+log = logging.getLogger(__name__)
 
 READ_AGAIN: Final = (0.05, 0.2, 0.5)
 """Seconds after each reading in which a schedule had no pending call."""
@@ -74,10 +77,17 @@ class ScheduleObject:
         await self._fire_next(ctx, state, slot["at"])
 
     async def _claim(self, message: Tick) -> None:
+        """Start the slot's run, or leave a slot that cannot be started to the service's catch-up.
+
+        A call that was repeated without an end would keep every other call of its schedule waiting.
+        """
         try:
             await self._worker.answer(message)
-        except Refused:
-            return
+        except (Refused, WrongUse) as error:
+            log.warning(
+                "a slot of a schedule was not started",
+                extra={"action": "tick", "schedule": message.schedule, "error": str(error)},
+            )
         except Unavailable as error:
             raise RetryableError(str(error), retry_after=error.retry_after) from None
 
@@ -118,15 +128,20 @@ class Schedules:
         self._name = object_name(app)
 
     async def arm(self, schedules: Sequence[Schedule]) -> None:
-        """Make these the armed ones, and leave alone those that are already."""
+        """Make these the armed ones, and leave alone those that are already.
+
+        An error of one is raised once all have been tried.
+        """
         expected = {item.id: _state(item) for item in schedules if not item.paused}
         states, pending = await self._read()
+        calls = [self._call(key, "disarm", {}) for key in states.keys() - expected.keys()]
         for key, state in expected.items():
             current = states.get(key, {})
             if current.get("digest") != state["digest"] or not _is_live(current, pending):
-                await self._call(key, "arm", state)
-        for key in states.keys() - expected.keys():
-            await self._call(key, "disarm", {})
+                calls.append(self._call(key, "arm", state))
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read which schedules the server will fire, and when."""
