@@ -29,7 +29,7 @@ FILE_SECONDS, FILE_SECONDS_A_MB = 3.0, 3.0
 """Seconds of the processor that a file may take; a large script takes less than one."""
 TREE_SECONDS, TREE_SECONDS_A_MB = 60.0, 0.1
 """Seconds of the processor that the files of a tree may take together."""
-MAX_PLACES = 400_000
+MAX_PLACES = 200_000
 """Findings and mentions that are listed of a tree."""
 
 
