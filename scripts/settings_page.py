@@ -72,6 +72,11 @@ STORES = {
     "AWS_DEFAULT_REGION": "see above",
 }
 
+TRACKING = {
+    "TURNOUT_RECONCILE": "how often a service [reconciles](reconcile.md), or `off`; else it adapts"
+    " itself, from 60 s to 5 min",
+}
+
 PROMISES = """\
 Steps and manifests are written once, by a conditional write (`If-None-Match`). `turnout doctor`
 says which of three promises a bucket keeps:
@@ -135,6 +140,9 @@ def drift() -> Iterable[str]:
     stores = Path("src/turnout-s3/turnout_s3")
     text = "".join(path.read_text() for path in sorted(stores.glob("*.py")))
     yield from _compared(str(stores), set(NAME.findall(text)) - set(OURS), STORES)
+    tracking = Path("src/turnout-tracking/turnout_tracking/service.py")
+    read = set(NAME.findall(tracking.read_text()))
+    yield from _compared(str(tracking), read, TRACKING)
     for folder, meanings in described_by_adapters():
         for path in folder.glob("src/*/settings.py"):
             yield from _compared(str(path), set(ANY_NAME.findall(path.read_text())), meanings)
@@ -161,6 +169,7 @@ def page() -> str:
     ]
     parts = [HEAD, "## Turnout's own", "", "| name | default | meaning |", "|---|---|---|", *rows]
     parts += ["", "## Artifacts in a bucket", "", *_table(STORES), "", PROMISES]
+    parts += ["## Reconciliation (`turnout-tracking`)", "", *_table(TRACKING), ""]
     return "\n".join(parts)
 
 

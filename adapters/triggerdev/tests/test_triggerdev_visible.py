@@ -32,6 +32,8 @@ BATCHED = 5
 
 RUNS, SCHEDULES = 4, 2
 """A run, its child, a run that fails, its failure hook; and the app's schedules."""
+REACH = "&filter[createdAt][period]=3650d"
+"""How far back a lookup goes."""
 COMPLETED = "/engine/v1/dev/runs/.*/attempts/complete"
 
 _WAIT = re.compile(r"(?<=\.\d)\.\d+(?:\.\d+)?$")
@@ -112,12 +114,12 @@ def _of_the_adapter(asked: list[Asked], queries: list[str]) -> Json:
     schedules = [each.message for each in _posts(asked, "/api/v1/schedules")]
     batches = [each.message for each in _posts(asked, "/api/v3/batches")]
     lines = [
-        orjson.loads(line)
+        _without_stamp(orjson.loads(line))
         for each in _posts(asked, "/api/v3/batches/[^/]+/items")
         for line in each.body.splitlines()
     ]
     triggers = {
-        each.path: each.message
+        each.path: _without_stamp(each.message)
         for each in _posts(asked, "/api/v1/tasks/[^/]+/trigger")
         if each.message["payload"]["run_id"] in {"order-1", "broken-1"}
     }
@@ -140,9 +142,25 @@ def _of_the_adapter(asked: list[Asked], queries: list[str]) -> Json:
             }
         ),
         "schedules": sorted(schedules, key=lambda schedule: schedule["externalId"]),
-        "lookups": sorted({query for query in queries if query.startswith("/api/v1/runs?")}),
+        "lookups": sorted(
+            {
+                query.replace(REACH, "")
+                for query in queries
+                if query.startswith("/api/v1/runs?filter[tag")
+            }
+        ),
         "cancels": sorted({_shape(each.path) for each in _posts(asked, "/api/v2/runs/.*")}),
     }
+
+
+def _without_stamp(item: Json) -> Json:
+    """Leave out what only reconciliation reads: the run store, and the proof that it is of it."""
+    options, payload = dict(item["options"]), dict(item["payload"])
+    assert payload.pop("proof")
+    options["tags"] = [tag for tag in options["tags"] if tag != f"store:{payload['store']}"]
+    assert len(options["tags"]) == len(item["options"]["tags"]) - 1
+    del payload["store"]
+    return {**item, "options": options, "payload": payload}
 
 
 def _of_the_worker(asked: list[Asked]) -> Json:

@@ -44,6 +44,8 @@ class Resolution(StrEnum):
     """The provider was asked to stop it, and has not confirmed the end."""
     REPORTED = "reported"
     """Nothing was done: a person decides."""
+    RECORDED = "recorded"
+    """Nothing is to be done: the run store counts."""
 
     @property
     def is_left(self) -> bool:

@@ -53,7 +53,7 @@ from turnout.pump.slots import PlatformSlots
 from turnout.service.clock import ReplicaClock
 from turnout.service.heartbeat import Heartbeat
 from turnout.service.links import link_states
-from turnout.service.process import Feeds, Turnout
+from turnout.service.process import Feeds, Tracks, Turnout
 from turnout.service.registrar import Registrar
 from turnout.service.replicas import living_schedules
 from turnout.service.routes import RouteBoard
@@ -156,6 +156,7 @@ def open_turnout(
     primary = _primary(base, store, emissions, slots)
     dual = load_dual_run()(base, primary, signals) if selection.provider == DUAL else None
     worker, runs_on = _workers(settings, primary, dual)
+    tracking = load_tracking(settings, store)
     callers = open_callers(
         base.plugins,
         Surroundings(
@@ -168,6 +169,7 @@ def open_turnout(
             service_url=settings.service_url,
             emit=dead_letters.receive,
             living_schedules=partial(living_schedules, slots, store.replicas, base.clock),
+            stamps=None if tracking is None else tracking.stamp,
         ),
         selection,
     )
@@ -210,6 +212,7 @@ def open_turnout(
         dead_letters=dead_letters,
         registrar=registrar,
         feeder=None if dual is None else dual.feeder,
+        tracking=tracking,
         heartbeat=Heartbeat(
             replicas=store.replicas,
             replica=_describer(base, replica_id, callers, routes),
@@ -253,6 +256,14 @@ def load_dual_run() -> MakesDualRun:
         "for ORCHESTRATOR_PROVIDER=dual, pip install 'turnout[dualrun]', or"
         " ./src/turnout-dualrun in a checkout"
     )
+
+
+def load_tracking(settings: Settings, store: RunStore) -> Tracks | None:
+    """Load what compares the run store with the providers; None where it is not installed."""
+    for entry in entry_points(group="turnout.tracking"):
+        tracking: Tracks = entry.load()(settings, store)
+        return tracking
+    return None
 
 
 def make_worker(

@@ -18,6 +18,10 @@ DISTRIBUTIONS: dict[str, tuple[str, str]] = {
     "move": ("turnout-cutover", "Change which provider gets the new runs of tasks."),
     "rollback": ("turnout-cutover", "Send new runs to the old provider again, verified."),
     "history": ("turnout-cutover", "List who changed routes, when and why."),
+    "reconcile": (
+        "turnout-tracking",
+        "Compare the run store with the providers' lists; repair it.",
+    ),
     "parity": ("turnout-parity", "Compare runs with their shadows."),
     "dev": ("turnout-dev", "Start the offline servers of the installed providers."),
     "audit": ("turnout-audit", "Find every trace of a vendor, and prove that there is none."),

@@ -35,6 +35,12 @@ class Sighting:
     attempts: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """JSON that is stored for parity: no secrets, no payloads."""
+    key: str = ""
+    """The key of its delivery, where the provider's list shows it."""
+    aliases: tuple[str, ...] = ()
+    """Other ids under which a delivery may have recorded the vendor run."""
+    store: str = ""
+    """The id of the run store that it is of, where the provider's list shows it."""
 
 
 class LinkState(StrEnum):

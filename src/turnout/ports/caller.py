@@ -30,6 +30,9 @@ Emit: TypeAlias = Callable[[Sequence[Event]], Awaitable[Sequence[Emitted]]]
 HasRun: TypeAlias = Callable[[str], Awaitable[bool]]
 """Says whether a run of that id is in the run store."""
 
+Stamps: TypeAlias = Callable[[Delivery], Awaitable[Mapping[str, str]]]
+"""Gives what proves a delivery to be of its run store; the vendor keeps it with the vendor run."""
+
 LivingSchedules: TypeAlias = Callable[[str], Awaitable[Sequence[Schedule]]]
 """Reads the schedules that a provider is to fire, by its name; none while no replica is alive."""
 
@@ -232,6 +235,8 @@ class Surroundings:
     """Records events that come through the vendor; None where nothing can be emitted."""
     living_schedules: LivingSchedules | None = None
     """For a provider that ticks in our processes: the schedules that living replicas tick."""
+    stamps: Stamps | None = None
+    """Makes what each delivery carries beside its ids; None: nothing."""
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Listing: an adapter reads which runs its vendor has, whatever the run store says."""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from turnout.model.providers import Sighting
 from turnout.model.time import Millis
@@ -25,5 +25,17 @@ class Lists(Protocol):
         cursor: the page; "" for the first. Also gives the cursor of the next page, "" after the
         last. A run may be on two pages, or on none, if it changes while pages are read. It keeps
         to the vendor's rate limits. ProviderUnavailable: ask for this page again later.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsStamps(Protocol):
+    """A caller that can read back what a delivery carried to the vendor."""
+
+    async def stamp(self, provider_run_id: str, sighting: Sighting) -> Mapping[str, Any]:
+        """Read what the delivery of a listed vendor run carried; empty: it was not ours.
+
+        sighting: what the list says of it.
         """
         ...

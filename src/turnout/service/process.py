@@ -14,6 +14,7 @@ from turnout.control.slots import ScheduleSlots
 from turnout.errors import InvalidSettings
 from turnout.model.providers import LinkStatus
 from turnout.model.routing import Selection
+from turnout.model.runs import Delivery
 from turnout.model.tasks import App
 from turnout.ports.caller import Drains, DurableCaller
 from turnout.ports.run_store import RunStore
@@ -39,6 +40,18 @@ class Feeds(Protocol):
 
     async def close(self) -> None:
         """Stop; the next start goes on where this one stopped."""
+        ...
+
+
+class Tracks(Protocol):
+    """Compares the run store with what the providers have."""
+
+    async def stamp(self, delivery: Delivery) -> Mapping[str, str]:
+        """Make what proves, at its provider, that a delivery is of this run store."""
+        ...
+
+    async def run(self, turnout: "Turnout") -> None:
+        """Compare at once, and again and again, whenever this replica leads."""
         ...
 
 
@@ -73,6 +86,8 @@ class Turnout:
     registrar: Registrar
     feeder: Feeds | None
     """Starts the shadows; None outside of a dual run."""
+    tracking: Tracks | None
+    """None where nothing that compares is installed."""
     heartbeat: Heartbeat
     signals: Signals
     """What this process and others tell each other after commits."""
@@ -136,6 +151,8 @@ class Turnout:
             self._stack.push_async_callback(self.feeder.close)
         await enter(background(self.registrar.register_all()))
         await enter(background(self.heartbeat.run()))
+        if self.tracking is not None:
+            await enter(background(self.tracking.run(self)))
 
     def begin_stop(self) -> None:
         """Claim nothing more, and begin the grace of running steps; `close` waits for its end."""

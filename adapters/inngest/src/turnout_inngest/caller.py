@@ -132,6 +132,7 @@ class InngestCaller:
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
         """Send one event for each; its id is the delivery's key."""
+        stamps = await self._stamps(deliveries)
         events = [
             {
                 "name": event_name(self._app, delivery.task),
@@ -142,9 +143,10 @@ class InngestCaller:
                     "task": delivery.task,
                     "protocol": PROTOCOL,
                     "definition": self._app.definition,
+                    **stamp,
                 },
             }
-            for delivery in deliveries
+            for delivery, stamp in zip(deliveries, stamps, strict=True)
         ]
         answers = await self._api.send(events)
         return [
@@ -182,6 +184,11 @@ class InngestCaller:
         without API v2.
         """
         return await self._lookout.list_page(since, cursor)
+
+    async def stamp(self, provider_run_id: str, sighting: Sighting) -> Mapping[str, Any]:
+        """Read what the delivery of a listed run carried, from its event."""
+        del provider_run_id
+        return await self._lookout.stamp(sighting)
 
     def check(self, task: Task) -> None:
         """Refuse what the vendor cannot take; Turnout keeps every policy itself."""
@@ -226,6 +233,13 @@ class InngestCaller:
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read back the schedules that the server lists."""
         return armed_of(await self._api.functions(self._app.name))
+
+    async def _stamps(self, deliveries: Sequence[Delivery]) -> Sequence[Mapping[str, str]]:
+        """Make the stamps of deliveries; empty ones where nothing makes any."""
+        make = self._surroundings.stamps
+        if make is None:
+            return [{}] * len(deliveries)
+        return [await make(delivery) for delivery in deliveries]
 
     async def _read_crons(self) -> None:
         """Read the armed schedules first, so that a registration does not disarm them."""

@@ -84,6 +84,16 @@ class VendorRuns:
         }
         return page, f"{[*runs][-1]} {following}" if following else ""
 
+    async def stamp(self, sighting: Sighting) -> Mapping[str, Any]:
+        """Read the payload of the event that started a listed run; empty where it has none."""
+        event_id = next(iter(sighting.aliases), "").removeprefix(_EVENT)
+        if not event_id:
+            return {}
+        answer = await self._api.get(f"/v1/events/{quote(event_id, safe='')}")
+        if answer.status == HTTPStatus.NOT_FOUND or not isinstance(answer.data, dict):
+            return {}
+        return object_in(answer.data, "data")
+
     def _sighting(self, run: Mapping[str, Any], source: str) -> Sighting:
         return Sighting(
             state=state_of(run),
@@ -91,6 +101,10 @@ class VendorRuns:
             seen_at=self._clock.now(),
             started_at=time_in(run, "startedAt", "run_started_at"),
             ended_at=time_in(run, "endedAt", "ended_at"),
+            aliases=tuple(
+                self.of_event(event_id)
+                for event_id in texts_in(object_in(run, "trigger"), "eventIds")
+            ),
             evidence={
                 "source": source,
                 "id": run.get("id") or run.get("run_id"),

@@ -108,4 +108,5 @@ class VendorRuns:
             started_at=time_in(row, "running_at"),
             ended_at=time_in(row, "completed_at"),
             evidence={"source": "sys_invocation", **{name: row.get(name) for name in EVIDENCE}},
+            key=str(row.get("idempotency_key") or ""),
         )

@@ -27,7 +27,7 @@ from turnout_triggerdev.queueing import queueing
 from turnout_triggerdev.registered import RegisteredTasks
 from turnout_triggerdev.schedules import VendorSchedules
 from turnout_triggerdev.settings import ALERT_SECRETS, WORKER, WORKER_FOLDER, TriggerdevSettings
-from turnout_triggerdev.sightings import list_page, sighting_of
+from turnout_triggerdev.sightings import KEY_TAG, PERIOD, STORE_TAG, list_page, sighting_of
 from turnout_triggerdev.statuses import status_of
 
 CAPABILITIES: Final[Mapping[Capability, Held]] = {
@@ -61,6 +61,7 @@ class TriggerdevCaller:
         self._clock = surroundings.clock
         self._settings = settings
         self._worker = surroundings.worker
+        self._stamps = surroundings.stamps
         self._worker_folder = surroundings.settings.get(WORKER) or WORKER_FOLDER
         self._alert_secrets = secrets_of(surroundings.settings)
         self._api = Api(settings, surroundings.clock)
@@ -143,6 +144,13 @@ class TriggerdevCaller:
             return {}, ""
         return await list_page(self._api, tasks, since, cursor, self._clock.now())
 
+    async def stamp(self, provider_run_id: str, sighting: Sighting) -> Mapping[str, Any]:
+        """Read what the delivery of a listed run carried, from its payload."""
+        del sighting
+        run = await self._api.get(f"/api/v3/runs/{provider_run_id}") or {}
+        payload = run.get("payload")
+        return payload if isinstance(payload, dict) else {}
+
     async def arm(self, schedules: Sequence[Schedule]) -> None:
         """Make these the app's only schedules at the server, exact to the minute."""
         await self._schedules.arm(schedules)
@@ -217,7 +225,7 @@ class TriggerdevCaller:
         return [delivered for page in pages for delivered in await self._batch(page)]
 
     async def _trigger(self, delivery: Delivery) -> Delivered:
-        item = self._item(delivery)
+        item = await self._item(delivery)
         try:
             triggered = await self._api.post(f"/api/v1/tasks/{delivery.task}/trigger", item)
             if triggered is None:
@@ -234,7 +242,7 @@ class TriggerdevCaller:
             if batch is None:
                 raise ProviderRefused("triggerdev has no /api/v3/batches; it is older than 4.3")
             lines = [
-                {"index": at, "task": delivery.task, **self._item(delivery)}
+                {"index": at, "task": delivery.task, **await self._item(delivery)}
                 for at, delivery in enumerate(page)
             ]
             receipt = await self._api.post_lines(
@@ -246,14 +254,17 @@ class TriggerdevCaller:
             return [Delivered(key=delivery.key, error=error) for delivery in page]
         return [Delivered(key=delivery.key) for delivery in page]
 
-    def _item(self, delivery: Delivery) -> dict[str, Any]:
+    async def _item(self, delivery: Delivery) -> dict[str, Any]:
+        stamp = {} if self._stamps is None else await self._stamps(delivery)
         payload = {
             "run_id": delivery.run_id,
             "delivery": delivery.number,
             "task": delivery.task,
             "protocol": PROTOCOL,
+            **stamp,
         }
-        own = (f"turnout:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}")
+        own = [f"{KEY_TAG}:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}"]
+        own += [f"{STORE_TAG}:{stamp['store']}"] if stamp else []
         names = [*own, *delivery.tags][:MAX_TAGS]
         return {
             "payload": payload,
@@ -276,7 +287,12 @@ class TriggerdevCaller:
 
     async def _find(self, delivery: Delivery) -> str | None:
         """Find a vendor run by the tag that its delivery gave it."""
-        params = {"filter[tag]": _tag(f"turnout:{delivery.key}"), "page[size]": 10}
+        # Without a period the list goes back 7 days, and a run may be queued for longer.
+        params = {
+            "filter[tag]": _tag(f"{KEY_TAG}:{delivery.key}"),
+            "filter[createdAt][period]": PERIOD,
+            "page[size]": 10,
+        }
         listing = await self._api.get("/api/v1/runs", params=params) or {}
         runs = items_of(listing)
         return text_of(runs[0], "id") if runs else None

@@ -19,6 +19,10 @@ PAGE: Final = 100
 PERIOD: Final = "3650d"
 """How far back runs that have not ended are listed."""
 OPEN: Final = ",".join(word for word, status in STATUSES.items() if not status.terminal)
+KEY_TAG: Final = "turnout"
+STORE_TAG: Final = "store"
+"""The tags that name a delivery's key, and the run store that it is of; one that is too long ends
+in a digest, and matches nothing."""
 EVIDENCE: Final = (
     *("id", "status", "taskIdentifier", "version", "attemptCount", "durationMs", "tags", "ttl"),
     *("createdAt", "updatedAt", "startedAt", "finishedAt", "expiredAt", "delayedUntil"),
@@ -29,6 +33,9 @@ EVIDENCE: Final = (
 def sighting_of(run: Mapping[str, Any], now: Millis) -> Sighting:
     """Read what the vendor says of a run; UnmappedStatus or ProviderUnavailable."""
     word = text_of(run, "status")
+    # Ours stand before those of users, which may look like them.
+    names = [tag.partition(":") for tag in run.get("tags") or () if isinstance(tag, str)]
+    tags = {name: value for name, _, value in reversed(names)}
     return Sighting(
         state=status_of(word),
         word=word,
@@ -37,6 +44,8 @@ def sighting_of(run: Mapping[str, Any], now: Millis) -> Sighting:
         ended_at=moment_of(run.get("finishedAt")),
         attempts=number_of(run, "attemptCount"),
         evidence={name: run[name] for name in EVIDENCE if name in run},
+        key=tags.get(KEY_TAG, ""),
+        store=tags.get(STORE_TAG, ""),
     )
 
 

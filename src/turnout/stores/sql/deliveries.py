@@ -244,18 +244,7 @@ class SqlDeliveryStore(StorePart):
         stop: bool = False,
     ) -> bool:
         """Supersede a live delivery by the next; a change of the provider also raises the fence."""
-        run = read_run(tx, run_id, locked=True)
-        if run.delivery != number or run.state.terminal:
-            return False
-        moved = int(provider != run.provider)
-        # A vendor run at another provider is stopped; at the same provider it is mostly gone.
-        supersede(tx, run, stopping=stop or bool(moved), due_at=now)
-        tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
-        reason = DeliveryReason.MOVED if moved else DeliveryReason.LOST
-        due_at = max(now, run.due_at)
-        insert_deliveries(tx, [delivery_row(run, number + 1, provider, due_at, reason)])
-        tx.made_due = True
-        return True
+        return redeliver(tx, run_id, number, provider, now, stop=stop)
 
     @writes("stopped")
     def mark_stopped(self, tx: Transaction, run_id: str, number: int) -> None:
@@ -269,6 +258,24 @@ class SqlDeliveryStore(StorePart):
         """Take a vendor run's own word for its end where it is superseded; else look at it soon."""
         if not tx.changed(_ENDS_SUPERSEDED, _key(run_id, number)):
             postpone_all(tx, [(run_id, number, due_at)])
+
+
+def redeliver(
+    tx: Transaction, run_id: str, number: int, provider: str, now: Millis, *, stop: bool = False
+) -> bool:
+    """Do what `DeliveryStore.redeliver` does, in this transaction."""
+    run = read_run(tx, run_id, locked=True)
+    if run.delivery != number or run.state.terminal:
+        return False
+    moved = int(provider != run.provider)
+    # A vendor run at another provider is stopped; at the same provider it is mostly gone.
+    supersede(tx, run, stopping=stop or bool(moved), due_at=now)
+    tx.write(_REDELIVER, {"of_run_id": run_id, "to_provider": provider, "to_moved": moved})
+    reason = DeliveryReason.MOVED if moved else DeliveryReason.LOST
+    due_at = max(now, run.due_at)
+    insert_deliveries(tx, [delivery_row(run, number + 1, provider, due_at, reason)])
+    tx.made_due = True
+    return True
 
 
 def supersede(tx: Transaction, run: Run, *, stopping: bool, due_at: Millis) -> None:

@@ -139,7 +139,10 @@ def _page(request: Request, engine: Engine, runs: Iterable[Run], max_limit: int)
     if len(page_runs) > limit:
         page |= {"cursor": _cursor_after(page_runs[limit - 1]), "hasMore": True}
     output = "list" if _wants_output(request) else None
-    items = [run_v2(run, engine.world.function_of(run), output=output) for run in page_runs[:limit]]
+    items = [
+        run_v2(run, engine.world.function_of(run), output=output, listed=True)
+        for run in page_runs[:limit]
+    ]
     return _page_of(engine, items, page)
 
 

@@ -8,6 +8,8 @@ from turnout_inngest_double import ids
 from turnout_inngest_double.functions import Function, Limit
 from turnout_inngest_double.state import App, Run
 
+CANCELLED_LATE = 10_000
+"""By so many milliseconds lists show the end of a cancelled run too late; it may lie ahead."""
 V1_STATUS = {
     "QUEUED": "Scheduled",
     "RUNNING": "Running",
@@ -23,8 +25,13 @@ def wrapped(output: bytes | None) -> Any:
     return value if isinstance(value, dict) else {"data": value}
 
 
-def run_v2(run: Run, function: Function, *, output: str | None = None) -> dict[str, Any]:
-    """The run; `output` is None to leave it out, `list` or `single` for the route's own shape."""
+def run_v2(
+    run: Run, function: Function, *, output: str | None = None, listed: bool = False
+) -> dict[str, Any]:
+    """The run; `output` is None to leave it out, `list` or `single` for the route's own shape.
+
+    listed: whether a list shows it.
+    """
     fields: dict[str, Any] = {
         "app": {"id": run.app},
         "function": {"id": function.id, "name": function.name},
@@ -36,7 +43,8 @@ def run_v2(run: Run, function: Function, *, output: str | None = None) -> dict[s
     if run.started_at is not None:
         fields["startedAt"] = ids.iso(run.started_at)
     if run.ended_at is not None:
-        fields["endedAt"] = ids.iso(run.ended_at)
+        late = CANCELLED_LATE if listed and run.status == "CANCELLED" else 0
+        fields["endedAt"] = ids.iso(run.ended_at + late)
         fields["durationMs"] = str(run.ended_at - (run.started_at or run.queued_at))
     if output and run.output is not None:
         value = wrapped(run.output)

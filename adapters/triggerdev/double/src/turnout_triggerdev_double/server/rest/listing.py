@@ -19,6 +19,8 @@ from turnout_triggerdev_double.server.world import OfflineWorld
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 25
+WINDOW = "7d"
+"""How far back runs are listed where the query does not say."""
 
 RunPredicate = Callable[[RunRecord], bool]
 
@@ -118,7 +120,7 @@ def _cursor(text: str | None) -> tuple[int, str] | None:
 
 
 def _filter(call: ApiCall) -> RunPredicate:
-    return run_predicate(call.query, call.api_version, call.world)
+    return run_predicate(_with_window(call.query), call.api_version, call.world)
 
 
 def run_predicate(query: QueryParams, version: str | None, world: OfflineWorld) -> RunPredicate:
@@ -192,6 +194,13 @@ def created_within(query: QueryParams, now: int) -> Callable[[int], bool]:
     period = duration(query.get("filter[createdAt][period]") or "")
     earliest = max(start or 0, 0 if period is None else now - period)
     return lambda moment: earliest <= moment and (end is None or moment <= end)
+
+
+def _with_window(query: QueryParams) -> QueryParams:
+    """The query, over WINDOW where it does not say when runs were made, as on the real server."""
+    names = [f"filter[createdAt][{name}]" for name in ("from", "to", "period")]
+    window = [] if any(query.get(name) for name in names) else [(names[2], WINDOW)]
+    return QueryParams([*query.multi_items(), *window])
 
 
 def _moment(text: str | None) -> int | None:
