@@ -12,9 +12,7 @@ from tests.command_line import surroundings, turnout
 pytestmark = pytest.mark.usefixtures("made_up_adapters")
 
 
-def test_dead_letters_are_listed_and_emitted_again(folder: Path) -> None:
-    """Exit 2 where none is named, or one that is not there; the doctor counts those that are."""
-    keep = """
+REFUSE = """
 import asyncio, os
 from hello import app, count, words
 from turnout import Event, open_turnout
@@ -28,7 +26,16 @@ async def refuse():
             pass
 asyncio.run(refuse())
 """
-    subprocess.run([sys.executable, "-c", keep], cwd=folder, env=surroundings(), check=True)
+
+
+def refuse_an_event(folder: Path) -> None:
+    """Let a door refuse an event, which is kept."""
+    subprocess.run([sys.executable, "-c", REFUSE], cwd=folder, env=surroundings(), check=True)
+
+
+def test_dead_letters_are_listed_and_emitted_again(folder: Path) -> None:
+    """Exit 2 where none is named, or one that is not there; the doctor counts those that are."""
+    refuse_an_event(folder)
     command, app = ("deadletters",), ("--app", "hello:words")
     rows = json.loads(turnout(folder, *command, "list", "--json").stdout)
     (letter,) = rows["letters"]
@@ -42,6 +49,15 @@ asyncio.run(refuse())
     done = turnout(folder, *command, "emit", letter["letter"], *app, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(turnout(folder, *command, "list", "--json").stdout)["count"] == 0
+
+
+def test_dead_letters_are_dropped_with_a_reason(folder: Path) -> None:
+    """No app is needed, and the reason is listed."""
+    refuse_an_event(folder)
+    dropped = turnout(folder, "deadletters", "drop", "--all", "--reason", "a test")
+    assert dropped.stdout.splitlines()[0] == "1 letter(s) dropped", dropped.stderr
+    listed = json.loads(turnout(folder, "deadletters", "list", "--dropped", "--json").stdout)
+    assert [row["dropped"] for row in listed["letters"]] == ["a test"]
 
 
 def test_a_list_that_is_piped_has_a_line_for_each_run(folder: Path) -> None:

@@ -64,6 +64,8 @@ class DeadLetter:
     """Why it was refused."""
     refused_at: Millis
     labels: Labels = NO_LABELS
+    dropped: str | None = None
+    """Why an operator dropped it; None: it is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -337,6 +337,8 @@ class RunFilter:
     """An emit_seq, exclusive: for the next page, in order of emit."""
     shadowed: bool = False
     """Only runs that are to have a shadow."""
+    held: bool = False
+    """Only runs that wait for code that can read what they recorded; their error says why."""
     limit: int = 100
 
 

@@ -58,12 +58,16 @@ class DeadLetterStore(Protocol):
         """Keep a letter, unless one of its id was kept before."""
         ...
 
-    async def read(self, *, limit: int) -> Sequence[DeadLetter]:
-        """Read the letters that were not emitted again, the oldest first."""
+    async def read(self, *, limit: int, dropped: bool = False) -> Sequence[DeadLetter]:
+        """Read the letters that are kept, or those that were dropped, the oldest first."""
         ...
 
     async def count(self) -> int:
-        """Count the letters that were not emitted again."""
+        """Count the letters that are kept: neither emitted again nor dropped."""
+        ...
+
+    async def drop(self, letter_ids: Sequence[str], reason: str) -> Sequence[str]:
+        """Drop letters that are kept; returns the ids of those that were."""
         ...
 
     async def settle(self, letter_id: str, event_id: str) -> None:

@@ -106,6 +106,8 @@ class Commit:
                 self._emissions.append(new.emission)
         self.record_settled(decision)
         if decision.state is RunStatus.RUNNING:
+            if self.run.error != decision.held_by:
+                self.run = self.run._replace(error=decision.held_by)
             self.park(decision)
             self._unpark(decision, now)
         else:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from turnout import App, Context, Event, Turnout, app, open_turnout, task
 from turnout.errors import InvalidPayload
-from turnout.model.runs import Run
+from turnout.model.runs import Run, RunFilter
 from turnout.model.status import ParkReason, RunStatus
 
 PATIENCE = 60.0
@@ -112,7 +112,10 @@ async def test_a_run_whose_payload_fits_no_longer_waits_for_code(
     async with open_turnout(after(upgrade), environ) as live:
         await live.orchestrator.emit(Event(name="order/go"))
         run = await until(live, run_id, ParkReason.BACKOFF)
-    assert (run.state, run.error) == (RunStatus.RUNNING, None)
+        assert await live.store.runs.find(RunFilter(held=True)) == [run]
+    assert run.state is RunStatus.RUNNING
+    assert run.error is not None
+    assert "@task(upgrade=…)" in run.error.message
     (held, *_) = [
         record for record in caplog.records if record.__dict__.get("action") == "run_held"
     ]

@@ -1,4 +1,4 @@
-"""`turnout deadletters`: events that were refused at a door, and emitting them again."""
+"""`turnout deadletters`: events that were refused at a door: emit them again, or drop them."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Look at events refused at a door; emit them again."
+    no_args_is_help=True, help="Look at events refused at a door; emit them again, or drop them."
 )
 
 LIMIT = 1_000
@@ -23,10 +23,17 @@ def _group() -> None:
 
 
 @commands.command("list")
-def list_letters(json: Json = False) -> None:
-    """List the events that were refused at a door and not emitted again, the oldest first."""
-    count, rows = run(_rows())
-    columns = ("letter", "event", "key", "at", "error")
+def list_letters(
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Those that were dropped, and why.")
+    ] = False,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """List the events that were refused at a door and are kept, the oldest first."""
+    del app  # the run store holds all that is shown
+    count, rows = run(_rows(dropped=dropped))
+    columns = ("letter", "event", "key", "at", "error", *(["dropped"] if dropped else []))
     show(
         {"count": count, "letters": rows},
         as_json=json,
@@ -66,13 +73,48 @@ def emit(
         raise typer.Exit(FOUND)
 
 
-async def _rows() -> tuple[int, list[dict[str, Any]]]:
+@commands.command()
+def drop(
+    reason: Annotated[str, typer.Option(help="Why they are not to be emitted; it is kept.")],
+    letters: Annotated[list[str] | None, typer.Argument(metavar="[LETTER]…")] = None,
+    all_letters: Annotated[
+        bool, typer.Option("--all", help="All of them, the oldest first.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """Give dead letters up: they are not counted any more, and listed with the reason."""
+    del app  # the run store holds all that is needed
+    if all_letters == bool(letters):
+        fail("name letters, as `turnout deadletters list` does, or give --all")
+    if not reason.strip():
+        fail("--reason: say why")
+    dropped = run(_drop(letters, reason.strip(), dry_run=dry_run))
+    verb = "would be dropped" if dry_run else "dropped"
+    show(
+        {"dropped": dropped},
+        as_json=json,
+        page=lambda: "\n".join((f"{len(dropped)} letter(s) {verb}", *dropped)),
+    )
+
+
+async def _drop(letters: list[str] | None, reason: str, *, dry_run: bool) -> list[str]:
+    async with opened_store() as store:
+        kept = [letter.letter_id for letter in await store.dead_letters.read(limit=LIMIT)]
+        chosen = [letter for letter in kept if letters is None or letter in letters]
+        if dry_run:
+            return chosen
+        return list(await store.dead_letters.drop(chosen, reason))
+
+
+async def _rows(*, dropped: bool) -> tuple[int, list[dict[str, Any]]]:
     from turnout.model.canonical import parse
     from turnout.model.time import iso
 
     async with opened_store() as store:
-        count = await store.dead_letters.count()
-        letters = await store.dead_letters.read(limit=LIMIT)
+        letters = await store.dead_letters.read(limit=LIMIT, dropped=dropped)
+        count = len(letters) if dropped else await store.dead_letters.count()
     return count, [
         {
             "letter": letter.letter_id,
@@ -81,6 +123,7 @@ async def _rows() -> tuple[int, list[dict[str, Any]]]:
             "at": iso(letter.refused_at),
             "error": letter.error,
             "payload": parse(letter.payload),
+            "dropped": letter.dropped,
         }
         for letter in letters
     ]

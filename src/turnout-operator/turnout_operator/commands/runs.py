@@ -45,14 +45,17 @@ def list_runs(
         list[str] | None, typer.Option(help="Only runs in this state; may be repeated.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="Only runs of this provider.")] = None,
+    held: Annotated[
+        bool, typer.Option(help="Only runs that wait for code that can read them, and why.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
     app: AppName = None,
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
     del app  # the run store holds all that is shown
-    rows = run(_rows(task, state or [], provider, limit))
-    columns = ("run", "task", "provider", "state", "emitted", "seconds")
+    rows = run(_rows(task, state or [], provider, limit, held=held))
+    columns = ("run", "task", "provider", "state", "emitted", "seconds", *(["why"] if held else []))
     show(
         {"runs": rows},
         as_json=json,
@@ -110,7 +113,7 @@ def rebuild(run_ids: list[str], app: AppName = None) -> None:
 
 
 async def _rows(
-    task: str | None, states: list[str], provider: str | None, limit: int
+    task: str | None, states: list[str], provider: str | None, limit: int, *, held: bool
 ) -> list[dict[str, Any]]:
     from turnout.model.runs import RunFilter
     from turnout.model.status import RunStatus
@@ -121,9 +124,11 @@ async def _rows(
         raise typer.BadParameter(f"{error}; states: {', '.join(RunStatus)}") from None
     async with opened_store() as store:
         runs = await store.runs.find(
-            RunFilter(task=task, states=chosen, provider=provider, limit=limit)
+            RunFilter(task=task, states=chosen, provider=provider, held=held, limit=limit)
         )
-    return list(map(_row, runs))
+    if not held:
+        return list(map(_row, runs))
+    return [{**_row(entry), "why": entry.error and entry.error.message} for entry in runs]
 
 
 async def _report(run_id: str, app: str | None, *, look: bool) -> "RunReport":

@@ -17,7 +17,12 @@ from turnout_operator.doctor.check import Check, Health, bounded
 from turnout_operator.doctor.guards import check_guards
 from turnout_operator.doctor.providers import check_provider, look_through_worker, notices
 from turnout_operator.doctor.replicas import check_clocks, check_links, check_replicas
-from turnout_operator.doctor.stores import check_artifacts, check_dead_letters, check_run_store
+from turnout_operator.doctor.stores import (
+    check_artifacts,
+    check_dead_letters,
+    check_held_runs,
+    check_run_store,
+)
 
 Value = TypeVar("Value")
 
@@ -108,6 +113,7 @@ async def _live_checks(live: Turnout, app_name: str) -> AsyncIterator[Check]:
     yield await bounded(
         "dead letters", check_dead_letters(live, app_name), fix="correct TURNOUT_DATABASE_URL"
     )
+    yield await bounded("held runs", check_held_runs(live), fix="correct TURNOUT_DATABASE_URL")
     yield _signing_keys(live)
     yield check_guards(live)
     for name, caller in live.callers.items():

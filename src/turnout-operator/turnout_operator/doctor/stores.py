@@ -4,10 +4,14 @@ import stat
 from pathlib import Path
 
 from turnout.model.routing import DUAL
+from turnout.model.runs import RunFilter
 from turnout.model.storage import ConditionSupport
 from turnout.service.process import Turnout
 from turnout_operator.doctor.check import Check, Health
 from turnout_operator.doctor.conditions import probe
+
+MOST_COUNTED = 100
+"""How many held runs are counted."""
 
 
 async def check_run_store(live: Turnout) -> Check:
@@ -35,6 +39,21 @@ async def check_dead_letters(live: Turnout, app_name: str) -> Check:
         text=f"{count} event(s) were refused at a door, and are kept",
         fix="turnout deadletters list; once they fit,"
         f" turnout deadletters emit --all --app {app_name}",
+    )
+
+
+async def check_held_runs(live: Turnout) -> Check:
+    """Whether runs wait for code that can read what they have recorded."""
+    runs = await live.store.runs.find(RunFilter(held=True, limit=MOST_COUNTED))
+    if not runs:
+        return Check(name="held runs", health=Health.OK, text="none")
+    count = f"{len(runs)} or more" if len(runs) == MOST_COUNTED else len(runs)
+    tasks = ", ".join(sorted({run.task for run in runs}))
+    return Check(
+        name="held runs",
+        health=Health.WARN,
+        text=f"{count} run(s) of {tasks} wait for code that can read what they have recorded",
+        fix="turnout runs list --held; then deploy code that can read them (`upgrade=`)",
     )
 
 

@@ -208,6 +208,26 @@ class EventsContract:
         assert await store.dead_letters.read(limit=9) == letters[:1]
         assert await store.dead_letters.count() == 1
 
+    async def test_a_dead_letter_may_be_dropped_with_a_reason(self, store: RunStore) -> None:
+        """It is kept no more, also when its event comes again; the reason stays. Once."""
+        letter = DeadLetter(
+            letter_id="l1",
+            name="go",
+            payload=b"{}",
+            key="k",
+            due_at=None,
+            error="invalid_payload: payload.n",
+            refused_at=T0,
+        )
+        await store.dead_letters.put(letter)
+        assert await store.dead_letters.drop(["l1", "nobody"], "a test") == ["l1"]
+        assert await store.dead_letters.drop(["l1"], "again") == []
+        await store.dead_letters.put(letter)
+        assert (await store.dead_letters.read(limit=9), await store.dead_letters.count()) == ([], 0)
+        assert await store.dead_letters.read(limit=9, dropped=True) == [
+            replace(letter, dropped="a test")
+        ]
+
 
 class WaitsContract:
     """Events that meet waits."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import CTE, Update, bindparam, func, null, select, update
+from sqlalchemy import CTE, Update, and_, bindparam, func, null, select, update
 
 from turnout.errors import UnknownRun
 from turnout.model.runs import Change, Chunk, Journal, Run, RunFilter, Step, Transition
@@ -60,6 +60,10 @@ _CONDITIONS: Final = {
     "of_provider": equals(runs.c.provider),
     "of_before": runs.c.emit_seq < bindparam("of_before"),
     "of_after": runs.c.emit_seq > bindparam("of_after"),
+}
+_KINDS: Final = {
+    "shadowed": runs.c.shadow.is_not(None),
+    "held": and_(runs.c.ended_at.is_(None), runs.c.error_name.is_not(None)),
 }
 _PUT_STEP: Final = insert_rows(steps, or_replace=True)
 _PUT_ATTEMPT: Final = insert_rows(attempts, or_replace=True)
@@ -153,7 +157,8 @@ def read_runs(tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
         name: getattr(run_filter, name) for name in ("task", "provider", "before", "after")
     }
     params = {f"of_{name}": value for name, value in conditions.items() if value is not None}
-    statement = _page(frozenset(params), run_filter.states, shadowed=run_filter.shadowed)
+    kinds = [name for name in _KINDS if getattr(run_filter, name)]
+    statement = _page(frozenset([*params, *kinds]), run_filter.states)
     return [run_of(row) for row in tx.rows(statement, {**params, "limit": run_filter.limit})]
 
 
@@ -241,15 +246,15 @@ def _update(changed: tuple[str, ...]) -> BatchStatement:
 
 
 @cache
-def _page(params: frozenset[str], states: frozenset[RunStatus], *, shadowed: bool) -> Any:
+def _page(params: frozenset[str], states: frozenset[RunStatus]) -> Any:
     """Build the query for a page under these conditions."""
-    conditions: list[Any] = [condition for name, condition in _CONDITIONS.items() if name in params]
+    conditions: list[Any] = [
+        condition for name, condition in (_CONDITIONS | _KINDS).items() if name in params
+    ]
     if states:
         conditions.append(among(runs.c.state, sorted(state.value for state in states)))
         if not any(state.terminal for state in states):
             # Follows from the states, and lets the planner use a partial index.
             conditions.append(runs.c.ended_at.is_(None))
-    if shadowed:
-        conditions.append(runs.c.shadow.is_not(None))
     order = runs.c.emit_seq.asc() if "of_after" in params else runs.c.emit_seq.desc()
     return select(*RUN_COLUMNS).where(*conditions).order_by(order).limit(bindparam("limit"))

@@ -37,6 +37,7 @@ def upgrade() -> None:
     _labels()
     _origins()
     _causes()
+    add_missing("turnout_dead_letters", text("dropped", "why it was dropped", nullable=True))
     add_missing("turnout_deliveries", whole("listed_at", _LISTED_AT, nullable=True))
     make_tables(*_RECONCILIATION)
 
@@ -46,6 +47,7 @@ def downgrade() -> None:
     for name in _RECONCILIATION:
         op.drop_table(name)
     drop("turnout_deliveries", "listed_at")
+    drop("turnout_dead_letters", "dropped")
     _drop_tracking()
     op.drop_table("turnout_route_history")
     drop("turnout_routes", "stay", "generation")
