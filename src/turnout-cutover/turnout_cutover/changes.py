@@ -17,6 +17,7 @@ class Action(StrEnum):
     STAY = "stay"
     UNPIN = "unpin"
     DRILL = "drill"
+    DRAIN = "drain"
     VERIFIED = "verified"
     """A step of a rollback or a drill was seen to be done; it changes no route."""
 

@@ -131,7 +131,7 @@ def propose(
     if before.stay and not same_place(replace(before, stay=after.stay), after):
         objections.append(f"{task} is pinned at {before.stage}")
     passed_over = skipped(base, after)
-    if passed_over:
+    if passed_over and request.action is not Action.DRILL:
         objections.append(
             f"{task} would skip {' and '.join(passed_over)}: {base.stage} → {after.stage}"
         )
@@ -202,7 +202,7 @@ async def _judged(
         for proposal in proposals
         if not proposal.in_place and needs_evidence(proposal.base, proposal.after)
     ]
-    if gates is None or not judged:
+    if gates is None or not judged or request.action is not Action.MOVE:
         return proposals
     verdicts = await operations.judge(operations.settings, gates, judged)
     return [_with_verdict(proposal, verdicts.get(proposal.task)) for proposal in proposals]

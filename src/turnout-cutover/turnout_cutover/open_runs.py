@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
 
 from turnout.model.time import Millis, iso
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql.operations import StorePart, reads
-from turnout.stores.sql.schema import runs
+from turnout.stores.sql.schema import deliveries, runs
 from turnout.stores.sql.statements import Transaction
 
 _OPEN: Final = (
@@ -26,6 +26,20 @@ _OPEN: Final = (
     .where(runs.c.ended_at.is_(None))
     .group_by(runs.c.task, runs.c.provider)
     .order_by(runs.c.task, runs.c.provider)
+)
+
+
+_VENDOR_RUNS: Final = (
+    select(deliveries.c.provider_run_id, runs.c.run_id, deliveries.c.claimed_at)
+    .join(
+        runs,
+        (runs.c.run_id == deliveries.c.run_id) & (runs.c.delivery == deliveries.c.number),
+    )
+    .where(
+        runs.c.ended_at.is_(None),
+        deliveries.c.provider == bindparam("provider"),
+        deliveries.c.provider_run_id.is_not(None),
+    )
 )
 
 
@@ -63,15 +77,36 @@ class OpenRuns:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class VendorRun:
+    """A vendor run that calls, or is to call, for an open run."""
+
+    provider_run_id: str
+    run_id: str
+    claimed_at: Millis | None
+    """When it first called; None: it has not."""
+
+
+async def read_vendor_runs(store: RunStore, provider: str) -> Sequence[VendorRun]:
+    """Read the vendor runs of the live deliveries at a provider."""
+    return await _counts(store).vendor_runs(provider)
+
+
 async def read_open_runs(store: RunStore) -> Sequence[OpenRuns]:
     """Count the runs that have not ended, by task and provider."""
-    part = store.routes
-    assert isinstance(part, StorePart)
-    return await OpenRunCounts(part.committer).read()
+    return await _counts(store).read()
 
 
 class OpenRunCounts(StorePart):
-    """Counts runs that have not ended."""
+    """Counts runs that have not ended, and names their vendor runs."""
+
+    @reads("vendor_runs")
+    def vendor_runs(self, tx: Transaction, provider: str) -> Sequence[VendorRun]:
+        """Read the vendor runs of the live deliveries at a provider."""
+        return [
+            VendorRun(provider_run_id=key, run_id=run_id, claimed_at=claimed_at)
+            for key, run_id, claimed_at in tx.rows(_VENDOR_RUNS, {"provider": provider})
+        ]
 
     @reads("open_runs")
     def read(self, tx: Transaction) -> Sequence[OpenRuns]:
@@ -90,3 +125,9 @@ class OpenRunCounts(StorePart):
                 _OPEN, {}
             )
         ]
+
+
+def _counts(store: RunStore) -> OpenRunCounts:
+    part = store.routes
+    assert isinstance(part, StorePart)
+    return OpenRunCounts(part.committer)
