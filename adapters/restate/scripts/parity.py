@@ -134,7 +134,6 @@ def _service(settings: Mapping[str, str], port: int, *, differs: bool) -> Proces
             "PYTHONPATH": str(Path(__file__).parent),
         },
         ready_url=f"http://127.0.0.1:{port}/turnout/health",
-        ready_in=60,
     )
 
 

@@ -105,7 +105,7 @@ async def own_server(folder: Path, **environ: str) -> AsyncIterator[OwnServer]:
         port=free_port(), data=data, app=APP, service_url="http://127.0.0.1:1", signing_key=""
     )
     (process,) = server.processes(setup)
-    process = replace(process, environ={**process.environ, **environ}, ready_in=60)
+    process = replace(process, environ={**process.environ, **environ})
     child = Child(process, folder)
     try:
         await child.start()

@@ -45,7 +45,7 @@ class Process:
     """It is ready when this address answers 200; at once where there is none."""
     answers: bool = True
     """Whether it answers at that address itself, whose port must be free before it starts."""
-    ready_in: float = 30.0
+    ready_in: float = 60.0
     """Seconds until it must be ready."""
 
 
