@@ -101,11 +101,14 @@ def drop(
 
 async def _drop(letters: list[str] | None, reason: str, *, dry_run: bool) -> list[str]:
     async with opened_store() as store:
-        kept = [letter.letter_id for letter in await store.dead_letters.read(limit=LIMIT)]
-        chosen = [letter for letter in kept if letters is None or letter in letters]
+        letter_ids = [
+            letter.letter_id
+            for letter in await store.dead_letters.read(limit=LIMIT)
+            if letters is None or letter.letter_id in letters
+        ]
         if dry_run:
-            return chosen
-        return list(await store.dead_letters.drop(chosen, reason))
+            return letter_ids
+        return list(await store.dead_letters.drop(letter_ids, reason))
 
 
 async def _rows(*, dropped: bool) -> tuple[int, list[dict[str, Any]]]:

@@ -45,8 +45,9 @@ def list_runs(
         list[str] | None, typer.Option(help="Only runs in this state; may be repeated.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="Only runs of this provider.")] = None,
-    held: Annotated[
-        bool, typer.Option(help="Only runs that wait for code that can read them, and why.")
+    only_held: Annotated[
+        bool,
+        typer.Option("--held", help="Only runs that wait for code that can read them, and why."),
     ] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
     app: AppName = None,
@@ -54,8 +55,16 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     del app  # the run store holds all that is shown
-    rows = run(_rows(task, state or [], provider, limit, held=held))
-    columns = ("run", "task", "provider", "state", "emitted", "seconds", *(["why"] if held else []))
+    rows = run(_rows(task, state or [], provider, limit, only_held=only_held))
+    columns = (
+        "run",
+        "task",
+        "provider",
+        "state",
+        "emitted",
+        "seconds",
+        *(["why"] if only_held else []),
+    )
     show(
         {"runs": rows},
         as_json=json,
@@ -113,20 +122,20 @@ def rebuild(run_ids: list[str], app: AppName = None) -> None:
 
 
 async def _rows(
-    task: str | None, states: list[str], provider: str | None, limit: int, *, held: bool
+    task: str | None, states: list[str], provider: str | None, limit: int, *, only_held: bool
 ) -> list[dict[str, Any]]:
     from turnout.model.runs import RunFilter
     from turnout.model.status import RunStatus
 
     try:
-        chosen = frozenset(map(RunStatus, states))
+        run_states = frozenset(map(RunStatus, states))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; states: {', '.join(RunStatus)}") from None
     async with opened_store() as store:
         runs = await store.runs.find(
-            RunFilter(task=task, states=chosen, provider=provider, held=held, limit=limit)
+            RunFilter(task=task, states=run_states, provider=provider, held=only_held, limit=limit)
         )
-    if not held:
+    if not only_held:
         return list(map(_row, runs))
     return [{**_row(entry), "why": entry.error and entry.error.message} for entry in runs]
 
