@@ -116,7 +116,7 @@ class _Replay:
             if outcome is _RETURNED:
                 self._check_awaited()
         except BaseException as error:  # a validator's or a fault of the replay: it ends the run
-            if isinstance(error, KeyboardInterrupt) or _is_stop(error):
+            if _is_stop(error):
                 raise
             outcome, value = (_HELD if isinstance(error, ModelChanged) else _RAISED), error
         finally:
@@ -369,8 +369,6 @@ def _resume(proceed: Callable[..., Any], *arguments: Any) -> _Walked:
         return _AWAITS, proceed(*arguments)
     except StopIteration as stop:
         return _RETURNED, stop.value
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
         return _RAISED, error
 

@@ -1,7 +1,10 @@
 """Steps in a journal that the code, as it is now, does not ask for."""
 
+from functools import partial
+
 from turnout.driver.effects import Effects
 from turnout.driver.replay import replay
+from turnout.driver.replay_task import ReplayTask
 from turnout.model.runs import Journal
 from turnout.model.tasks import App
 
@@ -21,4 +24,6 @@ class UnaskedSteps:
         task = self._app.task(run.task)
         if task.open_mode:
             return ()
-        return replay(task, journal, run.ended_at, self._effects).unasked
+        replaying = partial(replay, task, journal, run.ended_at, self._effects)
+        # A function that cancels its own task must not cancel that of the writer.
+        return ReplayTask().run(task.id, replaying).unasked

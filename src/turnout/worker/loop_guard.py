@@ -10,10 +10,10 @@ import threading
 import time
 from typing import Any, Final
 
+from turnout.driver.replay_task import ReplayTask
 from turnout.errors import FailureLog
 from turnout.worker.advancing import RunAdvancer
 from turnout.worker.bodies import body_name
-from turnout.worker.replay_task import ReplayTask
 from turnout.worker.threads import stack_of
 
 NOTICED_AFTER: Final = 2.0

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from turnout.driver.decision import Decision
+from turnout.driver.replay_task import ReplayTask
 from turnout.model.protocol import RunCall
 from turnout.model.runs import Journal
 from turnout.worker.endings import Ending
-from turnout.worker.replay_task import ReplayTask
 
 CACHE_SIZE: Final = 2_000
 """Runs that are cached at most, unless more are in use."""

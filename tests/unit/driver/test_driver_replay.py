@@ -193,7 +193,9 @@ def test_retry_after_steers_and_still_counts() -> None:
     assert run.decision.state is RunStatus.FAILED
 
 
-@pytest.mark.parametrize("error", [RetryAfter(1), NonRetryable("no"), SystemExit(3), KeyError("k")])
+@pytest.mark.parametrize(
+    "error", [RetryAfter(1), NonRetryable("no"), SystemExit(3), KeyboardInterrupt()]
+)
 def test_an_error_out_of_the_function_fails_the_run(error: BaseException) -> None:
     """Whatever class is raised at the top level fails the run under its own name."""
 

@@ -10,11 +10,11 @@ import pytest
 from calling_parts import VendorRun, World
 
 from turnout import task
+from turnout.driver.replay_task import ReplayTask
 from turnout.model.protocol import Outcome
 from turnout.model.runs import Claim
 from turnout.model.time import Millis
 from turnout.worker import loop_guard
-from turnout.worker.replay_task import ReplayTask
 
 ENOUGH = 30.0
 """Seconds that are waited for a thread, on a busy machine."""

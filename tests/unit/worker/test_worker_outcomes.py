@@ -179,6 +179,7 @@ errors = st.one_of(
             Unreadable(asyncio.CancelledError()),
             Unreadable(RecursionError()), Textless(), Lying(), Bare(), GeneratorExit(),
             asyncio.CancelledError(), SystemExit(3), StopAsyncIteration(), ValueError(Foreign()),
+            KeyboardInterrupt(),
             ValueError(Shouted("loud")), RetryAfter(float("nan")), RetryAfter("soon"),  # type: ignore[arg-type]
             RetryAfter(datetime.max.replace(tzinfo=UTC)), BaseExceptionGroup("g", [Lying()]),
         ]))
