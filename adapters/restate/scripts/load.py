@@ -5,9 +5,10 @@
     python adapters/restate/scripts/load.py kills  [--nodes 3] [--rate 50] [--seconds 60]
 
 steps: one run of so many steps. asleep: so many runs that sleep at the same time, until so many
-seconds after the start. kills: so many runs a second, while one node after the other is killed
-(SIGKILL) every ten seconds and started again; with more than one node they form a cluster with a
-replicated log, on loopback, and requests go to any node that takes them.
+seconds after the start; one node of a cluster is killed meanwhile. kills: so many runs a second,
+while one node after the other is killed (SIGKILL) every ten seconds and started again. With more
+than one node they form a cluster with a replicated log, on loopback, and requests go to any node
+that takes them.
 
 Prints one JSON object; exit code 1 when a run was lost, or a step done twice. --patience: seconds
 within which all runs must have ended, once nothing more is sent.
@@ -39,6 +40,7 @@ from turnout_testing.conformance.world import World
 
 import turnout
 from turnout import Context, Event
+from turnout.errors import ProviderUnavailable
 from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus
 
@@ -91,12 +93,21 @@ class Cluster:
     """How a service reaches it."""
     killed: Counter[str] = field(default_factory=Counter)
 
+    async def kill_one(self, *, after: float) -> None:
+        """Kill one node of several after so many seconds."""
+        await asyncio.sleep(after)
+        if len(self.names) > 1:
+            await self._kill(self.names[0])
+
     async def kill_in_turn(self) -> None:
         """Kill one node after the other, without end; the supervisor starts it again."""
         for name in itertools.cycle(self.names):
             await asyncio.sleep(KILLED_EVERY)
-            await self.nodes.kill(name)
-            self.killed[name] += 1
+            await self._kill(name)
+
+    async def _kill(self, name: str) -> None:
+        await self.nodes.kill(name)
+        self.killed[name] += 1
 
 
 @asynccontextmanager
@@ -203,9 +214,12 @@ async def steps(world: World, _: Cluster, options: argparse.Namespace) -> dict[s
 
 
 async def sleepers(world: World, servers: Cluster, options: argparse.Namespace) -> dict[str, Any]:
-    """Have many runs asleep at the same time."""
+    """Have many runs asleep at the same time; a node of a cluster is killed meanwhile."""
     until = world.clock.now() + round(options.seconds * 1_000)
-    peaks = asyncio.create_task(_most_suspended(servers))
+    tasks = [
+        asyncio.create_task(_count_suspended(servers)),
+        asyncio.create_task(servers.kill_one(after=0.8 * options.seconds)),
+    ]
     for start in range(0, options.runs, BATCH):
         names = [f"sleeper-{number}" for number in range(start, min(start + BATCH, options.runs))]
         payloads = [{"name": name, "until": until} for name in names]
@@ -214,14 +228,15 @@ async def sleepers(world: World, servers: Cluster, options: argparse.Namespace) 
         )
     emitted_in = options.seconds - (until - world.clock.now()) / 1_000
     await _all_ended(world, options.seconds + options.patience)
-    peaks.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await peaks
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return {
         "runs": options.runs,
         "steps": options.runs,
         "emitted_per_s": round(options.runs / emitted_in, 1),
         "most_asleep": max(suspended, default=0),
+        "killed": dict(servers.killed),
     }
 
 
@@ -229,12 +244,14 @@ suspended: list[int] = []
 """How many invocations the server called suspended, at each reading."""
 
 
-async def _most_suspended(servers: Cluster) -> None:
+async def _count_suspended(servers: Cluster) -> None:
+    """Count again and again; a cluster that has just lost a node does not answer."""
     api = RestateApi(read_settings(servers.settings, "http://127.0.0.1:1"))
     sql = "SELECT count(*) AS count FROM sys_invocation WHERE status = 'suspended'"
     try:
         while True:
-            suspended.append(int((await api.query(sql))[0]["count"]))
+            with contextlib.suppress(ProviderUnavailable):
+                suspended.append(int((await api.query(sql))[0]["count"]))
             await asyncio.sleep(2)
     finally:
         await api.close()
