@@ -123,6 +123,10 @@ async def hostile(write: Write) -> AsyncIterator[RestateCaller]:
         server.close()
 
 
+async def _no_run(_run_id: str) -> bool:
+    return False
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_whatever_the_server_answers_the_error_is_ours(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +144,7 @@ async def test_whatever_the_server_answers_the_error_is_ours(
             "stop": lambda: caller.stop(DELIVERY),
             "look": lambda: caller.look(DELIVERY),
             "list_runs": caller.list_runs,
+            "notices": lambda: caller.notices(_no_run),
             "define": lambda: caller.define(APP),
             "defined": caller.defined,
             "arm": lambda: caller.arm([schedule]),

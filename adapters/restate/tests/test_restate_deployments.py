@@ -105,6 +105,28 @@ async def test_an_address_that_was_registered_later_stays() -> None:
             assert await _addresses(api) == both - first
 
 
+async def test_the_doctor_is_told_of_another_service_of_the_same_name() -> None:
+    """It gets all new invocations, and its own runs are unknown here."""
+
+    async def has_run(run_id: str) -> bool:
+        return run_id == parked
+
+    async def has_none(_run_id: str) -> bool:
+        return False
+
+    async with open_backend("restate", app=APP) as world:
+        assert isinstance(world.caller, RestateCaller)
+        parked = await _start(world, "do/waiting")
+        await _until_parked(world, parked)
+        assert not await world.caller.notices(has_run)
+        async with _at_another_address(world) as other:
+            await other.define(APP)
+            elsewhere, foreign = await world.caller.notices(has_none)
+            assert _settings_of(other).served_at in elsewhere.text
+            assert foreign.text.startswith("1 of the 1 newest")
+            assert parked in foreign.text
+
+
 @contextlib.asynccontextmanager
 async def _at_another_address(world: World, **environ: str) -> AsyncIterator[RestateCaller]:
     """Serve the same worker once more, at an address of its own."""

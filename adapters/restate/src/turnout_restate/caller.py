@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from turnout.errors import TurnoutError
-from turnout.model.providers import Delivered, Guard, Sighting
+from turnout.model.providers import Delivered, Guard, Notice, Sighting
 from turnout.model.runs import Delivery, Wake
 from turnout.model.schedules import ArmedSchedule, Schedule
 from turnout.model.status import Capability, Held
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
-from turnout.ports.caller import Surroundings
+from turnout.ports.caller import HasRun, Surroundings
 from turnout_restate.api import RestateApi, text_in
 from turnout_restate.deployments import Deployments
+from turnout_restate.notices import notices_of
 from turnout_restate.schedules import Schedules, object_name
 from turnout_restate.serving import HANDLER, TASKS, application, service_name
 from turnout_restate.settings import MOUNT, RestateSettings
@@ -27,7 +28,7 @@ CAPABILITIES: Final[Mapping[Capability, Held]] = {
 
 
 class RestateCaller:
-    """One app on one Restate server; `DurableCaller`, `Serves` and `Lists`."""
+    """One app on one Restate server; `DurableCaller`, `Serves`, `Lists` and `Notices`."""
 
     def __init__(self, surroundings: Surroundings, settings: RestateSettings) -> None:
         self._app = surroundings.app
@@ -66,6 +67,10 @@ class RestateCaller:
             return [Guard(path=MOUNT, callers=callers)]
         fix = "set RESTATE_IDENTITY_KEYS to the public keys of your servers"
         return [Guard(path=MOUNT, callers="whoever reaches it", open=True, fix=fix)]
+
+    async def notices(self, has_run: HasRun) -> Sequence[Notice]:
+        """Tell of another service of this app's name on the same server."""
+        return await notices_of(self._deployments, self._runs, has_run)
 
     async def start(self) -> None:
         """Do nothing: the server calls us."""

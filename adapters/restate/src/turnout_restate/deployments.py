@@ -45,6 +45,14 @@ class Deployments:
         async with self._registering:
             await self._register()
 
+    async def newest_elsewhere(self) -> str:
+        """Return the address that new invocations go to; empty where it is this service's."""
+        listed = objects_in(await self._api.admin("GET", "/deployments"), "deployments")
+        known = [item for item in listed if self._revision(item) is not None]
+        newest = max(known, key=lambda item: self._revision(item) or 0, default=None)
+        address = "" if newest is None else str(newest.get("uri", "")).rstrip("/")
+        return "" if address == self._settings.served_at else address
+
     async def _register(self) -> None:
         answer = await self._post()
         if answer is None:

@@ -76,6 +76,12 @@ class VendorRuns:
         following = ids[-1] if len(ids) == PAGE else ""
         return dict(zip(ids, map(self._sighting, rows), strict=True)), following
 
+    async def newest_open(self, count: int) -> Sequence[str]:
+        """Return the runs that the newest open invocations carry, by their idempotency keys."""
+        rows = await self._rows(f"status != 'completed' ORDER BY created_at DESC LIMIT {count}")
+        keys = [str(row["idempotency_key"]) for row in rows if row.get("idempotency_key")]
+        return [key.rpartition(".")[0] for key in keys]
+
     async def _ended(self, invocation: str) -> Row | None:
         """Read an invocation again and again until it has ended, or it takes too long."""
         for pause in ENDED_AFTER:
