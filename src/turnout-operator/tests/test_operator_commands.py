@@ -73,6 +73,34 @@ def test_a_list_that_is_piped_has_a_line_for_each_run(folder: Path) -> None:
     assert '{"a":"b"}' in shown.stdout
 
 
+def test_runs_are_listed_by_what_is_known_of_them(folder: Path) -> None:
+    """By tag, user, task, state, time and error, a page at a time."""
+    emit = ("emit", "text/received", "--app", "hello:words", "--json")
+    for user, tags in (("u1", "red"), ("u2", "red"), ("u1", "blue")):
+        assert turnout(folder, *emit, "--user", user, "--tag", tags).returncode == 0
+
+    def listed(*options: str) -> tuple[list[str], int | None]:
+        """Give each run's user and tag, and the cursor."""
+        done = turnout(folder, "runs", "list", "--json", *options)
+        assert done.returncode == 0, done.stderr
+        page = json.loads(done.stdout)
+        return [f"{run['user_id']} {run['tags'][0]}" for run in page["runs"]], page["next"]
+
+    assert listed("--tag", "red") == (["u2 red", "u1 red"], None)
+    assert listed("--tag", "red", "--user", "u1") == (["u1 red"], None)
+    assert listed("--tag", "red", "--tag", "blue") == ([], None)
+    first, cursor = listed("--limit", "2", "--since", "1h", "--task", "count")
+    assert first == ["u1 blue", "u2 red"]
+    assert listed("--limit", "2", "--cursor", str(cursor)) == (["u1 red"], None)
+    assert listed("--until", "1h", "--state", "queued", "--provider", "local") == ([], None)
+    assert listed("--since", "2001-01-01", "--error", "Value") == ([], None)
+    page = turnout(folder, "runs", "list", "--limit", "1").stdout
+    assert "--cursor" in page
+    refused = turnout(folder, "runs", "list", "--since", "yesterday")
+    assert refused.returncode == 2
+    assert "2026-11-30T08:15" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("environ", "word"),
     [

@@ -339,6 +339,15 @@ class RunFilter:
     """Only runs that are to have a shadow."""
     held: bool = False
     """Only runs that wait for code that can read what they recorded; their error says why."""
+    tags: tuple[str, ...] = ()
+    """Only runs that have all of these."""
+    user_id: str | None = None
+    since: Millis | None = None
+    """Only runs that were emitted then or later."""
+    until: Millis | None = None
+    """Only runs that were emitted earlier."""
+    error: str | None = None
+    """Only runs that failed or timed out, with this somewhere in `name: message` of the error."""
     limit: int = 100
 
 

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnout.cli.exits import CLEAN, FOUND, run
+from turnout.cli.exits import CLEAN, FOUND, fail, run
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import Page, show, table
 from turnout.cli.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from turnout_events.run_events import RunEvent
 
     from turnout.model.reports import RunReport
@@ -25,6 +27,7 @@ HEAD = (
     *("payload", "result", "error"),
 )
 
+_MOMENT = "time like 2026-11-30T08:15, or duration like 2h, until now"
 _OUR_ID = re.compile(r"[0-9a-z]{26}(-dryrun)?", re.IGNORECASE)
 
 
@@ -49,13 +52,34 @@ def list_runs(
         bool,
         typer.Option("--held", help="Only runs that wait for code that can read them, and why."),
     ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(help="Only runs with this tag; may be repeated: all of them."),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Only runs for this user's id.")] = None,
+    since: Annotated[str | None, typer.Option(help=f"Only runs emitted since: {_MOMENT}.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only runs emitted earlier; like --since.")
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option(help="Only failed runs with this in the error's name: message.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
+    cursor: Annotated[
+        int | None, typer.Option(help="Go on where a page ended: its `next`.")
+    ] = None,
     app: AppName = None,
     json: Json = False,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first; each page names the cursor of the next one."""
     del app  # the run store holds all that is shown
-    rows = run(_rows(task, state or [], provider, limit, only_held=only_held))
+    conditions: dict[str, Any] = {"task": task, "provider": provider, "user_id": user}
+    conditions |= {"tags": tuple(tag or ()), "error": error, "before": cursor, "limit": limit}
+    conditions["held"] = only_held
+    runs = run(_find(conditions, state or [], since, until))
+    more = runs[-1].emit_seq if len(runs) == limit else None
+    hint = "" if more is None else f"; more: --cursor {more}"
+    rows = [_row(entry) | _why(entry, only_held=only_held) for entry in runs]
     columns = (
         "run",
         "task",
@@ -65,10 +89,11 @@ def list_runs(
         "seconds",
         *(["why"] if only_held else []),
     )
+    labels = map(_labels, runs)
     show(
-        {"runs": rows},
+        {"runs": [row | more_ for row, more_ in zip(rows, labels, strict=True)], "next": more},
         as_json=json,
-        page=lambda: [table(f"{len(rows)} run(s)", columns, (row.values() for row in rows))],
+        page=lambda: [table(f"{len(runs)} run(s){hint}", columns, (row.values() for row in rows))],
     )
 
 
@@ -121,9 +146,9 @@ def rebuild(run_ids: list[str], app: AppName = None) -> None:
     run(_rebuild(run_ids, app))
 
 
-async def _rows(
-    task: str | None, states: list[str], provider: str | None, limit: int, *, only_held: bool
-) -> list[dict[str, Any]]:
+async def _find(
+    conditions: dict[str, Any], states: list[str], since: str | None, until: str | None
+) -> "Sequence[Run]":
     from turnout.model.runs import RunFilter
     from turnout.model.status import RunStatus
 
@@ -131,13 +156,29 @@ async def _rows(
         run_states = frozenset(map(RunStatus, states))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; states: {', '.join(RunStatus)}") from None
+    conditions |= {"since": _moment(since, "--since"), "until": _moment(until, "--until")}
     async with opened_store() as store:
-        runs = await store.runs.find(
-            RunFilter(task=task, states=run_states, provider=provider, held=only_held, limit=limit)
-        )
-    if not only_held:
-        return list(map(_row, runs))
-    return [{**_row(entry), "why": entry.error and entry.error.message} for entry in runs]
+        return await store.runs.find(RunFilter(states=run_states, **conditions))
+
+
+def _moment(text: str | None, option: str) -> int | None:
+    """Read a moment, or how long ago it was; a time without a zone is local."""
+    from datetime import datetime
+    from time import time_ns
+
+    from turnout.errors import InvalidDefinition
+    from turnout.model.time import millis, moment
+
+    if text is None:
+        return None
+    try:
+        return moment(datetime.fromisoformat(text).astimezone())
+    except ValueError:
+        pass
+    try:
+        return time_ns() // 1_000_000 - millis(text)
+    except InvalidDefinition:
+        fail(f"{option}: {text!r} is no {_MOMENT}")
 
 
 async def _report(run_id: str, app: str | None, *, look: bool) -> "RunReport":
@@ -230,6 +271,11 @@ def _labels(entry: "Run") -> dict[str, Any]:
         "user_id": labels.user_id,
         "metadata": None if labels.metadata is None else _bounded(labels.metadata),
     }
+
+
+def _why(entry: "Run", *, only_held: bool) -> dict[str, Any]:
+    """Say why a run is held."""
+    return {"why": entry.error and entry.error.message} if only_held else {}
 
 
 def _report_data(report: "RunReport") -> dict[str, Any]:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import CTE, Update, and_, bindparam, func, null, select, update
+from sqlalchemy import CTE, Update, bindparam, func, null, select, update
 
 from turnout.errors import UnknownRun
-from turnout.model.runs import Change, Chunk, Journal, Run, RunFilter, Step, Transition
+from turnout.model.runs import Change, Chunk, Journal, Run, Step, Transition
 from turnout.model.status import RunStatus
-from turnout.stores.sql.expressions import among, equals, fixed, for_rows, insert_rows
+from turnout.stores.sql.expressions import equals, fixed, for_rows, insert_rows
 from turnout.stores.sql.rows import (
     ATTEMPT_COLUMNS,
     CHUNK_COLUMNS,
@@ -55,16 +55,6 @@ _CHUNKS: Final = (
 _CHILDREN: Final = (
     select(*RUN_COLUMNS).where(equals(runs.c.parent_run_id)).order_by(runs.c.emit_seq)
 )
-_CONDITIONS: Final = {
-    "of_task": equals(runs.c.task),
-    "of_provider": equals(runs.c.provider),
-    "of_before": runs.c.emit_seq < bindparam("of_before"),
-    "of_after": runs.c.emit_seq > bindparam("of_after"),
-}
-_KINDS: Final = {
-    "shadowed": runs.c.shadow.is_not(None),
-    "held": and_(runs.c.ended_at.is_(None), runs.c.error_name.is_not(None)),
-}
 _PUT_STEP: Final = insert_rows(steps, or_replace=True)
 _PUT_ATTEMPT: Final = insert_rows(attempts, or_replace=True)
 _CHUNK: Final = insert_rows(chunks)
@@ -151,17 +141,6 @@ def read_children(tx: Transaction, run_id: str) -> Sequence[Run]:
     return [run_of(row) for row in tx.rows(_CHILDREN, {"of_parent_run_id": run_id})]
 
 
-def read_runs(tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
-    """Read a page of runs, newest emit first; in order of emit where `after` is given."""
-    conditions = {
-        name: getattr(run_filter, name) for name in ("task", "provider", "before", "after")
-    }
-    params = {f"of_{name}": value for name, value in conditions.items() if value is not None}
-    kinds = [name for name in _KINDS if getattr(run_filter, name)]
-    statement = _page(frozenset([*params, *kinds]), run_filter.states)
-    return [run_of(row) for row in tx.rows(statement, {**params, "limit": run_filter.limit})]
-
-
 def write_changes(tx: Transaction, changes: Sequence[Change]) -> Sequence[bool]:
     """Write the rows of those changes whose run's seq is still what was read.
 
@@ -243,18 +222,3 @@ def _update(changed: tuple[str, ...]) -> BatchStatement:
         )
 
     return for_rows(runs, ("run_id", "seq", "wake_at", *changed), build)
-
-
-@cache
-def _page(params: frozenset[str], states: frozenset[RunStatus]) -> Any:
-    """Build the query for a page under these conditions."""
-    conditions: list[Any] = [
-        condition for name, condition in (_CONDITIONS | _KINDS).items() if name in params
-    ]
-    if states:
-        conditions.append(among(runs.c.state, sorted(state.value for state in states)))
-        if not any(state.terminal for state in states):
-            # Follows from the states, and lets the planner use a partial index.
-            conditions.append(runs.c.ended_at.is_(None))
-    order = runs.c.emit_seq.asc() if "of_after" in params else runs.c.emit_seq.desc()
-    return select(*RUN_COLUMNS).where(*conditions).order_by(order).limit(bindparam("limit"))

@@ -36,6 +36,7 @@ from turnout.stores.sql.projections import SqlProjectionQueue
 from turnout.stores.sql.replicas import SqlReplicaStore
 from turnout.stores.sql.routes import SqlFlagStore, SqlRouteStore
 from turnout.stores.sql.schedules import SqlScheduleStore
+from turnout.stores.sql.search import read_runs
 from turnout.stores.sql.statements import Transaction
 
 
@@ -128,7 +129,7 @@ class SqlRunSearch(StorePart):
     @reads("runs")
     def find(self, tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
         """Read a page of runs."""
-        return journals.read_runs(tx, run_filter)
+        return read_runs(tx, run_filter)
 
     @reads("children")
     def children(self, tx: Transaction, run_id: str) -> Sequence[Run]:

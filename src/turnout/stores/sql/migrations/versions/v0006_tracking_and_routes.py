@@ -116,8 +116,9 @@ def _origins() -> None:
         json("retries", "its retry policy; null: its task's", nullable=True),
     )
     add_index("turnout_runs_by_retried", "turnout_runs", ["retry_of"], "retry_of IS NOT NULL")
-    failed = "state IN ('cancelled', 'failed', 'timed_out')"
-    add_index("turnout_runs_by_failure", "turnout_runs", ["state", "emit_seq"], failed)
+    op.create_index("turnout_runs_by_time", "turnout_runs", ["emitted_at"], if_not_exists=True)
+    failed = "ended_at IS NOT NULL AND result IS NULL"
+    add_index("turnout_runs_without_result", "turnout_runs", ["emit_seq"], failed)
 
 
 def _causes() -> None:
@@ -131,8 +132,8 @@ def _causes() -> None:
 def _drop_tracking() -> None:
     labels = ("user_id", "tags", "metadata")
     drop("turnout_transitions", "actor", "cause")
-    for name in ("user", "retried", "failure"):
-        op.drop_index(f"turnout_runs_by_{name}", "turnout_runs")
+    for name in ("by_user", "by_retried", "by_time", "without_result"):
+        op.drop_index(f"turnout_runs_{name}", "turnout_runs")
     drop("turnout_runs", "retries", "retry_of", "origin", *labels)
     op.drop_table("turnout_tags")
     drop("turnout_dead_letters", *labels)
