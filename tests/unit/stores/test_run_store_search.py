@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from turnout_testing.conformance.run_store_values import T0, emission, new_run
 
@@ -129,7 +129,7 @@ def stored(
         runner.run(store.close())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     runs=st.lists(_RUNS, min_size=1, max_size=8),
     filters=st.lists(_FILTERS, min_size=1, max_size=6),
