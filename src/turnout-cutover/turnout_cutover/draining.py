@@ -169,20 +169,20 @@ async def _compared(
         caller: object = opened.callers.get(provider)
         if not isinstance(caller, Lists):
             return Comparison(available=False)
-        listed = await _listed(caller)
+        sightings = await listed(caller)
         ours = await read_vendor_runs(operations.store, provider)
-        return compare(listed, ours, before=now - caller.list_lag)
+        return compare(sightings, ours, before=now - caller.list_lag)
 
 
 def compare(
-    listed: Mapping[str, Sighting], ours: Sequence[VendorRun], *, before: Millis
+    vendor: Mapping[str, Sighting], ours: Sequence[VendorRun], *, before: Millis
 ) -> Comparison:
     """Compare the provider's open runs with ours; pure.
 
     before: a vendor run that called later need not be in the list yet.
     """
     open_there = {
-        key for key, sighting in listed.items() if sighting.state and not sighting.state.terminal
+        key for key, sighting in vendor.items() if sighting.state and not sighting.state.terminal
     }
     by_key = {run.provider_run_id: run for run in ours}
     missing = [
@@ -198,7 +198,7 @@ def compare(
     )
 
 
-async def _listed(caller: Lists) -> Mapping[str, Sighting]:
+async def listed(caller: Lists) -> Mapping[str, Sighting]:
     """Read all pages of the runs that have not ended at the provider."""
     sightings: dict[str, Sighting] = {}
     cursor = ""

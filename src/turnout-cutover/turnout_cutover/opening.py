@@ -16,7 +16,7 @@ from turnout.cli.exits import INTERRUPTED, describe
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.output import print_json
 from turnout.cli.printable import printable
-from turnout.errors import TurnoutError, Unavailable, UnknownProvider
+from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable, UnknownProvider
 from turnout.service.clock import ReplicaClock
 from turnout.service.process import Turnout
 from turnout_cutover.banner import Banner, read_banner
@@ -143,6 +143,15 @@ def _fail(banner: Banner | None, code: Exit, failure: Failure, *, as_json: bool)
 
 
 def _unreachable(error: Unavailable) -> Failure:
+    if isinstance(error, ProviderUnavailable):
+        return Failure(
+            text=f"could not tell: {error}",
+            state="as before; a provider could not be read",
+            users="no, by this command",
+            safe_until="you move a task: do not, before it can be read",
+            next_command="turnout doctor",
+            owner=whoami(),
+        )
     return Failure(
         text=f"could not tell: {error}",
         state="not known: the run store does not answer",

@@ -74,6 +74,8 @@ class Overview:
     tasks: Sequence[TaskStatus]
     agreement: Agreement
     default: Route | None
+    probe: str | None = None
+    """The probe's task: it has no next step."""
 
     @property
     def clean(self) -> bool:
@@ -88,7 +90,8 @@ class Overview:
                 return f"turnout rollback {task.task} --reason …"
         if self.agreement.objection() is not None:
             return "turnout doctor"
-        return next((step for step in map(_step, self.tasks) if step), "turnout history")
+        tasks = [task for task in self.tasks if task.task != self.probe]
+        return next((step for step in map(_step, tasks) if step), "turnout history")
 
 
 async def overview(operations: Operations) -> Overview:
@@ -102,6 +105,7 @@ async def overview(operations: Operations) -> Overview:
         tasks=[_status(task, routes, entries, runs) for task in sorted(task_ids)],
         agreement=await operations.agreement(),
         default=default_route(await operations.flag()),
+        probe=None if operations.move_file.probe is None else operations.move_file.probe.task,
     )
 
 

@@ -69,7 +69,9 @@ def drain_provider(
 
 def _answer(result: Drain) -> Answer:
     busy = [task for task in result.tasks if task.phase is not Phase.DRAINED]
-    word = "drained" if result.drained else f"{len(busy)} task(s) not drained"
+    word = f"{len(busy)} task(s) not drained" if busy else "nothing is open by the run store alone"
+    if result.drained:
+        word = "drained"
     return Answer(
         document={
             "provider": result.provider,
