@@ -1,8 +1,10 @@
 """A made-up provider with its own truth, whose list lags and may misbehave, and a stage for it."""
 
+import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from turnout_testing.clock import TurnableClock
@@ -24,6 +26,10 @@ LAG = 5_000
 KEY = "whsec_" + "a" * 43 + "="
 SILENCE = 600_000
 HOUR = 3_600_000
+
+
+class KilledProcess(BaseException):
+    """The process was killed: nothing of it runs any more."""
 
 
 @dataclass(kw_only=True)
@@ -54,13 +60,16 @@ class Vendor:
     """Whether each page ends with the first run of the next one."""
     cycle: int = 0
     """After so many pages the list begins again; 0: never."""
+    numbers: Iterator[int] = field(default_factory=count)
     calls: int = 0
+    killed_at: int | None = None
+    """At this call the process that makes it is killed."""
     stopped: list[str] = field(default_factory=list)
     list_lag: int = LAG
 
     def start(self, key: str, **payload: Any) -> str:
         """Start a run, whoever asks."""
-        run_id = f"v{len(self.runs):07}"
+        run_id = f"v{next(self.numbers):07}"
         now = self.clock.now()
         self.runs[run_id] = VendorRun(run_id=run_id, key=key, created_at=now, payload=payload)
         return run_id
@@ -84,7 +93,7 @@ class Vendor:
 
     async def look(self, delivery: Delivery) -> Sighting:
         """Say what became of one run."""
-        self.calls += 1
+        self._called()
         run = self.runs.get(delivery.provider_run_id or "") or next(
             (run for run in self.runs.values() if run.key == delivery.key), None
         )
@@ -92,28 +101,29 @@ class Vendor:
 
     async def stop(self, delivery: Delivery) -> bool:
         """Cancel one run."""
-        self.calls += 1
-        run = self.runs[delivery.provider_run_id or ""]
-        self.stopped.append(run.run_id)
-        run.state = RunStatus.CANCELLED
+        self._called()
+        run = self.runs.get(delivery.provider_run_id or "")
+        if run is not None and not run.state.terminal:
+            self.stopped.append(run.run_id)
+            run.state = RunStatus.CANCELLED
         return True
 
     async def stamp(self, provider_run_id: str, sighting: Sighting) -> Mapping[str, Any]:
         """Read the payload of one run."""
         del sighting
-        self.calls += 1
+        self._called()
         return self.runs[provider_run_id].payload
 
     async def list_runs(
         self, *, since: int | None = None, cursor: str = ""
     ) -> tuple[Mapping[str, Sighting], str]:
         """List runs in order of their ids."""
-        self.calls += 1
+        self._called()
         if self.faults:
             raise self.faults.popleft()
         visible = self.clock.now() - LAG
-        last_id, _, count = cursor.partition(" ")
-        pages = int(count or 0) + 1
+        last_id, _, number = cursor.partition(" ")
+        pages = int(number or 0) + 1
         if self.cycle and pages > self.cycle:
             last_id, pages = "", 1
         rows = [
@@ -128,6 +138,12 @@ class Vendor:
         shown = page + rest[:1] if self.doubled else page
         following = f"{page[-1].run_id} {pages}" if rest else ""
         return {run.run_id: self._sighting(run, listed=True) for run in shown}, following
+
+    def _called(self) -> None:
+        self.calls += 1
+        if self.killed_at is not None and self.calls >= self.killed_at:
+            self.killed_at = None
+            raise KilledProcess
 
     def _sighting(self, run: VendorRun | None, *, listed: bool = False) -> Sighting:
         now = self.clock.now()
@@ -178,6 +194,15 @@ class Stage:
         if self._reconciler is None or dry_run:
             self._reconciler = self.reconciler(dry_run=dry_run)
         return await self._reconciler.run(lease, known)
+
+    async def reconcile_in_time(self) -> Sequence[Outcome]:
+        """Compare once, and turn the clock when it waits to ask again."""
+        task = asyncio.ensure_future(self.reconcile())
+        while not task.done():
+            # The store's threads answer in real time.
+            await asyncio.sleep(0.001)
+            await self.clock.skip()
+        return task.result()
 
     async def emit(self, *run_ids: str) -> None:
         """Emit runs, which are not sent yet."""

@@ -257,22 +257,12 @@ async def test_a_page_that_fails_is_asked_for_again_and_the_sweep_goes_on_there(
     stage.vendor.faults.extend([UNAVAILABLE] * 2)
     later = ProviderUnavailable("acme answered 429", retry_after=timedelta(seconds=7))
     stage.vendor.faults.extend([later] * (PAGE_TRIES - 2))
-    outcome = (await _turning(stage, stage.reconcile()))[0]
+    outcome = (await stage.reconcile_in_time())[0]
     assert (outcome.is_complete, "429" in str(outcome.sweep.error)) == (False, True)
     outcomes = await stage.reconcile()
     assert all(outcome.is_complete for outcome in outcomes)
     assert outcomes[0].sweep.counts["pages"] == 4
     assert await stage.found() == []
-
-
-async def _turning(stage: Stage, work: Any) -> Any:
-    import asyncio
-
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        await asyncio.sleep(0.01)
-        await stage.clock.skip()
-    return task.result()
 
 
 async def test_a_sweep_goes_on_where_its_leader_was_killed(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery, Failure, read_delivery_key
@@ -62,7 +62,7 @@ _UNLISTED: Final = (
         _IS_SENT,
         LIVE_RUN,
         deliveries.c.number == runs.c.delivery,
-        deliveries.c.sent_at < bindparam("sent_before"),
+        func.coalesce(deliveries.c.sent_at, deliveries.c.claimed_at) < bindparam("sent_before"),
         or_(deliveries.c.listed_at.is_(None), deliveries.c.listed_at < bindparam("listed_before")),
     )
     .limit(bindparam("count"))

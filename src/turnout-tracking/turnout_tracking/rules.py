@@ -120,7 +120,9 @@ def _of_ended(match: Match, sighting: Sighting) -> Rule:
 
 def may_be_missing(delivery: Delivery, now: Millis, lag: Millis) -> bool:
     """Whether a vendor run would be in the list by now; nothing is missing before."""
-    return delivery.sent_at is not None and now - delivery.sent_at > lag
+    # A process that was killed may have sent it without recording that.
+    handed_over = delivery.sent_at or delivery.claimed_at
+    return handed_over is not None and now - handed_over > lag
 
 
 def lost_too_often(journal: Journal, deliveries: list[Delivery]) -> bool:
@@ -133,6 +135,7 @@ def lost_too_often(journal: Journal, deliveries: list[Delivery]) -> bool:
     lost = [
         delivery
         for delivery in deliveries
-        if delivery.reason is DeliveryReason.LOST and (delivery.sent_at or 0) > since
+        if delivery.reason is DeliveryReason.LOST
+        and (delivery.sent_at or delivery.claimed_at or 0) > since
     ]
     return len(lost) >= MOST_LOST
