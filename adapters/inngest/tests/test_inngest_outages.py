@@ -12,7 +12,7 @@ from inngest_stage import Stage, ended, kill, start, stop, until
 import turnout
 from turnout import Turnout
 from turnout.model.reports import RunReport
-from turnout.model.status import RunStatus, StepKind
+from turnout.model.status import ParkReason, RunStatus, StepKind
 from turnout.model.time import Millis
 from turnout.service.clock import SystemClock
 
@@ -41,8 +41,9 @@ async def begun(stage: Stage, *names: str) -> bool | None:
 
 
 async def parked(live: Turnout, run_id: str) -> bool | None:
-    """Whether the run waits."""
-    return (await live.orchestrator.status(run_id)).journal.run.parked or None
+    """Whether the run sleeps, or waits for its event: it is parked for its steps, too."""
+    run = (await live.orchestrator.status(run_id)).journal.run
+    return any(reason in run.parked_for for reason in (ParkReason.SLEEP, ParkReason.EVENT)) or None
 
 
 async def go_on(live: Turnout, who: str) -> None:

@@ -21,7 +21,8 @@ from turnout_testing.conformance.world import World
 import turnout
 from turnout import Concurrency, Context, Event, Schedule
 from turnout.errors import TurnoutError
-from turnout.model.status import RunStatus
+from turnout.model.runs import RunFilter
+from turnout.model.status import ParkReason, RunStatus
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 PATIENCE = 120.0
@@ -175,13 +176,15 @@ async def test_a_server_that_has_forgotten_everything_gets_every_open_run_again(
         run_ids = [await start(world, task, key="one") for task in OPEN]
 
         async def under_way() -> bool:
-            runs = [
-                (await world.orchestrator.status(run_id)).journal.run.parked_for
-                for run_id in run_ids[:3]
-            ]
-            return all(runs) and bool(await fired(world, NIGHTLY))
+            asleep = (await world.orchestrator.status(run_ids[0])).journal.run
+            waits = await world.store.runs.find(RunFilter(task="waiting"))
+            return (
+                (ParkReason.SLEEP in asleep.parked_for or asleep.state.terminal)
+                and [run.parked_for for run in waits] == [(ParkReason.EVENT,)] * 2
+                and bool(await fired(world, NIGHTLY))
+            )
 
-        await until(under_way, "the first three runs are parked")
+        await until(under_way, "one run sleeps, and two wait, of which one is a child")
         await server.restart(forget=True)
         may_end.set()
         late = await start(world, "short", id="late")

@@ -157,16 +157,22 @@ class World:
 
         await self.until(has_mark, f"{label!r} of {name}")
 
-    async def parked(self, run_id: str, reason: str, *, or_ended: bool = False) -> None:
-        """Wait until a run waits for this reason, or, if that will do, has ended."""
+    async def parked(self, run_id: str, reason: str, *, or_ended: bool = False) -> RunReport:
+        """Wait until a run waits for this reason, or, if that will do, has ended.
+
+        Returns the report that says so: a later one may say something else.
+        """
+        reports: list[RunReport] = []
 
         async def waits() -> bool:
             """Whether the run waits for this reason."""
-            run = (await self.report(run_id)).journal.run
+            reports[:] = [await self.report(run_id)]
+            run = reports[0].journal.run
             is_over = or_ended and run.state.terminal
             return is_over or (run.parked and reason in run.parked_for)
 
         await self.until(waits, f"run {run_id} is parked for {reason}")
+        return reports[0]
 
 
 def result_of(report: RunReport) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from turnout.model.reports import RunReport
-from turnout.model.status import AttemptState, DeliveryState
+from turnout.model.status import AttemptState, DeliveryState, ParkReason
 from turnout_testing.kills.outage import OutageShare, Victim
 from turnout_testing.kills.stage import KillStage
 
@@ -72,7 +72,7 @@ async def a_sleep_that_ends_during_a_kill_goes_on(stage: KillStage, outage: Outa
     """A run whose sleep is over while the service is away goes on when it is back."""
     name = stage.fresh()
     run_id = await stage.start("sleep", id=name, nap="2s")
-    await stage.parked(run_id)
+    await stage.parked(run_id, ParkReason.SLEEP)
     await outage.strikes()
     await outage.is_over()
     await stage.completes(run_id, outage, after=2.0)
@@ -164,7 +164,7 @@ async def _struck_in_a_wait(stage: KillStage, outage: OutageShare) -> None:
     """Have the victim killed while a run waits for an event, which comes before it is back."""
     name = stage.fresh()
     run_id = await stage.start("wait", id=name)
-    await stage.parked(run_id)
+    await stage.parked(run_id, ParkReason.EVENT)
     await outage.strikes()
     await stage.emit("kills/go", id=name)
     await outage.is_over()

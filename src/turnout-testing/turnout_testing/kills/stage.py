@@ -17,7 +17,7 @@ from turnout import Event, Turnout, open_turnout, read_settings
 from turnout.model.ids import new_run_id
 from turnout.model.reports import RunReport
 from turnout.model.runs import Run
-from turnout.model.status import RunStatus
+from turnout.model.status import ParkReason, RunStatus
 from turnout.ports.caller import recovery_of
 from turnout_testing.backends import VARIABLES
 from turnout_testing.kills import tasks
@@ -76,15 +76,15 @@ class KillStage:
 
         await self._until(written, self.patience + READY_IN, f"{label!r} of {name}")
 
-    async def parked(self, run_id: str) -> None:
-        """Wait until a run is parked for anything but a slot."""
+    async def parked(self, run_id: str, reason: ParkReason) -> None:
+        """Wait until a run is parked for this reason: it is parked for its steps, too."""
 
         async def waits() -> bool:
             run = (await self._report(run_id)).journal.run
             assert not run.state.terminal, f"run {run_id} is {run.state}: {_error(run)}"
-            return run.parked and "slot" not in run.parked_for
+            return run.parked and reason in run.parked_for
 
-        await self._until(waits, self.patience + READY_IN, f"run {run_id} is parked")
+        await self._until(waits, self.patience + READY_IN, f"run {run_id} is parked for {reason}")
 
     async def completes(self, run_id: str, outage: OutageShare, *, after: float = 0.0) -> RunReport:
         """Wait for a run's end: in the time that the adapter declares, and `after` seconds more.

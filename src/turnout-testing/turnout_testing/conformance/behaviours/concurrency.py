@@ -88,8 +88,8 @@ async def a_waiting_run_is_queued(world: World) -> None:
     first = await world.start("single", **{"id": "1", "group": group, "for": 8.0 * world.longer})
     await world.marked(group, "begin:1")
     second = await world.start("single", id="2", group=group)
-    await world.parked(second, "slot")
-    assert (await world.report(second)).journal.run.state is RunStatus.QUEUED
+    waiting = await world.parked(second, "slot")
+    assert waiting.journal.run.state is RunStatus.QUEUED
     await all_ended(world, [first, second])
 
 
