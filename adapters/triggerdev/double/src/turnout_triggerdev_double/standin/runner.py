@@ -13,6 +13,7 @@ from turnout_triggerdev_double.standin.server import ServerRefused, VendorServer
 from turnout_triggerdev_double.standin.service import StepService
 from turnout_triggerdev_double.standin.settings import StandInSettings
 from turnout_triggerdev_double.standin.spans import Spans
+from turnout_triggerdev_double.standin.watchdog import Watchdog
 
 HEARTBEAT = 30.0
 AGAIN_AFTER = 0.5
@@ -34,6 +35,7 @@ class StandInRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Event()
         self._polling = False
+        self._watchdog: Watchdog | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then say goodbye to the server."""
@@ -44,6 +46,7 @@ class StandInRunner:
             HttpClient(settings.api_url, headers) as to_server,
             HttpClient(service_url) as to_service,
         ):
+            self._watchdog = Watchdog(settings.api_url, settings.secret_key)
             owner = f"standin_{uuid.uuid4().hex[:16]}"
             server = VendorServer(to_server, settings.project, owner)
             spans = Spans(server)
@@ -80,6 +83,8 @@ class StandInRunner:
         if run_ids:
             with contextlib.suppress(NoResponse):
                 await server.disconnect(run_ids)
+        if self._watchdog is not None:
+            self._watchdog.close()
 
     async def _take_runs(self, tools: Tools) -> None:
         worker = await self._register(tools.server)
@@ -130,6 +135,7 @@ class StandInRunner:
         if run.id in self._runs:
             return
         self._runs[run.id] = run
+        self._watch()
         task = asyncio.create_task(run.work())
         self._tasks.add(task)
         task.add_done_callback(lambda finished: self._end(run, finished))
@@ -137,7 +143,12 @@ class StandInRunner:
     def _end(self, run: VendorRun, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._runs.pop(run.id, None)
+        self._watch()
         self._free.set()
+
+    def _watch(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.watch(self._runs)
 
     async def _listen(self, server: VendorServer) -> None:
         """Stay connected; read all runs after every new connection."""
