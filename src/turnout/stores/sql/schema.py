@@ -107,7 +107,7 @@ dead_letters: Final = Table(
     _whole("due_at", "when its runs may start", nullable=True),
     _text("error", "why it was refused"),
     _whole("refused_at", "when"),
-    _text("event_id", "as which event it was emitted again; empty: dropped", nullable=True),
+    _text("event_id", "as which event it was emitted again", nullable=True),
     *_labels(),
     _text("dropped", "why it was dropped", nullable=True),
     Index("turnout_dead_letters_kept", "refused_at", **_where("event_id IS NULL")),

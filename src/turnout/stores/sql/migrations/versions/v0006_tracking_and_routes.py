@@ -5,6 +5,7 @@ has read; its runs have no labels, nothing says who changed them, and it leads n
 are there are left alone, so that whoever goes back to that release can come here again.
 """
 
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,10 +41,13 @@ def upgrade() -> None:
     add_missing("turnout_dead_letters", text("dropped", "why it was dropped", nullable=True))
     add_missing("turnout_deliveries", whole("listed_at", _LISTED_AT, nullable=True))
     make_tables(*_RECONCILIATION)
+    name = f"worker_jobs.{op.get_bind().dialect.name}.sql"
+    op.execute((Path(__file__).parents[1] / name).read_text())
 
 
 def downgrade() -> None:
     """Remove them."""
+    op.execute("DROP VIEW turnout_worker_jobs")
     for name in _RECONCILIATION:
         op.drop_table(name)
     drop("turnout_deliveries", "listed_at")
