@@ -2,11 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from turnout.errors import InvalidSettings
+from turnout.errors import InvalidDefinition, InvalidSettings, WrongUse
+from turnout.model.routing import Stage
+from turnout.model.time import Millis, millis
+from turnout_cutover.stages import Target, read_target
 
 NAME: Final = "turnout.move.toml"
 
@@ -18,6 +21,42 @@ class Probe(BaseModel):
 
     task: str
     payload: dict[str, Any] = Field(default_factory=dict)
+
+
+def _stages(names: Any) -> Any:
+    """Read the names of stages; a value that is wrong is the field's fault."""
+    if not isinstance(names, list):
+        return names
+    try:
+        return tuple(read_target(str(name)) for name in names)
+    except WrongUse as error:
+        raise ValueError(str(error)) from None
+
+
+def _duration(text: Any) -> Any:
+    """Read a duration like 2h."""
+    try:
+        return millis(text, field="soak")
+    except InvalidDefinition as error:
+        raise ValueError(str(error)) from None
+
+
+class Wave(BaseModel):
+    """Tasks that move together, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    tasks: tuple[str, ...]
+    stages: Annotated[tuple[Target, ...], BeforeValidator(_stages)] = (
+        Target(stage=Stage.DUAL),
+        Target(stage=Stage.RAMP, percentage=10),
+        Target(stage=Stage.RAMP, percentage=50),
+        Target(stage=Stage.NEW),
+    )
+    """The stages that each task goes through, in this order."""
+    soak: Annotated[Millis, BeforeValidator(_duration)] = 0
+    """How long a task stays at a stage before it goes on."""
 
 
 class MoveFile(BaseModel):
@@ -32,6 +71,21 @@ class MoveFile(BaseModel):
     """Who is asked where a command stops."""
     owners: dict[str, str] = Field(default_factory=dict)
     """The same by task."""
+
+    waves: tuple[Wave, ...] = ()
+    """In the order in which they move."""
+
+    def wave(self, name: str) -> Wave:
+        """Return a wave; WrongUse names those that are declared."""
+        for wave in self.waves:
+            if wave.name == name:
+                return wave
+        names = ", ".join(wave.name for wave in self.waves)
+        raise WrongUse(f"no wave {name!r} is declared; declared: {names or 'none'}")
+
+    def soak_of(self, task: str) -> Millis:
+        """Return how long a task stays at a stage before it goes on."""
+        return next((wave.soak for wave in self.waves if task in wave.tasks), 0)
 
     def owner_of(self, *tasks: str) -> str | None:
         """Return who is asked about these tasks."""

@@ -17,10 +17,12 @@ from turnout_cutover.stages import (
     Target,
     default_route,
     describe,
+    is_forward,
     needs_evidence,
     routed,
     same_place,
     skipped,
+    soak_left,
 )
 
 SETTLING: Final[Millis] = 2_000
@@ -179,7 +181,28 @@ async def proposed(operations: Operations, request: MoveRequest) -> Sequence[Pro
     proposals = [
         propose(task, routes.get(task), default, request) for task in dict.fromkeys(request.tasks)
     ]
-    return await _judged(operations, request, proposals)
+    soaked = [await _soaked(operations, request, proposal) for proposal in proposals]
+    return await _judged(operations, request, soaked)
+
+
+async def _soaked(operations: Operations, request: MoveRequest, proposal: Proposal) -> Proposal:
+    """Add what a declared soak has against going on."""
+    soak = operations.move_file.soak_of(proposal.task)
+    forward = is_forward(proposal.base, proposal.after)
+    if not soak or not forward or request.action is not Action.MOVE:
+        return proposal
+    since = await arrived(operations, proposal.task, proposal.before.generation)
+    left = soak_left(since, soak, operations.clock.now())
+    if not left:
+        return proposal
+    text = f"{proposal.task} stays at {proposal.base.stage} for {left // 1_000} s more"
+    return replace(proposal, objections=(*proposal.objections, text))
+
+
+async def arrived(operations: Operations, task: str, generation: int) -> Millis | None:
+    """Return when a task came to the route that it has; None: it was never changed."""
+    entries = await operations.log.history(task=task, limit=1_000)
+    return next((entry.at for entry in entries if entry.number == generation), None)
 
 
 def _check_providers(operations: Operations, request: MoveRequest) -> None:

@@ -38,6 +38,9 @@ Override = Annotated[
 Declared = Annotated[
     Path, typer.Option("--file", metavar="FILE", help="What the team declares of its move.")
 ]
+WaveName = Annotated[
+    str | None, typer.Option("--wave", metavar="NAME", help="The tasks of a declared wave.")
+]
 DECLARED = Path(NAME)
 
 

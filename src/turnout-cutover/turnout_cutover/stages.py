@@ -6,6 +6,7 @@ from typing import Final
 
 from turnout.errors import WrongUse
 from turnout.model.routing import DUAL, Route, Stage
+from turnout.model.time import Millis
 
 ORDER: Final = tuple(Stage)
 """The stages in the order of a move."""
@@ -73,6 +74,11 @@ def needs_evidence(before: Route, after: Route) -> bool:
     The first step, to a dual run, has none: a dual run is what the evidence comes from.
     """
     return is_forward(before, after) and after.stage is not Stage.DUAL
+
+
+def soak_left(since: Millis | None, soak: Millis, now: Millis) -> Millis:
+    """Return how long a task must stay where it is; since: when it came there, if it did."""
+    return 0 if since is None else max(0, since + soak - now)
 
 
 def describe(route: Route) -> str:

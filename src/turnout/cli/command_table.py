@@ -17,6 +17,7 @@ DISTRIBUTIONS: dict[str, tuple[str, str]] = {
     "status": ("turnout-cutover", "Show a move: stages, what is open where, the next command."),
     "move": ("turnout-cutover", "Change which provider gets the new runs of tasks."),
     "rollback": ("turnout-cutover", "Send new runs to the old provider again, verified."),
+    "plan": ("turnout-cutover", "Say of every step to come whether it would pass now."),
     "inventory": ("turnout-cutover", "List what is armed at a provider, and compare later."),
     "drill": ("turnout-cutover", "Go to the new provider and back with a probe, timed."),
     "drain": ("turnout-cutover", "Say what is still at a provider, by both lists."),

@@ -18,6 +18,7 @@ from turnout_cutover.opening import (
     Override,
     Reason,
     Ticket,
+    WaveName,
     check_reason,
     operator_name,
     run,
@@ -30,7 +31,8 @@ commands = typer.Typer()
 
 @commands.command()
 def move_tasks(
-    tasks: Annotated[list[str], typer.Argument(help="The tasks' ids.")],
+    tasks: Annotated[list[str] | None, typer.Argument(help="The tasks' ids.")] = None,
+    wave: WaveName = None,
     to: Annotated[
         str | None, typer.Option(metavar="STAGE", help="old, dual, ramp:N (1 to 99), or new.")
     ] = None,
@@ -58,13 +60,15 @@ def move_tasks(
     json: Json = False,
 ) -> None:
     """Change which provider gets the new runs of tasks. Exit 4: refused, nothing changed."""
+    if bool(tasks) == bool(wave):
+        raise typer.BadParameter("name the tasks, or a --wave")
     if to is None and stay is None:
         raise typer.BadParameter("say where to, with --to, or pin with --stay")
     reason = check_reason(reason, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
         request = MoveRequest(
-            tasks=tasks,
+            tasks=tasks or operations.move_file.wave(wave or "").tasks,
             target=None if to is None else read_target(to),
             stay=stay,
             action=_action(to, stay),

@@ -16,6 +16,7 @@ from turnout_cutover.opening import (
     Override,
     Reason,
     Ticket,
+    WaveName,
     check_reason,
     open_live,
     operator_name,
@@ -35,6 +36,7 @@ def roll_tasks_back(
         bool,
         typer.Option("--all", help="Every task that has left its old provider; not pinned ones."),
     ] = False,
+    wave: WaveName = None,
     reason: Reason = None,
     ticket: Ticket = None,
     by: OperatorName = None,
@@ -45,12 +47,14 @@ def roll_tasks_back(
     json: Json = False,
 ) -> None:
     """Send new runs to the old provider again. Exit 5: written, and not all steps verified."""
-    if bool(tasks) == all_tasks:
-        raise typer.BadParameter("name the tasks, or give --all")
+    if [bool(tasks), bool(wave), all_tasks].count(True) != 1:
+        raise typer.BadParameter("name the tasks, or a --wave, or give --all")
     reason = check_reason(reason, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
         names = tasks or moved_tasks(await operations.log.routes())
+        if wave is not None:
+            names = list(operations.move_file.wave(wave).tasks)
         if not names:
             return Answer(document={"tasks": []}, lines=["already: no task has left its provider"])
         request = rollback_request(
