@@ -56,9 +56,9 @@ class SyncDoor:
         """As `Emits.emit`; connection: the caller's own sync SQL transaction."""
         return self.call(self.turnout.orchestrator.emit(*events, connection=connection))
 
-    def cancel(self, run_id: str) -> Cancelled:
+    def cancel(self, run_id: str, *, by: str | None = None) -> Cancelled:
         """As `Cancels.cancel`."""
-        return self.call(self.turnout.orchestrator.cancel(run_id))
+        return self.call(self.turnout.orchestrator.cancel(run_id, by=by))
 
     def status(self, run_id: str, *, look: bool = False) -> RunReport:
         """As `ReportsStatus.status`."""

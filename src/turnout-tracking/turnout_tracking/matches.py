@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery, Failure, read_delivery_key
-from turnout.model.status import DeliveryState, RunStatus
+from turnout.model.status import DeliveryState, RunStatus, TransitionCause
 from turnout.model.time import Millis
 from turnout.model.transitions import end
 from turnout.ports.run_store import RunStore
@@ -169,7 +169,15 @@ class MatchStore(StorePart):
         if lost_too_often(read_journal(tx, run), past):
             message = f"{delivery.provider} lost its vendor run {MOST_LOST} times in a row"
             error = Failure(name="DeliveryLost", message=message)
-            change = end(run, RunStatus.FAILED, finding.seen_at, error=error, by_us=True)
+            change = end(
+                run,
+                RunStatus.FAILED,
+                finding.seen_at,
+                error=error,
+                by_us=True,
+                cause=TransitionCause.RECONCILE,
+                actor=finding.provider,
+            )
             if change is None or not apply(tx, change):
                 return None
             resolution = Resolution.FAILED

@@ -16,7 +16,7 @@ from turnout.model.providers import Sighting
 from turnout.model.reports import Cancelled, RunReport
 from turnout.model.runs import Delivery, Run
 from turnout.model.schedules import ArmedSchedule, Schedule
-from turnout.model.status import Capability, DeliveryState, Held
+from turnout.model.status import Capability, DeliveryState, Held, TransitionCause
 from turnout.model.tasks import App, Task
 from turnout.model.transitions import cancel
 from turnout.ports.clock import Clock
@@ -77,12 +77,17 @@ class ControlPlane:
         """As `SchedulesRecurring.armed`, of every selected provider."""
         return await self._schedules.armed()
 
-    async def cancel(self, run_id: str) -> Cancelled:
+    async def cancel(self, run_id: str, *, by: str | None = None) -> Cancelled:
         """Cancel a run and its children; UnknownRun when there is none of that id."""
-        run, changed = await self._cancel(run_id)
+        return await self._cancel_all(run_id, TransitionCause.CANCEL, by)
+
+    async def _cancel_all(
+        self, run_id: str, cause: TransitionCause, actor: str | None
+    ) -> Cancelled:
+        run, changed = await self._cancel(run_id, cause, actor)
         for child in await self._runs.children(run_id):
             if not child.state.terminal:
-                await self.cancel(child.run_id)
+                await self._cancel_all(child.run_id, TransitionCause.PARENT, run_id)
         return Cancelled(
             run_id=run_id,
             state=run.state,
@@ -127,10 +132,12 @@ class ControlPlane:
         """Say who holds the policy; PolicyRefused if nobody can."""
         return self._check(Policies(concurrency=concurrency), Capability.CONCURRENCY)
 
-    async def _cancel(self, run_id: str) -> tuple[Run, bool]:
+    async def _cancel(
+        self, run_id: str, cause: TransitionCause, actor: str | None
+    ) -> tuple[Run, bool]:
         while True:
             run = (await self._journals.load(run_id)).run
-            change = cancel(run, self._clock.now())
+            change = cancel(run, self._clock.now(), cause, actor)
             if change is None:
                 return run, False
             if await self._journals.apply(change):

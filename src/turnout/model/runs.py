@@ -18,6 +18,7 @@ from turnout.model.status import (
     RunStatus,
     StepKind,
     StepState,
+    TransitionCause,
 )
 from turnout.model.time import Millis
 
@@ -176,6 +177,10 @@ class Transition:
 
     state: RunStatus
     at: Millis
+    cause: TransitionCause | None = None
+    """Who or what said so; None: an earlier release recorded it."""
+    actor: str | None = None
+    """Who exactly, where the cause leaves that open."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

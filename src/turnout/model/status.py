@@ -37,6 +37,24 @@ class RunOrigin(StrEnum):
     """Someone, for a run that had ended."""
 
 
+class TransitionCause(StrEnum):
+    """Who or what changed a run's state."""
+
+    EMIT = "emit"
+    """Its event; the actor is the event's id."""
+    CALL = "call"
+    """Its own code, in a call of its vendor run."""
+    CANCEL = "cancel"
+    """Someone, through `cancel`; the actor says who."""
+    PARENT = "parent"
+    """The cancel of the run that invoked it; the actor is that run's id."""
+    EVENT = "event"
+    """An event that its task names to cancel it; the actor is the event's id."""
+    DEADLINE = "deadline"
+    RECONCILE = "reconcile"
+    """What its provider's own list said; the actor is the provider."""
+
+
 class Role(StrEnum):
     """Whose result counts, and whose is only compared."""
 

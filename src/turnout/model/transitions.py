@@ -9,7 +9,7 @@ from turnout.model.canonical import canonical_bytes, parse
 from turnout.model.events import StoredEvent
 from turnout.model.policies import Timeouts, at_path
 from turnout.model.runs import Change, Failure, Journal, Run, Step, Transition, Wait
-from turnout.model.status import TIMED, ParkReason, RunStatus, StepKind, StepState
+from turnout.model.status import TIMED, ParkReason, RunStatus, StepKind, StepState, TransitionCause
 from turnout.model.text import message_of, name_of, storable
 from turnout.model.time import Millis, millis
 
@@ -38,9 +38,7 @@ def begin(journal: Journal, timeouts: Timeouts, now: Millis) -> Change | None:
         parked_until=None,
         parked_for=(),
     )
-    return Change(
-        before=run, after=after, transitions=(Transition(state=RunStatus.RUNNING, at=now),)
-    )
+    return Change(before=run, after=after, transitions=(_passed(RunStatus.RUNNING, now),))
 
 
 def end(
@@ -51,6 +49,8 @@ def end(
     result: bytes | None = None,
     error: Failure | None = None,
     by_us: bool = False,
+    cause: TransitionCause = TransitionCause.CALL,
+    actor: str | None = None,
 ) -> Change | None:
     """End a run. by_us: Turnout ends the run, not its vendor run, which must then be stopped."""
     if run.state.terminal:
@@ -69,14 +69,19 @@ def end(
     return Change(
         before=run,
         after=after,
-        transitions=(Transition(state=state, at=now),),
+        transitions=(_passed(state, now, cause, actor),),
         stop_vendor=by_us,
     )
 
 
-def cancel(run: Run, now: Millis) -> Change | None:
+def cancel(
+    run: Run,
+    now: Millis,
+    cause: TransitionCause = TransitionCause.CANCEL,
+    actor: str | None = None,
+) -> Change | None:
     """Cancel a run, because a caller or an event says so."""
-    return end(run, RunStatus.CANCELLED, now, by_us=True)
+    return end(run, RunStatus.CANCELLED, now, by_us=True, cause=cause, actor=actor)
 
 
 def time_out(run: Run, now: Millis) -> Change | None:
@@ -85,7 +90,8 @@ def time_out(run: Run, now: Millis) -> Change | None:
         return None
     deadline = "queue" if run.state is RunStatus.QUEUED else "run"
     error = Failure(name="TimedOut", message=f"the {deadline} deadline passed")
-    return end(run, RunStatus.TIMED_OUT, now, error=error, by_us=True)
+    cause = TransitionCause.DEADLINE
+    return end(run, RunStatus.TIMED_OUT, now, error=error, by_us=True, cause=cause)
 
 
 def release_time(run: Run, after: Millis, now: Millis) -> Millis | None:
@@ -122,7 +128,7 @@ def settle(
 def meet(journal: Journal, wait: Wait, event: StoredEvent, now: Millis) -> Change | None:
     """Let an event meet an open wait: settle the step that waits, or cancel the run."""
     if wait.step is None:
-        return cancel(journal.run, now)
+        return cancel(journal.run, now, TransitionCause.EVENT, event.event_id)
     step = journal.steps.get(wait.step)
     if step is None or (step.due_at is not None and step.due_at <= now):
         return None
@@ -154,6 +160,15 @@ def matches(wait: Wait, name: str, payload: object) -> bool:
     return wait.event == name and all(
         canonical_bytes(at_path(path, payload)) == value for path, value in wait.match
     )
+
+
+def _passed(
+    state: RunStatus,
+    now: Millis,
+    cause: TransitionCause = TransitionCause.CALL,
+    actor: str | None = None,
+) -> Transition:
+    return Transition(state=state, at=now, cause=cause, actor=actor)
 
 
 def _invoking(journal: Journal, child: Run) -> Step | None:

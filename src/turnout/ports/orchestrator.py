@@ -50,8 +50,11 @@ class SchedulesRecurring(Protocol):
 class Cancels(Protocol):
     """Cancels runs: the named run and its children stop, and no other."""
 
-    async def cancel(self, run_id: str) -> Cancelled:
-        """Cancel a run and its children; UnknownRun when there is none of that id."""
+    async def cancel(self, run_id: str, *, by: str | None = None) -> Cancelled:
+        """Cancel a run and its children; UnknownRun when there is none of that id.
+
+        by: who cancels it, for its history.
+        """
         ...
 
 

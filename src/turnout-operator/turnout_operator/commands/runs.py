@@ -125,9 +125,14 @@ def follow(
 
 
 @commands.command()
-def cancel(run_id: RunId, app: AppName = None, json: Json = False) -> None:
+def cancel(
+    run_id: RunId,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the run's history.")] = None,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
     """Cancel a run and its children. Exit 1 when it had ended before, cancelled or otherwise."""
-    value = run(_cancel(run_id, app))
+    value = run(_cancel(run_id, reason, app))
     show(
         value,
         as_json=json,
@@ -231,15 +236,28 @@ def _text_line(event: "RunEvent") -> str:
     return f"{event.event:<8} {text}{reason}"
 
 
-async def _cancel(run_id: str, app: str | None) -> dict[str, Any]:
+async def _cancel(run_id: str, reason: str | None, app: str | None) -> dict[str, Any]:
     async with opened(app) as live:
-        result = await live.orchestrator.cancel(run_id)
+        result = await live.orchestrator.cancel(run_id, by=_operator(reason))
     return {
         "run_id": run_id,
         "state": result.state.value,
         "changed": result.changed,
         "confirmed": result.confirmed,
     }
+
+
+def _operator(reason: str | None) -> str:
+    """Say who gives a command, and why."""
+    import getpass
+
+    from turnout.model.text import storable
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "an operator"
+    return storable(name if reason is None else f"{name}: {reason}"[:1_000])
 
 
 async def _rebuild(run_ids: list[str], app: str | None) -> None:
@@ -289,7 +307,13 @@ def _report_data(report: "RunReport") -> dict[str, Any]:
         "result": None if journal.run.result is None else _bounded(journal.run.result),
         "error": None if error is None else f"{error.name}: {error.message}",
         "transitions": [
-            {"state": change.state.value, "at": iso(change.at)} for change in report.transitions
+            {
+                "state": change.state.value,
+                "at": iso(change.at),
+                "cause": change.cause and change.cause.value,
+                "actor": change.actor,
+            }
+            for change in report.transitions
         ],
         "steps": [
             {
@@ -332,7 +356,11 @@ def _text(value: Any) -> Any:
 def _page(value: dict[str, Any]) -> Page:
     return [
         table("run", ("", ""), ((name, _text(value[name])) for name in HEAD)),
-        table("states", ("state", "at"), (row.values() for row in value["transitions"])),
+        table(
+            "states",
+            ("state", "at", "cause", "actor"),
+            (row.values() for row in value["transitions"]),
+        ),
         table(
             "steps",
             ("step", "kind", "state", "attempts"),

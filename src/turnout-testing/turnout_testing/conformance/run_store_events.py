@@ -25,6 +25,7 @@ from turnout.model.status import (
     RunStatus,
     StepKind,
     StepState,
+    TransitionCause,
 )
 from turnout.model.transitions import settle
 from turnout.ports.run_store import RunStore
@@ -105,7 +106,10 @@ class EventsContract:
     async def test_a_new_run_is_queued_with_a_pending_delivery(self, store: RunStore) -> None:
         """A run begins queued, and its first delivery is pending at its due time."""
         await store.events.emit([emission(new_run(due_at=T0 + 50))])
-        assert await store.journals.transitions("r1") == [Transition(state=RunStatus.QUEUED, at=T0)]
+        (queued,) = await store.journals.transitions("r1")
+        assert queued == Transition(
+            state=RunStatus.QUEUED, at=T0, cause=TransitionCause.EMIT, actor="e-r1"
+        )
         (delivery,) = await store.deliveries.read("r1")
         assert (delivery.number, delivery.state, delivery.due_at) == (
             1,

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, insert, select
 from turnout.errors import InvalidRunId, WrongUse
 from turnout.model.events import Emitted, RunRef, StoredEvent
 from turnout.model.runs import Emission, NewRun, Run
-from turnout.model.status import DeliveryReason
+from turnout.model.status import DeliveryReason, TransitionCause
 from turnout.stores.sql.expressions import equals, fixed, insert_into, insert_rows
 from turnout.stores.sql.identity import EPOCH
 from turnout.stores.sql.rows import delivery_row, event_row, run_row
@@ -33,7 +33,7 @@ _TAGS: Final = BatchStatement(
     lambda count: insert(tags).values([_tag_of_run(row) for row in range(count)]).inline(),
 )
 _FIRST_OF_ID: Final = select(runs.c.task, runs.c.event_id).where(equals(runs.c.run_id))
-_TRANSITIONS: Final = insert_rows(transitions, without=["cause", "actor"])
+_TRANSITIONS: Final = insert_rows(transitions)
 _DELIVERIES: Final = insert_rows(deliveries, without=["listed_at"], computed={"epoch": EPOCH})
 _QUEUE: Final = insert(line).from_select(
     ["run_id", "step", "task", "limit_key", "emit_seq", "due_at", "state"],
@@ -49,6 +49,7 @@ _QUEUE: Final = insert(line).from_select(
 )
 
 
+_EMIT: Final = TransitionCause.EMIT.value
 FirstRun = tuple[str, str]
 """The run that used a key or an id first, and its event."""
 
@@ -128,7 +129,11 @@ def _insert_beginnings(tx: Transaction, started: Sequence[NewRun]) -> None:
     """Insert what every run begins with."""
     runs_ = [new.run for new in started]
     tx.write_rows(
-        _TRANSITIONS, [(run.run_id, run.seq, 0, str(run.state), run.emitted_at) for run in runs_]
+        _TRANSITIONS,
+        [
+            (run.run_id, run.seq, 0, str(run.state), run.emitted_at, _EMIT, run.event_id)
+            for run in runs_
+        ],
     )
     tx.write_rows(
         _DELIVERIES,

@@ -42,7 +42,7 @@ _ATTEMPTS: Final = (
     .order_by(attempts.c.step, attempts.c.number)
 )
 _TRANSITIONS: Final = (
-    select(transitions.c.state, transitions.c.at)
+    select(transitions.c.state, transitions.c.at, transitions.c.cause, transitions.c.actor)
     .where(equals(transitions.c.run_id))
     .order_by(transitions.c.seq, transitions.c.place)
 )
@@ -58,7 +58,7 @@ _CHILDREN: Final = (
 _PUT_STEP: Final = insert_rows(steps, or_replace=True)
 _PUT_ATTEMPT: Final = insert_rows(attempts, or_replace=True)
 _CHUNK: Final = insert_rows(chunks)
-_TRANSITION: Final = insert_rows(transitions, without=["cause", "actor"])
+_TRANSITION: Final = insert_rows(transitions)
 _RELEASE: Final = for_rows(
     attempts,
     ["run_id"],

@@ -29,6 +29,7 @@ from turnout.model.status import (
     RunStatus,
     StepKind,
     StepState,
+    TransitionCause,
 )
 from turnout.stores.sql import schema
 from turnout.stores.sql.expressions import among
@@ -161,12 +162,14 @@ def attempt_row(run: Run, attempt: Attempt) -> Row:
 
 def transition_row(run_id: str, seq: int, place: int, passed: Transition) -> Row:
     """Write a change of a run's state."""
-    return run_id, seq, place, str(passed.state), passed.at
+    return run_id, seq, place, str(passed.state), passed.at, passed.cause, passed.actor
 
 
 def transition_of(row: Row) -> Transition:
-    """Read a transition from (state, at)."""
-    return Transition(state=_RUN_STATES[row[0]], at=row[1])
+    """Read a transition from (state, at, cause, actor)."""
+    state, at, cause, actor = row
+    cause = None if cause is None else TransitionCause(cause)
+    return Transition(state=_RUN_STATES[state], at=at, cause=cause, actor=actor)
 
 
 def chunk_row(run_id: str, chunk: Chunk) -> Row:
