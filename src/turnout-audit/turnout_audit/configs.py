@@ -1,5 +1,6 @@
 """Keys and values of JSON, YAML and TOML, with their places."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,17 @@ def entries(view: View) -> list[Entry]:
     if cached is None:
         cached = view.__dict__["entries"] = list(_entries(view))
     return list(cached)
+
+
+def check(view: View) -> None:
+    """Raise Unparsable where a text is not what its name says; plain JSON is read at once."""
+    if view.language == "json" and _depth(view.text) <= MAX_DEPTH:
+        try:
+            json.loads(view.text)
+        except (ValueError, RecursionError):
+            entries(view)  # it may have comments
+    else:
+        entries(view)
 
 
 def find_config_keys(match: ConfigKeyMatch) -> Finder:

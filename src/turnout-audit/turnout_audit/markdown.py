@@ -402,8 +402,11 @@ def _banner(
         document.exempt(block.first, block.last, "banner")
 
 
-def allowed(text: str, offset: int, rule: str) -> bool:
+def allowed(source: SourceText, offset: int, rule: str) -> bool:
     """Say whether a comment on the line, or on the line above, allows a finding."""
+    if not source.allows:
+        return False
+    text = source.text
     first = max(0, offset - NEAR)
     line_start = text.rfind("\n", first, offset)
     above = max(first, text.rfind("\n", first, max(first, line_start)) + 1)

@@ -32,7 +32,7 @@ class Results:
         """
         source = self.source
         line = source.line(hit.start)
-        if reason is None and markdown.allowed(source.text, hit.start, rule.id):
+        if reason is None and markdown.allowed(source, hit.start, rule.id):
             reason = "allowed"
         if reason is not None:
             self.exempt(rule.id, line, reason)

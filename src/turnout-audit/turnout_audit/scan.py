@@ -160,9 +160,9 @@ def _scan_file(
     if scope == "docs":
         return _scan_document(scanner, results, matches)
     for segment in _segments(source, language):
-        _scan_segment(scanner, results, matches, segment, scope, None)
+        view = _scan_segment(scanner, results, matches, segment, scope, None)
         if must_parse and len(segment.text) <= MAX_PARSED:
-            _check_keys(results, View(segment))
+            _check_keys(results, view)
     return None
 
 
@@ -230,20 +230,22 @@ def _scan_segment(
     segment: Segment,
     scope: Scope,
     document: markdown.Outline | None,
-) -> None:
+) -> View:
+    """Find what the rules find in a segment, and return it as they saw it."""
     likely = _likely(scanner, matches, segment, scope)
     view = View(segment, scanner.query(likely), scanner.is_own_module)
     if not likely:
-        return
+        return view
     if _too_large(view, likely):
         results.add_problem(f"too large to parse: {len(view.text)} characters", 0)
-        return
+        return view
     for match in _without_ruled_out(view, likely):
         try:
             _apply(results, view, match, scope, document)
         except configs.Unparsable as error:
             _note_unparsable(results, view, error)
     _note_broken_script(results, view, likely)
+    return view
 
 
 def _likely(
@@ -305,7 +307,7 @@ def _in_file(view: View, hit: Hit) -> Hit:
 def _check_keys(results: Results, view: View) -> None:
     """Report a file whose text is not what its name says, unless it is a template."""
     try:
-        configs.entries(view)
+        configs.check(view)
     except configs.Unparsable as error:
         if _TEMPLATE.search(view.text) is None:
             _note_unparsable(results, view, error)

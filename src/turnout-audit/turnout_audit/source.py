@@ -13,6 +13,8 @@ from turnout_audit.model import Scope
 from turnout_audit.ruleset import Language
 
 SHOWN = 300
+ALLOWS = "turnout-audit:"
+"""How a comment begins that allows what stands beside it."""
 SHORT = 20_000
 """Characters up to which counting lines is quicker than listing them."""
 _MARKS = (
@@ -49,6 +51,11 @@ class SourceText:
     def starts(self) -> Sequence[int]:
         """Return the offsets at which lines start."""
         return line_starts(self.text)
+
+    @cached_property
+    def allows(self) -> bool:
+        """Say whether any comment allows anything."""
+        return ALLOWS in self.text
 
     def line(self, offset: int) -> int:
         """Return the line of an offset, from 1."""
