@@ -358,12 +358,19 @@ class FailureLog:
         if not isinstance(error, Exception):
             return False
         self.error = error
-        extra = {"action": self._action, **self._fields}
-        if isinstance(error, TurnoutError):
-            self._log.warning(self._message, extra={**extra, "error": str(error)})
-        else:
-            self._log.error(self._message, exc_info=error, extra=extra)
+        log_failure(self._log, self._message, error, action=self._action, **self._fields)
         return True
+
+
+def log_failure(
+    log: logging.Logger, message: str, error: Exception, *, action: str, **fields: Any
+) -> None:
+    """Log an error of ours as a warning, and any other with its traceback."""
+    extra = {"action": action, **fields}
+    if isinstance(error, TurnoutError):
+        log.warning(message, extra={**extra, "error": str(error)})
+    else:
+        log.error(message, exc_info=error, extra=extra)
 
 
 class UnexpectedLog(FailureLog):

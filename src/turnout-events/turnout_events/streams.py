@@ -138,6 +138,7 @@ class _ReaderPlace:
         places.add(self)
 
     def leave(self) -> None:
+        """Free the place."""
         self._places.discard(self)
 
 

@@ -9,7 +9,15 @@ from typing import Any, Final
 from turnout.driver.decision import Decision
 from turnout.driver.effects import Effects
 from turnout.driver.replay import replay, replay_open
-from turnout.errors import DefinitionMismatch, Overloaded, RunEnded, Superseded, UnexpectedLog
+from turnout.errors import (
+    DefinitionMismatch,
+    Overloaded,
+    RunEnded,
+    Superseded,
+    TurnoutError,
+    UnexpectedLog,
+    log_failure,
+)
 from turnout.model.policies import Policies
 from turnout.model.protocol import Follow, Followed, Next, RunCall
 from turnout.model.runs import Calling, Journal, Run
@@ -163,15 +171,19 @@ class RunAdvancer:
             commit.record_settled(decision)
             commit.run = unparked(commit.run)
             return Decision(end_deferred=True, completed=decision.completed)
-        with UnexpectedLog(log, _UNRECORDED, action=_ACTION, run_id=run.run_id) as unexpected:
+        try:
             commit.record(decision, self.effects, now)
             self._put_progress(cached, commit, decision)
             commit.stream(decision.streamed, now)
             self._plan_release(commit, now)
-            return decision
-        await self._end_unrecorded(cached, commit, unexpected, now, continuation)
-        await self.reload(cached, for_caller=False)
-        return None
+        except TurnoutError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the run's failure
+            log_failure(log, _UNRECORDED, error, action=_ACTION, run_id=run.run_id)
+            await self._end_unrecorded(cached, commit, error, now, continuation)
+            await self.reload(cached, for_caller=False)
+            return None
+        return decision
 
     async def apply(
         self,
@@ -195,7 +207,8 @@ class RunAdvancer:
             return await self._apply(cached, commit, decision, now, continuation)
         with UnexpectedLog(log, _UNRECORDED, action=_ACTION, run_id=cached.run_id) as unexpected:
             return await self._apply(cached, commit, decision, now, continuation)
-        await self._end_unrecorded(cached, commit, unexpected, now, continuation)
+        assert unexpected.error is not None
+        await self._end_unrecorded(cached, commit, unexpected.error, now, continuation)
         return False
 
     async def _apply(
@@ -239,20 +252,17 @@ class RunAdvancer:
         self,
         cached: CachedRun,
         commit: Commit,
-        unexpected: UnexpectedLog,
+        error: Exception,
         now: Millis,
         continuation: Continuation,
     ) -> None:
         """End a run as failed by the error that kept its commit from being recorded."""
-        assert unexpected.error is not None
         ending = Commit(commit.journal)
         ending.calling = commit.calling
         policies = self.app.task(ending.run.task).policies
         ending.merge(begin(ending.view(), policies.timeouts, now))
         by_us = continuation is Continuation.PUMP
-        change = end(
-            ending.run, RunStatus.FAILED, now, error=failure(unexpected.error), by_us=by_us
-        )
+        change = end(ending.run, RunStatus.FAILED, now, error=failure(error), by_us=by_us)
         ending.finish(change, self.effects, now)
         try:
             await self.store.journals.apply(ending.change(None))

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import copy_context
 from datetime import datetime
 from functools import partial
@@ -166,13 +166,6 @@ class OutputMismatch(ValueError):
 def body_name(context: StepContext) -> str:
     """Name the asyncio task that an attempt's body runs in."""
     return f"step {context.step} #{context.attempt} of {context.run_id}"
-
-
-async def outcome_of(body: Awaitable[BodyOutcome]) -> BodyOutcome:
-    """Await how a body ended; an unexpected error of what runs it is the attempt's failure."""
-    with UnexpectedLog(log, "a body could not be run", action="body_not_run") as unexpected:
-        return await body
-    return failed_by(unexpected)
 
 
 def failed_by(unexpected: UnexpectedLog) -> BodyOutcome:

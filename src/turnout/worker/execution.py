@@ -7,7 +7,7 @@ attempt the next thing to do.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from turnout.driver.commands import StepCommand
@@ -21,7 +21,7 @@ from turnout.model.runs import Attempt, Journal, Run
 from turnout.model.status import AttemptState
 from turnout.model.time import Millis
 from turnout.worker.advancing import TRIES, RunAdvancer, counts_steps
-from turnout.worker.bodies import Bodies, failed_by, outcome_of
+from turnout.worker.bodies import Bodies, failed_by
 from turnout.worker.commit import Commit, unparked
 from turnout.worker.continuation import Continuation
 from turnout.worker.endings import Ending, continuation_of, is_held, put_ending
@@ -249,8 +249,7 @@ class Executor:
                 action="attempt_not_committed",
                 attempt=running.claim,
             ) as failure:
-                outcome = await outcome_of(body)
-                return None if running.dropped else await self._commit(running, outcome)
+                return await self._commit(running, body)
             # The lease will run out: then the attempt counts as lost, and the run goes on.
             error = failure.error
             running.answer_with(error if isinstance(error, TurnoutError) else Unavailable())
@@ -265,11 +264,11 @@ class Executor:
     # -- commit -------------------------------------------------------------------------------
 
     async def _commit(
-        self, running: InFlightAttempt, outcome: BodyOutcome
+        self, running: InFlightAttempt, body: Awaitable[BodyOutcome]
     ) -> InFlightAttempt | None:
-        """Commit an outcome; then answer the caller, or begin the attempt that the commit claimed.
+        """Commit how a body ends; then answer the caller, or begin the attempt that was claimed.
 
-        An outcome that cannot be recorded, whatever the reason, fails the attempt by name.
+        An outcome that cannot be had or recorded, whatever the reason, fails the attempt by name.
         """
         with UnexpectedLog(
             log,
@@ -277,7 +276,12 @@ class Executor:
             action="outcome_not_recorded",
             attempt=running.claim,
         ) as unexpected:
+            outcome = await body
+            if running.dropped:
+                return None
             return await self._commit_patiently(running, outcome, may_raise=True)
+        if running.dropped:
+            return None
         failed = failed_by(unexpected)
         return await self._commit_patiently(running, failed, may_raise=False)
 
