@@ -51,12 +51,6 @@ def add_index(name: str, table: str, columns: Sequence[str], where: str) -> None
     op.create_index(name, table, columns, if_not_exists=True, **partly)
 
 
-def drop(table: str, *names: str) -> None:
-    """Remove the columns from a table."""
-    for name in names:
-        op.drop_column(table, name)
-
-
 def make_tables(*names: str) -> None:
     """Make tables as the code has them; a later migration adds only the columns that lack then."""
     for name in names:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from turnout.stores.sql.migrations.columns import add, count, drop, json, text, whole
+from turnout.stores.sql.migrations.columns import add, count, json, text, whole
 
 revision = "0002"
 down_revision = "0001"
@@ -20,13 +20,6 @@ def upgrade() -> None:
     )
     add("turnout_attempts", count("streamed", "how many of its chunks are recorded"))
     _chunks()
-
-
-def downgrade() -> None:
-    """Remove them."""
-    op.drop_table("turnout_chunks")
-    drop("turnout_attempts", "streamed")
-    drop("turnout_runs", "chunks", "streamed")
 
 
 def _chunks() -> None:

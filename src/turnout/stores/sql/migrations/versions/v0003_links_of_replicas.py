@@ -15,8 +15,3 @@ def upgrade() -> None:
     told = "its own connections to vendors, by provider"
     column = json("links", told, nullable=True)
     op.add_column("turnout_replicas", column)
-
-
-def downgrade() -> None:
-    """Remove it."""
-    op.drop_column("turnout_replicas", "links")

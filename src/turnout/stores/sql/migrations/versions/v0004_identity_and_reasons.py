@@ -8,7 +8,7 @@ whoever goes back to that release, by setting the version number back, can come 
 import sqlalchemy as sa
 from alembic import op
 
-from turnout.stores.sql.migrations.columns import add_missing, count, drop, text
+from turnout.stores.sql.migrations.columns import add_missing, count, text
 
 revision = "0004"
 down_revision = "0003"
@@ -27,13 +27,6 @@ def upgrade() -> None:
         " WHERE reason IS NULL"
         " AND (watched = 1 OR state IN ('pending', 'sent', 'claimed'))"
     )
-
-
-def downgrade() -> None:
-    """Remove them."""
-    op.drop_index(_BY_VENDOR_RUN, "turnout_deliveries")
-    drop("turnout_deliveries", "epoch", "reason")
-    drop("turnout_store", "oldest_code", "epoch", "environment", "app")
 
 
 def _store() -> None:

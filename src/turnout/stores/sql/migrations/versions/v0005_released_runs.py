@@ -8,7 +8,7 @@ whoever goes back to that release, by setting the version number back, can come 
 import sqlalchemy as sa
 from alembic import op
 
-from turnout.stores.sql.migrations.columns import add_missing, count, drop, json, text, whole
+from turnout.stores.sql.migrations.columns import add_missing, count, json, text, whole
 
 revision = "0005"
 down_revision = "0004"
@@ -28,20 +28,6 @@ def upgrade() -> None:
     _met_events()
     _task_definitions()
     _dead_letters()
-
-
-def downgrade() -> None:
-    """Remove them."""
-    op.drop_column("turnout_replicas", "tasks")
-    op.drop_table("turnout_dead_letters")
-    op.drop_column("turnout_replicas", "clock_ahead")
-    op.drop_table("turnout_met")
-    op.drop_index(_BY_NAME, "turnout_events")
-    op.drop_column("turnout_events", "run_seq")
-    op.drop_table("turnout_flags")
-    op.drop_column("turnout_schedules", "catch_up")
-    op.drop_index(_TO_RELEASE, "turnout_runs")
-    drop("turnout_runs", "passed", "release_at")
 
 
 def _released_runs() -> None:

@@ -16,7 +16,6 @@ from turnout.stores.sql.migrations.columns import (
     add_index,
     add_missing,
     count,
-    drop,
     json,
     make_tables,
     text,
@@ -43,19 +42,6 @@ def upgrade() -> None:
     make_tables(*_RECONCILIATION)
     name = f"worker_jobs.{op.get_bind().dialect.name}.sql"
     op.execute((Path(__file__).parents[1] / name).read_text())
-
-
-def downgrade() -> None:
-    """Remove them."""
-    op.execute("DROP VIEW turnout_worker_jobs")
-    for name in _RECONCILIATION:
-        op.drop_table(name)
-    drop("turnout_deliveries", "listed_at")
-    drop("turnout_dead_letters", "dropped")
-    _drop_tracking()
-    op.drop_table("turnout_route_history")
-    drop("turnout_routes", "stay", "generation")
-    drop("turnout_replicas", "routes_read_at", "routes")
 
 
 def _routes() -> None:
@@ -131,14 +117,3 @@ def _causes() -> None:
         text("cause", "TransitionCause; null: not recorded", nullable=True),
         text("actor", "who or what said so, where the cause leaves that open", nullable=True),
     )
-
-
-def _drop_tracking() -> None:
-    labels = ("user_id", "tags", "metadata")
-    drop("turnout_transitions", "actor", "cause")
-    for name in ("by_user", "by_retried", "by_time", "without_result"):
-        op.drop_index(f"turnout_runs_{name}", "turnout_runs")
-    drop("turnout_runs", "retries", "retry_of", "origin", *labels)
-    op.drop_table("turnout_tags")
-    drop("turnout_dead_letters", *labels)
-    drop("turnout_events", "user_id")
