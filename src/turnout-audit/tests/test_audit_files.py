@@ -184,6 +184,8 @@ def test_markup_of_components_is_read_beside_their_scripts(tree: Path) -> None:
         ({"paths": {"inngest/*": ["./src/inngest/*"]}}, "inngest/server", True),
         ({"paths": {"inngest": ["./src/inngest/index.ts"]}}, "inngest", True),
         ({"paths": {"inngest": ["./node_modules/inngest"]}}, "inngest", False),
+        ({"baseUrl": "src", "paths": {"inngest": ["node_modules/inngest"]}}, "inngest", False),
+        ({"baseUrl": "."}, "inngest", False),
         ({}, "inngest/server", False),
     ],
 )
@@ -196,6 +198,7 @@ def test_a_module_of_the_teams_own_is_no_package(
     files |= {
         "src/inngest/server.ts": "",
         "src/inngest/index.ts": "",
+        "inngest.json": "{}",
         "node_modules/inngest/index.js": "",
     }
     write(tree, {**files, "src/a.ts": f'import {{ a }} from "{module}";\na();\n'})

@@ -186,11 +186,12 @@ class _Page:
         return self._in_string(mention, content)
 
     def _is_interpolated(self, mention: _Mention, start: int) -> bool:
-        """Say whether a mention in a string is code, between `${` and `}`."""
-        if self.text[start] != "`":
+        """Say whether a mention in a string is code, between `${` or `{` and `}`."""
+        formatted = self.language == "python" and self.text[max(0, start - 1)] in "fF"
+        if self.text[start] != "`" and not formatted:
             return False
         before = self.text[max(start, mention.start - _LONG) : mention.start]
-        return before.rfind("${") > before.rfind("}")
+        return before.rfind("{" if formatted else "${") > before.rfind("}")
 
     def _in_string(self, mention: _Mention, content: str) -> Reason | None:
         token, _ = self._token(mention)

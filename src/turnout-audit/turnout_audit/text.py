@@ -13,6 +13,10 @@ from turnout_audit.view import Finder, View, groups, line_of, unquoted_hash
 _READ = re.compile(r"""(?:\benv\s*(?:\?\.|\.)\s*|\benviron\.)$""")
 _QUOTED = re.compile(r"""[\[(,]\s*[rbu]?["'`]$""")
 _CLOSED = re.compile(r"""["'`]\s*[\]),]""")
+_NAMED = re.compile(
+    r"""(?:["'`$%{]|\b(?:ENV|env)\b[^\w\n]{0,3}|^[ \t]*(?:-[ \t]*|export[ \t]+|set[ \t]+)?)$"""
+)
+"""What stands before a variable in a language that is not read; a constant has its type there."""
 _TOKEN = re.compile(r"""(?:\bSymbol(?:\.for)?|[Ii]nject|Token)(?:<[^()]*>)?\(\s*["'`]$""")
 """What a dependency is called; its name is no variable's."""
 _KEY = re.compile(r"""\s*(?:\??\s*:|=\s*\w)""")
@@ -102,6 +106,8 @@ def _is_read(view: View, start: int, end: int) -> bool:
         return _read_in_code(view, start, end)
     if view.language == "json":
         return not line.lstrip().startswith("//")
+    if view.language == "text" and not _NAMED.search(line, 0, start - at):
+        return False
     placeholder = view.text[max(0, start - 2) : start] == "::"
     return not placeholder and start - at < unquoted_hash(line)
 

@@ -1,0 +1,2 @@
+await save({ source_system: "inngest", room: 4 });
+// actor: "inngest"
