@@ -25,6 +25,8 @@ RULESETS = ("inngest", "triggerdev", "triggerdev-v4", "inngest-v4", "restate")
 LANGUAGES = {"uk": "Ukrainian", "ko": "Korean", "ja": "Japanese"}
 
 ELSEWHERE = "## Documents from elsewhere"
+PUBLIC = "## On public repositories"
+"""The section that people write who judged what is found elsewhere; it is kept as it stands."""
 
 Place = tuple[str, int, str]
 """A path, a line and a rule."""
@@ -143,10 +145,17 @@ def _rules(place: dict[str, object]) -> list[str]:
     return [str(rule) for rule in place["rules"]]  # type: ignore[attr-defined]
 
 
-def section_elsewhere() -> str:
-    """Give the page's section on documents from elsewhere, as it was written where they were."""
+def kept_section(heading: str) -> str:
+    """Return a section of the page as it stands: what it tells of is not in this repository."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    return text[text.find(ELSEWHERE) :] if ELSEWHERE in text else ""
+    start = text.find(f"{heading}\n")
+    end = text.find("\n## ", start)
+    return text[start : end + 1 if end >= 0 else len(text)] if start >= 0 else ""
+
+
+def section_elsewhere() -> str:
+    """Return the page's section on documents from elsewhere, as it was written where they were."""
+    return kept_section(ELSEWHERE)
 
 
 def _section(outside: list[Measured]) -> str:
@@ -177,7 +186,7 @@ def page(results: list[Measured], elsewhere: str) -> str:
         "",
     ]
     misses = [line for result in results for line in _misses(result)]
-    lines += ["## Misses", "", *(misses or ["None."]), ""]
+    lines += ["## Misses", "", *(misses or ["None."]), "", kept_section(PUBLIC).rstrip(), ""]
     return "\n".join([*lines, elsewhere] if elsewhere else lines)
 
 

@@ -18,7 +18,15 @@ ASIDE = ("typer", "pydantic", "pathspec", "yaml", "asyncio")
 """What takes long to import, and is not needed to audit by a rule set that ships."""
 OPTIONS = st.sampled_from(
     [
-        *(["--json"], ["--fix"], ["--unsafe-fixes"], ["--diff"], ["--update-baseline"], ["--self"]),
+        *(
+            ["--json"],
+            ["--fix"],
+            ["--unsafe-fixes"],
+            ["--diff"],
+            ["--update-baseline"],
+            ["--keep-baseline"],
+        ),
+        *(["--self"],),
         *(["--format", "sarif"], ["--format=markdown"], ["--scope", "docs"], ["--scope=config"]),
         *(["--phase", "0"], ["--select", "a.*,b"], ["--ignore=x"], ["--to", "Acme"]),
         *(

@@ -13,7 +13,7 @@ from typing import Any
 
 from turnout_audit import kinds, markdown
 from turnout_audit.model import Reason
-from turnout_audit.results import UNCLASSIFIED, Results
+from turnout_audit.results import UNCLASSIFIED, Results, is_call
 from turnout_audit.ruleset import Language
 from turnout_audit.source import SourceText
 from turnout_audit.view import line_of, unquoted_hash
@@ -139,6 +139,8 @@ class _Page:
 
     def reason(self, start: int, end: int) -> Reason | None:
         """Say why a mention does not count; None where that cannot be said."""
+        if is_call(self.text, start) or self._in_hook(start):
+            return "audit"
         line, line_start = line_of(self.text, start)
         mention = _Mention(start, end, line, start - line_start)
         if self.outline is not None:
@@ -148,6 +150,14 @@ class _Page:
         if self.pieces is not None:
             return self._in_script(mention, self.pieces)
         return self._in_text(mention)
+
+    def _in_hook(self, start: int) -> bool:
+        """Say whether a mention is an argument of this program's hook for commits."""
+        if not self.source.path.endswith(".pre-commit-config.yaml"):
+            return False
+        before = self.text[max(0, start - _LONG) : start]
+        hook = before.rfind("id: turnout-audit")
+        return hook >= 0 and before.rfind("id: ") == hook
 
     def _in_document(self, mention: _Mention, outline: markdown.Outline) -> Reason | None:
         exempt = outline.exemption(mention.start)

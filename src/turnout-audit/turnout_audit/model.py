@@ -22,6 +22,7 @@ Reason = Literal[
     "text",
     "lock",
     "marked",
+    "audit",
 ]
 """Why a mention does not count."""
 

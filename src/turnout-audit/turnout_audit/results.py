@@ -1,5 +1,7 @@
 """Collects the findings and problems of one file while it is scanned."""
 
+import re
+
 from turnout_audit import markdown
 from turnout_audit.model import Exempted, FileProblem, FileScan, Finding, Reason, Scope
 from turnout_audit.ruleset import Rule
@@ -7,6 +9,8 @@ from turnout_audit.source import Hit, SourceText
 
 UNCLASSIFIED = "unclassified"
 """What a mention that nothing explains is called where findings have a rule."""
+_CALL = re.compile(r"turnout[- ]audit(?:[ \t]+(?:history|check|rules|terms|removed))?[ \t]+[\"']?$")
+"""What stands before the name of a rule set where this program is called."""
 MAX_FINDINGS = 20_000
 """Findings and mentions that are kept of one file."""
 
@@ -34,6 +38,8 @@ class Results:
         line = source.line(hit.start)
         if reason is None and markdown.allowed(source, hit.start, rule.id):
             reason = "allowed"
+        if reason is None and is_call(source.text, hit.start):
+            reason = "audit"
         if reason is not None:
             self.exempt(rule.id, line, reason)
             return
@@ -94,6 +100,11 @@ class Results:
             exempted=tuple(self.exempted),
             unclassified=tuple(self.unclassified),
         )
+
+
+def is_call(text: str, start: int) -> bool:
+    """Say whether the name of a rule set stands here, in a call of this program."""
+    return _CALL.search(text, max(0, start - 80), start) is not None
 
 
 def unclassified(path: str, text: str, line: int) -> Finding:

@@ -56,6 +56,7 @@ class AuditOptions:
     scope: ScopeChoice = ScopeChoice.ALL
     baseline: Path | None = None
     update_baseline: bool = False
+    keep_baseline: bool = False
     fix: bool = False
     unsafe_fixes: bool = False
     diff: bool = False
@@ -114,7 +115,7 @@ def audit(options: AuditOptions) -> int:
         if options.diff:
             return _exit_code(report)
     if options.baseline is not None:
-        report = _ratchet(report, options.baseline, update=options.update_baseline)
+        report = _ratchet(report, options, options.baseline)
     if new is not None:
         report = changes.narrowed(report, new)
     _write_report(report, rules, options)
@@ -135,6 +136,8 @@ def _what_to_audit(options: AuditOptions) -> tuple[str, list[str]]:
         raise WrongArguments(f"give a rule set ({names}, or a .toml file) and the paths to look at")
     if options.update_baseline and options.baseline is None:
         raise WrongArguments("--update-baseline needs --baseline FILE")
+    if options.update_baseline and options.keep_baseline:
+        raise WrongArguments("--update-baseline writes what --keep-baseline keeps")
     return ruleset, places
 
 
@@ -210,10 +213,10 @@ def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOption
     return bool(planned.changes) and not options.diff
 
 
-def _ratchet(report: "AuditReport", path: Path, *, update: bool) -> "AuditReport":
+def _ratchet(report: "AuditReport", options: AuditOptions, path: Path) -> "AuditReport":
     from turnout_audit import baseline
 
-    if update:
+    if options.update_baseline:
         empty = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
         before = baseline.load(path) if path.exists() else empty
         baseline.save(path, baseline.updated(report, before))
@@ -222,7 +225,7 @@ def _ratchet(report: "AuditReport", path: Path, *, update: bool) -> "AuditReport
     accepted = baseline.load(path)
     compared = baseline.compared(report, accepted)
     smaller = baseline.shrunk(compared, accepted)
-    if smaller != accepted:
+    if smaller != accepted and not options.keep_baseline:
         baseline.save(path, smaller)
         change = f"{compared.resolved} fewer" if compared.resolved else "findings moved"
         note(f"{path}: {change}; commit the file")

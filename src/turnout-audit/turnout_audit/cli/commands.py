@@ -48,6 +48,9 @@ def find(
     update_baseline: Annotated[
         bool, Option("--update-baseline", help="Take all findings as known.")
     ] = False,
+    keep_baseline: Annotated[
+        bool, Option("--keep-baseline", help="Compare with the baseline, and write nothing.")
+    ] = False,
     fix: Annotated[bool, Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
         bool, Option("--unsafe-fixes", help="Apply also those that need a look.")
@@ -95,6 +98,7 @@ def find(
         scope=scope,
         baseline=baseline,
         update_baseline=update_baseline,
+        keep_baseline=keep_baseline,
         fix=fix,
         unsafe_fixes=unsafe_fixes,
         diff=diff,
