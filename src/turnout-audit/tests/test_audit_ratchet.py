@@ -1,6 +1,7 @@
 """The ratchet from anywhere: what was not looked at, or not told, stays known."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,22 @@ def test_a_renamed_file_stays_known_where_only_the_new_name_is_given(here: Path)
     assert files(here) == ["a/z.ts", "b/y.ts"]
     (here / "a/more.ts").write_text(IMPORT)
     assert audit("a/more.ts") == 1
+    assert files(here) == ["a/z.ts", "b/y.ts"]
+
+
+def test_a_hook_adds_the_baseline_to_the_commit_of_a_rename(here: Path) -> None:
+    """So that it leaves no file changed, which would fail the commit."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["commit", "-qm", "a"],
+        ["mv", "a/x.ts", "a/z.ts"],
+    ):
+        subprocess.run([*git, *words], cwd=here, check=True)
+    assert audit("a/z.ts", "--stage-baseline") == 0
+    changed = subprocess.run([*git, "diff", "--quiet"], cwd=here, check=False)
+    assert changed.returncode == 0
     assert files(here) == ["a/z.ts", "b/y.ts"]
 
 

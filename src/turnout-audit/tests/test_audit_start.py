@@ -24,7 +24,7 @@ OPTIONS = st.sampled_from(
             ["--unsafe-fixes"],
             ["--diff"],
             ["--update-baseline"],
-            ["--keep-baseline"],
+            ["--stage-baseline"],
         ),
         *(["--self"],),
         *(["--format", "sarif"], ["--format=markdown"], ["--scope", "docs"], ["--scope=config"]),

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from turnout_audit.errors import WrongArguments
 
@@ -18,6 +19,14 @@ def output(folder: str, *arguments: str, content: bytes | None = None) -> bytes:
         reasons = error.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = reasons[-1] if reasons else f"exit code {error.returncode}"
         raise WrongArguments(f"git in {folder}: {reason}") from error
+
+
+def stage(path: Path) -> None:
+    """Add a file to the next commit, in the index that a hook is given; raises WrongArguments."""
+    command = ["git", *SAFE, "add", "--", str(path)]
+    added = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)  # noqa: S603 -- no shell
+    if added.returncode:
+        raise WrongArguments(f"git add {path}: {added.stderr.strip()}")
 
 
 def without_filters(folder: str) -> list[str]:

@@ -56,7 +56,7 @@ class AuditOptions:
     scope: ScopeChoice = ScopeChoice.ALL
     baseline: Path | None = None
     update_baseline: bool = False
-    keep_baseline: bool = False
+    stage_baseline: bool = False
     fix: bool = False
     unsafe_fixes: bool = False
     diff: bool = False
@@ -136,8 +136,6 @@ def _what_to_audit(options: AuditOptions) -> tuple[str, list[str]]:
         raise WrongArguments(f"give a rule set ({names}, or a .toml file) and the paths to look at")
     if options.update_baseline and options.baseline is None:
         raise WrongArguments("--update-baseline needs --baseline FILE")
-    if options.update_baseline and options.keep_baseline:
-        raise WrongArguments("--update-baseline writes what --keep-baseline keeps")
     return ruleset, places
 
 
@@ -214,7 +212,7 @@ def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOption
 
 
 def _ratchet(report: "AuditReport", options: AuditOptions, path: Path) -> "AuditReport":
-    from turnout_audit import baseline
+    from turnout_audit import baseline, git
 
     if options.update_baseline:
         empty = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
@@ -225,10 +223,12 @@ def _ratchet(report: "AuditReport", options: AuditOptions, path: Path) -> "Audit
     accepted = baseline.load(path)
     compared = baseline.compared(report, accepted)
     smaller = baseline.shrunk(compared, accepted)
-    if smaller != accepted and not options.keep_baseline:
+    if smaller != accepted:
         baseline.save(path, smaller)
         change = f"{compared.resolved} fewer" if compared.resolved else "findings moved"
-        note(f"{path}: {change}; commit the file")
+        if options.stage_baseline:
+            git.stage(path)
+        note(f"{path}: {change}" + ("" if options.stage_baseline else "; commit the file"))
     return compared
 
 

@@ -48,8 +48,8 @@ def find(
     update_baseline: Annotated[
         bool, Option("--update-baseline", help="Take all findings as known.")
     ] = False,
-    keep_baseline: Annotated[
-        bool, Option("--keep-baseline", help="Compare with the baseline, and write nothing.")
+    stage_baseline: Annotated[
+        bool, Option("--stage-baseline", help="Add the baseline to the commit when it changes.")
     ] = False,
     fix: Annotated[bool, Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
@@ -98,7 +98,7 @@ def find(
         scope=scope,
         baseline=baseline,
         update_baseline=update_baseline,
-        keep_baseline=keep_baseline,
+        stage_baseline=stage_baseline,
         fix=fix,
         unsafe_fixes=unsafe_fixes,
         diff=diff,

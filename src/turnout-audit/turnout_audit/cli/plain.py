@@ -24,7 +24,7 @@ def _phase(word: str) -> int:
 FLAGS: Mapping[str, tuple[str, object]] = {
     "--json": ("as_json", True),
     "--update-baseline": ("update_baseline", True),
-    "--keep-baseline": ("keep_baseline", True),
+    "--stage-baseline": ("stage_baseline", True),
     "--fix": ("fix", True),
     "--unsafe-fixes": ("unsafe_fixes", True),
     "--diff": ("diff", True),
