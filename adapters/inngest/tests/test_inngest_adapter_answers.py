@@ -3,7 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -489,6 +489,32 @@ async def test_the_list_is_read_page_by_page(script: Script, caller: InngestCall
     }
     script.answers["GET /v2/runs"] = (200, {"page": {"limit": 100}})
     assert await caller.list_runs(cursor=cursor) == ({}, "")
+
+
+async def test_a_delivery_carries_its_stamp_and_a_listed_run_gives_it_back(
+    script: Script, caller: InngestCaller
+) -> None:
+    """By the event that started the run; a run without one, or of a lost event, gives nothing."""
+
+    async def stamps(sent: Delivery) -> dict[str, str]:
+        return {"store": "s1", "proof": f"p-{sent.key}"}
+
+    caller._surroundings = replace(caller._surroundings, stamps=stamps)
+    script.answers["POST /e/dev"] = (200, {"ids": ["E1"], "status": 200})
+    await caller.deliver([delivery()])
+    ((event,),) = [body for body in script.bodies if body]
+    assert (event["data"]["store"], event["data"]["proof"]) == ("s1", "p-run-1.1")
+    status, body = list_page(range(2))
+    body["data"][0]["trigger"] = {"eventIds": ["E1"]}
+    body["data"][1].pop("trigger", None)
+    script.answers["GET /v2/runs"] = (status, body)
+    page, _ = await caller.list_runs()
+    assert [seen.aliases for seen in page.values()] == [("event:E1",), ()]
+    script.answers["GET /v1/events/E1"] = (200, {"data": {**event, "internal_id": "E1"}})
+    carried = [await caller.stamp(run, seen) for run, seen in page.items()]
+    assert carried == [event["data"], {}]
+    script.answers["GET /v1/events/E1"] = (200, {"data": None, "error": "no", "status": 404})
+    assert await caller.stamp("R0", page["R0"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from datetime import datetime, timedelta
 from typing import Any
 
 import inngest
@@ -233,6 +234,10 @@ async def test_cancelling_stops_that_run_and_says_so(lab: Lab) -> None:
         again = await lab.api.post(cancel)
         assert again.status_code == 409
         assert again.json()["errors"][0]["code"] == "run_already_cancelled"
+        # As on the real server, lists show the end of a cancelled run 10 s too late.
+        single = (await lab.api.get(f"/v2/runs/{run['id']}")).json()["data"]
+        late = datetime.fromisoformat((await lab.run(first))["endedAt"])
+        assert late - datetime.fromisoformat(single["endedAt"]) == timedelta(seconds=10)
         nobody = await lab.api.post("/v2/runs/01KBMWY0000000000000000000/cancel")
         assert nobody.status_code == 404
         await lab.advance(2 * HOUR_MS)

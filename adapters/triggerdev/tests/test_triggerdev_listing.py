@@ -11,6 +11,7 @@ from turnout_triggerdev.sightings import PAGE
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
 from turnout.model.providers import Sighting
+from turnout.model.runs import Delivery
 from turnout.model.status import RunStatus
 from turnout.ports.listing import Lists
 
@@ -70,6 +71,35 @@ async def test_runs_since_a_time_are_listed_in_any_state(served_with: Any) -> No
         pages = await listed(caller, since)
         assert [*map(list, pages)] == [[sent.provider_run_id]]
         assert pages[0][sent.provider_run_id].state is RunStatus.CANCELLED
+
+
+async def test_a_delivery_carries_its_stamp_and_a_listed_run_gives_it_back(
+    served_with: Any,
+) -> None:
+    """The list shows whose it is by tags that no user may give; the payload has the rest."""
+
+    async def stamps(sent: Delivery) -> dict[str, str]:
+        return {"store": "s1", "proof": f"p-{sent.key}"}
+
+    async with rig(served_with) as (server, caller):
+        caller._stamps = stamps
+        await caller.deliver([delivery(0, tags=("store:of-a-user", "blue"))])
+        await server.turn(RUNS_IN)
+        ((run_id, seen),) = (await listed(caller))[0].items()
+        assert (seen.key, seen.store) == (delivery(0).key, "s1")
+        carried = await caller.stamp(run_id, seen)
+        assert carried["proof"] == f"p-{delivery(0).key}"
+        assert carried["run_id"] == delivery(0).run_id
+
+
+async def test_the_list_goes_back_a_week_unless_a_period_is_asked_for(served_with: Any) -> None:
+    """As on the real server; open runs and those that are looked for by a tag may be older."""
+    async with rig(served_with) as (server, caller):
+        (sent,) = await caller.deliver([delivery(0)])
+        await server.turn(8 * 86_400)
+        assert (await caller._api.get("/api/v1/runs"))["data"] == []
+        assert [*map(list, await listed(caller))] == [[sent.provider_run_id]]
+        assert (await caller.look(delivery(0))).state is RunStatus.QUEUED
 
 
 def item(number: int) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def _without_stamp(item: Json) -> Json:
     """Leave out what only reconciliation reads: the run store, and the proof that it is of it."""
     options, payload = dict(item["options"]), dict(item["payload"])
     assert payload.pop("proof")
-    options["tags"] = [tag for tag in options["tags"] if tag != f"store:{payload['store']}"]
+    options["tags"] = [tag for tag in options["tags"] if tag != f"turnout:store:{payload['store']}"]
     assert len(options["tags"]) == len(item["options"]["tags"]) - 1
     del payload["store"]
     return {**item, "options": options, "payload": payload}

@@ -263,8 +263,8 @@ class TriggerdevCaller:
             "protocol": PROTOCOL,
             **stamp,
         }
-        own = [f"{KEY_TAG}:{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}"]
-        own += [f"{STORE_TAG}:{stamp['store']}"] if stamp else []
+        own = [f"{KEY_TAG}{delivery.key}", f"task:{delivery.task}", f"run:{delivery.run_id}"]
+        own += [f"{STORE_TAG}{stamp['store']}"] if stamp else []
         names = [*own, *delivery.tags][:MAX_TAGS]
         return {
             "payload": payload,
@@ -289,7 +289,7 @@ class TriggerdevCaller:
         """Find a vendor run by the tag that its delivery gave it."""
         # Without a period the list goes back 7 days, and a run may be queued for longer.
         params = {
-            "filter[tag]": _tag(f"{KEY_TAG}:{delivery.key}"),
+            "filter[tag]": _tag(f"{KEY_TAG}{delivery.key}"),
             "filter[createdAt][period]": PERIOD,
             "page[size]": 10,
         }

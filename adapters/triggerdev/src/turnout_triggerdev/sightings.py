@@ -19,10 +19,12 @@ PAGE: Final = 100
 PERIOD: Final = "3650d"
 """How far back runs that have not ended are listed."""
 OPEN: Final = ",".join(word for word, status in STATUSES.items() if not status.terminal)
-KEY_TAG: Final = "turnout"
-STORE_TAG: Final = "store"
-"""The tags that name a delivery's key, and the run store that it is of; one that is too long ends
-in a digest, and matches nothing."""
+KEY_TAG: Final = "turnout:"
+STORE_TAG: Final = "turnout:store:"
+"""What the tags begin with that name a delivery's key, and the run store that it is of.
+
+No tag of a user begins so. A tag that is too long ends in a digest, and matches nothing.
+"""
 EVIDENCE: Final = (
     *("id", "status", "taskIdentifier", "version", "attemptCount", "durationMs", "tags", "ttl"),
     *("createdAt", "updatedAt", "startedAt", "finishedAt", "expiredAt", "delayedUntil"),
@@ -33,9 +35,9 @@ EVIDENCE: Final = (
 def sighting_of(run: Mapping[str, Any], now: Millis) -> Sighting:
     """Read what the vendor says of a run; UnmappedStatus or ProviderUnavailable."""
     word = text_of(run, "status")
-    # Ours stand before those of users, which may look like them.
-    names = [tag.partition(":") for tag in run.get("tags") or () if isinstance(tag, str)]
-    tags = {name: value for name, _, value in reversed(names)}
+    tags = [tag for tag in run.get("tags") or () if isinstance(tag, str)]
+    stores = [tag for tag in tags if tag.startswith(STORE_TAG)]
+    keys = [tag for tag in tags if tag.startswith(KEY_TAG) and tag not in stores]
     return Sighting(
         state=status_of(word),
         word=word,
@@ -44,8 +46,8 @@ def sighting_of(run: Mapping[str, Any], now: Millis) -> Sighting:
         ended_at=moment_of(run.get("finishedAt")),
         attempts=number_of(run, "attemptCount"),
         evidence={name: run[name] for name in EVIDENCE if name in run},
-        key=tags.get(KEY_TAG, ""),
-        store=tags.get(STORE_TAG, ""),
+        key=keys[0].removeprefix(KEY_TAG) if keys else "",
+        store=stores[0].removeprefix(STORE_TAG) if stores else "",
     )
 
 
