@@ -20,7 +20,7 @@ from tests.servers import free_port
 from turnout import Event, open_turnout
 from turnout.bootstrap.user_code import load_app
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 APP = """
 from tests.acceptance.faults_app import PATIENT, note

@@ -12,6 +12,8 @@ from turnout.model.routing import DUAL
 from turnout.service.clock import SystemClock
 from turnout.stores.sql import open_run_store
 
+pytestmark = pytest.mark.timeout(400)
+
 FOUR = ("state now", "users affected", "safe to leave until", "next")
 
 

@@ -51,11 +51,7 @@ async def run_probe(live: Turnout, probe: Probe, provider: str) -> ProbeRun:
 
     Only the probe's task starts, whatever else subscribes to its event.
     """
-
-    def no_routes() -> Mapping[str, Route]:
-        return {}
-
-    return await _run(live, probe, Selection(provider=provider), no_routes)
+    return await _run(live, probe, Selection(provider=provider), dict)
 
 
 async def run_routed_probe(live: Turnout, probe: Probe, routes: Mapping[str, Route]) -> ProbeRun:
@@ -65,7 +61,7 @@ async def run_routed_probe(live: Turnout, probe: Probe, routes: Mapping[str, Rou
 
 async def _run(live: Turnout, probe: Probe, selection: Selection, routes: Routes) -> ProbeRun:
     async def unchanged() -> None:
-        pass
+        """Keep the routes that were read."""
 
     task = live.app.task(probe.task)
     if not task.on:

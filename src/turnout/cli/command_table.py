@@ -19,6 +19,7 @@ DISTRIBUTIONS: dict[str, tuple[str, str]] = {
     "rollback": ("turnout-cutover", "Send new runs to the old provider again, verified."),
     "plan": ("turnout-cutover", "Say of every step to come whether it would pass now."),
     "inventory": ("turnout-cutover", "List what is armed at a provider, and compare later."),
+    "retire": ("turnout-cutover", "Say whether a provider may be given up, and what is left."),
     "drill": ("turnout-cutover", "Go to the new provider and back with a probe, timed."),
     "drain": ("turnout-cutover", "Say what is still at a provider, by both lists."),
     "history": ("turnout-cutover", "List who changed routes, when and why."),

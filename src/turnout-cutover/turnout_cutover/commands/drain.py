@@ -52,6 +52,7 @@ def drain_provider(
     """Say what is still at a provider, by both lists. Exit 1: something is, or they disagree."""
 
     async def work(operations: Operations) -> Answer:
+        """Look at the provider, again and again with --wait."""
         check_provider(operations, provider)
         result = await drain(operations, provider, open_live(app))
         while wait and not result.drained:

@@ -39,6 +39,7 @@ def run_drill(
     reason = check_reason(reason, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
+        """Go there and back, or say what would be done."""
         signature = Signature(operator=operator_name(by), reason=reason, ticket=ticket)
         if dry_run:
             moved = await planned(operations, signature)

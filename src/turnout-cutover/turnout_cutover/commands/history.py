@@ -25,6 +25,7 @@ def show_history(
     """List what was done with routes, the newest first; no row is ever changed or removed."""
 
     async def work(operations: Operations) -> Answer:
+        """Read the newest entries."""
         entries = await operations.log.history(task=task, limit=limit)
         lines = [_line(entry) for entry in entries] or ["no route was ever changed"]
         return Answer(document={"history": [_document(entry) for entry in entries]}, lines=lines)

@@ -57,6 +57,7 @@ def show_inventory(
     """List what will go on by itself. Exit 1: lost, or lists disagree. Exit 3: not readable."""
 
     async def work(operations: Operations) -> Answer:
+        """Read what is armed, or what became of it."""
         if diff is not None:
             return await _difference(app, read_document(_document(diff)))
         name = provider or await _old_provider(operations)

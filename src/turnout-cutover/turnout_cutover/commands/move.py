@@ -67,6 +67,7 @@ def move_tasks(
     reason = check_reason(reason, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
+        """Change the routes."""
         request = MoveRequest(
             tasks=tasks or operations.move_file.wave(wave or "").tasks,
             target=None if to is None else read_target(to),

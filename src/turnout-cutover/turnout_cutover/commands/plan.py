@@ -23,6 +23,7 @@ def show_plan(
     """Say of every declared step whether it would pass now. Exit 4: one would be refused."""
 
     async def work(operations: Operations) -> Answer:
+        """Evaluate the steps."""
         declared = operations.move_file
         waves = declared.waves if wave is None else (declared.wave(wave),)
         if not waves:

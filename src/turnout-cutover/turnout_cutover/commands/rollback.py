@@ -52,6 +52,7 @@ def roll_tasks_back(
     reason = check_reason(reason, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
+        """Go back, and verify it."""
         names = tasks or moved_tasks(await operations.log.routes())
         if wave is not None:
             names = list(operations.move_file.wave(wave).tasks)

@@ -17,6 +17,7 @@ def show_status(file: Declared = DECLARED, json: Json = False) -> None:
     """Show where each task is, what is open where, and the next command. Exit 1: see to it."""
 
     async def work(operations: Operations) -> Answer:
+        """Read the whole move."""
         move, now = await overview(operations), operations.clock.now()
         default = "no default: no replica has started at dual"
         if move.default is not None:
