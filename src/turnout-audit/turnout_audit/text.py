@@ -20,7 +20,9 @@ _NAMED = re.compile(
 _TOKEN = re.compile(r"""(?:\bSymbol(?:\.for)?|[Ii]nject|Token)(?:<[^()]*>)?\(\s*["'`]$""")
 """What a dependency is called; its name is no variable's."""
 _KEY = re.compile(r"""\s*(?:\??\s*:|=\s*\w)""")
-_TAKEN = re.compile(r"""[^{}();]{0,2000}\}\s*(?::[^=;]{0,200})?=\s*[^;\n]*env""", re.IGNORECASE)
+_DESTRUCTURED = re.compile(
+    r"""[^{}();]{0,2000}\}\s*(?::[^=;]{0,200})?=\s*[^;\n]*env""", re.IGNORECASE
+)
 """The rest of `{ A, B } = process.env`; in `import { A, B }` the names are the team's own."""
 _OPENED = re.compile(r"""(?:^|[{,\n])\s*$""")
 
@@ -124,4 +126,4 @@ def _read_in_code(view: View, start: int, end: int) -> bool:
         return _TOKEN.search(before) is None
     if nodes.inside(tree.strings, start) or not _OPENED.search(before):
         return False
-    return bool(_KEY.match(after) or _TAKEN.match(view.text, end))
+    return bool(_KEY.match(after) or _DESTRUCTURED.match(view.text, end))
