@@ -52,7 +52,7 @@ class InngestCaller:
 
     recovery: Millis = 60_000
     """The server's first back-off after a call that nobody took is 15 s and up to 30 s of jitter;
-    ours sends wakes at most 10 s apart."""
+    that call then asks whether wakes came before it."""
 
     def __init__(self, surroundings: Surroundings, settings: InngestSettings) -> None:
         self._app = surroundings.app

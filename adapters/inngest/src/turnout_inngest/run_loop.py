@@ -129,6 +129,8 @@ class RunLoop:
         self._has_raced = False
         self._waiting = 0
         """How many of the vendor's waits this pass has come upon that are not over."""
+        self._seq: int | None = None
+        """The run's seq as the worker says now, if this pass has asked for it."""
 
     async def run(self) -> dict[str, Any]:
         """Make the pass; the vendor run's result, or the error that fails it."""
@@ -359,6 +361,8 @@ class RunLoop:
         seconds = remaining // 1_000
         if seconds < 1:
             return next_memo.until
+        if await self._has_gone_on(next_memo):
+            return None
         self._spend()
         self._waiting += 1
         woken = await self._ctx.step.wait_for_event(
@@ -369,6 +373,20 @@ class RunLoop:
         )
         self._waiting -= 1
         return next_memo.until if woken is None else None
+
+    async def _has_gone_on(self, next_memo: NextMemo) -> bool:
+        """Whether a run has gone on since an answer, where the vendor makes this call again.
+
+        The call before was lost, with the wait that it was to register. By now the wakes may have
+        been sent that would end the wait, and the next one is sent only minutes later.
+        """
+        if not self._ctx.attempt:
+            return False
+        if self._seq is None:
+            message = Advance(**self._call_fields)
+            memo = await self._call_worker(lambda: self._worker.answer(message), None)
+            self._seq = -1 if "refused" in memo else next_of(memo).seq
+        return self._seq != next_memo.seq
 
     # -- the two sides ------------------------------------------------------------------------
 
