@@ -398,3 +398,13 @@ def test_a_submodule_lists_its_own_files(here: Path, name: str) -> None:
         subprocess.run(["git", "-C", folder, *commit], check=True)
     report = audit(RULES, ["."])
     assert {finding.path for finding in report.findings} == {f"{name}/a.ts"}
+
+
+def test_a_pipe_or_a_device_that_is_named_is_not_read(here: Path) -> None:
+    """Nobody writes into the pipe, and the device never ends."""
+    os.mkfifo(here / "a.ts")
+    report = audit(RULES, ["a.ts", "/dev/zero"])
+    assert [(problem.path, problem.reason) for problem in report.problems] == [
+        ("/dev/zero", "cannot be read: not a regular file"),
+        ("a.ts", "cannot be read: not a regular file"),
+    ]

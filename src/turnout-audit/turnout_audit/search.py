@@ -77,8 +77,9 @@ class Search:
 
     def __init__(self, paths: Sequence[str], words: frozenset[str]) -> None:
         self.folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112 -- a Path raises where a folder above is shut
-        self.named = [path for path in paths if path not in self.folders]
-        self.problems = [problem for path in self.named if (problem := _unreachable(path))]
+        named = {path: _unreachable(path) for path in paths if path not in self.folders}
+        self.named = [path for path, problem in named.items() if problem is None]
+        self.problems = [problem for problem in named.values() if problem is not None]
         command = [ripgrep(), *WALK, *(_search(words) if words else ["--files"])]
         self.command = [*command, "--no-ignore-parent"]
         obedient = [folder for folder in self.folders if _obeys_above(folder)]
@@ -292,15 +293,16 @@ def _report_path(path: str) -> str:
 
 
 def _unreachable(path: str) -> FileProblem | None:
-    """Look at a file that is named; raises WrongUse where there is none."""
+    """Look at a file that is named; a pipe or a device is none. Raises WrongUse where it is not."""
     if not os.path.lexists(path):
         raise WrongArguments(f"no such file or folder: {path}")
     try:
-        Path(path).stat()
+        regular = stat.S_ISREG(Path(path).stat().st_mode)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-        return FileProblem(path=_normal(path), reason=reason)
-    return None
+    else:
+        reason = "" if regular else "cannot be read: not a regular file"
+    return FileProblem(path=_normal(path), reason=reason) if reason else None
 
 
 def _too_deep(path: str, roots: Iterable[str]) -> str | None:
