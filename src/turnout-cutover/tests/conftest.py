@@ -8,9 +8,10 @@ from turnout_cutover.route_log import route_log
 from tests.acme_installed import made_up_adapters
 from tests.command_line import folder
 from tests.operated_service import T0, LeapingClock, Service, replica
+from tests.postgres import postgres_server
 from turnout.stores.sql import open_run_store
 
-__all__ = ["folder", "made_up_adapters"]
+__all__ = ["folder", "made_up_adapters", "postgres_server"]
 
 
 @pytest.fixture
