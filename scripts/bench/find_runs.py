@@ -31,24 +31,26 @@ T0: Final = 1_700_000_000_000
 FAILED: Final = frozenset({RunStatus.FAILED})
 LIVE: Final = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 
+_FAILS: Final = "n * 7919 / 13 % 100 = 7"
+_LIVES: Final = "n * 6007 / 17 % 500 = 3"
 _STATE: Final = (
-    "CASE WHEN n % 100 = 7 THEN 'failed' WHEN n % 500 = 3 THEN 'running' ELSE 'completed' END"
+    f"CASE WHEN {_FAILS} THEN 'failed' WHEN {_LIVES} THEN 'running' ELSE 'completed' END"
 )
 _RUNS: Final = f"""
 INSERT INTO {{schema}}turnout_runs (emit_seq, run_id, task, provider, payload, event, event_id,
   emitted_at, due_at, state, seq, fence, delivery, definition, code_version, started_at, ended_at,
   parked, parked_for, result, error_name, error_message, wake_sent, projected_seq, user_id)
-SELECT n, 'run-' || n, 'task-' || (n % 20), CASE WHEN n % 3 = 0 THEN 'x' ELSE 'y' END,
+SELECT n, 'run-' || n, 'task-' || (n * 7001 / 23 % 20), CASE WHEN n % 3 = 0 THEN 'x' ELSE 'y' END,
   {{json}}, 'go', 'event-' || n, {T0} + n * 100, {T0} + n * 100, {_STATE}, 4, 0, 1, 'd', 'c', {T0},
-  CASE WHEN n % 500 = 3 THEN NULL ELSE {T0} + n * 100 + 50 END, 0, '',
-  CASE WHEN n % 100 = 7 OR n % 500 = 3 THEN NULL ELSE {{json}} END,
-  CASE WHEN n % 100 = 7 THEN 'ValueError' END,
-  CASE WHEN n % 100 = 7 THEN 'no order ' || n END, 0, 4, 'u' || (n * 7919 % 5000)
+  CASE WHEN {_LIVES} THEN NULL ELSE {T0} + n * 100 + 50 END, 0, '',
+  CASE WHEN {_FAILS} OR {_LIVES} THEN NULL ELSE {{json}} END,
+  CASE WHEN {_FAILS} THEN 'ValueError' END,
+  CASE WHEN {_FAILS} THEN 'no order ' || n END, 0, 4, 'u' || (n * 7919 / 7 % 5000)
 FROM {{numbers}}
 """
 _TAGS: Final = (
-    "INSERT INTO {schema}turnout_tags SELECT 'tag-' || (n * 31 % 500), n FROM {numbers}",
-    "INSERT INTO {schema}turnout_tags SELECT 'common', n FROM {numbers} WHERE n % 5 = 0",
+    "INSERT INTO {schema}turnout_tags SELECT 'tag-' || (n * 7907 / 11 % 500), n FROM {numbers}",
+    "INSERT INTO {schema}turnout_tags SELECT 'common', n FROM {numbers} WHERE n * 53 / 19 % 5 = 0",
 )
 
 

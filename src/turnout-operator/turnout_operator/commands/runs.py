@@ -24,7 +24,7 @@ LONGEST_SHOWN = 2_000
 
 HEAD = (
     *("run_id", "task", "provider", "state", "origin", "tags", "user_id", "metadata"),
-    *("payload", "result", "error"),
+    *("retry_of", "retried_as", "payload", "result", "error"),
 )
 
 _MOMENT = "time like 2026-11-30T08:15, or duration like 2h, until now"
@@ -77,9 +77,9 @@ def list_runs(
     conditions |= {"tags": tuple(tag or ()), "error": error, "before": cursor, "limit": limit}
     conditions["held"] = only_held
     runs = run(_find(conditions, state or [], since, until))
-    more = runs[-1].emit_seq if len(runs) == limit else None
-    hint = "" if more is None else f"; more: --cursor {more}"
-    rows = [_row(entry) | _why(entry, only_held=only_held) for entry in runs]
+    next_cursor = runs[-1].emit_seq if len(runs) == limit else None
+    hint = "" if next_cursor is None else f"; more: --cursor {next_cursor}"
+    rows = [_row(entry) | _hold_reason(entry, only_held=only_held) for entry in runs]
     columns = (
         "run",
         "task",
@@ -91,7 +91,10 @@ def list_runs(
     )
     labels = map(_labels, runs)
     show(
-        {"runs": [row | more_ for row, more_ in zip(rows, labels, strict=True)], "next": more},
+        {
+            "runs": [row | labeled for row, labeled in zip(rows, labels, strict=True)],
+            "next": next_cursor,
+        },
         as_json=json,
         page=lambda: [table(f"{len(runs)} run(s){hint}", columns, (row.values() for row in rows))],
     )
@@ -105,7 +108,8 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Show a run: its states, steps, attempts, deliveries."""
-    value = _report_data(run(_report(run_id, app, look=look)))
+    report, retry_ids = run(_report(run_id, app, look=look))
+    value = {**_report_data(report), "retried_as": retry_ids}
     show(value, as_json=json, page=lambda: _page(value))
 
 
@@ -143,6 +147,25 @@ def cancel(
         ),
     )
     raise typer.Exit(CLEAN if value["changed"] else FOUND)
+
+
+@commands.command()
+def retry(
+    run_id: RunId,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Do all steps again, the completed ones too.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the new run.")] = None,
+    app: AppName = None,
+    json: Json = False,
+) -> None:
+    """Start a new run for one that failed; it goes on from the steps that completed."""
+    value = run(_retry(run_id, reason, app, from_start=from_start))
+    show(
+        value,
+        as_json=json,
+        page=lambda: f"{value['run_id']}: retries {run_id}, with {value['steps']} step(s) of it",
+    )
 
 
 @commands.command()
@@ -186,14 +209,17 @@ def _moment(text: str | None, option: str) -> int | None:
         fail(f"{option}: {text!r} is no {_MOMENT}")
 
 
-async def _report(run_id: str, app: str | None, *, look: bool) -> "RunReport":
+async def _report(run_id: str, app: str | None, *, look: bool) -> tuple["RunReport", list[str]]:
+    from turnout.control.reports import run_report
+    from turnout_operator.retries import retries_of
+
     if look:
         async with opened(app) as live:
-            return await live.orchestrator.status(run_id, look=True)
-    from turnout.control.reports import run_report
-
+            report = await live.orchestrator.status(run_id, look=True)
+            return report, await retries_of(live.store, run_id)
     async with opened_store() as store:
-        return await run_report(store.journals, store.deliveries, run_id)
+        report = await run_report(store.journals, store.deliveries, run_id)
+        return report, await retries_of(store, run_id)
 
 
 async def _follow(run_id: str, after: str | None, *, as_json: bool) -> str:
@@ -247,6 +273,17 @@ async def _cancel(run_id: str, reason: str | None, app: str | None) -> dict[str,
     }
 
 
+async def _retry(
+    run_id: str, reason: str | None, app: str | None, *, from_start: bool
+) -> dict[str, Any]:
+    from turnout_operator.retries import retry
+
+    async with opened(app) as live:
+        by = _operator(reason)
+        new_id, steps = await retry(live, run_id, from_start=from_start, by=by)
+    return {"run_id": new_id, "retry_of": run_id, "steps": steps}
+
+
 def _operator(reason: str | None) -> str:
     """Say who gives a command, and why."""
     import getpass
@@ -285,13 +322,14 @@ def _labels(entry: "Run") -> dict[str, Any]:
     labels = entry.labels
     return {
         "origin": entry.origin.value,
+        "retry_of": entry.retry_of,
         "tags": list(labels.tags),
         "user_id": labels.user_id,
         "metadata": None if labels.metadata is None else _bounded(labels.metadata),
     }
 
 
-def _why(entry: "Run", *, only_held: bool) -> dict[str, Any]:
+def _hold_reason(entry: "Run", *, only_held: bool) -> dict[str, Any]:
     """Say why a run is held."""
     return {"why": entry.error and entry.error.message} if only_held else {}
 

@@ -97,7 +97,7 @@ def read_run(tx: Transaction, run_id: str, *, locked: bool = False) -> Run:
 
 def read_journal(tx: Transaction, run: Run) -> Journal:
     """Read a run's steps and attempts."""
-    if run.state is RunStatus.QUEUED:  # its function has not begun
+    if run.state is RunStatus.QUEUED and run.retry_of is None:  # its function has not begun
         return Journal(run=run)
     of_run = {"of_run_id": run.run_id}
     attempts_: dict[str, list[Any]] = {}

@@ -18,8 +18,8 @@ from turnout.stores.sql.rows import RUN_COLUMNS, run_of
 from turnout.stores.sql.schema import runs, tags
 from turnout.stores.sql.statements import Params, Transaction
 
-MOST_COUNTED: Final = 20_000
-"""Candidates after which an index counts as no help."""
+COUNTED: Final = (1_000, 50_000)
+"""Up to how many candidates are counted at first, and where no index has fewer."""
 
 _FAILED: Final = frozenset({RunStatus.FAILED, RunStatus.TIMED_OUT})
 _UNSUCCESSFUL: Final = _FAILED | {RunStatus.CANCELLED}
@@ -72,15 +72,18 @@ def _narrowest(tx: Transaction, params: Params, paths: tuple[str, ...]) -> str:
     if not paths or paths == ("live",):
         return "".join(paths)
     names = frozenset(params)
-    (counts,) = tx.rows(_count(paths, names), params)
-    count, path = min(zip(counts, paths, strict=True))
-    return path if count < MOST_COUNTED or path != "times" else ""
+    for most in COUNTED:
+        (counts,) = tx.rows(_count(paths, names, most), params)
+        count, path = min(zip(counts, paths, strict=True))
+        if count < most:
+            return path
+    return path if path != "times" else ""
 
 
 @cache
-def _count(paths: tuple[str, ...], names: Names) -> Any:
+def _count(paths: tuple[str, ...], names: Names, most: int) -> Any:
     """Build the query that counts the candidates of each index, up to a limit."""
-    few: Any = literal_column(str(MOST_COUNTED))
+    few: Any = literal_column(str(most))
     return select(
         *(
             select(func.count())
@@ -100,15 +103,14 @@ def _page(path: str, names: Names, states: frozenset[RunStatus]) -> Any:
     conditions = [*_along(path, names), *_beside(path, names)]
     if place is not runs.c.emit_seq:
         conditions.append(place == runs.c.emit_seq)
+        # Planners do not conclude the bounds of one side of a join from those of the other.
+        conditions += _bounds(runs.c.emit_seq, names)
     if states:
         conditions.append(among(runs.c.state, sorted(state.value for state in states)))
     conditions += [condition for name, condition in _KINDS.items() if name in names]
     if "error" in names:
         conditions.append(contains_bytes(_ERROR, bindparam("error")) > fixed(0))
-    if "before" in names:
-        conditions.append(place < bindparam("before"))
-    if "after" in names:
-        conditions.append(place > bindparam("after"))
+    conditions += _bounds(place, names)
     order = place.asc() if "after" in names else place.desc()
     return select(*RUN_COLUMNS).where(*conditions).order_by(order).limit(bindparam("limit"))
 
@@ -145,6 +147,11 @@ def _beside(path: str, names: Names) -> list[ColumnElement[bool]]:
         )
         conditions.append(has_tag)
     return conditions
+
+
+def _bounds(place: ColumnElement[Any], names: Names) -> list[ColumnElement[bool]]:
+    conditions = [place < bindparam("before")] if "before" in names else []
+    return [*conditions, place > bindparam("after")] if "after" in names else conditions
 
 
 def _emitted(at: ColumnElement[Any], names: Names) -> list[ColumnElement[bool]]:
