@@ -154,7 +154,7 @@ def test_control_characters_do_not_reach_the_terminal(
 
 
 def test_exit_codes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 clean, 1 findings, 2 could not tell or wrong use."""
+    """0 clean, 1 findings, 2 wrong use, 3 could not tell."""
     assert audited("rules.toml", "src", "--scope", "config", capsys=capsys)[0] == 0
     assert audited("rules.toml", "src", "--scope", "docs", capsys=capsys)[0] == 1
     assert audited("rules.toml", "nowhere", capsys=capsys)[0] == 2
@@ -163,7 +163,7 @@ def test_exit_codes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "src/a.ts").write_text('const = ; import { from "acme\n((')
     (here / "src/b.md").unlink()
     code, out, _ = audited("rules.toml", "src", capsys=capsys)
-    assert code == 2
+    assert code == 3
     assert "src/a.ts:1: does not parse" in out
 
 
@@ -356,7 +356,7 @@ def test_the_burndown_sees_what_an_audit_sees(
     assert [(point["findings"], point["problems"]) for point in json.loads(out)["commits"]] == [
         (0, 1)
     ]
-    assert code == 2
+    assert code == 3
 
 
 def test_the_core_names_no_vendor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from turnout_audit.ruleset import Ruleset
     from turnout_audit.scan import Scanner
 
-CLEAN, TRACES, CANNOT_TELL = 0, 1, 2
+CLEAN, TRACES, WRONG_USE, CANNOT_TELL = 0, 1, 2, 3
 """Exit codes."""
 GC_THRESHOLD = 100_000
 """Objects after which cycles are looked for: what an audit makes is freed without."""
@@ -81,7 +81,7 @@ def exit_code(command: Callable[[], int]) -> int:
         note(f"turnout: {error}")
     except OSError as error:
         note(f"turnout: {error.filename}: {error.strerror or error}")
-    return CANNOT_TELL
+    return WRONG_USE
 
 
 def audit(options: AuditOptions) -> int:

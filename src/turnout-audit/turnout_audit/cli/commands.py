@@ -84,7 +84,7 @@ def find(
         str, Option(help="A commit or branch: only lines that changed since then.")
     ] = "",
 ) -> None:
-    """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 could not tell.
+    """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 wrong use, 3 could not tell.
 
     `history RULESET` shows the burndown over a repository's history, `check RULESET` runs the
     examples of a rule set's own rules, `rules RULESET` lists the rules, `terms RULESET` prints a
@@ -226,7 +226,7 @@ def removed(
 ) -> None:
     """Install a project without the vendor's packages, and import it. Runs the project's code.
 
-    Exit 0 nothing asks for the vendor, 1 something does, 2 could not tell.
+    Exit 0 nothing asks for the vendor, 1 something does, 3 could not tell.
     """
     from turnout_audit import load, removal
     from turnout_audit.render import removed as report

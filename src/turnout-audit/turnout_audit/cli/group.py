@@ -5,7 +5,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from turnout_audit.cli.audit import CANNOT_TELL
+from turnout_audit.cli.audit import WRONG_USE
 from turnout_audit.cli.commands import check, find, history, removed, rules, terms
 from turnout_audit.cli.plain import SUBCOMMANDS
 
@@ -35,7 +35,7 @@ class RulesetOrSubcommand(TyperGroup):
             return super().invoke(ctx)
         except UsageError as error:
             typer.echo(_one_line(error), err=True)
-            raise typer.Exit(CANNOT_TELL) from None
+            raise typer.Exit(WRONG_USE) from None
 
 
 def _one_line(error: Any) -> str:
