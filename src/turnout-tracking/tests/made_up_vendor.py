@@ -173,6 +173,11 @@ class Stage:
         self.store_id = (await self.store.identity.read()).store_id
         return self.lease
 
+    def change_vendor(self, name: str) -> None:
+        """Go on with another provider, which has nothing."""
+        self.vendor = Vendor(clock=self.clock, name=name, page=3)
+        self._reconciler = None
+
     def reconciler(self, *, dry_run: bool = False) -> Reconciler:
         """Make what compares; it remembers nothing of the one before."""
         caller: Any = self.vendor
@@ -190,7 +195,8 @@ class Stage:
     async def reconcile(self, *, dry_run: bool = False) -> Sequence[Outcome]:
         """Compare once."""
         lease = self.lease or await self.lead()
-        known = {sweep.kind: sweep for sweep in await self.sweeps.sweeps()}
+        sweeps = await self.sweeps.sweeps()
+        known = {sweep.kind: sweep for sweep in sweeps if sweep.provider == self.vendor.name}
         if self._reconciler is None or dry_run:
             self._reconciler = self.reconciler(dry_run=dry_run)
         return await self._reconciler.run(lease, known)
@@ -210,7 +216,7 @@ class Stage:
             await self.lead()
         now = self.clock.now()
         for run_id in run_ids:
-            run = new_run(run_id, provider="acme", emitted_at=now, due_at=now)
+            run = new_run(run_id, provider=self.vendor.name, emitted_at=now, due_at=now)
             await self.store.events.emit([emission(run)])
 
     async def send(self, *run_ids: str, claim: bool = True) -> list[str]:
