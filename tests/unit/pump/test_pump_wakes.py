@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from turnout.model.runs import Delivery, Emission, Wake
 from turnout.model.status import RunStatus
 from turnout.model.tasks import app, task
 from turnout.pump.flow import Flow
-from turnout.pump.pace import Pace
+from turnout.pump.pace import Pace, pace_for
 from turnout.pump.pump import Pump
 from turnout.stores.sql import open_run_store
 from turnout.worker.worker import TaskWorker
@@ -41,6 +41,9 @@ async def sleeps(ctx: Context, payload: Any) -> None:
 
 APP = app("wakes", waits, sleeps)
 MINUTE = 60_000
+DEFAULT = Pace()
+SOON = pace_for(lease=2_000, silence=DEFAULT.silence)
+"""The pace at which work of dead processes is taken over after four short leases."""
 
 
 @dataclass
@@ -81,7 +84,8 @@ class Vendor:
 class Stage:
     """A store, a worker, a vendor and a pump, on one clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, embedded: Collection[str] = (), pace: Pace = DEFAULT) -> None:
+        """embedded: the providers that are in our own process."""
         self.clock = TurnableClock()
         self.store = open_run_store("sqlite://")
         self.worker = TaskWorker(app=APP, store=self.store, clock=self.clock)
@@ -92,7 +96,8 @@ class Stage:
             callers={"acme": vendor},
             upkeep=self.worker,
             clock=self.clock,
-            pace=Pace(),
+            pace=pace,
+            embedded=embedded,
         )
 
     async def emit(self, task_id: str, count: int = 1) -> list[str]:
@@ -186,6 +191,31 @@ async def test_a_wake_is_sent_more_and_more_rarely(stage: Stage) -> None:
         assert len(at) <= 9
     last = {max(at for at, woken in stage.vendor.wakes if woken == run_id) for run_id in run_ids}
     assert len(last) > 1
+
+
+@pytest.fixture
+async def embedded_stage() -> AsyncIterator[Stage]:
+    """A stage whose vendor is in our own process."""
+    made = Stage(embedded={"acme"}, pace=SOON)
+    yield made
+    await made.worker.close(0)
+    await made.store.close()
+
+
+async def test_a_run_whose_process_dies_after_its_wake_is_called_soon(
+    embedded_stage: Stage,
+) -> None:
+    """The call withdraws the wake; a run that was asleep would be checked only in a day."""
+    stage = embedded_stage
+    (run_id,) = await stage.park("waits")
+    await stage.pass_time(10 * MINUTE, turn=MINUTE // 2)
+    assert stage.vendor.wakes == []
+    await stage.meet()
+    await stage.pass_time(0)
+    await stage.store.deliveries.claim(run_id, 1, f"{run_id}.1", stage.clock.now())
+    sent, died_at = len(stage.vendor.wakes), stage.clock.now()
+    await stage.pass_time(SOON.calm_look)
+    assert [at - died_at for at, _ in stage.vendor.wakes[sent:]] == [SOON.calm_look]
 
 
 async def test_a_call_ends_the_wakes(stage: Stage) -> None:
