@@ -1,0 +1,58 @@
+"""`turnout reconcile`: wrong use is refused; forgotten vendor runs are ended by command alone."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from made_up_vendor import LAG, Stage
+from turnout_tracking.forgotten import end_forgotten
+from turnout_tracking.leaders import open_leaders
+from turnout_tracking.model import Resolution
+from turnout_tracking.rules import GRACE
+
+from tests.command_line import turnout
+from turnout.errors import WrongUse
+from turnout.model.status import RunStatus
+from turnout.stores.sql import open_run_store
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ((), "no provider here lists its runs"),
+        (("--once", "--every", "30s"), "not both"),
+        (("--end", "v1"), "--reason"),
+        (("--end", "v1", "--reason", "restored"), "not found to be forgotten: v1"),
+    ],
+)
+def test_wrong_use_is_refused_by_name(folder: Path, options: tuple[str, ...], text: str) -> None:
+    """Exit 2, and nothing is done."""
+    done = turnout(folder, "reconcile", "--app", "hello:words", *options)
+    assert (done.returncode, text in done.stderr) == (2, True), done.stderr
+
+
+async def test_a_forgotten_vendor_run_is_ended_by_command() -> None:
+    """Only one that was found to be forgotten; who asked why is kept with the finding."""
+    store = open_run_store("sqlite://")
+    stage = Stage(store)
+    lease = await stage.lead()
+    stamp = stage.stamper.stamp("r9", 1, "t", stage.store_id)
+    vendor_id = stage.vendor.start("r9.1", run_id="r9", delivery=1, task="t", **stamp)
+    await stage.clock.turn_to(stage.clock.now() + LAG + GRACE)
+    await stage.reconcile()
+    parts: dict[str, Any] = {"store": store, "clock": stage.clock, "replica_id": "two"}
+    live: Any = SimpleNamespace(**parts, callers={"acme": stage.vendor})
+    asked: dict[str, Any] = {"reason": "restored", "ticket": "T-1", "dry_run": False}
+    assert await end_forgotten(live, [vendor_id], **asked) is None
+    await open_leaders(store).resign(lease)
+    with pytest.raises(WrongUse):
+        await end_forgotten(live, [vendor_id, "v77"], **asked)
+    await end_forgotten(live, [vendor_id], **{**asked, "dry_run": True})
+    assert stage.vendor.stopped == []
+    await end_forgotten(live, [vendor_id], **asked)
+    (finding,) = await stage.findings()
+    assert finding.resolution is Resolution.STOPPED
+    assert (finding.evidence["reason"], finding.evidence["ticket"]) == ("restored", "T-1")
+    assert stage.vendor.runs[vendor_id].state is RunStatus.CANCELLED
+    await store.close()
