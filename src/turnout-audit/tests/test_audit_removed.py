@@ -271,6 +271,17 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert reason in printed
 
 
+def test_what_cannot_be_told_has_an_exit_code_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is neither a removal nor a fault of the command line."""
+    files = {"acme.toml": RULES, "shop/requirements.txt": "", "shop/app.py": ""}
+    folder = written(tmp_path, files)
+    command = [str(folder / "acme.toml"), str(folder / "shop"), "--import", "app"]
+    code, printed = ran([*command, "--python", "/nonexistent/python9"], capsys)
+    assert (code, printed) == (3, "turnout: python9 cannot be started: No such file or directory\n")
+
+
 def test_a_manifest_of_scripts_loses_the_vendors_packages(tmp_path: Path) -> None:
     """In every table, under another name, in every folder of a workspace."""
     project = written(

@@ -1,4 +1,4 @@
-"""Every error that the audit raises; each is shown in one line, and ends with exit code 2."""
+"""Every error that the audit raises; each is shown in one line, and has its exit code."""
 
 
 class AuditError(Exception):

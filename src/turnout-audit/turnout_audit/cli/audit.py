@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout_audit.errors import AuditError, WrongArguments
+from turnout_audit.errors import AuditError, CannotTell, WrongArguments
 
 if TYPE_CHECKING:
     from turnout_audit.changes import Change
@@ -77,6 +77,9 @@ def exit_code(command: Callable[[], int]) -> int:
         return command()
     except BrokenPipeError:
         raise
+    except CannotTell as error:
+        note(f"turnout: {error}")
+        return CANNOT_TELL
     except AuditError as error:
         note(f"turnout: {error}")
     except OSError as error:
