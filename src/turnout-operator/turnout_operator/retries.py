@@ -59,6 +59,7 @@ async def retry(live: Turnout, run_id: str, *, from_start: bool, by: str) -> tup
     )
 
     def work(tx: Transaction) -> None:
+        """Start the run with its copies, while nobody else retries the old one."""
         read_run(tx, run_id, locked=True)
         for other, ended_at in tx.rows(_RETRIES, {"of_retry_of": run_id}):
             if ended_at is None:
@@ -78,6 +79,7 @@ async def retries_of(store: RunStore, run_id: str) -> list[str]:
     """List the ids of the runs that retry a run, in order."""
 
     def work(tx: Transaction) -> list[str]:
+        """Read them."""
         return [retry_id for retry_id, _ in tx.rows(_RETRIES, {"of_retry_of": run_id})]
 
     return await _committer(store).read("retries", work)
