@@ -82,3 +82,17 @@ def test_every_fault_of_a_ledger_is_told() -> None:
     assert len(found.reasons) == 5
     assert any("1 of 2 due schedule slot(s) not fired: 2026" in each for each in found.reasons)
     assert found.as_json()["reasons"] == found.reasons
+
+
+async def test_runs_are_labelled_by_why_they_exist(live: Turnout, clock: TurnableClock) -> None:
+    """A slot at its time and one that was missed are told apart; neither is a double."""
+    (owned,) = await live.store.schedules.read()
+    first = next(EVERY.slots(owned.since))
+    await clock.advance(f"{first + 9 - clock.now()}ms")
+    tick = Tick(schedule=EVERY.id, slot=first, provider="memory", provider_run_id="x")
+    await live.slots.tick(tick)
+    await clock.advance("10m")
+    missed = await live.slots.catch_up()
+    balance = await ledger(live.store, (), owned.schedule, owned.since, clock.now())
+    assert balance.by_origin == {"slot": 1, "catch_up": missed}
+    assert (balance.doubled, balance.slots.doubled) == (0, 0)

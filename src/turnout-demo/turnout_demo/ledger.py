@@ -39,6 +39,8 @@ class Ledger:
     lost: int
     doubled: int
     by_provider: dict[str, int] = field(default_factory=dict)
+    by_origin: dict[str, int] = field(default_factory=dict)
+    """Why runs exist, of all runs but shadows: event, slot, catch_up, manual, redelivery, retry."""
     slots: Slots = field(default_factory=Slots)
 
     @property
@@ -84,12 +86,15 @@ async def ledger(
         lost=sum(run is None or not run.state.terminal for run in emitted),
         doubled=sum(count - 1 for count in starts.values()) + len(run_ids) - len(set(run_ids)),
         by_provider=dict(Counter(run.provider for run in emitted if run is not None)),
+        by_origin=dict(Counter(run.origin.value for run in runs)),
         slots=_slots(runs, schedule, since, until),
     )
 
 
 def _slots(runs: Sequence[Run], schedule: Schedule, since: Millis, until: Millis) -> Slots:
-    fired = Counter(run.key for run in runs if run.event == SCHEDULE_EVENT + schedule.id)
+    of_slots = [run for run in runs if run.event == SCHEDULE_EVENT + schedule.id]
+    # A retry of a slot's run has the slot's event, and no key: it fires no slot.
+    fired = Counter(run.key for run in of_slots if run.key is not None)
     due: dict[str, Millis] = {}
     for slot in schedule.slots(since):
         if slot >= until:
