@@ -2,9 +2,9 @@
 
     python -m scripts.planted_orphans PROVIDER [--each 100] [--healthy 10000]
 
-The provider is its offline server, a process of its own. No service runs: what is at the provider
-stays as it was planted, and only reconciliation acts. Exit code 1 where one is not found within two
-periods, is not resolved by its rule, or a healthy run is taken for an orphan.
+The provider is its offline server, a process of its own. The service is one that never answers:
+what is at the provider stays as it was planted, and only reconciliation acts. Exit code 1 where one
+is not found within two periods, is not resolved by its rule, or a healthy run is taken for one.
 """
 
 import argparse
@@ -66,9 +66,12 @@ async def opened(provider: str, folder: Path) -> AsyncIterator[tuple[Turnout, Tu
     """Start the provider's offline server; open two run stores of the app that share it."""
     server = devserver(provider)
     assert server is not None, f"{provider} has no offline server"
-    service_settings = settings_of_service(provider, folder, free_port(), {})
+    port = free_port()
+    service_settings = settings_of_service(provider, folder, port, {})
     setup = dev_setup(server, APP, folder, service_settings, {})
     async with AsyncExitStack() as stack:
+        # Calls are held: a provider gives up a service that refuses them.
+        await stack.enter_async_context(await asyncio.start_server(_hold, "127.0.0.1", port))
         processes = await stack.enter_async_context(Supervisor(folder / "logs"))
         for process in itertools.chain(*processes_of(server, setup, None)):
             await processes.start(process)
@@ -82,6 +85,12 @@ async def opened(provider: str, folder: Path) -> AsyncIterator[tuple[Turnout, Tu
             await stack.enter_async_context(side)
         await _registered(sides[0].callers[provider])
         yield sides[0], sides[1]
+
+
+async def _hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(65_536):
+        pass
+    writer.close()
 
 
 async def _registered(caller: DurableCaller) -> None:
