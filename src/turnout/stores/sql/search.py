@@ -42,6 +42,8 @@ def read_runs(tx: Transaction, run_filter: RunFilter) -> Sequence[Run]:
     states = run_filter.states
     if run_filter.error is not None:
         states = states & _FAILED if states else _FAILED
+        if not states:
+            return ()
     names = frozenset(params) | {name for name in _KINDS if getattr(run_filter, name)}
     path = _narrowest(tx, params, _paths(names, states))
     params["limit"] = run_filter.limit
