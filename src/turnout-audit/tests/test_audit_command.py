@@ -336,7 +336,7 @@ def test_the_burndown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     code, out, err = audited("history", "rules.toml", ".", "src", "nosuch", capsys=capsys)
     assert (code, out) == (2, "")
-    assert err == "turnout: no such file or folder in any of the commits looked at: nosuch\n"
+    assert err == "turnout-audit: no such file or folder in any of the commits looked at: nosuch\n"
     code, _, err = audited("history", "rules.toml", str(here / "src/none"), capsys=capsys)
     assert (code, "git" in err) == (2, True)
 

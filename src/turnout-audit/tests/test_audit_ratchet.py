@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_is_named(
     """Exit 2 and one line, not findings and not a traceback."""
     assert audit("a", "--output", "none/x.json") == 2
     assert audit("a", "--update-baseline", known="none/k.json") == 2
-    assert "turnout: none/k.json: No such file or directory" in capsys.readouterr().err
+    assert "turnout-audit: none/k.json: No such file or directory" in capsys.readouterr().err
 
 
 def test_a_renamed_file_stays_known_where_only_the_new_name_is_given(here: Path) -> None:

@@ -279,7 +279,10 @@ def test_what_cannot_be_told_has_an_exit_code_of_its_own(
     folder = written(tmp_path, files)
     command = [str(folder / "acme.toml"), str(folder / "shop"), "--import", "app"]
     code, printed = ran([*command, "--python", "/nonexistent/python9"], capsys)
-    assert (code, printed) == (3, "turnout: python9 cannot be started: No such file or directory\n")
+    assert (code, printed) == (
+        3,
+        "turnout-audit: python9 cannot be started: No such file or directory\n",
+    )
 
 
 def test_a_manifest_of_scripts_loses_the_vendors_packages(tmp_path: Path) -> None:

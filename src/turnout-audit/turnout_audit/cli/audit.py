@@ -78,12 +78,12 @@ def exit_code(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except CannotTell as error:
-        note(f"turnout: {error}")
+        note(f"turnout-audit: {error}")
         return CANNOT_TELL
     except AuditError as error:
-        note(f"turnout: {error}")
+        note(f"turnout-audit: {error}")
     except OSError as error:
-        note(f"turnout: {error.filename}: {error.strerror or error}")
+        note(f"turnout-audit: {error.filename}: {error.strerror or error}")
     return WRONG_USE
 
 

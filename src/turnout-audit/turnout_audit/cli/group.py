@@ -42,7 +42,7 @@ def _one_line(error: Any) -> str:
     """Describe a usage error in one line."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
     command = error.ctx.command_path.removesuffix(" find")
-    return f"turnout: {message}; see {command} --help"
+    return f"turnout-audit: {message}; see {command} --help"
 
 
 app = typer.Typer(cls=RulesetOrSubcommand, add_completion=False)
