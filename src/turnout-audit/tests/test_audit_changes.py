@@ -117,3 +117,15 @@ def test_what_is_no_commit_is_wrong_use(git: Callable[..., None], words: list[st
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert not Path("x").exists()
+
+
+@pytest.mark.usefixtures("git")
+@pytest.mark.parametrize("ref", ["nosuch", "main~9", "--all", "main:src/a.ts"])
+def test_a_commit_that_is_not_there_is_named(ref: str) -> None:
+    """A shallow clone is not to blame for a wrong name."""
+    command = [sys.executable, "-c", "from turnout_audit.cli.app import run; run()", "inngest"]
+    words = [*command, ".", f"--since={ref}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"--since {ref}: " in done.stderr
+    assert done.stderr.endswith(" holds no such commit or branch\n")

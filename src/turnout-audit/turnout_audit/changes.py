@@ -60,6 +60,11 @@ def since(ref: str, paths: Sequence[str]) -> dict[str, Change]:
 def _of_repository(root: str, ref: str) -> dict[bytes, Change]:
     """Read what changed in a whole repository: git finds the renames of what it compares."""
     try:
+        commit = f"{ref}^{{commit}}"
+        git.output(root, "rev-parse", "--quiet", "--verify", "--end-of-options", commit)
+    except WrongArguments as error:
+        raise WrongArguments(f"--since {ref}: {root} holds no such commit or branch") from error
+    try:
         base = git.output(root, "merge-base", "--end-of-options", ref, "HEAD").decode().strip()
     except WrongArguments as error:
         reason = "no commit in common with HEAD (a shallow clone may lack it)"
