@@ -122,3 +122,24 @@ def test_a_copied_file_is_new(here: Path) -> None:
     assert audit("a/z.ts") == 1
     assert audit("a", "b") == 1
     assert files(here) == ["a/x.ts", "b/y.ts"]
+
+
+def test_a_baseline_in_the_midst_of_a_merge_says_what_to_do(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not what a reader of JSON thinks of the marks."""
+    sides = "<<<<<<< HEAD\n%s=======\n%s>>>>>>> other\n"
+    known = (here / "known.json").read_text()
+    for text in (sides % (known, known), known.replace("{\n", "{\n" + sides % ("", ""), 1)):
+        (here / "known.json").write_text(text)
+        capsys.readouterr()
+        assert audit("a") == 2
+        assert audit("a", "--update-baseline") == 2
+        assert capsys.readouterr().err.count("in the midst of a merge: take the file of") == 2
+        assert (here / "known.json").read_text() == text
+
+
+def test_a_folder_is_no_baseline(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, without the number of an error."""
+    assert audit("a", known=str(here / "a")) == 2
+    assert capsys.readouterr().err.endswith("/a: not a baseline: Is a directory\n")

@@ -20,6 +20,11 @@ from turnout_audit.results import UNCLASSIFIED
 VERSION = 1
 MAX_FILE = 100_000_000
 DIGEST = 16
+CONFLICT = b"<<<<<<< "
+IN_CONFLICT = (
+    "in the midst of a merge: take the file of either side (git checkout --ours or --theirs), "
+    "then --update-baseline"
+)
 K = TypeVar("K", bound=Hashable)
 Key = tuple[str, str, str]
 """Rule, path, digest of the line."""
@@ -145,10 +150,15 @@ def load(path: Path) -> Baseline:
     try:
         if path.stat().st_size > MAX_FILE:
             raise InvalidInput(f"{path}: larger than {MAX_FILE} bytes")
-        return replace(parsed(json.loads(path.read_bytes())), folder=str(path.parent))
+        raw = path.read_bytes()
+        if raw.startswith(CONFLICT) or b"\n" + CONFLICT in raw:
+            raise InvalidInput(f"{path}: {IN_CONFLICT}")
+        return replace(parsed(json.loads(raw)), folder=str(path.parent))
     except FileNotFoundError as error:
         raise InvalidInput(f"no baseline {path}: make it with --update-baseline") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InvalidInput(f"{path}: not a baseline: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: not a baseline: {error}") from error
 
 
