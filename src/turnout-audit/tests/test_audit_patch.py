@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turnout_audit.engine import audit, scanner_of
+from turnout_audit.load import load
+from turnout_audit.model import FileProblem
+from turnout_audit.patch import plan
 
 PROSE = "The Inngest event bus carries it."
 FIXED = "The Trigger.dev task triggers carries it."
@@ -139,3 +143,18 @@ def test_a_file_that_is_no_utf8_is_not_in_the_patch(tree: Path) -> None:
     assert b"c.md: not in the patch" in shown.stderr
     apply(tree, shown.stdout)
     assert FIXED in (tree / "docs/a.md").read_text()
+
+
+def test_a_file_that_is_gone_hinders_no_other(tmp_path: Path) -> None:
+    """It is named, and the others are fixed."""
+    (tmp_path / "a.md").write_text(PROSE)
+    (tmp_path / "b.md").write_text(PROSE)
+    rules = load("inngest")
+    report = audit(rules, [str(tmp_path)])
+    (tmp_path / "a.md").unlink()
+    planned = plan(scanner_of(rules), report.findings, unsafe=False)
+    assert [change.path for change in planned.changes] == [str(tmp_path / "b.md")]
+    problem = FileProblem(
+        path=str(tmp_path / "a.md"), reason="not fixed: No such file or directory"
+    )
+    assert planned.problems == (problem,)

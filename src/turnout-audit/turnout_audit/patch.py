@@ -110,10 +110,15 @@ def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patc
     unfixed: list[Unfixed] = []
     problems: list[FileProblem] = []
     for path in dict.fromkeys(finding.path for finding in findings):
-        raw = Path(path).read_bytes()
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            reason = f"not fixed: {error.strerror or error}"
+            problems.append(FileProblem(path=path, reason=reason))
+            continue
         text, _ = decode(raw)
         if encoded(text, raw) != raw:
-            reason = "not fixed: bytes that are no characters"
+            reason = "not fixed: it holds bytes that its encoding does not know"
             problems.append(FileProblem(path=path, reason=reason))
             continue
         mended = mended_text(scanner, path, text, unsafe=unsafe)

@@ -191,7 +191,7 @@ def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOption
     """Preview or apply the fixes, and name what they left; true if files changed."""
     from turnout_audit import patch
     from turnout_audit.model import FileProblem
-    from turnout_audit.render.text import plain
+    from turnout_audit.render.text import plain, plural
 
     planned = patch.plan(scanner, report.findings, unsafe=options.unsafe_fixes)
     problems = list(planned.problems)
@@ -205,7 +205,8 @@ def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOption
     else:
         problems += patch.write(planned.changes)
         count = sum(change.applied for change in planned.changes)
-        note(f"fixed {count} in {len(planned.changes)} file(s)")
+        files = len(planned.changes)
+        note(f"fixed {count} in {files} {plural(files, 'file')}")
     for unfixed in planned.unfixed:
         place = f"{plain(unfixed.finding.path)}:{unfixed.finding.line}"
         note(f"left alone: {place}: {unfixed.finding.rule}: {unfixed.reason}")
@@ -216,13 +217,14 @@ def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOption
 
 def _ratchet(report: "AuditReport", options: AuditOptions, path: Path) -> "AuditReport":
     from turnout_audit import baseline, git
+    from turnout_audit.render.text import plural
 
     if options.update_baseline:
         empty = baseline.Baseline(report.ruleset, Counter(), str(path.parent))
         before = baseline.load(path) if path.exists() else empty
         baseline.save(path, baseline.updated(report, before))
         count = len(report.findings) + len(report.unclassified)
-        note(f"{path}: {count} findings are known now")
+        note(f"{path}: {count} {plural(count, 'finding')} known from now on")
     accepted = baseline.load(path)
     compared = baseline.compared(report, accepted)
     smaller = baseline.shrunk(compared, accepted)

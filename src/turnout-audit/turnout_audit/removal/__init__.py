@@ -57,7 +57,7 @@ def prove(ruleset: Ruleset, removal: Removal) -> Proof:
         raise WrongArguments(f"no folder: {removal.project}")
     typed = (removal.project / "tsconfig.json").is_file() and not removal.modules
     if not (removal.entries or typed):
-        raise WrongArguments(f"name what to import of {removal.project}: --import MODULE, or FILE")
+        raise WrongArguments("say what to import: --import MODULE, or --import SCRIPT")
     proof = Proof()
     with TemporaryDirectory(prefix="turnout-removed-", ignore_cleanup_errors=True) as temporary:
         project = Path(temporary).resolve() / "project"

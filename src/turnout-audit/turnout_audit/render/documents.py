@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from turnout_audit.model import AuditReport, Finding
+from turnout_audit.model import AuditReport, FileProblem, Finding
 from turnout_audit.render.text import plain, summary
 from turnout_audit.ruleset import Ruleset
 
@@ -88,18 +88,21 @@ def render_markdown(report: AuditReport, ruleset: Ruleset) -> str:
         lines += [*_rows(list(report.unclassified)), ""]
     if report.problems:
         lines += ["### Could not tell", ""]
-        lines += [
-            f"- {_code(problem.path)}: {_cell(problem.reason)}" for problem in report.problems
-        ]
+        lines += [f"- {_place(problem)}: {_cell(problem.reason)}" for problem in report.problems]
         lines.append("")
     return "\n".join(lines)
 
 
 def _rows(findings: list[Finding]) -> Iterator[str]:
     for finding in findings[:MAX_ROWS]:
-        yield f"| {_code(f'{finding.path}:{finding.line}')} | {_code(finding.text)} |"
+        yield f"| {_place(finding)} | {_code(finding.text)} |"
     if len(findings) > MAX_ROWS:
         yield f"| … | and {len(findings) - MAX_ROWS} more |"
+
+
+def _place(item: Finding | FileProblem) -> str:
+    """Name a file and a line in it, or the file alone where the whole of it is meant."""
+    return _code(f"{item.path}:{item.line}" if item.line else item.path)
 
 
 def _cell(text: str) -> str:

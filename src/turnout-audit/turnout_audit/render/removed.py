@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from turnout_audit.removal.proof import Proof
-from turnout_audit.render.text import plain
+from turnout_audit.render.text import plain, plural
 
 MAX_PROBLEMS = 20
 """Failures that the text names."""
@@ -31,7 +31,8 @@ def text(proof: Proof) -> str:
 
 def _verdict(proof: Proof) -> str:
     if proof.requests:
-        return f"not removed: {len(proof.requests)} place(s) ask for the vendor"
+        count = len(proof.requests)
+        return f"not removed: the vendor is asked for in {count} {plural(count, 'place')}"
     if proof.problems:
         return "could not tell: the imports failed for another reason"
     return "removed: everything was imported without the vendor"

@@ -21,7 +21,7 @@ def render(report: AuditReport, ruleset: Ruleset) -> str:
 def summary(report: AuditReport) -> str:
     """Sum a report up in one line."""
     count, files = len(report.findings), len({finding.path for finding in report.findings})
-    parts = [f"{count} {_s(count, 'finding')} in {files} {_s(files, 'file')}"]
+    parts = [f"{count} {plural(count, 'finding')} in {files} {plural(files, 'file')}"]
     if report.unclassified:
         parts.append(f"{len(report.unclassified)} unclassified")
     if report.accepted:
@@ -33,7 +33,7 @@ def summary(report: AuditReport) -> str:
     if report.problems:
         parts.append(f"{len(report.problems)} could not be told")
     searched = report.counted.files
-    files_word = _s(searched, "file")
+    files_word = plural(searched, "file")
     line = f"{report.ruleset}: {', '.join(parts)}; {searched} {files_word} searched"
     own_files = report.counted.own_files
     return f"{line}, {own_files} of them left out as the audit's own" if own_files else line
@@ -65,7 +65,7 @@ def _rule(identifier: str, link: str, findings: Sequence[Finding]) -> Iterator[s
 
 def _lines(findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
-        place = f"{finding.line}:{finding.column}"
+        place = f"{finding.line}:{finding.column}" if finding.line else ""
         yield f"    {place:<8} {plain(finding.text)[:SHOWN]}"
 
 
@@ -89,5 +89,6 @@ def _problems(problems: Sequence[FileProblem]) -> Iterator[str]:
         yield ""
 
 
-def _s(count: int, word: str) -> str:
+def plural(count: int, word: str) -> str:
+    """Write a word as its count asks for."""
     return word if count == 1 else f"{word}s"
