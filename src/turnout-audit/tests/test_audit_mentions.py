@@ -12,6 +12,7 @@ from turnout_audit.cli.app import run
 from turnout_audit.engine import audit
 from turnout_audit.load import load, parse
 from turnout_audit.model import AuditReport
+from turnout_audit.render import render
 from turnout_audit.scan import Scanner
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -202,6 +203,8 @@ def test_a_binary_file_that_holds_a_word_is_unclassified(tree: Path) -> None:
     (tree / "a.ts").write_bytes(bytes(range(9)) * 50 + b"Inngest")
     report = audit(RULES, ["."])
     assert [(mention.path, mention.line) for mention in report.unclassified] == [("a.ts", 0)]
+    for form, place in (("text", "  a.ts\n             (a binary"), ("markdown", "| `a.ts` | `(a")):
+        assert place in render(report, RULES, form)
 
 
 def test_a_rule_set_without_mentions_accounts_for_nothing(tree: Path) -> None:

@@ -261,7 +261,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """With exit code 2."""
     rules = str(written(tmp_path, {"acme.toml": RULES}) / "acme.toml")
     for arguments, reason in (
-        ([rules, str(tmp_path)], "name what to import"),
+        ([rules, str(tmp_path)], "say what to import"),
         ([rules, str(tmp_path / "gone"), "--import", "a"], "no folder"),
         ([rules, str(tmp_path), "--import", "a", "--env", "X"], "--env needs NAME=VALUE"),
         (["triggerdev-v4", str(tmp_path), "--import", "a"], "no packages to leave out"),
