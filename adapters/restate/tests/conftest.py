@@ -25,4 +25,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = devserver().missing()
     for item in items:
         if missing and item.get_closest_marker("real"):
-            item.add_marker(pytest.mark.skip(reason=missing))
+            item.add_marker(pytest.mark.skip(reason=f"Restate: {missing}"))
