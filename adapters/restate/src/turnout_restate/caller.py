@@ -133,7 +133,7 @@ class RestateCaller:
         return await self._runs.list_page(since, cursor)
 
     def check(self, task: Task) -> None:
-        """Take every task: Turnout keeps every policy itself."""
+        """Refuse no task: Turnout keeps every policy itself."""
 
     async def define(self, app: App) -> None:
         """Register this service's address; its earlier addresses go once nothing runs there."""

@@ -24,19 +24,19 @@ class Deployments:
         self._settings = settings
         self._services = services
         self._registering = asyncio.Lock()
-        self._count = 0
+        self._registrations = 0
         """How often this process has registered."""
 
     async def invoke(
         self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Any:
         """Call a handler by the ingress; registers first where the server knows it no more."""
-        count = self._count
+        before = self._registrations
         try:
             return await self._api.ingress(path, body, headers=headers)
         except NotRegistered:
             async with self._registering:
-                if self._count == count:
+                if self._registrations == before:
                     await self._register()
         return await self._api.ingress(path, body, headers=headers)
 
@@ -60,7 +60,7 @@ class Deployments:
                 f"{self._settings.admin} has no deployments; see that RESTATE_ADMIN_URL is the"
                 " admin API of a Restate server"
             )
-        self._count += 1
+        self._registrations += 1
         await self._remove_drained(text_in(answer, "id"))
 
     async def _post(self) -> Any:

@@ -50,11 +50,11 @@ PAUSES: Final[tuple[Millis, ...]] = (50, 100, 200, 500, 1_000)
 Memo: TypeAlias = dict[str, Any]
 """What is recorded of one call: an answer without values, and when it came; or a refusal."""
 _AS_JSON: Final = restate.RunOptions(serde=JsonSerde[Memo]())
-"""Named, because the SDK otherwise reads the call's signature at each call and each replay."""
+"""Given to each call, because the SDK would else read its signature at each call and replay."""
 
 
 class _Over(Exception):
-    """This invocation must end without a failure, for a reason of ours."""
+    """This invocation must end without a failure, though the run goes on or was refused."""
 
 
 class RunLoop:
@@ -76,7 +76,7 @@ class RunLoop:
     async def run(self) -> Memo:
         """Make the pass; the invocation's result, or the error that fails it."""
         try:
-            answer = await self._record("advance", self._advance)
+            answer = await self._record_answer("advance", self._advance)
             while not answer.state.terminal:
                 answer = await self._follow(answer)
         except _Over as over:
@@ -96,11 +96,11 @@ class RunLoop:
         if answer.run:
             named = [start.label for start in answer.run]
             attempts = partial(self._attempts, answer, self._pause())
-            following = await self._record(_joined(named), attempts, named=named)
+            following = await self._record_answer(_joined(named), attempts, named=named)
         elif answer.park is not None:
             following = await self._park(answer)
         else:
-            following = await self._record("advance", partial(self._advance, self._pause()))
+            following = await self._record_answer("advance", partial(self._advance, self._pause()))
         self._repeats = self._repeats + 1 if following.seq == answer.seq else 0
         return following
 
@@ -121,12 +121,12 @@ class RunLoop:
             await self._ctx.sleep(delay)
         else:
             token, woken = self._awakeable()
-            parked = await self._record_parked(answer.seq, token)
+            parked = await self._record_park(answer.seq, token)
             if parked is not None:
                 return parked
             timer = [] if delay is None else [self._ctx.sleep(delay)]
             await restate.wait_completed(woken, *timer)
-        return await self._record("advance", partial(self._advance, until=park.until))
+        return await self._record_answer("advance", partial(self._advance, until=park.until))
 
     def _awakeable(self) -> tuple[str, restate.RestateDurableFuture[Any]]:
         return self._ctx.awakeable()
@@ -135,7 +135,7 @@ class RunLoop:
         """How long to wait before a question is repeated that has the same answer again."""
         return PAUSES[min(self._repeats, len(PAUSES)) - 1] if self._repeats else 0
 
-    async def _record_parked(self, seq: int, token: str) -> Next | None:
+    async def _record_park(self, seq: int, token: str) -> Next | None:
         """Register the token; the newer answer where the run is not to wait any more."""
 
         async def park() -> Memo:
@@ -145,17 +145,17 @@ class RunLoop:
                 return {"go": True}
             return _memo(answer.next, self._clock.now())
 
-        memo = await self._recorded("park", park)
+        memo = await self._record_memo("park", park)
         return None if memo.get("go") else self._read(memo)
 
     # -- calls --------------------------------------------------------------------------------
 
-    async def _record(
+    async def _record_answer(
         self, name: str, call: Callable[[], Awaitable[Next]], *, named: Sequence[str] = ()
     ) -> Next:
-        """Make a call whose answer the vendor records, or recall the answer.
+        """Make a call and have the vendor record its answer, or return the recorded one.
 
-        named: labels of attempts that the entry's name names. The others are named by a note.
+        named: labels of attempts that are in the call's name. A note after it lists the others.
         """
 
         async def recorded() -> Memo:
@@ -165,12 +165,12 @@ class RunLoop:
             unnamed = [label for label in self._labels if label not in named]
             return {**memo, "unnamed": unnamed} if unnamed else memo
 
-        memo = await self._recorded(name, recorded)
+        memo = await self._record_memo(name, recorded)
         if unnamed := memo.get("unnamed"):
-            await self._recorded(_joined(unnamed), _nothing)
+            await self._record_memo(_joined(unnamed), _nothing)
         return self._read(memo)
 
-    async def _recorded(self, name: str, call: Callable[[], Awaitable[Memo]]) -> Memo:
+    async def _record_memo(self, name: str, call: Callable[[], Awaitable[Memo]]) -> Memo:
         self._calls += 1
 
         async def guarded() -> Memo:
@@ -280,7 +280,7 @@ class RunLoop:
             await self._worker.answer(message)
             return {}
 
-        await self._recorded("hand over", report)
+        await self._record_memo("hand over", report)
         raise _Over("handed over")
 
 
@@ -289,7 +289,7 @@ def _joined(labels: Sequence[str]) -> str:
 
 
 async def _nothing() -> Memo:
-    """Be a note: its name is all that it says."""
+    """Record nothing: a note is an entry whose name alone matters."""
     return {}
 
 

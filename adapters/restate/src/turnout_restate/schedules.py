@@ -79,7 +79,7 @@ class ScheduleObject:
     async def _claim(self, message: Tick) -> None:
         """Start the slot's run, or leave a slot that cannot be started to the service's catch-up.
 
-        A call that was repeated without an end would keep every other call of its schedule waiting.
+        Repeated without end, the call would keep every other call of its schedule waiting.
         """
         try:
             await self._worker.answer(message)
@@ -94,7 +94,7 @@ class ScheduleObject:
     async def _fire_next(
         self, ctx: restate.ObjectContext, state: dict[str, Any], after: Millis
     ) -> None:
-        """Have the next slot after a moment, and after now, call `tick`."""
+        """Send `tick` a delayed call for the first slot that is later than `after` and than now."""
 
         async def choose() -> dict[str, Millis | None]:
             """Read the clock, and the slot that comes next by it."""

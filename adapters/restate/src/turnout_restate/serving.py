@@ -26,7 +26,8 @@ _RETRIES: Final = restate.InvocationRetryPolicy(
     max_interval=timedelta(seconds=10),
     max_attempts=1_000_000,
 )
-"""The server's retries repeat calls only, and never count as attempts: so they never end."""
+"""The server's retries repeat a failed call of the handler. They never count as attempts of a step,
+which Turnout bounds itself: so there are practically no bounds here."""
 
 
 def service_name(app: App) -> str:
@@ -72,7 +73,8 @@ class _Serving:
     """The SDK's application, which leaves the process's signals to the process.
 
     At its first request the SDK takes SIGTERM over for its event loop, and the server that runs the
-    process would no longer stop at it. So it gets a request of ours first.
+    process would no longer stop at it. So its first request is one of ours, after which the
+    process's own handler of SIGTERM is set again.
     """
 
     def __init__(self, app: Any) -> None:

@@ -23,7 +23,7 @@ PAGE: Final = 500
 EVIDENCE: Final = ("id", "idempotency_key", "status", "created_at", "running_at", "completed_at")
 """Columns that are kept with a sighting; a failure's text may hold what a task has said."""
 COLUMNS: Final = ", ".join((*EVIDENCE, "completion_result", "completion_failure"))
-ENDED_AFTER: Final = (0.02, 0.05, 0.1, 0.2)
+ENDING_LOOKS: Final = (0.02, 0.05, 0.1, 0.2)
 """Seconds between looks whether an invocation that was cancelled has ended."""
 
 
@@ -84,7 +84,7 @@ class VendorRuns:
 
     async def _ended(self, invocation: str) -> Row | None:
         """Read an invocation again and again until it has ended, or it takes too long."""
-        for pause in ENDED_AFTER:
+        for pause in ENDING_LOOKS:
             row = await self._row(f"id = {literal(invocation)}")
             if row is None or state_of(row).terminal:
                 break

@@ -14,7 +14,7 @@ from turnout_dev.supervisor import free_port
 from turnout.errors import InvalidSettings
 
 PROGRAM: Final = "restate-server"
-NAMED: Final = "TURNOUT_RESTATE_SERVER"
+PROGRAM_SETTING: Final = "TURNOUT_RESTATE_SERVER"
 """The setting that names the program, where it is not on the path."""
 DEFAULT_PORT, DEFAULT_ADMIN_PORT = 8080, 9070
 PARTITIONS: Final = "4"
@@ -34,7 +34,7 @@ class RestateServer:
             return ""
         return (
             f"its server is not on this machine: npm install --global @restatedev/{PROGRAM}, or"
-            f" name the program by {NAMED}"
+            f" name the program by {PROGRAM_SETTING}"
         )
 
     def processes(self, setup: DevSetup) -> Sequence[Process]:
@@ -81,7 +81,7 @@ def devserver() -> RestateServer:
 
 def _program() -> str | None:
     """Find the server's program: named, beside this Python, or on the path."""
-    named = os.environ.get(NAMED)
+    named = os.environ.get(PROGRAM_SETTING)
     beside = str(Path(sys.executable).parent)
     return named or shutil.which(PROGRAM, path=beside) or shutil.which(PROGRAM)
 
