@@ -39,7 +39,7 @@ def test_the_documented_sample_loads() -> None:
         ('title = "Traces of Acme Queue"', "", "title"),
         ('kind = "module" ', "kind = 7 ", "fix.kind"),
         ('kind = "module" ', 'kind = "magic" ', "there is no fixer 'magic'; known: banner"),
-        ("expect = []", 'expect = ["x"]', "example.1.expect"),
+        ("expect = []", 'expect = ["x"]', "example 2: expect"),
     ],
 )
 def test_a_fault_is_named_with_its_file_rule_and_field(old: str, new: str, named: str) -> None:
@@ -101,16 +101,18 @@ def test_every_rule_set_that_ships_passes_the_examination(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("expect = [1]", "expect = [true]", "example.0.expect.0: should be a valid integer"),
+        ("expect = [1]", "expect = [true]", "example 1: expect item 1: should be a valid integer"),
         ("safe = true", 'safe = "yes"', "fix.safe: should be a valid boolean"),
         (
             'import = ["@acme/sdk"',
             'import = [7, "@acme/sdk"',
-            "match.0.import.0: should be a valid str",
+            "match 1: import item 1: should be a valid str",
         ),
-        ("import = [", "wrods = []\nimport = [", "match.0.wrods: is not known here"),
+        ("import = [", "wrods = []\nimport = [", "match 1: wrods: is not known here"),
+        ("import = [", "improt = [", "demand, ast; this one holds improt"),
+        ("phases = [0, 1]", 'phases = [0, "b"]', "rule 'import-sdk': phases item 2: should be"),
         ('markers = ["acme", "acme queue"]', "markers = []", "markers: should not be empty"),
-        ('language = "typescript"', 'note = "x"', "example.0: give language or path"),
+        ('language = "typescript"', 'note = "x"', "example 1: give language or path"),
         ('ruleset = "acme"', 'ruleset = "Acme!"', "ruleset: String should match"),
     ],
 )

@@ -5,7 +5,7 @@ it: an audit that needs no pydantic starts in half the time.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,7 @@ def parse(text: str, *, source: str) -> Ruleset:
         ruleset = _reader().validate_python(raw)
         faults = _examined(ruleset)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
+        details = error.errors(include_url=False)
         faults = [f"{_place(raw, detail['loc'])}: {_reason(detail)}" for detail in details]
     if faults:
         raise InvalidInput("\n".join(f"{source}: {fault}" for fault in faults[:MAX_FAULTS]))
@@ -139,6 +139,8 @@ def _reader() -> "TypeAdapter[Ruleset]":
 
 def _reason(detail: "ErrorDetails") -> str:
     message = REASONS.get(detail["type"], detail["msg"])
+    if detail["type"] == "match_kind" and isinstance(detail["input"], Mapping):
+        message += f"; this one holds {', '.join(map(str, detail['input'])) or 'nothing'}"
     return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
@@ -151,8 +153,18 @@ def _place(raw: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
         name = raw["rule"][number]["id"]
     except (KeyError, IndexError, TypeError):
         name = f"number {number + 1}"
-    parts = [str(part) for part in loc[2:]]
+    parts = list(loc[2:])
     if parts[:1] == ["match"]:
         del parts[2:3]  # the kind, by which pydantic tells the classes of matches apart
-    field = ".".join(parts)
-    return f"rule {name!r}: {field}" if field else f"rule {name!r}"
+    within = [f"rule {name!r}"]
+    match parts:
+        case ["match" | "example" as table, int(index), *parts]:
+            within.append(f"{table} {index + 1}")
+    return ": ".join([*within, *([field] if (field := _field(parts)) else [])])
+
+
+def _field(parts: Sequence[int | str]) -> str:
+    """Name a field, and which of its items, from 1 as everywhere in a report."""
+    names = ".".join(part for part in parts if isinstance(part, str))
+    items = [f"item {part + 1}" for part in parts if isinstance(part, int)]
+    return " ".join([*([names] if names else []), *items])
