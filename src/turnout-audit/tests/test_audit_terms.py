@@ -65,7 +65,17 @@ def test_the_starter_is_a_file_of_terms(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[terms]\n", "[terms]\na = 1\n", "[terms]\na = ' '\n", "a = 'b'\n", "[", "\udcff"]
+    "text",
+    [
+        "",
+        "[terms]\n",
+        "[terms]\na = 1\n",
+        "[terms]\na = ' '\n",
+        "a = 'b'\n",
+        "[",
+        "\udcff",
+        "[terms]\na = 'b'\n'c' = \"d\\ne\"\n",
+    ],
 )
 def test_faults_of_a_file_of_terms_are_named(tmp_path: Path, text: str) -> None:
     """With the file."""
@@ -89,3 +99,10 @@ def test_a_rule_set_without_terms_takes_none() -> None:
         terms.applied(load("restate"), terms={"a": "b"})
     with pytest.raises(InvalidInput, match="no terms"):
         terms.starter(load("restate"))
+
+
+@pytest.mark.parametrize("name", ["A\nB", " Acme", "\t", "Inngest", "inngest"])
+def test_a_successor_is_a_name_of_its_own(name: str) -> None:
+    """It is written into sentences and rows."""
+    with pytest.raises(InvalidInput, match="--to"):
+        terms.applied(load("inngest"), to=name)

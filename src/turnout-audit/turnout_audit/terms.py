@@ -34,6 +34,8 @@ def load(path: Path) -> dict[str, str]:
     for old, new in terms.items():
         if not (isinstance(new, str) and old.strip() and new.strip()):
             raise InvalidInput(f"{path}: terms: {old!r}: should be a phrase, not {new!r}")
+        if not (old.isprintable() and new.isprintable()):
+            raise InvalidInput(f"{path}: terms: {old!r}: should be one line, and so its phrase")
     return terms
 
 
@@ -53,8 +55,13 @@ def applied(ruleset: Ruleset, *, to: str = "", terms: Mapping[str, str] | None =
 
     A team has said what it means: its terms need no look. The rule set's terms are true of its own
     successor only, so they go where another one is named and no terms are given. Raises
-    InvalidInput where the rule set names no successor, or has no terms.
+    InvalidInput where the rule set names no successor, or has no terms, and where `to` is no name
+    or the vendor's own.
     """
+    if not (to.isprintable() and to == to.strip()):
+        raise InvalidInput(f"--to {to!r}: should be a name, in one line")
+    if to.lower() in map(str.lower, ruleset.markers):
+        raise InvalidInput(f"--to {to}: is the vendor's own name, and comes not after it")
     if to and not ruleset.successor:
         raise InvalidInput(f"the rule set {ruleset.ruleset} names no successor to replace")
     if terms is not None:
