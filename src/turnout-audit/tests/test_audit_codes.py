@@ -159,3 +159,18 @@ def test_a_file_without_a_word_of_the_vendor_can_lack_something(
     )
     with pytest.raises(InvalidInput, match="files"):
         parse(text, source="x")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("ruleset", "phase", "fault"),
+    [("restate", "0", "restate knows no phases"), ("inngest", "5", "the last phase of")],
+)
+def test_a_phase_that_no_rule_knows_is_wrong_use(
+    ruleset: str, phase: str, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or nothing would be asked for, in silence."""
+    code, _, errors = ran([ruleset, ".", "--phase", phase], capsys)
+    assert code == 2
+    assert f"--phase {phase}: " in errors
+    assert fault in errors

@@ -15,8 +15,11 @@ def reported(
     """Return the codes to report: those of `select`, or all, without those of `ignore`.
 
     Both hold globs, several in one by commas. Rules that do not hold in the phase are left out.
-    Raises WrongArguments where a glob fits no code, or nothing is left.
+    Raises WrongArguments where a glob fits no code, no rule asks for the phase or one behind it, or
+    nothing is left.
     """
+    if phase is not None:
+        _known(phase, ruleset)
     codes = _codes(ruleset)
     selected = _fitting(codes, select) if select else set(codes)
     selected -= _fitting(codes, ignore)
@@ -51,6 +54,15 @@ def listed(ruleset: Ruleset) -> list[dict[str, Any]]:
         }
         for rule in ruleset.rules
     ]
+
+
+def _known(phase: int, ruleset: Ruleset) -> None:
+    named = {n for rule in ruleset.rules for n in (*rule.phases, *rule.except_phases)}
+    if not named:
+        raise WrongArguments(f"--phase {phase}: the rule set {ruleset.ruleset} knows no phases")
+    if phase > max(named):
+        last = f"the last phase of the rule set {ruleset.ruleset} is {max(named)}"
+        raise WrongArguments(f"--phase {phase}: {last}")
 
 
 def _codes(ruleset: Ruleset) -> list[str]:
