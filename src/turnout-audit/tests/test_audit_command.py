@@ -480,3 +480,20 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.splitlines()[1:] == ["1"]
+
+
+def test_a_place_that_two_matches_of_a_rule_see_is_found_once(tmp_path: Path) -> None:
+    """The longer one; a rule of another name finds it, too."""
+    rule = '[[rule]]\nid = "%s"\nwhy = "w"\nlevel = "warn"\nscope = "config"\nmatch = [%s]\n'
+    texts = ['{ text = "npx acme" }', '{ text = "npx acme dev" }', '{ text = "npx" }']
+    head = 'ruleset = "acme"\nversion = "1"\ntitle = "A"\nmarkers = ["acme"]\n'
+    text = head + rule % ("all", ", ".join(texts)) + rule % ("one", texts[0])
+    (tmp_path / "a.yml").write_text("run: npx acme dev\nthen: npx acme\n")
+    report = audit(parse(text, source="x"), [str(tmp_path)])
+    found = [(finding.rule, finding.line, finding.matched) for finding in report.findings]
+    assert found == [
+        ("one", 1, "npx acme"),
+        ("all", 1, "npx acme dev"),
+        ("all", 2, "npx acme"),
+        ("one", 2, "npx acme"),
+    ]

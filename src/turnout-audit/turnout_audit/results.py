@@ -25,6 +25,7 @@ class Results:
     def __init__(self, source: SourceText) -> None:
         self.source = source
         self.findings: dict[tuple[str, int, int], Finding] = {}
+        self._ends: dict[tuple[str, int], int] = {}
         self.exempted: list[Exempted] = []
         self.unclassified: list[Finding] = []
         self.problems: dict[tuple[str, int], FileProblem] = {}
@@ -42,6 +43,8 @@ class Results:
             reason = "audit"
         if reason is not None:
             self.exempt(rule.id, line, reason)
+            return
+        if not rule.fix and self._is_within_another(rule.id, hit):
             return
         self._check()
         self.findings[rule.id, hit.start, hit.end] = Finding(
@@ -61,6 +64,19 @@ class Results:
             scope=scope,
             language=language,
         )
+
+    def _is_within_another(self, rule: str, hit: Hit) -> bool:
+        """Say whether a longer finding of the rule begins at the same place; drop a shorter one.
+
+        Several matches of a rule may see one place. A file that is found by its name is none.
+        """
+        if hit.start == hit.end:
+            return False
+        end = self._ends.get((rule, hit.start), hit.end)
+        self._ends[rule, hit.start] = max(end, hit.end)
+        if end < hit.end:
+            self.findings.pop((rule, hit.start, end), None)
+        return end > hit.end
 
     def exempt(self, rule: str, line: int, reason: Reason) -> None:
         """Add a mention that does not count; raises TooManyFindings."""
