@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from turnout_parity.gates.blocks import BURN_IN
 from turnout_parity.gates.gate_file import TaskGates
-from turnout_parity.gates.times import time_gates
+from turnout_parity.gates.times import log_ratio, median_gate
 from turnout_parity.report import Verdict
 
 DEVIATION = 0.42
@@ -69,10 +69,13 @@ NOISES: dict[str, Noise] = {
 def pairs_until_pass(noise: Noise, ratio: float, pairs: int, seed: int) -> int | None:
     """Return after how many pairs the gate passes at one of its looks; None if it never does."""
     values = noise(random.Random(seed))
-    before = [BASE_MS] * pairs
-    after = [BASE_MS * ratio * math.exp(DEVIATION * next(values)) for _ in range(pairs)]
+    gates = TaskGates()
+    ratios = [
+        log_ratio(BASE_MS, BASE_MS * ratio * math.exp(DEVIATION * next(values)), gates)
+        for _ in range(pairs)
+    ]
     for seen in range(BURN_IN, pairs + 1):
-        if time_gates(before[:seen], after[:seen], TaskGates())[0].verdict is Verdict.PASS:
+        if median_gate(ratios[:seen], gates).verdict is Verdict.PASS:
             return seen
     return None
 

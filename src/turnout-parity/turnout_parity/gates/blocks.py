@@ -1,21 +1,25 @@
 """Blocks of neighbouring pairs, long enough that one block hardly tells about the next.
 
 A slow minute slows all pairs in it, so that neighbouring pairs are less evidence than their
-number says. Evidence is therefore counted in blocks, whose length follows from how much
-neighbours resemble each other.
+number says. Where neighbours are alike, evidence is also counted in blocks, whose length follows
+from how long the likeness lasts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import ceil, sqrt
 from operator import mul
 from statistics import fmean
 from typing import Final
 
-BURN_IN: Final = 20
-"""Pairs before which the resemblance of neighbours cannot be estimated, so nothing is decided."""
-RESEMBLANCE: Final = 0.1
-"""Greatest correlation of neighbouring blocks."""
-LONGEST: Final = 200
-"""Pairs of the longest block; what resembles itself for longer gives no evidence in time."""
+BURN_IN: Final = 45
+"""Pairs before which nothing is decided: fewer do not show whether neighbours are alike."""
+LONGEST_MEMORY: Final = 60
+"""Pairs after which likeness is not looked for; what lasts longer gives no evidence in time."""
+_FIRST_LAGS: Final = 5
+"""Lags whose correlations say together whether neighbours are alike at all."""
+_ALIKE: Final = 1.3
+"""Standard deviations above which that sum is no chance; independent values exceed it in 10 %."""
 
 
 def block_means(values: Sequence[float], length: int) -> list[float]:
@@ -26,29 +30,36 @@ def block_means(values: Sequence[float], length: int) -> list[float]:
     ]
 
 
-def block_length(values: Sequence[float]) -> int:
-    """Return how many successive values make one block."""
-    correlation = min(_correlation_of_neighbours(values), 0.98)
-    length = 1
-    while correlation > RESEMBLANCE and length < min(LONGEST, len(values)):
-        if _correlation_of_blocks(correlation, length) <= RESEMBLANCE:
-            break
-        length += 1
-    return length
+def block_lengths(values: Sequence[float]) -> tuple[int, ...]:
+    """Return by which lengths of blocks evidence is counted: (1,) where neighbours are not alike.
+
+    Otherwise also a length of twice the pairs that count as one, and the double of that: the
+    estimate errs, most of all where likeness ends at once, as among the runs of one batch.
+    """
+    correlations = list(_correlations(values, min(len(values) // 3, LONGEST_MEMORY)))
+    first = correlations[:_FIRST_LAGS]
+    # Of independent values this sum is about normal, with a standard deviation of 1.
+    if not first or sum(first) * sqrt(len(values) / len(first)) < _ALIKE:
+        return (1,)
+    length = ceil(2 * _pairs_that_count_as_one(correlations))
+    return (1, length, 2 * length)
 
 
-def _correlation_of_neighbours(values: Sequence[float]) -> float:
-    """Return the autocorrelation at lag 1; 0 where all values are the same."""
+def _correlations(values: Sequence[float], lags: int) -> Iterator[float]:
+    """Yield the autocorrelation at each lag from 1, corrected for the mean that was taken off."""
     mean = fmean(values)
     deviations = [value - mean for value in values]
-    variance = sum(deviation * deviation for deviation in deviations)
-    if not variance:
-        return 0.0
-    covariance: float = sum(map(mul, deviations, deviations[1:]))
-    return covariance / variance
+    variance = sum(map(mul, deviations, deviations))
+    for lag in range(1, lags + 1):
+        covariance = sum(map(mul, deviations, deviations[lag:]))
+        yield covariance / variance + 1 / len(values) if variance else 0.0
 
 
-def _correlation_of_blocks(correlation: float, length: int) -> float:
-    """Return how neighbouring blocks' means correlate where values are autoregressive."""
-    decayed = 1 - correlation**length
-    return correlation * decayed**2 / (length * (1 - correlation**2) - 2 * correlation * decayed)
+def _pairs_that_count_as_one(correlations: Sequence[float]) -> float:
+    """Return the integrated autocorrelation time, by Geyer's initial positive sequence."""
+    total = 1.0
+    for together in list(map(sum, pairwise(correlations)))[::2]:
+        if together <= 0:
+            break
+        total += 2 * together
+    return total
