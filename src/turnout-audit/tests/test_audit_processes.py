@@ -54,7 +54,7 @@ def test_a_machine_that_starts_no_process_is_an_error_of_one_line(
 
 
 INTERRUPTED = """
-import select, sys
+import select, signal, sys
 from turnout_audit import engine
 from turnout_audit.load import load
 from turnout_audit.scan import Scanner
@@ -64,6 +64,7 @@ def wait(*_):
     select.select([], [], [])
 
 Scanner.scan = wait
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 try:
     engine.audit(load("inngest"), [sys.argv[1]])
 except KeyboardInterrupt:
