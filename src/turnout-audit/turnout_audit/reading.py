@@ -54,7 +54,9 @@ def scan_all(
     if processes.can_fork():
         yield from processes.do_all(works)
     else:
-        yield from (work.do(file) for work in works for file in work.jobs)
+        for work in works:
+            work.seconds += time.process_time()  # in a forked process this clock begins anew
+            yield from map(work.do, work.jobs)
 
 
 class _Work:
