@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 READ_AGAIN: Final = (0.05, 0.2, 0.5)
 """Seconds after each reading in which a schedule had no pending call."""
-_STATE: Final = "schedule"
+STATE_KEY: Final = "schedule"
 """The key of an object's state: what is armed, and the call that fires it."""
 _FIELDS: Final = frozenset({"task", "cron", "zone", "digest", "call", "at"})
 """What the state says."""
@@ -61,10 +61,10 @@ class ScheduleObject:
 
     async def _disarm(self, ctx: restate.ObjectContext, _: dict[str, Any]) -> None:
         await _stop_firing(ctx)
-        ctx.clear(_STATE)
+        ctx.clear(STATE_KEY)
 
     async def _tick(self, ctx: restate.ObjectContext, slot: dict[str, Any]) -> None:
-        state = await ctx.get(_STATE, type_hint=dict)
+        state = await ctx.get(STATE_KEY, type_hint=dict)
         if not state or state["digest"] != slot["digest"]:
             return
         message = Tick(
@@ -110,11 +110,11 @@ class ScheduleObject:
             delay = timedelta(milliseconds=at - now)
             handle = ctx.object_send(self._handler, ctx.key(), slot, send_delay=delay)
             call = await handle.invocation_id()
-        ctx.set(_STATE, {**state, "call": call, "at": at})
+        ctx.set(STATE_KEY, {**state, "call": call, "at": at})
 
 
 async def _stop_firing(ctx: restate.ObjectContext) -> None:
-    state = await ctx.get(_STATE, type_hint=dict)
+    state = await ctx.get(STATE_KEY, type_hint=dict)
     if state and state.get("call"):
         ctx.cancel_invocation(state["call"])
 
@@ -132,7 +132,7 @@ class Schedules:
 
         An error of one is raised once all have been tried.
         """
-        expected = {item.id: _state(item) for item in schedules if not item.paused}
+        expected = {item.id: _expected_state(item) for item in schedules if not item.paused}
         states, pending = await self._read()
         calls = [self._call(key, "disarm", {}) for key in states.keys() - expected.keys()]
         for key, state in expected.items():
@@ -170,16 +170,16 @@ class Schedules:
         no pending call, so both are read again.
         """
         for pause in READ_AGAIN:
-            states, pending = await self._states(), await self._pending()
+            states, pending = await self._armed_states(), await self._pending()
             if all(_is_live(state, pending) for state in states.values()):
                 break
             await asyncio.sleep(pause)
         return states, pending
 
-    async def _states(self) -> Mapping[str, Mapping[str, Any]]:
+    async def _armed_states(self) -> Mapping[str, Mapping[str, Any]]:
         rows = await self._api.query(
             "SELECT service_key, value_utf8 FROM state"  # noqa: S608 - literals are quoted
-            f" WHERE service_name = {literal(self._name)} AND key = {literal(_STATE)}"
+            f" WHERE service_name = {literal(self._name)} AND key = {literal(STATE_KEY)}"
         )
         return {text_in(row, "service_key"): _state_in(row) for row in rows}
 
@@ -192,7 +192,7 @@ class Schedules:
         return frozenset(text_in(row, "id") for row in rows)
 
 
-def _state(schedule: Schedule) -> dict[str, Any]:
+def _expected_state(schedule: Schedule) -> dict[str, Any]:
     fields = {"task": schedule.task, "cron": schedule.five_fields, "zone": schedule.zone}
     digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return {**fields, "digest": digest}
