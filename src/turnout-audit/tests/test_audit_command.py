@@ -497,3 +497,18 @@ def test_a_place_that_two_matches_of_a_rule_see_is_found_once(tmp_path: Path) ->
         ("all", 2, "npx acme"),
         ("one", 2, "npx acme"),
     ]
+
+
+def test_what_could_not_be_written_does_not_count_as_fixed(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named instead."""
+
+    def refuse(path: Path, content: bytes) -> None:
+        raise PermissionError(13, "Permission denied", str(path), content)
+
+    monkeypatch.setattr(patch, "_replace", refuse)
+    code, _, err = audited("rules.toml", "src", "--fix", capsys=capsys)
+    assert code == 1
+    assert "fixed 0 in 0 files\n" in err
+    assert "src/a.ts: not fixed: Permission denied\n" in err

@@ -203,9 +203,11 @@ def _apply_fixes(scanner: "Scanner", report: "AuditReport", options: AuditOption
                 reason = f"not in the patch, which is UTF-8: the file is in {change.encoding}"
                 problems.append(FileProblem(path=change.path, reason=reason))
     else:
-        problems += patch.write(planned.changes)
-        count = sum(change.applied for change in planned.changes)
-        files = len(planned.changes)
+        failed = patch.write(planned.changes)
+        problems += failed
+        left = {problem.path for problem in failed}
+        written = [change for change in planned.changes if change.path not in left]
+        count, files = sum(change.applied for change in written), len(written)
         note(f"fixed {count} in {files} {plural(files, 'file')}")
     for unfixed in planned.unfixed:
         place = f"{plain(unfixed.finding.path)}:{unfixed.finding.line}"
