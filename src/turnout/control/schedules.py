@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from turnout.control.emissions import Emissions
@@ -44,6 +44,9 @@ class Schedules:
         """What this process last armed at each provider."""
         self._arming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One at a time per provider: a slow call must not put an older list over a newer one."""
+        self._asked: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+        """How often each provider was to be armed, and how many of these the last list serves."""
         self._outdated = False
 
     async def schedule_recurring(self, schedule: Schedule) -> None:
@@ -102,15 +105,22 @@ class Schedules:
     async def arm(self, name: str) -> None:
         """Make one provider's armed schedules those that it is to fire, and it their owner.
 
-        Nothing is done where replicas have started with another flag since this process did.
+        Nothing is done where replicas have started with another flag since this process did. Calls
+        that come while one is under way are served together by the next.
         """
         if not await self._flag.is_latest():
             self._log_outdated()
             return
+        self._asked[name] += 1
+        own = self._asked[name]
         async with self._arming[name]:
+            if self._done[name] >= own:
+                return
+            serves = self._asked[name]
             schedules = await self._slots.to_arm(name)
             await self._providers.caller(name).arm(schedules)
             self._armed[name] = schedules
+            self._done[name] = serves
         for schedule in self._moving_to(await self._slots.stored(), name):
             if schedule in schedules:
                 await self._schedules.change_owner(schedule.id, name)

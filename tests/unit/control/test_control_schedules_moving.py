@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -171,6 +171,28 @@ async def test_a_slow_arming_takes_no_newer_schedule_back(live: Turnout) -> None
     armed = [entry for entry in east.order if entry.startswith("east")]
     assert armed[-2:] == [f"east: {DURING.id}, {NIGHTLY.id}", f"east: {DURING.id}"]
     assert await east.armed("east") == {DURING.id}
+
+
+async def test_armings_that_wait_are_served_together(live: Turnout) -> None:
+    """Many changes at once arm a slow provider twice: the first alone, then all the others."""
+    east = Replica(live, Selection(provider="east"))
+    await east.start()
+    provider = east.callers["east"]
+    provider.slow = True
+    east.order.clear()
+    names = [f"schedule-{number}" for number in range(10)]
+    changes = [
+        asyncio.create_task(east.schedules.schedule_recurring(replace(DURING, id=name)))
+        for name in names
+    ]
+    await provider.asked.wait()
+    while len(await east.schedules.schedules()) < len(names) + 1:
+        await asyncio.sleep(0)
+    await asyncio.wait(changes, timeout=0.2)
+    provider.may_answer.set()
+    await asyncio.gather(*changes)
+    assert sum(entry.startswith("east") for entry in east.order) == 2
+    assert await east.armed("east") == {NIGHTLY.id, *names}
 
 
 async def test_a_replica_of_an_older_flag_neither_declares_nor_arms(live: Turnout) -> None:
