@@ -450,12 +450,13 @@ async def test_a_self_hosted_origin_may_have_a_path(listening: Any) -> None:
 
 
 async def test_a_server_that_is_away_is_told_by_its_address(port: int) -> None:
-    """Which of several servers it is, and what went wrong on the way."""
+    """Which of several servers it is, and what went wrong on the way, in one line of the log."""
     async with calling(f"http://127.0.0.1:{port}/td/", StandingTime()) as caller:
         with pytest.raises(
             ProviderUnavailable, match=rf"^triggerdev at http://127.0.0.1:{port}/td does not answer"
-        ):
+        ) as raised:
             await caller.armed()
+    assert raised.value.__cause__ is None  # a registration would log its traceback
 
 
 @pytest.mark.parametrize(

@@ -272,12 +272,12 @@ class InngestCaller:
             return
         try:
             await link.offer(crons)
-        except ProviderUnavailable as error:
+        except ProviderUnavailable:
             reason = await self._sync_error()
             if not reason:
                 raise
             problem = f"Inngest refused the app {self._app.name!r}: {reason}"
-            raise ProviderRefused(problem) from error
+            raise ProviderRefused(problem) from None
 
     def _linked(self) -> Link:
         async def armed() -> Mapping[str, str] | None:

@@ -255,4 +255,4 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except httpx.HTTPError as error:
         problem = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise ProviderUnavailable(f"triggerdev at {url} does not answer: {problem}") from error
+        raise ProviderUnavailable(f"triggerdev at {url} does not answer: {problem}") from None

@@ -86,7 +86,7 @@ class VendorSchedules:
         try:
             await self._put_twice(body)
         except ProviderRefused as error:
-            raise InvalidDefinition(f"schedule {schedule.id!r}: {error}") from error
+            raise InvalidDefinition(f"schedule {schedule.id!r}: {error}") from None
 
     async def _put_twice(self, body: dict[str, Any]) -> None:
         """Create or update; repeat a failure once, since another replica may have been first."""
