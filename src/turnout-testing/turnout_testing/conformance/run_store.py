@@ -8,11 +8,7 @@ import pytest
 
 from turnout.ports.run_store import RunStore
 from turnout_testing.conformance.run_store_deliveries import DeliveriesContract
-from turnout_testing.conformance.run_store_events import (
-    EarlierEventsContract,
-    EventsContract,
-    WaitsContract,
-)
+from turnout_testing.conformance.run_store_events import EventsContract
 from turnout_testing.conformance.run_store_journals import JournalsContract
 from turnout_testing.conformance.run_store_limits import SlotsContract
 from turnout_testing.conformance.run_store_pump import PumpContract, SchedulesContract
@@ -27,6 +23,7 @@ from turnout_testing.conformance.run_store_values import (
     started,
     waiting,
 )
+from turnout_testing.conformance.run_store_waits import EarlierEventsContract, WaitsContract
 
 __all__ = [
     "T0",
