@@ -46,6 +46,10 @@ class Distribution:
         extras = self.settings["project"].get("optional-dependencies", {})
         return _names(line for lines in extras.values() for line in lines)
 
+    def requirements_of(self, extra: str) -> set[str]:
+        """The distributions that an extra adds."""
+        return _names(self.settings["project"]["optional-dependencies"][extra])
+
     def modules(self) -> Iterator[Path]:
         """Give every Python file of its packages."""
         for package in self.packages:

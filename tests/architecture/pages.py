@@ -33,6 +33,7 @@ PAGES = sorted(
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
 _PATH = re.compile(r"`((?:src|tests|adapters|scripts|migration_docs|\.ci)/[\w./-]+)(?:::(\w+))?`")
+_INSTALL = re.compile(r"\bpip install ([^`#\n]*)")
 _NAMED = re.compile(r"`([A-Za-z_][\w.]*)` in\s+`([\w./-]+\.py)`")
 _ENDED = 15.0
 BASICS = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER")
@@ -84,6 +85,12 @@ def paths(page: Path) -> list[tuple[str, str]]:
 def named(page: Path) -> list[tuple[str, str]]:
     """Read what a page says to be in a file: `name` in `path`."""
     return _NAMED.findall(page.read_text())
+
+
+def installs(page: Path) -> list[list[str]]:
+    """Read what each `pip install` of a page names, in order."""
+    text = page.read_text()
+    return [[word.strip("'") for word in line.split()] for line in _INSTALL.findall(text)]
 
 
 def removed(path: Path) -> bool:

@@ -61,6 +61,32 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
     assert unknown == []
 
 
+@named
+def test_folders_are_installed_with_the_folders_that_they_need(page: Path) -> None:
+    """No index has them: what a folder needs stands on its line, or on a line above it.
+
+    Readers of `migration_docs` have the runtime; readers of a README have nothing yet.
+    """
+    ours = {distribution.folder: distribution for distribution in distributions()}
+    names = {distribution.name for distribution in ours.values()}
+    present = {"turnout"} if "migration_docs" in page.parts else set()
+    missing = []
+    for words in pages.installs(page):
+        needs: set[str] = set()
+        for word in (word for word in words if word.startswith(".")):
+            pattern, _, extras = word.removesuffix("]").partition("[")
+            folders = sorted(ROOT.glob(pattern.removeprefix("./"))) if pattern != "." else [ROOT]
+            assert folders or pages.removed(ROOT / pattern), f"{word} is no folder"
+            for folder in folders:
+                distribution = ours[folder]
+                present.add(distribution.name)
+                needs |= distribution.requirements
+                for extra in filter(None, extras.split(",")):
+                    needs |= distribution.requirements_of(extra)
+        missing += [f"{' '.join(words)}: {name}" for name in sorted(needs & names - present)]
+    assert missing == []
+
+
 RUNNABLE = [page for page in PAGES if any(each.runs for each in pages.blocks(page))]
 
 
