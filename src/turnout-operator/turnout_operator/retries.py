@@ -18,10 +18,9 @@ from turnout.model.status import RunOrigin, RunStatus, StepState
 from turnout.model.time import Millis
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql.commits import apply, emit
-from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.expressions import equals
 from turnout.stores.sql.journals import read_run
-from turnout.stores.sql.operations import StorePart
+from turnout.stores.sql.operations import committer_of
 from turnout.stores.sql.schema import runs
 from turnout.stores.sql.statements import Transaction
 
@@ -71,7 +70,7 @@ async def retry(live: Turnout, run_id: str, *, from_start: bool, by: str) -> tup
         ):
             raise WrongUse(f"the run {before.run_id!r} has begun")
 
-    await _committer(live.store).write("retry", work, run_id)
+    await committer_of(live.store).write("retry", work, run_id)
     return new.run.run_id, len(steps)
 
 
@@ -82,7 +81,7 @@ async def retries_of(store: RunStore, run_id: str) -> list[str]:
         """Read them."""
         return [retry_id for retry_id, _ in tx.rows(_RETRIES, {"of_retry_of": run_id})]
 
-    return await _committer(store).read("retries", work)
+    return await committer_of(store).read("retries", work)
 
 
 async def _new_run(live: Turnout, journal: Journal, now: Millis) -> NewRun:
@@ -126,9 +125,3 @@ def _copies(journal: Journal, steps: Sequence[Step]) -> Sequence[Attempt]:
         for step in steps
         for attempt in journal.attempts.get(step.step, ())
     ]
-
-
-def _committer(store: RunStore) -> Committer:
-    part = store.identity
-    assert isinstance(part, StorePart), "the run store is in SQL"
-    return part.committer

@@ -15,9 +15,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from turnout.errors import Refused
 from turnout.model.time import Millis
 from turnout.ports.run_store import RunStore
-from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.expressions import equals, fixed, insert_into
-from turnout.stores.sql.operations import StorePart, writes
+from turnout.stores.sql.operations import StorePart, committer_of, writes
 from turnout.stores.sql.schema import leaders
 from turnout.stores.sql.statements import Transaction
 
@@ -122,13 +121,6 @@ def check_lease(tx: Transaction, lease: Lease) -> None:
 def open_leaders(store: RunStore) -> LeaderStore:
     """Open the leases of a run store."""
     return LeaderStore(committer_of(store))
-
-
-def committer_of(store: RunStore) -> Committer:
-    """Return what commits for all parts of a run store, so that others can be added to it."""
-    part = store.identity
-    assert isinstance(part, StorePart), "the run store is in SQL"
-    return part.committer
 
 
 def _key(lease: Lease) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from turnout.stores.sql.commits import apply
 from turnout.stores.sql.deliveries import redeliver
 from turnout.stores.sql.expressions import among, equals, fixed, for_rows
 from turnout.stores.sql.journals import read_journal, read_run
-from turnout.stores.sql.operations import StorePart, reads, writes
+from turnout.stores.sql.operations import StorePart, committer_of, reads, writes
 from turnout.stores.sql.rows import DELIVERY_COLUMNS, LIVE_RUN, delivery_of
 from turnout.stores.sql.schema import deliveries, runs
 from turnout.stores.sql.statements import BatchStatement, Row, Transaction
-from turnout_tracking.leaders import Lease, check_lease, committer_of
+from turnout_tracking.leaders import Lease, check_lease
 from turnout_tracking.model import Finding, Resolution, Sweep
 from turnout_tracking.rules import MOST_LOST, Match, lost_too_often
 from turnout_tracking.sweeps import put_finding, put_sweep

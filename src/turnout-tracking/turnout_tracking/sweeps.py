@@ -10,10 +10,10 @@ from turnout.model.canonical import canonical_bytes
 from turnout.model.time import Millis
 from turnout.ports.run_store import RunStore
 from turnout.stores.sql.expressions import insert_into, put_into
-from turnout.stores.sql.operations import StorePart, reads, writes
+from turnout.stores.sql.operations import StorePart, committer_of, reads, writes
 from turnout.stores.sql.schema import findings, sweeps
 from turnout.stores.sql.statements import Row, Transaction
-from turnout_tracking.leaders import Lease, check_lease, committer_of
+from turnout_tracking.leaders import Lease, check_lease
 from turnout_tracking.model import Finding, FindingKind, Resolution, Sweep, SweepKind
 
 _READ_SWEEPS: Final = select(*sweeps.c).order_by(sweeps.c.provider, sweeps.c.kind)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
+from turnout.ports.run_store import RunStore
 from turnout.stores.sql.committer import Committer
 from turnout.stores.sql.statements import Transaction
 
@@ -19,6 +20,13 @@ class StorePart:
 
     def __init__(self, committer: Committer) -> None:
         self.committer = committer
+
+
+def committer_of(store: RunStore) -> Committer:
+    """Return what commits for all parts of a run store, so that others can be added to it."""
+    part = store.identity
+    assert isinstance(part, StorePart), "the run store is in SQL"
+    return part.committer
 
 
 def reads(name: str) -> Callable[[Work[P, Result]], Method[P, Result]]:
