@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from turnout.bootstrap.settings_faults import SETTINGS
 from turnout.service.settings import Settings
 
 PAGE = Path("migration_docs/settings.md")
@@ -134,7 +135,10 @@ def described_by_adapters() -> Iterator[tuple[Path, Mapping[str, str]]]:
 
 
 def drift() -> Iterable[str]:
-    """Name what is read and not described, or described and not read."""
+    """Name what is read and not described, or described and not read, or refused as unknown."""
+    for name in {**OURS, **STORES, **TRACKING}:
+        if name.startswith("TURNOUT_") and name not in SETTINGS:
+            yield f"src/turnout/bootstrap/settings_faults.py: {name} is refused as unknown"
     read = {str(field.alias) for field in Settings.model_fields.values() if field.alias}
     yield from _compared("src/turnout/service/settings.py", read, OURS)
     stores = Path("src/turnout-s3/turnout_s3")
