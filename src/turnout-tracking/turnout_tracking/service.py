@@ -3,10 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from turnout.errors import InvalidDefinition, InvalidSettings, TurnoutError
+from turnout.errors import FailureLog, InvalidDefinition, InvalidSettings
 from turnout.model.runs import Delivery
 from turnout.model.time import Millis, millis
 from turnout.ports.caller import DurableCaller
@@ -30,6 +31,8 @@ SHARE: Final = 10
 """At most one part of so many of the time goes into reconciling."""
 STUCK: Final = 2
 """A vendor run that is silent is stuck after so many times the pump's own patience."""
+
+_NOT_COMPARED: Final = "the providers were not compared with the run store; tried again"
 
 log = logging.getLogger(__name__)
 
@@ -59,25 +62,21 @@ class Tracking:
         return self.stamper.stamp(delivery.run_id, delivery.number, delivery.task, store_id)
 
     async def run(self, turnout: Turnout) -> None:
-        """Reconcile at once, and again and again, whenever this replica leads."""
-        reconciliation = await self.open(turnout)
-        if self.off or not reconciliation.providers:
+        """Reconcile at once, and again and again, whenever this replica leads.
+
+        A failure is logged, and does not end the loop.
+        """
+        if self.off or not listing(turnout.callers):
             return
-        pause = 0
+        reconciliation = None
         while True:
-            await turnout.clock.sleep(pause)
             began = self.monotonic()
-            try:
+            with FailureLog(log, _NOT_COMPARED, action="reconcile"), suppress(LeaseLost):
+                reconciliation = reconciliation or await self.open(turnout)
                 await reconciliation.run_as(turnout.replica_id)
-            except LeaseLost:
-                pass
-            except TurnoutError as error:
-                log.warning(
-                    "the providers were not compared with the run store; tried again",
-                    extra={"action": "reconcile", "error": str(error)},
-                )
-            took = round((self.monotonic() - began) * 1_000)
-            pause = self.interval or min(max(SHORTEST, SHARE * took), LONGEST)
+            duration = round((self.monotonic() - began) * 1_000)
+            pause = self.interval or min(max(SHORTEST, SHARE * duration), LONGEST)
+            await turnout.clock.sleep(pause)
 
     async def open(
         self, turnout: Turnout, *, provider: str | None = None, dry_run: bool = False
