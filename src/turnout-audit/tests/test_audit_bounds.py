@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from ast_grep_py import SgRoot
 from turnout_audit import processes, reading
 from turnout_audit.engine import audit
+from turnout_audit.history import burndown
 from turnout_audit.load import load
-from turnout_audit.model import AuditReport, FileScan
+from turnout_audit.model import AuditReport, FileProblem, FileScan
+from turnout_audit.patch import plan
 from turnout_audit.scan import Scanner
 
 RULES = load("inngest")
@@ -139,6 +142,36 @@ def test_a_tree_with_more_mentions_than_anybody_reads_is_named_by_its_files(
     assert len(report.unclassified) + len(report.exempted) == 12
     reason = "not listed: its tree has more than 10 findings and mentions"
     assert reasons(report) == {f"{number}.sql": reason for number in (2, 3, 4)}
+
+
+def test_fixes_of_a_file_that_takes_too_long_are_left_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, and the others are fixed."""
+    for name in ("a.md", "endless.md", "z.md"):
+        (here / name).write_text("The Inngest event bus carries it.\n")
+    report = audit(RULES, ["."])
+    monkeypatch.setattr(reading, "FILE_SECONDS", 0.1)
+    hostile(monkeypatch, "endless.md", in_a_library)
+    planned = plan(Scanner(RULES), report.findings, unsafe=False)
+    assert [change.path for change in planned.changes] == ["a.md", "z.md"]
+    reason = "not fixed: took longer than 0.7 s of the processor"
+    assert planned.problems == (FileProblem(path="endless.md", reason=reason),)
+
+
+def test_a_past_file_that_takes_too_long_is_a_problem_of_its_commits(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The burndown goes on."""
+    monkeypatch.setattr(reading, "FILE_SECONDS", 0.2)
+    hostile(monkeypatch, "endless.ts", in_a_library)
+    for name in ("a.ts", "endless.ts", "z.ts"):
+        (here / name).write_text('import "inngest";\n')
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *words], cwd=here, check=True)
+    (point,) = burndown(RULES, ".")
+    assert (point.findings, point.problems) == (2, 1)
 
 
 def test_json_that_is_nested_too_deep_is_named() -> None:

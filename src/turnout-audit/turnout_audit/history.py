@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from turnout_audit import git
 from turnout_audit.errors import WrongArguments
-from turnout_audit.model import FileScan, Level
-from turnout_audit.own_files import is_ours
+from turnout_audit.model import Level
+from turnout_audit.processes import do_each
+from turnout_audit.reading import failed_scan, scan_bytes, seconds_of
 from turnout_audit.ruleset import Ruleset
 from turnout_audit.scan import Scanner
 from turnout_audit.search import SKIPPED
-from turnout_audit.source import decode, is_binary
 
 MAX_BLOB = 4_000_000
 BAR = 40
@@ -122,18 +122,17 @@ class _Reader:
         for at in range(0, len(unread), 200):
             part = unread[at : at + 200]
             contents = self._contents([blob for _, blob in part])
-            for (path, blob), raw in zip(part, contents, strict=True):
-                scan = self._scan(path, raw)
+            scans = do_each(
+                [(path, raw) for (path, _), raw in zip(part, contents, strict=True)],
+                lambda file: scan_bytes(self.scanner, *file),
+                limit=lambda file: seconds_of(len(file[1])),
+                failed=lambda file, reason: failed_scan(file[0], reason),
+            )
+            for entry, scan in zip(part, scans, strict=True):
                 findings = tuple((finding.rule, finding.level) for finding in scan.findings)
-                self.findings[path, blob] = findings
+                self.findings[entry] = findings
                 if scan.problems:
-                    self.problems.add((path, blob))
-
-    def _scan(self, path: str, raw: bytes) -> FileScan:
-        if is_binary(raw):
-            return FileScan(path=path)
-        text = decode(raw)[0]
-        return FileScan(path=path) if is_ours(path, text) else self.scanner.scan(path, text)
+                    self.problems.add(entry)
 
     def _contents(self, blobs: Sequence[str]) -> list[bytes]:
         names = "".join(f"{blob}\n" for blob in blobs).encode()

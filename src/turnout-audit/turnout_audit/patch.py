@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnout_audit import git
+from turnout_audit import git, processes, reading
 from turnout_audit.errors import WrongArguments
 from turnout_audit.model import Edit, FileProblem, Finding, Unfixed
 from turnout_audit.scan import Scanner
@@ -61,9 +61,9 @@ class FileChange:
 class Patch:
     """What fixing changes, and what it leaves alone."""
 
-    changes: tuple[FileChange, ...]
-    unfixed: tuple[Unfixed, ...]
-    problems: tuple[FileProblem, ...]
+    changes: tuple[FileChange, ...] = ()
+    unfixed: tuple[Unfixed, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
 
 
 def patched(text: str, edits: Iterable[Edit]) -> tuple[str, int]:
@@ -106,35 +106,45 @@ def mended_text(
 
 def plan(scanner: Scanner, findings: Sequence[Finding], *, unsafe: bool) -> Patch:
     """Say what fixing the files of these findings would change; nothing is written."""
-    changes: list[FileChange] = []
-    unfixed: list[Unfixed] = []
-    problems: list[FileProblem] = []
-    for path in dict.fromkeys(finding.path for finding in findings):
-        try:
-            raw = Path(path).read_bytes()
-        except OSError as error:
-            reason = f"not fixed: {error.strerror or error}"
-            problems.append(FileProblem(path=path, reason=reason))
-            continue
-        text, _ = decode(raw)
-        if encoded(text, raw) != raw:
-            reason = "not fixed: it holds bytes that its encoding does not know"
-            problems.append(FileProblem(path=path, reason=reason))
-            continue
-        mended = mended_text(scanner, path, text, unsafe=unsafe)
-        unfixed.extend(mended.unfixed)
-        if mended.text != text:
-            mark = "\ufeff" if raw.startswith(b"\xef\xbb\xbf") else ""
-            change = FileChange(
-                path=path,
-                before=text,
-                after=mended.text,
-                applied=mended.applied,
-                mark=mark,
-                encoding=encoding_of(raw)[1],
-            )
-            changes.append(change)
-    return Patch(changes=tuple(changes), unfixed=tuple(unfixed), problems=tuple(problems))
+    patches = list(
+        processes.do_each(
+            list(dict.fromkeys(finding.path for finding in findings)),
+            lambda path: _plan_file(scanner, path, unsafe=unsafe),
+            limit=lambda path: (ROUNDS + 1) * reading.seconds_of(reading.size_of(path)),
+            failed=_not_fixed,
+        )
+    )
+    return Patch(
+        changes=tuple(change for patch in patches for change in patch.changes),
+        unfixed=tuple(unfixed for patch in patches for unfixed in patch.unfixed),
+        problems=tuple(problem for patch in patches for problem in patch.problems),
+    )
+
+
+def _plan_file(scanner: Scanner, path: str, *, unsafe: bool) -> Patch:
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        return _not_fixed(path, error.strerror or str(error))
+    text, _ = decode(raw)
+    if encoded(text, raw) != raw:
+        return _not_fixed(path, "it holds bytes that its encoding does not know")
+    mended = mended_text(scanner, path, text, unsafe=unsafe)
+    if mended.text == text:
+        return Patch(unfixed=mended.unfixed)
+    change = FileChange(
+        path=path,
+        before=text,
+        after=mended.text,
+        applied=mended.applied,
+        mark="\ufeff" if raw.startswith(b"\xef\xbb\xbf") else "",
+        encoding=encoding_of(raw)[1],
+    )
+    return Patch(changes=(change,), unfixed=mended.unfixed)
+
+
+def _not_fixed(path: str, reason: str) -> Patch:
+    return Patch(problems=(FileProblem(path=path, reason=f"not fixed: {reason}"),))
 
 
 def write(changes: Iterable[FileChange]) -> list[FileProblem]:

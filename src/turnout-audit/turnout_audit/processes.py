@@ -10,10 +10,10 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from turnout_audit.errors import AuditError
 
@@ -23,6 +23,8 @@ AT_RISK = 0.05
 """Seconds after which a process sends its results: so much is done again where it is ended."""
 NUMBER, MESSAGE = 8, 200
 """Bytes, shared with a process, of the number of its job and of the error that ended it."""
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class Work(Protocol):
@@ -52,6 +54,12 @@ class Failure:
     def too_long(self) -> bool:
         """Say whether the job took longer than its limit."""
         return self.signal == signal.SIGPROF
+
+    def reason(self, seconds: float) -> str:
+        """Say why the process ended; `seconds` is the limit of the job."""
+        if self.too_long:
+            return f"took longer than {seconds:.1f} s of the processor"
+        return self.error or f"its process was ended by signal {self.signal}"
 
 
 def can_fork() -> bool:
@@ -88,6 +96,55 @@ def do_all(works: Iterable[Work]) -> Iterator[Any]:
     finally:
         for child in children.values():
             child.kill()
+
+
+def do_each(
+    jobs: Sequence[Job],
+    do: Callable[[Job], Result],
+    *,
+    limit: Callable[[Job], float],
+    failed: Callable[[Job, str], Result],
+) -> Iterator[Result]:
+    """Do jobs that do not depend on each other, and yield their results in order.
+
+    `limit` is the seconds of the processor that a job may take. The result of a job that ends its
+    process is what `failed` makes of the reason.
+    """
+    if can_fork():
+        entries = [(job, "") for job in jobs]
+        work = _Independent(jobs=entries, of_job=do, limit_of=limit, of_failure=failed)
+        yield from do_all([work])
+    else:
+        yield from map(do, jobs)
+
+
+@dataclass(kw_only=True)
+class _Independent:
+    """The work of `do_each`: jobs, and why those failed at which a process ended."""
+
+    jobs: Sequence[tuple[Any, str]]
+    of_job: Callable[[Any], Any]
+    limit_of: Callable[[Any], float]
+    of_failure: Callable[[Any, str], Any]
+
+    def limit(self, entry: tuple[Any, str]) -> float:
+        """Return the seconds that a job may take."""
+        return self.limit_of(entry[0])
+
+    def do(self, entry: tuple[Any, str]) -> Any:
+        """Do a job, or say what follows from its failure."""
+        job, reason = entry
+        return self.of_failure(job, reason) if reason else self.of_job(job)
+
+    def ended(self, results: Sequence[Any], failure: Failure | None, seconds: float) -> None:
+        """Go on behind what is done; the job at which the process ended has failed."""
+        del seconds
+        rest = list(self.jobs[len(results) :])
+        if failure is not None:
+            at = failure.number - len(results)
+            job, _ = rest[at]
+            rest[at] = job, failure.reason(self.limit_of(job))
+        self.jobs = rest
 
 
 class _Child:

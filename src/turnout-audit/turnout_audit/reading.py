@@ -47,7 +47,7 @@ def scan_all(
     scanner: "Scanner", paths: Sequence[str], count: int | None = None
 ) -> Iterator[FileScan]:
     """Read and scan files, on several processors where that is faster."""
-    files = sorted((_File(path=path, size=_size(path)) for path in paths), key=_by_size)
+    files = sorted((_File(path=path, size=size_of(path)) for path in paths), key=_by_size)
     size = sum(file.size for file in files)
     count = count or (_processors() if size >= PAYS else 1)
     works = [_Work(scanner, files[number::count], size, count) for number in range(count)]
@@ -71,15 +71,15 @@ class _Work:
 
     def limit(self, file: _File) -> float:
         """Return the seconds that a file may take."""
-        return FILE_SECONDS + FILE_SECONDS_A_MB * file.size / 1e6
+        return seconds_of(file.size)
 
     def do(self, file: _File) -> FileScan:
         """Read a file as far as it is allowed."""
         if file.given_up:
-            return _problem(file.path, file.cause)
+            return failed_scan(file.path, file.cause)
         if self.places < 0:
             reason = f"not listed: its tree has more than {MAX_PLACES} findings and mentions"
-            return _problem(file.path, reason)
+            return failed_scan(file.path, reason)
         cause = file.cause
         if not cause and time.process_time() > self.seconds:
             cause = f"its tree takes longer than {self.bound:.0f} s of the processor"
@@ -96,9 +96,23 @@ class _Work:
         rest = list(self.jobs[len(results) :])
         if failure is not None:
             at = failure.number - len(results)
-            cause = _cause(failure, self.limit(rest[at]))
+            reason = failure.reason(self.limit(rest[at]))
+            cause = reason if failure.too_long else f"cannot be scanned: {reason}"
             rest[at] = replace(rest[at], cause=cause, given_up=rest[at].cause != "")
         self.jobs = rest
+
+
+def seconds_of(size: int) -> float:
+    """Return the seconds of the processor that a file of so many bytes may take."""
+    return FILE_SECONDS + FILE_SECONDS_A_MB * size / 1e6
+
+
+def size_of(path: str) -> int:
+    """Return a file's size; 0 where it cannot be read: reading it will report why."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
+    except OSError:
+        return 0
 
 
 def scan_file(scanner: "Scanner", path: str, cause: str = "") -> FileScan:
@@ -106,9 +120,14 @@ def scan_file(scanner: "Scanner", path: str, cause: str = "") -> FileScan:
     try:
         raw = _read(path)
     except OSError as error:
-        return _problem(path, f"cannot be read: {error.strerror or error}")
+        return failed_scan(path, f"cannot be read: {error.strerror or error}")
     if isinstance(raw, str):
-        return _problem(path, raw)
+        return failed_scan(path, raw)
+    return scan_bytes(scanner, path, raw, cause)
+
+
+def scan_bytes(scanner: "Scanner", path: str, raw: bytes, cause: str = "") -> FileScan:
+    """Scan what a file holds; where there is a cause against it, only list its mentions."""
     if is_binary(raw):
         return _of_binary(scanner, path, raw)
     text = decode(raw)[0]
@@ -142,15 +161,8 @@ def _opened(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _cause(failure: processes.Failure, seconds: float) -> str:
-    if failure.too_long:
-        return f"took longer than {seconds:.1f} s of the processor"
-    if failure.error:
-        return f"cannot be scanned: {failure.error}"
-    return f"cannot be scanned: its process was ended by signal {failure.signal}"
-
-
-def _problem(path: str, reason: str) -> FileScan:
+def failed_scan(path: str, reason: str) -> FileScan:
+    """Return the scan of a file that was not read, with the reason as its problem."""
     return FileScan(path=path, problems=(FileProblem(path=path, reason=reason),))
 
 
@@ -160,14 +172,6 @@ def _places(scan: FileScan) -> int:
 
 def _by_size(file: _File) -> tuple[int, str]:
     return file.size, file.path
-
-
-def _size(path: str) -> int:
-    """Return a file's size; 0 where it cannot be read: reading it will report why."""
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 -- thousands of them
-    except OSError:
-        return 0
 
 
 def _processors() -> int:
