@@ -28,9 +28,9 @@ Result = TypeVar("Result")
 
 
 class Work(Protocol):
-    """Jobs in order, for one process after another."""
+    """Jobs in order, for one process after another; a job with a result is taken out."""
 
-    jobs: Sequence[Any]
+    jobs: list[Any]
 
     def limit(self, job: Any) -> float:
         """Return the seconds of the processor that a job may take."""
@@ -39,12 +39,12 @@ class Work(Protocol):
         """Do a job, and return its result, which must be picklable; in the child process."""
 
     def ended(self, results: Sequence[Any], failure: "Failure | None", seconds: float) -> None:
-        """Take note of how a process ended; `jobs` is afterwards what is still to be done."""
+        """Take note of how a process ended; the next one does what is left in `jobs`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A process ended before its time: at which of its jobs, by which signal or error."""
+    """A process ended early: at which of the jobs that are left, by which signal or error."""
 
     number: int
     signal: int
@@ -122,7 +122,7 @@ def do_each(
 class _Independent:
     """The work of `do_each`: jobs, and why those failed at which a process ended."""
 
-    jobs: Sequence[tuple[Any, str]]
+    jobs: list[tuple[Any, str]]
     of_job: Callable[[Any], Any]
     limit_of: Callable[[Any], float]
     of_failure: Callable[[Any, str], Any]
@@ -137,14 +137,11 @@ class _Independent:
         return self.of_failure(job, reason) if reason else self.of_job(job)
 
     def ended(self, results: Sequence[Any], failure: Failure | None, seconds: float) -> None:
-        """Go on behind what is done; the job at which the process ended has failed."""
-        del seconds
-        rest = list(self.jobs[len(results) :])
+        """Go on; the job at which the process ended has failed."""
+        del results, seconds
         if failure is not None:
-            at = failure.number - len(results)
-            job, _ = rest[at]
-            rest[at] = job, failure.reason(self.limit_of(job))
-        self.jobs = rest
+            job, _ = self.jobs[failure.number]
+            self.jobs[failure.number] = job, failure.reason(self.limit_of(job))
 
 
 class _Child:
@@ -175,10 +172,11 @@ class _Child:
         _, status, usage = os.wait4(self.pid, 0)
         results = list(_loaded(self.received))
         failure = None
-        if len(results) < len(self.work.jobs):
-            number = max(len(results), int.from_bytes(self.progress[:NUMBER], "little"))
+        del self.work.jobs[: len(results)]
+        if self.work.jobs:
+            number = int.from_bytes(self.progress[:NUMBER], "little") - len(results)
             error = self.progress[NUMBER:].rstrip(b"\0").decode("utf-8", "replace")
-            failure = Failure(number, os.WTERMSIG(status), error)
+            failure = Failure(max(0, number), os.WTERMSIG(status), error)
         self.work.ended(results, failure, usage.ru_utime + usage.ru_stime)
         return results
 

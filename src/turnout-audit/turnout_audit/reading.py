@@ -62,7 +62,7 @@ def scan_all(
 class _Work:
     """Files for one process after another, within what is allowed to all of these."""
 
-    def __init__(self, scanner: "Scanner", files: Sequence[_File], size: int, count: int) -> None:
+    def __init__(self, scanner: "Scanner", files: list[_File], size: int, count: int) -> None:
         self.scanner = scanner
         self.jobs = files
         self.bound = TREE_SECONDS + TREE_SECONDS_A_MB * size / 1e6
@@ -93,13 +93,12 @@ class _Work:
         """Go on with what is left; the file at which the process ended is read as plain text."""
         self.seconds -= seconds
         self.places -= sum(map(_places, results))
-        rest = list(self.jobs[len(results) :])
         if failure is not None:
-            at = failure.number - len(results)
-            reason = failure.reason(self.limit(rest[at]))
+            file = self.jobs[failure.number]
+            reason = failure.reason(self.limit(file))
             cause = reason if failure.too_long else f"cannot be scanned: {reason}"
-            rest[at] = replace(rest[at], cause=cause, given_up=rest[at].cause != "")
-        self.jobs = rest
+            given_up = file.cause != ""
+            self.jobs[failure.number] = replace(file, cause=cause, given_up=given_up)
 
 
 def seconds_of(size: int) -> float:
