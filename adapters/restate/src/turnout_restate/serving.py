@@ -19,7 +19,8 @@ TASKS: Final = "turnout.tasks"
 RETENTION: Final = timedelta(days=1)
 """How long the server knows a completed invocation, and refuses to start its key again."""
 LONGEST_CALL: Final = timedelta(minutes=10)
-"""A call that has not answered by then is cut off, and made again."""
+"""How long the server waits for the answer of a call beyond its own inactivity timeout (a minute);
+then it cuts the call off, and repeats it."""
 _RETRIES: Final = restate.InvocationRetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     exponentiation_factor=2.0,
