@@ -14,12 +14,13 @@ from restate_keys import PUBLIC_KEY, SEED, key_file
 from turnout_dev.supervisor import free_port
 from turnout_restate.api import RestateApi
 from turnout_restate.caller import RestateCaller
+from turnout_restate.schedules import object_name
 from turnout_restate.settings import MOUNT, RestateSettings, read_settings
 from turnout_testing.backends import open_backend
 from turnout_testing.conformance.world import World
 
 import turnout
-from turnout import Context, Event
+from turnout import Context, Event, Schedule
 from turnout.errors import ProviderUnavailable
 from turnout.model.status import RunStatus
 from turnout.ports.caller import Surroundings
@@ -46,6 +47,7 @@ async def waiting(ctx: Context, payload: Any) -> Any:
 
 
 APP = turnout.app("restate-deployments", short, waiting)
+NIGHTLY = Schedule(id="nightly", task="short", cron="30 2 * * *")
 
 
 async def test_a_service_with_keys_is_called_by_their_server_alone(
@@ -125,6 +127,38 @@ async def test_the_doctor_is_told_of_another_service_of_the_same_name() -> None:
             assert _settings_of(other).served_at in elsewhere.text
             assert foreign.text.startswith("1 of the 1 newest")
             assert parked in foreign.text
+
+
+async def test_the_doctor_is_told_of_a_schedule_whose_call_fails_again_and_again() -> None:
+    """Nobody serves the address where the call began; once it is killed, the schedule is armed."""
+
+    async def has_run(_run_id: str) -> bool:
+        return True
+
+    async with open_backend("restate", app=APP) as world:
+        caller = world.caller
+        assert isinstance(caller, RestateCaller)
+        await caller.arm([NIGHTLY])
+        (armed,) = await caller.armed()
+        assert not await caller.notices(has_run)
+        async with _at_another_address(world) as other:
+            await other.define(APP)
+        async with _api_of(caller) as api:
+            tick = f"/{object_name(APP)}/{NIGHTLY.id}/tick/send"
+            call = (await api.ingress(tick, {"digest": "", "at": 0}))["invocationId"]
+            async with asyncio.timeout(60):
+                while not (stuck := await caller._schedules.stuck()):
+                    await asyncio.sleep(0.05)
+            assert stuck == [NIGHTLY.id]
+            *_, notice = await caller.notices(has_run)
+            assert notice.text.startswith("1 schedule(s) do not fire, like nightly")
+            assert [item.id for item in await caller.armed()] == [NIGHTLY.id]
+            await api.admin("PATCH", f"/invocations/{call}/kill")
+            await api.admin("PATCH", f"/invocations/{armed.provider_id}/kill")
+            await caller.define(APP)
+            await caller.arm([NIGHTLY])
+        assert [item.id for item in await caller.armed()] == [NIGHTLY.id]
+        assert not await caller.notices(has_run)
 
 
 @contextlib.asynccontextmanager

@@ -69,8 +69,8 @@ class RestateCaller:
         return [Guard(path=MOUNT, callers="whoever reaches it", open=True, fix=fix)]
 
     async def notices(self, has_run: HasRun) -> Sequence[Notice]:
-        """Tell of another service of this app's name on the same server."""
-        return await notices_of(self._deployments, self._runs, has_run)
+        """Tell of another service of this app's name on the same server, and of stuck schedules."""
+        return await notices_of(self._deployments, self._runs, self._schedules, has_run)
 
     async def start(self) -> None:
         """Do nothing: the server calls us."""

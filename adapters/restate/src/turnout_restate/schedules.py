@@ -160,6 +160,11 @@ class Schedules:
             if state.get("call") in pending
         ]
 
+    async def stuck(self) -> Sequence[str]:
+        """Name the schedules whose due call the server repeats after failures, or has paused."""
+        rows = await self._ticks("target_service_key", "status IN ('backing-off', 'paused')")
+        return sorted({text_in(row, "target_service_key") for row in rows})
+
     async def _call(self, key: str, handler: str, arg: Any) -> None:
         await self._invoke(f"/{self._name}/{key}/{handler}", arg)
 
@@ -184,12 +189,15 @@ class Schedules:
         return {text_in(row, "service_key"): _state_in(row) for row in rows}
 
     async def _pending(self) -> frozenset[str]:
-        rows = await self._api.query(
-            "SELECT id FROM sys_invocation"  # noqa: S608 - literals are quoted
-            f" WHERE target_service_name = {literal(self._name)}"
-            " AND target_handler_name = 'tick' AND status != 'completed'"
-        )
+        rows = await self._ticks("id", "status != 'completed'")
         return frozenset(text_in(row, "id") for row in rows)
+
+    async def _ticks(self, column: str, condition: str) -> Sequence[Row]:
+        return await self._api.query(
+            f"SELECT {column} FROM sys_invocation"  # noqa: S608 - literals are quoted
+            f" WHERE target_service_name = {literal(self._name)}"
+            f" AND target_handler_name = 'tick' AND {condition}"
+        )
 
 
 def _expected_state(schedule: Schedule) -> dict[str, Any]:
