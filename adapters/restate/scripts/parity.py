@@ -13,9 +13,7 @@ may be slower than its primary, more on a busy machine. --out keeps what both du
 
 import argparse
 import asyncio
-import base64
 import json
-import os
 import sys
 import tempfile
 import time
@@ -26,13 +24,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from parity_service import DIFFERS, kind_of, may_differ, service
-from turnout_dev.devserver import DevSetup, Process
+from turnout_dev.devserver import Process
 from turnout_dev.installed import devserver
 from turnout_dev.supervisor import Supervisor, free_port
 from turnout_parity.check import check
 from turnout_parity.gates.gate_file import GateFile, TaskGates
 from turnout_parity.report import ParityReport, Verdict
 from turnout_parity.rules import Bounds, Rules
+from turnout_testing.backends import dev_setup, settings_of_service
 
 from turnout import Event, Turnout, open_turnout, read_settings
 from turnout.model.ids import shadow_id
@@ -88,15 +87,10 @@ async def staged(old: str, folder: Path, *, differs: bool) -> AsyncIterator[Turn
     """Start both servers and the service of the dual run; what emits on its run store."""
     (folder / "artifacts").mkdir(parents=True)
     port = free_port()
-    key = "whsec_" + base64.b64encode(os.urandom(32)).decode()
     settings = {
-        "ORCHESTRATOR_PROVIDER": DUAL,
+        **settings_of_service(DUAL, folder, port, {}),
         "ORCHESTRATOR_PRIMARY": old,
         "ORCHESTRATOR_SHADOW": CANDIDATE,
-        "TURNOUT_DATABASE_URL": f"sqlite:///{folder}/run-store.db",
-        "TURNOUT_ARTIFACTS": str(folder / "artifacts"),
-        "TURNOUT_SIGNING_KEYS": key,
-        "TURNOUT_SERVICE_URL": f"http://127.0.0.1:{port}",
         "TURNOUT_DUAL_LAG": f"{LAG}s",
     }
     async with AsyncExitStack() as stack:
@@ -105,14 +99,7 @@ async def staged(old: str, folder: Path, *, differs: bool) -> AsyncIterator[Turn
             server = devserver(name)
             if server is None:
                 raise SystemExit(f"{name} has no offline server")
-            setup = DevSetup(
-                port=free_port(),
-                data=folder / name,
-                app=service,
-                service_url=settings["TURNOUT_SERVICE_URL"],
-                signing_key=key,
-            )
-            setup.data.mkdir()
+            setup = dev_setup(server, service, folder, settings, {})
             for process in server.processes(setup):
                 await processes.start(process)
             settings |= server.environ(setup)
@@ -203,14 +190,14 @@ async def compare(options: argparse.Namespace, out: Path) -> tuple[bool, Mapping
     gates = TaskGates(match_rate=rate, output_rate=rate, times="waived")  # a shadow replays
     same = await dual_run(options, out / "same", GateFile(defaults=gates))
     differing = await dual_run(options, out / "differing", None)
-    found = differing.mismatched & differing.differing
-    others = differing.mismatched - differing.differing
+    detected = differing.mismatched & differing.differing
+    false_alarms = differing.mismatched - differing.differing
     is_right = (
         same.report.verdict is Verdict.PASS
         and same.report.matched == same.report.pairs >= options.pairs
         and differing.report.verdict is Verdict.FAIL
-        and found == differing.differing
-        and not others
+        and detected == differing.differing
+        and not false_alarms
     )
     return is_right, {
         "from": options.old,
@@ -220,8 +207,8 @@ async def compare(options: argparse.Namespace, out: Path) -> tuple[bool, Mapping
         "differing": {
             **_figures(differing.report),
             "runs_that_differ": len(differing.differing),
-            "of_these_found": len(found),
-            "others_named": len(others),
+            "of_these_found": len(detected),
+            "others_named": len(false_alarms),
         },
         "right": is_right,
     }

@@ -84,8 +84,8 @@ async def parent(ctx: Context, payload: dict[str, Any]) -> int:
     return int(await ctx.invoke("child", {"number": payload["number"]}))
 
 
-@task("asked", on="parity/asked")
-async def asked(ctx: Context, payload: dict[str, Any]) -> int:
+@task("waiting", on="parity/waiting")
+async def waiting(ctx: Context, payload: dict[str, Any]) -> int:
     """Wait for an answer; or fail when it has come."""
     answer = await ctx.wait_for_event(
         "parity/answer", match="payload.number", timeout="1m", since="run"
@@ -95,5 +95,5 @@ async def asked(ctx: Context, payload: dict[str, Any]) -> int:
     return await ctx.step("answered", _double, answer["number"])
 
 
-KINDS: Final = ("retried", "timed", "forked", "parent", "asked")
-service: Final[App] = app("parity", retried, timed, forked, child, parent, asked)
+KINDS: Final = ("retried", "timed", "forked", "parent", "waiting")
+service: Final[App] = app("parity", retried, timed, forked, child, parent, waiting)
