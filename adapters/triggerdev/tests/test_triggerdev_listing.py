@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 from turnout_triggerdev.sightings import PAGE
 
-from turnout.errors import ProviderRefused, ProviderUnavailable
+from turnout.errors import ProviderRefused, ProviderUnavailable, Unavailable
 from turnout.model.providers import Sighting
 from turnout.model.runs import Delivery
 from turnout.model.status import RunStatus
@@ -90,6 +90,21 @@ async def test_a_delivery_carries_its_stamp_and_a_listed_run_gives_it_back(
         carried = await caller.stamp(run_id, seen)
         assert carried["proof"] == f"p-{delivery(0).key}"
         assert carried["run_id"] == delivery(0).run_id
+
+
+async def test_a_delivery_whose_stamp_cannot_be_made_is_not_sent(served_with: Any) -> None:
+    """Its neighbours are, and the error is its own."""
+
+    async def stamps(sent: Delivery) -> dict[str, str]:
+        if sent.run_id == delivery(1).run_id:
+            raise Unavailable("the store is away")
+        return {"store": "s1"}
+
+    async with rig(served_with) as (_, caller):
+        caller._stamps = stamps
+        answers = await caller.deliver([delivery(number) for number in range(3)])
+        assert [str(answer.error or "") for answer in answers] == ["", "the store is away", ""]
+        assert [bool(answer.provider_run_id) for answer in answers] == [True, False, True]
 
 
 async def test_the_list_goes_back_a_week_unless_a_period_is_asked_for(served_with: Any) -> None:

@@ -225,8 +225,8 @@ class TriggerdevCaller:
         return [delivered for page in pages for delivered in await self._batch(page)]
 
     async def _trigger(self, delivery: Delivery) -> Delivered:
-        item = await self._item(delivery)
         try:
+            item = await self._item(delivery)
             triggered = await self._api.post(f"/api/v1/tasks/{delivery.task}/trigger", item)
             if triggered is None:
                 raise ProviderRefused(f"triggerdev knows no task {delivery.task!r}")
