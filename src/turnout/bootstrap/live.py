@@ -37,7 +37,7 @@ from turnout.model.runs import Journal, Run
 from turnout.model.tasks import App, Task
 from turnout.model.time import Millis
 from turnout.ports.artifact_store import ArtifactStore
-from turnout.ports.caller import DurableCaller, Plugin, Releases, Surroundings
+from turnout.ports.caller import DurableCaller, Plugin, Releases, Surroundings, no_stamp
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import ReplicaStore, RunStore
 from turnout.ports.signals import DUE, Signals
@@ -169,7 +169,7 @@ def open_turnout(
             service_url=settings.service_url,
             emit=dead_letters.receive,
             living_schedules=partial(living_schedules, slots, store.replicas, base.clock),
-            stamps=None if tracking is None else tracking.stamp,
+            stamps=no_stamp if tracking is None else tracking.stamp,
         ),
         selection,
     )

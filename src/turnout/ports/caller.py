@@ -213,6 +213,12 @@ class Probes(Protocol):
         ...
 
 
+async def no_stamp(delivery: Delivery) -> Mapping[str, str]:
+    """Make no stamp: a delivery carries its ids alone."""
+    del delivery
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What an adapter is given to work with."""
@@ -235,8 +241,8 @@ class Surroundings:
     """Records events that come through the vendor; None where nothing can be emitted."""
     living_schedules: LivingSchedules | None = None
     """For a provider that ticks in our processes: the schedules that living replicas tick."""
-    stamps: Stamps | None = None
-    """Makes what each delivery carries beside its ids; None: nothing."""
+    stamps: Stamps = no_stamp
+    """Makes what each delivery carries beside its ids."""
 
 
 @runtime_checkable

@@ -132,7 +132,7 @@ class InngestCaller:
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivered]:
         """Send one event for each; its id is the delivery's key."""
-        stamps = await self._stamps(deliveries)
+        stamps = [await self._surroundings.stamps(delivery) for delivery in deliveries]
         events = [
             {
                 "name": event_name(self._app, delivery.task),
@@ -233,13 +233,6 @@ class InngestCaller:
     async def armed(self) -> Sequence[ArmedSchedule]:
         """Read back the schedules that the server lists."""
         return armed_of(await self._api.functions(self._app.name))
-
-    async def _stamps(self, deliveries: Sequence[Delivery]) -> Sequence[Mapping[str, str]]:
-        """Make the stamps of deliveries; empty ones where nothing makes any."""
-        make = self._surroundings.stamps
-        if make is None:
-            return [{}] * len(deliveries)
-        return [await make(delivery) for delivery in deliveries]
 
     async def _read_crons(self) -> None:
         """Read the armed schedules first, so that a registration does not disarm them."""

@@ -255,7 +255,7 @@ class TriggerdevCaller:
         return [Delivered(key=delivery.key) for delivery in page]
 
     async def _item(self, delivery: Delivery) -> dict[str, Any]:
-        stamp = {} if self._stamps is None else await self._stamps(delivery)
+        stamp = await self._stamps(delivery)
         payload = {
             "run_id": delivery.run_id,
             "delivery": delivery.number,
