@@ -25,11 +25,6 @@ class Agreement:
     """Those that have not read the newest routes, or do not say what they have read."""
 
     @property
-    def complete(self) -> bool:
-        """Whether all go by the newest routes."""
-        return self.current == self.living
-
-    @property
     def count(self) -> str:
         """How many of how many go by the newest routes, like 4/4."""
         return f"{self.current}/{self.living}"

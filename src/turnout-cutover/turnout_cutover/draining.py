@@ -15,7 +15,7 @@ from turnout.model.time import Millis, iso
 from turnout.ports.listing import Lists
 from turnout.service.process import Turnout
 from turnout_cutover.open_runs import OpenRuns, VendorRun, read_open_runs, read_vendor_runs
-from turnout_cutover.operations import Operations
+from turnout_cutover.operations import Operations, known_tasks
 from turnout_cutover.stages import default_route
 
 MOST_PAGES: Final = 10_000
@@ -141,7 +141,6 @@ async def drain(
         for group in await read_open_runs(operations.store)
         if group.provider == provider
     }
-    task_ids = {*routes, *runs, *(task for replica in replicas for task in replica.tasks)}
     return Drain(
         provider=provider,
         tasks=[
@@ -150,7 +149,7 @@ async def drain(
                 phase=phase_of(provider, routes.get(task, default), replicas, runs.get(task)),
                 open=runs.get(task),
             )
-            for task in sorted(task_ids)
+            for task in sorted({*runs, *known_tasks(replicas, routes)})
         ],
         comparison=await _compared(operations, provider, live, now),
         checked_at=now,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from turnout.errors import UnknownProvider, WrongUse
+from turnout.errors import WrongUse
 from turnout.model.routing import Route, Stage
 from turnout.model.time import Millis, iso
 from turnout_cutover.agreement import Agreement
@@ -176,7 +176,7 @@ async def proposed(operations: Operations, request: MoveRequest) -> Sequence[Pro
     """Say what each change would be, gates included; nothing is changed."""
     routes, replicas = await operations.log.routes(), await operations.replicas()
     check_tasks(request.tasks, replicas, routes)
-    _check_providers(operations, request)
+    operations.check_providers(*filter(None, (request.old, request.new)))
     default = default_route(await operations.flag())
     proposals = [
         propose(task, routes.get(task), default, request) for task in dict.fromkeys(request.tasks)
@@ -203,16 +203,6 @@ async def arrived(operations: Operations, task: str, generation: int) -> Millis 
     """Return when a task came to the route that it has; None: it was never changed."""
     entries = await operations.log.history(task=task, limit=1_000)
     return next((entry.at for entry in entries if entry.number == generation), None)
-
-
-def _check_providers(operations: Operations, request: MoveRequest) -> None:
-    named = [name for name in (request.old, request.new) if name is not None]
-    unknown = [name for name in named if name not in operations.providers]
-    if unknown:
-        raise UnknownProvider(
-            f"no adapter named {' or '.join(map(repr, unknown))} is installed; installed:"
-            f" {', '.join(operations.providers)}"
-        )
 
 
 async def _judged(

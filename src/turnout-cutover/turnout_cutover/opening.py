@@ -16,7 +16,7 @@ from turnout.cli.exits import INTERRUPTED, describe
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.output import print_json
 from turnout.cli.printable import printable
-from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable, UnknownProvider
+from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable
 from turnout.service.clock import ReplicaClock
 from turnout.service.process import Turnout
 from turnout_cutover.banner import Banner, read_banner
@@ -72,15 +72,6 @@ def check_reason(reason: str | None, *, dry_run: bool) -> str:
     if reason is None and not dry_run:
         raise typer.BadParameter("say why, with --reason: it is kept in the history")
     return reason or "dry run"
-
-
-def check_provider(operations: Operations, provider: str) -> None:
-    """UnknownProvider where no adapter of that name is installed; it names those that are."""
-    if provider not in operations.providers:
-        raise UnknownProvider(
-            f"no adapter named {provider!r} is installed; installed:"
-            f" {', '.join(operations.providers)}"
-        )
 
 
 def operator_name(name: str | None) -> str:

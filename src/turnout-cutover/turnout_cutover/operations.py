@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from turnout.errors import UnknownTask
+from turnout.errors import UnknownProvider, UnknownTask
 from turnout.model.replicas import Replica
 from turnout.model.routing import Route
 from turnout.model.time import Millis
@@ -26,7 +26,6 @@ PATIENCE: Final[Millis] = 10_000
 
 PAUSE: Final[Millis] = 100
 """Time between two looks at the replicas."""
-
 
 Judge: TypeAlias = Callable[[Settings, Path, Sequence[str]], Awaitable[Mapping[str, Evidence]]]
 
@@ -62,21 +61,21 @@ class Operations:
 
     async def agreed(self, patience: Millis = PATIENCE) -> Agreement:
         """Wait until nothing is against the replicas' routes, or patience ends."""
-        return await self.until(self.agreement, lambda latest: latest.objection() is None, patience)
-
-    async def until(
-        self,
-        look: "Callable[[], Awaitable[Agreement]]",
-        suffices: Callable[[Agreement], bool],
-        patience: Millis,
-    ) -> Agreement:
-        """Look again and again, until it is enough or patience ends; return the last look."""
         end = self.clock.now() + patience
         while True:
-            latest = await look()
-            if suffices(latest) or self.clock.now() >= end:
+            latest = await self.agreement()
+            if latest.objection() is None or self.clock.now() >= end:
                 return latest
             await self.clock.sleep(PAUSE)
+
+    def check_providers(self, *names: str) -> None:
+        """UnknownProvider where no adapter of a name is installed; it names those that are."""
+        unknown = [name for name in names if name not in self.providers]
+        if unknown:
+            raise UnknownProvider(
+                f"no adapter named {' or '.join(map(repr, unknown))} is installed; installed:"
+                f" {', '.join(self.providers)}"
+            )
 
     async def check_environment(self, owner: str) -> None:
         """Refuse a run store of another environment than the settings'."""
@@ -96,11 +95,16 @@ def newest(routes: Mapping[str, Route]) -> int:
     return max((route.generation for route in routes.values()), default=0)
 
 
+def known_tasks(replicas: Sequence[Replica], routes: Mapping[str, Route]) -> set[str]:
+    """Return the ids of the tasks that a living replica or a route knows."""
+    return {*routes, *(task for replica in replicas for task in replica.tasks)}
+
+
 def check_tasks(
     tasks: Sequence[str], replicas: Sequence[Replica], routes: Mapping[str, Route]
 ) -> None:
     """UnknownTask where neither a living replica nor a route knows a task."""
-    task_ids = {*routes, *(task for replica in replicas for task in replica.tasks)}
+    task_ids = known_tasks(replicas, routes)
     unknown = [task for task in tasks if task not in task_ids]
     if unknown:
         raise UnknownTask(

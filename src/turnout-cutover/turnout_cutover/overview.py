@@ -10,7 +10,7 @@ from turnout_cutover.agreement import Agreement
 from turnout_cutover.banner import age
 from turnout_cutover.changes import Entry
 from turnout_cutover.open_runs import OpenRuns, read_open_runs
-from turnout_cutover.operations import Operations
+from turnout_cutover.operations import Operations, known_tasks
 from turnout_cutover.rolling_back import unverified
 from turnout_cutover.stages import default_route, describe
 
@@ -100,9 +100,10 @@ async def overview(operations: Operations) -> Overview:
     replicas = await operations.replicas()
     entries = await operations.log.history(limit=LONGEST)
     runs = await read_open_runs(operations.store)
-    task_ids = {*routes, *(task for replica in replicas for task in replica.tasks)}
     return Overview(
-        tasks=[_status(task, routes, entries, runs) for task in sorted(task_ids)],
+        tasks=[
+            _status(task, routes, entries, runs) for task in sorted(known_tasks(replicas, routes))
+        ],
         agreement=await operations.agreement(),
         default=default_route(await operations.flag()),
         probe=None if operations.move_file.probe is None else operations.move_file.probe.task,

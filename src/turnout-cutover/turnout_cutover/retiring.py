@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from turnout.model.replicas import Replica
 from turnout.model.routing import Route, Stage
 from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
@@ -14,7 +13,7 @@ from turnout.service.process import Turnout
 from turnout_cutover.agreement import Agreement
 from turnout_cutover.changes import Action, Entry
 from turnout_cutover.draining import Drain, Phase, drain
-from turnout_cutover.operations import Operations
+from turnout_cutover.operations import Operations, known_tasks
 from turnout_cutover.rolling_back import OpensLive
 from turnout_cutover.stages import default_route, describe, is_forward
 
@@ -63,11 +62,9 @@ async def requirements(
 
 async def effective_routes(operations: Operations) -> Mapping[str, Route | None]:
     """Read the route of every task that a replica or a route knows; None: nobody knows it."""
-    routes: Mapping[str, Route] = await operations.log.routes()
-    replicas: Sequence[Replica] = await operations.replicas()
+    routes, replicas = await operations.log.routes(), await operations.replicas()
     default = default_route(await operations.flag())
-    task_ids = {*routes, *(task for replica in replicas for task in replica.tasks)}
-    return {task: routes.get(task, default) for task in sorted(task_ids)}
+    return {task: routes.get(task, default) for task in sorted(known_tasks(replicas, routes))}
 
 
 def left_by_tasks(provider: str, routes: Mapping[str, Route | None]) -> Requirement:

@@ -16,7 +16,6 @@ from turnout_cutover.opening import (
     Declared,
     OperatorName,
     Ticket,
-    check_provider,
     open_live,
     operator_name,
     run,
@@ -53,7 +52,7 @@ def drain_provider(
 
     async def work(operations: Operations) -> Answer:
         """Look at the provider, again and again with --wait."""
-        check_provider(operations, provider)
+        operations.check_providers(provider)
         result = await drain(operations, provider, open_live(app))
         while wait and not result.drained:
             operations.report(f"{iso(result.checked_at)}: {_count(result)} open")

@@ -17,7 +17,6 @@ from turnout_cutover.opening import (
     Declared,
     OperatorName,
     Ticket,
-    check_provider,
     open_live,
     operator_name,
     run,
@@ -61,7 +60,7 @@ def show_inventory(
         if diff is not None:
             return await _difference(app, read_document(_document(diff)))
         name = provider or await _old_provider(operations)
-        check_provider(operations, name)
+        operations.check_providers(name)
         async with open_live(app) as live:
             inventory = await read_inventory(
                 live, name, from_store=from_store is not None, now=operations.clock.now()

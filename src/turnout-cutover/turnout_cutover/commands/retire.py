@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from turnout.cli.options import AppName, Json
-from turnout_cutover.opening import DECLARED, Answer, Declared, check_provider, open_live, run
+from turnout_cutover.opening import DECLARED, Answer, Declared, open_live, run
 from turnout_cutover.operations import Operations
 from turnout_cutover.outcome import Exit
 from turnout_cutover.retiring import DAY, requirements
@@ -27,7 +27,7 @@ def retire_provider(
 
     async def work(operations: Operations) -> Answer:
         """Check each requirement."""
-        check_provider(operations, provider)
+        operations.check_providers(provider)
         results = await requirements(
             operations, provider, lambda: open_live(app), stable=days * DAY
         )
