@@ -1,7 +1,6 @@
 """Draining a provider: whether new runs still go there, and what is still open, on both sides."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -12,8 +11,9 @@ from turnout.model.providers import Sighting
 from turnout.model.replicas import Replica
 from turnout.model.routing import DUAL, Route, Stage
 from turnout.model.time import Millis, iso
+from turnout.ports.caller import DurableCaller
 from turnout.ports.listing import Lists
-from turnout.service.process import Turnout
+from turnout.ports.run_store import RunStore
 from turnout_cutover.open_runs import OpenRuns, VendorRun, read_open_runs, read_vendor_runs
 from turnout_cutover.operations import Operations, known_tasks
 from turnout_cutover.stages import default_route
@@ -129,10 +129,11 @@ def phase_of(
     return Phase.DRAINED if runs is None else Phase.DRAINING
 
 
-async def drain(
-    operations: Operations, provider: str, live: AbstractAsyncContextManager[Turnout]
-) -> Drain:
-    """Read what is still at a provider, by the run store and by its own list."""
+async def drain(operations: Operations, provider: str, caller: DurableCaller | None) -> Drain:
+    """Read what is still at a provider, by the run store and by its own list.
+
+    caller: the provider's; None: it is not set up here, or runs in the service's own processes.
+    """
     now = operations.clock.now()
     routes, replicas = await operations.log.routes(), await operations.replicas()
     default = default_route(await operations.flag())
@@ -151,39 +152,34 @@ async def drain(
             )
             for task in sorted({*runs, *known_tasks(replicas, routes)})
         ],
-        comparison=await _compared(operations, provider, live, now),
+        comparison=await compared(operations.store, provider, caller, now),
         checked_at=now,
     )
 
 
-async def _compared(
-    operations: Operations,
-    provider: str,
-    live: AbstractAsyncContextManager[Turnout],
-    now: Millis,
+async def compared(
+    store: RunStore, provider: str, caller: DurableCaller | None, now: Millis
 ) -> Comparison:
-    if provider in EMBEDDED:
-        return Comparison(available=False, needed=False)
-    async with live as opened:
-        caller: object = opened.callers.get(provider)
-        if not isinstance(caller, Lists):
-            return Comparison(available=False)
-        sightings = await listed(caller)
-        ours = await read_vendor_runs(operations.store, provider)
-        return compare(sightings, ours, before=now - caller.list_lag)
+    """Compare the provider's own list with the run store, where the provider has one."""
+    lister: object = caller
+    if provider in EMBEDDED or not isinstance(lister, Lists):
+        return Comparison(available=False, needed=provider not in EMBEDDED)
+    sightings = await listed(lister)
+    stored = await read_vendor_runs(store, provider)
+    return compare(sightings, stored, before=now - lister.list_lag)
 
 
 def compare(
-    vendor: Mapping[str, Sighting], ours: Sequence[VendorRun], *, before: Millis
+    vendor: Mapping[str, Sighting], stored: Sequence[VendorRun], *, before: Millis
 ) -> Comparison:
-    """Compare the provider's open runs with ours; pure.
+    """Compare the provider's open runs with those of the run store; pure.
 
     before: a vendor run that called later need not be in the list yet.
     """
     open_there = {
         key for key, sighting in vendor.items() if sighting.state and not sighting.state.terminal
     }
-    by_key = {run.provider_run_id: run for run in ours}
+    by_key = {run.provider_run_id: run for run in stored}
     missing = [
         run.run_id
         for key, run in by_key.items()

@@ -20,8 +20,7 @@ from turnout.ports.caller import DurableCaller
 from turnout.ports.listing import Lists
 from turnout.ports.run_store import RunStore
 from turnout.service.process import Turnout
-from turnout_cutover.draining import Comparison, compare, listed
-from turnout_cutover.open_runs import read_vendor_runs
+from turnout_cutover.draining import Comparison, compared
 
 HISTORY: Final[Millis] = 30 * 24 * 3_600_000
 """How far back the provider's list shows that it is the one that was used."""
@@ -107,7 +106,7 @@ async def read_inventory(
     if caller is None:
         raise ProviderUnavailable(f"{provider} is not set up here, so it cannot be read")
     schedules = list(_schedules(await caller.armed(), source="provider"))
-    comparison = await _compared(live.store, provider, caller, now)
+    comparison = await compared(live.store, provider, caller, now)
     if not schedules and not runs and not comparison.count:
         await _check_used(provider, caller, now)
     return _inventory(provider, [*schedules, *runs], comparison, now, live=True)
@@ -188,17 +187,6 @@ def _schedules(schedules: Iterable[Any], *, source: str) -> Iterable[Armed]:
             payload={"cron": schedule.cron, "zone": schedule.zone},
             source=source,
         )
-
-
-async def _compared(
-    store: RunStore, provider: str, caller: DurableCaller, now: Millis
-) -> Comparison:
-    reader: object = caller
-    if provider in EMBEDDED or not isinstance(reader, Lists):
-        return Comparison(available=False, needed=provider not in EMBEDDED)
-    sightings = await listed(reader)
-    ours = await read_vendor_runs(store, provider)
-    return compare(sightings, ours, before=now - reader.list_lag)
 
 
 async def _check_used(provider: str, caller: DurableCaller, now: Millis) -> None:

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout.bootstrap.adapters import installed
+from turnout.bootstrap.adapters import EMBEDDED, installed
 from turnout.bootstrap.settings import read_settings
 from turnout.cli.exits import INTERRUPTED, describe
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.output import print_json
 from turnout.cli.printable import printable
 from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable
+from turnout.ports.caller import DurableCaller
 from turnout.service.clock import ReplicaClock
 from turnout.service.process import Turnout
 from turnout_cutover.banner import Banner, read_banner
@@ -65,6 +66,19 @@ def run(work: Callable[[Operations], Awaitable[Answer]], *, as_json: bool, decla
 def open_live(app: str | None) -> AbstractAsyncContextManager[Turnout]:
     """Open the app and its providers, to read and to verify."""
     return opened(app)
+
+
+@asynccontextmanager
+async def opened_caller(app: str | None, provider: str) -> AsyncIterator[DurableCaller | None]:
+    """Open the app for a provider's caller; None: the provider is not set up here.
+
+    The run store knows all of a provider in the service's own processes: no app is opened for it.
+    """
+    if provider in EMBEDDED:
+        yield None
+        return
+    async with opened(app) as live:
+        yield live.callers.get(provider)
 
 
 def check_reason(reason: str | None, *, dry_run: bool) -> str:

@@ -1,15 +1,14 @@
 """Whether a provider may be given up: what is left of it, requirement by requirement."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from turnout.model.routing import Route, Stage
 from turnout.model.runs import RunFilter
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis, iso
+from turnout.ports.caller import DurableCaller
 from turnout.ports.run_store import RunStore
-from turnout.service.process import Turnout
 from turnout_cutover.agreement import Agreement
 from turnout_cutover.changes import Action, Entry
 from turnout_cutover.draining import Drain, Phase, drain
@@ -50,14 +49,16 @@ async def requirements(
     now = operations.clock.now()
     routes = await effective_routes(operations)
     entries = await operations.log.history(limit=HISTORY)
-    return [
-        left_by_tasks(provider, routes),
-        stable_for(provider, routes, entries, stable=stable, now=now),
-        await completed_elsewhere(operations.store, provider, routes),
-        drained(await drain(operations, provider, open_live())),
-        await nothing_armed(provider, open_live()),
-        follows(await operations.agreement()),
-    ]
+    async with open_live() as live:
+        caller = live.callers.get(provider)
+        return [
+            left_by_tasks(provider, routes),
+            stable_for(provider, routes, entries, stable=stable, now=now),
+            await completed_elsewhere(operations.store, provider, routes),
+            drained(await drain(operations, provider, caller)),
+            await nothing_armed(provider, caller),
+            follows(await operations.agreement()),
+        ]
 
 
 async def effective_routes(operations: Operations) -> Mapping[str, Route | None]:
@@ -150,15 +151,13 @@ def drained(result: Drain) -> Requirement:
     return Requirement(name="drained", satisfied=result.drained, text=text)
 
 
-async def nothing_armed(provider: str, live: AbstractAsyncContextManager[Turnout]) -> Requirement:
+async def nothing_armed(provider: str, caller: DurableCaller | None) -> Requirement:
     """Whether the provider's own runtime fires no schedule."""
-    async with live as opened:
-        caller = opened.callers.get(provider)
-        if caller is None:
-            return Requirement(
-                name="nothing armed", satisfied=False, text="it cannot be read from here"
-            )
-        active = [schedule.id for schedule in await caller.armed() if schedule.active]
+    if caller is None:
+        return Requirement(
+            name="nothing armed", satisfied=False, text="it cannot be read from here"
+        )
+    active = [schedule.id for schedule in await caller.armed() if schedule.active]
     fix = f"{', '.join(active)}; turnout drain {provider} --close REASON disarms them"
     return Requirement(
         name="nothing armed",

@@ -16,7 +16,7 @@ from turnout_cutover.opening import (
     Declared,
     OperatorName,
     Ticket,
-    open_live,
+    opened_caller,
     operator_name,
     run,
 )
@@ -53,11 +53,12 @@ def drain_provider(
     async def work(operations: Operations) -> Answer:
         """Look at the provider, again and again with --wait."""
         operations.check_providers(provider)
-        result = await drain(operations, provider, open_live(app))
-        while wait and not result.drained:
-            operations.report(f"{iso(result.checked_at)}: {_count(result)} open")
-            await operations.clock.sleep(PAUSE)
-            result = await drain(operations, provider, open_live(app))
+        async with opened_caller(app, provider) as caller:
+            result = await drain(operations, provider, caller)
+            while wait and not result.drained:
+                operations.report(f"{iso(result.checked_at)}: {_count(result)} open")
+                await operations.clock.sleep(PAUSE)
+                result = await drain(operations, provider, caller)
         answer = _answer(result)
         if close is None or not result.drained:
             return answer
