@@ -107,7 +107,7 @@ async def _move(operations: Operations, probe: Probe, stage: Stage, signature: S
 async def _record(operations: Operations, probe: Probe, leg: Leg, signature: Signature) -> None:
     change = (await operations.log.routes())[probe.task].generation
     detail = {"step": PROBE_COMPLETED, "ms": leg.duration, "change": change}
-    await operations.log.note([probe.task], detail, signature, operations.clock.now())
+    await operations.log.note({probe.task: detail}, signature, operations.clock.now())
 
 
 def _ended(operations: Operations, signature: Signature, way: str, error: TurnoutError) -> Stopped:

@@ -189,10 +189,11 @@ class Verification:
         return result
 
     async def _record(self, result: StepResult) -> None:
-        now = self._operations.clock.now()
-        for task, route in self._routes.items():
-            detail = {"step": result.step, "ms": result.duration, "change": route.generation}
-            await self._operations.log.note([task], detail, self._signature, now)
+        details = {
+            task: {"step": result.step, "ms": result.duration, "change": route.generation}
+            for task, route in self._routes.items()
+        }
+        await self._operations.log.note(details, self._signature, self._operations.clock.now())
 
     async def _agreed(self) -> str:
         replicas = await self._operations.agreed()

@@ -83,14 +83,13 @@ class RouteLog(StorePart):
     def note(
         self,
         tx: Transaction,
-        tasks: Sequence[str],
-        detail: Mapping[str, Any],
+        details: Mapping[str, Mapping[str, Any]],
         signature: Signature,
         now: Millis,
     ) -> None:
-        """Record that a step was verified for these tasks; no route is changed."""
+        """Record what was verified, by task id, all or none; no route is changed."""
         tx.lock(_LOCK)
-        for number, task in enumerate(tasks, _last(tx) + 1):
+        for number, (task, detail) in enumerate(details.items(), _last(tx) + 1):
             row = {"number": number, "task": task, "action": Action.VERIFIED.value, "at": now}
             tx.write(_INSERT, {**row, **_signed(signature), "evidence": None, **_json(detail)})
 

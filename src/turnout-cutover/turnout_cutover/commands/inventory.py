@@ -122,7 +122,7 @@ async def _record(operations: Operations, inventory: Inventory, signature: Signa
     """Keep why the provider was not read."""
     tasks = sorted({item.task for item in inventory.armed})
     detail = {"step": f"inventory of {inventory.provider} read from the run store alone"}
-    await operations.log.note(tasks, detail, signature, operations.clock.now())
+    await operations.log.note(dict.fromkeys(tasks, detail), signature, operations.clock.now())
 
 
 def _document(path: Path) -> dict[str, Any]:
