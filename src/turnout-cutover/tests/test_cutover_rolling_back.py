@@ -47,12 +47,13 @@ class Vendor:
         ]
 
 
-async def back(service: Service, vendor: Vendor, **options: Any) -> RolledBack:
-    """Roll order back, with as much of an app as is asked."""
+async def back(service: Service, vendor: Vendor | None, **options: Any) -> RolledBack:
+    """Roll order back, with as much of an app as is asked; vendor: None: it is not set up."""
+    callers = {} if vendor is None else {"acme": vendor}
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Any]:
-        yield SimpleNamespace(store=service.store, clock=service.clock, callers={"acme": vendor})
+        yield SimpleNamespace(store=service.store, clock=service.clock, callers=callers)
 
     operations = service.operations()
     request = rollback_request(operations, ("order",), ANNA, **options)
@@ -82,6 +83,16 @@ async def test_a_schedule_that_is_not_armed_leaves_a_rollback_half_done(moved: S
     done = await back(moved, Vendor("nightly"))
     assert [step.verified for step in done.steps] == [True] * 3
     assert (await overview(moved.operations())).clean
+
+
+async def test_an_old_provider_that_is_not_set_up_leaves_a_rollback_half_done(
+    moved: Service,
+) -> None:
+    """The routes are written, and the step names the provider that cannot be read from here."""
+    with pytest.raises(Stopped, match="acme is not set up here") as stopped:
+        await back(moved, None)
+    assert stopped.value.exit is Exit.PARTWAY
+    assert (await moved.log.routes())["order"].stage is Stage.OLD
 
 
 async def test_a_paused_schedule_need_not_be_armed(moved: Service) -> None:

@@ -21,6 +21,7 @@ from turnout.ports.listing import Lists
 from turnout.ports.run_store import RunStore
 from turnout.service.process import Turnout
 from turnout_cutover.draining import Comparison, compared
+from turnout_cutover.operations import caller_of
 
 HISTORY: Final[Millis] = 30 * 24 * 3_600_000
 """How far back the provider's list shows that it is the one that was used."""
@@ -96,15 +97,13 @@ async def read_inventory(
     ProviderUnavailable where it cannot be read, or where it has nothing and its history does not
     show that it was ever used. from_store: do without the provider.
     """
-    caller = live.callers.get(provider)
     runs = [_of_run(run, now) async for run in open_runs(live.store, provider)]
     if from_store:
         stored = await live.slots.to_arm(provider)
         armed = [*_schedules(stored, source="run store"), *runs]
         comparison = Comparison(available=False, needed=False)
         return _inventory(provider, armed, comparison, now, live=False)
-    if caller is None:
-        raise ProviderUnavailable(f"{provider} is not set up here, so it cannot be read")
+    caller = caller_of(live, provider)
     schedules = list(_schedules(await caller.armed(), source="provider"))
     comparison = await compared(live.store, provider, caller, now)
     if not schedules and not runs and not comparison.count:

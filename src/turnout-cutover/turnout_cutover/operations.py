@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from turnout.errors import UnknownProvider, UnknownTask
+from turnout.errors import ProviderUnavailable, UnknownProvider, UnknownTask
 from turnout.model.replicas import Replica
 from turnout.model.routing import Route
 from turnout.model.time import Millis
+from turnout.ports.caller import DurableCaller
 from turnout.ports.clock import Clock
 from turnout.ports.run_store import RunStore
+from turnout.service.process import Turnout
 from turnout.service.replicas import living
 from turnout.service.settings import Settings
 from turnout_cutover.agreement import Agreement, agreement
@@ -111,6 +113,14 @@ def check_tasks(
             f"no task {', '.join(map(repr, unknown))} is known to a living replica; known:"
             f" {', '.join(sorted(task_ids)) or 'none'}"
         )
+
+
+def caller_of(live: Turnout, provider: str) -> DurableCaller:
+    """Return a provider's caller; ProviderUnavailable where its settings are not complete here."""
+    caller = live.callers.get(provider)
+    if caller is None:
+        raise ProviderUnavailable(f"{provider} is not set up here, so it cannot be read")
+    return caller
 
 
 def whoami() -> str:

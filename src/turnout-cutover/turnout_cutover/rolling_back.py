@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from turnout.errors import TurnoutError
 from turnout.model.routing import Route, Stage
@@ -14,7 +14,7 @@ from turnout_cutover.changes import Action, Entry, Signature
 from turnout_cutover.move_file import Probe
 from turnout_cutover.moving import Moved, MoveRequest, move
 from turnout_cutover.open_runs import OpenRuns, read_open_runs
-from turnout_cutover.operations import Operations
+from turnout_cutover.operations import Operations, caller_of
 from turnout_cutover.outcome import Exit, Failure, Stopped
 from turnout_cutover.probing import run_probe
 from turnout_cutover.stages import Target
@@ -91,7 +91,12 @@ async def roll_back(
 
 
 def rollback_request(
-    operations: Operations, tasks: Sequence[str], signature: Signature, **options: Any
+    operations: Operations,
+    tasks: Sequence[str],
+    signature: Signature,
+    *,
+    override: str | None = None,
+    dry_run: bool = False,
 ) -> MoveRequest:
     """Make the request of a rollback; the history keeps the steps that it is to be verified by."""
     return MoveRequest(
@@ -100,8 +105,9 @@ def rollback_request(
         action=Action.ROLLBACK,
         signature=signature,
         detail={"steps": steps_of(operations)},
+        override=override,
+        dry_run=dry_run,
         wait=False,
-        **options,
     )
 
 
@@ -221,7 +227,8 @@ class Verification:
         ]
         old = {schedule.id: self._routes[schedule.task].old for schedule in stored}
         names = sorted(set(old.values()))
-        lists = await asyncio.gather(*(live.callers[name].armed() for name in names))
+        callers = [caller_of(live, name) for name in names]
+        lists = await asyncio.gather(*(caller.armed() for caller in callers))
         armed = {
             (name, schedule.id)
             for name, schedules in zip(names, lists, strict=True)
