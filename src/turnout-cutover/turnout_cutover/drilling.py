@@ -11,7 +11,7 @@ from turnout_cutover.move_file import Probe
 from turnout_cutover.moving import Moved, MoveRequest, move
 from turnout_cutover.operations import Operations
 from turnout_cutover.outcome import Exit, Failure, Stopped
-from turnout_cutover.probing import ProbeFailed, ProbeRun, run_routed_probe
+from turnout_cutover.probing import ProbeFailed, ProbeRun, probe_event, run_routed_probe
 from turnout_cutover.rolling_back import PROBE_COMPLETED, OpensLive
 from turnout_cutover.stages import Target
 
@@ -67,10 +67,12 @@ async def planned(operations: Operations, signature: Signature) -> Moved:
 async def drill(operations: Operations, signature: Signature, open_live: OpensLive) -> Drill:
     """Send the probe's task there and back, with a run at each end.
 
-    `Stopped` with `PARTWAY` names the way on which it ended; the task is sent back in any case.
+    WrongUse, before anything is moved, where the app cannot start the probe's task. `Stopped` with
+    `PARTWAY` names the way on which the probe run did not complete; the task is sent back then.
     """
     probe = declared_probe(operations)
     async with open_live() as live:
+        probe_event(live, probe)
         try:
             outward = await _leg(operations, live, probe, Stage.NEW, signature)
         except ProbeFailed as error:

@@ -59,15 +59,23 @@ async def run_routed_probe(live: Turnout, probe: Probe, routes: Mapping[str, Rou
     return await _run(live, probe, live.selection, lambda: routes)
 
 
+def probe_event(live: Turnout, probe: Probe) -> Event:
+    """Return the event that starts the probe's task.
+
+    UnknownTask where the app has no such task, WrongUse where the task subscribes to no event.
+    """
+    task = live.app.task(probe.task)
+    if not task.on:
+        raise WrongUse(f"the probe {probe.task!r} subscribes to no event: give its task one, on=…")
+    return Event(name=next(iter(task.on)), payload=probe.payload)
+
+
 async def _run(live: Turnout, probe: Probe, selection: Selection, routes: Routes) -> ProbeRun:
     async def unchanged() -> None:
         """Keep the routes that were read."""
 
-    task = live.app.task(probe.task)
-    if not task.on:
-        raise WrongUse(f"the probe {probe.task!r} subscribes to no event: give its task one, on=…")
+    event = probe_event(live, probe)
     emissions = Emissions(app=live.app, selection=selection, routes=routes, refresh=unchanged)
-    event = Event(name=next(iter(task.on)), payload=probe.payload)
     emission = emissions.of_event(event, live.clock.now())
     runs = tuple(new for new in emission.runs if new.run.task == probe.task)
     (emitted,) = await live.store.events.emit([replace(emission, runs=runs)])
