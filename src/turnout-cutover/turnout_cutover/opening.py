@@ -3,10 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -19,30 +19,11 @@ from turnout.cli.printable import printable
 from turnout.errors import ProviderUnavailable, TurnoutError, Unavailable
 from turnout.ports.caller import DurableCaller
 from turnout.service.clock import ReplicaClock
-from turnout.service.process import Turnout
 from turnout_cutover.banner import Banner, read_banner
-from turnout_cutover.move_file import NAME, read_move_file
+from turnout_cutover.move_file import read_move_file
 from turnout_cutover.operations import Operations, whoami
 from turnout_cutover.outcome import Exit, Failure, Stopped
 from turnout_cutover.route_log import route_log
-
-Reason = Annotated[str | None, typer.Option(help="Why; it is kept. Not needed with --dry-run.")]
-Ticket = Annotated[str | None, typer.Option(help="Where it was agreed; it is kept.")]
-OperatorName = Annotated[
-    str | None, typer.Option("--by", metavar="NAME", help="Who does it; else user@machine.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
-Override = Annotated[
-    str | None,
-    typer.Option(metavar="REASON", help="Do it against what is said against it; it is kept."),
-]
-Declared = Annotated[
-    Path, typer.Option("--file", metavar="FILE", help="What the team declares of its move.")
-]
-WaveName = Annotated[
-    str | None, typer.Option("--wave", metavar="NAME", help="The tasks of a declared wave.")
-]
-DECLARED = Path(NAME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +44,6 @@ def run(work: Callable[[Operations], Awaitable[Answer]], *, as_json: bool, decla
     raise typer.Exit(int(code))
 
 
-def open_live(app: str | None) -> AbstractAsyncContextManager[Turnout]:
-    """Open the app and its providers, to read and to verify."""
-    return opened(app)
-
-
 @asynccontextmanager
 async def opened_caller(app: str | None, provider: str) -> AsyncIterator[DurableCaller | None]:
     """Open the app for a provider's caller; None: the provider is not set up here.
@@ -79,18 +55,6 @@ async def opened_caller(app: str | None, provider: str) -> AsyncIterator[Durable
         return
     async with opened(app) as live:
         yield live.callers.get(provider)
-
-
-def check_reason(reason: str | None, *, dry_run: bool) -> str:
-    """Return the reason; a command that changes something must have one."""
-    if reason is None and not dry_run:
-        raise typer.BadParameter("say why, with --reason: it is kept in the history")
-    return reason or "dry run"
-
-
-def operator_name(name: str | None) -> str:
-    """Name the operator."""
-    return name or whoami()
 
 
 @asynccontextmanager

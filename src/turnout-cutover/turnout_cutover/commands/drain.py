@@ -10,17 +10,9 @@ from turnout.model.time import Millis, iso
 from turnout_cutover.changes import Action, Signature
 from turnout_cutover.draining import Drain, Phase, drain
 from turnout_cutover.moving import MoveRequest, move, rows
-from turnout_cutover.opening import (
-    DECLARED,
-    Answer,
-    Declared,
-    OperatorName,
-    Ticket,
-    opened_caller,
-    operator_name,
-    run,
-)
+from turnout_cutover.opening import Answer, opened_caller, run
 from turnout_cutover.operations import Operations
+from turnout_cutover.options import DECLARED, Declared, OperatorName, Ticket, reason_text, sign
 from turnout_cutover.outcome import Exit
 from turnout_cutover.stages import Target, describe
 
@@ -39,6 +31,7 @@ def drain_provider(
         typer.Option(
             "--close",
             metavar="REASON",
+            callback=reason_text,
             help="Once it is drained, disarm its schedules: stage drained; the reason is kept.",
         ),
     ] = None,
@@ -62,8 +55,7 @@ def drain_provider(
         answer = _answer(result)
         if close is None or not result.drained:
             return answer
-        signature = Signature(operator=operator_name(by), reason=close, ticket=ticket)
-        return await _closed(operations, result, answer, signature)
+        return await _closed(operations, result, answer, sign(by, close, ticket))
 
     run(work, as_json=json, declared=file)
 

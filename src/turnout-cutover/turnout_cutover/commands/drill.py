@@ -2,24 +2,21 @@
 
 import typer
 
+from turnout.cli.opening import opened
 from turnout.cli.options import AppName, Json
-from turnout_cutover.changes import Signature
 from turnout_cutover.drilling import Drill, Leg, drill, planned
 from turnout_cutover.moving import rows
-from turnout_cutover.opening import (
+from turnout_cutover.opening import Answer, run
+from turnout_cutover.operations import Operations
+from turnout_cutover.options import (
     DECLARED,
-    Answer,
     Declared,
     DryRun,
     OperatorName,
     Reason,
     Ticket,
-    check_reason,
-    open_live,
-    operator_name,
-    run,
+    sign,
 )
-from turnout_cutover.operations import Operations
 from turnout_cutover.stages import describe
 
 commands = typer.Typer()
@@ -36,11 +33,10 @@ def run_drill(
     json: Json = False,
 ) -> None:
     """Send the probe's task to the new provider and back. Exit 5: it did not come back."""
-    reason = check_reason(reason, dry_run=dry_run)
+    signature = sign(by, reason, ticket, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
         """Go there and back, or say what would be done."""
-        signature = Signature(operator=operator_name(by), reason=reason, ticket=ticket)
         if dry_run:
             moved = await planned(operations, signature)
             (proposal,) = moved.proposals
@@ -49,7 +45,7 @@ def run_drill(
                 document={"tasks": rows(moved), "dry_run": True},
                 lines=[f"{line} (now {describe(proposal.before)})"],
             )
-        return _answer(await drill(operations, signature, lambda: open_live(app)))
+        return _answer(await drill(operations, signature, lambda: opened(app)))
 
     run(work, as_json=json, declared=file)
 

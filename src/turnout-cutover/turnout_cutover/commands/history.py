@@ -8,8 +8,9 @@ from turnout.cli.options import Json
 from turnout.model.time import iso
 from turnout_cutover.changes import Entry
 from turnout_cutover.moving import summary
-from turnout_cutover.opening import DECLARED, Answer, Declared, run
+from turnout_cutover.opening import Answer, run
 from turnout_cutover.operations import Operations
+from turnout_cutover.options import DECLARED, Declared
 from turnout_cutover.stages import describe
 
 commands = typer.Typer()

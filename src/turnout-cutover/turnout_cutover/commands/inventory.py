@@ -7,21 +7,14 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from turnout.cli.opening import opened
 from turnout.cli.options import AppName, Json
 from turnout.errors import WrongUse
 from turnout_cutover.changes import Signature
 from turnout_cutover.inventory import Inventory, differences, read_document, read_inventory
-from turnout_cutover.opening import (
-    DECLARED,
-    Answer,
-    Declared,
-    OperatorName,
-    Ticket,
-    open_live,
-    operator_name,
-    run,
-)
+from turnout_cutover.opening import Answer, run
 from turnout_cutover.operations import Operations
+from turnout_cutover.options import DECLARED, Declared, OperatorName, Ticket, reason_text, sign
 from turnout_cutover.outcome import Exit
 from turnout_cutover.stages import default_route
 
@@ -45,7 +38,11 @@ def show_inventory(
     ] = None,
     from_store: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Do without the provider; the reason is kept."),
+        typer.Option(
+            metavar="REASON",
+            callback=reason_text,
+            help="Do without the provider; the reason is kept.",
+        ),
     ] = None,
     ticket: Ticket = None,
     by: OperatorName = None,
@@ -61,13 +58,12 @@ def show_inventory(
             return await _difference(app, read_document(_document(diff)))
         name = provider or await _old_provider(operations)
         operations.check_providers(name)
-        async with open_live(app) as live:
+        async with opened(app) as live:
             inventory = await read_inventory(
                 live, name, from_store=from_store is not None, now=operations.clock.now()
             )
         if from_store is not None:
-            signature = Signature(operator=operator_name(by), reason=from_store, ticket=ticket)
-            await _record(operations, inventory, signature)
+            await _record(operations, inventory, sign(by, from_store, ticket))
         if save is not None:
             _write(save, inventory)
         return _answer(inventory, save)
@@ -76,7 +72,7 @@ def show_inventory(
 
 
 async def _difference(app: str | None, saved: Inventory) -> Answer:
-    async with open_live(app) as live:
+    async with opened(app) as live:
         results = await differences(live, saved)
     lost = [result for result in results if result.lost]
     lines = [f"{result.kind} {result.key}: {result.text}" for result in results]

@@ -7,11 +7,12 @@ import typer
 
 from turnout.cli.options import Json
 from turnout.model.time import iso
-from turnout_cutover.changes import Action, Signature
+from turnout_cutover.changes import Action
 from turnout_cutover.moving import Moved, MoveRequest, Proposal, gate_text, move, rows
-from turnout_cutover.opening import (
+from turnout_cutover.opening import Answer, run
+from turnout_cutover.operations import Operations
+from turnout_cutover.options import (
     DECLARED,
-    Answer,
     Declared,
     DryRun,
     OperatorName,
@@ -19,11 +20,8 @@ from turnout_cutover.opening import (
     Reason,
     Ticket,
     WaveName,
-    check_reason,
-    operator_name,
-    run,
+    sign,
 )
-from turnout_cutover.operations import Operations
 from turnout_cutover.stages import describe, read_target
 
 commands = typer.Typer()
@@ -64,7 +62,7 @@ def move_tasks(
         raise typer.BadParameter("name the tasks, or a --wave")
     if to is None and stay is None:
         raise typer.BadParameter("say where to, with --to, or pin with --stay")
-    reason = check_reason(reason, dry_run=dry_run)
+    signature = sign(by, reason, ticket, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
         """Change the routes."""
@@ -77,7 +75,7 @@ def move_tasks(
             new=new,
             gates=gates,
             override=override,
-            signature=Signature(operator=operator_name(by), reason=reason, ticket=ticket),
+            signature=signature,
             dry_run=dry_run,
             wait=wait,
         )

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from turnout.cli.opening import opened
 from turnout.cli.options import AppName, Json
-from turnout_cutover.opening import DECLARED, Answer, Declared, open_live, run
+from turnout_cutover.opening import Answer, run
 from turnout_cutover.operations import Operations
+from turnout_cutover.options import DECLARED, Declared
 from turnout_cutover.outcome import Exit
 from turnout_cutover.retiring import DAY, requirements
 
@@ -28,9 +30,7 @@ def retire_provider(
     async def work(operations: Operations) -> Answer:
         """Check each requirement."""
         operations.check_providers(provider)
-        results = await requirements(
-            operations, provider, lambda: open_live(app), stable=days * DAY
-        )
+        results = await requirements(operations, provider, lambda: opened(app), stable=days * DAY)
         complete = all(result.satisfied for result in results)
         last = "nothing is left; now turnout audit, for its traces in code and documents"
         if not complete:

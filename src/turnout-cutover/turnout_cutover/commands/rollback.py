@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from turnout.cli.opening import opened
 from turnout.cli.options import AppName, Json
-from turnout_cutover.changes import Signature
 from turnout_cutover.moving import rows
-from turnout_cutover.opening import (
+from turnout_cutover.opening import Answer, run
+from turnout_cutover.operations import Operations
+from turnout_cutover.options import (
     DECLARED,
-    Answer,
     Declared,
     DryRun,
     OperatorName,
@@ -17,12 +18,8 @@ from turnout_cutover.opening import (
     Reason,
     Ticket,
     WaveName,
-    check_reason,
-    open_live,
-    operator_name,
-    run,
+    sign,
 )
-from turnout_cutover.operations import Operations
 from turnout_cutover.rolling_back import RolledBack, moved_tasks, roll_back, rollback_request
 from turnout_cutover.stages import describe
 
@@ -49,7 +46,7 @@ def roll_tasks_back(
     """Send new runs to the old provider again. Exit 5: written, and not all steps verified."""
     if [bool(tasks), bool(wave), all_tasks].count(True) != 1:
         raise typer.BadParameter("name the tasks, or a --wave, or give --all")
-    reason = check_reason(reason, dry_run=dry_run)
+    signature = sign(by, reason, ticket, dry_run=dry_run)
 
     async def work(operations: Operations) -> Answer:
         """Go back, and verify it."""
@@ -58,16 +55,8 @@ def roll_tasks_back(
             names = list(operations.move_file.wave(wave).tasks)
         if not names:
             return Answer(document={"tasks": []}, lines=["already: no task has left its provider"])
-        request = rollback_request(
-            operations,
-            names,
-            Signature(operator=operator_name(by), reason=reason, ticket=ticket),
-            override=override,
-            dry_run=dry_run,
-        )
-        return _answer(
-            await roll_back(operations, request, lambda: open_live(app)), dry_run=dry_run
-        )
+        request = rollback_request(operations, names, signature, override=override, dry_run=dry_run)
+        return _answer(await roll_back(operations, request, lambda: opened(app)), dry_run=dry_run)
 
     run(work, as_json=json, declared=file)
 

@@ -3,8 +3,9 @@
 import typer
 
 from turnout.cli.options import Json
-from turnout_cutover.opening import DECLARED, Answer, Declared, run
+from turnout_cutover.opening import Answer, run
 from turnout_cutover.operations import Operations
+from turnout_cutover.options import DECLARED, Declared
 from turnout_cutover.outcome import Exit
 from turnout_cutover.overview import overview
 from turnout_cutover.stages import describe
