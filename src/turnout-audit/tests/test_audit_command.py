@@ -341,6 +341,16 @@ def test_the_burndown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "git" in err) == (2, True)
 
 
+def test_a_repository_without_commits_has_no_burndown(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Git says so, and names the branch."""
+    _git("init", "-qb", "main")
+    code, out, err = audited("history", "rules.toml", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'main' does not have any commits yet" in err
+
+
 def test_the_burndown_sees_what_an_audit_sees(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

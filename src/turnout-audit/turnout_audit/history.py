@@ -59,7 +59,7 @@ def _commits(repository: str, points: int, since: str) -> list[tuple[str, dateti
     command = ["log", "--first-parent", "--format=%H%x00%ct%x00%s", "-z"]
     if since:
         command.append(f"--since={since}")
-    fields = git.output(repository, *command, "HEAD", "--").decode("utf-8", "replace").split("\0")
+    fields = git.output(repository, *command, "--").decode("utf-8", "replace").split("\0")
     rows = [tuple(fields[at : at + 3]) for at in range(0, len(fields) - 2, 3)]
     commits = [(c.strip(), datetime.fromtimestamp(int(t), UTC), s) for c, t, s in rows][::-1]
     if len(commits) <= points:
