@@ -120,7 +120,7 @@ def test_what_is_no_commit_is_wrong_use(git: Callable[..., None], words: list[st
 
 
 @pytest.mark.usefixtures("git")
-@pytest.mark.parametrize("ref", ["nosuch", "main~9", "--all", "main:src/a.ts"])
+@pytest.mark.parametrize("ref", ["nosuch", "", "main~9", "--all", "main:src/a.ts"])
 def test_a_commit_that_is_not_there_is_named(ref: str) -> None:
     """A shallow clone is not to blame for a wrong name."""
     command = [sys.executable, "-c", "from turnout_audit.cli.app import run; run()", "inngest"]

@@ -427,6 +427,16 @@ def test_wrong_use_is_told_in_one_line(here: Path, capsys: pytest.CaptureFixture
     assert "audit find" not in out
 
 
+@pytest.mark.parametrize("option", ["--to", "--since", "--explain"])
+def test_an_option_without_a_value_is_not_ignored(
+    here: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """As where a variable of a script is not set."""
+    _git("init", "-q")
+    code, out, err = audited("rules.toml", "src", option, "", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
 EXAMPLES = """
 [[rule]]
 id = "tried"

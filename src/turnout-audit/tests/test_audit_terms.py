@@ -14,7 +14,7 @@ BUS = "The Inngest event bus carries it.\n"
 
 
 def mended(
-    text: str, *, to: str = "", table: dict[str, str] | None = None, path: str = "a.md"
+    text: str, *, to: str | None = None, table: dict[str, str] | None = None, path: str = "a.md"
 ) -> str:
     """Fix a document safely."""
     scanner = Scanner(terms.applied(load("inngest"), to=to, terms=table))
@@ -101,7 +101,7 @@ def test_a_rule_set_without_terms_takes_none() -> None:
         terms.starter(load("restate"))
 
 
-@pytest.mark.parametrize("name", ["A\nB", " Acme", "\t", "Inngest", "inngest"])
+@pytest.mark.parametrize("name", ["", "A\nB", " Acme", "\t", "Inngest", "inngest"])
 def test_a_successor_is_a_name_of_its_own(name: str) -> None:
     """It is written into sentences and rows."""
     with pytest.raises(InvalidInput, match="--to"):

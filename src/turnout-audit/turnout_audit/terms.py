@@ -50,7 +50,9 @@ def starter(ruleset: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def applied(ruleset: Ruleset, *, to: str = "", terms: Mapping[str, str] | None = None) -> Ruleset:
+def applied(
+    ruleset: Ruleset, *, to: str | None = None, terms: Mapping[str, str] | None = None
+) -> Ruleset:
     """Name the successor `to`, and take `terms` for the rule set's own.
 
     A team has said what it means: its terms need no look. The rule set's terms are true of its own
@@ -58,21 +60,26 @@ def applied(ruleset: Ruleset, *, to: str = "", terms: Mapping[str, str] | None =
     InvalidInput where the rule set names no successor, or has no terms, and where `to` is no name
     or the vendor's own.
     """
-    if not (to.isprintable() and to == to.strip()):
-        raise InvalidInput(f"--to {to!r}: should be a name, in one line")
-    if to.lower() in map(str.lower, ruleset.markers):
-        raise InvalidInput(f"--to {to}: is the vendor's own name, and comes not after it")
-    if to and not ruleset.successor:
-        raise InvalidInput(f"the rule set {ruleset.ruleset} names no successor to replace")
+    if to is not None:
+        _check_successor(to, ruleset)
+    new = ruleset.successor if to is None else to
     if terms is not None:
         _concept_fixes(ruleset)
-    elif to not in ("", ruleset.successor):
+    elif new != ruleset.successor:
         terms = {}
-    if not to and terms is None:
+    else:
         return ruleset
-    new = to or ruleset.successor
     rules = tuple(_rule(rule, ruleset.successor, new, terms) for rule in ruleset.rules)
     return replace(ruleset, rules=rules, successor=new)
+
+
+def _check_successor(name: str, ruleset: Ruleset) -> None:
+    if not (name and name.isprintable() and name == name.strip()):
+        raise InvalidInput(f"--to {name!r}: should be a name, in one line")
+    if name.lower() in map(str.lower, ruleset.markers):
+        raise InvalidInput(f"--to {name}: is the vendor's own name, and comes not after it")
+    if not ruleset.successor:
+        raise InvalidInput(f"the rule set {ruleset.ruleset} names no successor to replace")
 
 
 def _concept_fixes(ruleset: Ruleset) -> list[Fix]:

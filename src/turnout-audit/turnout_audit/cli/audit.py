@@ -64,11 +64,11 @@ class AuditOptions:
     output: Path | None = None
     select: Sequence[str] = ()
     ignore: Sequence[str] = ()
-    explain: str = ""
+    explain: str | None = None
     terms: Path | None = None
-    to: str = ""
+    to: str | None = None
     phase: int | None = None
-    since: str = ""
+    since: str | None = None
 
 
 def exit_code(command: Callable[[], int]) -> int:
@@ -91,7 +91,7 @@ def audit(options: AuditOptions) -> int:
     """Find every trace of a vendor, report, and return the exit code."""
     from turnout_audit import changes, codes, engine, load
 
-    if options.ruleset and options.explain:
+    if options.ruleset and options.explain is not None:
         sys.stdout.write(codes.explained(load.load(options.ruleset), options.explain))
         return CLEAN
     ruleset, places = _what_to_audit(options)
@@ -146,7 +146,7 @@ def _changes(options: AuditOptions, places: Sequence[str]) -> "dict[str, Change]
     """Read what changed, where only that is asked for."""
     from turnout_audit import changes
 
-    if not options.since:
+    if options.since is None:
         return None
     if options.fix or options.unsafe_fixes or options.diff or options.update_baseline:
         raise WrongArguments("--since reports only: it neither fixes nor updates a baseline")

@@ -72,17 +72,17 @@ def find(
     ignore: Annotated[
         list[str] | None, Option(help="Do not report these rules; globs, also by commas.")
     ] = None,
-    explain: Annotated[str, Option(help="Say what a rule is about; audit nothing.")] = "",
+    explain: Annotated[str | None, Option(help="Say what a rule is about; audit nothing.")] = None,
     terms: Annotated[
         Path | None, Option(help="What fixes of documents say instead of the vendor's terms.")
     ] = None,
-    to: Annotated[str, Option(help="The name of what comes after the vendor.")] = "",
+    to: Annotated[str | None, Option(help="The name of what comes after the vendor.")] = None,
     phase: Annotated[
         int | None, Option(min=0, max=9, help="The phase of the migration that shall hold.")
     ] = None,
     since: Annotated[
-        str, Option(help="A commit or branch: only lines that changed since then.")
-    ] = "",
+        str | None, Option(help="A commit or branch: only lines that changed since then.")
+    ] = None,
 ) -> None:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 wrong use, 3 could not tell.
 
