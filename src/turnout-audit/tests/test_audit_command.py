@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import jsonschema
@@ -391,6 +392,13 @@ def test_a_vendor_in_the_core_is_found(
     (here / "core" / name).write_text(text)
     code, out, _ = audited("--self", "core", capsys=capsys)
     assert (code, name in out) == (1, True)
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, also behind a rule set."""
+    line = f"turnout-audit {version('turnout-audit')}\n"
+    assert audited("--version", capsys=capsys) == (0, line, "")
+    assert audited("inngest", "--version", capsys=capsys) == (0, line, "")
 
 
 def test_help_imports_no_engine() -> None:

@@ -78,6 +78,7 @@ def test_plain_words_mean_what_typer_reads(words: list[str]) -> None:
     [
         [],
         ["--help"],
+        ["--version"],
         ["inngest", "--help"],
         ["history", "inngest"],
         ["inngest", ".", "--format", "loud"],
@@ -96,7 +97,7 @@ def test_everything_else_is_left_to_typer(words: list[str]) -> None:
 
 
 def test_every_option_of_an_audit_is_read_by_both() -> None:
-    """But the one that has no effect."""
+    """But the one that has no effect, and the one that audits nothing."""
     fields: set[Any] = set(AuditOptions.__dataclass_fields__)
     parameters = {p.name for p in typer.main.get_command(app).commands["find"].params}  # type: ignore[attr-defined]
-    assert parameters - fields == {"as_json", "engine"}
+    assert parameters - fields == {"as_json", "engine", "version"}

@@ -34,6 +34,14 @@ class EngineChoice(StrEnum):
     RE2 = "re2"
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"turnout-audit {version('turnout-audit')}\n")
+        raise typer.Exit
+
+
 AsJson = Annotated[bool, Option("--json", help="Report as JSON.")]
 
 
@@ -83,6 +91,9 @@ def find(
     since: Annotated[
         str | None, Option(help="A commit or branch: only lines that changed since then.")
     ] = None,
+    version: Annotated[
+        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Find every trace of a vendor. Exit 0 clean, 1 findings, 2 wrong use, 3 could not tell.
 
@@ -90,7 +101,7 @@ def find(
     examples of a rule set's own rules, `rules RULESET` lists the rules, `terms RULESET` prints a
     start for `--terms`, `removed RULESET` imports the project in an environment without the vendor.
     """
-    del engine
+    del engine, version
     options = AuditOptions(
         ruleset=ruleset,
         paths=tuple(paths or ()),
