@@ -124,5 +124,9 @@ def caller_of(live: Turnout, provider: str) -> DurableCaller:
 
 
 def whoami() -> str:
-    """Name the operator, as this machine knows them."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    """Name the operator, as this machine knows them; a user of a container may have no name."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "an operator"
+    return f"{user}@{socket.gethostname()}"
