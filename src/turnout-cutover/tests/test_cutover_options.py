@@ -1,9 +1,12 @@
 """What is kept of a change says who made it and why."""
 
+import getpass
+import socket
+
 import pytest
 import typer
 from turnout_cutover.commands import drain, inventory, move, rollback
-from turnout_cutover.options import sign
+from turnout_cutover.options import reason_text, sign
 from typer.testing import CliRunner
 
 
@@ -26,6 +29,27 @@ def test_a_blank_reason_is_refused(
     result = CliRunner().invoke(commands, [*arguments, blank])
     assert result.exit_code == 2
     assert "blank" in result.output
+
+
+def test_a_signature_can_be_stored_whatever_is_typed() -> None:
+    """A shell passes bytes on that are no UTF-8."""
+    signature = sign("an\udcffna", "wave\0 1", "OPS\udcff")
+    assert (signature.operator, signature.reason, signature.ticket) == (
+        "an\ufffdna",
+        "wave\ufffd 1",
+        "OPS\ufffd",
+    )
+    assert reason_text("night\udcff") == "night\ufffd"
+
+
+def test_a_user_without_a_name_can_change_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as a user id that no file names."""
+
+    def getuser() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000730000")
+
+    monkeypatch.setattr(getpass, "getuser", getuser)
+    assert sign(None, "wave 1", None).operator == f"an operator@{socket.gethostname()}"
 
 
 def test_only_a_dry_run_needs_no_reason() -> None:

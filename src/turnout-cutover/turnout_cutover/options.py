@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from turnout.model.text import storable
 from turnout_cutover.changes import Signature
 from turnout_cutover.move_file import NAME
 from turnout_cutover.operations import whoami
@@ -13,10 +14,10 @@ DECLARED: Final = Path(NAME)
 
 
 def reason_text(text: str | None) -> str | None:
-    """Return a reason as it is typed; BadParameter where it is blank."""
+    """Return a reason as it can be stored; BadParameter where it is blank."""
     if text is not None and not text.strip():
         raise typer.BadParameter("a reason must not be blank: it is kept in the history")
-    return text
+    return None if text is None else storable(text)
 
 
 Reason = Annotated[
@@ -50,4 +51,8 @@ def sign(
     """Say who does something, and why; BadParameter where something is changed without a reason."""
     if reason is None and not dry_run:
         raise typer.BadParameter("say why, with --reason: it is kept in the history")
-    return Signature(operator=operator or whoami(), reason=reason or "dry run", ticket=ticket)
+    return Signature(
+        operator=storable(operator or whoami()),
+        reason=storable(reason or "dry run"),
+        ticket=None if ticket is None else storable(ticket),
+    )
