@@ -12,7 +12,7 @@ from turnout_cutover.inventory import differences, kind_of, read_document, read_
 from turnout_testing.conformance.run_store_values import emission, new_run
 
 from tests.operated_service import T0, Service
-from turnout.errors import ProviderUnavailable
+from turnout.errors import ProviderUnavailable, WrongUse
 from turnout.model.providers import Sighting
 from turnout.model.runs import Run
 from turnout.model.schedules import ArmedSchedule
@@ -95,7 +95,7 @@ async def test_what_is_armed_is_listed_with_what_can_be_emitted_again(
     path = tmp_path / "armed.json"
     _write(path, inventory)
     assert path.stat().st_mode & 0o077 == 0
-    saved = read_document(json.loads(path.read_text()))
+    saved = read_document(path)
     assert [asdict(item) for item in saved.armed] == [asdict(item) for item in inventory.armed]
     with pytest.raises(FileExistsError):
         _write(path, inventory)
@@ -117,7 +117,9 @@ async def test_a_provider_that_is_not_set_up_cannot_be_read(service: Service) ->
     assert (alone.live, [item.source for item in alone.armed]) == (False, ["run store"])
 
 
-async def test_what_became_of_a_saved_inventory_is_said_thing_by_thing(service: Service) -> None:
+async def test_what_became_of_a_saved_inventory_is_said_thing_by_thing(
+    service: Service, tmp_path: Path
+) -> None:
     """A schedule is armed somewhere, a run is open or has ended; whatever is neither is lost."""
     await emitted(service, new_run("r1", "order", provider="acme"))
     before = live(service, acme=Vendor(NIGHTLY))
@@ -127,10 +129,29 @@ async def test_what_became_of_a_saved_inventory_is_said_thing_by_thing(service: 
         ("armed at bolt", False),
         ("queued at acme", False),
     ]
-    forgotten = read_document(
-        {**saved.document(), "armed": [{**asdict(saved.armed[1]), "key": "nobody"}]}
-    )
+    document = {**saved.document(), "armed": [{**asdict(saved.armed[1]), "key": "nobody"}]}
+    path = tmp_path / "armed.json"
+    path.write_text(json.dumps(document))
+    forgotten = read_document(path)
     gone = await differences(live(service, acme=Vendor(), bolt=Vendor()), saved)
     assert [result.lost for result in gone] == [True, False]
     (unknown,) = await differences(live(service, acme=Vendor()), forgotten)
     assert (unknown.lost, unknown.text) == (True, "unknown to the run store")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[]",
+        '{"turnout": "inventory@1"}',
+        '{"turnout": "inventory@2", "provider": "acme", "read_at": "", "live": true, "armed": []}',
+        '{"turnout": "inventory@1", "provider": "acme", "read_at": "", "live": true, "armed": [3]}',
+    ],
+)
+def test_a_file_that_is_no_inventory_is_refused(text: str, tmp_path: Path) -> None:
+    """It says where it is wrong."""
+    path = tmp_path / "armed.json"
+    path.write_text(text)
+    with pytest.raises(WrongUse, match=r"armed\.json is no saved inventory: at "):
+        read_document(path)

@@ -7,12 +7,14 @@ is no proof that nothing is there: a new, empty server answers the same. The pro
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import orjson
+from pydantic import BaseModel, ValidationError
 
 from turnout.bootstrap.adapters import EMBEDDED
-from turnout.errors import ProviderUnavailable, UnknownRun
+from turnout.errors import ProviderUnavailable, UnknownRun, WrongUse
 from turnout.model.runs import Run, RunFilter
 from turnout.model.status import RunStatus
 from turnout.model.time import Millis, iso
@@ -111,13 +113,27 @@ async def read_inventory(
     return _inventory(provider, [*schedules, *runs], comparison, now, live=True)
 
 
-def read_document(document: Mapping[str, Any]) -> Inventory:
-    """Read an inventory that was saved."""
+class _Document(BaseModel):
+    turnout: Literal["inventory@1"]
+    provider: str
+    read_at: str
+    live: bool
+    armed: list[Armed]
+
+
+def read_document(path: Path) -> Inventory:
+    """Read an inventory that was saved; WrongUse where it is none."""
+    try:
+        document = _Document.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise WrongUse(f"{path} is no saved inventory: at {place}: {first['msg']}") from None
     return Inventory(
-        provider=document["provider"],
-        read_at=document["read_at"],
-        live=document["live"],
-        armed=[Armed(**item) for item in document["armed"]],
+        provider=document.provider,
+        read_at=document.read_at,
+        live=document.live,
+        armed=document.armed,
         comparison=Comparison(available=False, needed=False),
     )
 

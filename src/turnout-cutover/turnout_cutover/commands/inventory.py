@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
@@ -55,7 +55,7 @@ def show_inventory(
     async def work(operations: Operations) -> Answer:
         """Read what is armed, or what became of it."""
         if diff is not None:
-            return await _difference(app, read_document(_document(diff)))
+            return await _difference(app, read_document(diff))
         name = provider or await _old_provider(operations)
         operations.check_providers(name)
         async with opened(app) as live:
@@ -119,13 +119,6 @@ async def _record(operations: Operations, inventory: Inventory, signature: Signa
     tasks = sorted({item.task for item in inventory.armed})
     detail = {"step": f"inventory of {inventory.provider} read from the run store alone"}
     await operations.log.note(dict.fromkeys(tasks, detail), signature, operations.clock.now())
-
-
-def _document(path: Path) -> dict[str, Any]:
-    document = orjson.loads(path.read_bytes())
-    if not isinstance(document, dict) or document.get("turnout") != "inventory@1":
-        raise WrongUse(f"{path} is no saved inventory")
-    return document
 
 
 def _write(path: Path, inventory: Inventory) -> None:
