@@ -2,11 +2,12 @@
 
 import getpass
 import socket
+from pathlib import Path
 
 import pytest
 import typer
-from turnout_cutover.commands import drain, inventory, move, rollback
-from turnout_cutover.options import reason_text, sign
+from turnout_cutover.commands import drain, inventory, move, rollback, status
+from turnout_cutover.options import DECLARED, declared_file, reason_text, sign
 from typer.testing import CliRunner
 
 
@@ -29,6 +30,16 @@ def test_a_blank_reason_is_refused(
     result = CliRunner().invoke(commands, [*arguments, blank])
     assert result.exit_code == 2
     assert "blank" in result.output
+
+
+def test_a_declared_file_that_is_misspelt_is_refused(tmp_path: Path) -> None:
+    """Only the file that is looked for without being named may be missing."""
+    missing = tmp_path / "turnout.mvoe.toml"
+    result = CliRunner().invoke(status.commands, ["--file", str(missing)])
+    assert (result.exit_code, "there is no file" in result.output) == (2, True)
+    assert declared_file(DECLARED) == DECLARED
+    missing.touch()
+    assert declared_file(missing) == missing
 
 
 def test_a_signature_can_be_stored_whatever_is_typed() -> None:

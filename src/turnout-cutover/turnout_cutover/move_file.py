@@ -94,10 +94,10 @@ class MoveFile(BaseModel):
 
 def read_move_file(path: Path) -> MoveFile:
     """Read the file; one that is not there declares nothing. InvalidSettings names the place."""
-    if not path.is_file():
-        return MoveFile()
     try:
         file = MoveFile.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError:
+        return MoveFile()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"

@@ -20,6 +20,13 @@ def reason_text(text: str | None) -> str | None:
     return None if text is None else storable(text)
 
 
+def declared_file(path: Path) -> Path:
+    """Return the file; BadParameter where one is named that is not there: no gate would count."""
+    if path != DECLARED and not path.exists():
+        raise typer.BadParameter(f"there is no file {path}")
+    return path
+
+
 Reason = Annotated[
     str | None,
     typer.Option(callback=reason_text, help="Why; it is kept. Not needed with --dry-run."),
@@ -38,7 +45,13 @@ Override = Annotated[
     ),
 ]
 Declared = Annotated[
-    Path, typer.Option("--file", metavar="FILE", help="What the team declares of its move.")
+    Path,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        callback=declared_file,
+        help="What the team declares of its move.",
+    ),
 ]
 WaveName = Annotated[
     str | None, typer.Option("--wave", metavar="NAME", help="The tasks of a declared wave.")
