@@ -21,6 +21,7 @@ from turnout_tracking.model import Sweep, SweepKind
 from turnout_tracking.sweeps import open_sweeps
 
 from tests.postgres import PostgresServer
+from turnout.errors import WrongUse
 from turnout.stores.sql import open_run_store, upgrade
 from turnout.stores.sql.store import SqlRunStore
 
@@ -201,6 +202,20 @@ async def test_a_leader_that_was_replaced_stops_at_once(url: str) -> None:
     with pytest.raises(LeaseLost):
         await sweeps.save(leases[0], sweep_of(leases[0]))
     await sweeps.save(successor, sweep_of(successor))
+    await store.close()
+
+
+async def test_a_leader_whose_work_fails_resigns(url: str) -> None:
+    """The next one need not wait until the lease runs out."""
+    store = open_run_store(url)
+    leaders = open_leaders(store)
+
+    async def fail(_lease: Lease) -> None:
+        raise WrongUse("no such run")
+
+    with pytest.raises(WrongUse, match="no such run"):
+        await lead(leaders, "job", "first", fail, length=HOUR)
+    assert await leaders.take("job", "second", HOUR) is not None
     await store.close()
 
 

@@ -29,6 +29,7 @@ async def lead(
 ) -> bool:
     """Do the work if this replica may lead the job, and resign; False: another one leads it.
 
+    What the work raises is raised, after it has resigned.
     LeaseLost: the lease was lost on the way, and the work was cancelled. The store may not answer
     for as long as the lease lasts: then it counts as lost, too, though nobody may have taken it.
     """
@@ -42,12 +43,12 @@ async def lead(
         await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise LeaseLost(f"{holder} leads {job!r} no more")
-        working.result()
     finally:
         working.cancel()
         renewing.cancel()
         await asyncio.gather(working, renewing, return_exceptions=True)
     await leaders.resign(lease)
+    await working
     return True
 
 
