@@ -1,5 +1,6 @@
 """What reconciliation finds, does about it, and leaves alone."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ import pytest
 from made_up_vendor import HOUR, LAG, SILENCE, UNAVAILABLE, Stage
 from turnout_tracking.leaders import LeaseLost, open_leaders
 from turnout_tracking.model import FindingKind, Resolution, SweepKind
-from turnout_tracking.reconcile import PAGE_TRIES, Budget
+from turnout_tracking.reconcile import LOOKS_AT_ONCE, PAGE_TRIES, Budget
 from turnout_tracking.rules import GRACE, MOST_LOST
 
 from turnout.errors import ProviderRefused, ProviderUnavailable
@@ -314,6 +315,29 @@ async def test_a_recovery_is_spread_over_periods(
 
 def _small(budget: Budget) -> None:
     budget.redeliveries, budget.looks, budget.stamps = 10, 100, 100
+
+
+async def test_a_look_that_fails_ends_the_others(stage: Stage) -> None:
+    """Nothing of a sweep goes on once it is given up until the next period."""
+    await stage.run(*(f"r{number:02}" for number in range(2 * LOOKS_AT_ONCE)))
+    stage.vendor.runs.clear()
+    await wait(stage, SETTLED)
+    begun, cancelled = [], []
+
+    async def look(delivery: Delivery) -> Any:
+        begun.append(delivery.run_id)
+        if len(begun) == LOOKS_AT_ONCE:
+            raise UNAVAILABLE
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(delivery.run_id)
+
+    stage.vendor.look = look  # type: ignore[method-assign]
+    (outcome, _) = await stage.reconcile()
+    assert str(UNAVAILABLE) in str(outcome.sweep.error)
+    assert LOOKS_AT_ONCE <= len(begun) < 2 * LOOKS_AT_ONCE
+    assert sorted([*cancelled, begun[LOOKS_AT_ONCE - 1]]) == sorted(begun)
 
 
 async def test_what_happens_between_a_look_and_its_consequence_counts(stage: Stage) -> None:

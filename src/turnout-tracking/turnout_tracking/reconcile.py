@@ -247,8 +247,7 @@ class _Sweeping:
             self._counts["postponed"] += len(unlisted) - len(looks)
             if not looks:
                 return
-            gate = asyncio.Semaphore(LOOKS_AT_ONCE)
-            results = await asyncio.gather(*(self._missing(match, gate) for match in looks))
+            results = await self._missing_among(looks)
             settled = [
                 match.delivery for match, result in zip(looks, results, strict=True) if result
             ]
@@ -256,7 +255,24 @@ class _Sweeping:
             if len(settled) < len(looks):
                 return
 
-    async def _missing(self, match: Match, gate: asyncio.Semaphore | None = None) -> bool:
+    async def _missing_among(self, matches: Sequence[Match]) -> Sequence[bool]:
+        """Look at deliveries, a few at a time; where one fails, no other goes on."""
+        gate = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+        async def look(match: Match) -> bool:
+            """Look at one in its turn."""
+            async with gate:
+                return await self._missing(match)
+
+        tasks = [asyncio.ensure_future(look(match)) for match in matches]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _missing(self, match: Match) -> bool:
         """Look at a delivery that seems to have no vendor run; deliver again where it has none.
 
         False: it is not settled yet.
@@ -264,8 +280,7 @@ class _Sweeping:
         delivery = match.delivery
         if not may_be_missing(delivery, self._now, self._lists.list_lag):
             return True
-        async with gate or asyncio.Semaphore():
-            sighting = await self._look(delivery)
+        sighting = await self._look(delivery)
         if sighting is None or (sighting.state is not None and not sighting.state.terminal):
             return True
         finding = self._finding(FindingKind.MISSING, delivery, sighting)
