@@ -52,8 +52,12 @@ def test_dead_letters_are_listed_and_emitted_again(folder: Path) -> None:
 
 
 def test_dead_letters_are_dropped_with_a_reason(folder: Path) -> None:
-    """No app is needed, and the reason is listed."""
+    """No app is needed, and the reason is listed; exit 2, and none is dropped, for a wrong id."""
     refuse_an_event(folder)
+    (letter,) = json.loads(turnout(folder, "deadletters", "list", "--json").stdout)["letters"]
+    wrong = ("deadletters", "drop", letter["letter"], "nothing", "--reason", "a test")
+    refused = turnout(folder, *wrong)
+    assert (refused.returncode, "no dead letter nothing" in refused.stderr) == (2, True)
     dropped = turnout(folder, "deadletters", "drop", "--all", "--reason", "a test")
     assert dropped.stdout.splitlines()[0] == "1 letter(s) dropped", dropped.stderr
     listed = json.loads(turnout(folder, "deadletters", "list", "--dropped", "--json").stdout)
@@ -99,6 +103,25 @@ def test_runs_are_listed_by_what_is_known_of_them(folder: Path) -> None:
     refused = turnout(folder, "runs", "list", "--since", "yesterday")
     assert refused.returncode == 2
     assert "2026-11-30T08:15" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("runs", "list", "--tag", "x\udcff"), r"'x\udcff' is not UTF-8"),
+        (("runs", "show", "x\udcff"), r"'x\udcff' is not UTF-8"),
+        (("deadletters", "drop", "--all", "--reason", "x\udcff"), r"'x\udcff' is not UTF-8"),
+        (("runs", "list", "--cursor", f"{2**63}"), "--cursor"),
+    ],
+)
+def test_an_argument_that_no_store_can_hold_is_refused(
+    folder: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    """Bytes of another encoding, and a number beyond a database's: one line, exit 2."""
+    refuse_an_event(folder)
+    refused = turnout(folder, *arguments)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert text in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ def run(work: Coroutine[Any, Any, Answer]) -> Answer:
         fail(str(error))
     except OSError as error:
         fail(describe(error))
+    except UnicodeEncodeError as error:  # an argument of the shell's that holds other bytes
+        fail(f"{error.object!r} is not UTF-8")
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
@@ -36,7 +38,7 @@ def describe(error: OSError) -> str:
     return f"{file}{error.strerror or error}"
 
 
-def fail(message: str) -> NoReturn:
-    """Say what is wrong, and stop with exit code 2."""
+def fail(message: str, code: int = UNSURE) -> NoReturn:
+    """Say what is wrong, and stop with exit code 2, or another."""
     typer.secho(printable(f"turnout: {message}"), err=True, fg=typer.colors.RED)
-    raise typer.Exit(UNSURE)
+    raise typer.Exit(code)

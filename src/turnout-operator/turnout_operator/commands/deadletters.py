@@ -1,6 +1,6 @@
 """`turnout deadletters`: events that were refused at a door: emit them again, or drop them."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +8,12 @@ from turnout.cli.exits import FOUND, fail, run
 from turnout.cli.opening import opened, opened_store
 from turnout.cli.options import AppName, Json
 from turnout.cli.output import show, table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from turnout.model.events import DeadLetter
+    from turnout.ports.run_store import RunStore
 
 commands = typer.Typer(
     no_args_is_help=True, help="Look at events refused at a door; emit them again, or drop them."
@@ -60,7 +66,7 @@ def emit(
     """Emit dead letters again; exit code 1 if one is refused again, and kept."""
     if all_letters == bool(letters):
         fail("name letters, as `turnout deadletters list` does, or give --all")
-    results = run(_emit(None if all_letters else set(letters or ()), app, dry_run=dry_run))
+    results = run(_emit(letters or None, app, dry_run=dry_run))
     columns = ("letter", "event", "emitted_as", "error")
     show(
         {"letters": results},
@@ -90,7 +96,7 @@ def drop(
         fail("name letters, as `turnout deadletters list` does, or give --all")
     if not reason.strip():
         fail("--reason: say why")
-    dropped = run(_drop(letters, reason.strip(), dry_run=dry_run))
+    dropped = run(_drop(letters or None, reason.strip(), dry_run=dry_run))
     verb = "would be dropped" if dry_run else "dropped"
     show(
         {"dropped": dropped},
@@ -101,14 +107,23 @@ def drop(
 
 async def _drop(letters: list[str] | None, reason: str, *, dry_run: bool) -> list[str]:
     async with opened_store() as store:
-        letter_ids = [
-            letter.letter_id
-            for letter in await store.dead_letters.read(limit=LIMIT)
-            if letters is None or letter.letter_id in letters
-        ]
+        letter_ids = [letter.letter_id for letter in await _named(store, letters, "dropped")]
         if dry_run:
             return letter_ids
         return list(await store.dead_letters.drop(letter_ids, reason))
+
+
+async def _named(
+    store: "RunStore", letter_ids: "Collection[str] | None", verb: str
+) -> "Sequence[DeadLetter]":
+    """Read the letters of these ids, or all; one that is not kept is refused."""
+    letters = await store.dead_letters.read(limit=LIMIT)
+    if letter_ids is None:
+        return letters
+    unknown = {*letter_ids} - {letter.letter_id for letter in letters}
+    if unknown:
+        fail(f"no dead letter {', '.join(sorted(unknown))} is kept; nothing was {verb}")
+    return [letter for letter in letters if letter.letter_id in letter_ids]
 
 
 async def _rows(*, dropped: bool) -> tuple[int, list[dict[str, Any]]]:
@@ -133,19 +148,13 @@ async def _rows(*, dropped: bool) -> tuple[int, list[dict[str, Any]]]:
 
 
 async def _emit(
-    letter_ids: set[str] | None, app: str | None, *, dry_run: bool
+    letter_ids: list[str] | None, app: str | None, *, dry_run: bool
 ) -> list[dict[str, Any]]:
     from turnout.errors import WrongUse
 
     results: list[dict[str, Any]] = []
     async with opened(app) as live:
-        letters = await live.store.dead_letters.read(limit=LIMIT)
-        unknown = (letter_ids or set()) - {letter.letter_id for letter in letters}
-        if unknown:
-            fail(f"no dead letter {', '.join(sorted(unknown))} is kept; nothing was emitted")
-        for letter in letters:
-            if letter_ids is not None and letter.letter_id not in letter_ids:
-                continue
+        for letter in await _named(live.store, letter_ids, "emitted"):
             row = {"letter": letter.letter_id, "event": letter.name}
             try:
                 event_id = None if dry_run else (await live.dead_letters.emit(letter)).event_id

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LONGEST_SHOWN = 2_000
 """Characters of a payload or a result that are shown."""
 
+LAST_CURSOR = 2**63 - 1
+"""Databases count no further."""
+
 HEAD = (
     *("run_id", "task", "provider", "state", "origin", "tags", "user_id", "metadata"),
     *("retry_of", "retried_as", "payload", "result", "error"),
@@ -66,7 +69,8 @@ def list_runs(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
     cursor: Annotated[
-        int | None, typer.Option(help="Go on where a page ended: its `next`.")
+        int | None,
+        typer.Option(min=1, max=LAST_CURSOR, help="Go on where a page ended: its `next`."),
     ] = None,
     app: AppName = None,
     json: Json = False,
