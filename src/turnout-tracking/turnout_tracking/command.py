@@ -1,6 +1,6 @@
 """`turnout reconcile`: compare the run store with what the providers have, and repair it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -53,18 +53,24 @@ def reconcile(
     if once and interval:
         fail("give --once or --every, not both")
     if end:
-        if not reason:
+        if once or interval or provider:
+            fail("--end goes with none of --once, --every and --provider")
+        if not (reason and reason.strip()):
             fail("say with --reason why these vendor runs are to be stopped")
         findings = run(_end(app, end, reason, ticket, dry_run=dry_run))
         value = {"findings": [_finding_row(finding) for finding in findings]}
         show(value, as_json=json, page=lambda: [_findings_table(value["findings"])])
-        raise typer.Exit(FOUND if any(finding.resolution.is_left for finding in findings) else 0)
+        raise typer.Exit(_found_code(findings))
     if interval:
         run(_repeat(app, provider, interval, dry_run=dry_run, as_json=json))
         return
     outcomes = run(_once(app, provider, dry_run=dry_run))
     _show(outcomes, as_json=json)
     raise typer.Exit(_exit_code(outcomes))
+
+
+def _refuse() -> NoReturn:
+    fail("another replica reconciles; nothing was changed", REFUSED)
 
 
 async def _once(app: str | None, provider: str | None, *, dry_run: bool) -> "Sequence[Outcome]":
@@ -75,9 +81,9 @@ async def _once(app: str | None, provider: str | None, *, dry_run: bool) -> "Seq
 async def _repeat(
     app: str | None, provider: str | None, interval: str, *, dry_run: bool, as_json: bool
 ) -> None:
-    from turnout.model.time import millis
+    from turnout_tracking.service import read_interval
 
-    pause = millis(interval, field="--every")
+    pause = read_interval(interval, field="--every")
     async with opened(app) as live:
         while True:
             _show(await _reconcile(live, provider, dry_run=dry_run), as_json=as_json)
@@ -94,17 +100,15 @@ async def _reconcile(
         live, provider=provider, dry_run=dry_run
     )
     if not reconciliation.providers:
-        fail("no provider here lists its runs" if provider is None else f"not {provider!r}")
-    outcomes, tries = None, 0
-    while outcomes is None:
+        name = "no provider" if provider is None else f"no provider {provider!r}"
+        fail(f"{name} here lists its runs")
+    for pause in (0, *[1_000] * (TRIES - 1)):
+        await live.clock.sleep(pause)
         with suppress(LeaseLost):
             outcomes = await reconciliation.run_as(live.replica_id)
-        tries += 1
-        if outcomes is None and tries == TRIES:
-            _refuse()
-        if outcomes is None:
-            await live.clock.sleep(1_000)
-    return outcomes
+            if outcomes is not None:
+                return outcomes
+    _refuse()
 
 
 async def _end(
@@ -119,16 +123,14 @@ async def _end(
     return findings
 
 
-def _refuse() -> NoReturn:
-    typer.echo("turnout: another replica reconciles; nothing was changed", err=True)
-    raise typer.Exit(REFUSED)
-
-
 def _exit_code(outcomes: "Sequence[Outcome]") -> int:
     if not all(outcome.is_complete for outcome in outcomes):
         return UNREAD
-    left = any(finding.resolution.is_left for outcome in outcomes for finding in outcome.findings)
-    return FOUND if left else CLEAN
+    return _found_code(finding for outcome in outcomes for finding in outcome.findings)
+
+
+def _found_code(findings: "Iterable[Finding]") -> int:
+    return FOUND if any(finding.resolution.is_left for finding in findings) else CLEAN
 
 
 def _show(outcomes: "Sequence[Outcome]", *, as_json: bool) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from turnout.errors import WrongUse
+from turnout.errors import UnknownProvider, WrongUse
 from turnout.model.runs import Delivery
+from turnout.model.text import storable
 from turnout.service.process import Turnout
 from turnout_tracking.leaders import Lease, open_leaders
 from turnout_tracking.leading import lead
@@ -27,7 +28,8 @@ async def end_forgotten(
 ) -> Sequence[Finding] | None:
     """Stop forgotten vendor runs, and record who wanted it and why; None: another replica leads.
 
-    WrongUse, and nothing is stopped, for one that no reconciliation has found to be forgotten.
+    WrongUse, and nothing is stopped, for one that no reconciliation has found to be forgotten, or
+    whose provider is not set up any more.
     """
     findings = await open_sweeps(turnout.store).findings(since=0, limit=SEARCHED)
     forgotten = {
@@ -36,6 +38,12 @@ async def end_forgotten(
     unknown = [name for name in provider_run_ids if name not in forgotten]
     if unknown:
         raise WrongUse(f"not found to be forgotten: {', '.join(unknown)}; nothing was stopped")
+    absent = {forgotten[name].provider for name in provider_run_ids} - turnout.callers.keys()
+    if absent:
+        names = ", ".join(sorted(absent))
+        raise UnknownProvider(f"no live adapter named {names}; nothing was stopped")
+    # What cannot be recorded must not be found out after a stop.
+    grounds = {"reason": storable(reason), "ticket": None if ticket is None else storable(ticket)}
     matches, results = open_matches(turnout.store), []
 
     async def work(lease: Lease) -> None:
@@ -47,7 +55,7 @@ async def end_forgotten(
                 results.append(finding)
                 continue
             ended = await turnout.callers[finding.provider].stop(_delivery(finding))
-            evidence = {**finding.evidence, "reason": reason, "ticket": ticket}
+            evidence = {**finding.evidence, **grounds}
             results.append(
                 replace(
                     finding,

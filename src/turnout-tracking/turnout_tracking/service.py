@@ -135,13 +135,18 @@ def listing(callers: Mapping[str, DurableCaller]) -> Mapping[str, DurableCaller]
     return {name: caller for name, caller in callers.items() if isinstance(caller, Lists)}
 
 
+def read_interval(text: str, *, field: str) -> Millis:
+    """Read how often to reconcile: a duration, and 1 s at least; `field` names it in the error."""
+    return max(millis(text, field=field), 1_000)
+
+
 def tracking(settings: Settings, store: RunStore) -> Tracking:
     """Make what a service tracks with; the entry point `turnout.tracking` names it."""
     text = settings.raw.get(SETTING, "")
     interval = None
     if text not in {"", "off"}:
         try:
-            interval = max(millis(text, field=SETTING), 1_000)
+            interval = read_interval(text, field=SETTING)
         except InvalidDefinition as error:
             raise InvalidSettings(f"{error}, or off") from None
     keys = [key.get_secret_value() for key in settings.signing_keys]
