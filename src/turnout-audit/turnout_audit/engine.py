@@ -33,7 +33,7 @@ def audit(
     `phase` is the phase of a migration that rules may depend on; with `codes`, only what these
     rules find is reported; with `limited_to`, no other files are looked at.
 
-    Raises WrongUse where a path does not exist, InvalidSettings where a library is missing.
+    Raises WrongArguments where a path does not exist, InvalidInput where a library is missing.
     """
     with closing(Search(paths, of_ruleset(ruleset))) as search:
         scanner = scanner_of(ruleset, phase=phase, codes=codes)  # the search goes on meanwhile

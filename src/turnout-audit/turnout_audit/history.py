@@ -46,8 +46,8 @@ def burndown(
 ) -> list[HistoryPoint]:
     """Audit commits spread evenly over the history, oldest first, the newest always among them.
 
-    Follows the first parents from HEAD. Each file's content is read once. Raises WrongUse where
-    there is no repository, or a path is in none of the commits.
+    Follows the first parents from HEAD. Each file's content is read once. Raises WrongArguments
+    where there is no repository, or a path is in none of the commits.
     """
     commits = _commits(repository, points, since)
     _check(repository, [commit for commit, _, _ in commits], paths)

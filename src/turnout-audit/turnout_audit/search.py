@@ -72,7 +72,7 @@ class Search:
     """Searches the files under paths for words, while the caller does something else.
 
     Without words, files are only listed. What is named itself is read even if ignored. Raises
-    WrongUse where a path does not exist.
+    WrongArguments where a path does not exist.
     """
 
     def __init__(self, paths: Sequence[str], words: frozenset[str]) -> None:
@@ -190,7 +190,7 @@ class _Run:
             name = following
 
     def problems(self) -> Iterator[FileProblem]:
-        """Name what could not be read; raises WrongUse where ripgrep says something else."""
+        """Name what could not be read; raises WrongArguments where ripgrep says something else."""
         for line in _UNREADABLE.finditer(self.errors):
             reason = f"cannot be read: {os.strerror(int(line['number']))}"
             yield FileProblem(path=_report_path(line["path"]), reason=reason)
@@ -293,7 +293,10 @@ def _report_path(path: str) -> str:
 
 
 def _unreachable(path: str) -> FileProblem | None:
-    """Look at a file that is named; a pipe or a device is none. Raises WrongUse where it is not."""
+    """Say why a path that is named cannot be read: a pipe or a device is no file.
+
+    Raises WrongArguments where nothing is there.
+    """
     if not os.path.lexists(path):
         raise WrongArguments(f"no such file or folder: {path}")
     try:
