@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -84,7 +85,22 @@ def test_what_a_manifest_lists_of_the_vendor_is_left_out(tmp_path: Path) -> None
         ({"pyproject.toml": "[tool.poetry.dependencies]\n"}, [], "no [project] table"),
         ({"pyproject.toml": "[project\n"}, [], "pyproject.toml:"),
         ({"pyproject.toml": "[project]\nname = 'a'\n"}, ["x"], "no extra 'x'; there are: none"),
-        ({"requirements.txt": "-r gone.txt\n"}, [], "gone.txt:"),
+        (
+            {"pyproject.toml": "[project]\ndependencies = 'httpx'\n"},
+            [],
+            "pyproject.toml: project.dependencies should be a list of requirements",
+        ),
+        (
+            {"pyproject.toml": "[project]\noptional-dependencies = { x = [1] }\n"},
+            ["x"],
+            "pyproject.toml: the extra 'x' should be a list of requirements",
+        ),
+        (
+            {"pyproject.toml": "[project]\noptional-dependencies = 1\n"},
+            ["x"],
+            "no extra 'x'; there are: none",
+        ),
+        ({"requirements.txt": "-r gone.txt\n"}, [], "gone.txt: No such file or directory"),
     ],
 )
 def test_a_manifest_that_does_not_say_what_to_install_is_named(
@@ -199,6 +215,14 @@ def test_what_is_ignored_is_not_copied(tmp_path: Path) -> None:
     copying.copy(written(tmp_path / "plain", files), tmp_path / "copy")
     copied = {p.relative_to(tmp_path / "copy").as_posix() for p in (tmp_path / "copy").rglob("*")}
     assert copied == {"a.py", "b", "b/c.py"}
+
+
+def test_a_project_that_is_ignored_is_copied(tmp_path: Path) -> None:
+    """It was named."""
+    written(tmp_path, {".gitignore": "build\n", "build/app/app.py": "", "build/app/.venv/a.py": ""})
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    copying.copy(tmp_path / "build/app", tmp_path / "copy")
+    assert [path.name for path in (tmp_path / "copy").rglob("*")] == ["app.py"]
 
 
 def wheel(folder: Path, name: str, text: str, *required: str) -> None:

@@ -82,7 +82,7 @@ class Search:
         self.problems = [problem for problem in named.values() if problem is not None]
         command = [ripgrep(), *WALK, *(_search(words) if words else ["--files"])]
         self.command = [*command, "--no-ignore-parent"]
-        obedient = [folder for folder in self.folders if _obeys_above(folder)]
+        obedient = [folder for folder in self.folders if obeys_above(folder)]
         self.listings = _Listings(obedient)
         self.runs = [
             _Run([*command, *parents, "--", *batch])
@@ -251,7 +251,7 @@ def _by_ignore_files(
             yield [] if obeys else ["--no-ignore-parent"], batch
 
 
-def _obeys_above(path: str) -> bool:
+def obeys_above(path: str) -> bool:
     """Say whether ignore files above a path count.
 
     They do up to the repository's root, and no further; not where they ignore the path itself,

@@ -4,13 +4,18 @@ import shutil
 from pathlib import Path
 
 from turnout_audit.listing import list_files
+from turnout_audit.search import obeys_above
 
 _INSTALLED = (".git", "node_modules", "__pycache__", ".venv", "venv")
 
 
 def copy(project: Path, target: Path) -> None:
-    """Copy a project's files, those not tracked included, without what an ignore file names."""
-    listings = list(list_files(str(project), "", _INSTALLED))
+    """Copy a project's files, those not tracked included, without what an ignore file names.
+
+    A project that is itself ignored is copied as one outside of a repository.
+    """
+    obeys = obeys_above(str(project))
+    listings = list(list_files(str(project), "", _INSTALLED)) if obeys else []
     if not listings:
         shutil.copytree(project, target, symlinks=True, ignore=shutil.ignore_patterns(*_INSTALLED))
         return

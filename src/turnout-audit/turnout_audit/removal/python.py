@@ -120,30 +120,39 @@ def _of_pyproject(path: Path, extras: Sequence[str], groups: Sequence[str]) -> I
     project = document.get("project")
     if not isinstance(project, dict):
         raise WrongArguments(f"{path.name} has no [project] table; give --requirements FILE")
-    yield from project.get("dependencies", ())
+    yield from _entries(project.get("dependencies", []), "project.dependencies", str)
     for table, kind, names in (
-        (project.get("optional-dependencies", {}), "extra", extras),
-        (document.get("dependency-groups", {}), "group", groups),
+        (project.get("optional-dependencies"), "extra", extras),
+        (document.get("dependency-groups"), "group", groups),
     ):
         for name in names:
-            yield from _of_group(table, kind, name, 0)
+            yield from _of_group(table if isinstance(table, dict) else {}, kind, name, 0)
 
 
 def _of_group(table: Mapping[str, Any], kind: str, name: str, depth: int) -> Iterator[str]:
     if name not in table or depth > _DEPTH:
         raise WrongArguments(f"no {kind} {name!r}; there are: {', '.join(table) or 'none'}")
-    for entry in table[name]:
+    for entry in _entries(table[name], f"the {kind} {name!r}", str, dict):
         if isinstance(entry, str):
             yield entry
         else:
-            yield from _of_group(table, kind, entry.get("include-group", ""), depth + 1)
+            yield from _of_group(table, kind, str(entry.get("include-group", "")), depth + 1)
+
+
+def _entries(value: object, place: str, *kinds: type) -> list[Any]:
+    """Check a list of a manifest; raises WrongArguments where it is none of requirements."""
+    if isinstance(value, list) and all(isinstance(entry, kinds) for entry in value):
+        return value
+    raise WrongArguments(f"pyproject.toml: {place} should be a list of requirements")
 
 
 def _of_file(path: Path, depth: int = 0) -> Iterator[str]:
     """Read the lines of a file of requirements, and of those that it includes."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise WrongArguments(f"{path.name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise WrongArguments(f"{path.name}: {error}") from error
     for line in text.replace("\\\n", " ").splitlines():
         stripped = re.sub(r"(?:^|\s)#.*$", "", line).strip()
