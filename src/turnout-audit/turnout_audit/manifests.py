@@ -1,13 +1,13 @@
 """Dependencies in package manifests and lock files."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from turnout_audit.configs import Entry, entries
 from turnout_audit.kinds import is_requirements
-from turnout_audit.names import Fits, expression_of, fits
+from turnout_audit.names import expression_of, fits
 from turnout_audit.ruleset import ManifestMatch
 from turnout_audit.source import Hit
 from turnout_audit.view import Finder, View
@@ -49,6 +49,8 @@ _PYTHON_LISTS = fits(
 _REQUIREMENT = re.compile(
     r"""(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?P<version>(?:[<>=!~(@]|$)[^;#"']*)?"""
 )
+ALIAS = re.compile(r"npm:(?P<name>@?[^@]+)")
+"""The version of a dependency on npm that is another name of a package."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")
 _LINE = re.compile(
     r"^[ \t]*(?:(?:-e|--editable)(?:[ \t]*=[ \t]*|[ \t]*))?(?P<rest>[A-Za-z0-9].*)$", re.MULTILINE
@@ -72,7 +74,7 @@ class Dependency:
 
 def find_manifests(match: ManifestMatch) -> Finder:
     """Find dependencies by name."""
-    name_fits = fits((*match.manifest, *map(_normal, match.manifest)), ignore_case=True)
+    is_package = _name_test(match.manifest)
     below = _version(match.below) if match.below else None
 
     def find(view: View) -> Iterator[Hit]:
@@ -82,7 +84,7 @@ def find_manifests(match: ManifestMatch) -> Finder:
         if view.language == "lock":
             dependencies = list(_locked(view, match.manifest)) if match.locks else []
         else:
-            dependencies = [d for d in _dependencies(view) if _named(name_fits, d.name)]
+            dependencies = [d for d in _dependencies(view) if is_package(d.name)]
         if match.mixed:
             dependencies = list(_mixed(dependencies))
         for dependency in dependencies:
@@ -94,21 +96,21 @@ def find_manifests(match: ManifestMatch) -> Finder:
     return find
 
 
-def requirement_test(globs: Iterable[str]) -> Callable[[str], bool]:
+def requirement_test(globs: Sequence[str]) -> Callable[[str], bool]:
     """Make a test that says whether a requirement, as a manifest writes it, is of a package."""
-    names = tuple(globs)
-    name_fits = fits((*names, *map(_normal, names)), ignore_case=True)
+    is_package = _name_test(globs)
     return lambda text: (
-        name_fits(text)
-        or any(_named(name_fits, dependency.name) for dependency in _requirements(text))
+        is_package(text) or any(is_package(dependency.name) for dependency in _requirements(text))
     )
 
 
-def _named(name_fits: Fits, name: str) -> bool:
-    return name_fits(name) or name_fits(_normal(name))
+def _name_test(globs: Sequence[str]) -> Callable[[str], bool]:
+    name_fits = fits((*globs, *map(normal_name, globs)), ignore_case=True)
+    return lambda name: name_fits(name) or name_fits(normal_name(name))
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
+    """Write a distribution's name in one way; a package of npm and a glob stay as they are."""
     return re.sub(r"[-_.]+", "-", name).lower() if "@" not in name and "*" not in name else name
 
 
@@ -147,10 +149,10 @@ def _npm(config_entries: Iterable[Entry]) -> Iterator[Dependency]:
             if _NPM(table):
                 bare = _bare(name)
                 yield Dependency(bare, entry.value, entry.start, entry.end)
-                alias = re.match(r"npm:(@?[^@]+)", entry.value)
-                if alias and alias[1] != bare:
-                    at = entry.value_start + alias.start(1)
-                    yield Dependency(alias[1], entry.value, at, at + len(alias[1]))
+                alias = ALIAS.match(entry.value)
+                if alias and alias["name"] != bare:
+                    at = entry.value_start + alias.start("name")
+                    yield Dependency(alias["name"], entry.value, at, at + len(alias["name"]))
 
 
 def _bare(name: str) -> str:

@@ -71,10 +71,10 @@ class Imports:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
         """Note how it ended: an application may raise anything, and the next import goes on."""
-        asked = len(self.watch.requests) > self._requests
+        requested = len(self.watch.requests) > self._requests
         if error is None:
             self.imported.append(self._module)
-        elif not (isinstance(error, ImportError) and asked):
+        elif not (isinstance(error, ImportError) and requested):
             failure = explained(error), raised_at(error, self.watch.folders)
             self.failures.append((self._module, *failure))
         return True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from turnout_audit.errors import CannotTell, WrongArguments
+from turnout_audit.manifests import ALIAS
 from turnout_audit.removal.processes import clean_environment, installing_environment, run
 from turnout_audit.removal.proof import Proof, Request
 from turnout_audit.removal.vendor import Vendor
@@ -81,10 +82,10 @@ def _type_checked(
     ended = run(command, project, environment, seconds)
     requests, problems = [], []
     for error in _TYPE_ERROR.finditer(ended.output):
-        wanted = _QUOTED.search(error["text"])
-        if wanted and vendor.is_module(wanted[1]):
-            place = Request(path=error["path"], line=int(error["line"]), wanted=wanted[1])
-            requests.append(place)
+        module = _QUOTED.search(error["text"])
+        if module and vendor.is_module(module[1]):
+            request = Request(path=error["path"], line=int(error["line"]), wanted=module[1])
+            requests.append(request)
         else:
             problems.append(f"{error['path']}:{error['line']}: {error['text']}")
     problems += [error["text"] for error in _GENERAL_ERROR.finditer(ended.output)]
@@ -144,8 +145,8 @@ def _cut(table: dict[str, Any], key: str, vendor: Vendor) -> Iterator[str]:
 
 def _is_vendors(name: str, version: object, vendor: Vendor) -> bool:
     """Judge a dependency by its name, or by the package that it is another name of."""
-    alias = re.match(r"npm:(@?[^@]+)", str(version))
-    return vendor.is_package(name) or (alias is not None and vendor.is_package(alias[1]))
+    alias = ALIAS.match(str(version))
+    return vendor.is_package(name) or (alias is not None and vendor.is_package(alias["name"]))
 
 
 def _required_by_packages(project: Path, vendor: Vendor) -> Iterator[Request]:
@@ -159,6 +160,6 @@ def _required_by_packages(project: Path, vendor: Vendor) -> Iterator[Request]:
         except (OSError, ValueError):
             continue
         required = manifest.get("dependencies") if isinstance(manifest, dict) else None
-        for wanted, version in (required or {}).items() if isinstance(required, dict) else ():
-            if _is_vendors(wanted, version, vendor) and not vendor.is_package(name):
-                yield Request(path=f"the package {name}", line=0, wanted=wanted)
+        for package, version in required.items() if isinstance(required, dict) else ():
+            if _is_vendors(package, version, vendor) and not vendor.is_package(name):
+                yield Request(path=f"the package {name}", line=0, wanted=package)

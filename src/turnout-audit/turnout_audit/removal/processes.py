@@ -42,8 +42,8 @@ class Ended:
 
 def clean_environment(home: Path, variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment for the project's own code, with nothing of ours in it."""
-    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**kept, "HOME": str(home), **(variables or {})}
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {**inherited, "HOME": str(home), **(variables or {})}
 
 
 def installing_environment() -> dict[str, str]:

@@ -5,12 +5,13 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from turnout_audit.errors import CannotTell, WrongArguments
+from turnout_audit.manifests import normal_name
 from turnout_audit.removal.processes import (
     Ended,
     clean_environment,
@@ -167,14 +168,15 @@ def _of_file(path: Path, depth: int = 0) -> Iterator[str]:
 
 def _proof(report: Mapping[str, Any], project: Path, vendor: Vendor) -> Proof:
     requests = {
-        Request(path=_shown(path, project), line=line, wanted=wanted)
-        for path, line, wanted in report["requests"]
+        Request(path=_shown(path, project), line=line, wanted=module)
+        for path, line, module in report["requests"]
     }
+    installed = set(map(normal_name, report["installed"]))
     for name, required in report["installed"].items():
         requests |= {
             Request(path=f"the package {name}", line=0, wanted=requirement)
             for requirement in required
-            if vendor.is_package(requirement) and _is_installed(requirement, report["installed"])
+            if vendor.is_package(requirement) and _is_installed(requirement, installed)
         }
     problems = [
         f"{module}: {reason}{_at(path, line, project)}"
@@ -187,11 +189,10 @@ def _proof(report: Mapping[str, Any], project: Path, vendor: Vendor) -> Proof:
     )
 
 
-def _is_installed(requirement: str, installed: Mapping[str, Any]) -> bool:
+def _is_installed(requirement: str, installed: Collection[str]) -> bool:
     """Say whether a package is there, since an extra that nobody asked for brings nothing."""
     name = _NAME.match(requirement)
-    normal = {re.sub(r"[-_.]+", "-", other).lower() for other in installed}
-    return name is not None and re.sub(r"[-_.]+", "-", name[0]).lower() in normal
+    return name is not None and normal_name(name[0]) in installed
 
 
 def _at(path: str, line: int, project: Path) -> str:
